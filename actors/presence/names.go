@@ -1,0 +1,41 @@
+package presence
+
+// String is the state as documents write it; None is empty.
+func (s State) String() string {
+	switch s {
+	case Trying:
+		return "trying"
+	case Early:
+		return "early"
+	case Confirmed:
+		return "confirmed"
+	case Terminated:
+		return "terminated"
+	case Online:
+		return "online"
+	case Offline:
+		return "offline"
+	}
+	return ""
+}
+
+// String is the event package's name (RFC 6665 §7.2).
+func (p Package) String() string {
+	switch p {
+	case Dialog:
+		return "dialog"
+	case Presence:
+		return "presence"
+	case MessageSummary:
+		return "message-summary"
+	}
+	return ""
+}
+
+// String is the direction as RFC 4235 §4.1.2 writes it.
+func (d Direction) String() string {
+	if d == Recipient {
+		return "recipient"
+	}
+	return "initiator"
+}
