@@ -1,0 +1,441 @@
+package actors
+
+import (
+	"container/heap"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"lamplight/actors/presence"
+)
+
+// call is a request with the one who waits for its answer.
+type call struct {
+	req  Request
+	done func(Answer)
+}
+
+func (c *call) answer(a Answer) {
+	if c != nil && c.done != nil {
+		c.done(a)
+		c.done = nil
+	}
+}
+
+// entry is what leaves once everything written before it is durable.
+type entry struct {
+	ticket uint64 // the write that it waits for
+	wrote  bool   // it wrote itself: the fence vouches for it, no fresh lease is needed to tell
+	x      *extension
+	fx     presence.Effects
+	call   *call
+}
+
+// shard is the actor of one shard: its extensions, their timers, and what waits for a commit.
+type shard struct {
+	id         int
+	sys        *System
+	pid        *actor.PID
+	child      *actor.Props
+	adopting   *extension
+	open       bool
+	paused     bool
+	claim      Claim
+	claims     uint32 // counts Open and Resume; an extension's counter belongs to one of them
+	highest    uint32 // counter of any extension under this claim
+	extensions map[Address]*extension
+	timers     timers
+	queue      []entry
+	issued     uint64
+	durable    uint64
+	waiting    []*call // for the shard to open
+	backlog    []renotify
+	waits      int
+	depth      atomic.Int32
+	due        atomic.Int64 // Unix ns of the next tick; 0: none
+	ticking    atomic.Bool
+}
+
+type renotify struct {
+	x    *extension
+	edge string
+}
+
+// Receive is protoactor's entry.
+func (s *shard) Receive(ctx actor.Context) {
+	now := time.Now()
+	switch m := ctx.Message().(type) {
+	case *call:
+		s.depth.Add(-1)
+		s.request(m, now)
+	case durable:
+		s.durable = max(s.durable, uint64(m))
+		s.release(now)
+	case tick:
+		s.ticking.Store(false)
+		s.tick(now)
+	case *opened:
+		s.load(m, now)
+	case *resumed:
+		s.claim, s.paused, s.highest = m.claim, false, 0
+		s.claims++
+		s.release(now)
+	case paused:
+		s.paused = true
+	case dropped:
+		s.drop(m.err)
+	case edgeUp:
+		for _, x := range s.extensions {
+			for _, w := range x.state.Subscriptions() {
+				if w.Edge() == string(m) {
+					s.backlog = append(s.backlog, renotify{x, string(m)})
+					break
+				}
+			}
+		}
+	case *page:
+		s.page(m, now)
+	case *reloaded:
+		s.mend(m, now)
+	default:
+		return
+	}
+	s.schedule(now)
+}
+
+func (s *shard) request(c *call, now time.Time) {
+	if !c.req.Deadline.IsZero() && now.After(c.req.Deadline) {
+		c.answer(Answer{Err: ErrTimeout})
+		return
+	}
+	if !s.open {
+		if len(s.waiting) >= s.sys.cfg.Mailbox {
+			c.answer(Answer{Err: ErrBusy})
+			return
+		}
+		s.waiting = append(s.waiting, c)
+		return
+	}
+	x := s.extensions[c.req.To]
+	if show, ok := c.req.Message.(Show); ok {
+		_ = show
+		s.enqueue(entry{x: x, call: c}, now)
+		return
+	}
+	event, ok := c.req.Message.(presence.Event)
+	if !ok {
+		c.answer(Answer{Err: fmt.Errorf("%w: %T", presence.ErrInvalid, c.req.Message)})
+		return
+	}
+	if _, reply := event.(presence.Notified); !reply && s.sys.cfg.Journal.Standing() == CutOff {
+		c.answer(Answer{Err: ErrUnavailable})
+		return
+	}
+	if x != nil && x.broken {
+		c.answer(Answer{Err: ErrUnavailable})
+		return
+	}
+	if x == nil {
+		x = s.adopt(c.req.To, nil)
+	}
+	s.step(x, event, c, now)
+}
+
+// step applies one event and sends what came of it on its way.
+func (s *shard) step(x *extension, event presence.Event, c *call, now time.Time) {
+	watchers := len(x.state.Subscriptions())
+	t := turn{event: event, now: now}
+	s.sys.actors.Root.Send(x.pid, &t)
+	s.sys.metrics.events.Inc()
+	s.sys.metrics.watchers.Add(float64(len(x.state.Subscriptions()) - watchers))
+	if t.reason != nil {
+		s.panicked(x, &t)
+		c.answer(Answer{Err: ErrUnavailable})
+		return
+	}
+	if t.err != nil {
+		c.answer(Answer{Err: t.err})
+		s.retire(x)
+		return
+	}
+	e := entry{x: x, fx: t.fx, call: c}
+	if len(t.fx.Records) > 0 {
+		s.issued++
+		e.ticket, e.wrote = s.issued, true
+		x.ticket = s.issued
+		records := t.fx.Records
+		e.fx.Records = nil
+		s.sys.cfg.Journal.Write(s.id, e.ticket, x.address, records)
+	}
+	s.timers.set(x, x.state.Next())
+	if _, ok := event.(presence.Notified); ok {
+		s.replied(x, now)
+	}
+	if c == nil && !e.wrote && e.fx.Lamp == nil && len(e.fx.Notices) == 0 {
+		s.retire(x)
+		return
+	}
+	s.enqueue(e, now)
+}
+
+// enqueue lets an entry leave at once if nothing that it may show is still in flight, else in its turn.
+func (s *shard) enqueue(e entry, now time.Time) {
+	if !e.wrote {
+		inFlight := e.x != nil && e.x.ticket > s.durable
+		tells := len(e.fx.Notices) > 0 || e.fx.Lamp != nil
+		if !inFlight && !(tells && (len(s.queue) > 0 || s.paused)) && s.ready(&e) {
+			s.leave(e, now)
+			return
+		}
+		e.ticket = s.issued
+	}
+	s.queue = append(s.queue, e)
+}
+
+// ready says whether the lease lets an entry leave that no write vouches for (JOURNAL.md rule 1).
+func (s *shard) ready(e *entry) bool {
+	if e.wrote {
+		return true
+	}
+	switch s.sys.cfg.Journal.Standing() {
+	case Fresh:
+		return true
+	case CutOff:
+		return e.call != nil && len(e.fx.Notices) == 0
+	}
+	return false
+}
+
+// release lets leave what has become durable, in order.
+func (s *shard) release(now time.Time) {
+	n := 0
+	for n < len(s.queue) && !s.paused {
+		e := &s.queue[n]
+		if e.ticket > s.durable || !s.ready(e) || !s.leave(*e, now) {
+			break
+		}
+		s.queue[n] = entry{}
+		n++
+	}
+	if n == len(s.queue) {
+		s.queue = s.queue[:0]
+		if cap(s.queue) > 1024 {
+			s.queue = nil
+		}
+	} else {
+		s.queue = s.queue[n:]
+	}
+}
+
+// leave tells and answers. It says false when the claim's numbers are used up: the entry then waits for Resume.
+func (s *shard) leave(e entry, now time.Time) bool {
+	told := map[*presence.Subscription]uint32(nil)
+	if e.wrote {
+		s.sys.version.Add(1)
+	}
+	for i := range e.fx.Notices {
+		n := &e.fx.Notices[i]
+		if len(n.Watchers) == 0 {
+			continue
+		}
+		sequence, ok := s.number(e.x)
+		if !ok {
+			s.paused = true
+			return false
+		}
+		s.notify(e.x, n, sequence, now)
+		if e.call != nil && e.call.req.Wait > 0 {
+			if told == nil {
+				told = map[*presence.Subscription]uint32{}
+			}
+			for _, w := range n.Watchers {
+				told[w] = sequence
+			}
+		}
+		n.Watchers = nil
+	}
+	if e.fx.Lamp != nil {
+		s.sys.cfg.Notifier.Lamp(LampNews{To: e.x.address, Change: *e.fx.Lamp, Sequence: e.x.counter})
+	}
+	switch {
+	case e.call == nil:
+	case len(told) > 0:
+		w := &waiter{call: e.call, answer: Answer{Notified: len(told)}, pending: told, deadline: now.Add(e.call.req.Wait)}
+		e.x.waits = append(e.x.waits, w)
+		s.waits++
+	default:
+		a := Answer{}
+		if p, ok := e.call.req.Message.(*page); ok {
+			s.fill(p)
+			e.call.done = nil
+			break
+		}
+		if show, ok := e.call.req.Message.(Show); ok {
+			a = s.show(e.call.req.To, e.x, show.Explain)
+		}
+		e.call.answer(a)
+	}
+	if e.x != nil {
+		s.retire(e.x)
+	}
+	return true
+}
+
+func (s *shard) number(x *extension) (uint32, bool) {
+	if x.claim != s.claims {
+		x.counter, x.claim = s.highest, s.claims
+	}
+	sequence, next, ok := s.sys.cfg.Journal.Number(s.id, x.counter)
+	if ok {
+		x.counter = next
+		s.highest = max(s.highest, next)
+	}
+	return sequence, ok
+}
+
+func (s *shard) notify(x *extension, n *presence.Notice, sequence uint32, now time.Time) {
+	for _, w := range n.Watchers {
+		w.Told(sequence)
+	}
+	s.sys.metrics.told.Add(float64(len(n.Watchers)))
+	s.sys.cfg.Notifier.Notify(Notification{Shard: s.id, Claim: s.claim, To: x.address, Package: n.Package, State: n.View.State,
+		Sequence: sequence, ContentType: contentType(n.Package), Body: render(nil, x.address, n.Package, n.View, sequence),
+		End: n.End, Watchers: n.Watchers, Now: now})
+}
+
+func (s *shard) show(to Address, x *extension, explain bool) Answer {
+	a := Answer{View: presence.New(to.Realm, to.User, &s.sys.cfg.Rules).View(), Stale: s.sys.cfg.Journal.Standing() == CutOff}
+	var ex *Explain
+	if explain {
+		ex = &Explain{Node: s.sys.cfg.Node, Shard: s.id, Generation: s.claim.Generation}
+	}
+	if x != nil {
+		a.View = x.state.View()
+		grace := int(s.sys.cfg.Rules.Grace / time.Second)
+		for _, w := range x.state.Subscriptions() {
+			a.Subscriptions = append(a.Subscriptions, x.view(w, grace, true))
+			if ex != nil {
+				ex.Watchers = append(ex.Watchers, WatcherState{CallID: w.CallID, Package: w.Package, From: w.From, Edge: w.Edge(),
+					Sequence: w.Sequence(), Acked: w.Acked(), Reply: w.Reply(), Behind: !w.Behind().IsZero() || w.Acked() < w.Sequence()})
+			}
+		}
+		if ex != nil {
+			ex.Transitions = append(ex.Transitions, x.state.Transitions()...)
+		}
+	}
+	a.Explain = ex
+	return a
+}
+
+// replied answers the callers that waited for what the watchers say.
+func (s *shard) replied(x *extension, now time.Time) {
+	keep := x.waits[:0]
+	for _, w := range x.waits {
+		if w.replied() || now.After(w.deadline) {
+			s.waits--
+			w.call.answer(w.answer)
+			continue
+		}
+		keep = append(keep, w)
+	}
+	x.waits = keep
+	if len(keep) == 0 {
+		x.waits = nil
+	}
+}
+
+// adopt makes the actor of an extension; state is nil for one of which nothing is known.
+func (s *shard) adopt(a Address, state *presence.Extension) *extension {
+	if state == nil {
+		state = presence.New(a.Realm, a.User, &s.sys.cfg.Rules)
+	}
+	x := &extension{address: a, state: state, timer: -1}
+	s.adopting = x
+	x.pid = s.sys.actors.Root.Spawn(s.child)
+	s.adopting = nil
+	s.extensions[a] = x
+	s.sys.realms.add(a)
+	s.sys.metrics.extensions.Inc()
+	return x
+}
+
+// retire stops an extension that holds nothing and waits for nothing.
+func (s *shard) retire(x *extension) {
+	if x.broken || !x.state.Empty() || x.ticket > s.durable || len(x.waits) > 0 || s.extensions[x.address] != x {
+		return
+	}
+	s.forget(x)
+}
+
+func (s *shard) forget(x *extension) {
+	s.timers.set(x, time.Time{})
+	delete(s.extensions, x.address)
+	s.sys.realms.remove(x.address)
+	s.sys.actors.Root.Stop(x.pid)
+	s.sys.metrics.extensions.Dec()
+	s.sys.metrics.watchers.Sub(float64(len(x.state.Subscriptions())))
+}
+
+func (s *shard) tick(now time.Time) {
+	for len(s.timers.heap) > 0 && !s.timers.heap[0].at.After(now) && s.open {
+		x := heap.Pop(&s.timers).(timed).x
+		if !x.broken {
+			s.step(x, presence.Tick{}, nil, now)
+		}
+	}
+	for i := 0; i < 20 && len(s.backlog) > 0 && !s.paused && s.sys.cfg.Journal.Standing() == Fresh; i++ {
+		r := s.backlog[0]
+		s.backlog = s.backlog[1:]
+		if s.extensions[r.x.address] == r.x && !r.x.broken {
+			s.step(r.x, presence.Renotify{Edge: r.edge}, nil, now)
+		}
+	}
+	s.release(now)
+	for i := range s.queue {
+		if c := s.queue[i].call; c != nil && c.done != nil && now.After(c.req.Deadline) {
+			if s.queue[i].wrote {
+				c.answer(Answer{Err: ErrUnknown})
+			} else {
+				c.answer(Answer{Err: ErrUnavailable})
+			}
+		}
+	}
+	keep := s.waiting[:0]
+	for _, c := range s.waiting {
+		if now.After(c.req.Deadline) {
+			c.answer(Answer{Err: ErrUnavailable})
+			continue
+		}
+		keep = append(keep, c)
+	}
+	s.waiting = keep
+	if s.waits > 0 {
+		for _, x := range s.extensions {
+			if len(x.waits) > 0 {
+				s.replied(x, now)
+			}
+		}
+	}
+}
+
+// schedule says when the clock should tick this shard next.
+func (s *shard) schedule(now time.Time) {
+	var due int64
+	soon := func(d time.Duration) {
+		if at := now.Add(d).UnixNano(); due == 0 || at < due {
+			due = at
+		}
+	}
+	if at := s.timers.next(); !at.IsZero() && s.open {
+		due = at.UnixNano()
+	}
+	if len(s.queue) > 0 || len(s.backlog) > 0 || s.waits > 0 {
+		soon(20 * time.Millisecond)
+	}
+	if len(s.waiting) > 0 {
+		soon(100 * time.Millisecond)
+	}
+	s.due.Store(due)
+}

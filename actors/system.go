@@ -1,0 +1,236 @@
+package actors
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/cespare/xxhash/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lamplight/actors/presence"
+)
+
+// Config is what a System needs.
+type Config struct {
+	Node       string
+	Rules      presence.Rules
+	Mailbox    int // messages that may wait for one shard
+	Journal    Journal
+	Notifier   Notifier
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// System is the shards of one node. Its methods may be called from any goroutine and none of them blocks, List apart.
+type System struct {
+	cfg     Config
+	actors  *actor.ActorSystem
+	shards  [Shards]*shard
+	realms  realms
+	metrics *metrics
+	version atomic.Uint64 // grows with every durable change
+	stop    context.CancelFunc
+	done    sync.WaitGroup
+}
+
+// NewSystem makes a System. It starts nothing.
+func NewSystem(cfg Config) *System {
+	s := &System{cfg: cfg, metrics: newMetrics(cfg.Registerer)}
+	s.actors = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
+		return cfg.Log.With("part", "actors")
+	}))
+	s.realms.of = map[string]map[string]struct{}{}
+	return s
+}
+
+// ShardOf says which shard an extension lives in.
+func ShardOf(a Address) int {
+	var d xxhash.Digest
+	d.Reset()
+	_, _ = d.WriteString(a.User)
+	_, _ = d.WriteString("@")
+	_, _ = d.WriteString(a.Realm)
+	return int(d.Sum64() % Shards)
+}
+
+// Start makes the shards and their clock. Every shard is closed until Open.
+func (s *System) Start() {
+	for i := range s.shards {
+		sh := &shard{id: i, sys: s, extensions: map[Address]*extension{}}
+		sh.child = actor.PropsFromProducer(func() actor.Actor { return sh.adopting }, actor.WithMailbox(newInline))
+		sh.pid = s.actors.Root.Spawn(actor.PropsFromFunc(sh.Receive))
+		s.shards[i] = sh
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop = cancel
+	s.done.Go(func() { s.clock(ctx) })
+}
+
+// Close stops the actors. What is not durable by then is not answered as done.
+func (s *System) Close() {
+	if s.stop == nil {
+		return
+	}
+	s.stop()
+	s.done.Wait()
+	for _, sh := range s.shards {
+		_ = s.actors.Root.StopFuture(sh.pid).Wait()
+	}
+	s.actors.Shutdown()
+}
+
+// clock wakes the shards that have something due.
+func (s *System) clock(ctx context.Context) {
+	t := time.NewTicker(5 * time.Millisecond)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-t.C:
+			ns := now.UnixNano()
+			for _, sh := range s.shards {
+				if d := sh.due.Load(); d != 0 && d <= ns && sh.ticking.CompareAndSwap(false, true) {
+					s.actors.Root.Send(sh.pid, tick{})
+				}
+			}
+		}
+	}
+}
+
+// Do hands a request to its shard. done is called exactly once, from any goroutine, and must not block.
+func (s *System) Do(r Request, done func(Answer)) {
+	sh := s.shards[ShardOf(r.To)]
+	if int(sh.depth.Add(1)) > s.cfg.Mailbox {
+		sh.depth.Add(-1)
+		s.metrics.refused.Inc()
+		done(Answer{Err: ErrBusy})
+		return
+	}
+	s.actors.Root.Send(sh.pid, &call{req: r, done: done})
+}
+
+// Messages from the journal to a shard.
+type (
+	opened struct {
+		claim   Claim
+		records []Stored
+		since   time.Time
+		all     bool
+	}
+	resumed struct{ claim Claim }
+	paused  struct{}
+	dropped struct{ err error }
+	durable uint64
+	tick    struct{}
+	edgeUp  string
+)
+
+// Open gives a shard to this node with all its records. Extensions changed at or after since are notified
+// again, or with all every one (JOURNAL.md rule 7).
+func (s *System) Open(shard int, c Claim, records []Stored, since time.Time, all bool) {
+	s.tell(shard, &opened{c, records, since, all})
+}
+
+// Pause holds back all that the shard would tell (JOURNAL.md rule 8).
+func (s *System) Pause(shard int) { s.tell(shard, paused{}) }
+
+// Resume goes on under a new claim of this node.
+func (s *System) Resume(shard int, c Claim) { s.tell(shard, &resumed{c}) }
+
+// Drop takes a shard away: its memory is forgotten, and who waits is answered err.
+func (s *System) Drop(shard int, err error) { s.tell(shard, dropped{err}) }
+
+// Durable says that all writes of the shard up to ticket are kept.
+func (s *System) Durable(shard int, ticket uint64) { s.tell(shard, durable(ticket)) }
+
+// RenotifyEdge tells every watcher behind the edge its newest state, paced.
+func (s *System) RenotifyEdge(edge string) {
+	for i := range s.shards {
+		s.tell(i, edgeUp(edge))
+	}
+}
+
+func (s *System) tell(shard int, m any) { s.actors.Root.Send(s.shards[shard].pid, m) }
+
+// realms is the node's index from realm to extensions, so that a listing costs what it lists.
+type realms struct {
+	mu sync.RWMutex
+	of map[string]map[string]struct{}
+}
+
+func (r *realms) add(a Address) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	users := r.of[a.Realm]
+	if users == nil {
+		users = map[string]struct{}{}
+		r.of[a.Realm] = users
+	}
+	users[a.User] = struct{}{}
+}
+
+func (r *realms) remove(a Address) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if users := r.of[a.Realm]; users != nil {
+		delete(users, a.User)
+		if len(users) == 0 {
+			delete(r.of, a.Realm)
+		}
+	}
+}
+
+func (r *realms) users(realm, from string) []string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	names := make([]string, 0, len(r.of[realm]))
+	for u := range r.of[realm] {
+		if u >= from {
+			names = append(names, u)
+		}
+	}
+	return names
+}
+
+// Realms lists the realms of which anything is held.
+func (s *System) Realms() []string {
+	s.realms.mu.RLock()
+	defer s.realms.mu.RUnlock()
+	names := make([]string, 0, len(s.realms.of))
+	for r := range s.realms.of {
+		names = append(names, r)
+	}
+	return names
+}
+
+type metrics struct {
+	extensions, watchers, behind  prometheus.Gauge
+	refused, panics, told, events prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: "lamplight_" + name, Help: help})
+		r.MustRegister(c)
+		return c
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "lamplight_" + name, Help: help})
+		r.MustRegister(g)
+		return g
+	}
+	return &metrics{
+		extensions: gauge("extensions", "Extensions in memory."),
+		watchers:   gauge("watchers", "Subscriptions in memory."),
+		behind:     gauge("watchers_behind", "Watchers that should know more than they were told, as last seen by their shard."),
+		refused:    counter("shard_refused_total", "Requests refused because a shard's mailbox was full."),
+		panics:     counter("extension_panics_total", "Panics caught in an extension, each of which cost a reload."),
+		told:       counter("notify_total", "Watchers told, one each per NOTIFY."),
+		events:     counter("events_total", "Events applied."),
+	}
+}

@@ -1,0 +1,138 @@
+package actors
+
+import (
+	"time"
+
+	"lamplight/actors/presence"
+)
+
+// load takes a shard over: its records become extensions, and who waited is served.
+func (s *shard) load(m *opened, now time.Time) {
+	s.drop(ErrUnavailable)
+	s.open, s.paused, s.claim = true, false, m.claim
+	s.claims++
+	s.issued, s.durable, s.highest = 0, 0, 0
+	recent := map[Address]bool{}
+	states := s.restore(m.records, func(a Address, at time.Time) {
+		if m.all || !at.Before(m.since) {
+			recent[a] = true
+		}
+	})
+	for a, state := range states {
+		state.Loaded(now)
+		if state.Empty() {
+			continue
+		}
+		x := s.adopt(a, state)
+		s.sys.metrics.watchers.Add(float64(len(state.Subscriptions())))
+		s.timers.set(x, state.Next())
+		if recent[a] && len(state.Subscriptions()) > 0 {
+			s.backlog = append(s.backlog, renotify{x: x})
+		}
+	}
+	waiting := s.waiting
+	s.waiting = nil
+	for _, c := range waiting {
+		s.request(c, now)
+	}
+}
+
+// restore builds extensions from records. A record that can't be read costs only itself, and is logged.
+func (s *shard) restore(records []Stored, seen func(Address, time.Time)) map[Address]*presence.Extension {
+	states := map[Address]*presence.Extension{}
+	for i := range records {
+		r := &records[i]
+		realm, user, err := presence.ParseAddress(r.Data)
+		a := Address{Realm: realm, User: user}
+		if err == nil {
+			x := states[a]
+			if x == nil {
+				x = presence.New(realm, user, &s.sys.cfg.Rules)
+				states[a] = x
+			}
+			err = x.Load(r.Kind, r.Data)
+		}
+		if err != nil {
+			s.sys.cfg.Log.Error("a record can't be read and is left as it is", "shard", s.id, "kind", string(rune(r.Kind)), "err", err)
+			continue
+		}
+		seen(a, r.At)
+	}
+	return states
+}
+
+// drop forgets the shard's memory. Who waits for a commit may or may not see it happen.
+func (s *shard) drop(err error) {
+	if !s.open {
+		return
+	}
+	s.open = false
+	for i := range s.queue {
+		e := &s.queue[i]
+		if e.wrote {
+			e.call.answer(Answer{Err: ErrUnknown})
+		} else {
+			e.call.answer(Answer{Err: err})
+		}
+	}
+	s.queue, s.backlog = nil, nil
+	for _, x := range s.extensions {
+		for _, w := range x.waits {
+			w.call.answer(w.answer)
+		}
+		x.waits = nil
+		s.forget(x)
+	}
+	s.waits = 0
+	s.timers.heap = nil
+}
+
+// reloaded is the shard's records, read again because of one extension; with again set, they are to be read anew.
+type reloaded struct {
+	x       *extension
+	records []Stored
+	err     error
+	durable uint64 // what was durable when the reading began
+	again   bool
+}
+
+// panicked keeps a panic in one extension to that extension: its memory is thrown away and read again.
+func (s *shard) panicked(x *extension, t *turn) {
+	s.sys.metrics.panics.Inc()
+	s.sys.cfg.Log.Error("panic in an extension; it is reloaded", "extension", x.address.String(), "reason", t.reason, "stack", string(t.stack))
+	x.broken = true
+	s.timers.set(x, time.Time{})
+	s.reload(x)
+}
+
+func (s *shard) reload(x *extension) {
+	before := s.durable
+	s.sys.cfg.Journal.Reload(s.id, func(records []Stored, err error) {
+		s.sys.tell(s.id, &reloaded{x: x, records: records, err: err, durable: before})
+	})
+}
+
+func (s *shard) mend(m *reloaded, now time.Time) {
+	x := m.x
+	if s.extensions[x.address] != x {
+		return // the shard was dropped meanwhile
+	}
+	if m.again {
+		s.reload(x)
+		return
+	}
+	if m.err != nil || x.ticket > m.durable { // its own writes were still on their way
+		time.AfterFunc(100*time.Millisecond, func() { s.sys.tell(s.id, &reloaded{x: x, again: true}) })
+		return
+	}
+	s.forget(x)
+	state := s.restore(m.records, func(Address, time.Time) {})[x.address]
+	if state == nil {
+		return
+	}
+	state.Loaded(now)
+	fresh := s.adopt(x.address, state)
+	s.sys.metrics.watchers.Add(float64(len(state.Subscriptions())))
+	s.timers.set(fresh, state.Next())
+	s.backlog = append(s.backlog, renotify{x: fresh})
+}
