@@ -3,8 +3,10 @@
 package lamplight
 
 import (
+	_ "github.com/HdrHistogram/hdrhistogram-go"
 	_ "github.com/MicahParks/keyfunc/v3"
 	_ "github.com/alecthomas/kong"
+	_ "github.com/anishathalye/porcupine"
 	_ "github.com/asynkron/protoactor-go/actor"
 	_ "github.com/cespare/xxhash/v2"
 	_ "github.com/go-json-experiment/json"
@@ -12,6 +14,7 @@ import (
 	_ "github.com/google/go-cmp/cmp"
 	_ "github.com/google/uuid"
 	_ "github.com/hashicorp/memberlist"
+	_ "github.com/maypok86/otter/v2"
 	_ "github.com/nats-io/nats-server/v2/server"
 	_ "github.com/nats-io/nats.go"
 	_ "github.com/nats-io/nats.go/jetstream"
@@ -24,7 +27,4 @@ import (
 	_ "golang.org/x/sys/unix"
 	_ "golang.org/x/time/rate"
 	_ "pgregory.net/rapid"
-	_ "github.com/maypok86/otter/v2"
-	_ "github.com/HdrHistogram/hdrhistogram-go"
-	_ "github.com/anishathalye/porcupine"
 )

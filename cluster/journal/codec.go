@@ -1,0 +1,66 @@
+package journal
+
+import (
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+
+	"lamplight/cluster/ownership"
+)
+
+// Leases and claims are written a few times a second: JSON, so that an operator can read them with any NATS client.
+// Unknown fields are tolerated; a schema above ours is not.
+const schema = 1
+
+type leaseDocument struct {
+	Schema      int    `json:"schema"`
+	Node        string `json:"node"`
+	Incarnation string `json:"incarnation"`
+	Expelled    bool   `json:"expelled,omitzero"`
+	Left        bool   `json:"left,omitzero"`
+}
+
+type claimDocument struct {
+	Schema      int    `json:"schema"`
+	Node        string `json:"node"`
+	Incarnation string `json:"incarnation"`
+	Nonce       uint64 `json:"nonce,string"`
+	Generation  uint64 `json:"generation"`
+	Base        uint32 `json:"base"`
+	Epoch       int64  `json:"epoch,string"`
+	Released    bool   `json:"released,omitzero"`
+	Next        string `json:"next,omitzero"`
+}
+
+func encodeLease(l ownership.Lease) []byte {
+	b, _ := json.Marshal(leaseDocument{schema, l.Node, l.Incarnation, l.Expelled, l.Left})
+	return b
+}
+
+func decodeLease(b []byte) (ownership.Lease, error) {
+	var d leaseDocument
+	if err := json.Unmarshal(b, &d); err != nil {
+		return ownership.Lease{}, fmt.Errorf("lease: %w", err)
+	}
+	if d.Schema != schema || d.Node == "" || d.Incarnation == "" {
+		return ownership.Lease{}, fmt.Errorf("lease: schema %d of node %q", d.Schema, d.Node)
+	}
+	return ownership.Lease{Node: d.Node, Incarnation: d.Incarnation, Expelled: d.Expelled, Left: d.Left}, nil
+}
+
+func encodeClaim(c ownership.Claim) []byte {
+	b, _ := json.Marshal(claimDocument{schema, c.Node, c.Incarnation, c.Nonce, c.Generation, c.Base, c.Epoch, c.Released, c.Next})
+	return b
+}
+
+func decodeClaim(b []byte) (ownership.Claim, error) {
+	var d claimDocument
+	if err := json.Unmarshal(b, &d); err != nil {
+		return ownership.Claim{}, fmt.Errorf("claim: %w", err)
+	}
+	if d.Schema != schema || d.Node == "" || d.Incarnation == "" {
+		return ownership.Claim{}, fmt.Errorf("claim: schema %d of node %q", d.Schema, d.Node)
+	}
+	return ownership.Claim{Node: d.Node, Incarnation: d.Incarnation, Nonce: d.Nonce, Generation: d.Generation, Base: d.Base,
+		Epoch: d.Epoch, Released: d.Released, Next: d.Next}, nil
+}

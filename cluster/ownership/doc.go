@@ -1,0 +1,100 @@
+// Package ownership is JOURNAL.md's rules as a pure state machine: who may answer, who may write, who takes what over.
+//
+// One Machine serves one node and one stream of the journal. It has no clock, no I/O and no goroutine: what
+// happened goes in as a method call with the time since boot, what is to be done comes out as Actions. One
+// goroutine at a time may use it. The caller's duties:
+//
+//  1. Do every Action; report the outcome of each with the method that its comment names, whenever it comes.
+//     An outcome that is not known is Unknown, never a guess.
+//  2. Report every lease and claim that the stream shows (LeaseSeen, ClaimSeen), late or twice as it likes.
+//  3. Call Tick at least every 50 ms.
+//  4. Write a shard's records only under the Fence of its last Open or Resume; report a refused fence as Lost
+//     and an unknown outcome as Spent, and write everything pending again after Resume.
+//  5. Answer from memory, or notify without a write, only before AnswerUntil, checked when the answer leaves.
+//
+// The package does not know NATS, records or extensions. It imports only the standard library.
+package ownership
+
+import "time"
+
+// Time is a reading of a clock that counts suspended time (CLOCK_BOOTTIME).
+type Time = time.Duration
+
+// The intervals of the rules. They hold between all nodes of a cluster and are no settings.
+const (
+	Heartbeat = 200 * time.Millisecond // rule 1
+	Repeat    = 300 * time.Millisecond // rule 1: no answer to a heartbeat
+	Validity  = 800 * time.Millisecond // rule 1: L
+	Guard     = 20 * time.Millisecond  // rule 2
+	Silence   = 3 * time.Second        // rule 11: lost NATS, not gossip
+	Candidate = 2 * time.Second        // rule 11: a heartbeat seen
+	TakeOver  = 32768                  // rule 8: what a new holder adds to the base
+)
+
+// Counters is how many Sequences an extension has under one claim (rule 8).
+const Counters = 32767
+
+// LastBase is where a shard's subscriptions are ended, so that phones begin anew (rule 8).
+const LastBase = 1<<31 - 1<<20
+
+// Lease is a node's heartbeat.
+type Lease struct {
+	Node, Incarnation string
+	Expelled          bool // final for this incarnation (rule 2)
+	Left              bool // the node left by itself and holds nothing
+}
+
+// Claim says who owns a shard.
+type Claim struct {
+	Node, Incarnation string
+	Nonce, Generation uint64
+	Base              uint32
+	Epoch             int64  // the stream's creation, Unix ns
+	Released          bool   // the holder gave it up; anyone may claim
+	Next              string // whom the holder named
+}
+
+// Outcome of a conditional write.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Accepted Outcome = iota
+	Refused          // the condition did not hold
+	Busy             // refused for another reason; nothing was written
+	Unknown          // it may have been written, or may be yet
+)
+
+// Kind of an Action.
+type Kind uint8
+
+// What the caller is to do.
+const (
+	ReadLease  Kind = iota // read lease.<Node> at the stream's leader → LeaseRead
+	WriteLease             // write Lease on condition that Expect is the subject's last sequence → LeaseWritten
+	ReadClaim              // read the claim of Shard at the leader → ClaimRead
+	WriteClaim             // write Claim on condition that Expect is the subject's last sequence → ClaimWritten
+	Replay                 // read the shard's records with its claim, until they hold Claim at Expect (Covers) → Replayed
+	Open                   // the shard is ours under Claim, fence Expect; Since and All say who is told again
+	Resume                 // the shard is ours under a new claim of ours: write all pending again, then go on
+	Pause                  // hold back what the shard would write and tell
+	Drop                   // the shard is not ours any more: forget it
+	Refuse                 // a live process of the same name exists: stop
+)
+
+// Action is one thing to do.
+type Action struct {
+	Kind   Kind
+	Shard  int
+	Node   string
+	Lease  Lease
+	Claim  Claim
+	Expect uint64
+	Since  time.Time // rule 7: tell extensions again that changed since
+	All    bool
+}
+
+// Off switches single rules off, so that the simulation can show that it finds what they prevent.
+type Off struct {
+	LeaseCheck, Expel, Fence, SpendClaim, ReplayGuard, CommitFirst, Silence bool
+}
