@@ -1,32 +1,57 @@
 package body
 
 import (
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
-// bound is how much of one outside value a document holds.
-const bound = 1024
+// maxText is where an outside string is cut. Call-IDs, tags and addresses are far shorter.
+const maxText = 1024
 
-// text appends a value escaped for XML, without what XML 1.0 can't hold.
-func text(dst []byte, s string) []byte {
-	if len(s) > bound {
-		s = s[:bound]
+// text is an outside string, cut on a rune's boundary.
+func text(s string) string {
+	if len(s) <= maxText {
+		return s
 	}
+	n := maxText
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// appendEscaped appends s as XML character data or attribute value, without what XML 1.0 §2.2 forbids
+// and without what is not UTF-8. White space is escaped, because an attribute would lose it.
+func appendEscaped(dst []byte, s string) []byte {
+	s = text(s)
 	for i := 0; i < len(s); {
+		c := s[i]
+		if c < utf8.RuneSelf {
+			i++
+			switch {
+			case c == '&':
+				dst = append(dst, "&amp;"...)
+			case c == '<':
+				dst = append(dst, "&lt;"...)
+			case c == '>':
+				dst = append(dst, "&gt;"...)
+			case c == '"':
+				dst = append(dst, "&quot;"...)
+			case c == '\'':
+				dst = append(dst, "&apos;"...)
+			case c == '\t':
+				dst = append(dst, "&#9;"...)
+			case c == '\n':
+				dst = append(dst, "&#10;"...)
+			case c == '\r':
+				dst = append(dst, "&#13;"...)
+			case c >= ' ':
+				dst = append(dst, c)
+			}
+			continue
+		}
 		r, n := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && n == 1, r < 0x20, r == 0x7f, r == 0xfffe, r == 0xffff:
-		case r == '&':
-			dst = append(dst, "&amp;"...)
-		case r == '<':
-			dst = append(dst, "&lt;"...)
-		case r == '>':
-			dst = append(dst, "&gt;"...)
-		case r == '"':
-			dst = append(dst, "&quot;"...)
-		default:
+		if (r != utf8.RuneError || n > 1) && r != 0xFFFE && r != 0xFFFF {
 			dst = append(dst, s[i:i+n]...)
 		}
 		i += n
@@ -34,138 +59,43 @@ func text(dst []byte, s string) []byte {
 	return dst
 }
 
-func attribute(dst []byte, name, value string) []byte {
-	dst = append(dst, ' ')
-	dst = append(dst, name...)
-	dst = append(dst, `="`...)
-	dst = text(dst, value)
-	return append(dst, '"')
-}
-
-func uri(dst []byte, address string) []byte {
-	if !strings.HasPrefix(address, "sip:") && !strings.HasPrefix(address, "sips:") && !strings.HasPrefix(address, "tel:") {
+// appendURI appends an address as a SIP URI, still to be read as XML: what RFC 3261 §25.1 does not
+// allow in a user part or host is percent-encoded, so nothing in it needs an XML escape but & and '.
+func appendURI(dst []byte, s string) []byte {
+	s = text(s)
+	if !hasScheme(s) {
 		dst = append(dst, "sip:"...)
 	}
-	return text(dst, address)
-}
-
-// AppendDialogInfo appends an application/dialog-info+xml document (RFC 4235 §4.1).
-func AppendDialogInfo(dst []byte, d DialogInfo) []byte {
-	dst = append(dst, `<?xml version="1.0"?><dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="`...)
-	dst = strconv.AppendUint(dst, uint64(d.Version), 10)
-	dst = append(dst, `" state="full" entity="`...)
-	dst = uri(dst, d.Entity)
-	dst = append(dst, `">`...)
-	dialogs := d.Dialogs
-	if d.Single && len(dialogs) > 1 {
-		best := 0
-		for i := range dialogs {
-			if importance(dialogs[i].State) > importance(dialogs[best].State) {
-				best = i
-			}
-		}
-		dialogs = dialogs[best : best+1]
-	}
-	if len(dialogs) == 0 && d.Dummy {
-		dialogs = []Dialog{{ID: "0", State: "terminated"}}
-	}
-	for i := range dialogs {
-		dst = appendDialog(dst, d.Entity, &dialogs[i])
-	}
-	return append(dst, "</dialog-info>"...)
-}
-
-func importance(state string) int {
-	switch state {
-	case "early":
-		return 4
-	case "confirmed":
-		return 3
-	case "proceeding":
-		return 2
-	case "trying":
-		return 1
-	}
-	return 0
-}
-
-func appendDialog(dst []byte, entity string, d *Dialog) []byte {
-	dst = append(dst, "<dialog"...)
-	dst = attribute(dst, "id", d.ID)
-	for _, a := range [...][2]string{{"call-id", d.CallID}, {"local-tag", d.LocalTag}, {"remote-tag", d.RemoteTag}, {"direction", d.Direction}} {
-		if a[1] != "" {
-			dst = attribute(dst, a[0], a[1])
+	const hex = "0123456789ABCDEF"
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '&':
+			dst = append(dst, "&amp;"...)
+		case c == '\'':
+			dst = append(dst, "&apos;"...)
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
+			strings.IndexByte("-_.!~*()=+$,;?/%@:[]", c) >= 0:
+			dst = append(dst, c)
+		default:
+			dst = append(dst, '%', hex[c>>4], hex[c&15])
 		}
 	}
-	dst = append(dst, "><state>"...)
-	dst = text(dst, d.State)
-	dst = append(dst, "</state>"...)
-	local := d.Local
-	if local == "" {
-		local = entity
-	}
-	dst = party(dst, "local", local)
-	if d.Remote != "" {
-		dst = party(dst, "remote", d.Remote)
-	}
-	return append(dst, "</dialog>"...)
+	return dst
 }
 
-func party(dst []byte, side, address string) []byte {
-	dst = append(append(append(dst, '<'), side...), "><identity>"...)
-	dst = uri(dst, address)
-	dst = append(dst, `</identity><target uri="`...)
-	dst = uri(dst, address)
-	dst = append(dst, `"/></`...)
-	return append(append(dst, side...), '>')
+func hasScheme(s string) bool {
+	scheme, _, found := strings.Cut(s, ":")
+	return found && (strings.EqualFold(scheme, "sip") || strings.EqualFold(scheme, "sips") || strings.EqualFold(scheme, "tel") || strings.EqualFold(scheme, "pres"))
 }
 
-// AppendPIDF appends an application/pidf+xml document (RFC 3863 §4, RFC 4480 §3.2).
-func AppendPIDF(dst []byte, p PIDF) []byte {
-	dst = append(dst, `<?xml version="1.0" encoding="UTF-8"?><presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model" xmlns:rpid="urn:ietf:params:xml:ns:pidf:rpid" entity="`...)
-	dst = uri(dst, p.Entity)
-	dst = append(dst, `"><tuple id="t1"><status><basic>`...)
-	if p.Closed {
-		dst = append(dst, "closed"...)
-	} else {
-		dst = append(dst, "open"...)
+// appendAttr appends an attribute; an empty one is left out.
+func appendAttr(dst []byte, name, value string) []byte {
+	if value == "" {
+		return dst
 	}
-	dst = append(dst, "</basic></status></tuple>"...)
-	if p.State == "confirmed" {
-		dst = append(dst, `<dm:person id="p1"><rpid:activities><rpid:on-the-phone/></rpid:activities></dm:person>`...)
-	}
-	return append(dst, "</presence>"...)
-}
-
-// AppendMessageSummary appends an application/simple-message-summary document (RFC 3842 §5.2).
-func AppendMessageSummary(dst []byte, m MessageSummary) []byte {
-	dst = append(dst, "Messages-Waiting: "...)
-	if m.New > 0 || m.UrgentNew > 0 {
-		dst = append(dst, "yes\r\n"...)
-	} else {
-		dst = append(dst, "no\r\n"...)
-	}
-	if m.Account != "" {
-		dst = append(dst, "Message-Account: "...)
-		account := strings.Map(func(r rune) rune {
-			if r < 0x20 || r == 0x7f {
-				return -1
-			}
-			return r
-		}, m.Account[:min(len(m.Account), bound)])
-		if !strings.Contains(account, ":") {
-			dst = append(dst, "sip:"...)
-		}
-		dst = append(dst, account...)
-		dst = append(dst, "\r\n"...)
-	}
-	dst = append(dst, "Voice-Message: "...)
-	dst = strconv.AppendUint(dst, uint64(m.New), 10)
-	dst = append(dst, '/')
-	dst = strconv.AppendUint(dst, uint64(m.Saved), 10)
-	dst = append(dst, " ("...)
-	dst = strconv.AppendUint(dst, uint64(m.UrgentNew), 10)
-	dst = append(dst, '/')
-	dst = strconv.AppendUint(dst, uint64(m.UrgentSaved), 10)
-	return append(dst, ")\r\n"...)
+	dst = append(dst, ' ')
+	dst = append(dst, name...)
+	dst = append(dst, '=', '"')
+	dst = appendEscaped(dst, value)
+	return append(dst, '"')
 }
