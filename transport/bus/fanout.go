@@ -1,0 +1,270 @@
+package bus
+
+import (
+	"cmp"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+	"lamplight/transport/document"
+)
+
+// Bounds of the fan-out.
+const (
+	maxTargets  = 500
+	maxMessage  = 256 << 10
+	ringEntries = 4096
+	ringBytes   = 8 << 20
+	maxEdges    = 4096
+	renotifyGap = 10 * time.Second
+)
+
+// FanoutConfig is what a Fanout needs.
+type FanoutConfig struct {
+	Conn        *nats.Conn
+	Prefix      string
+	Node        string
+	Incarnation func() string
+	Version     string
+	Account     func(realm string) string // account id of a realm
+	Log         *slog.Logger
+}
+
+// Fanout implements actors.Notifier: it numbers what each edge is sent and keeps the newest of it to send again.
+// Messages to one edge keep their order.
+type Fanout struct {
+	cfg      FanoutConfig
+	Renotify func(edge string) // tells every watcher behind the edge its newest state
+	inbox    string
+	replies  *nats.Subscription
+	mu       sync.Mutex
+	edges    map[string]*edge
+}
+
+// edge is one receiver of NOTIFYs. Its lock is held while a message is numbered and published.
+type edge struct {
+	mu          sync.Mutex
+	name, token string
+	seq         uint64
+	ring        []numbered
+	bytes       int
+	spoke, down bool
+	incarnation string
+	renotified  time.Time
+}
+
+type numbered struct {
+	seq  uint64
+	data []byte
+}
+
+// NewFanout makes a Fanout that has not started.
+func NewFanout(c FanoutConfig) *Fanout {
+	return &Fanout{cfg: c, edges: map[string]*edge{}, inbox: nats.NewInbox(), Renotify: func(string) {}}
+}
+
+// Start listens for NATS saying that nobody listens.
+func (f *Fanout) Start() (err error) {
+	f.replies, err = f.cfg.Conn.Subscribe(f.inbox+".*", func(m *nats.Msg) {
+		if m.Header.Get("Status") != "503" {
+			return
+		}
+		name, err := ParseToken(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
+		if err != nil {
+			return
+		}
+		if e := f.edge(name); e != nil {
+			e.mu.Lock()
+			e.down = e.spoke
+			e.mu.Unlock()
+		}
+	})
+	return err
+}
+
+// Close stops listening.
+func (f *Fanout) Close() { _ = f.replies.Unsubscribe() }
+
+func (f *Fanout) edge(name string) *edge {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e := f.edges[name]
+	if e == nil {
+		if len(f.edges) >= maxEdges {
+			return nil
+		}
+		e = &edge{name: name, token: Token(name)}
+		f.edges[name] = e
+	}
+	return e
+}
+
+// Notify implements actors.Notifier.
+func (f *Fanout) Notify(n actors.Notification) {
+	head := f.head(&n)
+	for rest := n.Watchers; len(rest) > 0; {
+		// Watchers of one edge mostly stand together; each pass takes one edge's.
+		name := rest[0].Edge()
+		var later, now []*presence.Subscription
+		for i, w := range rest {
+			if w.Edge() != name {
+				if later == nil {
+					now = append(now, rest[:i]...)
+				}
+				later = append(later, w)
+			} else if later != nil {
+				now = append(now, w)
+			}
+		}
+		if later == nil {
+			now = rest
+		}
+		f.toEdge(cmp.Or(name, "any"), head, &n, now)
+		rest = later
+	}
+}
+
+// head is all of a message but its number and targets, made once for all edges.
+func (f *Fanout) head(n *actors.Notification) []byte {
+	b := make([]byte, 0, len(n.Body)*5/4+512)
+	b = document.Field(b, "Event-Category", "presence")
+	b = document.Field(b, "Event-Name", "notify")
+	b = document.Field(b, "App-Name", "lamplight")
+	b = document.Field(b, "App-Version", f.cfg.Version)
+	b = document.Field(b, "Node", f.cfg.Node)
+	b = document.Field(b, "Incarnation", f.cfg.Incarnation())
+	b = document.Number(b, "Shard", int64(n.Shard))
+	b = document.Number(b, "Generation", int64(n.Claim.Generation))
+	b = document.Time(b, "Epoch", n.Claim.Epoch)
+	b = document.Field(b, "Presentity", n.To.String())
+	b = document.Field(b, "Event-Package", n.Package.String())
+	b = document.Field(b, "State", n.State.String())
+	b = document.Number(b, "Sequence", int64(n.Sequence))
+	b = document.Field(b, "Content-Type", n.ContentType)
+	return document.Field(b, "Body", string(n.Body))
+}
+
+func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watchers []*presence.Subscription) {
+	e := f.edge(name)
+	if e == nil {
+		f.cfg.Log.Error("too many edges; a NOTIFY is not sent", "edges", maxEdges)
+		return
+	}
+	for len(watchers) > 0 {
+		b := make([]byte, 0, 96+len(head)+min(len(watchers), maxTargets)*200)
+		b = append(b, '{')
+		e.mu.Lock()
+		e.seq++
+		b = document.Field(b, "Msg-ID", f.cfg.Incarnation()+"-"+e.token+"-"+strconv.FormatUint(e.seq, 10))
+		b = document.Number(b, "Edge-Seq", int64(e.seq))
+		b = append(append(b, ','), head...)
+		b = append(document.Key(b, "Targets"), '[')
+		i := 0
+		for ; i < len(watchers) && i < maxTargets && (i == 0 || len(b) < maxMessage-12<<10); i++ {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = target(b, watchers[i], n)
+		}
+		b = append(b, "]}"...)
+		watchers = watchers[i:]
+		e.keep(numbered{e.seq, b})
+		if !e.down {
+			f.send(e, b)
+		}
+		e.mu.Unlock()
+	}
+}
+
+func (f *Fanout) send(e *edge, data []byte) {
+	_ = f.cfg.Conn.PublishMsg(&nats.Msg{Subject: f.cfg.Prefix + "lamplight.notify." + e.token, Reply: f.inbox + "." + e.token, Data: data})
+}
+
+func (e *edge) keep(m numbered) {
+	e.ring = append(e.ring, m)
+	e.bytes += len(m.data)
+	for len(e.ring) > 1 && (len(e.ring) > ringEntries || e.bytes > ringBytes) {
+		e.bytes -= len(e.ring[0].data)
+		e.ring[0] = numbered{}
+		e.ring = e.ring[1:]
+	}
+}
+
+func target(b []byte, w *presence.Subscription, n *actors.Notification) []byte {
+	b = append(b, '{')
+	for _, v := range [...][2]string{{"Call-ID", w.CallID}, {"From", w.From}, {"From-Tag", w.FromTag}, {"To-Tag", w.ToTag},
+		{"Contact", w.Contact}, {"Proxy-Route", w.ProxyRoute}, {"Subscription-ID", w.SubscriptionID}} {
+		if v[1] != "" {
+			b = document.Field(b, v[0], v[1])
+		}
+	}
+	if n.End != "" {
+		b = document.Field(b, "Subscription-State", "terminated;reason="+n.End)
+		return append(b, '}')
+	}
+	b = document.Field(b, "Subscription-State", "active")
+	for _, v := range [...]struct {
+		name string
+		rate uint32
+	}{{"Max-Rate", w.MaxRate}, {"Min-Rate", w.MinRate}} { // RFC 6446: echoed
+		if v.rate > 0 {
+			b = document.Field(b, v.name, strconv.FormatFloat(float64(v.rate)/1000, 'f', -1, 64))
+		}
+	}
+	b = document.Number(b, "Expires", int64(w.Left(n.Now)))
+	return append(b, '}')
+}
+
+// Lamp implements actors.Notifier.
+func (f *Fanout) Lamp(c actors.LampNews) {
+	b := make([]byte, 0, 512)
+	b = append(b, '{')
+	b = document.Field(b, "extension", c.To.User)
+	b = document.Field(b, "realm", c.To.Realm)
+	b = document.Field(b, "account_id", f.cfg.Account(c.To.Realm))
+	b = document.Field(b, "state", c.Change.State.String())
+	b = document.Field(b, "previous", c.Change.Previous.String())
+	b = document.Dialogs(document.Key(b, "dialogs"), c.Change.View.Dialogs)
+	b = document.Number(b, "sequence", int64(c.Sequence))
+	b = document.Time(b, "at", c.Change.At)
+	b = document.Field(b, "node", f.cfg.Node)
+	b = append(b, '}')
+	_ = f.cfg.Conn.Publish(f.cfg.Prefix+"lamplight.state."+Token(c.To.Realm)+"."+Token(c.To.User), b)
+}
+
+// up is what an edge says of itself: seen is the highest number up to which it misses nothing of ours.
+func (f *Fanout) up(name, incarnation string, seen uint64, known bool) {
+	e := f.edge(name)
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	first := e.seq + 1
+	if len(e.ring) > 0 {
+		first = e.ring[0].seq
+	}
+	again := incarnation != e.incarnation
+	e.spoke, e.down, e.incarnation = true, false, incarnation
+	all := !known || seen+1 < first || seen > e.seq
+	if !all {
+		for _, m := range e.ring {
+			if m.seq > seen {
+				f.send(e, m.data)
+			}
+		}
+	}
+	all = all && (again || time.Since(e.renotified) > renotifyGap)
+	if all {
+		e.renotified = time.Now()
+	}
+	e.mu.Unlock()
+	if all {
+		f.Renotify(name)
+	}
+}
