@@ -1,0 +1,374 @@
+// Package directory keeps accounts, users, devices and the nodes' public token keys in a JetStream key-value bucket,
+// and answers from a view of it in memory that a watch keeps up. What is acknowledged is durable; what this node
+// acknowledged it also answers at once. Its methods may be called from any goroutine; those that take a context
+// may block on NATS. It does not know HTTP or presence.
+package directory
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Kinds of what the directory holds.
+const (
+	Accounts = "account"
+	Users    = "user"
+	Devices  = "device"
+	keys     = "key"
+	realms   = "realm"
+)
+
+// Errors. They are wrapped with what exactly was wrong.
+var (
+	ErrUnknown   = errors.New("no such account, user or device")
+	ErrInvalid   = errors.New("invalid")
+	ErrForbidden = errors.New("the presence id's realm is outside the account's tree")
+	ErrConflict  = errors.New("already taken")
+)
+
+// Entry is one account, user or device. It is never changed once made.
+type Entry struct {
+	Kind, Account, ID string
+	Fields            map[string]any
+	revision          uint64
+}
+
+// Text is a string field, "" when absent; sub-fields are named with a dot.
+func (e *Entry) Text(name string) string {
+	m := e.Fields
+	for {
+		head, rest, deeper := strings.Cut(name, ".")
+		if !deeper {
+			s, _ := m[head].(string)
+			return s
+		}
+		m, _ = m[head].(map[string]any)
+		name = rest
+	}
+}
+
+// Realm of an account, in lower case.
+func (e *Entry) Realm() string { return strings.ToLower(e.Text("realm")) }
+
+// Config is what a Directory needs.
+type Config struct {
+	Conn      *nats.Conn
+	Prefix    string
+	Memory    bool
+	Replicas  int
+	Log       *slog.Logger
+	RealmGone func(realm string) // an account went or changed its realm; called off NATS's goroutine
+}
+
+// Directory is a node's view of the bucket.
+type Directory struct {
+	cfg   Config
+	kv    jetstream.KeyValue
+	watch jetstream.KeyWatcher
+	done  sync.WaitGroup
+
+	mu      sync.RWMutex
+	entries map[string]*Entry            // by bucket key
+	realms  map[string]string            // realm → account id
+	members map[string]map[string]*Entry // kind + account → id → entry
+	apiKeys map[string]string            // hash → account id
+	public  map[string][]byte            // key id → public key
+	seen    map[string]uint64            // revisions, deletions too, so that late news of the watch can't undo
+}
+
+// New makes a Directory that has not started.
+func New(c Config) *Directory {
+	if c.RealmGone == nil {
+		c.RealmGone = func(string) {}
+	}
+	return &Directory{cfg: c, entries: map[string]*Entry{}, realms: map[string]string{}, members: map[string]map[string]*Entry{},
+		apiKeys: map[string]string{}, public: map[string][]byte{}, seen: map[string]uint64{}}
+}
+
+// Start opens the bucket and returns when all of it is in memory.
+func (d *Directory) Start(ctx context.Context) error {
+	js, err := jetstream.New(d.cfg.Conn)
+	if err != nil {
+		return err
+	}
+	name := strings.NewReplacer(".", "_", "*", "_", ">", "_").Replace(d.cfg.Prefix) + "lamplight_directory"
+	c := jetstream.KeyValueConfig{Bucket: name, Storage: jetstream.FileStorage, Replicas: max(d.cfg.Replicas, 1)}
+	if d.cfg.Memory {
+		c.Storage = jetstream.MemoryStorage
+	}
+	if d.kv, err = js.KeyValue(ctx, name); errors.Is(err, jetstream.ErrBucketNotFound) {
+		d.kv, err = js.CreateKeyValue(ctx, c)
+	}
+	if err != nil {
+		return fmt.Errorf("directory bucket %s: %w", name, err)
+	}
+	if d.watch, err = d.kv.WatchAll(context.Background()); err != nil {
+		return err
+	}
+	ready := make(chan struct{})
+	d.done.Go(func() {
+		for e := range d.watch.Updates() {
+			if e == nil {
+				close(ready)
+				continue
+			}
+			d.apply(e.Key(), e.Value(), e.Revision(), e.Operation() != jetstream.KeyValuePut)
+		}
+	})
+	select {
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close stops the watch.
+func (d *Directory) Close() {
+	if d.watch != nil {
+		_ = d.watch.Stop()
+		d.done.Wait()
+	}
+}
+
+// apply brings one key of the bucket into the view.
+func (d *Directory) apply(key string, value []byte, revision uint64, deleted bool) {
+	kind, rest, _ := strings.Cut(key, ".")
+	d.mu.Lock()
+	if revision <= d.seen[key] {
+		d.mu.Unlock()
+		return
+	}
+	d.seen[key] = revision
+	gone := ""
+	switch kind {
+	case keys:
+		if deleted {
+			delete(d.public, rest)
+		} else {
+			d.public[rest] = value
+		}
+	case Accounts, Users, Devices:
+		old := d.entries[key]
+		var e *Entry
+		if !deleted {
+			e = &Entry{Kind: kind, revision: revision}
+			e.Account, e.ID, _ = strings.Cut(rest, ".")
+			if kind == Accounts {
+				e.ID = e.Account
+			}
+			if err := json.Unmarshal(value, &e.Fields); err != nil {
+				d.cfg.Log.Error("a directory entry can't be read", "key", key, "err", err)
+				e = nil
+			}
+		}
+		gone = d.replace(key, old, e)
+	}
+	d.mu.Unlock()
+	if gone != "" {
+		d.done.Go(func() { d.cfg.RealmGone(gone) })
+	}
+}
+
+// replace swaps an entry in the view; it names a realm that no account has any more.
+func (d *Directory) replace(key string, old, e *Entry) (gone string) {
+	group := func(x *Entry) string { return x.Kind + "." + x.Account }
+	if old != nil {
+		delete(d.entries, key)
+		if old.Kind == Accounts {
+			if d.realms[old.Realm()] == old.ID {
+				delete(d.realms, old.Realm())
+				gone = old.Realm()
+			}
+			delete(d.apiKeys, old.Text("api_key_hash"))
+		}
+		if m := d.members[group(old)]; m != nil {
+			delete(m, old.ID)
+		}
+	}
+	if e != nil {
+		d.entries[key] = e
+		if e.Kind == Accounts {
+			d.realms[e.Realm()] = e.ID
+			if gone == e.Realm() {
+				gone = ""
+			}
+			if h := e.Text("api_key_hash"); h != "" {
+				d.apiKeys[h] = e.ID
+			}
+		}
+		m := d.members[group(e)]
+		if m == nil {
+			m = map[string]*Entry{}
+			d.members[group(e)] = m
+		}
+		m[e.ID] = e
+	}
+	return gone
+}
+
+func entryKey(kind, account, id string) string {
+	if kind == Accounts {
+		return Accounts + "." + account
+	}
+	return kind + "." + account + "." + id
+}
+
+// ValidID says whether an id is 32 hexadecimal characters.
+func ValidID(id string) bool {
+	if len(id) != 32 {
+		return false
+	}
+	_, err := hex.DecodeString(id)
+	return err == nil && strings.ToLower(id) == id
+}
+
+// Get finds an entry; for accounts id is the account's own. Before it says ErrUnknown it asks the bucket.
+func (d *Directory) Get(ctx context.Context, kind, account, id string) (*Entry, error) {
+	if !ValidID(account) || !ValidID(id) {
+		return nil, ErrUnknown
+	}
+	key := entryKey(kind, account, id)
+	d.mu.RLock()
+	e := d.entries[key]
+	d.mu.RUnlock()
+	if e != nil {
+		return e, nil
+	}
+	if err := d.fetch(ctx, key); err != nil {
+		return nil, err
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if e = d.entries[key]; e == nil {
+		return nil, ErrUnknown
+	}
+	return e, nil
+}
+
+// fetch brings one key from the bucket into the view.
+func (d *Directory) fetch(ctx context.Context, key string) error {
+	if _, deadline := ctx.Deadline(); !deadline {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+	}
+	v, err := d.kv.Get(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return ErrUnknown
+	}
+	if err != nil {
+		return fmt.Errorf("directory: %w", err)
+	}
+	d.apply(key, v.Value(), v.Revision(), false)
+	return nil
+}
+
+// List gives the entries of a kind in an account (for accounts: its descendants and itself), in no order.
+func (d *Directory) List(kind, account string) []*Entry {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	var out []*Entry
+	if kind != Accounts {
+		for _, e := range d.members[kind+"."+account] {
+			out = append(out, e)
+		}
+		return out
+	}
+	for key, e := range d.entries {
+		if strings.HasPrefix(key, Accounts+".") && d.inTree(account, e.ID) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// RealmAccount is the id of the account that has the realm (lower case).
+func (d *Directory) RealmAccount(realm string) (id string, ok bool) {
+	d.mu.RLock()
+	id, ok = d.realms[realm]
+	d.mu.RUnlock()
+	if ok || realm == "" || len(realm) > 256 {
+		return id, ok
+	}
+	return "", false
+}
+
+// InTree says whether account is root or a descendant of it.
+func (d *Directory) InTree(root, account string) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.inTree(root, account)
+}
+
+func (d *Directory) inTree(root, account string) bool {
+	for depth := 0; account != "" && depth < 64; depth++ {
+		if account == root {
+			return true
+		}
+		e := d.entries[Accounts+"."+account]
+		if e == nil {
+			return false
+		}
+		account = e.Text("parent_id")
+	}
+	return false
+}
+
+// HashKey is how an API key is stored.
+func HashKey(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return hex.EncodeToString(sum[:])
+}
+
+// AccountByAPIKey finds the account whose API key it is.
+func (d *Directory) AccountByAPIKey(key string) (*Entry, error) {
+	h := HashKey(key)
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	e := d.entries[Accounts+"."+d.apiKeys[h]]
+	if key == "" || e == nil || subtle.ConstantTimeCompare([]byte(e.Text("api_key_hash")), []byte(h)) != 1 {
+		return nil, ErrUnknown
+	}
+	return e, nil
+}
+
+// PublishKey makes a token key's public half known to all nodes.
+func (d *Directory) PublishKey(ctx context.Context, id string, public []byte) error {
+	rev, err := d.kv.Put(ctx, keys+"."+id, public)
+	if err == nil {
+		d.apply(keys+"."+id, public, rev, false)
+	}
+	return err
+}
+
+// PublicKey finds a token key's public half; it asks the bucket once before it says ErrUnknown.
+func (d *Directory) PublicKey(ctx context.Context, id string) ([]byte, error) {
+	if id == "" || len(id) > 64 || strings.Trim(id, "0123456789abcdef") != "" {
+		return nil, ErrUnknown
+	}
+	d.mu.RLock()
+	k := d.public[id]
+	d.mu.RUnlock()
+	if k != nil {
+		return k, nil
+	}
+	if err := d.fetch(ctx, keys+"."+id); err != nil {
+		return nil, err
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.public[id], nil
+}
