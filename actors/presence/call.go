@@ -2,220 +2,222 @@ package presence
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
-	"time"
+	"strings"
 )
 
-// The descriptive fields of a call; each keeps the rank of the event that set it.
-const (
-	callFrom = iota
-	callTo
-	callFromTag
-	callToTag
-	callTarget
-	callSwitch
-	callSource
-	callFields
-)
-
-// fact is one field of a call with the rank of the news that it came with: state, then time. The highest rank
-// wins, and of equal ranks the greater value, so that the order of arrival does not matter.
-type fact struct {
-	value string
-	rank  uint64
-}
-
-// call is one call of the extension, or, once terminated, its tombstone.
+// call is a call of the extension, or its tombstone.
+//
+// It is the merge of all news of it, and the merge is a least upper bound: each part takes the
+// greatest of what was said, in an order that does not depend on arrival. So any order and any
+// repetition of the same news ends the same. One thing stands outside of it: news older than a
+// tombstone's life counts only if it moves a known call forward (a call that it could begin would
+// have outlived the tombstone that ends it).
+//
+// When its lease lapses a call is no longer visible, but stays for a tombstone's life, so that
+// news with a longer lease finds what was known. Its record, which lives a minute longer than the
+// lease, does the same after a restart.
 type call struct {
-	callID, id, extra string
-	facts             [callFields]fact
-	since             int64 // Unix ms of the earliest news of its present state
-	lease             int64 // Unix ms at which it ends without news
-	leaseRank         uint64
-	until             int64 // Unix ms until which its tombstone stands; 0 while it lives
-	state             State
-	direction         Direction
+	key      string
+	state    State
+	at       int64 // µs, the newest news of this state
+	since    int64 // µs, the oldest news of this state
+	lease    int64 // µs, the end of the lease that the newest news of this state gave
+	extended int64 // µs, the end of the lease that news without a state gave
+	until    int64 // µs; a tombstone's end
+	parts    []part
+	unknown  string
+	schema   uint8
 }
 
-func callKey(callID, id string, d Direction) string {
-	if id != "" {
-		return "p" + callID + "\x00" + id
-	}
-	return string(rune('0'+d)) + callID
+// part is one value of a call, and the rank of the news that it came with.
+type part struct {
+	value string
+	at    int64
+	state State
 }
 
-func (e *Extension) findCall(ev CallEvent) *call {
-	for _, c := range e.calls {
-		if c.callID == ev.CallID && c.id == ev.ID && (ev.ID != "" || c.direction == ev.Direction) {
-			return c
-		}
+// The parts of a call.
+const (
+	partCallID = iota
+	partDirection
+	partFrom
+	partTo
+	partFromTag
+	partToTag
+	partTarget
+	partSwitch
+	partSource
+	partCount
+)
+
+func (c *call) ends() int64 { return max(c.lease, c.extended) }
+
+func (c *call) visible(now int64) bool { return c.state != Terminated && c.ends() > now }
+
+// forget is when nothing needs to be known of it any more.
+func (c *call) forget(life int64) int64 {
+	if c.state == Terminated {
+		return c.until
 	}
-	return nil
+	return c.ends() + life
 }
 
-// when is the time that news counts from: its own, unless it has none or claims to come from the future.
-func when(own, now time.Time) int64 {
-	if own.IsZero() || own.After(now.Add(time.Minute)) {
-		return millis(now)
+// callKey names a call: by its id when it was published (forks share a Call-ID), else by Call-ID
+// and direction.
+func callKey(ev *CallEvent) string {
+	if ev.ID != "" {
+		return "i" + ev.ID
 	}
-	return max(millis(own), 1)
+	return "c" + direction(ev.Direction) + ev.CallID
 }
 
-func rank(s State, ms int64) uint64 { return uint64(s)<<56 | uint64(ms)&(1<<56-1) }
+func direction(d Direction) string {
+	if d == Recipient {
+		return "1"
+	}
+	return "0"
+}
 
-func (e *Extension) call(ev CallEvent, now time.Time, fx *Effects) error {
-	if ev.CallID == "" || ev.State > Terminated || ev.Expires < 0 {
-		return ErrInvalid
+func (e *Extension) callEvent(eff *Effects, ev *CallEvent, now int64) error {
+	if ev.State > Terminated || ev.Direction > Recipient || ev.CallID == "" && ev.ID == "" {
+		return fmt.Errorf("%w: a call needs a Call-ID or id, a state and a direction", ErrInvalid)
 	}
-	at := when(ev.Timestamp, now)
-	c := e.findCall(ev)
-	if c != nil && c.until > 0 {
-		return nil // final
+	if err := fits(ev.Expires, longest, ev.CallID, ev.ID, ev.From, ev.To, ev.FromTag, ev.ToTag,
+		ev.TargetCallID, ev.SwitchURI, ev.Source); err != nil {
+		return err
 	}
-	if c == nil {
-		// Expired tombstones can't vouch for news this old any more.
-		if ev.State == None || at < millis(now.Add(-e.rules.TombstoneLife)) {
-			return nil
-		}
-		live := 0
-		for _, o := range e.calls {
-			if o.until == 0 {
-				live++
-			}
-		}
-		if live >= e.rules.MaxCalls && ev.State != Terminated {
-			return ErrTooManyCalls
-		}
-		if len(e.calls)-live >= e.rules.MaxTombstones {
-			return ErrTooManyTombstones
-		}
-		c = &call{callID: ev.CallID, id: ev.ID, direction: ev.Direction, since: at}
-		e.calls = append(e.calls, c)
-	}
-	if ev.State == Terminated {
-		e.bury(c, now, fx)
-		return nil
-	}
-	lease := e.rules.CallLease.Milliseconds()
+	key, at := callKey(ev), stamp(ev.Timestamp, now)
+	lease := at + e.rules.CallLease.Microseconds()
 	if ev.Expires > 0 {
-		lease = int64(ev.Expires) * 1000
+		lease = at + int64(ev.Expires)*second
 	}
-	before := *c
-	r := rank(ev.State, at)
-	if ev.State == None {
-		r = rank(c.state, at)
-	}
-	if r > c.leaseRank || r == c.leaseRank && at+lease > c.lease {
-		c.lease, c.leaseRank = at+lease, r
+	stale := at < now-e.life()
+	var c *call
+	i, found := 0, false
+	if e.more != nil {
+		if i, found = searchCall(e.more.calls, key); found {
+			c = e.more.calls[i]
+		}
 	}
 	switch {
-	case ev.State > c.state:
-		c.state, c.since = ev.State, at
-	case ev.State == c.state:
-		c.since = min(c.since, at)
-	}
-	for i, v := range [callFields]string{ev.From, ev.To, ev.FromTag, ev.ToTag, ev.TargetCallID, ev.SwitchURI, ev.Source} {
-		if f := &c.facts[i]; v != "" && (r > f.rank || r == f.rank && v > f.value) {
-			*f = fact{v, r}
+	case found && c.state == Terminated,
+		found && stale && ev.State <= c.state && ev.State != None,
+		!found && (stale || ev.State == None):
+		return nil
+	case !found || !c.visible(now) && ev.State != Terminated:
+		if err := e.roomForCall(ev.State != Terminated && lease > now, found, now); err != nil {
+			return err
 		}
 	}
-	if *c == before {
+	if !found {
+		c = &call{key: own(key), schema: schemaNow}
+		m := e.open()
+		m.calls = slices.Insert(m.calls, i, c)
+	}
+	if !c.merge(ev, at, lease) {
 		return nil
 	}
-	e.wakeAt(c.lease)
-	fx.Records = append(fx.Records, e.callRecord(c, now))
+	if c.state == Terminated {
+		c.until = now + e.life()
+	}
+	e.keepCall(eff, c, now)
+	e.changed(eff, cause(ev.Source, "call"), now)
 	return nil
 }
 
-// bury ends a call; what remains keeps late news from reviving it.
-func (e *Extension) bury(c *call, now time.Time, fx *Effects) {
-	c.state, c.until = Terminated, millis(now.Add(e.rules.TombstoneLife))
-	c.facts, c.lease, c.leaseRank = [callFields]fact{}, 0, 0
-	e.wakeAt(c.until)
-	fx.Records = append(fx.Records, e.callRecord(c, now))
-}
-
-func (e *Extension) callRecord(c *call, now time.Time) Record {
-	enc := e.newRecord(160 + len(c.callID))
-	enc.time(fieldTombstone, c.until)
-	enc.str(10, c.callID)
-	enc.str(11, c.id)
-	enc.num(12, uint64(c.direction))
-	enc.num(13, uint64(c.state))
-	enc.time(14, c.since)
-	enc.time(15, c.lease)
-	enc.num(16, c.leaseRank)
-	for i, f := range c.facts {
-		enc.str(20+i, f.value)
-		enc.num(40+i, f.rank)
+// roomForCall refuses what would be new, or newly visible, past a bound.
+func (e *Extension) roomForCall(visible, known bool, now int64) error {
+	if m, most := e.more, e.rules.MaxCalls; visible && most > 0 && m != nil && len(m.calls)+len(m.registers) >= most {
+		n := 0
+		for _, c := range m.calls {
+			if c.visible(now) {
+				n++
+			}
+		}
+		if n >= most {
+			return fmt.Errorf("%w: %d", ErrTooManyCalls, n)
+		}
 	}
-	enc.b = append(enc.b, c.extra...)
-	return Record{Kind: KindCall, Key: callKey(c.callID, c.id, c.direction), Data: enc.b,
-		TTL: ttl(max(c.lease, c.until), now), Tombstone: c.until > 0}
+	if known {
+		return nil
+	}
+	return e.roomForNew(now)
 }
 
-func parseCall(data string) (*call, error) {
-	c := new(call)
-	unknown, err := decode(data, func(f field) bool {
-		switch {
-		case f.number == fieldRealm || f.number == fieldUser:
-		case f.number == fieldTombstone:
-			c.until = stamp(f.num)
-		case f.number == 10:
-			c.callID = f.str
-		case f.number == 11:
-			c.id = f.str
-		case f.number == 12:
-			c.direction = number(f.num, Recipient)
-		case f.number == 13:
-			c.state = number(f.num, Terminated)
-		case f.number == 14:
-			c.since = stamp(f.num)
-		case f.number == 15:
-			c.lease = stamp(f.num)
-		case f.number == 16:
-			c.leaseRank = f.num
-		case f.number >= 20 && f.number < 20+callFields:
-			c.facts[f.number-20].value = f.str
-		case f.number >= 40 && f.number < 40+callFields:
-			c.facts[f.number-40].rank = f.num
-		default:
+// merge takes news in, and says whether it changed anything.
+func (c *call) merge(ev *CallEvent, at, lease int64) bool {
+	switch {
+	case ev.State == None:
+		if lease <= c.extended {
 			return false
 		}
+		c.extended = lease
 		return true
-	})
-	c.extra = unknown
-	if err == nil && (c.callID == "" || c.state == None) {
-		err = ErrRecord
+	case ev.State == Terminated:
+		c.end()
+		return true
 	}
-	if c.state == Terminated && c.until == 0 {
-		c.until = 1
-	}
-	return c, err
-}
-
-func (c *call) dialog(e *Extension) DialogView {
-	id := c.id
-	if id == "" {
-		id = hexmd5(callKey(c.callID, "", c.direction))
-	}
-	return DialogView{ID: id, CallID: c.callID, State: c.state, Direction: c.direction, Source: "call",
-		Since: fromMillis(c.since), Expires: fromMillis(c.lease),
-		From: cmp.Or(c.facts[callFrom].value, e.address()), To: c.facts[callTo].value,
-		FromTag: c.facts[callFromTag].value, ToTag: c.facts[callToTag].value,
-		TargetCallID: c.facts[callTarget].value, SwitchURI: c.facts[callSwitch].value}
-}
-
-// lapseCalls ends calls whose lease is over and forgets tombstones that stood long enough.
-func (e *Extension) lapseCalls(now time.Time, fx *Effects) {
-	ms := millis(now)
-	for _, c := range e.calls {
-		if c.until == 0 && c.lease <= ms {
-			e.bury(c, now, fx)
+	change := false
+	switch cmp.Compare(ev.State, c.state) {
+	case 1:
+		c.state, c.at, c.since, c.lease = ev.State, at, at, lease
+		change = true
+	case 0:
+		if at < c.since {
+			c.since, change = at, true
+		}
+		if at > c.at || at == c.at && lease > c.lease {
+			c.at, c.lease, change = at, lease, true
 		}
 	}
-	e.calls = slices.DeleteFunc(e.calls, func(c *call) bool { return c.until > 0 && c.until <= ms })
-	if len(e.calls) == 0 {
-		e.calls = nil
+	if c.parts == nil {
+		c.parts = make([]part, partCount)
 	}
+	for i, v := range [partCount]string{ev.CallID, direction(ev.Direction), ev.From, ev.To, ev.FromTag,
+		ev.ToTag, ev.TargetCallID, ev.SwitchURI, ev.Source} {
+		if v != "" && c.parts[i].less(v, ev.State, at) {
+			if v != c.parts[i].value {
+				c.parts[i].value = own(v)
+			}
+			c.parts[i].state, c.parts[i].at = ev.State, at
+			change = true
+		}
+	}
+	return change
+}
+
+// less says that a value of this rank takes the part's place.
+func (p *part) less(v string, state State, at int64) bool {
+	if c := cmp.Or(cmp.Compare(p.state, state), cmp.Compare(p.at, at)); c != 0 {
+		return c < 0
+	}
+	return p.value < v
+}
+
+// end makes it a tombstone. When each of its ends was does not matter.
+func (c *call) end() {
+	c.state, c.at, c.since, c.lease, c.extended, c.parts = Terminated, 0, 0, 0, 0, nil
+}
+
+func searchCall(calls []*call, key string) (int, bool) {
+	return slices.BinarySearchFunc(calls, key, func(c *call, key string) int { return strings.Compare(c.key, key) })
+}
+
+func (e *Extension) keepCall(eff *Effects, c *call, now int64) {
+	e.due(c.forget(e.life()))
+	if c.state == Terminated {
+		e.bury(eff, KindCall, c.key, e.encodeCall(c), c.until, now)
+		return
+	}
+	e.due(c.ends())
+	e.keep(eff, KindCall, c.key, e.encodeCall(c), c.ends(), now)
+}
+
+func cause(source, otherwise string) string {
+	if source == "" {
+		return otherwise
+	}
+	return source
 }

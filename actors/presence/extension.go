@@ -1,291 +1,213 @@
 package presence
 
 import (
-	"crypto/md5"
-	"encoding/hex"
 	"fmt"
-	"slices"
+	"strings"
 	"time"
 )
 
-// Extension is one presentity. See the package comment for how to use it.
-type Extension struct {
-	realm, user string
-	rules       *Rules
-	view        *View
-	watchers    []*Subscription // by package, then Call-ID
-	ended       []ended
-	calls       []*call
-	registers   []*register
-	mailboxes   []*mailbox
-	transitions []Transition
-	manual      manual
-	wake        int64 // Unix ms at which a Tick is due at the earliest; 0: never
+const (
+	second = int64(time.Second / time.Microsecond)
+	minute = 60 * second
+)
+
+// moment is the time of µs since 1970; 0 is the zero time.
+func moment(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
 }
 
-// idle is the view of everything of which nothing is known.
+// Extension is one extension (presentity): its watchers and all that its lamp depends on.
+type Extension struct {
+	realm    string
+	user     string
+	rules    *Rules
+	watchers []*Subscription // sorted by key
+	view     *View
+	more     *details // nil as long as there is nothing but watchers
+	next     int64    // µs, not later than the next thing that time does; 0: nothing
+}
+
+// details is what most extensions do not have most of the time.
+type details struct {
+	calls       []*call     // sorted by key, tombstones too
+	registers   []*register // sorted by key, tombstones too
+	mailboxes   []*mailbox  // sorted by key
+	ended       []ended     // tombstones of subscriptions, sorted by key
+	manual      manual
+	transitions []Transition // oldest first
+}
+
+// idle is the View of every extension of which nothing is known.
 var idle = &View{State: Terminated}
 
-// New makes an extension that holds nothing. realm and user are lower case.
+// New makes an extension that holds nothing. Both names are lower case; rules are shared.
 func New(realm, user string, rules *Rules) *Extension {
 	return &Extension{realm: realm, user: user, rules: rules, view: idle}
 }
 
-// View is what the extension looks like now.
+// address is the presence id.
+func (e *Extension) address() string { return e.user + "@" + e.realm }
+
+// View is the extension as it is.
 func (e *Extension) View() *View { return e.view }
 
-// Subscriptions are the live ones by package and Call-ID. The caller must not change the slice.
+// Subscriptions are all subscriptions, sorted by package, then Call-ID. Not to be changed or kept.
 func (e *Extension) Subscriptions() []*Subscription { return e.watchers }
 
-// Transitions are the last changes of the lamp, oldest first. The caller must not change the slice.
-func (e *Extension) Transitions() []Transition { return e.transitions }
+// Transitions are the remembered changes of the lamp, oldest first. Not to be changed or kept.
+func (e *Extension) Transitions() []Transition {
+	if e.more == nil {
+		return nil
+	}
+	return e.more.transitions
+}
 
-// Next is when Apply wants a Tick; zero: never. It may be early, never late.
-func (e *Extension) Next() time.Time { return fromMillis(e.wake) }
+// Next is when the next Tick is due; zero: never.
+func (e *Extension) Next() time.Time { return moment(e.next) }
 
 // Empty says that nothing is held, not even a tombstone.
 func (e *Extension) Empty() bool {
-	return len(e.watchers)+len(e.ended)+len(e.calls)+len(e.registers)+len(e.mailboxes) == 0 &&
-		e.manual.state == None
+	m := e.more
+	return len(e.watchers) == 0 && (m == nil ||
+		len(m.calls)+len(m.registers)+len(m.mailboxes)+len(m.ended) == 0 && m.manual.state == None)
 }
 
-func (e *Extension) address() string { return e.user + "@" + e.realm }
-
-func (e *Extension) wakeAt(ms int64) {
-	if ms > 0 && (e.wake == 0 || ms < e.wake) {
-		e.wake = ms
-	}
-}
-
-// Apply makes one event happen. On an error nothing has changed.
+// Apply lets an event happen. An error says that it was refused, and nothing has changed.
 func (e *Extension) Apply(ev Event, now time.Time) (Effects, error) {
-	var fx Effects
+	var eff Effects
 	var err error
-	source, anew := "", false
+	us := now.UnixMicro()
 	switch ev := ev.(type) {
 	case Subscribe:
-		return fx, e.subscribe(ev, now, &fx)
+		err = e.subscribe(&eff, &ev, us)
 	case CallEvent:
-		source, err = ev.Source, e.call(ev, now, &fx)
+		err = e.callEvent(&eff, &ev, us)
 	case RegisterEvent:
-		source, err = ev.Source, e.register(ev, now, &fx)
+		err = e.registerEvent(&eff, &ev, us)
 	case MailboxEvent:
-		source, err = "mailbox", e.mailbox(ev, now, &fx)
-	case SetManual:
-		source, err = "set", e.setManual(ev.State, now, &fx)
-	case Reset:
-		source, anew, err = "reset", true, e.reset(ev, now, &fx)
+		err = e.mailboxEvent(&eff, &ev, us)
 	case Notified:
-		e.notified(ev)
-		return fx, nil
+		err = e.notified(&ev)
+	case SetManual:
+		err = e.setManual(&eff, ev.State, us)
+	case Reset:
+		err = e.reset(&eff, ev.Then, us)
 	case Renotify:
-		e.renotify(ev.Edge, now, &fx)
-		return fx, nil
+		e.renotify(&eff, ev.Edge, us)
 	case End:
-		e.finish(ev.Reason, now, &fx)
-		source = "end"
+		e.end(&eff, ev.Reason, us)
 	case Tick:
-		source = "timer"
-		e.tick(now, &fx)
+		e.tick(&eff, us)
 	default:
 		err = fmt.Errorf("%w: %T", ErrInvalid, ev)
 	}
-	if err == nil {
-		e.changed(source, anew, now, &fx)
-		if _, ok := ev.(Tick); ok {
-			e.heldBack(now, &fx)
-			e.rewake()
-		}
+	if err != nil {
+		return Effects{}, err
 	}
-	return fx, err
+	return eff, nil
 }
 
-func (e *Extension) reset(ev Reset, now time.Time, fx *Effects) error {
-	if ev.Then != None && ev.Then != Early && ev.Then != Confirmed && ev.Then != Terminated {
-		return ErrInvalid
+// open makes sure that there are details.
+func (e *Extension) open() *details {
+	if e.more == nil {
+		e.more = &details{}
 	}
-	for _, c := range e.calls {
-		if c.until == 0 {
-			e.bury(c, now, fx)
-		}
-	}
-	for _, r := range e.registers {
-		if r.until == 0 {
-			e.dropRegister(r, now, fx)
-		}
-	}
-	then := ev.Then
-	if then == None {
-		then = Terminated
-	}
-	return e.setManual(then, now, fx)
+	return e.more
 }
 
-// finish ends everything: the account is gone.
-func (e *Extension) finish(reason string, now time.Time, fx *Effects) {
-	for len(e.watchers) > 0 {
-		e.end(e.watchers[len(e.watchers)-1], reason, now, fx)
-	}
-	for _, m := range slices.Clone(e.mailboxes) {
-		if !m.lamp { // becomes a lamp record's tombstone in all but name: sweep it by TTL
-			until := millis(now.Add(e.rules.TombstoneLife))
-			enc := e.newRecord(32)
-			enc.time(fieldTombstone, until)
-			enc.str(10, m.source)
-			fx.Records = append(fx.Records, Record{Kind: KindMailbox, Key: mailboxKey(m.source, false), Data: enc.b, TTL: ttl(until, now), Tombstone: true})
-			continue
-		}
-		_ = e.mailbox(MailboxEvent{Source: m.source, Lamp: true}, now, fx)
-	}
-	e.mailboxes = nil
-	_ = e.reset(Reset{}, now, fx)
-}
-
-func (e *Extension) notified(ev Notified) {
-	for _, s := range e.watchers {
-		if s.CallID == ev.CallID && (!ev.HasPackage || s.Package == ev.Package) {
-			if ev.Sequence > 0 {
-				s.acked = max(s.acked, ev.Sequence)
-				s.sequence = max(s.sequence, ev.Sequence)
-			} else {
-				s.acked = s.sequence
-			}
-			if ev.Reply > 0 {
-				s.reply = int16(min(ev.Reply, 999))
-			}
-		}
+// due asks for a Tick at us or earlier.
+func (e *Extension) due(us int64) {
+	if e.next == 0 || us < e.next {
+		e.next = max(us, 1)
 	}
 }
 
-// tick ends what lapsed.
-func (e *Extension) tick(now time.Time, fx *Effects) {
-	ms := millis(now)
-	for i := len(e.watchers) - 1; i >= 0; i-- {
-		if s := e.watchers[i]; s.lapses(e.rules) <= ms {
-			e.end(s, "timeout", now, fx)
-		}
-	}
-	e.ended = slices.DeleteFunc(e.ended, func(t ended) bool { return t.until <= ms })
-	if len(e.ended) == 0 {
-		e.ended = nil
-	}
-	e.lapseCalls(now, fx)
-	e.lapseRegisters(now, fx)
+// life is how long a tombstone stays, in µs.
+func (e *Extension) life() int64 { return e.rules.TombstoneLife.Microseconds() }
+
+// keep adds a record. leaseEnd in µs bounds its TTL; 0: it stays until it is replaced.
+func (e *Extension) keep(eff *Effects, kind Kind, key string, data []byte, leaseEnd, now int64) {
+	eff.Records = append(eff.Records, Record{Kind: kind, Key: key, Data: data, TTL: ttl(leaseEnd, now)})
 }
 
-// rewake computes when the next Tick is due, after one ran.
-func (e *Extension) rewake() {
-	e.wake = 0
-	for _, s := range e.watchers {
-		e.wakeAt(s.lapses(e.rules))
-		e.wakeAt(s.due)
-		if s.behind > 0 {
-			e.wakeAt(s.next)
-		}
+// ttl is what is left of a lease plus a minute, in whole seconds: the owner's timer ends things,
+// the TTL only sweeps (JOURNAL.md, Records).
+func ttl(leaseEnd, now int64) time.Duration {
+	if leaseEnd == 0 {
+		return 0
 	}
-	for _, t := range e.ended {
-		e.wakeAt(t.until)
-	}
-	for _, c := range e.calls {
-		e.wakeAt(max(c.lease, c.until))
-	}
-	for _, r := range e.registers {
-		e.wakeAt(max(r.lease, r.until))
-	}
+	left := (max(leaseEnd-now, 0) + minute + second - 1) / second
+	return time.Duration(left) * time.Second
 }
 
-// Load takes one record of the extension back, in any order with the others.
-func (e *Extension) Load(kind Kind, data []byte) error {
-	text := string(data)
-	switch kind {
-	case KindSubscription:
-		s := new(Subscription)
-		if err := s.parse(text); err != nil {
-			return err
+// bury adds a tombstone's record, which lives until gone.
+func (e *Extension) bury(eff *Effects, kind Kind, key string, data []byte, gone, now int64) {
+	left := (max(gone-now, 1) + second - 1) / second
+	eff.Records = append(eff.Records, Record{
+		Kind: kind, Key: key, Data: data, TTL: time.Duration(left) * time.Second, Tombstone: true,
+	})
+}
+
+// roomForNew refuses what is new while too much has just ended. What exists may always end: so
+// there are never more tombstones than the bound and what was alive.
+func (e *Extension) roomForNew(now int64) error {
+	m, most := e.more, e.rules.MaxTombstones
+	if m == nil || most <= 0 || len(m.calls)+len(m.registers)+len(m.ended) < most {
+		return nil
+	}
+	n := 0
+	for _, c := range m.calls {
+		if !c.visible(now) {
+			n++
 		}
-		if s.CallID == "" {
-			return ErrRecord
+	}
+	for _, r := range m.registers {
+		if !r.visible(now) {
+			n++
 		}
-		at, known := e.find(s.Package, s.CallID)
-		if until := tombstone(text); until > 0 {
-			e.ended = append(e.ended, ended{callID: s.CallID, cseq: s.CSeq, pkg: s.Package, hasCSeq: s.HasCSeq, until: until})
-		} else if known {
-			e.watchers[at] = s
-		} else {
-			e.watchers = slices.Insert(e.watchers, at, s)
+	}
+	for _, t := range m.ended {
+		if t.until > now {
+			n++
 		}
-	case KindCall:
-		c, err := parseCall(text)
-		if err != nil {
-			return err
-		}
-		e.calls = append(e.calls, c)
-	case KindRegister:
-		r, err := parseRegister(text)
-		if err != nil {
-			return err
-		}
-		e.registers = append(e.registers, r)
-	case KindManual:
-		m, err := parseManual(text)
-		if err != nil {
-			return err
-		}
-		e.manual = m
-	case KindMailbox:
-		m, gone, err := parseMailbox(text)
-		if err != nil {
-			return err
-		}
-		if !gone {
-			e.mailboxes = append(e.mailboxes, m)
-		}
-	case KindPublication: // of a later release; carried by its record alone
-	default:
-		return ErrRecord
+	}
+	if n >= most {
+		return fmt.Errorf("%w: %d", ErrTooManyTombstones, n)
 	}
 	return nil
 }
 
-func tombstone(data string) (until int64) {
-	_, _ = decode(data, func(f field) bool {
-		if f.number == fieldTombstone {
-			until = max(stamp(f.num), 1)
+// stamp is the time that an event counts from: its own, or its arrival when it has none or one
+// that can't be (BUS.md, Timestamp).
+func stamp(t time.Time, now int64) int64 {
+	if t.IsZero() {
+		return now
+	}
+	us := t.UnixMicro()
+	if us > now+minute {
+		return now
+	}
+	return max(us, 1)
+}
+
+// longest is the longest lease that may be asked for, in seconds: a year.
+const longest = 365 * 24 * 3600
+
+// fits refuses a lease or a text out of bounds.
+func fits(expires, most int, texts ...string) error {
+	if expires < 0 || expires > most {
+		return fmt.Errorf("%w: expires %d", ErrInvalid, expires)
+	}
+	for _, s := range texts {
+		if len(s) > maxField {
+			return fmt.Errorf("%w: a field of %d bytes", ErrInvalid, len(s))
 		}
-		return true
-	})
-	return until
-}
-
-// Loaded is called once after the last Load. What lapsed meanwhile ends with its last NOTIFY on the next Tick.
-func (e *Extension) Loaded(now time.Time) {
-	slices.SortFunc(e.calls, func(a, b *call) int { return compareStrings(a.callID, b.callID, a.id, b.id) })
-	slices.SortFunc(e.registers, func(a, b *register) int { return compareStrings(a.key(), b.key(), "", "") })
-	slices.SortFunc(e.mailboxes, func(a, b *mailbox) int {
-		return compareStrings(mailboxKey(a.source, a.lamp), mailboxKey(b.source, b.lamp), "", "")
-	})
-	e.view = e.look()
-	for _, s := range e.watchers {
-		s.told = nil
 	}
-	e.rewake()
+	return nil
 }
 
-func compareStrings(a, b, c, d string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	case c < d:
-		return -1
-	case c > d:
-		return 1
-	}
-	return 0
-}
-
-func hexmd5(s string) string {
-	sum := md5.Sum([]byte(s))
-	return hex.EncodeToString(sum[:])
-}
+// own copies a string that stays, so that it does not keep the document that it came from.
+func own(s string) string { return strings.Clone(s) }

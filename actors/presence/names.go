@@ -39,3 +39,26 @@ func (d Direction) String() string {
 	}
 	return "initiator"
 }
+
+// ParseState is the inverse of String; "proceeding" is read as Trying.
+func ParseState(s string) (State, bool) {
+	if s == "proceeding" {
+		return Trying, true
+	}
+	for st := Trying; st <= Offline; st++ {
+		if st.String() == s {
+			return st, true
+		}
+	}
+	return None, false
+}
+
+// ParsePackage is the inverse of String.
+func ParsePackage(s string) (Package, bool) {
+	for p := Dialog; p <= MessageSummary; p++ {
+		if p.String() == s {
+			return p, true
+		}
+	}
+	return Dialog, false
+}

@@ -2,161 +2,186 @@ package presence
 
 import (
 	"encoding/binary"
-	"time"
+	"fmt"
+	"math/bits"
 )
 
-// schema is the number of the record format. A newer release adds fields; it never changes the meaning of one.
-const schema = 1
+// A record is a list of fields, each a varint tag (number<<3 | wire type) and a value, as in
+// protocol buffers: hand-written because it is a few lines, and a release that reads a newer one's
+// record must keep every byte that it does not know.
 
-// Wire types of a field, as in protocol buffers.
+// The schema that this release writes. A record of a newer schema keeps its number.
+const schemaNow = 1
+
+// Wire types.
 const (
-	wireNumber = 0
-	wireBytes  = 2
+	wireVarint  = 0
+	wireFixed64 = 1
+	wireBytes   = 2
+	wireFixed32 = 5
 )
 
-// Fields that all kinds share; each kind's own start at 10.
+// Fields that every record may have. Numbers are never used again for something else.
 const (
-	fieldRealm     = 1
-	fieldUser      = 2
-	fieldTombstone = 3 // Unix milliseconds until which the tombstone stands
+	recSchema = 1
+	recRealm  = 2
+	recUser   = 3
+	recKey    = 4 // the record's own Key
+	recGone   = 5 // µs; set: a tombstone, until then
 )
 
-// encoder appends fields to a record. Zero numbers and empty strings are left out.
-type encoder struct{ b []byte }
+const (
+	maxField   = 4096           // bytes of one string (BUS.md)
+	maxUnknown = 16 << 10       // bytes of fields of newer releases that are carried along
+	maxRecord  = 64 << 10       // bytes
+	maxMoment  = 253402300799e6 // µs, the end of the year 9999
+	maxNumbers = 64             // field numbers below this may be known
+	commonNum  = 1<<recSchema | 1<<recGone
+	commonStr  = 1<<recRealm | 1<<recUser | 1<<recKey
+)
 
-func (e *Extension) newRecord(size int) encoder {
-	enc := encoder{b: make([]byte, 0, size+len(e.realm)+len(e.user)+16)}
-	enc.b = append(enc.b, schema)
-	enc.str(fieldRealm, e.realm)
-	enc.str(fieldUser, e.user)
-	return enc
+// record is a decoded record. Its strings share one allocation.
+type record struct {
+	num     [maxNumbers]uint64
+	str     [maxNumbers]string
+	unknown string
 }
 
-func (e *encoder) num(field int, v uint64) {
-	if v == 0 {
-		return
+// parse reads a record whose known fields are those in the two masks.
+// A known field that comes twice counts the last time; one of the wrong wire type is an error.
+func (r *record) parse(data []byte, num, str uint64) error {
+	if len(data) > maxRecord {
+		return fmt.Errorf("%w: %d bytes", ErrRecord, len(data))
 	}
-	e.b = binary.AppendUvarint(e.b, uint64(field)<<3|wireNumber)
-	e.b = binary.AppendUvarint(e.b, v)
-}
-
-func (e *encoder) str(field int, s string) {
-	if s == "" {
-		return
-	}
-	e.b = binary.AppendUvarint(e.b, uint64(field)<<3|wireBytes)
-	e.b = binary.AppendUvarint(e.b, uint64(len(s)))
-	e.b = append(e.b, s...)
-}
-
-func (e *encoder) time(field int, ms int64) { e.num(field, uint64(max(ms, 0))) }
-
-func (e *encoder) bool(field int, v bool) {
-	if v {
-		e.num(field, 1)
-	}
-}
-
-// field is one decoded field; raw is the field as it stood, for carrying along.
-type field struct {
-	number int
-	num    uint64
-	str    string
-	raw    string
-}
-
-// decode calls each for every field of a record; strings are substrings of data. each answers false for a
-// field that it does not know; those are returned, concatenated, to be written again untouched.
-func decode(data string, each func(field) bool) (unknown string, err error) {
-	if data == "" || data[0] != schema {
-		return "", ErrRecord
-	}
-	data = data[1:]
-	for data != "" {
-		whole := data
-		tag, n := uvarint(data)
-		if n <= 0 || tag>>3 == 0 || tag>>3 > 1<<20 {
-			return "", ErrRecord
+	num, str = num|commonNum, str|commonStr
+	text := string(data)
+	var unknown []byte
+	for i := 0; i < len(text); {
+		start := i
+		tag, n := binary.Uvarint(data[i:])
+		if n <= 0 || tag>>3 == 0 {
+			return fmt.Errorf("%w: bad tag at byte %d", ErrRecord, start)
 		}
-		data = data[n:]
-		f := field{number: int(tag >> 3)}
-		v, n := uvarint(data)
-		if n <= 0 {
-			return "", ErrRecord
-		}
-		data = data[n:]
-		switch tag & 7 {
-		case wireNumber:
-			f.num = v
+		i += n
+		field, wire := tag>>3, tag&7
+		var v uint64
+		var s string
+		switch wire {
+		case wireVarint:
+			if v, n = binary.Uvarint(data[i:]); n <= 0 {
+				return fmt.Errorf("%w: bad number at byte %d", ErrRecord, start)
+			}
+			i += n
 		case wireBytes:
-			if v > uint64(len(data)) {
-				return "", ErrRecord
+			size, n := binary.Uvarint(data[i:])
+			if n <= 0 || size > uint64(len(text)-i-n) {
+				return fmt.Errorf("%w: bad length at byte %d", ErrRecord, start)
 			}
-			f.str, data = data[:v], data[v:]
+			i += n
+			s = text[i : i+int(size)]
+			i += int(size)
+		case wireFixed64:
+			i += 8
+		case wireFixed32:
+			i += 4
 		default:
-			return "", ErrRecord
+			return fmt.Errorf("%w: wire type %d", ErrRecord, wire)
 		}
-		f.raw = whole[:len(whole)-len(data)]
-		if !each(f) {
-			unknown += f.raw
+		if i > len(text) {
+			return fmt.Errorf("%w: cut off", ErrRecord)
 		}
-	}
-	return unknown, nil
-}
-
-func uvarint(s string) (uint64, int) {
-	var x uint64
-	for i := 0; i < len(s) && i < binary.MaxVarintLen64; i++ {
-		b := s[i]
-		if b < 0x80 {
-			if i == 9 && b > 1 {
-				return 0, -1
+		isNum := field < maxNumbers && num>>field&1 == 1
+		isStr := field < maxNumbers && str>>field&1 == 1
+		switch {
+		case !isNum && !isStr:
+			unknown = append(unknown, text[start:i]...)
+		case isNum && wire == wireVarint:
+			r.num[field] = v
+		case isStr && wire == wireBytes:
+			if len(s) > maxField+2 { // a key is a Call-ID and a letter or two
+				return fmt.Errorf("%w: field %d of %d bytes", ErrRecord, field, len(s))
 			}
-			return x | uint64(b)<<(7*i), i + 1
+			r.str[field] = s
+		default:
+			return fmt.Errorf("%w: field %d has wire type %d", ErrRecord, field, wire)
 		}
-		x |= uint64(b&0x7f) << (7 * i)
 	}
-	return 0, -1
+	if len(unknown) > maxUnknown {
+		return fmt.Errorf("%w: %d bytes of unknown fields", ErrRecord, len(unknown))
+	}
+	r.unknown = string(unknown)
+	if v := r.num[recSchema]; v == 0 || v > 255 {
+		return fmt.Errorf("%w: schema %d", ErrRecord, v)
+	}
+	if r.str[recKey] == "" {
+		return fmt.Errorf("%w: no key", ErrRecord)
+	}
+	_, err := r.moment(recGone)
+	return err
 }
 
-// ParseAddress says which extension a record belongs to: its subject is only a hash.
+// moment is a field that holds µs.
+func (r *record) moment(field int) (int64, error) {
+	if r.num[field] > maxMoment {
+		return 0, fmt.Errorf("%w: time %d", ErrRecord, r.num[field])
+	}
+	return int64(r.num[field]), nil
+}
+
+// number is a field with a bound.
+func (r *record) number(field int, most uint64) (uint64, error) {
+	if r.num[field] > most {
+		return 0, fmt.Errorf("%w: field %d is %d", ErrRecord, field, r.num[field])
+	}
+	return r.num[field], nil
+}
+
+// ParseAddress gives the extension that a record belongs to.
 func ParseAddress(data []byte) (realm, user string, err error) {
-	_, err = decode(string(data), func(f field) bool {
-		switch f.number {
-		case fieldRealm:
-			realm = f.str
-		case fieldUser:
-			user = f.str
-		}
-		return true
-	})
-	if err == nil && (realm == "" || user == "") {
-		err = ErrRecord
+	var r record
+	if err := r.parse(data, 0, 0); err != nil {
+		return "", "", err
 	}
-	return realm, user, err
+	if r.str[recRealm] == "" || r.str[recUser] == "" {
+		return "", "", fmt.Errorf("%w: no address", ErrRecord)
+	}
+	return r.str[recRealm], r.str[recUser], nil
 }
 
-// number bounds what a hostile or damaged record can put into a smaller type.
-func number[T ~uint8 | ~uint16 | ~uint32 | ~int](v uint64, limit T) T {
-	if v > uint64(limit) {
-		return limit
+// appendNum appends a number; 0 is left out.
+func appendNum(b []byte, field int, v uint64) []byte {
+	if v == 0 {
+		return b
 	}
-	return T(v)
+	b = binary.AppendUvarint(b, uint64(field)<<3|wireVarint)
+	return binary.AppendUvarint(b, v)
 }
 
-func millis(t time.Time) int64 { return t.UnixMilli() }
-
-func fromMillis(ms int64) time.Time {
-	if ms == 0 {
-		return time.Time{}
+// appendStr appends a string; "" is left out.
+func appendStr(b []byte, field int, s string) []byte {
+	if s == "" {
+		return b
 	}
-	return time.UnixMilli(ms).UTC()
+	b = binary.AppendUvarint(b, uint64(field)<<3|wireBytes)
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	return append(b, s...)
 }
 
-// stamp bounds a decoded time to what int64 milliseconds can carry sensibly (year 9999).
-func stamp(v uint64) int64 { return int64(min(v, 253402300799000)) }
+// appendHead begins a record.
+func (e *Extension) appendHead(b []byte, schema uint8, key string) []byte {
+	b = appendNum(b, recSchema, uint64(max(schema, schemaNow)))
+	b = appendStr(b, recRealm, e.realm)
+	b = appendStr(b, recUser, e.user)
+	return appendStr(b, recKey, key)
+}
 
-// ttl is what a record's lease leaves, plus the minute in which the owner's own timer acts first.
-func ttl(untilMs int64, now time.Time) time.Duration {
-	return max(time.Duration(untilMs-millis(now))*time.Millisecond, 0) + time.Minute
+// sizeStr is no less than what appendStr appends.
+func sizeStr(s string) int { return 2 + (bits.Len(uint(len(s)))+6)/7 + len(s) }
+
+// mask is the set of field numbers.
+func mask(fields ...int) (m uint64) {
+	for _, f := range fields {
+		m |= 1 << f
+	}
+	return m
 }

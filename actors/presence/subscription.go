@@ -7,277 +7,149 @@ import (
 	"time"
 )
 
-// Subscription is one watcher's subscription to one event package of the extension. Its strings are parts of
-// one allocation: the record that it was read from.
+// Subscription is one watcher's subscription to one event package of the extension, named by its
+// Call-ID. There may be many for each extension, so its strings are parts of one allocation, or of
+// a neighbour's where they say the same.
 type Subscription struct {
 	CallID, From, FromTag, ToTag, Contact string
-	ProxyRoute, UserAgent, SubscriptionID string
-	ServerID, Queue                       string
-	extra                                 string // fields of a newer release
-	told                                  *View  // what the last NOTIFY showed
-	renewed                               int64  // Unix ms of the last (re)subscription
-	next                                  int64  // Unix ms before which a change is held back
-	due                                   int64  // Unix ms at which MinRate wants a NOTIFY; 0: none
-	behind                                int64  // Unix ms since when something is held back; 0: nothing
-	CSeq, MaxRate, MinRate                uint32
-	sequence, acked                       uint32
-	expires                               uint32 // seconds, as granted
-	reply                                 int16
-	Package                               Package
-	HasCSeq                               bool
+	ProxyRoute, SubscriptionID            string
+	ServerID, Queue, UserAgent            string
+
+	extra   *string // the record's fields of a newer release; nil: none
+	noticed *View   // what the newest Notice holds; nil: not known (the extension was loaded)
+	told    *View   // what was really sent; nil: nothing yet
+
+	renewed   int64 // µs, the last SUBSCRIBE
+	noticedAt int64 // µs, the newest Notice of any cause
+	changedAt int64 // µs, the newest Notice that counts for the rate
+	behind    int64 // µs, since when it should know something that it was not told; 0: it knows all
+
+	CSeq, MaxRate, MinRate uint32 // the rates are RFC 6446's, per 1000 s; 0: not asked
+	expires                uint32 // s, as granted
+	sequence, acked        uint32
+	who                    uint32 // hash of watcher and device, to find what a reboot left behind
+	reply                  uint16
+	Package                Package
+	HasCSeq                bool
+	schema                 uint8
+	leaving                uint8 // Notices that were made and have not left yet
+	held                   bool  // a change waits for the watcher's rate
 }
 
-// Edge is who sends the NOTIFYs.
+// Edge is who sends this subscription's NOTIFYs.
 func (s *Subscription) Edge() string { return cmp.Or(s.ServerID, s.Queue) }
 
 // Stalker is the name that listings show for who follows the subscription.
 func (s *Subscription) Stalker() string { return cmp.Or(s.SubscriptionID, s.ServerID, s.Queue) }
 
-// Expires is the granted interval in seconds.
+// Expires is the granted interval in seconds, without the grace.
 func (s *Subscription) Expires() int { return int(s.expires) }
 
-// Renewed is the time of the last (re)subscription.
-func (s *Subscription) Renewed() time.Time { return fromMillis(s.renewed) }
+// Renewed is the time of the last SUBSCRIBE.
+func (s *Subscription) Renewed() time.Time { return moment(s.renewed) }
 
-// Left is how many seconds of the granted interval are left (RFC 6665 §4.1.3), never negative.
+// Left is what is left of the granted interval in seconds (RFC 6665 §4.1.3), without the grace.
 func (s *Subscription) Left(now time.Time) int {
-	return int(max(0, (s.renewed+int64(s.expires)*1000-millis(now)+999)/1000))
+	left := s.renewed + int64(s.expires)*second - now.UnixMicro()
+	return int(min(max((left+second-1)/second, 0), int64(s.expires)))
 }
 
-// Sequence is the CSeq of the last NOTIFY, 0 before the first since this owner took over.
+// Sequence is that of the last NOTIFY sent; 0: none since the extension was loaded.
 func (s *Subscription) Sequence() uint32 { return s.sequence }
+
+// View is what the last NOTIFY sent showed; nil before the first.
+func (s *Subscription) View() *View { return s.told }
 
 // Acked is the highest Sequence that the watcher answered.
 func (s *Subscription) Acked() uint32 { return s.acked }
 
-// Reply is the watcher's last answer, 0 before the first.
+// Reply is the watcher's answer to the last NOTIFY; 0: none yet.
 func (s *Subscription) Reply() int { return int(s.reply) }
 
-// View is what the last NOTIFY showed; nil before the first.
-func (s *Subscription) View() *View { return s.told }
+// Behind is since when the watcher should know something that it was not told, because its rate
+// holds it back or the NOTIFY has not left yet. The zero time: it was told everything.
+func (s *Subscription) Behind() time.Time { return moment(s.behind) }
 
-// Told notes that a NOTIFY with this Sequence left.
-func (s *Subscription) Told(sequence uint32) { s.sequence = sequence }
-
-// Behind says since when the watcher should know more than it was told; zero: it does not.
-func (s *Subscription) Behind() time.Time { return fromMillis(s.behind) }
-
-func (s *Subscription) lapses(r *Rules) int64 {
-	return s.renewed + int64(s.expires)*1000 + r.Grace.Milliseconds()
-}
-
-func (s *Subscription) interval(r *Rules) int64 {
-	if s.MaxRate > 0 { // RFC 6446 §4
-		return max(1_000_000/int64(s.MaxRate), r.NotifyInterval.Milliseconds())
+// Told notes that a Notice left under this Sequence. Notices leave in the order of their making.
+func (s *Subscription) Told(sequence uint32) {
+	s.sequence, s.told, s.reply = sequence, s.noticed, 0
+	if s.leaving > 0 {
+		s.leaving--
 	}
-	return r.NotifyInterval.Milliseconds()
+	if s.leaving == 0 && !s.held {
+		s.behind = 0
+	}
 }
 
-// ended is the tombstone of a subscription: it keeps a late SUBSCRIBE from reviving it.
-type ended struct {
-	callID  string
-	until   int64
-	cseq    uint32
-	pkg     Package
-	hasCSeq bool
+// texts are the strings that are the watcher's own, in the order of their record fields.
+func (s *Subscription) texts() [6]string {
+	return [6]string{s.From, s.FromTag, s.ToTag, s.Contact, s.ProxyRoute, s.SubscriptionID}
 }
 
-func subscriptionKey(p Package, callID string) string { return string(rune('0'+p)) + callID }
+// key is the record's key: a letter for the package, then the Call-ID.
+func (s *Subscription) key() string { return subscriptionKey(s.Package, s.CallID) }
 
-func (e *Extension) find(p Package, callID string) (int, bool) {
+func subscriptionKey(p Package, callID string) string { return string('0'+rune(p)) + callID }
+
+// take copies what a SUBSCRIBE or a record says. A refresh replaces everything that a NOTIFY needs
+// (contact and route may have moved, RFC 6665 §4.4.1); mostly nothing has changed. near is a
+// subscription that likely came through the same edge, or nil.
+func (s *Subscription) take(ev *Subscribe, near *Subscription) {
+	s.expires, s.MaxRate, s.MinRate = uint32(ev.Expires), ev.MaxRate, ev.MinRate
+	if s.CallID == ev.CallID && s.ServerID == ev.ServerID && s.Queue == ev.Queue && s.UserAgent == ev.UserAgent &&
+		s.texts() == [6]string{ev.From, ev.FromTag, ev.ToTag, ev.Contact, ev.ProxyRoute, ev.SubscriptionID} {
+		return
+	}
+	from := [10]string{ev.CallID, ev.From, ev.FromTag, ev.ToTag, ev.Contact, ev.ProxyRoute, ev.SubscriptionID,
+		ev.ServerID, ev.Queue, ev.UserAgent}
+	to := [10]*string{&s.CallID, &s.From, &s.FromTag, &s.ToTag, &s.Contact, &s.ProxyRoute, &s.SubscriptionID,
+		&s.ServerID, &s.Queue, &s.UserAgent}
+	own := len(from)
+	if near != nil && near.ServerID == ev.ServerID && near.Queue == ev.Queue && near.UserAgent == ev.UserAgent {
+		s.ServerID, s.Queue, s.UserAgent = near.ServerID, near.Queue, near.UserAgent
+		own -= 3
+	}
+	size := 0
+	for _, t := range from[:own] {
+		size += len(t)
+	}
+	var b strings.Builder
+	b.Grow(size)
+	for _, t := range from[:own] {
+		b.WriteString(t)
+	}
+	all, at := b.String(), 0
+	for i, t := range from[:own] {
+		*to[i] = all[at : at+len(t)]
+		at += len(t)
+	}
+	s.who = identity(s.From, s.Contact)
+}
+
+// near is a neighbour of what stands, or is about to stand, at i.
+func (e *Extension) near(i int) *Subscription {
+	if i > 0 {
+		return e.watchers[i-1]
+	}
+	if len(e.watchers) > 0 {
+		return e.watchers[len(e.watchers)-1]
+	}
+	return nil
+}
+
+// find looks a subscription up, or says where it would stand.
+func (e *Extension) find(pkg Package, callID string) (int, bool) {
 	return slices.BinarySearchFunc(e.watchers, callID, func(s *Subscription, id string) int {
-		if c := cmp.Compare(s.Package, p); c != 0 {
+		if c := cmp.Compare(s.Package, pkg); c != 0 {
 			return c
 		}
 		return strings.Compare(s.CallID, id)
 	})
 }
 
-func (e *Extension) subscribe(ev Subscribe, now time.Time, fx *Effects) error {
-	if ev.CallID == "" || ev.Expires < 0 || ev.Package > MessageSummary {
-		return ErrInvalid
-	}
-	for _, t := range e.ended {
-		if t.pkg == ev.Package && t.callID == ev.CallID && t.until > millis(now) &&
-			ev.HasCSeq && t.hasCSeq && ev.CSeq <= t.cseq {
-			return nil
-		}
-	}
-	at, known := e.find(ev.Package, ev.CallID)
-	if known && ev.HasCSeq && e.watchers[at].HasCSeq && ev.CSeq < e.watchers[at].CSeq {
-		return nil // RFC 3261 §12.2.2: older than what was applied
-	}
-	if ev.Expires == 0 {
-		if known {
-			s := e.watchers[at]
-			s.CSeq, s.HasCSeq = max(s.CSeq, ev.CSeq), s.HasCSeq || ev.HasCSeq
-			e.end(s, "timeout", now, fx)
-		}
-		return nil
-	}
-	if !known {
-		if old := e.replaced(ev); old != nil {
-			e.end(old, "", now, fx)
-			at, _ = e.find(ev.Package, ev.CallID)
-		} else if len(e.watchers) >= e.rules.MaxWatchers {
-			return ErrTooManyWatchers
-		}
-	}
-	var s *Subscription
-	if known {
-		s = e.watchers[at]
-	} else {
-		s = new(Subscription)
-		e.watchers = slices.Insert(e.watchers, at, s)
-		e.forget(ev.Package, ev.CallID)
-	}
-	keep := s.extra
-	s.Package, s.CSeq, s.HasCSeq = ev.Package, ev.CSeq, ev.HasCSeq
-	s.expires, s.renewed, s.MaxRate, s.MinRate = uint32(ev.Expires), millis(now), ev.MaxRate, ev.MinRate
-	s.CallID, s.From, s.FromTag, s.ToTag, s.Contact = ev.CallID, ev.From, ev.FromTag, ev.ToTag, ev.Contact
-	s.ProxyRoute, s.UserAgent, s.SubscriptionID = ev.ProxyRoute, ev.UserAgent, ev.SubscriptionID
-	s.ServerID, s.Queue, s.extra = ev.ServerID, ev.Queue, keep
-	rec := e.subscriptionRecord(s, now)
-	// Reading it back makes the strings parts of one allocation instead of ten of the document's.
-	_ = s.parse(string(rec.Data))
-	fx.Records = append(fx.Records, rec)
-	e.tell(s, now)
-	fx.Notices = append(fx.Notices, Notice{Package: s.Package, View: e.view, Watchers: []*Subscription{s}})
-	e.wakeAt(s.lapses(e.rules))
-	e.wakeAt(s.due)
-	return nil
-}
-
-// replaced finds the subscription that a rebooted phone left behind: same AOR, same Contact, same package.
-func (e *Extension) replaced(ev Subscribe) *Subscription {
-	if ev.Contact == "" || ev.From == "" {
-		return nil
-	}
-	device := instance(ev.Contact)
-	for _, s := range e.watchers {
-		if s.Package == ev.Package && strings.EqualFold(s.From, ev.From) &&
-			(s.Contact == ev.Contact || device != "" && instance(s.Contact) == device) {
-			return s
-		}
-	}
-	return nil
-}
-
-// instance is the +sip.instance parameter of a Contact (RFC 5626 §4.1), "" without one.
-func instance(contact string) string {
-	i := strings.Index(strings.ToLower(contact), "+sip.instance=")
-	if i < 0 {
-		return ""
-	}
-	v := contact[i+len("+sip.instance="):]
-	if v != "" && v[0] == '"' {
-		if j := strings.IndexByte(v[1:], '"'); j >= 0 {
-			return v[:j+2]
-		}
-	}
-	v, _, _ = strings.Cut(v, ";")
-	return v
-}
-
-// end turns a subscription into its tombstone and, with a reason, sends its last NOTIFY.
-func (e *Extension) end(s *Subscription, reason string, now time.Time, fx *Effects) {
-	at, ok := e.find(s.Package, s.CallID)
-	if !ok {
-		return
-	}
-	e.watchers = slices.Delete(e.watchers, at, at+1)
-	t := ended{callID: s.CallID, cseq: s.CSeq, pkg: s.Package, hasCSeq: s.HasCSeq, until: millis(now.Add(e.rules.TombstoneLife))}
-	if len(e.ended) >= e.rules.MaxTombstones {
-		e.ended = slices.Delete(e.ended, 0, 1)
-	}
-	e.ended = append(e.ended, t)
-	e.wakeAt(t.until)
-	enc := e.newRecord(len(s.CallID) + 24)
-	enc.time(fieldTombstone, t.until)
-	enc.num(10, uint64(t.pkg))
-	enc.str(11, t.callID)
-	if t.hasCSeq {
-		enc.num(21, uint64(t.cseq)+1)
-	}
-	fx.Records = append(fx.Records, Record{Kind: KindSubscription, Key: subscriptionKey(s.Package, s.CallID), Data: enc.b,
-		TTL: ttl(t.until, now), Tombstone: true})
-	if reason != "" {
-		e.tell(s, now)
-		fx.Notices = append(fx.Notices, Notice{Package: s.Package, View: e.view, Watchers: []*Subscription{s}, End: reason})
-	}
-}
-
-func (e *Extension) forget(p Package, callID string) {
-	e.ended = slices.DeleteFunc(e.ended, func(t ended) bool { return t.pkg == p && t.callID == callID })
-}
-
-func (e *Extension) subscriptionRecord(s *Subscription, now time.Time) Record {
-	enc := e.newRecord(len(s.CallID) + len(s.From) + len(s.FromTag) + len(s.ToTag) + len(s.Contact) + len(s.ProxyRoute) +
-		len(s.UserAgent) + len(s.SubscriptionID) + len(s.ServerID) + len(s.Queue) + len(s.extra) + 64)
-	enc.num(10, uint64(s.Package))
-	enc.str(11, s.CallID)
-	enc.str(12, s.From)
-	enc.str(13, s.FromTag)
-	enc.str(14, s.ToTag)
-	enc.str(15, s.Contact)
-	enc.str(16, s.ProxyRoute)
-	enc.str(17, s.UserAgent)
-	enc.str(18, s.SubscriptionID)
-	enc.str(19, s.ServerID)
-	enc.str(20, s.Queue)
-	if s.HasCSeq {
-		enc.num(21, uint64(s.CSeq)+1)
-	}
-	enc.num(22, uint64(s.expires))
-	enc.time(23, s.renewed)
-	enc.num(24, uint64(s.MaxRate))
-	enc.num(25, uint64(s.MinRate))
-	enc.b = append(enc.b, s.extra...)
-	return Record{Kind: KindSubscription, Key: subscriptionKey(s.Package, s.CallID), Data: enc.b, TTL: ttl(s.lapses(e.rules), now)}
-}
-
-// parse fills the durable fields from a record.
-func (s *Subscription) parse(data string) error {
-	unknown, err := decode(data, func(f field) bool {
-		switch f.number {
-		case fieldRealm, fieldUser, fieldTombstone:
-		case 10:
-			s.Package = number(f.num, MessageSummary)
-		case 11:
-			s.CallID = f.str
-		case 12:
-			s.From = f.str
-		case 13:
-			s.FromTag = f.str
-		case 14:
-			s.ToTag = f.str
-		case 15:
-			s.Contact = f.str
-		case 16:
-			s.ProxyRoute = f.str
-		case 17:
-			s.UserAgent = f.str
-		case 18:
-			s.SubscriptionID = f.str
-		case 19:
-			s.ServerID = f.str
-		case 20:
-			s.Queue = f.str
-		case 21:
-			s.CSeq, s.HasCSeq = number(f.num-1, ^uint32(0)), f.num > 0
-		case 22:
-			s.expires = number(f.num, uint32(1<<30))
-		case 23:
-			s.renewed = stamp(f.num)
-		case 24:
-			s.MaxRate = number(f.num, uint32(1<<30))
-		case 25:
-			s.MinRate = number(f.num, uint32(1<<30))
-		default:
-			return false
-		}
-		return true
-	})
-	s.extra = unknown
-	return err
+// of are the watchers of one event package.
+func (e *Extension) of(pkg Package) []*Subscription {
+	from, _ := e.find(pkg, "")
+	to, _ := e.find(pkg+1, "")
+	return e.watchers[from:to]
 }

@@ -1,12 +1,15 @@
 package presence
 
 import (
+	"cmp"
+	"crypto/md5"
+	"encoding/hex"
 	"slices"
-	"time"
+	"strconv"
 )
 
-// weight orders states by which one the lamp, and a phone that shows a single dialog, should show.
-func weight(s State) int {
+// rank orders what may be lit: early > confirmed > trying > terminated (SIP.md, row 4235).
+func rank(s State) int {
 	switch s {
 	case Early:
 		return 3
@@ -18,198 +21,146 @@ func weight(s State) int {
 	return 0
 }
 
-// look computes the view from what is held.
-func (e *Extension) look() *View {
-	if len(e.calls)+len(e.registers)+len(e.mailboxes) == 0 && e.manual.state == None {
+// build makes the View of this moment.
+func (e *Extension) build(now int64) *View {
+	m := e.more
+	if m == nil {
 		return idle
 	}
 	v := &View{State: Terminated}
-	feature := hexmd5(e.address())
-	own := func(s State, source string, since, lease int64, to string) {
-		v.Dialogs = append(v.Dialogs, DialogView{ID: feature, CallID: feature, State: s, Source: source,
-			Since: fromMillis(since), Expires: fromMillis(lease), From: e.address(), To: to})
-	}
-	if e.manual.state != None {
-		own(e.manual.state, "manual", e.manual.since, 0, e.address())
-	}
-	for _, r := range e.registers {
-		switch {
-		case r.state == Offline && r.until == 0:
-			v.Closed = true
-		case r.until == 0 && (r.state == Early || r.state == Confirmed || r.state == Trying):
-			to := r.to
-			if to == "" {
-				to = e.address()
-			}
-			own(r.state, "register", r.since, r.lease, to)
+	for _, c := range m.calls {
+		if c.visible(now) {
+			v.Dialogs = append(v.Dialogs, c.dialog())
 		}
 	}
-	for _, m := range e.mailboxes {
-		switch {
-		case !m.lamp:
-			v.Messages, v.HasMessages = m.messages, true
-		case m.messages.New > 0:
-			own(Confirmed, "mailbox", m.since, 0, m.source)
-		}
-	}
-	for _, c := range e.calls {
-		if c.until == 0 {
-			v.Dialogs = append(v.Dialogs, c.dialog(e))
-		}
-	}
+	e.addStates(v, now)
 	slices.SortStableFunc(v.Dialogs, func(a, b DialogView) int {
-		if d := weight(b.State) - weight(a.State); d != 0 {
-			return d
-		}
-		if d := a.Since.Compare(b.Since); d != 0 {
-			return d
-		}
-		return compareStrings(a.ID, b.ID, a.Source, b.Source)
+		return cmp.Or(cmp.Compare(rank(b.State), rank(a.State)), a.Since.Compare(b.Since),
+			cmp.Compare(a.ID, b.ID), cmp.Compare(a.Direction, b.Direction), cmp.Compare(a.Source, b.Source))
 	})
-	if len(v.Dialogs) > 0 && weight(v.Dialogs[0].State) > 1 {
+	v.distinguish()
+	if len(v.Dialogs) > 0 && rank(v.Dialogs[0].State) > rank(Trying) {
 		v.State = v.Dialogs[0].State
+	}
+	if i, found := searchMailbox(m.mailboxes, ownCounts); found {
+		v.Messages, v.HasMessages = m.mailboxes[i].messages, true
+	}
+	if v.State == Terminated && len(v.Dialogs) == 0 && !v.Closed && !v.HasMessages {
+		return idle
 	}
 	return v
 }
 
-// sameFor says whether the documents of a package are the same for two views.
-func sameFor(p Package, a, b *View) bool {
+func (c *call) dialog() DialogView {
+	d := DialogView{
+		ID: c.key[1:], CallID: c.parts[partCallID].value, State: c.state, Source: "call",
+		Since: moment(c.since), Expires: moment(c.ends()),
+		From: c.parts[partFrom].value, To: c.parts[partTo].value,
+		FromTag: c.parts[partFromTag].value, ToTag: c.parts[partToTag].value,
+		TargetCallID: c.parts[partTarget].value, SwitchURI: c.parts[partSwitch].value,
+	}
+	if c.key[0] == 'c' {
+		d.ID = d.CallID
+	}
+	if d.CallID == "" {
+		d.CallID = d.ID
+	}
+	if c.parts[partDirection].value == direction(Recipient) {
+		d.Direction = Recipient
+	}
+	return d
+}
+
+// addStates adds what is lit without a call. All of these are shown under the md5 of the presence
+// id; of those with one id only the highest is listed, so that ids are unique.
+func (e *Extension) addStates(v *View, now int64) {
+	m, calls := e.more, len(v.Dialogs)
+	add := func(d DialogView) {
+		for i := calls; i < len(v.Dialogs); i++ {
+			if o := &v.Dialogs[i]; o.ID == d.ID {
+				if rank(d.State) > rank(o.State) {
+					*o = d
+				}
+				return
+			}
+		}
+		v.Dialogs = append(v.Dialogs, d)
+	}
+	if s := m.manual.state; s != None {
+		add(e.constant(DialogView{State: s, Source: "manual", Since: moment(m.manual.at)}))
+	}
+	for _, r := range m.registers {
+		if !r.visible(now) {
+			continue
+		}
+		if r.state == Offline {
+			v.Closed = true
+			continue
+		}
+		add(DialogView{
+			ID: r.key[1:], CallID: r.key[1:], State: r.state, Source: "register",
+			Since: moment(r.since), Expires: moment(r.lease), From: r.from, To: r.to,
+		})
+	}
+	for _, b := range m.mailboxes {
+		if b.lit() {
+			add(e.constant(DialogView{State: Confirmed, Source: "mailbox", Since: moment(b.since), To: b.key[1:]}))
+		}
+	}
+}
+
+// constant gives a dialog the name that Kazoo gives to what is no call.
+func (e *Extension) constant(d DialogView) DialogView {
+	d.From = e.address()
+	if d.To == "" {
+		d.To = d.From
+	}
+	sum := md5.Sum([]byte(d.From))
+	d.ID = hex.EncodeToString(sum[:])
+	d.CallID = d.ID
+	return d
+}
+
+// distinguish makes ids unique (RFC 4235 §4.1.2): both ends of a call may be on one extension.
+func (v *View) distinguish() {
+	if len(v.Dialogs) < 2 {
+		return
+	}
+	seen := make(map[string]bool, len(v.Dialogs))
+	for _, first := range [2]bool{true, false} { // initiators keep their Call-ID
+		for i := range v.Dialogs {
+			d := &v.Dialogs[i]
+			if (d.Direction == Initiator) != first {
+				continue
+			}
+			for n, id := 2, d.ID; seen[d.ID]; n++ {
+				d.ID = id + "-" + strconv.Itoa(n)
+			}
+			seen[d.ID] = true
+		}
+	}
+}
+
+// same says that two Views give the same document of an event package.
+func same(pkg Package, a, b *View) bool {
 	switch {
 	case a == b:
 		return true
 	case a == nil || b == nil:
 		return false
-	case p == Dialog:
-		return slices.EqualFunc(a.Dialogs, b.Dialogs, func(x, y DialogView) bool {
-			x.Expires, y.Expires = time.Time{}, time.Time{} // not in the document
-			return x == y
-		})
-	case p == Presence:
+	case pkg == Presence:
 		return a.State == b.State && a.Closed == b.Closed
+	case pkg == MessageSummary:
+		return a.HasMessages == b.HasMessages && a.Messages == b.Messages
 	}
-	return a.Messages == b.Messages && a.HasMessages == b.HasMessages
-}
-
-// changed looks again after an event and tells those whose document changed; with anew, everyone.
-func (e *Extension) changed(source string, anew bool, now time.Time, fx *Effects) {
-	old := e.view
-	v := old
-	if len(fx.Records) > 0 {
-		v = e.look()
-		if v.State == old.State && slices.Equal(v.Dialogs, old.Dialogs) && sameFor(Presence, v, old) && sameFor(MessageSummary, v, old) {
-			v = old
-		}
-	}
-	e.view = v
-	if v.State != old.State {
-		fx.Lamp = &LampChange{State: v.State, Previous: old.State, View: v, At: now, Source: source}
-		if n := e.rules.Transitions; n > 0 {
-			if len(e.transitions) >= n {
-				e.transitions = slices.Delete(e.transitions, 0, 1)
-			}
-			e.transitions = append(e.transitions, Transition{State: v.State, At: now, Source: source})
-		}
-	}
-	if anew {
-		e.renotify("", now, fx)
-		return
-	}
-	if v != old {
-		e.tellChange(old, now, fx)
-	}
-}
-
-// tellChange tells each watcher whose document changed, or holds that back where it was told too lately.
-func (e *Extension) tellChange(old *View, now time.Time, fx *Effects) {
-	ms := millis(now)
-	e.eachPackage(fx, "", func(s *Subscription) bool {
-		if sameFor(s.Package, old, e.view) {
-			return false
-		}
-		if s.next > ms {
-			if s.behind == 0 {
-				s.behind = ms
-			}
-			e.wakeAt(s.next)
-			return false
-		}
-		e.tell(s, now)
-		s.next = ms + s.interval(e.rules)
-		return true
+	return slices.EqualFunc(a.Dialogs, b.Dialogs, func(x, y DialogView) bool {
+		x.Since, x.Expires, x.Source = y.Since, y.Expires, y.Source // not in the document
+		return x == y
 	})
 }
 
-// heldBack tells those whose turn has come again.
-func (e *Extension) heldBack(now time.Time, fx *Effects) {
-	ms := millis(now)
-	e.eachPackage(fx, "", func(s *Subscription) bool {
-		if s.behind > 0 && s.next <= ms && sameFor(s.Package, s.told, e.view) {
-			s.behind = 0 // it came back to what the watcher knows
-		}
-		if !(s.behind > 0 && s.next <= ms) && !(s.due > 0 && s.due <= ms) {
-			return false
-		}
-		e.tell(s, now)
-		s.next = ms + s.interval(e.rules)
-		return true
-	})
-}
-
-func (e *Extension) renotify(edge string, now time.Time, fx *Effects) {
-	e.eachPackage(fx, "", func(s *Subscription) bool {
-		if edge != "" && s.Edge() != edge {
-			return false
-		}
-		e.tell(s, now)
-		s.next = millis(now) + s.interval(e.rules)
-		return true
-	})
-}
-
-// tell notes that the watcher is about to be told the present view.
-func (e *Extension) tell(s *Subscription, now time.Time) {
-	s.told, s.behind, s.due = e.view, 0, 0
-	if s.MinRate > 0 { // RFC 6446 §5
-		s.due = millis(now) + max(1_000_000/int64(s.MinRate), 1000)
-		e.wakeAt(s.due)
-	}
-}
-
-// eachPackage makes one Notice per package of the watchers that pick chooses.
-func (e *Extension) eachPackage(fx *Effects, end string, pick func(*Subscription) bool) {
-	for i := 0; i < len(e.watchers); {
-		p, n := e.watchers[i].Package, len(fx.Notices)
-		for ; i < len(e.watchers) && e.watchers[i].Package == p; i++ {
-			if !pick(e.watchers[i]) {
-				continue
-			}
-			if len(fx.Notices) == n {
-				fx.Notices = append(fx.Notices, Notice{Package: p, View: e.view, End: end})
-			}
-			fx.Notices[n].Watchers = append(fx.Notices[n].Watchers, e.watchers[i])
-		}
-	}
-}
-
-// ParseState is the inverse of String; "proceeding" is read as Trying.
-func ParseState(s string) (State, bool) {
-	if s == "proceeding" {
-		return Trying, true
-	}
-	for st := Trying; st <= Offline; st++ {
-		if st.String() == s {
-			return st, true
-		}
-	}
-	return None, false
-}
-
-// ParsePackage is the inverse of String.
-func ParsePackage(s string) (Package, bool) {
-	for p := Dialog; p <= MessageSummary; p++ {
-		if p.String() == s {
-			return p, true
-		}
-	}
-	return Dialog, false
+// equal says that two Views are the same in all.
+func equal(a, b *View) bool {
+	return a == b || a.State == b.State && a.Closed == b.Closed && a.HasMessages == b.HasMessages &&
+		a.Messages == b.Messages && slices.Equal(a.Dialogs, b.Dialogs)
 }

@@ -1,0 +1,118 @@
+package presence
+
+import "fmt"
+
+// manual is what the API set.
+type manual struct {
+	state   State // None: nothing is set
+	at      int64 // µs
+	unknown string
+	schema  uint8
+}
+
+const manualKey = "m"
+
+func (e *Extension) setManual(eff *Effects, state State, now int64) error {
+	if state != Early && state != Confirmed && state != Terminated {
+		return fmt.Errorf("%w: a manual state of %q", ErrInvalid, state)
+	}
+	if e.putManual(eff, state, now) {
+		e.changed(eff, "manual", now)
+	}
+	return nil
+}
+
+// putManual sets the manual state or, with None or Terminated, removes it.
+func (e *Extension) putManual(eff *Effects, state State, now int64) bool {
+	if state == Terminated {
+		state = None
+	}
+	if e.more == nil && state == None || e.more != nil && e.more.manual.state == state {
+		return false
+	}
+	m := e.open()
+	if state == None {
+		m.manual = manual{}
+		gone := now + e.life()
+		e.bury(eff, KindManual, manualKey, appendNum(e.appendHead(nil, schemaNow, manualKey), recGone, uint64(gone)), gone, now)
+		return true
+	}
+	m.manual.state, m.manual.at, m.manual.schema = state, now, max(m.manual.schema, schemaNow)
+	e.keep(eff, KindManual, manualKey, e.encodeManual(&m.manual), 0, now)
+	return true
+}
+
+// reset forgets calls, registers and the manual state, and tells everyone anew, in one step.
+func (e *Extension) reset(eff *Effects, then State, now int64) error {
+	if then != None && then != Early && then != Confirmed && then != Terminated {
+		return fmt.Errorf("%w: a manual state of %q", ErrInvalid, then)
+	}
+	e.forget(eff, now)
+	e.putManual(eff, then, now)
+	e.view = e.turn(eff, "reset", now)
+	e.renotify(eff, "", now)
+	return nil
+}
+
+// forget makes every call and register a tombstone: late news of them can't light the lamp again.
+func (e *Extension) forget(eff *Effects, now int64) {
+	if e.more == nil {
+		return
+	}
+	for _, c := range e.more.calls {
+		if c.state != Terminated {
+			c.end()
+			c.until = now + e.life()
+			e.keepCall(eff, c, now)
+		}
+	}
+	for _, r := range e.more.registers {
+		if r.off() && r.at >= now {
+			continue
+		}
+		if !r.off() {
+			r.since = now
+		}
+		r.state = Terminated
+		if r.key[0] == 'b' {
+			r.state = Online
+		}
+		r.at, r.lease, r.until = max(r.at, now), 0, now+e.life()
+		e.keepRegister(eff, r, now)
+	}
+}
+
+// renotify tells the watchers behind an edge, or all, the present state at once.
+func (e *Extension) renotify(eff *Effects, edge string, now int64) {
+	var told batch
+	for _, s := range e.watchers {
+		if edge == "" || s.Edge() == edge {
+			told.add(s)
+			e.tell(s, true, now)
+		}
+	}
+	told.into(eff, e.view, "")
+}
+
+// end ends every subscription and forgets the rest.
+func (e *Extension) end(eff *Effects, reason string, now int64) {
+	if reason == "" {
+		reason = "noresource"
+	}
+	e.forget(eff, now)
+	e.putManual(eff, None, now)
+	if m := e.more; m != nil {
+		for _, b := range m.mailboxes {
+			e.buryMailbox(eff, b, now)
+		}
+		m.mailboxes = nil
+	}
+	var last batch
+	for _, s := range e.watchers {
+		last.add(s)
+		e.endOne(eff, s, false, now)
+	}
+	e.watchers = nil
+	e.view = e.turn(eff, "end", now)
+	last.into(eff, e.view, reason)
+}

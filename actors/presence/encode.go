@@ -1,0 +1,155 @@
+package presence
+
+// The fields of each kind of record, beside those that all have. A number once given keeps its
+// meaning for ever; new fields get new numbers.
+const (
+	subFrom           = 10
+	subFromTag        = 11
+	subToTag          = 12
+	subContact        = 13
+	subProxyRoute     = 14
+	subSubscriptionID = 15
+	subServerID       = 16
+	subQueue          = 17
+	subUserAgent      = 18
+	subRenewed        = 19 // µs
+	subExpires        = 20 // s
+	subCSeq           = 21 // + 1; 0: none came
+	subMaxRate        = 22
+	subMinRate        = 23
+	subReplaced       = 24 // of a tombstone
+
+	callState    = 10
+	callAt       = 11 // µs, as the three below
+	callSince    = 12
+	callLease    = 13
+	callExtended = 14
+	callValue    = 20 // + part
+	callPartAt   = 32 // + part; 0: as callAt
+	callPartRank = 44 // + part; 0: as callState
+
+	regState  = 10
+	regAt     = 11
+	regSince  = 12
+	regLease  = 13
+	regFrom   = 14
+	regTo     = 15
+	regSource = 16
+
+	manState = 10
+	manAt    = 11
+
+	boxNew         = 10
+	boxSaved       = 11
+	boxUrgentNew   = 12
+	boxUrgentSaved = 13
+	boxAccount     = 14
+	boxSince       = 15
+)
+
+var (
+	subNum  = mask(subRenewed, subExpires, subCSeq, subMaxRate, subMinRate, subReplaced)
+	subStr  = mask(subFrom, subFromTag, subToTag, subContact, subProxyRoute, subSubscriptionID, subServerID, subQueue, subUserAgent)
+	callNum = mask(callState, callAt, callSince, callLease, callExtended) | span(callPartAt) | span(callPartRank)
+	callStr = span(callValue)
+	regNum  = mask(regState, regAt, regSince, regLease)
+	regStr  = mask(regFrom, regTo, regSource)
+	manNum  = mask(manState, manAt)
+	boxNum  = mask(boxNew, boxSaved, boxUrgentNew, boxUrgentSaved, boxSince)
+	boxStr  = mask(boxAccount)
+)
+
+// span is the mask of one field for each part of a call.
+func span(first int) uint64 { return (1<<partCount - 1) << first }
+
+func (e *Extension) encodeSubscription(s *Subscription) []byte {
+	texts, key, extra := s.texts(), s.key(), ""
+	if s.extra != nil {
+		extra = *s.extra
+	}
+	size := 64 + len(extra) + sizeStr(e.realm) + sizeStr(e.user) + sizeStr(key) +
+		sizeStr(s.ServerID) + sizeStr(s.Queue) + sizeStr(s.UserAgent)
+	for _, t := range texts {
+		size += sizeStr(t)
+	}
+	b := e.appendHead(make([]byte, 0, size), s.schema, key)
+	b = appendNum(b, subRenewed, uint64(s.renewed))
+	b = appendNum(b, subExpires, uint64(s.expires))
+	if s.HasCSeq {
+		b = appendNum(b, subCSeq, uint64(s.CSeq)+1)
+	}
+	b = appendNum(b, subMaxRate, uint64(s.MaxRate))
+	b = appendNum(b, subMinRate, uint64(s.MinRate))
+	for i, t := range texts {
+		b = appendStr(b, subFrom+i, t)
+	}
+	b = appendStr(b, subServerID, s.ServerID)
+	b = appendStr(b, subQueue, s.Queue)
+	b = appendStr(b, subUserAgent, s.UserAgent)
+	return append(b, extra...)
+}
+
+func (e *Extension) encodeEnded(t *ended) []byte {
+	b := make([]byte, 0, 2+sizeStr(e.realm)+sizeStr(e.user)+sizeStr(t.key)+9+7+3)
+	b = e.appendHead(b, schemaNow, t.key)
+	b = appendNum(b, recGone, uint64(t.until))
+	b = appendNum(b, subCSeq, uint64(t.cseq)+1)
+	if t.replaced {
+		b = appendNum(b, subReplaced, 1)
+	}
+	return b
+}
+
+func (e *Extension) encodeCall(c *call) []byte {
+	b := e.appendHead(make([]byte, 0, 256), c.schema, c.key)
+	b = appendNum(b, recGone, uint64(c.until))
+	b = appendNum(b, callState, uint64(c.state))
+	b = appendNum(b, callAt, uint64(c.at))
+	b = appendNum(b, callSince, uint64(c.since))
+	b = appendNum(b, callLease, uint64(c.lease))
+	b = appendNum(b, callExtended, uint64(c.extended))
+	for i, p := range c.parts {
+		if p.value == "" {
+			continue
+		}
+		b = appendStr(b, callValue+i, p.value)
+		if p.at != c.at {
+			b = appendNum(b, callPartAt+i, uint64(p.at))
+		}
+		if p.state != c.state {
+			b = appendNum(b, callPartRank+i, uint64(p.state))
+		}
+	}
+	return append(b, c.unknown...)
+}
+
+func (e *Extension) encodeRegister(r *register) []byte {
+	b := e.appendHead(make([]byte, 0, 192), r.schema, r.key)
+	b = appendNum(b, recGone, uint64(r.until))
+	b = appendNum(b, regState, uint64(r.state))
+	b = appendNum(b, regAt, uint64(r.at))
+	b = appendNum(b, regSince, uint64(r.since))
+	b = appendNum(b, regLease, uint64(r.lease))
+	b = appendStr(b, regFrom, r.from)
+	b = appendStr(b, regTo, r.to)
+	b = appendStr(b, regSource, r.source)
+	return append(b, r.unknown...)
+}
+
+func (e *Extension) encodeManual(m *manual) []byte {
+	b := e.appendHead(make([]byte, 0, 96), m.schema, manualKey)
+	b = appendNum(b, manState, uint64(m.state))
+	b = appendNum(b, manAt, uint64(m.at))
+	return append(b, m.unknown...)
+}
+
+func (e *Extension) encodeMailbox(m *mailbox) []byte {
+	b := e.appendHead(make([]byte, 0, 128), m.schema, m.key)
+	b = appendNum(b, boxNew, uint64(m.messages.New))
+	b = appendNum(b, boxSaved, uint64(m.messages.Saved))
+	b = appendNum(b, boxUrgentNew, uint64(m.messages.UrgentNew))
+	b = appendNum(b, boxUrgentSaved, uint64(m.messages.UrgentSaved))
+	b = appendStr(b, boxAccount, m.messages.Account)
+	b = appendNum(b, boxSince, uint64(m.since))
+	return append(b, m.unknown...)
+}

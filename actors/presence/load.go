@@ -1,0 +1,309 @@
+package presence
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Load takes one record from the journal, in any order.
+// An error says that the bytes are no record of this kind and extension; nothing has changed.
+func (e *Extension) Load(kind Kind, data []byte) error {
+	switch kind {
+	case KindSubscription:
+		return e.loadSubscription(data)
+	case KindCall:
+		return e.loadCall(data)
+	case KindRegister:
+		return e.loadRegister(data)
+	case KindManual:
+		return e.loadManual(data)
+	case KindMailbox:
+		return e.loadMailbox(data)
+	case KindPublication: // of a later release; its record alone carries it
+		return nil
+	}
+	return fmt.Errorf("%w: kind %q", ErrRecord, byte(kind))
+}
+
+// Loaded ends the loading: what is over for good is dropped. What lapsed while nobody held the
+// extension is left to the next Tick, which is due at once: subscriptions end with their last
+// NOTIFY, and watchers learn of the calls that are gone.
+func (e *Extension) Loaded(now time.Time) {
+	us := now.UnixMicro()
+	e.next = 0
+	gone := false
+	if m := e.more; m != nil {
+		for _, c := range m.calls {
+			gone = gone || c.state != Terminated && !c.visible(us)
+		}
+		for _, r := range m.registers {
+			gone = gone || !r.off() && !r.visible(us)
+		}
+	}
+	e.bound(us)
+	e.sweep(us)
+	e.view = e.build(us)
+	for _, s := range e.watchers {
+		e.due(e.lapse(s))
+		if gone && s.Package != MessageSummary {
+			s.held, s.behind = true, us
+			e.due(us)
+		}
+		if s.MinRate != 0 {
+			e.due(max(s.noticedAt, s.renewed) + e.period(s))
+		}
+	}
+}
+
+// bound keeps a record that is damaged, or was written by a clock ahead of ours, from staying for ever.
+func (e *Extension) bound(now int64) {
+	for _, s := range e.watchers {
+		s.renewed = min(s.renewed, now)
+	}
+	if e.more == nil {
+		return
+	}
+	last, newest := now+e.life(), now+minute+second
+	lease := newest + max(longest*second, e.rules.CallLease.Microseconds())
+	for _, c := range e.more.calls {
+		c.until, c.at = min(c.until, last), min(c.at, newest)
+		c.lease, c.extended = min(c.lease, lease), min(c.extended, lease)
+	}
+	for _, r := range e.more.registers {
+		r.until, r.at, r.lease = min(r.until, last), min(r.at, newest), min(r.lease, lease)
+	}
+	for i := range e.more.ended {
+		e.more.ended[i].until = min(e.more.ended[i].until, last)
+	}
+}
+
+// read parses a record and sees that it is this extension's.
+func (e *Extension) read(r *record, data []byte, num, str uint64) error {
+	if err := r.parse(data, num, str); err != nil {
+		return err
+	}
+	if r.str[recRealm] != e.realm || r.str[recUser] != e.user {
+		return fmt.Errorf("%w: of another extension", ErrRecord)
+	}
+	return nil
+}
+
+func (e *Extension) loadSubscription(data []byte) error {
+	var r record
+	if err := e.read(&r, data, subNum, subStr); err != nil {
+		return err
+	}
+	key := r.str[recKey]
+	pkg := Package(key[0] - '0')
+	if pkg > MessageSummary || len(key) < 2 {
+		return fmt.Errorf("%w: key %q", ErrRecord, key)
+	}
+	cseq, err := r.number(subCSeq, math.MaxUint32+1)
+	if err != nil {
+		return err
+	}
+	i, found := e.find(pkg, key[1:])
+	if r.num[recGone] != 0 {
+		if found {
+			e.watchers = append(e.watchers[:i], e.watchers[i+1:]...)
+		}
+		e.entomb(ended{key: own(key), until: int64(r.num[recGone]), cseq: uint32(max(cseq, 1) - 1), replaced: r.num[subReplaced] != 0})
+		return nil
+	}
+	ev := Subscribe{
+		Package: pkg, CallID: key[1:], From: r.str[subFrom], FromTag: r.str[subFromTag], ToTag: r.str[subToTag],
+		Contact: r.str[subContact], ProxyRoute: r.str[subProxyRoute], SubscriptionID: r.str[subSubscriptionID],
+		ServerID: r.str[subServerID], Queue: r.str[subQueue], UserAgent: r.str[subUserAgent],
+	}
+	s := &Subscription{Package: pkg, schema: uint8(r.num[recSchema])}
+	if err := s.numbers(&r, &ev, cseq); err != nil {
+		return err
+	}
+	s.take(&ev, e.near(i))
+	if r.unknown != "" {
+		extra := r.unknown
+		s.extra = &extra
+	}
+	if found {
+		e.watchers[i] = s
+	} else {
+		e.watchers = slices.Insert(e.watchers, i, s)
+	}
+	return nil
+}
+
+func (s *Subscription) numbers(r *record, ev *Subscribe, cseq uint64) error {
+	renewed, err := r.moment(subRenewed)
+	expires, err2 := r.number(subExpires, longestSubscription)
+	most, err3 := r.number(subMaxRate, math.MaxUint32)
+	least, err4 := r.number(subMinRate, math.MaxUint32)
+	if err := cmp.Or(err, err2, err3, err4); err != nil {
+		return err
+	}
+	s.renewed, ev.Expires, ev.MaxRate, ev.MinRate = renewed, int(expires), uint32(most), uint32(least)
+	if cseq > 0 {
+		s.CSeq, s.HasCSeq = uint32(cseq-1), true
+	}
+	return nil
+}
+
+func (e *Extension) loadCall(data []byte) error {
+	var r record
+	if err := e.read(&r, data, callNum, callStr); err != nil {
+		return err
+	}
+	state, err := r.number(callState, uint64(Terminated))
+	key := r.str[recKey]
+	if err != nil || state == 0 || !(len(key) > 1 && key[0] == 'i' || len(key) > 2 && key[0] == 'c') {
+		return fmt.Errorf("%w: call %q in state %d", ErrRecord, key, state)
+	}
+	c := &call{key: own(key), state: State(state), unknown: r.unknown, schema: uint8(r.num[recSchema])}
+	for _, t := range []struct {
+		field int
+		to    *int64
+	}{{recGone, &c.until}, {callAt, &c.at}, {callSince, &c.since}, {callLease, &c.lease}, {callExtended, &c.extended}} {
+		if *t.to, err = r.moment(t.field); err != nil {
+			return err
+		}
+	}
+	if c.state != Terminated {
+		c.until = 0
+		c.parts = make([]part, partCount)
+		for i := range c.parts {
+			if err := c.parts[i].decode(&r, i, c); err != nil {
+				return err
+			}
+		}
+	} else {
+		c.end()
+		c.until = max(c.until, 1) // so that a Tick forgets it
+	}
+	m := e.open()
+	if i, found := searchCall(m.calls, c.key); found {
+		m.calls[i] = c
+	} else {
+		m.calls = slices.Insert(m.calls, i, c)
+	}
+	return nil
+}
+
+func (p *part) decode(r *record, i int, c *call) error {
+	if r.str[callValue+i] == "" {
+		return nil
+	}
+	rank, err := r.number(callPartRank+i, uint64(Terminated))
+	if err != nil {
+		return err
+	}
+	p.value, p.at, p.state = own(r.str[callValue+i]), c.at, c.state
+	if rank != 0 {
+		p.state = State(rank)
+	}
+	if r.num[callPartAt+i] != 0 {
+		p.at, err = r.moment(callPartAt + i)
+	}
+	return err
+}
+
+func (e *Extension) loadRegister(data []byte) error {
+	var r record
+	if err := e.read(&r, data, regNum, regStr); err != nil {
+		return err
+	}
+	state, err := r.number(regState, uint64(Offline))
+	key := r.str[recKey]
+	slot := "l"
+	if State(state) == Online || State(state) == Offline {
+		slot = "b"
+	}
+	if err != nil || state == 0 || len(key) < 2 || !strings.HasPrefix(key, slot) {
+		return fmt.Errorf("%w: register %q in state %d", ErrRecord, key, state)
+	}
+	g := &register{
+		key: own(key), state: State(state), from: own(r.str[regFrom]), to: own(r.str[regTo]),
+		source: own(r.str[regSource]), unknown: r.unknown, schema: uint8(r.num[recSchema]),
+	}
+	for _, t := range []struct {
+		field int
+		to    *int64
+	}{{recGone, &g.until}, {regAt, &g.at}, {regSince, &g.since}, {regLease, &g.lease}} {
+		if *t.to, err = r.moment(t.field); err != nil {
+			return err
+		}
+	}
+	if g.off() {
+		g.lease, g.until = 0, max(g.until, 1)
+	} else {
+		g.until = 0
+	}
+	m := e.open()
+	if i, found := searchRegister(m.registers, g.key); found {
+		m.registers[i] = g
+	} else {
+		m.registers = slices.Insert(m.registers, i, g)
+	}
+	return nil
+}
+
+func (e *Extension) loadManual(data []byte) error {
+	var r record
+	if err := e.read(&r, data, manNum, 0); err != nil {
+		return err
+	}
+	if r.num[recGone] != 0 {
+		if e.more != nil {
+			e.more.manual = manual{}
+		}
+		return nil
+	}
+	at, err := r.moment(manAt)
+	if state := State(r.num[manState]); err != nil || r.num[manState] > uint64(Confirmed) || state < Early {
+		return fmt.Errorf("%w: manual state %d", ErrRecord, r.num[manState])
+	}
+	e.open().manual = manual{state: State(r.num[manState]), at: at, unknown: r.unknown, schema: uint8(r.num[recSchema])}
+	return nil
+}
+
+func (e *Extension) loadMailbox(data []byte) error {
+	var r record
+	if err := e.read(&r, data, boxNum, boxStr); err != nil {
+		return err
+	}
+	key := r.str[recKey]
+	if key != ownCounts && key[0] != 'l' {
+		return fmt.Errorf("%w: mailbox %q", ErrRecord, key)
+	}
+	b := &mailbox{key: own(key), unknown: r.unknown, schema: uint8(r.num[recSchema])}
+	for _, n := range []struct {
+		field int
+		to    *uint32
+	}{{boxNew, &b.messages.New}, {boxSaved, &b.messages.Saved}, {boxUrgentNew, &b.messages.UrgentNew}, {boxUrgentSaved, &b.messages.UrgentSaved}} {
+		v, err := r.number(n.field, math.MaxUint32)
+		if err != nil {
+			return err
+		}
+		*n.to = uint32(v)
+	}
+	var err error
+	if b.since, err = r.moment(boxSince); err != nil {
+		return err
+	}
+	b.messages.Account = own(r.str[boxAccount])
+	m := e.open()
+	i, found := searchMailbox(m.mailboxes, b.key)
+	switch {
+	case r.num[recGone] != 0:
+		if found {
+			m.mailboxes = append(m.mailboxes[:i], m.mailboxes[i+1:]...)
+		}
+	case found:
+		m.mailboxes[i] = b
+	default:
+		m.mailboxes = slices.Insert(m.mailboxes, i, b)
+	}
+	return nil
+}

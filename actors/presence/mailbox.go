@@ -1,0 +1,82 @@
+package presence
+
+import (
+	"slices"
+	"strings"
+)
+
+// mailbox is a count of messages: the extension's own, or that of a mailbox that lights its lamp.
+// It carries no time of its own, so the last to arrive wins.
+type mailbox struct {
+	key      string // "c": the own counts; "l" and the source: a lamp
+	messages Messages
+	since    int64 // µs, the last change between none and some
+	unknown  string
+	schema   uint8
+}
+
+const ownCounts = "c"
+
+func (m *mailbox) lit() bool { return m.key != ownCounts && m.messages.New > 0 }
+
+func (e *Extension) mailboxEvent(eff *Effects, ev *MailboxEvent, now int64) error {
+	if err := fits(0, 0, ev.Source, ev.Account); err != nil {
+		return err
+	}
+	key := ownCounts
+	if ev.Lamp {
+		key = "l" + ev.Source
+	}
+	messages := Messages{New: ev.New, Saved: ev.Saved, UrgentNew: ev.UrgentNew, UrgentSaved: ev.UrgentSaved, Account: ev.Account}
+	var b *mailbox
+	i, found := 0, false
+	if e.more != nil {
+		if i, found = searchMailbox(e.more.mailboxes, key); found {
+			b = e.more.mailboxes[i]
+		}
+	}
+	switch {
+	case found && b.messages == messages:
+		return nil
+	case ev.Lamp && ev.New == 0:
+		if !found {
+			return nil
+		}
+		e.more.mailboxes = slices.Delete(e.more.mailboxes, i, i+1)
+		e.buryMailbox(eff, b, now)
+		e.changed(eff, "mailbox", now)
+		return nil
+	case !found:
+		if err := e.roomForMailbox(); err != nil {
+			return err
+		}
+		b = &mailbox{key: own(key), since: now, schema: schemaNow}
+		m := e.open()
+		m.mailboxes = slices.Insert(m.mailboxes, i, b)
+	}
+	if (b.messages.New > 0) != (ev.New > 0) {
+		b.since = now
+	}
+	messages.Account = own(ev.Account)
+	b.messages = messages
+	e.keep(eff, KindMailbox, b.key, e.encodeMailbox(b), 0, now)
+	e.changed(eff, "mailbox", now)
+	return nil
+}
+
+func (e *Extension) roomForMailbox() error {
+	if most := e.rules.MaxCalls; most > 0 && e.more != nil && len(e.more.mailboxes) >= most+1 {
+		return ErrTooManyCalls
+	}
+	return nil
+}
+
+// buryMailbox overwrites the record. Nothing orders mailboxes, so no tombstone stays in memory.
+func (e *Extension) buryMailbox(eff *Effects, b *mailbox, now int64) {
+	gone := now + e.life()
+	e.bury(eff, KindMailbox, b.key, appendNum(e.appendHead(nil, b.schema, b.key), recGone, uint64(gone)), gone, now)
+}
+
+func searchMailbox(boxes []*mailbox, key string) (int, bool) {
+	return slices.BinarySearchFunc(boxes, key, func(b *mailbox, key string) int { return strings.Compare(b.key, key) })
+}

@@ -1,0 +1,211 @@
+package presence
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// A watcher that asks for a NOTIFY at least so often (RFC 6446 §5) gets one a second at most.
+const leastPeriod = int64(time.Second / time.Microsecond)
+
+// batch gathers watchers by event package.
+type batch [MessageSummary + 1][]*Subscription
+
+func (b *batch) add(s *Subscription) { b[s.Package] = append(b[s.Package], s) }
+
+func (b *batch) into(eff *Effects, v *View, end string) {
+	for pkg, watchers := range b {
+		if len(watchers) > 0 {
+			eff.Notices = append(eff.Notices, Notice{Package: Package(pkg), View: v, Watchers: watchers, End: end})
+		}
+	}
+}
+
+// tell notes that the present View goes to a watcher. A change counts for its rate; for one with a
+// rate of its own so does every NOTIFY (RFC 6446 §4.3).
+func (e *Extension) tell(s *Subscription, change bool, now int64) {
+	s.noticed, s.noticedAt = e.view, now
+	s.held = false
+	s.leaving = min(s.leaving, math.MaxUint8-1) + 1
+	if change || s.MaxRate != 0 {
+		s.changedAt = now
+	}
+	if s.behind == 0 {
+		s.behind = now
+	}
+	if s.MinRate != 0 {
+		e.due(now + e.period(s))
+	}
+}
+
+// interval is the least time between two changes that a watcher is told, in µs.
+func (e *Extension) interval(s *Subscription) int64 {
+	least := e.rules.NotifyInterval.Microseconds()
+	if s.MaxRate != 0 {
+		least = max(least, 1000*second/int64(s.MaxRate))
+	}
+	return least
+}
+
+// period is the longest time between two NOTIFYs to a watcher that has a min-rate, in µs.
+func (e *Extension) period(s *Subscription) int64 {
+	return max(1000*second/int64(s.MinRate), leastPeriod, e.interval(s))
+}
+
+// free is when a watcher may be told a change.
+func (e *Extension) free(s *Subscription, now int64) int64 {
+	if s.changedAt == 0 {
+		return now
+	}
+	s.changedAt = min(s.changedAt, now) // a clock that went back must not silence anyone
+	return s.changedAt + e.interval(s)
+}
+
+// turn rebuilds the View and notes a change of the lamp; the caller stores and tells it.
+func (e *Extension) turn(eff *Effects, source string, now int64) *View {
+	v := e.build(now)
+	if equal(e.view, v) {
+		return e.view
+	}
+	if v.State != e.view.State {
+		eff.Lamp = &LampChange{State: v.State, Previous: e.view.State, View: v, At: moment(now), Source: source}
+		if most := e.rules.Transitions; most > 0 {
+			m := e.open()
+			if n := len(m.transitions); n >= most {
+				m.transitions = slices.Delete(m.transitions, 0, n-most+1)
+			}
+			m.transitions = append(m.transitions, Transition{State: v.State, At: moment(now), Source: source})
+		}
+	}
+	return v
+}
+
+// changed tells whoever should learn of a change: now, or when its rate allows.
+func (e *Extension) changed(eff *Effects, source string, now int64) {
+	before := e.view
+	e.view = e.turn(eff, source, now)
+	if e.view == before || len(e.watchers) == 0 {
+		return
+	}
+	var told batch
+	var k known
+	for pkg := Dialog; pkg <= MessageSummary; pkg++ {
+		if same(pkg, before, e.view) {
+			continue
+		}
+		watchers := e.of(pkg)
+		for i, s := range watchers {
+			if e.pass(s, &k, now) {
+				if told[pkg] == nil {
+					told[pkg] = make([]*Subscription, 0, len(watchers)-i)
+				}
+				told.add(s)
+				e.tell(s, true, now)
+			}
+		}
+	}
+	told.into(eff, e.view, "")
+}
+
+// known remembers the last comparison with the present View: most watchers were told the same one.
+type known struct {
+	view *View
+	pkg  Package
+	same bool
+}
+
+// pass says whether a watcher is told the View now. If not, it knows it already or is held.
+func (e *Extension) pass(s *Subscription, k *known, now int64) bool {
+	if k.view != s.noticed || k.pkg != s.Package || k.view == nil {
+		*k = known{s.noticed, s.Package, same(s.Package, s.noticed, e.view)}
+	}
+	if k.same {
+		s.held = false
+		if s.leaving == 0 {
+			s.behind = 0
+		}
+		return false
+	}
+	at := e.free(s, now)
+	if at <= now {
+		return true
+	}
+	if s.behind == 0 {
+		s.behind = now
+	}
+	s.held = true
+	e.due(at)
+	return false
+}
+
+// tick ends what is over, tells what was held back, and finds the next thing that time does.
+func (e *Extension) tick(eff *Effects, now int64) {
+	if e.next == 0 || now < e.next {
+		return
+	}
+	e.next = 0
+	last := e.lapsed(eff, now)
+	e.sweep(now)
+	e.changed(eff, "lease", now)
+	last.into(eff, e.view, "timeout")
+	// Whoever the change was told to is past all of this but its own next time.
+	var late batch
+	var k known
+	for _, s := range e.watchers {
+		e.due(e.lapse(s))
+		if s.held && e.pass(s, &k, now) {
+			late.add(s)
+			e.tell(s, true, now)
+		}
+		if s.MinRate == 0 {
+			continue
+		}
+		if at := max(s.noticedAt, s.renewed) + e.period(s); at > now {
+			e.due(at)
+		} else {
+			late.add(s)
+			e.tell(s, false, now)
+		}
+	}
+	late.into(eff, e.view, "")
+}
+
+// lapsed ends the subscriptions whose time is over (RFC 6665 §4.2.2, reason timeout).
+func (e *Extension) lapsed(eff *Effects, now int64) (last batch) {
+	e.watchers = slices.DeleteFunc(e.watchers, func(s *Subscription) bool {
+		if e.lapse(s) > now {
+			return false
+		}
+		last.add(s)
+		e.endOne(eff, s, false, now)
+		return true
+	})
+	return last
+}
+
+// sweep forgets what needs to be known no more, and asks for a Tick for the rest.
+func (e *Extension) sweep(now int64) {
+	m, life := e.more, e.life()
+	if m == nil {
+		return
+	}
+	// over drops at the second time, and asks for a Tick at the first that is still to come.
+	over := func(ends, forget int64) bool {
+		if forget != 0 && forget <= now {
+			return true
+		}
+		if ends > now {
+			e.due(ends)
+		} else if forget != 0 {
+			e.due(forget)
+		}
+		return false
+	}
+	m.calls = slices.DeleteFunc(m.calls, func(c *call) bool { return over(c.ends(), c.forget(life)) })
+	m.registers = slices.DeleteFunc(m.registers, func(r *register) bool { return over(r.lease, r.forget(life)) })
+	m.ended = slices.DeleteFunc(m.ended, func(t ended) bool { return over(0, t.until) })
+	if len(m.transitions) == 0 && m.manual.state == None && len(m.calls)+len(m.registers)+len(m.ended)+len(m.mailboxes) == 0 {
+		e.more = nil
+	}
+}

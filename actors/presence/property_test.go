@@ -1,0 +1,164 @@
+package presence
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+var names = rapid.SampledFrom([]string{"a", "b", "c"})
+
+// drawCall is news of one of a few calls, younger than a tombstone's life.
+func drawCall(t *rapid.T, now time.Time) CallEvent {
+	text := rapid.SampledFrom([]string{"", "x", "y", "z"})
+	ev := CallEvent{
+		CallID: names.Draw(t, "call"), State: rapid.SampledFrom([]State{Trying, Early, Confirmed, Terminated}).Draw(t, "state"),
+		Direction: Direction(rapid.IntRange(0, 1).Draw(t, "direction")),
+		From:      text.Draw(t, "from"), To: text.Draw(t, "to"), FromTag: text.Draw(t, "fromtag"), ToTag: text.Draw(t, "totag"),
+		TargetCallID: text.Draw(t, "target"), SwitchURI: text.Draw(t, "switch"), Source: text.Draw(t, "source"),
+		Timestamp: now.Add(-time.Duration(rapid.IntRange(0, 60).Draw(t, "age")) * time.Second),
+		Expires:   rapid.SampledFrom([]int{0, 5, 30, 60, 3600}).Draw(t, "expires"),
+	}
+	if rapid.IntRange(0, 3).Draw(t, "published") == 0 {
+		ev.ID = names.Draw(t, "id")
+	}
+	return ev
+}
+
+// Any order and any repetition of the same news of calls ends the same, in memory and after a restart.
+func TestCallNewsCommutes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		events := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) CallEvent { return drawCall(t, begin) }), 1, 12).Draw(t, "events")
+		again := rapid.SliceOfN(rapid.SampledFrom(events), 0, 6).Draw(t, "repeated")
+		other := rapid.Permutation(append(append([]CallEvent{}, events...), again...)).Draw(t, "order")
+		one, two := newStage(t), newStage(t)
+		for _, ev := range events {
+			one.do(ev)
+		}
+		for _, ev := range other {
+			two.do(ev)
+		}
+		same := func(what string) {
+			t.Helper()
+			if a, b := dump(one.e), dump(two.e); a != b {
+				t.Fatalf("%s:\n%s\n%s", what, a, b)
+			}
+		}
+		same("in memory")
+		view := fmt.Sprintf("%+v", *one.e.View())
+		one.reload()
+		two.reload()
+		same("after a restart")
+		if got := fmt.Sprintf("%+v", *one.e.View()); got != view {
+			t.Fatalf("a restart made\n%s of\n%s", got, view)
+		}
+		one.pass(30 * time.Second)
+		two.pass(30 * time.Second)
+		same("half a minute later")
+	})
+}
+
+// drawEvent is any event.
+func drawEvent(t *rapid.T, now time.Time) Event {
+	pkg := Package(rapid.IntRange(0, 2).Draw(t, "package"))
+	stamp := time.Time{}
+	if rapid.Bool().Draw(t, "stamped") {
+		stamp = now.Add(time.Duration(rapid.IntRange(-200, 100).Draw(t, "age")) * time.Second)
+	}
+	switch rapid.IntRange(0, 12).Draw(t, "kind") {
+	case 0, 1, 2:
+		ev := watch(pkg, names.Draw(t, "watcher"))
+		ev.CallID += names.Draw(t, "boot")
+		ev.Expires = rapid.SampledFrom([]int{0, 30, 60, 1800}).Draw(t, "expires")
+		ev.HasCSeq = rapid.Bool().Draw(t, "has cseq")
+		ev.CSeq = uint32(rapid.IntRange(0, 3).Draw(t, "cseq"))
+		ev.MaxRate = rapid.SampledFrom([]uint32{0, 0, 100, 1 << 31}).Draw(t, "max rate")
+		ev.MinRate = rapid.SampledFrom([]uint32{0, 0, 100, 1 << 31}).Draw(t, "min rate")
+		return ev
+	case 3, 4, 5:
+		ev := drawCall(t, now)
+		ev.Timestamp = stamp
+		return ev
+	case 6, 7:
+		return RegisterEvent{Name: names.Draw(t, "register"), State: State(rapid.IntRange(1, 6).Draw(t, "state")), Timestamp: stamp,
+			Expires: rapid.SampledFrom([]int{0, 0, 10}).Draw(t, "expires")}
+	case 8:
+		return MailboxEvent{Source: names.Draw(t, "box"), Lamp: rapid.Bool().Draw(t, "lamp"), New: uint32(rapid.IntRange(0, 2).Draw(t, "new"))}
+	case 9:
+		return SetManual{rapid.SampledFrom([]State{Early, Confirmed, Terminated}).Draw(t, "manual")}
+	case 10:
+		return Reset{rapid.SampledFrom([]State{None, Early, Confirmed, Terminated}).Draw(t, "then")}
+	case 11:
+		return rapid.SampledFrom([]Event{Renotify{}, Renotify{"edge-1"}, End{}, Tick{}}).Draw(t, "other")
+	}
+	return Notified{CallID: names.Draw(t, "notified"), Sequence: uint32(rapid.IntRange(0, 50).Draw(t, "sequence")), Reply: 200}
+}
+
+// The records that were written make the same extension again, whatever happened; equal inputs give
+// equal outputs; and in the end every watcher was told what there is.
+func TestScripts(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s, twin := newStage(t), newStage(t)
+		for range rapid.IntRange(1, 40).Draw(t, "events") {
+			ev := drawEvent(t, s.now)
+			if s.try(ev) != nil {
+				t.Fatalf("%+v was refused", ev)
+			}
+			twin.do(ev)
+			if a, b := fmt.Sprint(s.said, s.eff.Records), fmt.Sprint(twin.said, twin.eff.Records); a != b {
+				t.Fatalf("not the same:\n%s\n%s", a, b)
+			}
+			s.pass(0) // what is over at once, a restart would drop too
+			twin.pass(0)
+			memory := dump(s.e)
+			e := s.e
+			if s.reload(); dump(s.e) != memory {
+				t.Fatalf("after %+v a restart made\n%s\nof\n%s", ev, dump(s.e), memory)
+			}
+			if rapid.IntRange(0, 3).Draw(t, "restart") > 0 {
+				s.e = e
+			} else {
+				twin.reload()
+			}
+			d := time.Duration(rapid.SampledFrom([]int{0, 0, 1, 100, 250, 20_000, 90_000}).Draw(t, "wait")) * time.Millisecond
+			s.pass(d)
+			twin.pass(d)
+		}
+		s.pass(20 * time.Second)
+		for _, w := range s.e.Subscriptions() {
+			if w.noticed != nil && !same(w.Package, w.told, s.e.View()) || w.held || w.leaving == 0 && !w.Behind().IsZero() {
+				t.Fatalf("%v %s was not told", w.Package, w.CallID)
+			}
+		}
+		seen := map[string]bool{}
+		for _, d := range s.e.View().Dialogs {
+			if seen[d.ID] {
+				t.Fatalf("id %q twice", d.ID)
+			}
+			seen[d.ID] = true
+		}
+	})
+}
+
+// Fields of a newer release go through load, change and write untouched.
+func TestUnknownFieldsStay(t *testing.T) {
+	s := newStage(t)
+	s.do(watch(Dialog, "a")).do(ring("c", Early)).do(RegisterEvent{Name: "n", State: Early}).do(SetManual{Early})
+	s.do(MailboxEvent{Source: "b", New: 1})
+	const news = "\xfa\x07\x03new" // field 127, bytes
+	for name, k := range s.journal {
+		k.Data = append(append([]byte("\x08\x07"), k.Data[2:]...), news...) // schema 7
+		s.journal[name] = k
+	}
+	s.reload()
+	s.do(watch(Dialog, "a")).do(ring("c", Confirmed)).do(RegisterEvent{Name: "n", State: Confirmed}).do(SetManual{Confirmed})
+	s.do(MailboxEvent{Source: "b", New: 2})
+	for name, k := range s.journal {
+		if !strings.HasSuffix(string(k.Data), news) || k.Data[1] != 7 {
+			t.Errorf("%q lost something: %q", name, k.Data)
+		}
+	}
+}

@@ -1,0 +1,185 @@
+package presence
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+func TestSubscribeAndRefreshTellAtOnce(t *testing.T) { // RFC 6665 §4.2.1.2
+	s := newStage(t)
+	s.do(watch(Dialog, "a")).heard("dialog terminated a")
+	s.do(ring("c", Early)).heard("dialog early a")
+	s.do(watch(Dialog, "a")).heard("dialog early a") // not held back by the rate
+	s.do(watch(Presence, "a")).heard("presence early a")
+	if n := len(s.e.Subscriptions()); n != 2 {
+		t.Fatalf("%d subscriptions", n)
+	}
+}
+
+func TestSubscribeZeroEnds(t *testing.T) { // RFC 6665 §4.1.2.3
+	s := newStage(t)
+	ev := watch(Dialog, "a")
+	s.do(ev).heard("dialog terminated a")
+	ev.Expires = 0
+	s.do(ev).heard("dialog terminated a timeout")
+	if !s.eff.Records[0].Tombstone || s.eff.Records[0].TTL != time.Minute {
+		t.Fatalf("%+v", s.eff.Records)
+	}
+	s.do(ev).heard() // again, or for what nobody knows: no change
+	if len(s.eff.Records) != 0 || s.e.Empty() {
+		t.Fatalf("%+v", s.eff)
+	}
+	if s.pass(time.Minute); !s.e.Empty() || !s.e.Next().IsZero() {
+		t.Fatalf("the tombstone stayed: %s", dump(s.e))
+	}
+}
+
+func TestOlderCSeqIsIgnored(t *testing.T) { // RFC 3261 §12.2.2
+	s := newStage(t)
+	ev := watch(Dialog, "a")
+	ev.CSeq, ev.HasCSeq = 7, true
+	s.do(ev).heard("dialog terminated a")
+	s.do(ev).heard("dialog terminated a") // a repetition does no harm
+	old := ev
+	old.CSeq, old.Expires = 6, 0
+	s.do(old).heard()
+	ev.CSeq, ev.Expires = 8, 0
+	s.do(ev).heard("dialog terminated a timeout")
+	for range 2 {
+		old.Expires = 1800
+		old.CSeq = 7
+		s.do(old).heard()
+		s.reload() // its tombstone is a record
+	}
+	s.pass(61 * time.Second)
+	s.do(old).heard("dialog terminated a")
+}
+
+func TestExpiryWithGrace(t *testing.T) {
+	s := newStage(t)
+	ev := watch(Dialog, "a")
+	ev.Expires = 60
+	s.do(ev).heard("dialog terminated a")
+	if got := s.eff.Records[0].TTL; got != 140*time.Second { // lease 60, grace 20, a minute
+		t.Fatalf("TTL %v", got)
+	}
+	s.pass(79 * time.Second).heard()
+	if left := s.e.Subscriptions()[0].Left(s.now); left != 0 {
+		t.Fatalf("left %d", left)
+	}
+	s.pass(2 * time.Second).heard("dialog terminated a timeout")
+	if len(s.e.Subscriptions()) != 0 {
+		t.Fatal("it stayed")
+	}
+}
+
+func TestLapsedWhileDownEndsProperly(t *testing.T) {
+	s := newStage(t)
+	ev := watch(Dialog, "a")
+	ev.Expires = 60
+	long := watch(Dialog, "b")
+	s.do(ev).do(long).do(CallEvent{CallID: "c", State: Early, Expires: 70}).pass(time.Second)
+	s.said = nil
+	s.now = s.now.Add(100 * time.Second)
+	s.reload()
+	if next := s.e.Next(); next.IsZero() || next.After(s.now) {
+		t.Fatalf("the Tick is due at %v", next)
+	}
+	s.do(Tick{}).heard("dialog terminated a timeout", "dialog terminated b") // b learns that the call is gone
+}
+
+func TestRebootReplaces(t *testing.T) { // SIP.md, last paragraph
+	phone := func(id, contact string) Subscribe {
+		ev := watch(Dialog, id)
+		ev.From, ev.Contact = "1002@acme.example.com", contact
+		return ev
+	}
+	s := newStage(t)
+	s.do(phone("a", "<sip:1002@10.0.0.9>")).do(phone("b", "<sip:1002@10.0.0.10>"))
+	other := phone("a", "<sip:1002@10.0.0.9>")
+	other.Package = Presence
+	s.do(other)
+	if n := len(s.e.Subscriptions()); n != 3 {
+		t.Fatalf("two phones and two packages: %d", n)
+	}
+	s.said = nil
+	s.do(phone("a2", "<sip:1002@10.0.0.9>;expires=60")).heard("dialog terminated a2")
+	s.do(phone("a", "<sip:1002@10.0.0.9>")).heard() // late copy of the old one
+	if n := len(s.e.Subscriptions()); n != 3 {
+		t.Fatalf("%d", n)
+	}
+	i := `<sip:1002@10.0.0.9:%s>;+sip.instance="<urn:uuid:1>"`
+	s.do(phone("i1", fmt.Sprintf(i, "1"))).do(phone("i2", fmt.Sprintf(i, "2"))).heard("dialog terminated i1", "dialog terminated i2")
+	if n := len(s.e.Subscriptions()); n != 4 {
+		t.Fatalf("the port changed, the instance did not: %d", n)
+	}
+}
+
+func TestNoContactReplacesNothing(t *testing.T) {
+	s := newStage(t)
+	a, b := watch(Dialog, "a"), watch(Dialog, "b")
+	a.From, b.From, a.Contact, b.Contact = "x@y", "x@y", "", ""
+	s.do(a).do(b)
+	if n := len(s.e.Subscriptions()); n != 2 {
+		t.Fatalf("%d", n)
+	}
+}
+
+func TestSubscribeBounds(t *testing.T) {
+	s := newStage(t)
+	for _, change := range []func(*Subscribe){
+		func(ev *Subscribe) { ev.CallID = "" },
+		func(ev *Subscribe) { ev.Expires = -1 },
+		func(ev *Subscribe) { ev.Expires = 86401 },
+		func(ev *Subscribe) { ev.Package = 9 },
+		func(ev *Subscribe) { ev.Contact = string(make([]byte, 4097)) },
+	} {
+		ev := watch(Dialog, "a")
+		change(&ev)
+		s.refused(ev, ErrInvalid)
+	}
+	s.rules.MaxWatchers, s.rules.MaxTombstones = 2, 1
+	s.do(watch(Dialog, "a")).do(watch(Dialog, "b"))
+	s.refused(watch(Dialog, "c"), ErrTooManyWatchers)
+	again := watch(Dialog, "b2")
+	again.From, again.Contact = "b@acme.example.com", "<sip:b@10.0.0.9:5060>"
+	s.do(again) // takes b's place
+	ev := watch(Dialog, "a")
+	ev.Expires = 0
+	s.do(ev) // what exists may end
+	s.refused(watch(Dialog, "c"), ErrTooManyTombstones)
+	s.pass(time.Minute).do(watch(Dialog, "c"))
+}
+
+func TestEndTellsEveryoneAndForgets(t *testing.T) {
+	s := newStage(t)
+	s.do(watch(Dialog, "a")).do(watch(MessageSummary, "a")).do(ring("c", Early)).do(SetManual{Confirmed})
+	s.do(MailboxEvent{Source: "1001@acme.example.com", New: 1})
+	s.said = nil
+	s.do(End{Reason: "noresource"}).heard("dialog terminated a noresource", "message-summary terminated a noresource")
+	for _, r := range s.eff.Records {
+		if !r.Tombstone {
+			t.Fatalf("%+v is no tombstone", r)
+		}
+	}
+	s.reload().lamp(Terminated)
+	if s.pass(2 * time.Minute); !s.e.Empty() {
+		t.Fatal(dump(s.e))
+	}
+}
+
+func TestNotified(t *testing.T) {
+	s := newStage(t)
+	s.do(watch(Dialog, "a")).do(watch(Dialog, "a"))
+	w := s.e.Subscriptions()[0]
+	s.do(Notified{CallID: "a", Sequence: 1, Reply: 200})
+	if w.Acked() != 1 || w.Reply() != 0 || w.Sequence() != 2 {
+		t.Fatalf("acked %d, reply %d", w.Acked(), w.Reply())
+	}
+	s.do(Notified{CallID: "a", Sequence: 2, Reply: 481}).do(Notified{CallID: "a", Sequence: 99, Reply: 200}).do(Notified{CallID: "?"})
+	if w.Acked() != 2 || w.Reply() != 481 || len(s.eff.Records) != 0 {
+		t.Fatalf("acked %d, reply %d", w.Acked(), w.Reply())
+	}
+	s.refused(Notified{CallID: "a", Reply: 700}, ErrInvalid)
+}

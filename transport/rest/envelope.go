@@ -1,0 +1,228 @@
+package rest
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
+	"github.com/valyala/fasthttp"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+	"lamplight/cluster/directory"
+	"lamplight/transport/document"
+)
+
+// failure is an answer other than success. data is JSON.
+type failure struct {
+	code    int
+	message string
+	data    string
+}
+
+func (f failure) Error() string { return f.message }
+
+func text(s string) string { return string(document.String(nil, s)) }
+
+func invalid(field, message string) error {
+	return failure{400, "validation error", `{` + text(field) + `:{"invalid":{"message":` + text(message) + `,"target":"invalid"}}}`}
+}
+
+func notJSON(message string) error {
+	return failure{400, "validation error", `{"json":{"invalid":{"message":` + text(message) + `,"target":"body"}}}`}
+}
+
+func unknown(id string) error {
+	return failure{404, "bad_identifier", `{"cause":` + text(id) + `,"message":"bad identifier"}`}
+}
+
+var (
+	errCredentials = failure{401, "invalid_credentials", `{"message":"invalid credentials"}`}
+	errForbidden   = failure{403, "forbidden", `{"message":"forbidden"}`}
+	errMethod      = failure{405, "invalid_method", `{"message":"method not allowed"}`}
+	errTooMany     = failure{429, "too_many_requests", `{"message":"too many requests"}`}
+	errAction      = invalid("action", "Field must be set to a valid action")
+	errState       = invalid("state", "Field must be set to a valid state")
+)
+
+// explain is the one table from errors to answers.
+func explain(err error) failure {
+	var f failure
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.Is(err, directory.ErrUnknown):
+		return unknown("").(failure)
+	case errors.Is(err, directory.ErrForbidden):
+		return errForbidden
+	case errors.Is(err, directory.ErrInvalid), errors.Is(err, presence.ErrInvalid):
+		return invalid("data", err.Error()).(failure)
+	case errors.Is(err, directory.ErrConflict):
+		return failure{409, "datastore_conflict", `{"message":` + text(err.Error()) + `}`}
+	case errors.Is(err, actors.ErrBusy), errors.Is(err, presence.ErrTooManyWatchers), errors.Is(err, presence.ErrTooManyCalls), errors.Is(err, presence.ErrTooManyTombstones):
+		return errTooMany
+	}
+	return failure{503, "datastore_unreachable", `{"message":` + text(err.Error()) + `}`}
+}
+
+// begin starts the envelope.
+func (q *request) begin(dst []byte) []byte {
+	dst = append(dst, '{')
+	token := "undefined"
+	if len(q.token) > 0 {
+		token = string(q.token)
+	}
+	return document.Field(dst, "auth_token", token)
+}
+
+// finish writes what stands behind data.
+func (q *request) finish(dst []byte, status, revision string) []byte {
+	dst = document.Field(dst, "node", q.server.cfg.Node)
+	dst = document.Field(dst, "request_id", q.id)
+	if revision != "" {
+		dst = document.Field(dst, "revision", revision)
+	}
+	dst = document.Field(dst, "status", status)
+	dst = append(document.Key(dst, "timestamp"), '"')
+	dst = time.Now().UTC().AppendFormat(dst, time.RFC3339)
+	dst = append(dst, '"')
+	dst = document.Field(dst, "version", q.server.cfg.Version)
+	if q.stale {
+		dst = append(document.Key(dst, "stale"), "true"...)
+	}
+	if q.next != "" {
+		dst = document.Field(dst, "next_start_key", q.next)
+	}
+	return append(dst, '}')
+}
+
+// ok answers with data, which is JSON.
+func (q *request) ok(code int, data []byte) {
+	var sum [8]byte
+	h := xxhash.Sum64(data)
+	for i := range sum {
+		sum[i] = byte(h >> (8 * i))
+	}
+	revision := hexOf(sum[:])
+	etag := `"` + revision + `"`
+	q.ctx.Response.Header.Set("ETag", etag)
+	if q.ctx.IsGet() {
+		if m := string(q.ctx.Request.Header.Peek("If-None-Match")); m != "" && (m == etag || m == revision || m == "*") {
+			q.ctx.SetStatusCode(304)
+			return
+		}
+	}
+	q.ctx.SetStatusCode(code)
+	body := q.ctx.Response.Body()[:0]
+	body = q.begin(body)
+	body = append(document.Key(body, "data"), data...)
+	q.write(q.finish(body, "success", revision))
+}
+
+func hexOf(b []byte) string {
+	const hex = "0123456789abcdef"
+	out := make([]byte, 0, 16)
+	for _, c := range b {
+		out = append(out, hex[c>>4], hex[c&15])
+	}
+	return string(out)
+}
+
+func (q *request) fail(err error) {
+	f := explain(err)
+	if f.code == 404 && f.data == unknown("").(failure).data {
+		f = unknown(q.subject).(failure)
+	}
+	q.ctx.Response.ResetBody()
+	q.ctx.SetStatusCode(f.code)
+	if f.code == 429 || f.code == 503 {
+		q.ctx.Response.Header.Set("Retry-After", "1")
+	}
+	body := q.begin(nil)
+	body = append(document.Key(body, "data"), f.data...)
+	body = document.Field(body, "error", strconv.Itoa(f.code))
+	body = document.Field(body, "message", f.message)
+	q.write(q.finish(body, "error", ""))
+}
+
+func (q *request) write(body []byte) {
+	q.ctx.SetContentType("application/json")
+	if q.pretty {
+		v := jsontext.Value(body)
+		if v.Indent() == nil {
+			body = append(v, '\n')
+		}
+	}
+	q.ctx.SetBody(body)
+}
+
+// data reads the body's data object.
+func (q *request) data() (map[string]any, error) {
+	raw := q.ctx.PostBody()
+	if len(raw) == 0 {
+		return map[string]any{}, nil
+	}
+	var wrapped struct {
+		Data      jsontext.Value `json:"data"`
+		AuthToken string         `json:"auth_token"`
+	}
+	if err := json.Unmarshal(raw, &wrapped); err != nil {
+		message := err.Error()
+		var s *jsontext.SyntacticError
+		if errors.As(err, &s) {
+			message += ", at byte " + strconv.FormatInt(s.ByteOffset, 10)
+			if open := openBraces(raw); open > 0 {
+				message += "; a closing } is missing at the end: the documented reset body is {\"data\": {\"action\": \"reset\"}}"
+			}
+		}
+		return nil, notJSON(message)
+	}
+	m := map[string]any{}
+	if len(wrapped.Data) > 0 && wrapped.Data.Kind() != 'n' {
+		if wrapped.Data.Kind() != '{' {
+			return nil, notJSON("data must be an object")
+		}
+		if err := json.Unmarshal(wrapped.Data, &m); err != nil {
+			return nil, notJSON(err.Error())
+		}
+	}
+	return m, nil
+}
+
+// openBraces counts objects that a body leaves open, strings apart.
+func openBraces(b []byte) (open int) {
+	inside := false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case inside && c == '\\':
+			i++
+		case c == '"':
+			inside = !inside
+		case inside:
+		case c == '{':
+			open++
+		case c == '}':
+			open--
+		}
+	}
+	return open
+}
+
+func requestID(ctx *fasthttp.RequestCtx) string {
+	id := ctx.Request.Header.Peek("X-Request-ID")
+	if len(id) == 0 || len(id) > 128 {
+		u := uuid.New()
+		return hexOf(u[:])
+	}
+	for _, c := range id {
+		if c < 0x21 || c > 0x7e {
+			u := uuid.New()
+			return hexOf(u[:])
+		}
+	}
+	return string(id)
+}

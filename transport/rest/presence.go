@@ -1,0 +1,382 @@
+package rest
+
+import (
+	"bufio"
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+	"lamplight/cluster/directory"
+	"lamplight/transport/document"
+)
+
+// streamFrom is the size from which a listing is streamed, without ETag.
+const streamFrom = 1 << 20
+
+// name reads an extension: a user of the account's realm, or a full user@realm whose realm is in the token's tree.
+func (q *request) name(e *directory.Entry, extension string) (actors.Address, error) {
+	a := actors.Address{Realm: e.Realm(), User: strings.ToLower(extension)}
+	if i := strings.LastIndexByte(a.User, '@'); i >= 0 {
+		a.User, a.Realm = a.User[:i], a.User[i+1:]
+		holder, ok := q.server.cfg.Directory.RealmAccount(a.Realm)
+		if !ok || !q.server.cfg.Directory.InTree(q.account, holder) {
+			return a, errForbidden
+		}
+	}
+	control := func(r rune) bool { return r < 0x20 || r == 0x7f }
+	switch {
+	case a.User == "" || a.User == "*":
+		return a, invalid("extension", "Name one extension; the whole account is reset at …/presence")
+	case len(extension) > 256 || strings.ContainsFunc(a.User, control):
+		return a, invalid("extension", "An extension has at most 256 bytes and no control characters")
+	}
+	return a, nil
+}
+
+func (q *request) context() (context.Context, context.CancelFunc) {
+	return context.WithDeadline(context.Background(), q.deadline)
+}
+
+func (q *request) ask(to actors.Address, m actors.Message, wait time.Duration) (actors.Answer, error) {
+	ctx, cancel := q.context()
+	defer cancel()
+	a := q.server.cfg.Presence.Request(ctx, actors.Request{To: to, Message: m, Deadline: q.deadline, Wait: wait})
+	q.stale = q.stale || a.Stale
+	return a, a.Err
+}
+
+// extension serves …/presence/{EXTENSION}.
+func (q *request) extension(e *directory.Entry, extension string) error {
+	if err := q.methods("GET", "POST"); err != nil {
+		return err
+	}
+	to, err := q.name(e, extension)
+	if err != nil {
+		return err
+	}
+	shown := to.User
+	if to.Realm != e.Realm() {
+		shown = to.String()
+	}
+	if q.ctx.IsGet() {
+		a, err := q.ask(to, actors.Show{Explain: string(q.ctx.QueryArgs().Peek("explain")) == "true"}, 0)
+		if err != nil {
+			return err
+		}
+		q.ok(200, document.Extension(nil, shown, &a))
+		return nil
+	}
+	action, state, err := q.action(true)
+	if err != nil {
+		return err
+	}
+	wait, err := q.wait()
+	if err != nil {
+		return err
+	}
+	a, err := q.ask(to, command(action, state), wait)
+	if err != nil {
+		return err
+	}
+	switch {
+	case wait > 0:
+		q.ok(200, counts(a))
+	case action == "reset":
+		q.ok(200, document.String(nil, "reset command sent for extension "+shown))
+	default:
+		q.ok(200, document.String(nil, "command sent"))
+	}
+	return nil
+}
+
+func counts(a actors.Answer) []byte {
+	d := document.Number([]byte{'{'}, "notified", int64(a.Notified))
+	d = document.Number(d, "acked", int64(a.Acked))
+	return append(document.Number(d, "failed", int64(a.Failed)), '}')
+}
+
+func command(action string, state presence.State) presence.Event {
+	if action == "reset" {
+		return presence.Reset{Then: state}
+	}
+	return presence.SetManual{State: state}
+}
+
+// action reads {"action":…,"state":…}; on an extension a missing action means reset.
+func (q *request) action(resetIsDefault bool) (string, presence.State, error) {
+	d, err := q.data()
+	if err != nil {
+		return "", 0, err
+	}
+	action, given := d["action"].(string)
+	if old, ok := d["reset"].(bool); ok && old && d["action"] == nil { // deprecated
+		action, given = "reset", true
+	}
+	if d["action"] == nil && !given && resetIsDefault {
+		action = "reset"
+	}
+	if action != "reset" && action != "set" {
+		return "", 0, errAction
+	}
+	state := presence.None
+	if raw, there := d["state"]; there && raw != nil || action == "set" {
+		s, ok := raw.(string)
+		state, _ = presence.ParseState(s)
+		if !ok || state != presence.Early && state != presence.Confirmed && state != presence.Terminated {
+			return "", 0, errState
+		}
+	}
+	return action, state, nil
+}
+
+func (q *request) wait() (time.Duration, error) {
+	switch w := string(q.ctx.QueryArgs().Peek("wait")); w {
+	case "", "false":
+		return 0, nil
+	case "true":
+		return 5 * time.Second, nil
+	default:
+		d, err := time.ParseDuration(w)
+		if err != nil || d <= 0 || d > q.server.cfg.Timeout {
+			return 0, invalid("wait", "wait must be true or a duration such as 2s, at most "+q.server.cfg.Timeout.String())
+		}
+		return d, nil
+	}
+}
+
+// account3 serves …/presence of a whole account.
+func (q *request) account3(e *directory.Entry) error {
+	if err := q.methods("GET", "POST"); err != nil {
+		return err
+	}
+	if q.ctx.IsGet() {
+		return q.listing(e)
+	}
+	d, err := q.data()
+	if err != nil {
+		return err
+	}
+	if a, _ := d["action"].(string); a != "reset" {
+		return errAction
+	}
+	ctx, cancel := q.context()
+	defer cancel()
+	cover, err := q.server.cfg.Presence.ResetRealm(ctx, e.Realm())
+	if err != nil {
+		return err
+	}
+	if len(cover.Missing) > 0 {
+		return actors.ErrUnknown
+	}
+	q.ok(200, []byte(`"reset command sent for account"`))
+	return nil
+}
+
+func (q *request) listing(e *directory.Entry) error {
+	args := q.ctx.QueryArgs()
+	query := actors.Query{Realm: e.Realm(), Bodies: true, From: strings.ToLower(string(args.Peek("start_key")))}
+	if v := string(args.Peek("event")); v != "" {
+		p, ok := presence.ParsePackage(v)
+		if !ok {
+			return invalid("event", "Field must be dialog, presence or message-summary")
+		}
+		query.Package, query.HasPackage = p, true
+	}
+	if v := string(args.Peek("page_size")); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 || n > 100_000 {
+			return invalid("page_size", "Field must be a number of extensions, 1 to 100000")
+		}
+		query.Limit = n
+	}
+	l := &document.Listing{Summary: string(args.Peek("summary")) == "true"}
+	query.Bodies = !l.Summary
+	// Rows are pulled by this goroutine and either fit into one answer or, once too many, into a stream.
+	ctx, cancel := q.context()
+	rows := make(chan actors.SubscriptionView, 256)
+	var cover actors.Coverage
+	var listErr error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer close(rows)
+		cover, listErr = q.server.cfg.Presence.List(ctx, query, func(s actors.SubscriptionView) error {
+			select {
+			case rows <- s:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}()
+	body := []byte(`{"subscriptions":`)
+	for s := range rows {
+		body = l.Row(body, &s)
+		if len(body) > streamFrom && !q.pretty {
+			q.stream(body, l, rows, done, &cover, cancel)
+			return nil
+		}
+	}
+	cancel()
+	<-done
+	if listErr != nil {
+		return listErr
+	}
+	q.stale, q.next = q.stale || cover.Stale, cover.Next
+	q.ok(200, append(missing(l.End(body), cover), '}'))
+	return nil
+}
+
+func missing(body []byte, cover actors.Coverage) []byte {
+	if len(cover.Missing) == 0 {
+		return body
+	}
+	body = append(body, `,"timeout":true,"missing_shards":[`...)
+	for i, shard := range cover.Missing {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = strconv.AppendInt(body, int64(shard), 10)
+	}
+	return append(body, ']')
+}
+
+// stream sends a large listing as it comes. Its revision is of the changes that it covers.
+func (q *request) stream(body []byte, l *document.Listing, rows <-chan actors.SubscriptionView, done <-chan struct{}, cover *actors.Coverage, cancel context.CancelFunc) {
+	own := *q // the request's memory is fasthttp's again before the stream ends
+	own.token = append([]byte(nil), q.token...)
+	head := append(document.Key(own.begin(nil), "data"), body...)
+	own.ctx = nil
+	q.ctx.SetStatusCode(200)
+	q.ctx.SetContentType("application/json")
+	q.ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
+		defer cancel()
+		_, err := w.Write(head)
+		chunk := head[:0]
+		for s := range rows {
+			if err != nil {
+				continue
+			}
+			chunk = l.Row(chunk, &s)
+			// Row looks at the byte before to place a comma: a chunk ends only between rows and keeps its last byte.
+			if len(chunk) > 64<<10 {
+				_, err = w.Write(chunk[:len(chunk)-1])
+				chunk = append(chunk[:0], chunk[len(chunk)-1])
+			}
+		}
+		<-done
+		if err != nil {
+			return
+		}
+		own.stale, own.next = cover.Stale, cover.Next
+		chunk = append(missing(l.End(chunk), *cover), '}')
+		chunk = own.finish(chunk, "success", strconv.FormatUint(cover.Sequence, 16))
+		_, _ = w.Write(chunk)
+	})
+}
+
+// owned serves …/devices/{ID}/presence and …/users/{ID}/presence.
+func (q *request) owned(e *directory.Entry, kind, id string) error {
+	if err := q.methods("GET", "POST"); err != nil {
+		return err
+	}
+	ctx, cancel := q.context()
+	defer cancel()
+	x, err := q.server.cfg.Directory.Get(ctx, kind, e.ID, id)
+	if err != nil {
+		return err
+	}
+	ids, err := q.presenceIDs(e, x)
+	if err != nil {
+		return err
+	}
+	if q.ctx.IsGet() {
+		d := []byte(`{"presence_ids":{`)
+		for _, to := range ids {
+			a, err := q.ask(to, actors.Show{}, 0)
+			if err != nil {
+				return err
+			}
+			d = append(document.Field(append(document.Key(d, to.String()), '{'), "state", a.View.State.String()), '}')
+		}
+		q.ok(200, append(d, '}', '}'))
+		return nil
+	}
+	action, state, err := q.action(false)
+	if err != nil {
+		return err
+	}
+	wait, err := q.wait()
+	if err != nil {
+		return err
+	}
+	if len(ids) == 0 {
+		q.ok(200, []byte(`"nothing to send command to"`))
+		return nil
+	}
+	answers := make(chan actors.Answer, len(ids))
+	for _, to := range ids {
+		go func() {
+			answers <- q.server.cfg.Presence.Request(ctx, actors.Request{To: to, Message: command(action, state), Deadline: q.deadline, Wait: wait})
+		}()
+	}
+	var sum actors.Answer
+	for range ids {
+		a := <-answers
+		if a.Err != nil && sum.Err == nil {
+			sum.Err = a.Err
+		}
+		sum.Notified, sum.Acked, sum.Failed = sum.Notified+a.Notified, sum.Acked+a.Acked, sum.Failed+a.Failed
+	}
+	if sum.Err != nil {
+		return sum.Err
+	}
+	if wait > 0 {
+		q.ok(200, counts(sum))
+		return nil
+	}
+	q.ok(200, []byte(`"command sent"`))
+	return nil
+}
+
+// presenceIDs says which extensions a device or a user acts on.
+func (q *request) presenceIDs(e *directory.Entry, x *directory.Entry) ([]actors.Address, error) {
+	var names []string
+	own := func(d *directory.Entry) string {
+		if id := d.Text("presence_id"); id != "" {
+			return id
+		}
+		return d.Text("sip.username")
+	}
+	switch {
+	case x.Kind == directory.Devices:
+		names = append(names, own(x))
+	case x.Text("presence_id") != "":
+		names = append(names, x.Text("presence_id"))
+	default:
+		for _, d := range q.server.cfg.Directory.List(directory.Devices, e.ID) {
+			if d.Text("owner_id") == x.ID {
+				names = append(names, own(d))
+			}
+		}
+	}
+	seen := map[actors.Address]bool{}
+	var out []actors.Address
+	for _, n := range names {
+		if n == "" {
+			continue
+		}
+		a, err := q.name(e, n)
+		if err != nil {
+			return nil, err
+		}
+		if !seen[a] {
+			seen[a] = true
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,301 @@
+// Package rest is the fasthttp edge: Kazoo 4.3's Presence API, its provisioning, health and metrics (API.md).
+// It checks what comes in, makes one message of it for the router and renders what comes back. Handlers run on
+// fasthttp's goroutines, one per connection, and keep nothing of a request past its answer.
+package rest
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/fasthttpadaptor"
+
+	"lamplight/actors"
+	"lamplight/cluster/directory"
+)
+
+//go:embed openapi.yaml
+var openapi []byte
+
+const maxBody = 8 << 20
+
+// Presence is the router. Request answers by the request's deadline, and for a change only when it is durable.
+type Presence interface {
+	Request(ctx context.Context, r actors.Request) actors.Answer
+	List(ctx context.Context, q actors.Query, yield func(actors.SubscriptionView) error) (actors.Coverage, error)
+	ResetRealm(ctx context.Context, realm string) (actors.Coverage, error)
+}
+
+// Config is what a Server needs.
+type Config struct {
+	Node, Version string // Node as envelopes show it
+	Timeout       time.Duration
+	RateLimit     int // requests a second per account and client address; 0: off
+	Presence      Presence
+	Directory     *directory.Directory
+	Verifier      *Verifier
+	Sign          func(account string) (string, error)
+	Ready         func() error
+	Log           *slog.Logger
+	Registry      *prometheus.Registry
+}
+
+// Server is the HTTP edge of a node.
+type Server struct {
+	cfg     Config
+	http    *fasthttp.Server
+	metrics fasthttp.RequestHandler
+	limits  *limits
+	ln      net.Listener
+	done    chan error
+}
+
+// New makes a Server that does not listen yet.
+func New(c Config) *Server {
+	s := &Server{cfg: c, limits: newLimits(c.RateLimit), done: make(chan error, 1)}
+	s.metrics = fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}))
+	s.http = &fasthttp.Server{Handler: s.Handle, Name: "lamplight", MaxRequestBodySize: maxBody, ReadTimeout: 30 * time.Second,
+		IdleTimeout: 2 * time.Minute, Concurrency: 64 << 10, NoDefaultContentType: true, Logger: quiet{c.Log},
+		ErrorHandler: s.malformed}
+	return s
+}
+
+type quiet struct{ log *slog.Logger }
+
+func (q quiet) Printf(format string, a ...any) { q.log.Debug(fmt.Sprintf(format, a...)) }
+
+// Start listens and serves.
+func (s *Server) Start(address string) error {
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("http: %w; give another address with --http", err)
+	}
+	s.ln = ln
+	go func() { s.done <- s.http.Serve(ln) }()
+	return nil
+}
+
+// Addr is where the server listens.
+func (s *Server) Addr() string { return s.ln.Addr().String() }
+
+// Close lets requests end and stops.
+func (s *Server) Close(ctx context.Context) error { return s.http.ShutdownWithContext(ctx) }
+
+// request is one request on its way through the table.
+type request struct {
+	server   *Server
+	ctx      *fasthttp.RequestCtx
+	id       string
+	token    []byte
+	account  string // of the token
+	subject  string // the id that a 404 names
+	next     string
+	deadline time.Time
+	pretty   bool
+	stale    bool
+}
+
+// malformed answers what fasthttp could not read as a request.
+func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
+	q := &request{server: s, ctx: ctx, id: requestID(ctx)}
+	if strings.Contains(err.Error(), "body size exceeds") || err == fasthttp.ErrBodyTooLarge {
+		q.fail(failure{413, "request_too_large", `{"message":"the body is too large","max_bytes":` + strconv.Itoa(maxBody) + `}`})
+		return
+	}
+	q.fail(notJSON("the request can't be read: " + err.Error()))
+}
+
+// Handle serves one request.
+func (s *Server) Handle(ctx *fasthttp.RequestCtx) {
+	q := &request{server: s, ctx: ctx, id: requestID(ctx), deadline: time.Now().Add(s.cfg.Timeout)}
+	defer func() {
+		if r := recover(); r != nil {
+			s.cfg.Log.Error("panic in a handler", "request_id", q.id, "reason", r, "stack", string(debug.Stack()))
+			q.fail(failure{503, "datastore_unreachable", `{"message":"an internal error; its cause is in the log under the request_id"}`})
+		}
+	}()
+	h := &ctx.Response.Header
+	h.Set("X-Request-ID", q.id)
+	h.Set("Access-Control-Allow-Origin", "*")
+	if ctx.IsOptions() {
+		h.Set("Access-Control-Allow-Methods", "GET, PUT, POST, PATCH, DELETE, OPTIONS")
+		h.Set("Access-Control-Allow-Headers", "Content-Type, X-Auth-Token, Authorization, X-Request-ID, X-Pretty-Print, If-None-Match")
+		h.Set("Access-Control-Expose-Headers", "X-Request-ID, ETag, Retry-After")
+		h.Set("Access-Control-Max-Age", "86400")
+		ctx.SetStatusCode(204)
+		return
+	}
+	h.Set("Access-Control-Expose-Headers", "X-Request-ID, ETag, Retry-After")
+	q.pretty = string(ctx.QueryArgs().Peek("pretty_print")) == "true" || string(ctx.Request.Header.Peek("X-Pretty-Print")) == "true"
+	if err := q.route(); err != nil {
+		q.fail(err)
+	}
+}
+
+// path splits the request's path into decoded segments.
+func path(raw []byte) ([]string, error) {
+	p := strings.Trim(string(raw), "/")
+	if i := strings.IndexAny(p, "?#"); i >= 0 {
+		p = strings.TrimRight(p[:i], "/")
+	}
+	parts := strings.Split(p, "/")
+	if len(parts) > 8 {
+		return nil, unknown("")
+	}
+	for i, part := range parts {
+		d, err := url.PathUnescape(part)
+		if err != nil {
+			return nil, invalid("path", "the path is not percent-encoded correctly: "+err.Error())
+		}
+		parts[i] = d
+	}
+	return parts, nil
+}
+
+// methods checks the verb; Allow names those that would do.
+func (q *request) methods(allowed ...string) error {
+	m := string(q.ctx.Method())
+	for _, a := range allowed {
+		if m == a {
+			return nil
+		}
+	}
+	q.ctx.Response.Header.Set("Allow", strings.Join(append(allowed, "OPTIONS"), ", "))
+	return errMethod
+}
+
+// route is the table of paths.
+func (q *request) route() error {
+	p, err := path(q.ctx.Request.Header.RequestURI())
+	if err != nil {
+		return err
+	}
+	if len(p) == 1 {
+		return q.plain(p[0])
+	}
+	if p[0] != "v2" && p[0] != "v1" {
+		return unknown(strings.Join(p, "/"))
+	}
+	p = p[1:]
+	if p[0] == "api_auth" && len(p) == 1 {
+		if err := q.methods("PUT"); err != nil {
+			return err
+		}
+		return q.authenticate()
+	}
+	if p[0] != "accounts" {
+		return unknown(p[0])
+	}
+	if err := q.authorise(); err != nil {
+		return err
+	}
+	if len(p) == 1 {
+		return q.accounts()
+	}
+	e, err := q.target(p[1])
+	if err != nil {
+		return err
+	}
+	if len(p) == 2 {
+		return q.entry(directory.Accounts, e.ID, e.ID)
+	}
+	q.subject = p[len(p)-1]
+	switch p[2] {
+	case "presence":
+		switch len(p) {
+		case 3:
+			return q.account3(e)
+		case 4:
+			return q.extension(e, p[3])
+		}
+	case "devices", "users":
+		kind := strings.TrimSuffix(p[2], "s")
+		switch {
+		case len(p) == 3:
+			return q.collection(kind, e.ID)
+		case len(p) == 4:
+			return q.entry(kind, e.ID, p[3])
+		case len(p) == 5 && p[4] == "presence":
+			q.subject = p[3]
+			return q.owned(e, kind, p[3])
+		}
+	}
+	return unknown(p[len(p)-1])
+}
+
+func (q *request) plain(name string) error {
+	if name != "healthz" && name != "readyz" && name != "metrics" && name != "openapi.yaml" {
+		return unknown(name)
+	}
+	if err := q.methods("GET", "HEAD"); err != nil {
+		return err
+	}
+	switch name {
+	case "healthz":
+		q.ok(200, []byte(`"ok"`))
+	case "readyz":
+		if err := q.server.cfg.Ready(); err != nil {
+			return failure{503, "datastore_unreachable", `{"message":` + text("not ready: "+err.Error()) + `}`}
+		}
+		q.ok(200, []byte(`"ready"`))
+	case "metrics":
+		q.server.metrics(q.ctx)
+	case "openapi.yaml":
+		q.ctx.SetContentType("application/yaml")
+		q.ctx.SetBody(openapi)
+	}
+	return nil
+}
+
+// authorise finds the token: header, then query, then body, then bearer.
+func (q *request) authorise() error {
+	h := &q.ctx.Request.Header
+	switch {
+	case len(h.Peek("X-Auth-Token")) > 0:
+		q.token = h.Peek("X-Auth-Token")
+	case len(q.ctx.QueryArgs().Peek("auth_token")) > 0:
+		q.token = q.ctx.QueryArgs().Peek("auth_token")
+	case bytes.Contains(q.ctx.PostBody(), []byte(`"auth_token"`)):
+		q.token = []byte(bodyToken(q.ctx.PostBody()))
+	}
+	if len(q.token) == 0 {
+		q.token, _ = bytes.CutPrefix(h.Peek("Authorization"), []byte("Bearer "))
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), q.deadline)
+	defer cancel()
+	account, err := q.server.cfg.Verifier.Account(ctx, q.token)
+	if err != nil {
+		return errCredentials
+	}
+	q.account = account
+	if !q.server.limits.allow(account, q.ctx.RemoteIP(), time.Now()) {
+		return errTooMany
+	}
+	return nil
+}
+
+// target is the account in the path, if the token may act on it.
+func (q *request) target(id string) (*directory.Entry, error) {
+	q.subject = id
+	ctx, cancel := context.WithDeadline(context.Background(), q.deadline)
+	defer cancel()
+	e, err := q.server.cfg.Directory.Get(ctx, directory.Accounts, id, id)
+	if err != nil {
+		return nil, err
+	}
+	if !q.server.cfg.Directory.InTree(q.account, id) {
+		return nil, errForbidden
+	}
+	return e, nil
+}
