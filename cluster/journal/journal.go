@@ -128,6 +128,13 @@ func (j *Journal) Incarnation() string { return j.incarnation }
 // Serving is how many shards are ours and open.
 func (j *Journal) Serving() int { return int(j.serving.Load()) }
 
+// Members says which nodes membership shows.
+func (j *Journal) Members(nodes []string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.act(j.machine.Members(j.now(), nodes))
+}
+
 // Standing implements actors.Journal.
 func (j *Journal) Standing() actors.Standing {
 	switch {

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"lamplight/cluster/directory"
+)
+
+type importCommand struct {
+	File string `arg:"" help:"The file, or - for standard input."`
+	natsFlags
+}
+
+const importTime = 30 * time.Minute
+
+// Run implements import.
+func (c *importCommand) Run(out io.Writer) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	in := io.Reader(os.Stdin)
+	if c.File != "-" {
+		f, err := os.Open(c.File)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	var file directory.Import
+	if err := json.UnmarshalRead(in, &file, json.RejectUnknownMembers(true)); err != nil {
+		return fmt.Errorf("%s: %w", c.File, err)
+	}
+	conn, err := c.connect(c.Nats, "lamplight import")
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), importTime)
+	defer cancel()
+	d := directory.New(directory.Config{Conn: conn, Prefix: c.prefix(), Log: slog.New(slog.DiscardHandler)})
+	if err := d.Start(ctx); err != nil {
+		return err
+	}
+	defer d.Close()
+	n, err := d.Import(ctx, file)
+	fmt.Fprintf(out, "%d created, %d changed, %d as they were\n", n.Created, n.Changed, n.Same)
+	return err
+}

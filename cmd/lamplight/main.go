@@ -1,0 +1,114 @@
+// Command lamplight is a clustered in-memory presence server for telephone carriers. This package is the only place
+// where the parts are wired together; each file holds one subcommand.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"go.yaml.in/yaml/v3"
+)
+
+// version is set by the build.
+var version = "0.1.0"
+
+type commands struct {
+	Config kong.ConfigFlag `help:"Read flags from this YAML file. Flags win over LAMPLIGHT_* variables, which win over the file." placeholder:"FILE"`
+
+	Serve       serveCommand    `cmd:"" help:"Run a node. Without flags: HTTP on :8000, an embedded NATS server on 127.0.0.1:4222, data in ./lamplight-data."`
+	Token       tokenCommand    `cmd:"" help:"Make an API token for an account and print it."`
+	Import      importCommand   `cmd:"" help:"Load accounts, users and devices from a JSON file. Loading twice changes nothing."`
+	Presence    presenceCommand `cmd:"" help:"List, show, set, reset and watch lamps, over NATS."`
+	CheckConfig checkCommand    `cmd:"" name:"check-config" help:"Check the flags, variables and configuration file that serve would use, and print them."`
+	Version     versionCommand  `cmd:"" help:"Print the version."`
+}
+
+type versionCommand struct{}
+
+func (versionCommand) Run(out io.Writer) error {
+	_, err := fmt.Fprintln(out, "lamplight", version)
+	return err
+}
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// errUsage marks errors that are about how the command was called.
+var errUsage = errors.New("usage")
+
+// run is main without the process: 0 done, 1 failed, 2 wrong usage.
+func run(args []string, stdout, stderr io.Writer) int {
+	var c commands
+	exit := -1
+	parser, err := kong.New(&c, kong.Name("lamplight"), kong.Description("Which lamp is lit, and who must be told: presence (BLF, buddy lists, message lamps) for telephone carriers."),
+		kong.UsageOnError(), kong.DefaultEnvars("LAMPLIGHT"), kong.Configuration(yamlFile), kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exit = code }), kong.BindTo(stdout, (*io.Writer)(nil)), kong.Vars{"version": version})
+	if err != nil {
+		fmt.Fprintln(stderr, "lamplight:", err)
+		return 2
+	}
+	ctx, err := parser.Parse(args)
+	if exit >= 0 {
+		return exit // --help
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "lamplight: %v\nTry: lamplight --help\n", err)
+		return 2
+	}
+	if err := ctx.Run(); err != nil {
+		fmt.Fprintln(stderr, "lamplight:", err)
+		if errors.Is(err, errUsage) {
+			return 2
+		}
+		return 1
+	}
+	return 0
+}
+
+// yamlFile resolves flags from a YAML file: `http: ":8000"`, or per command `serve: {http: ":8000"}`.
+func yamlFile(r io.Reader) (kong.Resolver, error) {
+	values := map[string]any{}
+	if err := yaml.NewDecoder(r).Decode(&values); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return kong.ResolverFunc(func(_ *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
+		if parent.Command != nil {
+			if own, ok := values[parent.Command.Name].(map[string]any); ok {
+				if v, ok := own[flag.Name]; ok {
+					return text(v), nil
+				}
+			}
+		}
+		if v, ok := values[flag.Name]; ok {
+			return text(v), nil
+		}
+		return nil, nil
+	}), nil
+}
+
+func text(v any) any {
+	if list, ok := v.([]any); ok {
+		parts := make([]string, len(list))
+		for i, p := range list {
+			parts[i] = fmt.Sprint(p)
+		}
+		return strings.Join(parts, ",")
+	}
+	return fmt.Sprint(v)
+}
+
+func newLog(w io.Writer, level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("%w: --log-level %q: one of debug, info, warn, error", errUsage, level)
+	}
+	o := &slog.HandlerOptions{Level: l}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	}
+	return slog.New(slog.NewTextHandler(w, o)), nil
+}

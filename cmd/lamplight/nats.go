@@ -1,0 +1,62 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// natsFlags are shared by every command that talks to NATS.
+type natsFlags struct {
+	Nats    string `default:"embedded" placeholder:"embedded|URL[,URL]" help:"NATS servers."`
+	Creds   string `type:"existingfile" placeholder:"FILE" help:"NATS credentials file."`
+	Prefix  string `placeholder:"P" help:"Prefix of all subjects; separates installations on one NATS."`
+	NatsTLS struct {
+		CA   string `type:"existingfile" placeholder:"FILE" help:"CA that signed the NATS servers' certificates."`
+		Cert string `type:"existingfile" placeholder:"FILE" help:"Client certificate."`
+		Key  string `type:"existingfile" placeholder:"FILE" help:"Client key."`
+	} `embed:"" prefix:"nats-tls-"`
+}
+
+// prefix is --prefix as subjects begin with it.
+func (f *natsFlags) prefix() string {
+	if f.Prefix == "" || strings.HasSuffix(f.Prefix, ".") {
+		return f.Prefix
+	}
+	return f.Prefix + "."
+}
+
+func (f *natsFlags) check() error {
+	if strings.ContainsAny(f.Prefix, " *>\t\r\n") || strings.Contains(f.Prefix, "..") || strings.HasPrefix(f.Prefix, ".") {
+		return fmt.Errorf("%w: --prefix %q must be NATS subject tokens without wildcards", errUsage, f.Prefix)
+	}
+	if (f.NatsTLS.Cert == "") != (f.NatsTLS.Key == "") {
+		return fmt.Errorf("%w: --nats-tls-cert and --nats-tls-key go together", errUsage)
+	}
+	return nil
+}
+
+// connect opens a connection whose publishes are never repeated or kept back (JOURNAL.md rule 4).
+func (f *natsFlags) connect(url, name string, more ...nats.Option) (*nats.Conn, error) {
+	if url == "embedded" {
+		url = "nats://127.0.0.1:4222"
+	}
+	o := append([]nats.Option{nats.Name(name), nats.ReconnectBufSize(-1), nats.ReconnectWait(100 * time.Millisecond), nats.MaxReconnects(-1), nats.Timeout(5 * time.Second)}, more...)
+	if f.Creds != "" {
+		o = append(o, nats.UserCredentials(f.Creds))
+	}
+	if f.NatsTLS.CA != "" {
+		o = append(o, nats.RootCAs(f.NatsTLS.CA))
+	}
+	if f.NatsTLS.Cert != "" {
+		o = append(o, nats.ClientCert(f.NatsTLS.Cert, f.NatsTLS.Key), nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12}))
+	}
+	conn, err := nats.Connect(url, o...)
+	if err != nil {
+		return nil, fmt.Errorf("NATS at %s: %w; is the node running? give its address with --nats", url, err)
+	}
+	return conn, nil
+}

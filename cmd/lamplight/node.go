@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"lamplight/actors"
+	"lamplight/cluster"
+	"lamplight/cluster/directory"
+	"lamplight/cluster/journal"
+	"lamplight/transport/bus"
+	"lamplight/transport/rest"
+)
+
+const (
+	tokenLife = time.Hour
+	drainTime = 20 * time.Second
+	startTime = 60 * time.Second
+)
+
+// node is all parts of a node, wired together. start brings them up; close takes them down in the order: not ready,
+// intake, owners hand over, fan-out flushed, leave the cluster, NATS.
+type node struct {
+	flags *serveFlags
+	sync  time.Duration
+	log   *slog.Logger
+	fatal chan error
+	ready atomic.Bool
+
+	server    *cluster.Server
+	conn      *nats.Conn
+	members   *cluster.Membership
+	directory *directory.Directory
+	journal   *journal.Journal
+	system    *actors.System
+	router    *cluster.Router
+	fanout    *bus.Fanout
+	bus       *bus.Bus
+	rest      *rest.Server
+	stop      context.CancelFunc
+}
+
+func (n *node) start(ctx context.Context) error {
+	f := n.flags
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	url := f.Nats
+	if f.Nats == "embedded" {
+		var err error
+		n.server, err = cluster.StartServer(cluster.ServerConfig{Listen: f.NatsListen, Data: f.Data, Config: f.NatsConfig, Sync: n.sync, Name: f.Node, Log: n.log})
+		if err != nil {
+			return err
+		}
+		url = n.server.URL()
+	} else if err := os.MkdirAll(f.Data, 0o700); err != nil {
+		return err
+	}
+	var err error
+	if n.conn, err = f.connect(url, "lamplight node "+f.Node); err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	memory := f.Storage == "memory"
+
+	n.directory = directory.New(directory.Config{Conn: n.conn, Prefix: f.prefix(), Memory: memory, Replicas: f.Replicas, Log: n.log, RealmGone: n.realmGone})
+	if err := n.directory.Start(ctx); err != nil {
+		return err
+	}
+	key, err := rest.LoadOrCreateKey(f.tokenKeyPath())
+	if err != nil {
+		return fmt.Errorf("token key %s: %w", f.tokenKeyPath(), err)
+	}
+	public := key.Public().(ed25519.PublicKey)
+	if err := n.directory.PublishKey(ctx, rest.KeyID(public), public); err != nil {
+		return fmt.Errorf("publishing the token key: %w", err)
+	}
+	var jwks []byte
+	if f.JWKS != "" {
+		if jwks, err = os.ReadFile(f.JWKS); err != nil {
+			return err
+		}
+	}
+	verifier, err := rest.NewVerifier(n.directory, jwks)
+	if err != nil {
+		return err
+	}
+	gossipKey, err := readGossipKey(f.GossipKey)
+	if err != nil {
+		return err
+	}
+	n.members, err = cluster.StartMembership(cluster.MembershipConfig{Node: f.Node, Listen: f.Gossip, Advertise: f.Advertise, Join: f.Join, Key: gossipKey, Log: n.log})
+	if err != nil {
+		return err
+	}
+	n.journal = journal.New(journal.Config{Conn: n.conn, Prefix: f.prefix(), Node: f.Node, Memory: memory, Replicas: f.Replicas,
+		Quiet: 250 * time.Millisecond, Owner: cluster.Owner, Log: n.log, Registerer: registry, Fatal: n.fail})
+	n.fanout = bus.NewFanout(bus.FanoutConfig{Conn: n.conn, Prefix: f.prefix(), Node: f.Node, Version: version, Log: n.log,
+		Incarnation: n.journal.Incarnation, Account: func(realm string) string { id, _ := n.directory.RealmAccount(realm); return id }})
+	n.system = actors.NewSystem(actors.Config{Node: f.Node, Rules: f.rules(), Mailbox: f.MaxMailbox, Journal: n.journal, Notifier: n.fanout, Log: n.log, Registerer: registry})
+	n.fanout.Renotify = n.system.RenotifyEdge
+	n.router = &cluster.Router{System: n.system, Timeout: f.RequestTimeout}
+	n.system.Start()
+	if err := n.fanout.Start(); err != nil {
+		return err
+	}
+	if err := n.journal.Start(ctx, n.system); err != nil {
+		return err
+	}
+	if err := n.serving(ctx); err != nil {
+		return err
+	}
+	run, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	go n.followMembers(run)
+	n.endLostRealms()
+	n.bus = bus.New(bus.Config{Conn: n.conn, Prefix: f.prefix(), Node: f.Node, Version: version, Timeout: f.RequestTimeout, Router: n.router, Fanout: n.fanout,
+		KnownRealm: func(realm string) bool { _, ok := n.directory.RealmAccount(realm); return ok }, Log: n.log, Registerer: registry})
+	if err := n.bus.Start(); err != nil {
+		return err
+	}
+	n.rest = rest.New(rest.Config{Node: "lamplight@" + f.Node, Version: version, Timeout: f.RequestTimeout, RateLimit: f.RateLimit, Presence: n.router,
+		Directory: n.directory, Verifier: verifier, Sign: func(account string) (string, error) { return rest.Sign(key, account, tokenLife) },
+		Ready: n.isReady, Log: n.log, Registry: registry})
+	if err := n.rest.Start(f.HTTP); err != nil {
+		return err
+	}
+	n.ready.Store(true)
+	return n.conn.FlushWithContext(ctx)
+}
+
+func (n *node) fail(err error) {
+	select {
+	case n.fatal <- err:
+	default:
+	}
+}
+
+// serving waits until all shards are ours and loaded.
+func (n *node) serving(ctx context.Context) error {
+	t := time.NewTicker(5 * time.Millisecond)
+	defer t.Stop()
+	for n.journal.Serving() < actors.Shards {
+		select {
+		case <-t.C:
+		case err := <-n.fatal:
+			return err
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d shards are served after %v: %w", n.journal.Serving(), actors.Shards, startTime, ctx.Err())
+		}
+	}
+	return nil
+}
+
+func (n *node) isReady() error {
+	switch {
+	case !n.ready.Load():
+		return errors.New("the node is starting or draining")
+	case !n.conn.IsConnected():
+		return errors.New("NATS is out of reach")
+	case n.journal.Standing() != actors.Fresh:
+		return errors.New("the node's lease is not fresh")
+	case n.journal.Serving() < actors.Shards:
+		return fmt.Errorf("%d of %d shards are served", n.journal.Serving(), actors.Shards)
+	}
+	return nil
+}
+
+func (n *node) followMembers(ctx context.Context) {
+	for {
+		select {
+		case <-n.members.Changed():
+			n.journal.Members(n.members.Nodes())
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// realmGone ends what is held of a realm that no account has any more.
+func (n *node) realmGone(realm string) {
+	if n.router == nil {
+		return // found by endLostRealms
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), n.flags.RequestTimeout)
+	defer cancel()
+	if cover, err := n.router.EndRealm(ctx, realm); err != nil || len(cover.Missing) > 0 {
+		n.log.Error("not all of a realm that is gone could be ended; the next start ends the rest", "realm", realm, "err", err, "shards", cover.Missing)
+	}
+}
+
+// endLostRealms ends realms whose account went while nobody served.
+func (n *node) endLostRealms() {
+	for _, realm := range n.system.Realms() {
+		if _, ok := n.directory.RealmAccount(realm); !ok {
+			n.realmGone(realm)
+		}
+	}
+}
+
+func (n *node) close() {
+	n.ready.Store(false)
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	note := func(what string, err error) {
+		if err != nil {
+			n.log.Warn("draining: "+what, "err", err)
+		}
+	}
+	if n.rest != nil {
+		note("http", n.rest.Close(ctx))
+	}
+	if n.bus != nil {
+		n.bus.Close()
+	}
+	if n.stop != nil {
+		n.stop()
+	}
+	if n.journal != nil {
+		note("journal", n.journal.Close(ctx))
+	}
+	if n.system != nil {
+		n.system.Close()
+	}
+	if n.conn != nil && n.conn.IsConnected() {
+		note("fan-out", n.conn.FlushWithContext(ctx))
+	}
+	if n.fanout != nil {
+		n.fanout.Close()
+	}
+	if n.members != nil {
+		note("gossip", n.members.Close(ctx))
+	}
+	if n.directory != nil {
+		n.directory.Close()
+	}
+	if n.conn != nil {
+		n.conn.Close()
+	}
+	if n.server != nil {
+		n.server.Close()
+	}
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"lamplight/actors/presence"
+)
+
+// serveFlags are what a node can be told.
+type serveFlags struct {
+	HTTP           string        `name:"http" default:":8000" placeholder:"HOST:PORT" help:"Where the HTTP API listens."`
+	Data           string        `default:"./lamplight-data" placeholder:"DIR" help:"Data directory: the journal of the embedded NATS server and the token key."`
+	NatsListen     string        `default:"127.0.0.1:4222" placeholder:"HOST:PORT" help:"Where the embedded NATS server listens."`
+	NatsConfig     string        `type:"existingfile" placeholder:"FILE" help:"NATS configuration for the embedded server (users, TLS)."`
+	Storage        string        `enum:"file,memory" default:"file" help:"Where NATS keeps the journal: file survives a restart of the NATS server, memory does not."`
+	Sync           string        `default:"1s" placeholder:"DURATION|always" help:"How much a power cut may take. kill -9 takes nothing either way; always syncs each write and costs throughput."`
+	Replicas       int           `default:"1" help:"Copies of the journal in a NATS cluster."`
+	Node           string        `placeholder:"NAME" help:"Name of this node (default: the host name)."`
+	Gossip         string        `default:"127.0.0.1:7946" placeholder:"HOST:PORT" help:"Where gossip listens."`
+	Advertise      string        `placeholder:"HOST" help:"Address that other nodes reach this one at."`
+	Join           []string      `placeholder:"HOST:PORT" help:"Nodes to join."`
+	GossipKey      string        `type:"existingfile" placeholder:"FILE" help:"Gossip encryption key: 32 bytes, or 64 hexadecimal characters."`
+	TokenKey       string        `placeholder:"FILE" help:"Ed25519 key (PEM) that signs tokens (default: token.pem in the data directory, made if missing)."`
+	JWKS           string        `name:"jwks" type:"existingfile" placeholder:"FILE" help:"JWKS or PEM public key of another issuer whose tokens are good."`
+	CallLease      time.Duration `default:"24h" help:"A call without news ends after this."`
+	NotifyRate     float64       `default:"5" help:"NOTIFYs a second to one watcher at most; 0: no coalescing."`
+	RequestTimeout time.Duration `default:"10s" help:"Deadline of a request, at most 12s."`
+	RateLimit      int           `default:"0" help:"HTTP requests a second per account and client address; 0: off."`
+	MaxWatchers    int           `default:"10000" help:"Watchers per extension."`
+	MaxDialogs     int           `default:"100" help:"Calls, registers or mailboxes per extension."`
+	MaxMailbox     int           `default:"4096" help:"Messages that wait for one shard."`
+	LogLevel       string        `default:"info" help:"debug, info, warn or error."`
+	LogFormat      string        `enum:"text,json" default:"text" help:"text or json."`
+	natsFlags
+}
+
+type serveCommand struct{ serveFlags }
+
+type checkCommand struct{ serveFlags }
+
+// check refuses what can't work before anything starts.
+func (f *serveFlags) check() (sync time.Duration, err error) {
+	if err := f.natsFlags.check(); err != nil {
+		return 0, err
+	}
+	if f.Sync != "always" {
+		if sync, err = time.ParseDuration(f.Sync); err != nil || sync <= 0 {
+			return 0, fmt.Errorf("%w: --sync %q: a duration such as 1s, or always", errUsage, f.Sync)
+		}
+	}
+	if f.Node == "" {
+		if f.Node, err = os.Hostname(); err != nil {
+			return 0, err
+		}
+	}
+	if len(f.Node) > 128 || strings.ContainsFunc(f.Node, func(r rune) bool { return r <= 0x20 || r > 0x7e }) {
+		return 0, fmt.Errorf("%w: --node %q: at most 128 printable ASCII characters without spaces", errUsage, f.Node)
+	}
+	if f.RequestTimeout <= 0 || f.RequestTimeout > 12*time.Second {
+		return 0, fmt.Errorf("%w: --request-timeout %v: above 0, at most 12s", errUsage, f.RequestTimeout)
+	}
+	if f.NotifyRate < 0 || f.NotifyRate > 1000 || f.RateLimit < 0 || f.CallLease <= 0 || f.MaxWatchers < 1 || f.MaxDialogs < 1 || f.MaxMailbox < 1 {
+		return 0, fmt.Errorf("%w: --notify-rate is 0 to 1000, --rate-limit at least 0, --call-lease above 0, the bounds at least 1", errUsage)
+	}
+	for name, a := range map[string]string{"--http": f.HTTP, "--nats-listen": f.NatsListen, "--gossip": f.Gossip} {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			return 0, fmt.Errorf("%w: %s %q: HOST:PORT", errUsage, name, a)
+		}
+	}
+	if host, _, _ := net.SplitHostPort(f.Gossip); f.GossipKey == "" && !isLoopback(host) {
+		return 0, fmt.Errorf("%w: --gossip %s is not loopback: give --gossip-key", errUsage, f.Gossip)
+	}
+	return sync, nil
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (f *serveFlags) rules() presence.Rules {
+	r := presence.Rules{CallLease: f.CallLease, Grace: 20 * time.Second, TombstoneLife: time.Minute,
+		MaxWatchers: f.MaxWatchers, MaxCalls: f.MaxDialogs, MaxTombstones: 8192, Transitions: 8}
+	if f.NotifyRate > 0 {
+		r.NotifyInterval = time.Duration(float64(time.Second) / f.NotifyRate)
+	}
+	return r
+}
+
+// Run implements check-config.
+func (c *checkCommand) Run(out io.Writer) error {
+	if _, err := c.check(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "http: %s\ndata: %s\nnats: %s\nnats-listen: %s\nstorage: %s\nsync: %s\nnode: %s\ngossip: %s\nnotify-rate: %v\nrequest-timeout: %v\nthe configuration is good\n",
+		c.HTTP, c.Data, c.Nats, c.NatsListen, c.Storage, c.Sync, c.Node, c.Gossip, c.NotifyRate, c.RequestTimeout)
+	return err
+}
+
+// Run implements serve: until a signal, and then it drains.
+func (c *serveCommand) Run(out io.Writer) error {
+	sync, err := c.check()
+	if err != nil {
+		return err
+	}
+	log, err := newLog(os.Stderr, c.LogLevel, c.LogFormat)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	n := &node{flags: &c.serveFlags, sync: sync, log: log, fatal: make(chan error, 1)}
+	defer n.close()
+	if err := n.start(ctx); err != nil {
+		return err
+	}
+	n.announce(out)
+	select {
+	case <-ctx.Done():
+		log.Info("draining")
+		return nil
+	case err := <-n.fatal:
+		return err
+	}
+}
+
+func (n *node) announce(out io.Writer) {
+	address := n.rest.Addr()
+	_, port, _ := net.SplitHostPort(address)
+	fmt.Fprintf(out, "http listening on %s\n", address)
+	if n.server != nil {
+		fmt.Fprintf(out, "nats listening on %s\n", strings.TrimPrefix(n.server.URL(), "nats://"))
+	}
+	fmt.Fprintf(out, "gossip listening on %s\n", n.members.Addr())
+	fmt.Fprintf(out, "node %s is ready. Try:\n  lamplight import docs/examples/acme.json%s\n  curl http://127.0.0.1:%s/readyz\n", n.flags.Node, n.natsHint(), port)
+}
+
+func (n *node) natsHint() string {
+	if n.server == nil {
+		return " --nats " + n.flags.Nats
+	}
+	if url := n.server.URL(); url != "nats://127.0.0.1:4222" {
+		return " --nats " + url
+	}
+	return ""
+}
+
+func readGossipKey(path string) ([]byte, error) {
+	if path == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	text := strings.TrimSpace(string(data))
+	if len(text) == 64 {
+		key := make([]byte, 32)
+		for i := range key {
+			v, err := strconv.ParseUint(text[2*i:2*i+2], 16, 8)
+			if err != nil {
+				return nil, fmt.Errorf("--gossip-key: 64 hexadecimal characters, or 32 bytes")
+			}
+			key[i] = byte(v)
+		}
+		return key, nil
+	}
+	if len(data) != 32 {
+		return nil, fmt.Errorf("--gossip-key: 32 bytes, or 64 hexadecimal characters; the file has %d", len(data))
+	}
+	return data, nil
+}
+
+func (f *serveFlags) tokenKeyPath() string {
+	if f.TokenKey != "" {
+		return f.TokenKey
+	}
+	return filepath.Join(f.Data, "token.pem")
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"lamplight/cluster/directory"
+	"lamplight/transport/rest"
+)
+
+type tokenCommand struct {
+	Account  string        `required:"" placeholder:"ID" help:"Account that the token is for: 32 hexadecimal characters."`
+	TTL      time.Duration `name:"ttl" default:"1h" help:"How long it is good."`
+	Data     string        `default:"./lamplight-data" placeholder:"DIR" help:"Data directory of the node whose key signs."`
+	TokenKey string        `placeholder:"FILE" help:"Ed25519 key (PEM) that signs (default: token.pem in the data directory)."`
+}
+
+// Run prints only the token.
+func (c *tokenCommand) Run(out io.Writer) error {
+	if !directory.ValidID(c.Account) {
+		return fmt.Errorf("%w: --account %q: 32 hexadecimal characters in lower case", errUsage, c.Account)
+	}
+	if c.TTL <= 0 {
+		return fmt.Errorf("%w: --ttl must be above 0", errUsage)
+	}
+	path := c.TokenKey
+	if path == "" {
+		path = filepath.Join(c.Data, "token.pem")
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("%w; start `lamplight serve` once, which makes the key, or give --data or --token-key", err)
+	}
+	key, err := rest.ParseKey(data)
+	if err != nil {
+		return err
+	}
+	token, err := rest.Sign(key, c.Account, c.TTL)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(out, token)
+	return err
+}
