@@ -1,0 +1,38 @@
+# Lamplight. `make help` lists what there is.
+.DEFAULT_GOAL := help
+GO ?= go
+VERSION ?= 0.1.0
+ACCOUNT := 4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10
+
+.PHONY: help build run test lint bench fuzz fmt clean
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/lamplight
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/lamplight ./cmd/lamplight
+
+run: build ## build, start a node on embedded parts, load the sample account, print how to drive it
+	@tools/run-sample.sh $(ACCOUNT)
+
+test: ## run every test with the race detector
+	$(GO) test -race -timeout 9m ./...
+
+lint: ## vet, gofmt, golangci-lint and staticcheck (tools in their own module)
+	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	$(GO) vet ./...
+	cd tools && $(GO) build -o ../bin/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint honnef.co/go/tools/cmd/staticcheck
+	bin/golangci-lint run ./...
+	bin/staticcheck ./...
+
+bench: ## Go benchmarks with allocations
+	$(GO) test -run '^$$' -bench . -benchmem ./actors/... ./transport/... ./bench/...
+
+fuzz: ## 20 seconds of each fuzz test
+	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+		$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 20s $$p || exit 1; done; done
+
+fmt: ## gofmt
+	gofmt -w .
+
+clean: ## remove what was built and the sample's data
+	rm -rf bin lamplight-data
