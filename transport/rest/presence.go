@@ -254,14 +254,14 @@ func (q *request) stream(body []byte, l *document.Listing, rows <-chan actors.Su
 	q.ctx.SetContentType("application/json")
 	q.ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
 		defer cancel()
-		_, err := w.Write(head)
-		chunk := head[:0]
+		// A row looks at the byte before it to place a comma, so the last byte always stays for the next chunk.
+		_, err := w.Write(head[:len(head)-1])
+		chunk := append([]byte(nil), head[len(head)-1])
 		for s := range rows {
 			if err != nil {
 				continue
 			}
 			chunk = l.Row(chunk, &s)
-			// Row looks at the byte before to place a comma: a chunk ends only between rows and keeps its last byte.
 			if len(chunk) > 64<<10 {
 				_, err = w.Write(chunk[:len(chunk)-1])
 				chunk = append(chunk[:0], chunk[len(chunk)-1])

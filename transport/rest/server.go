@@ -8,6 +8,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/url"
@@ -66,7 +67,7 @@ func New(c Config) *Server {
 	s := &Server{cfg: c, limits: newLimits(c.RateLimit), done: make(chan error, 1)}
 	s.metrics = fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}))
 	s.http = &fasthttp.Server{Handler: s.Handle, Name: "lamplight", MaxRequestBodySize: maxBody, ReadTimeout: 30 * time.Second,
-		IdleTimeout: 2 * time.Minute, Concurrency: 64 << 10, NoDefaultContentType: true, Logger: quiet{c.Log},
+		IdleTimeout: 2 * time.Minute, Concurrency: 64 << 10, StreamRequestBody: true, NoDefaultContentType: true, Logger: quiet{c.Log},
 		ErrorHandler: s.malformed}
 	return s
 }
@@ -110,7 +111,7 @@ type request struct {
 func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 	q := &request{server: s, ctx: ctx, id: requestID(ctx)}
 	if strings.Contains(err.Error(), "body size exceeds") || err == fasthttp.ErrBodyTooLarge {
-		q.fail(failure{413, "request_too_large", `{"message":"the body is too large","max_bytes":` + strconv.Itoa(maxBody) + `}`})
+		q.fail(tooLarge)
 		return
 	}
 	q.fail(notJSON("the request can't be read: " + err.Error()))
@@ -138,10 +139,36 @@ func (s *Server) Handle(ctx *fasthttp.RequestCtx) {
 	}
 	h.Set("Access-Control-Expose-Headers", "X-Request-ID, ETag, Retry-After")
 	q.pretty = string(ctx.QueryArgs().Peek("pretty_print")) == "true" || string(ctx.Request.Header.Peek("X-Pretty-Print")) == "true"
-	if err := q.route(); err != nil {
+	err := q.readBody()
+	if err == nil {
+		err = q.route()
+	}
+	if err != nil {
 		q.fail(err)
 	}
 }
+
+// readBody reads a body that came in parts. One that is too large is read on for a while, so that its sender gets
+// to see the answer instead of a reset connection.
+func (q *request) readBody() error {
+	if !q.ctx.Request.IsBodyStream() {
+		return nil
+	}
+	in := q.ctx.RequestBodyStream()
+	body, err := io.ReadAll(io.LimitReader(in, maxBody+1))
+	if err != nil {
+		return notJSON("the body can't be read: " + err.Error())
+	}
+	if len(body) > maxBody {
+		_, _ = io.CopyN(io.Discard, in, 8*maxBody)
+		q.ctx.SetConnectionClose()
+		return tooLarge
+	}
+	q.ctx.Request.SetBodyRaw(body)
+	return nil
+}
+
+var tooLarge = failure{413, "request_too_large", `{"message":"the body is too large","max_bytes":` + strconv.Itoa(maxBody) + `}`}
 
 // path splits the request's path into decoded segments.
 func path(raw []byte) ([]string, error) {

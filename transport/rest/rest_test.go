@@ -1,0 +1,368 @@
+package rest
+
+import (
+	"context"
+	"crypto/ed25519"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.yaml.in/yaml/v3"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+	"lamplight/cluster/directory"
+)
+
+// router answers like one whose extensions hold nothing; err is what it answers to changes.
+type router struct {
+	mu    sync.Mutex // the race detector does not see that an answer comes after its request
+	err   error
+	asked []actors.Request
+	rows  []actors.SubscriptionView
+	cover actors.Coverage
+}
+
+func (r *router) Request(_ context.Context, q actors.Request) actors.Answer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked = append(r.asked, q)
+	if r.err != nil {
+		return actors.Answer{Err: r.err}
+	}
+	return actors.Answer{View: &presence.View{State: presence.Terminated}, Notified: 2, Acked: 1, Failed: 1, Explain: &actors.Explain{}}
+}
+
+func (r *router) List(_ context.Context, q actors.Query, yield func(actors.SubscriptionView) error) (actors.Coverage, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, row := range r.rows {
+		if err := yield(row); err != nil {
+			return r.cover, err
+		}
+	}
+	return r.cover, nil
+}
+
+func (r *router) ResetRealm(context.Context, string) (actors.Coverage, error) { return r.cover, r.err }
+
+const (
+	root  = "00000000000000000000000000000001"
+	child = "00000000000000000000000000000002"
+	other = "00000000000000000000000000000003"
+	user  = "00000000000000000000000000000011"
+	phone = "00000000000000000000000000000021"
+)
+
+type edge struct {
+	t      testing.TB
+	router *router
+	server *Server
+	url    string
+	key    ed25519.PrivateKey
+	tokens map[string]string
+}
+
+func newEdge(t testing.TB, rateLimit int) *edge {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("NATS did not start")
+	}
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	conn, err := nats.Connect(s.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	log := slog.New(slog.DiscardHandler)
+	d := directory.New(directory.Config{Conn: conn, Log: log})
+	ctx := context.Background()
+	if err := d.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	object := func(s string) (m map[string]any) { _ = json.Unmarshal([]byte(s), &m); return m }
+	if _, err := d.Import(ctx, directory.Import{Accounts: []map[string]any{
+		object(`{"id":"` + root + `","name":"Root","realm":"root.test","api_key":"k","users":[{"id":"` + user + `","username":"ada"}],"devices":[{"id":"` + phone + `","owner_id":"` + user + `","sip":{"username":"1001","password":"secret"}}]}`),
+		object(`{"id":"` + child + `","name":"Child","realm":"child.test","parent_id":"` + root + `"}`),
+		object(`{"id":"` + other + `","name":"Other","realm":"other.test"}`)}}); err != nil {
+		t.Fatal(err)
+	}
+	e := &edge{t: t, router: &router{}, tokens: map[string]string{}}
+	if e.key, err = LoadOrCreateKey(filepath.Join(t.TempDir(), "key")); err != nil {
+		t.Fatal(err)
+	}
+	public := e.key.Public().(ed25519.PublicKey)
+	if err := d.PublishKey(ctx, KeyID(public), public); err != nil {
+		t.Fatal(err)
+	}
+	v, err := NewVerifier(d, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []string{root, child, other} {
+		if e.tokens[a], err = Sign(e.key, a, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.server = New(Config{Node: "lamplight@test", Version: "0", Timeout: 5 * time.Second, RateLimit: rateLimit, Presence: e.router, Directory: d, Verifier: v,
+		Sign: func(a string) (string, error) { return Sign(e.key, a, time.Hour) }, Ready: func() error { return nil }, Log: log, Registry: prometheus.NewRegistry()})
+	if err := e.server.Start("127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.server.Close(context.Background()) })
+	e.url = "http://" + e.server.Addr()
+	return e
+}
+
+type reply struct {
+	Code    int
+	Header  http.Header
+	Raw     string
+	Data    any    `json:"data"`
+	Status  string `json:"status"`
+	Error   string `json:"error"`
+	Message string `json:"message"`
+	Token   string `json:"auth_token"`
+	Next    string `json:"next_start_key"`
+}
+
+func (e *edge) do(method, path, token, body string, header ...string) (r reply) {
+	e.t.Helper()
+	q := httptest.NewRequest(method, e.url+path, strings.NewReader(body))
+	q.RequestURI = ""
+	if token != "" {
+		q.Header.Set("X-Auth-Token", token)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		q.Header.Set(header[i], header[i+1])
+	}
+	a, err := http.DefaultClient.Do(q)
+	if err != nil {
+		e.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer a.Body.Close()
+	raw, _ := io.ReadAll(a.Body)
+	_ = json.Unmarshal(raw, &r)
+	r.Code, r.Header, r.Raw = a.StatusCode, a.Header, string(raw)
+	return r
+}
+
+func TestErrorTable(t *testing.T) {
+	e := newEdge(t, 0)
+	mine, base := e.tokens[root], "/v2/accounts/"+root
+	expired, _ := Sign(e.key, root, -time.Minute)
+	none, _ := jwt.NewWithClaims(jwt.SigningMethodNone, claims{AccountID: root, RegisteredClaims: jwt.RegisteredClaims{Issuer: Issuer, ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour))}}).SignedString(jwt.UnsafeAllowNoneSignatureType)
+	noExpiry := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims{AccountID: root, RegisteredClaims: jwt.RegisteredClaims{Issuer: Issuer}})
+	noExpiry.Header["kid"] = KeyID(e.key.Public().(ed25519.PublicKey))
+	eternal, _ := noExpiry.SignedString(e.key)
+	for _, c := range []struct {
+		name, method, path, token, body, code, message, data string
+	}{
+		{"not JSON", "POST", base + "/presence/1001", mine, `{"data": {"action": "reset"}`, "400", "validation error", `"json"`},
+		{"duplicate key", "POST", base + "/presence/1001", mine, `{"data":{"action":"set","action":"reset"}}`, "400", "validation error", `"json"`},
+		{"bad action", "POST", base + "/presence/1001", mine, `{"data":{"action":"dance"}}`, "400", "validation error", `Field must be set to a valid action`},
+		{"missing action", "POST", base + "/devices/" + phone + "/presence", mine, `{}`, "400", "validation error", `Field must be set to a valid action`},
+		{"bad state", "POST", base + "/devices/" + phone + "/presence", mine, `{"data":{"action":"set","state":"online"}}`, "400", "validation error", `Field must be set to a valid state`},
+		{"missing state", "POST", base + "/presence/1001", mine, `{"data":{"action":"set"}}`, "400", "validation error", `Field must be set to a valid state`},
+		{"no token", "GET", base + "/presence", "", "", "401", "invalid_credentials", `invalid credentials`},
+		{"tampered token", "GET", base + "/presence", mine + "x", "", "401", "invalid_credentials", `invalid credentials`},
+		{"expired token", "GET", base + "/presence", expired, "", "401", "invalid_credentials", `invalid credentials`},
+		{"alg none", "GET", base + "/presence", none, "", "401", "invalid_credentials", `invalid credentials`},
+		{"no exp", "GET", base + "/presence", eternal, "", "401", "invalid_credentials", `invalid credentials`},
+		{"another tenant", "GET", base + "/presence", e.tokens[other], "", "403", "forbidden", `forbidden`},
+		{"the parent from below", "GET", base + "/presence", e.tokens[child], "", "403", "forbidden", `forbidden`},
+		{"another tenant's realm", "GET", base + "/presence/1001@other.test", mine, "", "403", "forbidden", `forbidden`},
+		{"stored with another tenant's realm", "PUT", base + "/devices", mine, `{"data":{"presence_id":"1@other.test"}}`, "403", "forbidden", `forbidden`},
+		{"unknown account", "GET", "/v2/accounts/0000000000000000000000000000000f/presence", mine, "", "404", "bad_identifier", `"cause":"0000000000000000000000000000000f"`},
+		{"unknown device", "GET", base + "/devices/" + user + "/presence", mine, "", "404", "bad_identifier", `"cause":"` + user + `"`},
+		{"long extension", "GET", base + "/presence/" + strings.Repeat("*", 1400), mine, "", "400", "validation error", `"extension"`},
+		{"control character", "GET", base + "/presence/%01", mine, "", "400", "validation error", `"extension"`},
+		{"bare asterisk", "POST", base + "/presence/*", mine, "", "400", "validation error", `"extension"`},
+		{"wrong verb", "DELETE", base + "/presence", mine, "", "405", "invalid_method", `method not allowed`},
+		{"bad api key", "PUT", "/v2/api_auth", "", `{"data":{"api_key":"wrong"}}`, "401", "invalid_credentials", `invalid credentials`},
+		{"realm taken", "PUT", "/v2/accounts", mine, `{"data":{"realm":"OTHER.test"}}`, "409", "datastore_conflict", `other.test`},
+	} {
+		r := e.do(c.method, c.path, c.token, c.body)
+		if r.Error != c.code || strconv.Itoa(r.Code) != c.code || r.Message != c.message || r.Status != "error" || !strings.Contains(r.Raw, c.data) {
+			t.Errorf("%s: %d %s", c.name, r.Code, r.Raw)
+		}
+		if c.code == "405" && r.Header.Get("Allow") == "" {
+			t.Errorf("%s: no Allow", c.name)
+		}
+	}
+	e.router.mu.Lock()
+	e.router.err = actors.ErrUnknown
+	e.router.mu.Unlock()
+	if r := e.do("POST", base+"/presence/1001", mine, ""); r.Code != 503 || r.Message != "datastore_unreachable" || r.Header.Get("Retry-After") == "" {
+		t.Errorf("out of reach: %d %s", r.Code, r.Raw)
+	}
+	if r := e.do("POST", base+"/presence/1001", mine, strings.Repeat("x", maxBody+1)); r.Code != 413 || r.Message != "request_too_large" {
+		t.Errorf("large body: %d %.200s", r.Code, r.Raw)
+	}
+}
+
+func TestEnvelope(t *testing.T) {
+	e := newEdge(t, 0)
+	mine, path := e.tokens[root], "/v2/accounts/"+root+"/presence/1001"
+	r := e.do("GET", path, mine, "", "X-Request-ID", "abc")
+	for _, f := range []string{"auth_token", "data", "node", "request_id", "revision", "status", "timestamp", "version"} {
+		if !strings.Contains(r.Raw, `"`+f+`":`) {
+			t.Errorf("%s is missing in %s", f, r.Raw)
+		}
+	}
+	if r.Header.Get("X-Request-ID") != "abc" || !strings.Contains(r.Raw, `"request_id":"abc"`) || r.Header.Get("Access-Control-Allow-Origin") != "*" {
+		t.Errorf("headers %v", r.Header)
+	}
+	if again := e.do("GET", path, mine, "", "If-None-Match", r.Header.Get("ETag")); again.Code != 304 || again.Raw != "" {
+		t.Errorf("If-None-Match: %d %s", again.Code, again.Raw)
+	}
+	if r := e.do("OPTIONS", path, "", ""); r.Code/100 != 2 || r.Header.Get("Access-Control-Max-Age") != "86400" {
+		t.Errorf("OPTIONS: %d %v", r.Code, r.Header)
+	}
+	if r := e.do("GET", path+"/?pretty_print=true", mine, ""); !strings.Contains(r.Raw, "\n") || r.Code != 200 {
+		t.Errorf("pretty: %d %s", r.Code, r.Raw)
+	}
+	for name, ask := range map[string]func() reply{
+		"query":  func() reply { return e.do("GET", path+"?auth_token="+mine, "", "") },
+		"bearer": func() reply { return e.do("GET", path, "", "", "Authorization", "Bearer "+mine) },
+		"body":   func() reply { return e.do("POST", path, "", `{"auth_token":"`+mine+`","data":{"action":"reset"}}`) },
+		"v1":     func() reply { return e.do("GET", strings.Replace(path, "v2", "v1", 1), mine, "") },
+	} {
+		if r := ask(); r.Code != 200 {
+			t.Errorf("%s: %d %s", name, r.Code, r.Raw)
+		}
+	}
+	if r := e.do("PUT", "/v2/api_auth", "", `{"data":{"api_key":"k"}}`); r.Code != 201 || e.do("GET", path, r.Token, "").Code != 200 {
+		t.Errorf("api_auth: %d %s", r.Code, r.Raw)
+	}
+	if r := e.do("POST", path+"?wait=true", mine, `{"data":{"action":"set","state":"early"}}`); !strings.Contains(r.Raw, `{"notified":2,"acked":1,"failed":1}`) || e.router.asked[len(e.router.asked)-1].Wait != 5*time.Second {
+		t.Errorf("wait: %s", r.Raw)
+	}
+	if r := e.do("GET", "/v2/accounts/"+root+"/devices/"+phone, mine, ""); strings.Contains(r.Raw, "secret") {
+		t.Errorf("a password is shown: %s", r.Raw)
+	}
+}
+
+func TestListings(t *testing.T) {
+	e := newEdge(t, 0)
+	mine, path := e.tokens[root], "/v2/accounts/"+root+"/presence"
+	for i := range 12000 {
+		e.router.rows = append(e.router.rows, actors.SubscriptionView{User: "u" + strconv.Itoa(100000+i/3), CallID: "c" + strconv.Itoa(i%3), From: "w@root.test", Granted: 1820, Renewed: time.Unix(1, 0), Version: 1})
+	}
+	r := e.do("GET", path, mine, "")
+	m, _ := r.Data.(map[string]any)
+	subs, _ := m["subscriptions"].(map[string]any)
+	if len(subs) != 4000 || r.Header.Get("ETag") != "" || r.Status != "success" {
+		t.Fatalf("a streamed listing: %d extensions, ETag %q, %s", len(subs), r.Header.Get("ETag"), r.Status)
+	}
+	if c := subs["u103999"].(map[string]any)["dialog"].(map[string]any); len(c) != 3 {
+		t.Errorf("last extension: %v", c)
+	}
+	r = e.do("GET", path+"?summary=true", mine, "")
+	if !strings.Contains(r.Raw, `"u100000":{"dialog":3}`) {
+		t.Errorf("summary: %.300s", r.Raw)
+	}
+	e.router.mu.Lock()
+	e.router.rows, e.router.cover = e.router.rows[:3], actors.Coverage{Missing: []int{3, 9}, Next: "u2"}
+	e.router.mu.Unlock()
+	if r = e.do("GET", path, mine, ""); !strings.Contains(r.Raw, `"timeout":true,"missing_shards":[3,9]`) || r.Next != "u2" || r.Code != 200 {
+		t.Errorf("holes: %s", r.Raw)
+	}
+}
+
+func TestRateLimit(t *testing.T) {
+	e := newEdge(t, 3)
+	path := "/v2/accounts/" + root + "/presence"
+	for range 3 {
+		e.do("GET", path, e.tokens[root], "")
+	}
+	if r := e.do("GET", path, e.tokens[root], ""); r.Code != 429 || r.Message != "too_many_requests" || r.Header.Get("Retry-After") == "" {
+		t.Errorf("the fourth in a second: %d %s", r.Code, r.Raw)
+	}
+}
+
+// Every path and method of openapi.yaml is answered by the running server with the documented status.
+func TestOpenAPI(t *testing.T) {
+	e := newEdge(t, 0)
+	var doc struct {
+		Paths map[string]map[string]yaml.Node `yaml:"paths"`
+	}
+	if err := yaml.Unmarshal(openapi, &doc); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, last := range []bool{false, true} { // what removes comes last
+		for path, methods := range doc.Paths {
+			for method, node := range methods {
+				if method == "parameters" || (method == "delete") != last {
+					continue
+				}
+				seen++
+				var o struct {
+					Responses map[string]any `yaml:"responses"`
+				}
+				if err := node.Decode(&o); err != nil {
+					t.Fatal(err)
+				}
+				url := strings.NewReplacer("{account_id}", root, "{device_id}", phone, "{user_id}", user, "{extension}", "1001").Replace(path)
+				body := ""
+				switch {
+				case method == "get" || method == "delete":
+				case path == "/v2/api_auth":
+					body = `{"data":{"api_key":"k"}}`
+				case strings.HasSuffix(path, "presence") || strings.HasSuffix(path, "{extension}"):
+					body = `{"data":{"action":"reset"}}`
+				case path == "/v2/accounts":
+					body = `{"data":{"name":"New","realm":"new.test"}}`
+				case path == "/v2/accounts/{account_id}":
+					body = `{"data":{"name":"Root","realm":"root.test"}}`
+				default:
+					body = `{"data":{"name":"x"}}`
+				}
+				r := e.do(strings.ToUpper(method), url, e.tokens[root], body)
+				if _, ok := o.Responses[strconv.Itoa(r.Code)]; !ok {
+					t.Errorf("%s %s: %d is not documented: %s", method, path, r.Code, r.Raw)
+				}
+				if r.Code >= 400 && path != "/v2/accounts/{account_id}" && !last {
+					t.Errorf("%s %s: %d %s", method, path, r.Code, r.Raw)
+				}
+			}
+		}
+	}
+	if seen < 30 {
+		t.Errorf("only %d operations are documented", seen)
+	}
+	if r := e.do("GET", "/openapi.yaml", "", ""); r.Raw != string(openapi) {
+		t.Error("/openapi.yaml is not the document")
+	}
+}
+
+func FuzzPath(f *testing.F) {
+	for _, s := range []string{"/v2/accounts/a/presence/%2A3101", "/v2//", "/%", "/v2/accounts/x/presence/1?x#y", "/%ff"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		p, err := path([]byte(raw))
+		if err == nil && (len(p) == 0 || len(p) > 8) {
+			t.Errorf("%q: %d segments", raw, len(p))
+		}
+	})
+}
