@@ -1,0 +1,154 @@
+package bus
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+)
+
+func TestTokenIsBUSmd(t *testing.T) {
+	for name, want := range map[string]string{"*3101": "%2A3101", "acme.example.com": "acme%2Eexample%2Ecom", "a b": "a+b", "1001": "1001", "x>y~_-": "x%3Ey~_-", "é": "%C3%A9"} {
+		if got := Token(name); got != want {
+			t.Errorf("Token(%q) = %q, want %q", name, got, want)
+		}
+	}
+	for _, bad := range []string{"", "%2a", "%", "%4", "a.b", "a*", ">", strings.Repeat("a", 257), strings.Repeat("%2A", 257)} {
+		if got, err := ParseToken(bad); err == nil {
+			t.Errorf("ParseToken(%.20q) = %q", bad, got)
+		}
+	}
+}
+
+func TestTokenRoundTrip(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		name := string(rapid.SliceOfN(rapid.Byte(), 1, maxName).Draw(r, "name"))
+		token := Token(name)
+		back, err := ParseToken(token)
+		if err != nil || back != name || strings.ContainsAny(token, ".*> ") {
+			r.Fatalf("%q → %q → %q, %v", name, token, back, err)
+		}
+	})
+}
+
+func read(t *testing.T, doc string, names ...string) *fields {
+	t.Helper()
+	f, err := decode([]byte(doc), names...)
+	if err != nil {
+		t.Fatalf("%s: %v", doc, err)
+	}
+	return f
+}
+
+func TestNumbersComeAsStringsToo(t *testing.T) {
+	for _, e := range []string{`1800`, `"1800"`, `1800.0`} {
+		f := read(t, `{"Event-Name":"subscription","User":"sip:1001@acme.test","From":"a@acme.test","Expires":`+e+`,"CSeq":null}`, "subscription")
+		a, err := f.subscription()
+		if s := a.event.(presence.Subscribe); err != nil || s.Expires != 1800 || s.HasCSeq {
+			t.Errorf("Expires %s: %+v %v", e, s, err)
+		}
+	}
+	for _, e := range []string{`true`, `"x"`, `1.5`, `[]`, `1e400`, `"1800 "`} {
+		if _, err := decode([]byte(`{"Event-Name":"subscription","Expires":`+e+`}`), "subscription"); err == nil {
+			t.Errorf("Expires %s was taken", e)
+		}
+	}
+}
+
+func TestWhichExtension(t *testing.T) {
+	for doc, want := range map[string]string{
+		`"Presence-ID":"1@a.test","Presentity":"2@a.test","From":"3@a.test"`: "1@a.test",
+		`"Presentity":"sip:2@A.test;user=phone","From":"3@a.test"`:           "2@a.test",
+		`"From":"<sip:3@a.test:5060;transport=tcp>"`:                         "3@a.test",
+		`"From":"SIPS:*3101@a.test"`:                                         "*3101@a.test",
+	} {
+		f := read(t, `{"Event-Name":"dialog_update","To":"9@a.test","State":"early",`+doc+`}`, "dialog_update")
+		f.From = text(strings.TrimSpace(string(f.From)))
+		if f.From == "" {
+			f.From = "3@a.test"
+		}
+		a, err := f.update("k")
+		if err != nil || a.to.String() != want {
+			t.Errorf("%s: %v %v", doc, a.to, err)
+		}
+	}
+}
+
+func TestRegisterOrCall(t *testing.T) {
+	id := hexmd5("*3101@acme.test")
+	for doc, register := range map[string]bool{
+		`"State":"confirmed"`:                        true,
+		`"State":"confirmed","Call-ID":"` + id + `"`: true,
+		`"State":"confirmed","Call-ID":"other"`:      false,
+		`"State":"offline","Call-ID":"other"`:        true,
+	} {
+		f := read(t, `{"Event-Name":"update","Presence-ID":"*3101@acme.test",`+doc+`}`, "update")
+		a, err := f.update("k")
+		_, is := a.event.(presence.RegisterEvent)
+		if err != nil || is != register {
+			t.Errorf("%s: %T %v", doc, a.event, err)
+		}
+	}
+}
+
+func TestTimestamps(t *testing.T) {
+	at := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
+	for _, n := range []int64{at.Unix(), at.Unix() + gregorian, at.UnixMicro()} {
+		if got, err := timestamp(count{n, true}); err != nil || !got.Equal(at) {
+			t.Errorf("%d: %v %v", n, got, err)
+		}
+	}
+}
+
+func TestMailboxLamps(t *testing.T) {
+	f := read(t, `{"Event-Name":"mwi_update","To":"1001@acme.test","Messages-New":"1","Messages-Saved":0,"Extended-Presence-ID":"vm"}`, "mwi_update")
+	all, err := f.mailbox()
+	if err != nil || len(all) != 3 || all[1].to != (actors.Address{Realm: "acme.test", User: "*981001"}) || all[2].to.User != "vm" {
+		t.Errorf("%+v %v", all, err)
+	}
+}
+
+// Whatever comes in, what goes on is bounded and names an extension.
+func FuzzDocuments(f *testing.F) {
+	f.Add([]byte(`{"Event-Name":"subscription","User":"1001@acme.test","Expires":"60","From":"x@y","Call-ID":"c"}`))
+	f.Add([]byte(`{"Event-Name":"update","Presence-ID":"sip:a@b","State":"early","Timestamp":63606201099}`))
+	f.Add([]byte(`{"Event-Name":"mwi_update","To":"a@b","Messages-New":1,"Messages-Saved":null}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		d, err := decode(data, "subscription", "dialog_update", "update", "mwi_update", "notify")
+		if d == nil {
+			t.Fatal("no document")
+		}
+		if err != nil {
+			return
+		}
+		all, _ := d.mailbox()
+		if a, err := d.subscription(); err == nil {
+			all = append(all, a)
+		}
+		if a, err := d.update("k"); err == nil {
+			all = append(all, a)
+		}
+		for _, a := range all {
+			if a.to.User == "" || a.to.Realm == "" || a.to.User == "*" || len(a.to.User) > maxName || len(a.to.Realm) > maxName {
+				t.Errorf("%q became %q", data, a.to)
+			}
+		}
+	})
+}
+
+func FuzzToken(f *testing.F) {
+	f.Add("%2A3101")
+	f.Fuzz(func(t *testing.T, token string) {
+		name, err := ParseToken(token)
+		if err != nil {
+			return
+		}
+		if again, err := ParseToken(Token(name)); err != nil || again != name {
+			t.Errorf("%q → %q → %q, %v", token, name, again, err)
+		}
+	})
+}
