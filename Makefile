@@ -4,7 +4,7 @@ GO ?= go
 VERSION ?= 0.1.0
 ACCOUNT := 4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10
 
-.PHONY: help build run test lint bench fuzz fmt clean
+.PHONY: help build run test bench measure lint fuzz fmt clean
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -17,15 +17,15 @@ run: build ## build, start a node on embedded parts, load the sample account, pr
 test: ## run every test with the race detector
 	$(GO) test -race -timeout 9m ./...
 
-lint: ## vet, gofmt, golangci-lint and staticcheck (tools in their own module)
+lint: ## gofmt and go vet
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
 	$(GO) vet ./...
-	cd tools && $(GO) build -o ../bin/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint honnef.co/go/tools/cmd/staticcheck
-	bin/golangci-lint run ./...
-	bin/staticcheck ./...
 
 bench: ## Go benchmarks with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./actors/... ./transport/... ./bench/...
+
+measure: ## heap per extension and start-up time, at LAMPLIGHT_BENCH_EXTENSIONS (100000)
+	LAMPLIGHT_MEASURE=1 $(GO) test -v -run TestMemoryAndStart -timeout 20m ./bench
 
 fuzz: ## 20 seconds of each fuzz test
 	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \

@@ -1,0 +1,160 @@
+// Package bench measures the paths that matter, each beside its floor in the same run: a plain map and mutex, the
+// same records written raw to JetStream, a raw NATS publish, bare fasthttp answering the same bytes.
+package bench
+
+import (
+	"context"
+	"crypto/ed25519"
+	"log/slog"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+	"lamplight/cluster"
+	"lamplight/cluster/directory"
+	"lamplight/cluster/journal"
+	"lamplight/transport/bus"
+	"lamplight/transport/rest"
+)
+
+const realm = "bench.example.com"
+
+// extensions is how many extensions with one subscription each a node holds when it is measured.
+func extensions() int {
+	if n, err := strconv.Atoi(os.Getenv("LAMPLIGHT_BENCH_EXTENSIONS")); err == nil && n > 0 {
+		return n
+	}
+	return 100_000
+}
+
+// node is a whole node but for its process: embedded NATS, journal, shards, both edges.
+type node struct {
+	server  *cluster.Server
+	conn    *nats.Conn
+	journal *journal.Journal
+	system  *actors.System
+	router  *cluster.Router
+	fanout  *bus.Fanout
+	bus     *bus.Bus
+	rest    *rest.Server
+	token   string
+	account string
+	started time.Duration
+}
+
+func start(t testing.TB, data string) *node {
+	t.Helper()
+	begun := time.Now()
+	log := slog.New(slog.DiscardHandler)
+	must := func(err error) {
+		if err != nil {
+			t.Helper()
+			t.Fatal(err)
+		}
+	}
+	n := &node{account: "00000000000000000000000000000001"}
+	var err error
+	n.server, err = cluster.StartServer(cluster.ServerConfig{Listen: "127.0.0.1:0", Data: data, Sync: time.Second, Name: "bench", Log: log})
+	must(err)
+	n.conn, err = nats.Connect(n.server.URL(), nats.ReconnectBufSize(-1))
+	must(err)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	d := directory.New(directory.Config{Conn: n.conn, Log: log})
+	must(d.Start(ctx))
+	_, err = d.Import(ctx, directory.Import{Accounts: []map[string]any{{"id": n.account, "realm": realm, "name": "bench"},
+		{"id": "00000000000000000000000000000002", "realm": "small." + realm, "name": "small", "parent_id": n.account}}})
+	must(err)
+	key, err := rest.LoadOrCreateKey(t.TempDir() + "/key")
+	must(err)
+	reg := prometheus.NewRegistry()
+	n.journal = journal.New(journal.Config{Conn: n.conn, Node: "bench", Quiet: 50 * time.Millisecond, Owner: cluster.Owner, Log: log, Registerer: reg, Fatal: func(error) {}})
+	n.fanout = bus.NewFanout(bus.FanoutConfig{Conn: n.conn, Node: "bench", Version: "0", Log: log, Incarnation: n.journal.Incarnation, Account: func(string) string { return n.account }})
+	rules := presence.Rules{CallLease: time.Hour, Grace: 20 * time.Second, TombstoneLife: time.Minute, MaxWatchers: 10000, MaxCalls: 100, MaxTombstones: 8192, Transitions: 8}
+	n.system = actors.NewSystem(actors.Config{Node: "bench", Rules: rules, Mailbox: 4096, Journal: n.journal, Notifier: n.fanout, Log: log, Registerer: reg})
+	n.router = &cluster.Router{System: n.system, Timeout: 10 * time.Second}
+	n.system.Start()
+	must(n.fanout.Start())
+	must(n.journal.Start(ctx, n.system))
+	for n.journal.Serving() < actors.Shards {
+		if ctx.Err() != nil {
+			t.Fatal("the shards are not served")
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	n.bus = bus.New(bus.Config{Conn: n.conn, Node: "bench", Version: "0.1.0", Timeout: 10 * time.Second, Router: n.router, Fanout: n.fanout,
+		KnownRealm: func(string) bool { return true }, Log: log, Registerer: reg})
+	must(n.bus.Start())
+	public := key.Public().(ed25519.PublicKey)
+	must(d.PublishKey(ctx, rest.KeyID(public), public))
+	n.token, err = rest.Sign(key, n.account, time.Hour)
+	must(err)
+	verifier, err := rest.NewVerifier(d, nil)
+	must(err)
+	n.rest = rest.New(rest.Config{Node: "bench", Version: "0", Timeout: 10 * time.Second, Presence: n.router, Directory: d, Verifier: verifier,
+		Ready: func() error { return nil }, Log: log, Registry: prometheus.NewRegistry()})
+	must(n.rest.Start("127.0.0.1:0"))
+	n.started = time.Since(begun)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		_ = n.rest.Close(ctx)
+		n.bus.Close()
+		_ = n.journal.Close(ctx)
+		n.system.Close()
+		n.fanout.Close()
+		d.Close()
+		n.conn.Close()
+		n.server.Close()
+	})
+	return n
+}
+
+func name(i int) actors.Address { return actors.Address{Realm: realm, User: strconv.Itoa(100000 + i)} }
+
+func watcher(i int, call string) presence.Subscribe {
+	return presence.Subscribe{CallID: call + "-" + strconv.Itoa(i) + "@10.0.0.9", From: strconv.Itoa(i%5000) + "@" + realm, FromTag: "a1b2c3", ToTag: "d4e5f6",
+		Contact: "<sip:" + strconv.Itoa(i) + "@10.0.0.9:5060>", ServerID: "edge" + strconv.Itoa(i%4), UserAgent: "Yealink SIP-T46S 66.86", Expires: 3600}
+}
+
+// load subscribes once to each of n extensions.
+func (n *node) load(t testing.TB, count int) {
+	t.Helper()
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 2000)
+	for i := range count {
+		slots <- struct{}{}
+		wg.Add(1)
+		n.router.Go(actors.Request{To: name(i), Message: watcher(i, "c")}, func(a actors.Answer) {
+			if a.Err != nil {
+				t.Errorf("subscribe: %v", a.Err)
+			}
+			<-slots
+			wg.Done()
+		})
+	}
+	wg.Wait()
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// quick keeps what is not asked for out of the ordinary test run.
+func quick(t *testing.T) {
+	if os.Getenv("LAMPLIGHT_MEASURE") == "" {
+		t.Skip("set LAMPLIGHT_MEASURE=1 to measure; `make measure` does")
+	}
+}
