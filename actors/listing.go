@@ -11,6 +11,9 @@ import (
 // pageSize is how many extensions of a listing are in memory at a time.
 const pageSize = 500
 
+// pageTime is how long a page may wait for what is in flight.
+const pageTime = 12 * time.Second
+
 // page asks a shard for the subscriptions of some of its extensions.
 type page struct {
 	query Query
@@ -29,23 +32,24 @@ func (s *shard) page(p *page, now time.Time) {
 		p.reply <- pageOf{shard: s.id, err: ErrUnavailable}
 		return
 	}
-	answer := func(a Answer) {
+	inFlight := false
+	for _, a := range p.to {
+		x := s.extensions[a]
+		inFlight = inFlight || x != nil && x.ticket > s.durable
+	}
+	e := entry{ticket: s.issued, call: &call{req: Request{Message: p, Deadline: now.Add(pageTime)}, done: func(a Answer) {
 		if a.Err != nil {
 			p.reply <- pageOf{shard: s.id, err: a.Err}
 		}
-	}
-	// The page leaves behind all that is in flight: it never shows what is not kept.
-	s.enqueuePage(p, answer, now)
-}
-
-func (s *shard) enqueuePage(p *page, answer func(Answer), now time.Time) {
-	c := &call{req: Request{Message: p, Deadline: now.Add(12 * time.Second)}, done: answer}
-	e := entry{call: c, ticket: s.issued}
-	if s.issued <= s.durable && s.ready(&e) {
+	}}}
+	switch {
+	case !inFlight && s.ready(&e):
 		s.fill(p)
-		return
+	case s.sys.cfg.Journal.Standing() == CutOff: // what is in flight may stay so for long
+		e.call.answer(Answer{Err: ErrUnavailable})
+	default: // it leaves behind what is in flight: a listing never shows what is not kept
+		s.queue = append(s.queue, e)
 	}
-	s.queue = append(s.queue, e)
 }
 
 func (s *shard) fill(p *page) {

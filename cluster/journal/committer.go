@@ -185,7 +185,7 @@ func (j *Journal) settle(l *lane) {
 		j.act(j.machine.Lost(j.now(), l.shard))
 	default:
 		j.metrics.busy.Inc()
-		j.log.Warn("the journal refuses writes for now; they are tried again", "err", worst)
+		j.log.Debug("the journal refuses writes for now; they are tried again", "err", worst)
 		time.AfterFunc(busyRetry, func() {
 			j.mu.Lock()
 			defer j.mu.Unlock()

@@ -64,6 +64,7 @@ type Journal struct {
 
 	until   atomic.Int64 // AnswerUntil
 	serving atomic.Int32
+	refuses atomic.Bool   // the journal answers, but takes no heartbeat: a full disk, a store without leader
 	readers chan struct{} // bounds replays at a time
 	stop    context.CancelFunc
 	ctx     context.Context
@@ -140,7 +141,7 @@ func (j *Journal) Standing() actors.Standing {
 	switch {
 	case int64(boottime()) < j.until.Load():
 		return actors.Fresh
-	case !j.cfg.Conn.IsConnected():
+	case !j.cfg.Conn.IsConnected() || j.refuses.Load():
 		return actors.CutOff
 	}
 	return actors.Unsure
@@ -242,6 +243,9 @@ func (j *Journal) one(a ownership.Action) {
 	case ownership.WriteLease:
 		sent := j.now()
 		j.conditional("lease."+encodeName(a.Node), encodeLease(a.Lease), a.Expect, ownership.Repeat, func(seq uint64, o ownership.Outcome) {
+			if a.Node == j.cfg.Node && o != ownership.Unknown && j.refuses.Swap(o == ownership.Busy) != (o == ownership.Busy) {
+				j.log.Warn("whether the journal takes writes has changed", "refuses", o == ownership.Busy)
+			}
 			j.act(j.machine.LeaseWritten(j.now(), sent, a.Lease, seq, o))
 		})
 	case ownership.ReadClaim:

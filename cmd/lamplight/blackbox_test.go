@@ -90,6 +90,11 @@ func serve(t *testing.T, data string, flags ...string) *process {
 	case <-time.After(60 * time.Second):
 		t.Fatalf("serve is not ready: %s", p.stderr.String())
 	}
+	for i, f := range flags {
+		if f == "--nats" {
+			p.nats = flags[i+1]
+		}
+	}
 	if p.conn, err = nats.Connect(p.nats); err != nil {
 		t.Fatal(err)
 	}
@@ -119,6 +124,7 @@ type answer struct {
 	Status  string          `json:"status"`
 	Error   string          `json:"error"`
 	Message string          `json:"message"`
+	Stale   bool            `json:"stale"`
 }
 
 // shell runs a documented line as a shell would.

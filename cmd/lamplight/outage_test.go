@@ -1,0 +1,119 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"lamplight/actors"
+)
+
+func externalNATS(t *testing.T, data string, port int) *server.Server {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: data, NoLog: true, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("NATS did not start")
+	}
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	return s
+}
+
+func eventually(t *testing.T, what string, within time.Duration, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(within); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within %v", what, within)
+		}
+	}
+}
+
+const (
+	readLine = `curl -s -H "X-Auth-Token: {AUTH_TOKEN}" BASE/presence/1001`
+	setLine  = `curl -s -X POST -H "X-Auth-Token: {AUTH_TOKEN}" -d '{"data":{"action":"set","state":"early"}}' BASE/presence/%s`
+)
+
+// NATS goes away and comes back: reads go on marked stale, writes are refused with 503, and all recovers by itself.
+func TestNATSAway(t *testing.T) {
+	store := t.TempDir()
+	s := externalNATS(t, store, -1)
+	port := s.Addr().(*net.TCPAddr).Port
+	p := serve(t, t.TempDir(), "--nats", s.ClientURL())
+	p.sample()
+	if a := p.shell(fmt.Sprintf(setLine, "1001")); a.Status != "success" {
+		t.Fatalf("set: %+v", a)
+	}
+	s.Shutdown()
+	s.WaitForShutdown()
+	eventually(t, "a read is marked stale", 10*time.Second, func() bool { a := p.shell(readLine); return a.Status == "success" && a.Stale })
+	if a := p.shell(readLine); !strings.Contains(string(a.Data), `"state":"early"`) {
+		t.Errorf("a stale read: %s", a.Data)
+	}
+	if a := p.shell(fmt.Sprintf(setLine, "1001")); a.Error != "503" || a.Message != "datastore_unreachable" {
+		t.Errorf("a write without NATS: %+v", a)
+	}
+	externalNATS(t, store, port)
+	eventually(t, "a write after NATS came back", 20*time.Second, func() bool { return p.shell(fmt.Sprintf(setLine, "1005")).Status == "success" })
+	eventually(t, "a read that is not stale", 10*time.Second, func() bool { a := p.shell(readLine); return a.Status == "success" && !a.Stale })
+}
+
+// A full disk: writes are refused, what was acknowledged stays, reads go on.
+func TestFullDisk(t *testing.T) {
+	data := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", data).CombinedOutput(); err != nil {
+		if os.Getenv("CI") != "" && os.Geteuid() == 0 {
+			t.Fatalf("mount: %v %s", err, out)
+		}
+		t.Skipf("needs the right to mount a small file system: %v %s", err, out)
+	}
+	t.Cleanup(func() { _ = exec.Command("umount", data).Run() })
+	p := serve(t, data)
+	p.sample()
+	full, acked := false, 0
+	for i := 0; i < 400_000 && !full; i++ {
+		doc := subscription(fmt.Sprintf("d%d", i))
+		doc["User"] = fmt.Sprintf("%d@%s", 5000+i, realm)
+		doc["User-Agent"] = strings.Repeat("x", 4000)
+		a := p.request(fmt.Sprintf("omnipresence.subscribe.acme%%2Eexample%%2Ecom.%d", 5000+i), "subscription", doc)
+		switch {
+		case a["Status"] == "ok":
+			acked++
+		case a["Code"] == "503":
+			full = true
+		default:
+			t.Fatalf("%v", a)
+		}
+	}
+	if !full || acked < 100 {
+		t.Fatalf("full: %v after %d", full, acked)
+	}
+	if a := p.shell(readLine); a.Status != "success" {
+		t.Errorf("a read on a full disk: %+v", a)
+	}
+	m := p.get("/presence?summary=true")
+	list := m["subscriptions"].(map[string]any)
+	missing := map[int]bool{} // the shard of the write that was not kept can't answer yet, and says so
+	if holes, ok := m["missing_shards"].([]any); ok {
+		for _, s := range holes {
+			missing[int(s.(float64))] = true
+		}
+	}
+	if len(missing) > 2 {
+		t.Errorf("%d shards do not answer", len(missing))
+	}
+	for i := range acked {
+		user := fmt.Sprint(5000 + i)
+		if list[user] == nil && !missing[actors.ShardOf(actors.Address{Realm: realm, User: user})] {
+			t.Fatalf("the acknowledged subscription %d is not listed", i)
+		}
+	}
+}
