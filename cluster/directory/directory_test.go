@@ -1,0 +1,171 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	acme  = "00000000000000000000000000000001"
+	below = "00000000000000000000000000000002"
+	rival = "00000000000000000000000000000003"
+)
+
+type bed struct {
+	t    *testing.T
+	conn *nats.Conn
+	mu   sync.Mutex
+	gone []string
+}
+
+func newBed(t *testing.T) *bed {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("NATS did not start")
+	}
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	conn, err := nats.Connect(s.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	return &bed{t: t, conn: conn}
+}
+
+func (b *bed) open() *Directory {
+	b.t.Helper()
+	d := New(Config{Conn: b.conn, Log: slog.New(slog.DiscardHandler), RealmGone: func(r string) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.gone = append(b.gone, r)
+	}})
+	if err := d.Start(context.Background()); err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(d.Close)
+	return d
+}
+
+func sample() Import {
+	return Import{Accounts: []map[string]any{
+		{"id": acme, "name": "Acme", "realm": "Acme.Test", "api_key": "secret", "users": []any{map[string]any{"username": "ada"}},
+			"devices": []any{map[string]any{"sip": map[string]any{"username": "1001", "password": "p"}}}},
+		{"id": below, "realm": "below.test", "parent_id": acme}, {"id": rival, "realm": "rival.test"}}}
+}
+
+func TestImportTwiceChangesNothing(t *testing.T) {
+	b := newBed(t)
+	d := b.open()
+	ctx := context.Background()
+	if n, err := d.Import(ctx, sample()); err != nil || n.Created != 5 {
+		t.Fatalf("%+v %v", n, err)
+	}
+	if n, err := d.Import(ctx, sample()); err != nil || n.Same != 5 || n.Created+n.Changed != 0 {
+		t.Fatalf("again: %+v %v", n, err)
+	}
+	e, err := d.AccountByAPIKey("secret")
+	if err != nil || e.ID != acme || e.Realm() != "acme.test" || e.Fields["api_key"] != nil {
+		t.Errorf("by API key: %+v %v", e, err)
+	}
+	if _, err := d.AccountByAPIKey("Secret"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("a wrong key: %v", err)
+	}
+	if !d.InTree(acme, below) || d.InTree(below, acme) || d.InTree(acme, rival) {
+		t.Error("the tree is wrong")
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	b := newBed(t)
+	d := b.open()
+	ctx := context.Background()
+	if _, err := d.Import(ctx, sample()); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		kind   string
+		fields map[string]any
+		want   error
+	}{
+		"realm taken":             {Accounts, map[string]any{"realm": "ACME.test"}, ErrConflict},
+		"no realm":                {Accounts, map[string]any{"name": "x"}, ErrInvalid},
+		"realm with @":            {Accounts, map[string]any{"realm": "a@b"}, ErrInvalid},
+		"unknown parent":          {Accounts, map[string]any{"realm": "n.test", "parent_id": "x"}, ErrInvalid},
+		"presence id elsewhere":   {Devices, map[string]any{"presence_id": "1@rival.test"}, ErrForbidden},
+		"presence id of no realm": {Users, map[string]any{"presence_id": "1@none.test"}, ErrForbidden},
+		"name is a number":        {Devices, map[string]any{"name": 5.0}, ErrInvalid},
+	} {
+		account := acme
+		if c.kind == Accounts {
+			account = NewID()
+		}
+		if _, err := d.Put(ctx, c.kind, account, account, c.fields, nil); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	e, err := d.Get(ctx, Accounts, acme, acme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Delete(ctx, e); !errors.Is(err, ErrConflict) {
+		t.Errorf("an account with one below it: %v", err)
+	}
+	if _, err := d.Put(ctx, Accounts, acme, acme, map[string]any{"realm": "acme.test", "parent_id": below}, e); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a cycle: %v", err)
+	}
+}
+
+// What one node acknowledged another answers, also when its watch has not brought it yet; a realm that goes is told.
+func TestTwoNodes(t *testing.T) {
+	b := newBed(t)
+	one, two := b.open(), b.open()
+	ctx := context.Background()
+	if _, err := one.Import(ctx, sample()); err != nil {
+		t.Fatal(err)
+	}
+	e, err := two.Get(ctx, Accounts, rival, rival)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := two.Put(ctx, Accounts, rival, rival, map[string]any{"realm": "new.test"}, e); err != nil {
+		t.Fatal(err)
+	}
+	if id, ok := two.RealmAccount("new.test"); !ok || id != rival {
+		t.Error("its own change is not answered at once")
+	}
+	if _, err := one.Put(ctx, Accounts, rival, rival, map[string]any{"realm": "x.test"}, e); !errors.Is(err, ErrConflict) {
+		t.Errorf("a change on top of an old one: %v", err)
+	}
+	end := time.Now().Add(10 * time.Second)
+	for {
+		b.mu.Lock()
+		n := len(b.gone)
+		b.mu.Unlock()
+		_, old := one.RealmAccount("rival.test")
+		if n >= 2 && !old {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("told of %d realms that went", n)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if err := one.PublishKey(ctx, "abc", []byte("public")); err != nil {
+		t.Fatal(err)
+	}
+	if k, err := two.PublicKey(ctx, "abc"); err != nil || string(k) != "public" {
+		t.Errorf("the other node's key: %q %v", k, err)
+	}
+}
