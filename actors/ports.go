@@ -13,8 +13,8 @@ const Shards = 1024
 type Journal interface {
 	// Write hands records of one extension to the committer. Writes of one shard become durable in the
 	// order of the calls; Durable(shard, ticket) is called once this and all earlier writes are. Tickets
-	// rise by one per shard, from 1 after each Open. Several records of one write become durable together or not at all.
-	Write(shard int, ticket uint64, to Address, records []presence.Record)
+	// rise by one per shard, from 1 after each Open. With whole, the records become durable together or not at all.
+	Write(shard int, ticket uint64, to Address, records []presence.Record, whole bool)
 	// Standing says whether this node may answer now (JOURNAL.md rule 1).
 	Standing() Standing
 	// Number draws the next Sequence of an extension of the shard (JOURNAL.md rule 8). ok is false while

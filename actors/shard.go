@@ -167,7 +167,8 @@ func (s *shard) step(x *extension, event presence.Event, c *call, now time.Time)
 		x.ticket = s.issued
 		records := t.fx.Records
 		e.fx.Records = nil
-		s.sys.cfg.Journal.Write(s.id, e.ticket, x.address, records)
+		_, whole := event.(presence.Reset) // a reset is one step; news may be repeated by its sender
+		s.sys.cfg.Journal.Write(s.id, e.ticket, x.address, records, whole)
 	}
 	s.timers.set(x, x.state.Next())
 	if _, ok := event.(presence.Notified); ok {

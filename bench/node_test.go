@@ -7,9 +7,7 @@ import (
 	"crypto/ed25519"
 	"log/slog"
 	"os"
-	"runtime"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
@@ -122,39 +120,5 @@ func name(i int) actors.Address { return actors.Address{Realm: realm, User: strc
 
 func watcher(i int, call string) presence.Subscribe {
 	return presence.Subscribe{CallID: call + "-" + strconv.Itoa(i) + "@10.0.0.9", From: strconv.Itoa(i%5000) + "@" + realm, FromTag: "a1b2c3", ToTag: "d4e5f6",
-		Contact: "<sip:" + strconv.Itoa(i) + "@10.0.0.9:5060>", ServerID: "edge" + strconv.Itoa(i%4), UserAgent: "Yealink SIP-T46S 66.86", Expires: 3600}
-}
-
-// load subscribes once to each of n extensions.
-func (n *node) load(t testing.TB, count int) {
-	t.Helper()
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, 2000)
-	for i := range count {
-		slots <- struct{}{}
-		wg.Add(1)
-		n.router.Go(actors.Request{To: name(i), Message: watcher(i, "c")}, func(a actors.Answer) {
-			if a.Err != nil {
-				t.Errorf("subscribe: %v", a.Err)
-			}
-			<-slots
-			wg.Done()
-		})
-	}
-	wg.Wait()
-}
-
-func heap() uint64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
-}
-
-// quick keeps what is not asked for out of the ordinary test run.
-func quick(t *testing.T) {
-	if os.Getenv("LAMPLIGHT_MEASURE") == "" {
-		t.Skip("set LAMPLIGHT_MEASURE=1 to measure; `make measure` does")
-	}
+		Contact: "<sip:" + strconv.Itoa(i) + "@10.0.0.9:5060;line=" + call + ">", ServerID: "edge" + strconv.Itoa(i%4), UserAgent: "Yealink SIP-T46S 66.86", Expires: 3600}
 }

@@ -41,7 +41,7 @@ const depth = 512
 func BenchmarkRefresh(b *testing.B) {
 	n := start(b, b.TempDir())
 	count := extensions()
-	n.load(b, count)
+	n.subscribe(b, count, "c")
 	client, err := nats.Connect(n.server.URL())
 	if err != nil {
 		b.Fatal(err)
@@ -170,7 +170,7 @@ func BenchmarkChange(b *testing.B) {
 // REST read and set over one keep-alive connection per worker, beside bare fasthttp answering the same bytes.
 func BenchmarkREST(b *testing.B) {
 	n := start(b, b.TempDir())
-	n.load(b, extensions())
+	n.subscribe(b, extensions(), "c")
 	read := func(path, method string, body string) (*fasthttp.Request, func()) {
 		q := fasthttp.AcquireRequest()
 		q.SetRequestURI("http://" + n.rest.Addr() + "/v2/accounts/" + n.account + path)
@@ -240,7 +240,7 @@ func BenchmarkREST(b *testing.B) {
 // Listing an account of 100 extensions among all others, beside a plain map and mutex.
 func BenchmarkList(b *testing.B) {
 	n := start(b, b.TempDir())
-	n.load(b, extensions())
+	n.subscribe(b, extensions(), "c")
 	small := "small." + realm
 	plain := map[string]map[string]presence.Subscribe{small: {}}
 	var mu sync.Mutex
@@ -273,22 +273,5 @@ func BenchmarkList(b *testing.B) {
 			}
 		}
 		b.ReportMetric(floor*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "of-floor")
-	})
-}
-
-// Heap per extension with one subscription and per further one, and the time to start with that many records.
-func TestMemoryAndStart(t *testing.T) {
-	quick(t)
-	data := t.TempDir()
-	count := extensions()
-	t.Run("load", func(t *testing.T) {
-		n := start(t, data)
-		before := heap()
-		n.load(t, count)
-		t.Logf("with the embedded server's and the journal's share: %d B per extension with one subscription", (heap()-before)/uint64(count))
-	})
-	t.Run("start", func(t *testing.T) {
-		n := start(t, data)
-		t.Logf("ready after %v with %d records", n.started.Round(time.Millisecond), count)
 	})
 }

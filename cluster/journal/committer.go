@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,11 +20,13 @@ const (
 	maxPending   = 8192 // writes of one shard that wait; past it the shard's mailbox fills up and refuses
 	writeTimeout = 2 * time.Second
 	busyRetry    = 50 * time.Millisecond
+	maxBatches   = 32 // atomic batches in flight; NATS refuses more than 50 a stream
 )
 
-// write is one effect's records, all or none of which become durable.
+// write is one effect's records. They are answered for together; whole ones become durable all or none.
 type write struct {
 	ticket  uint64
+	whole   bool
 	records []row
 }
 
@@ -73,16 +76,51 @@ func (j *Journal) send(l *lane) {
 		return
 	}
 	n := min(len(l.pending), maxGroup)
+	batches := 0
+	for i := range n {
+		if l.pending[i].whole {
+			batches++
+		}
+	}
+	if batches > 0 && j.openBatches > 0 && j.openBatches+batches > maxBatches {
+		j.starved = append(j.starved, l)
+		return
+	}
 	l.sent, l.answers, l.results, l.under = n, n, make([]error, n), l.sequence
 	l.group++
 	for i := range n {
 		w := &l.pending[i]
 		j.inFlight += len(w.records)
-		done := j.answerTo(l, i, len(w.records))
-		if len(w.records) == 1 {
-			j.store.publish(j.message(l, &w.records[0]), writeTimeout, done)
-		} else {
+		done := j.answerTo(l, i, len(w.records), w.whole)
+		if w.whole {
+			j.openBatches++
 			j.batch(l, w, done)
+			continue
+		}
+		one := done
+		if len(w.records) > 1 {
+			one = all(len(w.records), done)
+		}
+		for k := range w.records {
+			j.store.publish(j.message(l, &w.records[k]), writeTimeout, one)
+		}
+	}
+}
+
+// all calls done when n answers have come, with the worst of them.
+func all(n int, done func(uint64, error)) func(uint64, error) {
+	var mu sync.Mutex
+	var first error
+	return func(sequence uint64, err error) {
+		mu.Lock()
+		if err != nil && (first == nil || errors.Is(err, errUnknown) || errors.Is(err, errFenced) && !errors.Is(first, errUnknown)) {
+			first = err
+		}
+		n--
+		last, worst := n == 0, first
+		mu.Unlock()
+		if last {
+			done(sequence, worst)
 		}
 	}
 }
@@ -99,7 +137,7 @@ func (j *Journal) message(l *lane, r *row) *nats.Msg {
 }
 
 // batch writes several records at once or not at all. A file-backed stream makes a store of its own for each batch
-// (3 ms), so single records, which are nearly all, go without one.
+// (3 ms), so all that need not be whole goes without one.
 func (j *Journal) batch(l *lane, w *write, done func(uint64, error)) {
 	j.batches++
 	id := j.incarnation + strconv.FormatUint(j.batches, 36)
@@ -120,19 +158,22 @@ func (j *Journal) batch(l *lane, w *write, done func(uint64, error)) {
 	}
 }
 
-func (j *Journal) answerTo(l *lane, i, records int) func(uint64, error) {
+func (j *Journal) answerTo(l *lane, i, records int, whole bool) func(uint64, error) {
 	group := l.group
 	return func(_ uint64, err error) {
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		j.inFlight -= records
+		if whole {
+			j.openBatches--
+		}
 		if l.group == group {
 			l.results[i] = err
 			if l.answers--; l.answers == 0 {
 				j.settle(l)
 			}
 		}
-		for len(j.starved) > 0 && j.inFlight < maxInFlight {
+		for n := len(j.starved); n > 0 && j.inFlight < maxInFlight; n-- {
 			next := j.starved[0]
 			j.starved = j.starved[1:]
 			j.send(next)
@@ -213,8 +254,8 @@ func (l *lane) reopen(c ownership.Claim, fence uint64) {
 }
 
 // Write implements actors.Journal.
-func (j *Journal) Write(shard int, ticket uint64, to actors.Address, records []presence.Record) {
-	w := write{ticket: ticket, records: make([]row, len(records))}
+func (j *Journal) Write(shard int, ticket uint64, to actors.Address, records []presence.Record, whole bool) {
+	w := write{ticket: ticket, whole: whole && len(records) > 1, records: make([]row, len(records))}
 	for i, r := range records {
 		w.records[i] = row{name: recordName(r.Kind, to, r.Key), data: r.Data}
 		if r.TTL > 0 {

@@ -54,13 +54,14 @@ type Journal struct {
 	metrics     *metrics
 	incarnation string
 
-	mu       sync.Mutex // guards all below; nothing that blocks happens under it
-	store    *store
-	machine  *ownership.Machine
-	lanes    [actors.Shards]lane
-	starved  []*lane
-	inFlight int
-	batches  uint64
+	mu          sync.Mutex // guards all below; nothing that blocks happens under it
+	store       *store
+	machine     *ownership.Machine
+	lanes       [actors.Shards]lane
+	starved     []*lane
+	inFlight    int
+	batches     uint64 // made so far, for their names
+	openBatches int
 
 	until   atomic.Int64 // AnswerUntil
 	serving atomic.Int32
