@@ -7,14 +7,15 @@ import (
 )
 
 // load takes a shard over: its records become extensions, and who waited is served.
-func (s *shard) load(m *opened, now time.Time) {
-	s.drop(ErrUnavailable)
-	s.open, s.paused, s.claim = true, false, m.claim
+func (s *shard) load(m *Opening, now time.Time) {
+	s.drop(0)
+	s.open, s.paused, s.flushing, s.flushed = true, false, false, false
+	s.claim, s.life = m.Claim, m.Claim.Generation
 	s.claims++
 	s.issued, s.durable, s.highest = 0, 0, 0
 	recent := map[Address]bool{}
-	states := s.restore(m.records, func(a Address, at time.Time) {
-		if m.all || !at.Before(m.since) {
+	states := s.restore(m.Records, func(a Address, at time.Time) {
+		if m.All || !at.Before(m.Since) {
 			recent[a] = true
 		}
 	})
@@ -30,11 +31,48 @@ func (s *shard) load(m *opened, now time.Time) {
 			s.backlog = append(s.backlog, renotify{x: x})
 		}
 	}
+	if m.End {
+		s.endAll(now)
+	}
+	s.serveWaiting(now)
+}
+
+// serveWaiting serves who waited for the shard.
+func (s *shard) serveWaiting(now time.Time) {
 	waiting := s.waiting
 	s.waiting = nil
 	for _, c := range waiting {
 		s.request(c, now)
 	}
+}
+
+// turnAway sends who waits for the shard to open elsewhere.
+func (s *shard) turnAway() {
+	for _, c := range s.waiting {
+		c.answer(Answer{Err: ErrNotMine})
+	}
+	s.waiting = nil
+}
+
+// resume goes on under a new claim of this node.
+func (s *shard) resume(m *resumed, now time.Time) {
+	s.claim, s.paused, s.flushing, s.flushed, s.highest = m.claim, false, false, false, 0
+	s.claims++
+	s.release(now)
+	if m.end {
+		s.endAll(now)
+	}
+	s.serveWaiting(now)
+}
+
+// endAll ends all subscriptions, so that phones begin anew: the shard's numbers come to their end (JOURNAL.md rule 8).
+func (s *shard) endAll(now time.Time) {
+	for _, x := range s.extensions {
+		if len(x.state.Subscriptions()) > 0 && !x.broken {
+			s.step(x, presence.EndSubscriptions{Reason: "deactivated"}, nil, now)
+		}
+	}
+	s.flushing = true
 }
 
 // restore builds extensions from records. A record that can't be read costs only itself, and is logged.
@@ -61,18 +99,18 @@ func (s *shard) restore(records []Stored, seen func(Address, time.Time)) map[Add
 	return states
 }
 
-// drop forgets the shard's memory. Who waits for a commit may or may not see it happen.
-func (s *shard) drop(err error) {
+// drop forgets the shard's memory. Of writes up to the ticket doubt it is not known whether they are kept.
+func (s *shard) drop(doubt uint64) {
 	if !s.open {
 		return
 	}
-	s.open = false
+	s.open, s.flushing = false, false
 	for i := range s.queue {
 		e := &s.queue[i]
-		if e.wrote {
+		if e.wrote && e.ticket <= doubt {
 			e.call.answer(Answer{Err: ErrUnknown})
 		} else {
-			e.call.answer(Answer{Err: err})
+			e.call.answer(Answer{Err: ErrNotMine})
 		}
 	}
 	s.queue, s.backlog = nil, nil

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -18,6 +19,9 @@ type leaseDocument struct {
 	Incarnation string `json:"incarnation"`
 	Expelled    bool   `json:"expelled,omitzero"`
 	Left        bool   `json:"left,omitzero"`
+	Draining    bool   `json:"draining,omitzero"`
+	Before      string `json:"before,omitzero"`
+	Beat        int64  `json:"beat,string,omitzero"`
 }
 
 type claimDocument struct {
@@ -30,10 +34,12 @@ type claimDocument struct {
 	Epoch       int64  `json:"epoch,string"`
 	Released    bool   `json:"released,omitzero"`
 	Next        string `json:"next,omitzero"`
+	Since       int64  `json:"since,string,omitzero"`
+	All         bool   `json:"all,omitzero"`
 }
 
 func encodeLease(l ownership.Lease) []byte {
-	b, _ := json.Marshal(leaseDocument{schema, l.Node, l.Incarnation, l.Expelled, l.Left})
+	b, _ := json.Marshal(leaseDocument{schema, l.Node, l.Incarnation, l.Expelled, l.Left, l.Draining, l.Before, nanos(l.Beat)})
 	return b
 }
 
@@ -45,11 +51,27 @@ func decodeLease(b []byte) (ownership.Lease, error) {
 	if d.Schema != schema || d.Node == "" || d.Incarnation == "" {
 		return ownership.Lease{}, fmt.Errorf("lease: schema %d of node %q", d.Schema, d.Node)
 	}
-	return ownership.Lease{Node: d.Node, Incarnation: d.Incarnation, Expelled: d.Expelled, Left: d.Left}, nil
+	return ownership.Lease{Node: d.Node, Incarnation: d.Incarnation, Expelled: d.Expelled, Left: d.Left, Draining: d.Draining,
+		Before: d.Before, Beat: instant(d.Beat)}, nil
+}
+
+// nanos is a time as documents hold it; 0 is the zero time.
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func instant(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns).UTC()
 }
 
 func encodeClaim(c ownership.Claim) []byte {
-	b, _ := json.Marshal(claimDocument{schema, c.Node, c.Incarnation, c.Nonce, c.Generation, c.Base, c.Epoch, c.Released, c.Next})
+	b, _ := json.Marshal(claimDocument{schema, c.Node, c.Incarnation, c.Nonce, c.Generation, c.Base, c.Epoch, c.Released, c.Next, nanos(c.Since), c.All})
 	return b
 }
 
@@ -62,5 +84,5 @@ func decodeClaim(b []byte) (ownership.Claim, error) {
 		return ownership.Claim{}, fmt.Errorf("claim: schema %d of node %q", d.Schema, d.Node)
 	}
 	return ownership.Claim{Node: d.Node, Incarnation: d.Incarnation, Nonce: d.Nonce, Generation: d.Generation, Base: d.Base,
-		Epoch: d.Epoch, Released: d.Released, Next: d.Next}, nil
+		Epoch: d.Epoch, Released: d.Released, Next: d.Next, Since: instant(d.Since), All: d.All}, nil
 }
