@@ -380,7 +380,7 @@ func (s *shard) forget(x *extension) {
 }
 
 func (s *shard) tick(now time.Time) {
-	for len(s.timers.heap) > 0 && !s.timers.heap[0].at.After(now) && s.open {
+	for at := s.timers.next(); at != 0 && at <= now.UnixNano() && s.open; at = s.timers.next() {
 		x := heap.Pop(&s.timers).(timed).x
 		if !x.broken {
 			s.step(x, presence.Tick{}, nil, now)
@@ -429,8 +429,8 @@ func (s *shard) schedule(now time.Time) {
 			due = at
 		}
 	}
-	if at := s.timers.next(); !at.IsZero() && s.open {
-		due = at.UnixNano()
+	if s.open {
+		due = s.timers.next()
 	}
 	if len(s.queue) > 0 || len(s.backlog) > 0 || s.waits > 0 {
 		soon(20 * time.Millisecond)
