@@ -350,6 +350,7 @@ func (s *shard) replied(x *extension, now time.Time) {
 // adopt makes the actor of an extension; state is nil for one of which nothing is known.
 func (s *shard) adopt(a Address, state *presence.Extension) *extension {
 	if state == nil {
+		a = a.own()
 		state = presence.New(a.Realm, a.User, &s.sys.cfg.Rules)
 	}
 	x := &extension{address: a, state: state, timer: -1}
