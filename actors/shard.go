@@ -358,6 +358,7 @@ func (s *shard) replied(x *extension, now time.Time) {
 // adopt makes the actor of an extension; state is nil for one of which nothing is known.
 func (s *shard) adopt(a Address, state *presence.Extension) *extension {
 	if state == nil {
+		a = a.own()
 		state = presence.New(a.Realm, a.User, &s.sys.cfg.Rules)
 	}
 	x := &extension{address: a, state: state, timer: -1}
@@ -388,7 +389,7 @@ func (s *shard) forget(x *extension) {
 }
 
 func (s *shard) tick(now time.Time) {
-	for len(s.timers.heap) > 0 && !s.timers.heap[0].at.After(now) && s.open && !s.flushing {
+	for at := s.timers.next(); at != 0 && at <= now.UnixNano() && s.open && !s.flushing; at = s.timers.next() {
 		x := heap.Pop(&s.timers).(timed).x
 		if !x.broken {
 			s.step(x, presence.Tick{}, nil, now)
@@ -437,8 +438,8 @@ func (s *shard) schedule(now time.Time) {
 			due = at
 		}
 	}
-	if at := s.timers.next(); !at.IsZero() && s.open && !s.flushing {
-		due = at.UnixNano()
+	if s.open && !s.flushing {
+		due = s.timers.next()
 	}
 	if len(s.queue) > 0 || len(s.backlog) > 0 || s.waits > 0 {
 		soon(20 * time.Millisecond)

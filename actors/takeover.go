@@ -13,10 +13,10 @@ func (s *shard) load(m *Opening, now time.Time) {
 	s.claim, s.life = m.Claim, m.Claim.Generation
 	s.claims++
 	s.issued, s.durable, s.highest = 0, 0, 0
-	recent := map[Address]bool{}
-	states := s.restore(m.Records, func(a Address, at time.Time) {
+	recent := map[*presence.Extension]bool{}
+	states := s.restore(m.Records, func(state *presence.Extension, at time.Time) {
 		if m.All || !at.Before(m.Since) {
-			recent[a] = true
+			recent[state] = true
 		}
 	})
 	for a, state := range states {
@@ -27,7 +27,7 @@ func (s *shard) load(m *Opening, now time.Time) {
 		x := s.adopt(a, state)
 		s.sys.metrics.watchers.Add(float64(len(state.Subscriptions())))
 		s.timers.set(x, state.Next())
-		if recent[a] && len(state.Subscriptions()) > 0 {
+		if recent[state] && len(state.Subscriptions()) > 0 {
 			s.backlog = append(s.backlog, renotify{x: x})
 		}
 	}
@@ -76,16 +76,16 @@ func (s *shard) endAll(now time.Time) {
 }
 
 // restore builds extensions from records. A record that can't be read costs only itself, and is logged.
-func (s *shard) restore(records []Stored, seen func(Address, time.Time)) map[Address]*presence.Extension {
+func (s *shard) restore(records []Stored, seen func(*presence.Extension, time.Time)) map[Address]*presence.Extension {
 	states := map[Address]*presence.Extension{}
 	for i := range records {
 		r := &records[i]
 		realm, user, err := presence.ParseAddress(r.Data)
-		a := Address{Realm: realm, User: user}
+		var x *presence.Extension
 		if err == nil {
-			x := states[a]
-			if x == nil {
-				x = presence.New(realm, user, &s.sys.cfg.Rules)
+			if x = states[Address{Realm: string(realm), User: string(user)}]; x == nil {
+				a := Address{Realm: string(realm), User: string(user)}.own()
+				x = presence.New(a.Realm, a.User, &s.sys.cfg.Rules)
 				states[a] = x
 			}
 			err = x.Load(r.Kind, r.Data)
@@ -94,7 +94,7 @@ func (s *shard) restore(records []Stored, seen func(Address, time.Time)) map[Add
 			s.sys.cfg.Log.Error("a record can't be read and is left as it is", "shard", s.id, "kind", string(rune(r.Kind)), "err", err)
 			continue
 		}
-		seen(a, r.At)
+		seen(x, r.At)
 	}
 	return states
 }
@@ -164,7 +164,7 @@ func (s *shard) mend(m *reloaded, now time.Time) {
 		return
 	}
 	s.forget(x)
-	state := s.restore(m.records, func(Address, time.Time) {})[x.address]
+	state := s.restore(m.records, func(*presence.Extension, time.Time) {})[x.address]
 	if state == nil {
 		return
 	}
