@@ -6,8 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go/jetstream"
@@ -26,8 +29,9 @@ func NewID() string {
 }
 
 // Put creates an entry (old nil) or replaces old. account is the account that it belongs to; for accounts, its id.
-func (d *Directory) Put(ctx context.Context, kind, account, id string, fields map[string]any, old *Entry) (*Entry, error) {
-	fields, err := d.check(kind, account, fields, old)
+// by is the account that asks for it: presence ids may name the realms of its tree.
+func (d *Directory) Put(ctx context.Context, by, kind, account, id string, fields map[string]any, old *Entry) (*Entry, error) {
+	fields, err := d.check(ctx, by, kind, account, fields, old)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +63,7 @@ func (d *Directory) Put(ctx context.Context, kind, account, id string, fields ma
 	}
 	d.apply(key, data, rev, false)
 	if kind == Accounts && old != nil && old.Realm() != strings.ToLower(fmt.Sprint(fields["realm"])) {
-		_ = d.kv.Delete(ctx, realms+"."+hex.EncodeToString([]byte(old.Realm())))
+		d.freeRealm(ctx, id, old.Realm())
 	}
 	return &Entry{Kind: kind, Account: account, ID: id, Fields: fields, revision: rev}, nil
 }
@@ -69,10 +73,20 @@ func wrongRevision(err error) bool {
 	return errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
 }
 
+func realmKey(realm string) string { return realms + "." + hex.EncodeToString([]byte(realm)) }
+
+// freeRealm lets others have the realm, unless another account has it already. One that stays behind is taken over by
+// whoever wants it next.
+func (d *Directory) freeRealm(ctx context.Context, id, realm string) {
+	if v, err := d.kv.Get(ctx, realmKey(realm)); err == nil && string(v.Value()) == id {
+		_ = d.kv.Delete(ctx, realmKey(realm), jetstream.LastRevision(v.Revision()))
+	}
+}
+
 // takeRealm makes the realm this account's in a key of its own, so that two nodes can't give it to two accounts.
 func (d *Directory) takeRealm(ctx context.Context, id string, fields map[string]any) error {
 	realm := strings.ToLower(fields["realm"].(string))
-	key := realms + "." + hex.EncodeToString([]byte(realm))
+	key := realmKey(realm)
 	_, err := d.kv.Create(ctx, key, []byte(id))
 	if !wrongRevision(err) {
 		return err
@@ -93,7 +107,7 @@ func (d *Directory) takeRealm(ctx context.Context, id string, fields map[string]
 }
 
 // check says whether fields may be stored, and gives them as they will be.
-func (d *Directory) check(kind, account string, in map[string]any, old *Entry) (map[string]any, error) {
+func (d *Directory) check(ctx context.Context, by, kind, account string, in map[string]any, old *Entry) (map[string]any, error) {
 	fields := map[string]any{}
 	for k, v := range in {
 		fields[k] = v
@@ -107,7 +121,7 @@ func (d *Directory) check(kind, account string, in map[string]any, old *Entry) (
 		if required && s == "" {
 			return "", fmt.Errorf("%w: %s is missing", ErrInvalid, name)
 		}
-		if len(s) > maxName || strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f }) {
+		if len(s) > maxName || strings.ContainsFunc(s, unicode.IsControl) {
 			return "", fmt.Errorf("%w: %s is over %d bytes long or holds control characters", ErrInvalid, name, maxName)
 		}
 		return s, nil
@@ -156,10 +170,20 @@ func (d *Directory) check(kind, account string, in map[string]any, old *Entry) (
 		delete(fields, "api_key")
 		return fields, nil
 	}
-	if id, _ := fields["presence_id"].(string); strings.Contains(id, "@") {
-		realm := strings.ToLower(id[strings.LastIndexByte(id, '@')+1:])
-		holder, ok := d.RealmAccount(realm)
-		if !ok || !d.InTree(account, holder) {
+	id, _ := fields["presence_id"].(string)
+	name, realm, full := id, "", false
+	if i := strings.LastIndexByte(id, '@'); i >= 0 {
+		name, realm, full = id[:i], strings.ToLower(id[i+1:]), true
+	}
+	if name == "*" || full && name == "" {
+		return nil, fmt.Errorf("%w: presence_id %q names no extension", ErrInvalid, id)
+	}
+	if full {
+		holder, err := d.FindRealm(ctx, realm)
+		if err != nil && !errors.Is(err, ErrUnknown) {
+			return nil, err
+		}
+		if err != nil || !d.InTree(by, holder) {
 			return nil, ErrForbidden
 		}
 	}
@@ -181,7 +205,7 @@ func (d *Directory) Delete(ctx context.Context, e *Entry) error {
 				}
 			}
 		}
-		defer func() { _ = d.kv.Delete(ctx, realms+"."+hex.EncodeToString([]byte(e.Realm()))) }()
+		defer d.freeRealm(ctx, e.ID, e.Realm())
 	}
 	key := entryKey(e.Kind, e.Account, e.ID)
 	if err := d.kv.Delete(ctx, key, jetstream.LastRevision(e.revision)); err != nil {
@@ -206,7 +230,14 @@ type Counts struct{ Created, Changed, Same int }
 func (d *Directory) Import(ctx context.Context, in Import) (Counts, error) {
 	var n Counts
 	for i, a := range in.Accounts {
-		users, devices := take(a, "users"), take(a, "devices")
+		users, err := take(a, "users")
+		if err != nil {
+			return n, fmt.Errorf("account %d: %w", i+1, err)
+		}
+		devices, err := take(a, "devices")
+		if err != nil {
+			return n, fmt.Errorf("account %d: %w", i+1, err)
+		}
 		id, err := d.merge(ctx, &n, Accounts, "", a)
 		if err != nil {
 			return n, fmt.Errorf("account %d: %w", i+1, err)
@@ -225,12 +256,38 @@ func (d *Directory) Import(ctx context.Context, in Import) (Counts, error) {
 	return n, nil
 }
 
-func take(m map[string]any, name string) (out []map[string]any) {
-	list, _ := m[name].([]any)
+func take(m map[string]any, name string) (out []map[string]any, err error) {
+	list, ok := m[name].([]any)
+	if !ok && m[name] != nil {
+		return nil, fmt.Errorf("%w: %s must be a list", ErrInvalid, name)
+	}
 	delete(m, name)
-	for _, v := range list {
-		if o, ok := v.(map[string]any); ok {
-			out = append(out, o)
+	for i, v := range list {
+		o, ok := v.(map[string]any)
+		if !ok {
+			return nil, fmt.Errorf("%w: %s: number %d must be an object", ErrInvalid, name, i+1)
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+// Merge is old with a change on top: null removes, objects merge, all else replaces.
+func Merge(old, change map[string]any) map[string]any {
+	out := maps.Clone(old)
+	if out == nil {
+		out = map[string]any{}
+	}
+	for k, v := range change {
+		was, _ := out[k].(map[string]any)
+		now, isObject := v.(map[string]any)
+		switch {
+		case v == nil:
+			delete(out, k)
+		case isObject:
+			out[k] = Merge(was, now)
+		default:
+			out[k] = v
 		}
 	}
 	return out
@@ -238,24 +295,27 @@ func take(m map[string]any, name string) (out []map[string]any) {
 
 // merge creates or updates one entry by its id, else by what names it (CLI.md).
 func (d *Directory) merge(ctx context.Context, n *Counts, kind, account string, fields map[string]any) (string, error) {
-	id, _ := fields["id"].(string)
-	probe := &Entry{Fields: fields}
+	id, isText := fields["id"].(string)
+	if fields["id"] != nil && !isText {
+		return "", fmt.Errorf("%w: id must be a string", ErrInvalid)
+	}
 	var old *Entry
 	if id != "" {
 		if !ValidID(id) {
 			return "", fmt.Errorf("%w: id %q must be 32 hexadecimal characters in lower case", ErrInvalid, id)
 		}
-		of := account
+		key := entryKey(kind, account, id)
 		if kind == Accounts {
-			of = id
+			key = entryKey(kind, id, id)
 		}
-		e, err := d.Get(ctx, kind, of, id)
-		if err != nil && !errors.Is(err, ErrUnknown) {
+		d.mu.RLock() // what another one writes meanwhile, Put finds
+		old = d.entries[key]
+		d.mu.RUnlock()
+	} else {
+		var err error
+		if old, err = d.match(kind, account, &Entry{Fields: fields}); err != nil {
 			return "", err
 		}
-		old = e
-	} else {
-		old = d.match(kind, account, probe)
 		id = NewID()
 		if old != nil {
 			id = old.ID
@@ -264,19 +324,14 @@ func (d *Directory) merge(ctx context.Context, n *Counts, kind, account string, 
 	if kind == Accounts {
 		account = id
 	}
-	merged := map[string]any{}
+	var merged map[string]any
 	if old != nil {
-		for k, v := range old.Fields {
-			merged[k] = v
-		}
+		merged = old.Fields
 	}
-	for k, v := range fields {
-		if k != "id" {
-			merged[k] = v
-		}
-	}
+	merged = Merge(merged, fields)
+	delete(merged, "id")
 	if old != nil {
-		would, err := d.check(kind, account, merged, old)
+		would, err := d.check(ctx, account, kind, account, merged, old)
 		if err != nil {
 			return "", err
 		}
@@ -288,37 +343,35 @@ func (d *Directory) merge(ctx context.Context, n *Counts, kind, account string, 
 	} else {
 		n.Created++
 	}
-	_, err := d.Put(ctx, kind, account, id, merged, old)
+	_, err := d.Put(ctx, account, kind, account, id, merged, old)
 	return id, err
 }
 
-func (d *Directory) match(kind, account string, probe *Entry) *Entry {
+// match finds the entry that one without an id means.
+func (d *Directory) match(kind, account string, probe *Entry) (*Entry, error) {
 	if kind == Accounts {
-		id, ok := d.RealmAccount(probe.Realm())
-		if !ok {
-			return nil
-		}
 		d.mu.RLock()
 		defer d.mu.RUnlock()
-		return d.entries[Accounts+"."+id]
+		return d.entries[Accounts+"."+d.realms[probe.Realm()]], nil
+	}
+	var names []string
+	for _, n := range map[string][][]string{Users: {{"username"}, {"first_name", "last_name"}, {"presence_id"}},
+		Devices: {{"sip.username"}, {"presence_id", "name"}, {"presence_id"}, {"name"}}}[kind] {
+		if !slices.ContainsFunc(n, func(n string) bool { return probe.Text(n) == "" }) {
+			names = n
+			break
+		}
+	}
+	if names == nil {
+		return nil, fmt.Errorf("%w: neither an id nor a name to know it by", ErrInvalid)
 	}
 	for _, e := range d.List(kind, account) {
-		same := func(names ...string) bool {
-			for _, n := range names {
-				if probe.Text(n) == "" || probe.Text(n) != e.Text(n) {
-					return false
-				}
-			}
-			return true
+		if kind == Devices && probe.Text("sip.username") != e.Text("sip.username") {
+			continue
 		}
-		switch {
-		case kind == Devices && same("sip.username"):
-			return e
-		case kind == Users && same("username"):
-			return e
-		case kind == Users && probe.Text("username") == "" && same("first_name", "last_name"):
-			return e
+		if !slices.ContainsFunc(names, func(n string) bool { return probe.Text(n) != e.Text(n) }) {
+			return e, nil
 		}
 	}
-	return nil
+	return nil, nil
 }

@@ -63,7 +63,7 @@ func explain(err error) failure {
 		return invalid("data", err.Error()).(failure)
 	case errors.Is(err, directory.ErrConflict):
 		return failure{409, "datastore_conflict", `{"message":` + text(err.Error()) + `}`}
-	case errors.Is(err, actors.ErrBusy), errors.Is(err, presence.ErrTooManyWatchers), errors.Is(err, presence.ErrTooManyCalls), errors.Is(err, presence.ErrTooManyTombstones):
+	case errors.Is(err, actors.ErrBusy), errors.Is(err, directory.ErrBusy), errors.Is(err, presence.ErrTooManyWatchers), errors.Is(err, presence.ErrTooManyCalls), errors.Is(err, presence.ErrTooManyTombstones):
 		return errTooMany
 	}
 	return failure{503, "datastore_unreachable", `{"message":` + text(err.Error()) + `}`}

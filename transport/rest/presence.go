@@ -3,6 +3,7 @@ package rest
 import (
 	"bufio"
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -21,8 +22,13 @@ func (q *request) name(e *directory.Entry, extension string) (actors.Address, er
 	a := actors.Address{Realm: e.Realm(), User: strings.ToLower(extension)}
 	if i := strings.LastIndexByte(a.User, '@'); i >= 0 {
 		a.User, a.Realm = a.User[:i], a.User[i+1:]
-		holder, ok := q.server.cfg.Directory.RealmAccount(a.Realm)
-		if !ok || !q.server.cfg.Directory.InTree(q.account, holder) {
+		ctx, cancel := q.context()
+		defer cancel()
+		holder, err := q.server.cfg.Directory.FindRealm(ctx, a.Realm)
+		if err != nil && !errors.Is(err, directory.ErrUnknown) {
+			return a, err
+		}
+		if err != nil || !q.server.cfg.Directory.InTree(q.account, holder) {
 			return a, errForbidden
 		}
 	}
