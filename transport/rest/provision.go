@@ -84,7 +84,7 @@ func (q *request) accounts() error {
 	if err := q.methods("GET", "PUT"); err != nil {
 		return err
 	}
-	if q.ctx.IsGet() {
+	if q.reads() {
 		return q.list(directory.Accounts, q.account)
 	}
 	return q.create(directory.Accounts, "")
@@ -94,7 +94,7 @@ func (q *request) collection(kind, account string) error {
 	if err := q.methods("GET", "PUT"); err != nil {
 		return err
 	}
-	if q.ctx.IsGet() {
+	if q.reads() {
 		return q.list(kind, account)
 	}
 	return q.create(kind, account)
@@ -151,7 +151,7 @@ func (q *request) entry(kind, account, id string) error {
 		return err
 	}
 	switch string(q.ctx.Method()) {
-	case "GET":
+	case "GET", "HEAD":
 		return q.show(200, e)
 	case "DELETE":
 		if err := d.Delete(ctx, e); err != nil {
