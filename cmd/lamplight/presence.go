@@ -346,6 +346,10 @@ func (c *presenceWatch) Run(out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := conn.FlushTimeout(c.Timeout); err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "watching %s; Ctrl-C ends\n", realm)
 	for {
 		m, err := sub.NextMsgWithContext(ctx)
 		if ctx.Err() != nil {
