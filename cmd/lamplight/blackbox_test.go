@@ -52,7 +52,7 @@ type process struct {
 	cmd        *exec.Cmd
 	data       string
 	http, nats string
-	stderr     bytes.Buffer
+	stderr     transcript
 	conn       *nats.Conn
 	token      string
 }

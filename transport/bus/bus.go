@@ -72,7 +72,6 @@ func (b *Bus) Start() error {
 		"omnipresence.subscribe.*.*": b.subscribe, "presence.subscriptions.*": b.subscribe,
 		"presence.dialog.*.*": b.dialog, "presence.update.*.*": b.dialog,
 		"presence.mwi_updates.*.*": b.mailbox, "omnipresence.notify.*.*": b.notify,
-		"presence.probes.*": b.probe,
 	} {
 		s, err := b.cfg.Conn.QueueSubscribe(b.cfg.Prefix+subject, queue, handler)
 		if err != nil {
@@ -310,7 +309,7 @@ func (b *Bus) edgeUp(m *nats.Msg) {
 		Seen        map[string]count `json:"Seen"`
 	}
 	t, err := b.tokensAsSent(m.Subject)
-	if err != nil || len(m.Data) > 1<<20 || json.Unmarshal(m.Data, &d) != nil || string(d.Edge) != t || t == anyEdge {
+	if err != nil || len(m.Data) > 1<<20 || json.Unmarshal(m.Data, &d) != nil || string(d.Edge) != t || t == anyEdge || d.Incarnation == "" {
 		b.refused.Inc()
 		return
 	}

@@ -193,6 +193,40 @@ func TestErrorReplies(t *testing.T) {
 	}
 }
 
+// Every row of BUS.md's control table is an endpoint of the micro service, with its schema and version.
+func TestMicroService(t *testing.T) {
+	b := newBed(t)
+	m, err := b.conn.Request("$SRV.INFO.lamplight", nil, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var info struct {
+		Version   string            `json:"version"`
+		Metadata  map[string]string `json:"metadata"`
+		Endpoints []struct {
+			Subject  string            `json:"subject"`
+			Queue    string            `json:"queue_group"`
+			Metadata map[string]string `json:"metadata"`
+		} `json:"endpoints"`
+	}
+	if err := json.Unmarshal(m.Data, &info); err != nil {
+		t.Fatal(err)
+	}
+	if info.Version != "0.1.0" || info.Metadata["schema"] == "" || info.Metadata["version"] != "0.1.0" || info.Metadata["node"] != "n" || len(info.Endpoints) != 5 {
+		t.Errorf("%+v", info)
+	}
+	for _, e := range info.Endpoints {
+		switch e.Subject {
+		case "presence.search_req.*", "presence.show.*.*", "presence.set.*.*", "presence.reset.*.*", "presence.probes.*":
+		default:
+			t.Errorf("an endpoint %s", e.Subject)
+		}
+		if e.Queue != queue || e.Metadata["request"] == "" || e.Metadata["response"] == "" {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
 // An extension with 10,000 watchers is listed and shown in parts that NATS carries; together they hold each once.
 func TestLargeAnswersComeInParts(t *testing.T) {
 	b := newBed(t)

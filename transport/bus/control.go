@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
 	"lamplight/actors"
@@ -20,7 +19,7 @@ const partSize = 256 << 10
 // control serves all that REST can do to a lamp as endpoints of a NATS micro service.
 func (b *Bus) control() error {
 	s, err := micro.AddService(b.cfg.Conn, micro.Config{Name: "lamplight", Version: b.cfg.Version, QueueGroup: queue,
-		Description: "Presence of telephone extensions: list, show, set, reset",
+		Description: "Presence of telephone extensions: list, show, set, reset, probe",
 		Metadata:    map[string]string{"node": b.cfg.Node, "schema": "kazoo-presence-4.3", "version": b.cfg.Version}})
 	if err != nil {
 		return err
@@ -34,6 +33,7 @@ func (b *Bus) control() error {
 		{"show", "presence.show.*.*", "show_req", "show_resp", b.show},
 		{"set", "presence.set.*.*", "set", "set_ack", b.set},
 		{"reset", "presence.reset.*.*", "reset", "reset_ack", b.reset},
+		{"probe", "presence.probes.*", "probe", "update", b.probe},
 	} {
 		err := s.AddEndpoint(e.name, micro.HandlerFunc(e.handle), micro.WithEndpointSubject(b.cfg.Prefix+e.subject),
 			micro.WithEndpointMetadata(map[string]string{"request": e.request, "response": e.response}))
@@ -265,10 +265,11 @@ func (b *Bus) part(f *fields, name string, number int, subscriptions []byte, cov
 }
 
 // probe answers with the present state as an `update`.
-func (b *Bus) probe(m *nats.Msg) {
-	f, err := decode(m.Data, "probe")
+func (b *Bus) probe(r micro.Request) {
+	f, err := decode(r.Data(), "probe")
 	to := actors.Address{Realm: strings.ToLower(string(f.Realm)), User: strings.ToLower(string(f.Username))}
-	p, ok := presence.ParsePackage(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
+	subject := r.Subject()
+	p, ok := presence.ParsePackage(subject[strings.LastIndexByte(subject, '.')+1:])
 	switch {
 	case err != nil:
 	case !ok:
@@ -283,42 +284,43 @@ func (b *Bus) probe(m *nats.Msg) {
 		err = checkName("Username", to)
 	}
 	if err != nil {
-		b.refuse(m, f, err)
+		b.answer(r, f, err)
 		return
 	}
 	b.known(to.Realm, func(err error) {
 		if err != nil {
-			b.refuse(m, f, err)
+			b.answer(r, f, err)
 			return
 		}
-		b.probed(m, f, to, p)
+		b.cfg.Router.Go(actors.Request{To: to, Message: actors.Show{}, Deadline: time.Now().Add(b.cfg.Timeout)}, func(a actors.Answer) {
+			if a.Err != nil {
+				b.answer(r, f, a.Err)
+				return
+			}
+			_ = r.Respond(b.state(f, to, p, &a))
+		})
 	})
 }
 
-func (b *Bus) probed(m *nats.Msg, f *fields, to actors.Address, p presence.Package) {
-	b.cfg.Router.Go(actors.Request{To: to, Message: actors.Show{}, Deadline: time.Now().Add(b.cfg.Timeout)}, func(a actors.Answer) {
-		if a.Err != nil || m.Reply == "" {
-			b.ack(m, f, a.Err)
-			return
-		}
-		d := b.begin(f, "update")
-		d = document.Field(d, "Presence-ID", to.String())
-		d = document.Field(d, "Event-Package", p.String())
-		d = document.Field(d, "State", a.View.State.String())
-		if a.View.HasMessages {
-			d = document.Number(d, "Messages-New", int64(a.View.Messages.New))
-			d = document.Number(d, "Messages-Saved", int64(a.View.Messages.Saved))
-		}
-		if len(a.View.Dialogs) > 0 {
-			w := a.View.Dialogs[0]
-			d = document.Field(d, "Call-ID", w.CallID)
-			d = document.Field(d, "Direction", w.Direction.String())
-			d = document.Field(d, "From", w.From)
-			d = document.Field(d, "To", w.To)
-		}
-		if a.Stale {
-			d = append(document.Key(d, "stale"), "true"...)
-		}
-		_ = m.Respond(append(d, '}'))
-	})
+// state is an `update` with the present state of an extension.
+func (b *Bus) state(f *fields, to actors.Address, p presence.Package, a *actors.Answer) []byte {
+	d := b.begin(f, "update")
+	d = document.Field(d, "Presence-ID", to.String())
+	d = document.Field(d, "Event-Package", p.String())
+	d = document.Field(d, "State", a.View.State.String())
+	if a.View.HasMessages {
+		d = document.Number(d, "Messages-New", int64(a.View.Messages.New))
+		d = document.Number(d, "Messages-Saved", int64(a.View.Messages.Saved))
+	}
+	if len(a.View.Dialogs) > 0 {
+		w := a.View.Dialogs[0]
+		d = document.Field(d, "Call-ID", w.CallID)
+		d = document.Field(d, "Direction", w.Direction.String())
+		d = document.Field(d, "From", w.From)
+		d = document.Field(d, "To", w.To)
+	}
+	if a.Stale {
+		d = append(document.Key(d, "stale"), "true"...)
+	}
+	return append(d, '}')
 }

@@ -24,6 +24,7 @@ const (
 	ringBytes   = 8 << 20
 	maxEdges    = 4096
 	renotifyGap = 10 * time.Second
+	lookGap     = time.Minute
 	anyEdge     = "any" // where the NOTIFYs of subscriptions go that name no edge
 )
 
@@ -296,8 +297,11 @@ func (f *Fanout) up(name, incarnation string, seen uint64, known bool) {
 			}
 		}
 	}
-	// One that was told all and of which this node still knows nothing is not looked for again and again.
-	all = all && (again || e.seq > 0 && time.Since(e.renotified) > renotifyGap)
+	gap := renotifyGap
+	if e.seq == 0 { // most likely nobody here is behind it: a look at all watchers for nothing
+		gap = lookGap
+	}
+	all = all && (again || time.Since(e.renotified) > gap)
 	if all {
 		e.renotified = time.Now()
 	}
