@@ -6,9 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
-	"reflect"
-	"slices"
 	"strings"
 	"unicode"
 
@@ -38,10 +35,10 @@ func (d *Directory) Put(ctx context.Context, by, kind, account, id string, field
 	delete(fields, "id")
 	data, err := json.Marshal(fields, json.Deterministic(true))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return nil, &Invalid{"data", err.Error()}
 	}
 	if len(data) > maxEntry {
-		return nil, fmt.Errorf("%w: the entry has %d bytes; at most %d are kept", ErrInvalid, len(data), maxEntry)
+		return nil, &Invalid{"data", fmt.Sprintf("the entry has %d bytes; at most %d are kept", len(data), maxEntry)}
 	}
 	key := entryKey(kind, account, id)
 	if kind == Accounts {
@@ -116,13 +113,13 @@ func (d *Directory) check(ctx context.Context, by, kind, account string, in map[
 		v, there := m[name]
 		s, ok := v.(string)
 		if there && v != nil && !ok {
-			return "", fmt.Errorf("%w: %s must be a string", ErrInvalid, name)
+			return "", &Invalid{name, "must be a string"}
 		}
 		if required && s == "" {
-			return "", fmt.Errorf("%w: %s is missing", ErrInvalid, name)
+			return "", &Invalid{name, "is missing"}
 		}
 		if len(s) > maxName || strings.ContainsFunc(s, unicode.IsControl) {
-			return "", fmt.Errorf("%w: %s is over %d bytes long or holds control characters", ErrInvalid, name, maxName)
+			return "", &Invalid{name, fmt.Sprintf("is over %d bytes long or holds control characters", maxName)}
 		}
 		return s, nil
 	}
@@ -141,7 +138,7 @@ func (d *Directory) check(ctx context.Context, by, kind, account string, in map[
 				}
 			}
 		} else if fields["sip"] != nil {
-			return nil, fmt.Errorf("%w: sip must be an object", ErrInvalid)
+			return nil, &Invalid{"sip", "must be an object"}
 		}
 	}
 	if kind == Accounts {
@@ -150,7 +147,7 @@ func (d *Directory) check(ctx context.Context, by, kind, account string, in map[
 			return nil, err
 		}
 		if strings.ContainsAny(realm, "@ *>") {
-			return nil, fmt.Errorf("%w: realm %q must be a domain name", ErrInvalid, realm)
+			return nil, &Invalid{"realm", fmt.Sprintf("%q is no domain name", realm)}
 		}
 		fields["realm"] = strings.ToLower(realm)
 		if parent, _ := fields["parent_id"].(string); parent != "" {
@@ -158,7 +155,7 @@ func (d *Directory) check(ctx context.Context, by, kind, account string, in map[
 			known, cycle := d.entries[Accounts+"."+parent] != nil, d.inTree(account, parent)
 			d.mu.RUnlock()
 			if !known || cycle {
-				return nil, fmt.Errorf("%w: parent_id must be an existing account that is not below this one", ErrInvalid)
+				return nil, &Invalid{"parent_id", "must be an existing account that is not below this one"}
 			}
 		}
 		delete(fields, "api_key_hash")
@@ -176,7 +173,7 @@ func (d *Directory) check(ctx context.Context, by, kind, account string, in map[
 		name, realm, full = id[:i], strings.ToLower(id[i+1:]), true
 	}
 	if name == "*" || full && name == "" {
-		return nil, fmt.Errorf("%w: presence_id %q names no extension", ErrInvalid, id)
+		return nil, &Invalid{"presence_id", fmt.Sprintf("%q names no extension", id)}
 	}
 	if full {
 		holder, err := d.FindRealm(ctx, realm)
@@ -216,162 +213,4 @@ func (d *Directory) Delete(ctx context.Context, e *Entry) error {
 	}
 	d.apply(key, nil, e.revision+1, true) // the deletion's own revision is at least that
 	return nil
-}
-
-// Import is a file of accounts.
-type Import struct {
-	Accounts []map[string]any `json:"accounts"`
-}
-
-// Counts says what an import did.
-type Counts struct{ Created, Changed, Same int }
-
-// Import loads accounts with their users and devices. Nothing is removed; loading twice changes nothing.
-func (d *Directory) Import(ctx context.Context, in Import) (Counts, error) {
-	var n Counts
-	for i, a := range in.Accounts {
-		users, err := take(a, "users")
-		if err != nil {
-			return n, fmt.Errorf("account %d: %w", i+1, err)
-		}
-		devices, err := take(a, "devices")
-		if err != nil {
-			return n, fmt.Errorf("account %d: %w", i+1, err)
-		}
-		id, err := d.merge(ctx, &n, Accounts, "", a)
-		if err != nil {
-			return n, fmt.Errorf("account %d: %w", i+1, err)
-		}
-		for k, u := range users {
-			if _, err := d.merge(ctx, &n, Users, id, u); err != nil {
-				return n, fmt.Errorf("account %d, user %d: %w", i+1, k+1, err)
-			}
-		}
-		for k, v := range devices {
-			if _, err := d.merge(ctx, &n, Devices, id, v); err != nil {
-				return n, fmt.Errorf("account %d, device %d: %w", i+1, k+1, err)
-			}
-		}
-	}
-	return n, nil
-}
-
-func take(m map[string]any, name string) (out []map[string]any, err error) {
-	list, ok := m[name].([]any)
-	if !ok && m[name] != nil {
-		return nil, fmt.Errorf("%w: %s must be a list", ErrInvalid, name)
-	}
-	delete(m, name)
-	for i, v := range list {
-		o, ok := v.(map[string]any)
-		if !ok {
-			return nil, fmt.Errorf("%w: %s: number %d must be an object", ErrInvalid, name, i+1)
-		}
-		out = append(out, o)
-	}
-	return out, nil
-}
-
-// Merge is old with a change on top: null removes, objects merge, all else replaces.
-func Merge(old, change map[string]any) map[string]any {
-	out := maps.Clone(old)
-	if out == nil {
-		out = map[string]any{}
-	}
-	for k, v := range change {
-		was, _ := out[k].(map[string]any)
-		now, isObject := v.(map[string]any)
-		switch {
-		case v == nil:
-			delete(out, k)
-		case isObject:
-			out[k] = Merge(was, now)
-		default:
-			out[k] = v
-		}
-	}
-	return out
-}
-
-// merge creates or updates one entry by its id, else by what names it (CLI.md).
-func (d *Directory) merge(ctx context.Context, n *Counts, kind, account string, fields map[string]any) (string, error) {
-	id, isText := fields["id"].(string)
-	if fields["id"] != nil && !isText {
-		return "", fmt.Errorf("%w: id must be a string", ErrInvalid)
-	}
-	var old *Entry
-	if id != "" {
-		if !ValidID(id) {
-			return "", fmt.Errorf("%w: id %q must be 32 hexadecimal characters in lower case", ErrInvalid, id)
-		}
-		key := entryKey(kind, account, id)
-		if kind == Accounts {
-			key = entryKey(kind, id, id)
-		}
-		d.mu.RLock() // what another one writes meanwhile, Put finds
-		old = d.entries[key]
-		d.mu.RUnlock()
-	} else {
-		var err error
-		if old, err = d.match(kind, account, &Entry{Fields: fields}); err != nil {
-			return "", err
-		}
-		id = NewID()
-		if old != nil {
-			id = old.ID
-		}
-	}
-	if kind == Accounts {
-		account = id
-	}
-	var merged map[string]any
-	if old != nil {
-		merged = old.Fields
-	}
-	merged = Merge(merged, fields)
-	delete(merged, "id")
-	if old != nil {
-		would, err := d.check(ctx, account, kind, account, merged, old)
-		if err != nil {
-			return "", err
-		}
-		if reflect.DeepEqual(would, old.Fields) {
-			n.Same++
-			return id, nil
-		}
-		n.Changed++
-	} else {
-		n.Created++
-	}
-	_, err := d.Put(ctx, account, kind, account, id, merged, old)
-	return id, err
-}
-
-// match finds the entry that one without an id means.
-func (d *Directory) match(kind, account string, probe *Entry) (*Entry, error) {
-	if kind == Accounts {
-		d.mu.RLock()
-		defer d.mu.RUnlock()
-		return d.entries[Accounts+"."+d.realms[probe.Realm()]], nil
-	}
-	var names []string
-	for _, n := range map[string][][]string{Users: {{"username"}, {"first_name", "last_name"}, {"presence_id"}},
-		Devices: {{"sip.username"}, {"presence_id", "name"}, {"presence_id"}, {"name"}}}[kind] {
-		if !slices.ContainsFunc(n, func(n string) bool { return probe.Text(n) == "" }) {
-			names = n
-			break
-		}
-	}
-	if names == nil {
-		return nil, fmt.Errorf("%w: neither an id nor a name to know it by", ErrInvalid)
-	}
-	for _, e := range d.List(kind, account) {
-		if kind == Devices && probe.Text("sip.username") != e.Text("sip.username") {
-			continue
-		}
-		if !slices.ContainsFunc(names, func(n string) bool { return probe.Text(n) != e.Text(n) }) {
-			return e, nil
-		}
-	}
-	return nil, nil
 }

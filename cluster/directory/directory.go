@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -38,6 +39,23 @@ var (
 	ErrBusy      = errors.New("too many questions about unknown names wait for the directory")
 	errAsk       = errors.New("directory: the bucket can't be asked")
 )
+
+// Invalid is an ErrInvalid that says which field is wrong.
+type Invalid struct{ Field, Reason string }
+
+func (e *Invalid) Error() string { return "invalid: " + e.Field + " " + e.Reason }
+
+func (*Invalid) Unwrap() error { return ErrInvalid }
+
+// KeepNumbers reads the numbers of an entry as they came, past what a float64 holds too.
+var KeepNumbers = json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decoder, v *any) error {
+	if d.PeekKind() != '0' {
+		return errors.ErrUnsupported
+	}
+	n, err := d.ReadValue()
+	*v = n.Clone()
+	return err
+}))
 
 // Entry is one account, user or device. It is never changed once made.
 type Entry struct {
@@ -181,7 +199,7 @@ func (d *Directory) apply(key string, value []byte, revision uint64, deleted boo
 			if kind == Accounts {
 				e.ID = e.Account
 			}
-			if err := json.Unmarshal(value, &e.Fields); err != nil {
+			if err := json.Unmarshal(value, &e.Fields, KeepNumbers); err != nil {
 				d.cfg.Log.Error("a directory entry can't be read", "key", key, "err", err)
 				e = nil
 			}

@@ -53,6 +53,7 @@ var (
 // explain is the one table from errors to answers.
 func explain(err error) failure {
 	var f failure
+	var wrong *directory.Invalid
 	switch {
 	case errors.As(err, &f):
 		return f
@@ -60,7 +61,9 @@ func explain(err error) failure {
 		return unknown("").(failure)
 	case errors.Is(err, directory.ErrForbidden):
 		return errForbidden
-	case errors.Is(err, directory.ErrInvalid), errors.Is(err, presence.ErrInvalid):
+	case errors.As(err, &wrong):
+		return invalid(wrong.Field, "Field "+wrong.Reason).(failure)
+	case errors.Is(err, presence.ErrInvalid):
 		return invalid("data", err.Error()).(failure)
 	case errors.Is(err, directory.ErrConflict):
 		return failure{409, "datastore_conflict", `{"message":` + text(err.Error()) + `}`}
@@ -202,7 +205,7 @@ func (q *request) data() (map[string]any, error) {
 		if data.Kind() != '{' {
 			return nil, notJSON("data must be an object")
 		}
-		if err := json.Unmarshal(data, &m); err != nil {
+		if err := json.Unmarshal(data, &m, directory.KeepNumbers); err != nil {
 			return nil, notJSON(err.Error())
 		}
 	}

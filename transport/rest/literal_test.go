@@ -56,6 +56,33 @@ func TestBodies(t *testing.T) {
 	}
 }
 
+// What stored entries must not be; each refusal names the field. All else is kept as it came.
+func TestEntries(t *testing.T) {
+	e := newEdge(t, 0)
+	base := "/v2/accounts/" + root
+	long := strings.Repeat("*", 1400)
+	for _, c := range []struct{ path, data, field string }{
+		{base + "/devices", `{"name":5}`, "name"}, {base + "/devices", `{"presence_id":"*"}`, "presence_id"}, {base + "/devices", `{"presence_id":"@root.test"}`, "presence_id"},
+		{base + "/devices", `{"presence_id":"a\u0001"}`, "presence_id"}, {base + "/devices", `{"presence_id":"` + long + `"}`, "presence_id"}, {base + "/devices", `{"sip":5}`, "sip"},
+		{base + "/devices", `{"sip":{"username":"` + long + `"}}`, "username"}, {base + "/users", `{"presence_id":"*@root.test"}`, "presence_id"}, {base + "/users", `{"last_name":[]}`, "last_name"},
+		{"/v2/accounts", `{}`, "realm"}, {"/v2/accounts", `{"realm":"a b"}`, "realm"}, {"/v2/accounts", `{"realm":"a.>"}`, "realm"}, {"/v2/accounts", `{"realm":"x.test","api_key":"` + long + `"}`, "api_key"},
+		{base + "/devices", `{"x":"` + strings.Repeat("x", 70_000) + `"}`, "data"},
+	} {
+		if r := e.do("PUT", c.path, e.tokens[root], `{"data":`+c.data+`}`); r.Code != 400 || r.Message != "validation error" || !strings.Contains(r.Raw, `"data":{"`+c.field+`":{"invalid":{"message":`) {
+			t.Errorf("PUT %s %.60s: %d %.300s", c.path, c.data, r.Code, r.Raw)
+		}
+	}
+	const odd = `"deep":{"list":[1,2.50,12345678901234567890123,null,true]},"e":-0`
+	r := e.do("PUT", base+"/devices", e.tokens[root], `{"data":{`+odd+`,"sip":{"password":"secret","username":"9"}}}`)
+	m, _ := r.Data.(map[string]any)
+	at := fmt.Sprint(base, "/devices/", m["id"])
+	for _, r := range []reply{r, e.do("GET", at, e.tokens[root], ""), e.do("PATCH", at, e.tokens[root], `{"data":{"sip":{"realm":"x"}}}`), e.do("DELETE", at, e.tokens[root], "")} {
+		if r.Code/100 != 2 || !strings.Contains(r.Raw, odd) || strings.Contains(r.Raw, "secret") {
+			t.Errorf("%d %s", r.Code, r.Raw)
+		}
+	}
+}
+
 func TestNames(t *testing.T) {
 	e := newEdge(t, 0)
 	base := "/v2/accounts/" + root + "/presence/"
