@@ -150,6 +150,7 @@ func (q *request) fail(err error) {
 	if f.code == 404 && f.data == unknown("").(failure).data {
 		f = unknown(q.subject).(failure)
 	}
+	q.server.refused.WithLabelValues(strconv.Itoa(f.code)).Inc()
 	q.ctx.Response.ResetBody()
 	q.ctx.SetStatusCode(f.code)
 	if f.code == 429 || f.code == 503 {

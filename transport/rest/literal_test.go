@@ -268,6 +268,34 @@ func TestLargeBodies(t *testing.T) {
 	}
 }
 
+// Large bodies are read a bounded number at a time; past that they are refused, and small ones go on.
+func TestManyLargeBodies(t *testing.T) {
+	e := newEdge(t, 0)
+	path := "/v2/accounts/" + root + "/presence/1001"
+	for range maxLarge {
+		c, err := net.Dial("tcp", e.server.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", path, maxBody, strings.Repeat(" ", smallBody))
+	}
+	for end := time.Now().Add(10 * time.Second); len(e.server.large) < maxLarge; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d large bodies are being read", len(e.server.large))
+		}
+	}
+	if r := e.do("POST", path, e.tokens[root], strings.Repeat(" ", smallBody+1)); r.Code != 429 || r.Header.Get("Retry-After") == "" {
+		t.Errorf("one large body too many: %d %s", r.Code, r.Raw)
+	}
+	if r := e.do("POST", path, e.tokens[root], `{"data":{"action":"reset"}}`+strings.Repeat(" ", smallBody/2)); r.Code != 200 {
+		t.Errorf("a small one: %d %s", r.Code, r.Raw)
+	}
+	if r := e.do("GET", "/metrics", "", ""); !strings.Contains(r.Raw, `lamplight_http_errors_total{code="429"} 1`) {
+		t.Error("the refusal is not counted")
+	}
+}
+
 type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }

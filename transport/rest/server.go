@@ -33,6 +33,8 @@ var openapi []byte
 
 const (
 	maxBody   = 8 << 20
+	smallBody = 64 << 10 // read before a request is looked at; larger ones are read maxLarge at a time
+	maxLarge  = 64
 	maxHead   = 16 << 10         // request line and headers; a name of 1,400 %-encoded bytes gets its own answer
 	writeTime = 30 * time.Second // a client that reads nothing for so long is cut off
 )
@@ -64,15 +66,19 @@ type Server struct {
 	http    *fasthttp.Server
 	metrics fasthttp.RequestHandler
 	limits  *limits
+	refused *prometheus.CounterVec
+	large   chan struct{} // bounds the memory of large bodies
 	ln      net.Listener
 	done    chan error
 }
 
 // New makes a Server that does not listen yet.
 func New(c Config) *Server {
-	s := &Server{cfg: c, limits: newLimits(c.RateLimit), done: make(chan error, 1)}
+	s := &Server{cfg: c, limits: newLimits(c.RateLimit), done: make(chan error, 1), large: make(chan struct{}, maxLarge)}
+	s.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_http_errors_total", Help: "HTTP answers other than success, by code."}, []string{"code"})
+	c.Registry.MustRegister(s.refused)
 	s.metrics = fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}))
-	s.http = &fasthttp.Server{Handler: s.Handle, Name: "lamplight", MaxRequestBodySize: maxBody, ReadTimeout: 30 * time.Second,
+	s.http = &fasthttp.Server{Handler: s.Handle, Name: "lamplight", MaxRequestBodySize: smallBody, ReadTimeout: 30 * time.Second,
 		WriteTimeout: writeTime, ReadBufferSize: maxHead, IdleTimeout: 2 * time.Minute, Concurrency: 64 << 10, StreamRequestBody: true, NoDefaultContentType: true, Logger: quiet{c.Log},
 		ErrorHandler: s.malformed}
 	return s
@@ -161,7 +167,7 @@ func (s *Server) Handle(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// readBody reads the body. One that is too large is read on for a while, so that its sender gets to see the answer
+// readBody reads the body, of the large ones a bounded number at a time. One that is too large is read on for a while, so that its sender gets to see the answer
 // instead of a reset connection.
 func (q *request) readBody() ([]byte, error) {
 	r := &q.ctx.Request
@@ -171,7 +177,17 @@ func (q *request) readBody() ([]byte, error) {
 	in := q.ctx.RequestBodyStream()
 	var body []byte
 	var err error
-	large := r.Header.ContentLength() > maxBody
+	length := r.Header.ContentLength()
+	if length < 0 || length > smallBody {
+		select {
+		case q.server.large <- struct{}{}:
+			defer func() { <-q.server.large }()
+		default:
+			q.ctx.SetConnectionClose()
+			return nil, errTooMany
+		}
+	}
+	large := length > maxBody
 	if !large {
 		body, err = io.ReadAll(io.LimitReader(in, maxBody+1))
 	}
