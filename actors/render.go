@@ -5,6 +5,9 @@ import (
 	"lamplight/actors/presence"
 )
 
+// maxDocument bounds a document, so that with its escapes and a target it fits a NOTIFY message (BUS.md: 256 KiB).
+const maxDocument = 128 << 10
+
 // render appends the document of an event package. Sequence is its version and the CSeq of its NOTIFY.
 func render(dst []byte, to Address, p presence.Package, v *presence.View, sequence uint32) []byte {
 	switch p {
@@ -32,7 +35,13 @@ func render(dst []byte, to Address, p presence.Package, v *presence.View, sequen
 		d.Dialogs = append(d.Dialogs, body.Dialog{ID: x.ID, CallID: x.CallID, LocalTag: x.FromTag, RemoteTag: x.ToTag,
 			Direction: x.Direction.String(), State: x.State.String(), Local: x.From, Remote: x.To})
 	}
-	return body.AppendDialogInfo(dst, d)
+	for {
+		out := body.AppendDialogInfo(dst, d)
+		if len(out)-len(dst) <= maxDocument || len(d.Dialogs) <= 1 {
+			return out
+		}
+		d.Dialogs = d.Dialogs[:len(d.Dialogs)/2] // the most important ones come first
+	}
 }
 
 func contentType(p presence.Package) string {

@@ -102,7 +102,7 @@ func startOn(t testing.TB, url string) *node {
 		time.Sleep(2 * time.Millisecond)
 	}
 	n.bus = bus.New(bus.Config{Conn: n.conn, Node: "bench", Version: "0.1.0", Timeout: 10 * time.Second, Router: n.router, Fanout: n.fanout,
-		KnownRealm: func(string) bool { return true }, Log: log, Registerer: reg})
+		KnownRealm: func(string) bool { return true }, AskRealm: func(_ string, then func(error)) { then(nil) }, Log: log, Registerer: reg})
 	must(n.bus.Start())
 	public := key.Public().(ed25519.PublicKey)
 	must(d.PublishKey(ctx, rest.KeyID(public), public))

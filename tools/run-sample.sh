@@ -25,9 +25,9 @@ TOKEN=$token
 BASE=$base
 
 curl -H "X-Auth-Token: \$TOKEN" \$BASE/presence
-curl -H "X-Auth-Token: \$TOKEN" -X POST -d '{"data": {"action": "reset"}}' \$BASE/presence/*3101
+curl -H "X-Auth-Token: \$TOKEN" -X POST -d '{"data": {"action": "reset"}}' "\$BASE/presence/*3101"
 curl -H "X-Auth-Token: \$TOKEN" -X POST -d '{"data":{"action":"set","state":"confirmed"}}' \$BASE/devices/d1000000000000000000000000001001/presence
-curl -H "X-Auth-Token: \$TOKEN" \$BASE/presence/1001?explain=true
+curl -H "X-Auth-Token: \$TOKEN" "\$BASE/presence/1001?explain=true"
 curl -H "X-Auth-Token: \$TOKEN" -X POST -d '{"data":{"action":"reset"}}' \$BASE/devices/d1000000000000000000000000001001/presence
 curl -H "X-Auth-Token: \$TOKEN" -X POST -d '{"data":{"action":"reset"}}' \$BASE/users/a1000000000000000000000000001002/presence
 curl -H "X-Auth-Token: \$TOKEN" -X POST -d '{"data":{"action":"reset","state":"early"}}' \$BASE/users/a1000000000000000000000000001002/presence

@@ -6,8 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"reflect"
 	"strings"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go/jetstream"
@@ -26,18 +26,19 @@ func NewID() string {
 }
 
 // Put creates an entry (old nil) or replaces old. account is the account that it belongs to; for accounts, its id.
-func (d *Directory) Put(ctx context.Context, kind, account, id string, fields map[string]any, old *Entry) (*Entry, error) {
-	fields, err := d.check(kind, account, fields, old)
+// by is the account that asks for it: presence ids may name the realms of its tree.
+func (d *Directory) Put(ctx context.Context, by, kind, account, id string, fields map[string]any, old *Entry) (*Entry, error) {
+	fields, err := d.check(ctx, by, kind, account, fields, old)
 	if err != nil {
 		return nil, err
 	}
 	delete(fields, "id")
 	data, err := json.Marshal(fields, json.Deterministic(true))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return nil, &Invalid{"data", err.Error()}
 	}
 	if len(data) > maxEntry {
-		return nil, fmt.Errorf("%w: the entry has %d bytes; at most %d are kept", ErrInvalid, len(data), maxEntry)
+		return nil, &Invalid{"data", fmt.Sprintf("the entry has %d bytes; at most %d are kept", len(data), maxEntry)}
 	}
 	key := entryKey(kind, account, id)
 	if kind == Accounts {
@@ -59,7 +60,7 @@ func (d *Directory) Put(ctx context.Context, kind, account, id string, fields ma
 	}
 	d.apply(key, data, rev, false)
 	if kind == Accounts && old != nil && old.Realm() != strings.ToLower(fmt.Sprint(fields["realm"])) {
-		_ = d.kv.Delete(ctx, realms+"."+hex.EncodeToString([]byte(old.Realm())))
+		d.freeRealm(ctx, id, old.Realm())
 	}
 	return &Entry{Kind: kind, Account: account, ID: id, Fields: fields, revision: rev}, nil
 }
@@ -69,10 +70,20 @@ func wrongRevision(err error) bool {
 	return errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
 }
 
+func realmKey(realm string) string { return realms + "." + hex.EncodeToString([]byte(realm)) }
+
+// freeRealm lets others have the realm, unless another account has it already. One that stays behind is taken over by
+// whoever wants it next.
+func (d *Directory) freeRealm(ctx context.Context, id, realm string) {
+	if v, err := d.kv.Get(ctx, realmKey(realm)); err == nil && string(v.Value()) == id {
+		_ = d.kv.Delete(ctx, realmKey(realm), jetstream.LastRevision(v.Revision()))
+	}
+}
+
 // takeRealm makes the realm this account's in a key of its own, so that two nodes can't give it to two accounts.
 func (d *Directory) takeRealm(ctx context.Context, id string, fields map[string]any) error {
 	realm := strings.ToLower(fields["realm"].(string))
-	key := realms + "." + hex.EncodeToString([]byte(realm))
+	key := realmKey(realm)
 	_, err := d.kv.Create(ctx, key, []byte(id))
 	if !wrongRevision(err) {
 		return err
@@ -93,7 +104,7 @@ func (d *Directory) takeRealm(ctx context.Context, id string, fields map[string]
 }
 
 // check says whether fields may be stored, and gives them as they will be.
-func (d *Directory) check(kind, account string, in map[string]any, old *Entry) (map[string]any, error) {
+func (d *Directory) check(ctx context.Context, by, kind, account string, in map[string]any, old *Entry) (map[string]any, error) {
 	fields := map[string]any{}
 	for k, v := range in {
 		fields[k] = v
@@ -102,13 +113,13 @@ func (d *Directory) check(kind, account string, in map[string]any, old *Entry) (
 		v, there := m[name]
 		s, ok := v.(string)
 		if there && v != nil && !ok {
-			return "", fmt.Errorf("%w: %s must be a string", ErrInvalid, name)
+			return "", &Invalid{name, "must be a string"}
 		}
 		if required && s == "" {
-			return "", fmt.Errorf("%w: %s is missing", ErrInvalid, name)
+			return "", &Invalid{name, "is missing"}
 		}
-		if len(s) > maxName || strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f }) {
-			return "", fmt.Errorf("%w: %s is over %d bytes long or holds control characters", ErrInvalid, name, maxName)
+		if len(s) > maxName || strings.ContainsFunc(s, unicode.IsControl) {
+			return "", &Invalid{name, fmt.Sprintf("is over %d bytes long or holds control characters", maxName)}
 		}
 		return s, nil
 	}
@@ -127,7 +138,7 @@ func (d *Directory) check(kind, account string, in map[string]any, old *Entry) (
 				}
 			}
 		} else if fields["sip"] != nil {
-			return nil, fmt.Errorf("%w: sip must be an object", ErrInvalid)
+			return nil, &Invalid{"sip", "must be an object"}
 		}
 	}
 	if kind == Accounts {
@@ -136,7 +147,7 @@ func (d *Directory) check(kind, account string, in map[string]any, old *Entry) (
 			return nil, err
 		}
 		if strings.ContainsAny(realm, "@ *>") {
-			return nil, fmt.Errorf("%w: realm %q must be a domain name", ErrInvalid, realm)
+			return nil, &Invalid{"realm", fmt.Sprintf("%q is no domain name", realm)}
 		}
 		fields["realm"] = strings.ToLower(realm)
 		if parent, _ := fields["parent_id"].(string); parent != "" {
@@ -144,7 +155,7 @@ func (d *Directory) check(kind, account string, in map[string]any, old *Entry) (
 			known, cycle := d.entries[Accounts+"."+parent] != nil, d.inTree(account, parent)
 			d.mu.RUnlock()
 			if !known || cycle {
-				return nil, fmt.Errorf("%w: parent_id must be an existing account that is not below this one", ErrInvalid)
+				return nil, &Invalid{"parent_id", "must be an existing account that is not below this one"}
 			}
 		}
 		delete(fields, "api_key_hash")
@@ -156,10 +167,20 @@ func (d *Directory) check(kind, account string, in map[string]any, old *Entry) (
 		delete(fields, "api_key")
 		return fields, nil
 	}
-	if id, _ := fields["presence_id"].(string); strings.Contains(id, "@") {
-		realm := strings.ToLower(id[strings.LastIndexByte(id, '@')+1:])
-		holder, ok := d.RealmAccount(realm)
-		if !ok || !d.InTree(account, holder) {
+	id, _ := fields["presence_id"].(string)
+	name, realm, full := id, "", false
+	if i := strings.LastIndexByte(id, '@'); i >= 0 {
+		name, realm, full = id[:i], strings.ToLower(id[i+1:]), true
+	}
+	if name == "*" || full && name == "" {
+		return nil, &Invalid{"presence_id", fmt.Sprintf("%q names no extension", id)}
+	}
+	if full {
+		holder, err := d.FindRealm(ctx, realm)
+		if err != nil && !errors.Is(err, ErrUnknown) {
+			return nil, err
+		}
+		if err != nil || !d.InTree(by, holder) {
 			return nil, ErrForbidden
 		}
 	}
@@ -181,7 +202,7 @@ func (d *Directory) Delete(ctx context.Context, e *Entry) error {
 				}
 			}
 		}
-		defer func() { _ = d.kv.Delete(ctx, realms+"."+hex.EncodeToString([]byte(e.Realm()))) }()
+		defer d.freeRealm(ctx, e.ID, e.Realm())
 	}
 	key := entryKey(e.Kind, e.Account, e.ID)
 	if err := d.kv.Delete(ctx, key, jetstream.LastRevision(e.revision)); err != nil {
@@ -191,134 +212,5 @@ func (d *Directory) Delete(ctx context.Context, e *Entry) error {
 		return fmt.Errorf("directory: %w", err)
 	}
 	d.apply(key, nil, e.revision+1, true) // the deletion's own revision is at least that
-	return nil
-}
-
-// Import is a file of accounts.
-type Import struct {
-	Accounts []map[string]any `json:"accounts"`
-}
-
-// Counts says what an import did.
-type Counts struct{ Created, Changed, Same int }
-
-// Import loads accounts with their users and devices. Nothing is removed; loading twice changes nothing.
-func (d *Directory) Import(ctx context.Context, in Import) (Counts, error) {
-	var n Counts
-	for i, a := range in.Accounts {
-		users, devices := take(a, "users"), take(a, "devices")
-		id, err := d.merge(ctx, &n, Accounts, "", a)
-		if err != nil {
-			return n, fmt.Errorf("account %d: %w", i+1, err)
-		}
-		for k, u := range users {
-			if _, err := d.merge(ctx, &n, Users, id, u); err != nil {
-				return n, fmt.Errorf("account %d, user %d: %w", i+1, k+1, err)
-			}
-		}
-		for k, v := range devices {
-			if _, err := d.merge(ctx, &n, Devices, id, v); err != nil {
-				return n, fmt.Errorf("account %d, device %d: %w", i+1, k+1, err)
-			}
-		}
-	}
-	return n, nil
-}
-
-func take(m map[string]any, name string) (out []map[string]any) {
-	list, _ := m[name].([]any)
-	delete(m, name)
-	for _, v := range list {
-		if o, ok := v.(map[string]any); ok {
-			out = append(out, o)
-		}
-	}
-	return out
-}
-
-// merge creates or updates one entry by its id, else by what names it (CLI.md).
-func (d *Directory) merge(ctx context.Context, n *Counts, kind, account string, fields map[string]any) (string, error) {
-	id, _ := fields["id"].(string)
-	probe := &Entry{Fields: fields}
-	var old *Entry
-	if id != "" {
-		if !ValidID(id) {
-			return "", fmt.Errorf("%w: id %q must be 32 hexadecimal characters in lower case", ErrInvalid, id)
-		}
-		of := account
-		if kind == Accounts {
-			of = id
-		}
-		e, err := d.Get(ctx, kind, of, id)
-		if err != nil && !errors.Is(err, ErrUnknown) {
-			return "", err
-		}
-		old = e
-	} else {
-		old = d.match(kind, account, probe)
-		id = NewID()
-		if old != nil {
-			id = old.ID
-		}
-	}
-	if kind == Accounts {
-		account = id
-	}
-	merged := map[string]any{}
-	if old != nil {
-		for k, v := range old.Fields {
-			merged[k] = v
-		}
-	}
-	for k, v := range fields {
-		if k != "id" {
-			merged[k] = v
-		}
-	}
-	if old != nil {
-		would, err := d.check(kind, account, merged, old)
-		if err != nil {
-			return "", err
-		}
-		if reflect.DeepEqual(would, old.Fields) {
-			n.Same++
-			return id, nil
-		}
-		n.Changed++
-	} else {
-		n.Created++
-	}
-	_, err := d.Put(ctx, kind, account, id, merged, old)
-	return id, err
-}
-
-func (d *Directory) match(kind, account string, probe *Entry) *Entry {
-	if kind == Accounts {
-		id, ok := d.RealmAccount(probe.Realm())
-		if !ok {
-			return nil
-		}
-		d.mu.RLock()
-		defer d.mu.RUnlock()
-		return d.entries[Accounts+"."+id]
-	}
-	for _, e := range d.List(kind, account) {
-		same := func(names ...string) bool {
-			for _, n := range names {
-				if probe.Text(n) == "" || probe.Text(n) != e.Text(n) {
-					return false
-				}
-			}
-			return true
-		}
-		switch {
-		case kind == Devices && same("sip.username"):
-			return e
-		case kind == Users && same("username"):
-			return e
-		case kind == Users && probe.Text("username") == "" && same("first_name", "last_name"):
-			return e
-		}
-	}
 	return nil
 }

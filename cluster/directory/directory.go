@@ -14,9 +14,9 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -36,7 +36,26 @@ var (
 	ErrInvalid   = errors.New("invalid")
 	ErrForbidden = errors.New("the presence id's realm is outside the account's tree")
 	ErrConflict  = errors.New("already taken")
+	ErrBusy      = errors.New("too many questions about unknown names wait for the directory")
+	errAsk       = errors.New("directory: the bucket can't be asked")
 )
+
+// Invalid is an ErrInvalid that says which field is wrong.
+type Invalid struct{ Field, Reason string }
+
+func (e *Invalid) Error() string { return "invalid: " + e.Field + " " + e.Reason }
+
+func (*Invalid) Unwrap() error { return ErrInvalid }
+
+// KeepNumbers reads the numbers of an entry as they came, past what a float64 holds too.
+var KeepNumbers = json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decoder, v *any) error {
+	if d.PeekKind() != '0' {
+		return errors.ErrUnsupported
+	}
+	n, err := d.ReadValue()
+	*v = n.Clone()
+	return err
+}))
 
 // Entry is one account, user or device. It is never changed once made.
 type Entry struct {
@@ -74,10 +93,12 @@ type Config struct {
 
 // Directory is a node's view of the bucket.
 type Directory struct {
-	cfg   Config
-	kv    jetstream.KeyValue
-	watch jetstream.KeyWatcher
-	done  sync.WaitGroup
+	cfg    Config
+	kv     jetstream.KeyValue
+	stream jetstream.Stream // of the bucket
+	watch  jetstream.KeyWatcher
+	ask    asking
+	done   sync.WaitGroup
 
 	mu      sync.RWMutex
 	entries map[string]*Entry            // by bucket key
@@ -86,6 +107,8 @@ type Directory struct {
 	apiKeys map[string]string            // hash → account id
 	public  map[string][]byte            // key id → public key
 	seen    map[string]uint64            // revisions, deletions too, so that late news of the watch can't undo
+	reached uint64                       // the highest revision that the watch has brought
+	moved   chan struct{}                // closed and replaced when reached rises while somebody waits for it
 }
 
 // New makes a Directory that has not started.
@@ -93,8 +116,10 @@ func New(c Config) *Directory {
 	if c.RealmGone == nil {
 		c.RealmGone = func(string) {}
 	}
-	return &Directory{cfg: c, entries: map[string]*Entry{}, realms: map[string]string{}, members: map[string]map[string]*Entry{},
+	d := &Directory{cfg: c, entries: map[string]*Entry{}, realms: map[string]string{}, members: map[string]map[string]*Entry{},
 		apiKeys: map[string]string{}, public: map[string][]byte{}, seen: map[string]uint64{}}
+	d.ask.ctx, d.ask.stop = context.WithCancel(context.Background())
+	return d
 }
 
 // Start opens the bucket and returns when all of it is in memory.
@@ -114,6 +139,9 @@ func (d *Directory) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("directory bucket %s: %w", name, err)
 	}
+	if d.stream, err = js.Stream(ctx, "KV_"+name); err != nil {
+		return err
+	}
 	if d.watch, err = d.kv.WatchAll(context.Background()); err != nil {
 		return err
 	}
@@ -125,6 +153,7 @@ func (d *Directory) Start(ctx context.Context) error {
 				continue
 			}
 			d.apply(e.Key(), e.Value(), e.Revision(), e.Operation() != jetstream.KeyValuePut)
+			d.reach(e.Revision())
 		}
 	})
 	select {
@@ -135,8 +164,9 @@ func (d *Directory) Start(ctx context.Context) error {
 	}
 }
 
-// Close stops the watch.
+// Close stops the watch; who still waits for an answer of the bucket gets an error.
 func (d *Directory) Close() {
+	d.ask.close()
 	if d.watch != nil {
 		_ = d.watch.Stop()
 		d.done.Wait()
@@ -169,7 +199,7 @@ func (d *Directory) apply(key string, value []byte, revision uint64, deleted boo
 			if kind == Accounts {
 				e.ID = e.Account
 			}
-			if err := json.Unmarshal(value, &e.Fields); err != nil {
+			if err := json.Unmarshal(value, &e.Fields, KeepNumbers); err != nil {
 				d.cfg.Log.Error("a directory entry can't be read", "key", key, "err", err)
 				e = nil
 			}
@@ -241,39 +271,27 @@ func (d *Directory) Get(ctx context.Context, kind, account, id string) (*Entry, 
 		return nil, ErrUnknown
 	}
 	key := entryKey(kind, account, id)
-	d.mu.RLock()
-	e := d.entries[key]
-	d.mu.RUnlock()
-	if e != nil {
-		return e, nil
-	}
-	if err := d.fetch(ctx, key); err != nil {
-		return nil, err
-	}
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if e = d.entries[key]; e == nil {
-		return nil, ErrUnknown
-	}
-	return e, nil
+	return find(ctx, d, func() (*Entry, bool) { e := d.entries[key]; return e, e != nil })
 }
 
-// fetch brings one key from the bucket into the view.
-func (d *Directory) fetch(ctx context.Context, key string) error {
-	if _, deadline := ctx.Deadline(); !deadline {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, 2*time.Second)
-		defer cancel()
+// find looks into the view, and once more when the view has caught up with the bucket.
+func find[T any](ctx context.Context, d *Directory, look func() (T, bool)) (T, error) {
+	locked := func() (T, bool) {
+		d.mu.RLock()
+		defer d.mu.RUnlock()
+		return look()
 	}
-	v, err := d.kv.Get(ctx, key)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return ErrUnknown
+	v, ok := locked()
+	if ok {
+		return v, nil
 	}
-	if err != nil {
-		return fmt.Errorf("directory: %w", err)
+	if err := d.catchUp(ctx); err != nil {
+		return v, err
 	}
-	d.apply(key, v.Value(), v.Revision(), false)
-	return nil
+	if v, ok = locked(); !ok {
+		return v, ErrUnknown
+	}
+	return v, nil
 }
 
 // List gives the entries of a kind in an account (for accounts: its descendants and itself), in no order.
@@ -295,15 +313,32 @@ func (d *Directory) List(kind, account string) []*Entry {
 	return out
 }
 
-// RealmAccount is the id of the account that has the realm (lower case).
+// RealmAccount is the id of the account that has the realm (lower case), as the view knows it.
 func (d *Directory) RealmAccount(realm string) (id string, ok bool) {
 	d.mu.RLock()
+	defer d.mu.RUnlock()
 	id, ok = d.realms[realm]
-	d.mu.RUnlock()
-	if ok || realm == "" || len(realm) > 256 {
-		return id, ok
+	return id, ok
+}
+
+// FindRealm is RealmAccount, but asks the bucket before it says ErrUnknown.
+func (d *Directory) FindRealm(ctx context.Context, realm string) (id string, err error) {
+	return find(ctx, d, func() (string, bool) { id, ok := d.realms[realm]; return id, ok })
+}
+
+// AskRealm is FindRealm for callers that can't wait: it never blocks, and calls then exactly once, from any goroutine,
+// with nil, ErrUnknown, ErrBusy or why the bucket could not be asked.
+func (d *Directory) AskRealm(realm string, then func(error)) {
+	if _, ok := d.RealmAccount(realm); ok {
+		then(nil)
+		return
 	}
-	return "", false
+	d.later(func(err error) {
+		if _, ok := d.RealmAccount(realm); err == nil && !ok {
+			err = ErrUnknown
+		}
+		then(err)
+	})
 }
 
 // InTree says whether account is root or a descendant of it.
@@ -333,16 +368,16 @@ func HashKey(key string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// AccountByAPIKey finds the account whose API key it is.
-func (d *Directory) AccountByAPIKey(key string) (*Entry, error) {
-	h := HashKey(key)
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	e := d.entries[Accounts+"."+d.apiKeys[h]]
-	if key == "" || e == nil || subtle.ConstantTimeCompare([]byte(e.Text("api_key_hash")), []byte(h)) != 1 {
+// AccountByAPIKey finds the account whose API key it is; it asks the bucket before it says ErrUnknown.
+func (d *Directory) AccountByAPIKey(ctx context.Context, key string) (*Entry, error) {
+	if key == "" || len(key) > maxName {
 		return nil, ErrUnknown
 	}
-	return e, nil
+	h := HashKey(key)
+	return find(ctx, d, func() (*Entry, bool) {
+		e := d.entries[Accounts+"."+d.apiKeys[h]]
+		return e, e != nil && subtle.ConstantTimeCompare([]byte(e.Text("api_key_hash")), []byte(h)) == 1
+	})
 }
 
 // PublishKey makes a token key's public half known to all nodes.
@@ -354,21 +389,10 @@ func (d *Directory) PublishKey(ctx context.Context, id string, public []byte) er
 	return err
 }
 
-// PublicKey finds a token key's public half; it asks the bucket once before it says ErrUnknown.
+// PublicKey finds a token key's public half; it asks the bucket before it says ErrUnknown.
 func (d *Directory) PublicKey(ctx context.Context, id string) ([]byte, error) {
 	if id == "" || len(id) > 64 || strings.Trim(id, "0123456789abcdef") != "" {
 		return nil, ErrUnknown
 	}
-	d.mu.RLock()
-	k := d.public[id]
-	d.mu.RUnlock()
-	if k != nil {
-		return k, nil
-	}
-	if err := d.fetch(ctx, keys+"."+id); err != nil {
-		return nil, err
-	}
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return d.public[id], nil
+	return find(ctx, d, func() ([]byte, bool) { k := d.public[id]; return k, k != nil })
 }

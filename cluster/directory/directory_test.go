@@ -75,11 +75,11 @@ func TestImportTwiceChangesNothing(t *testing.T) {
 	if n, err := d.Import(ctx, sample()); err != nil || n.Same != 5 || n.Created+n.Changed != 0 {
 		t.Fatalf("again: %+v %v", n, err)
 	}
-	e, err := d.AccountByAPIKey("secret")
+	e, err := d.AccountByAPIKey(ctx, "secret")
 	if err != nil || e.ID != acme || e.Realm() != "acme.test" || e.Fields["api_key"] != nil {
 		t.Errorf("by API key: %+v %v", e, err)
 	}
-	if _, err := d.AccountByAPIKey("Secret"); !errors.Is(err, ErrUnknown) {
+	if _, err := d.AccountByAPIKey(ctx, "Secret"); !errors.Is(err, ErrUnknown) {
 		t.Errorf("a wrong key: %v", err)
 	}
 	if !d.InTree(acme, below) || d.InTree(below, acme) || d.InTree(acme, rival) {
@@ -111,7 +111,7 @@ func TestRefusals(t *testing.T) {
 		if c.kind == Accounts {
 			account = NewID()
 		}
-		if _, err := d.Put(ctx, c.kind, account, account, c.fields, nil); !errors.Is(err, c.want) {
+		if _, err := d.Put(ctx, account, c.kind, account, account, c.fields, nil); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -122,7 +122,7 @@ func TestRefusals(t *testing.T) {
 	if err := d.Delete(ctx, e); !errors.Is(err, ErrConflict) {
 		t.Errorf("an account with one below it: %v", err)
 	}
-	if _, err := d.Put(ctx, Accounts, acme, acme, map[string]any{"realm": "acme.test", "parent_id": below}, e); !errors.Is(err, ErrInvalid) {
+	if _, err := d.Put(ctx, acme, Accounts, acme, acme, map[string]any{"realm": "acme.test", "parent_id": below}, e); !errors.Is(err, ErrInvalid) {
 		t.Errorf("a cycle: %v", err)
 	}
 }
@@ -139,13 +139,13 @@ func TestTwoNodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := two.Put(ctx, Accounts, rival, rival, map[string]any{"realm": "new.test"}, e); err != nil {
+	if _, err := two.Put(ctx, rival, Accounts, rival, rival, map[string]any{"realm": "new.test"}, e); err != nil {
 		t.Fatal(err)
 	}
 	if id, ok := two.RealmAccount("new.test"); !ok || id != rival {
 		t.Error("its own change is not answered at once")
 	}
-	if _, err := one.Put(ctx, Accounts, rival, rival, map[string]any{"realm": "x.test"}, e); !errors.Is(err, ErrConflict) {
+	if _, err := one.Put(ctx, rival, Accounts, rival, rival, map[string]any{"realm": "x.test"}, e); !errors.Is(err, ErrConflict) {
 		t.Errorf("a change on top of an old one: %v", err)
 	}
 	end := time.Now().Add(10 * time.Second)
@@ -167,5 +167,38 @@ func TestTwoNodes(t *testing.T) {
 	}
 	if k, err := two.PublicKey(ctx, "abc"); err != nil || string(k) != "public" {
 		t.Errorf("the other node's key: %q %v", k, err)
+	}
+}
+
+// A file that names entries without ids is matched; what it does not mention stays, the password too.
+func TestImportWithoutIDs(t *testing.T) {
+	b := newBed(t)
+	d := b.open()
+	ctx := context.Background()
+	if _, err := d.Import(ctx, sample()); err != nil {
+		t.Fatal(err)
+	}
+	file := func() Import {
+		return Import{Accounts: []map[string]any{{"realm": "ACME.test", "users": []any{map[string]any{"first_name": "Zed", "last_name": "Z"}},
+			"devices": []any{map[string]any{"sip": map[string]any{"username": "1001", "realm": "acme.test"}},
+				map[string]any{"presence_id": "*3101"}, map[string]any{"presence_id": "*3102", "name": "Slot"}, map[string]any{"name": "Door"}}}}}
+	}
+	if n, err := d.Import(ctx, file()); err != nil || n != (Counts{Created: 4, Changed: 1, Same: 1}) {
+		t.Fatalf("%+v %v", n, err)
+	}
+	if n, err := d.Import(ctx, file()); err != nil || n != (Counts{Same: 6}) {
+		t.Fatalf("again: %+v %v", n, err)
+	}
+	for _, e := range d.List(Devices, acme) {
+		if e.Text("sip.username") == "1001" && (e.Text("sip.password") != "p" || e.Text("sip.realm") != "acme.test") {
+			t.Errorf("the device is now %v", e.Fields)
+		}
+	}
+	for name, bad := range map[string]map[string]any{"users no list": {"users": 5.0}, "a user no object": {"users": []any{"x"}}, "nothing to know it by": {"devices": []any{map[string]any{}}},
+		"id no string": {"users": []any{map[string]any{"id": 5.0, "username": "x"}}}, "presence id *": {"devices": []any{map[string]any{"presence_id": "*", "name": "x"}}}} {
+		bad["id"], bad["realm"] = acme, "acme.test"
+		if _, err := d.Import(ctx, Import{Accounts: []map[string]any{bad}}); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

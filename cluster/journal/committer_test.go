@@ -35,8 +35,12 @@ type heard struct {
 	ticket uint64
 }
 
-// shards hears what the journal tells of one shard.
-type shards struct{ calls chan heard }
+// shards hears what the journal tells of one shard, and has nothing to flush.
+type shards struct {
+	journal *Journal
+	calls   chan heard
+	lives   [actors.Shards]uint64 // guarded by the journal's lock, under which it calls
+}
 
 func (s *shards) hear(shard int, h heard) {
 	if shard == ours {
@@ -44,12 +48,20 @@ func (s *shards) hear(shard int, h heard) {
 	}
 }
 
-func (s *shards) Open(shard int, c actors.Claim, _ []actors.Stored, _ time.Time, _ bool) {
-	s.hear(shard, heard{what: "open", claim: c})
+func (s *shards) Open(shard int, o actors.Opening) {
+	s.lives[shard] = o.Claim.Generation
+	s.hear(shard, heard{what: "open", claim: o.Claim})
 }
-func (s *shards) Pause(shard int)                  { s.hear(shard, heard{what: "pause"}) }
-func (s *shards) Resume(shard int, c actors.Claim) { s.hear(shard, heard{what: "resume", claim: c}) }
-func (s *shards) Drop(shard int, _ error)          { s.hear(shard, heard{what: "drop"}) }
+func (s *shards) Pause(shard int) { s.hear(shard, heard{what: "pause"}) }
+func (s *shards) Resume(shard int, c actors.Claim, _ bool) {
+	s.hear(shard, heard{what: "resume", claim: c})
+}
+func (s *shards) Flush(shard int) {
+	life := s.lives[shard]
+	s.journal.done.Go(func() { s.journal.Flushed(shard, life) })
+}
+func (s *shards) Drop(shard int, _ uint64) { s.hear(shard, heard{what: "drop"}) }
+func (s *shards) Wanted(shard int) bool    { return shard == ours }
 func (s *shards) Durable(shard int, ticket uint64) {
 	s.hear(shard, heard{what: "durable", ticket: ticket})
 }
@@ -135,6 +147,7 @@ func newStage(t *testing.T) *stage {
 	s.direct = connect(srv.ClientURL())
 	s.journal = New(Config{Conn: connect("nats://" + s.proxy.ln.Addr().String()), Node: "a", Quiet: time.Millisecond, Owner: func(int, []string) string { return "a" },
 		Fatal: func(err error) { t.Error(err) }, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	s.shards.journal = s.journal
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := s.journal.Start(ctx, s.shards); err != nil {
@@ -169,7 +182,7 @@ func (s *stage) until(what string) heard {
 
 func (s *stage) write(key, value string) {
 	s.ticket++
-	s.journal.Write(ours, s.ticket, someone, []presence.Record{{Kind: presence.KindManual, Key: key, Data: []byte(value)}}, false)
+	s.journal.Write(ours, s.claim.Generation, someone, []presence.Record{{Kind: presence.KindManual, Key: key, Data: []byte(value)}}, false)
 }
 
 // durable waits until the last write is kept, and checks that tickets rise.
@@ -233,7 +246,7 @@ func TestWholeWritesAreKeptTogether(t *testing.T) {
 		records[i] = presence.Record{Kind: presence.KindCall, Key: strconv.Itoa(i), Data: []byte(strconv.Itoa(i)), TTL: time.Minute}
 	}
 	s.ticket++
-	s.journal.Write(ours, s.ticket, someone, records, true)
+	s.journal.Write(ours, s.claim.Generation, someone, records, true)
 	s.durable()
 	if n := len(s.kept()); n != len(records) {
 		t.Errorf("%d of %d records are kept", n, len(records))

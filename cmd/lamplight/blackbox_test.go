@@ -26,6 +26,13 @@ const (
 var binary string
 
 func TestMain(m *testing.M) {
+	if os.Getenv("LAMPLIGHT_TEST_NATS") != "" {
+		if err := natsClient(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	dir, err := os.MkdirTemp("", "lamplight")
 	if err != nil {
 		panic(err)
@@ -45,7 +52,7 @@ type process struct {
 	cmd        *exec.Cmd
 	data       string
 	http, nats string
-	stderr     bytes.Buffer
+	stderr     transcript
 	conn       *nats.Conn
 	token      string
 }

@@ -8,8 +8,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
 	"lamplight/cluster/directory"
 )
 
@@ -34,8 +32,8 @@ func (c *importCommand) Run(out io.Writer) error {
 		defer f.Close()
 		in = f
 	}
-	var file directory.Import
-	if err := json.UnmarshalRead(in, &file, json.RejectUnknownMembers(true)); err != nil {
+	file, err := directory.Read(in)
+	if err != nil {
 		return fmt.Errorf("%s: %w", c.File, err)
 	}
 	conn, err := c.connect(c.Nats, "lamplight import")

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -69,25 +70,67 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// yamlFile resolves flags from a YAML file: `http: ":8000"`, or per command `serve: {http: ":8000"}`.
+// file resolves flags from a YAML file: `http: ":8000"`, or per command `serve: {http: ":8000"}`. A variable wins over it.
+type file map[string]any
+
 func yamlFile(r io.Reader) (kong.Resolver, error) {
-	values := map[string]any{}
+	values := map[string]any{} // not a file: yaml gives inner maps the type of the outer one
 	if err := yaml.NewDecoder(r).Decode(&values); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	return kong.ResolverFunc(func(_ *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
-		if parent.Command != nil {
-			if own, ok := values[parent.Command.Name].(map[string]any); ok {
-				if v, ok := own[flag.Name]; ok {
-					return text(v), nil
-				}
+	return file(values), nil
+}
+
+// Validate refuses names that no command has: a typing error must not pass for a default.
+func (f file) Validate(app *kong.Application) error {
+	for name, v := range f {
+		own, isCommand := v.(map[string]any)
+		if !isCommand {
+			if !hasFlag(app.Node, name) {
+				return fmt.Errorf("%w: the configuration file sets %s, which no command knows", errUsage, name)
+			}
+			continue
+		}
+		i := slices.IndexFunc(app.Children, func(c *kong.Node) bool { return c.Name == name })
+		if i < 0 {
+			return fmt.Errorf("%w: the configuration file has a part for %s, which is no command", errUsage, name)
+		}
+		for flag := range own {
+			if !hasFlag(app.Children[i], flag) {
+				return fmt.Errorf("%w: the configuration file sets %s for %s, which has no such flag", errUsage, flag, name)
 			}
 		}
-		if v, ok := values[flag.Name]; ok {
-			return text(v), nil
+	}
+	return nil
+}
+
+func hasFlag(n *kong.Node, name string) bool {
+	return slices.ContainsFunc(n.Flags, func(f *kong.Flag) bool { return f.Name == name }) ||
+		slices.ContainsFunc(n.Children, func(c *kong.Node) bool { return hasFlag(c, name) })
+}
+
+// Resolve implements kong.Resolver.
+func (f file) Resolve(_ *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
+	for _, variable := range flag.Envs {
+		if _, set := os.LookupEnv(variable); set {
+			return nil, nil
 		}
-		return nil, nil
-	}), nil
+	}
+	for n := parent.Node(); n != nil; n = n.Parent {
+		name := n.Name
+		if name == "check-config" { // it checks what serve would use
+			name = "serve"
+		}
+		if own, ok := f[name].(map[string]any); ok {
+			if v, ok := own[flag.Name]; ok {
+				return text(v), nil
+			}
+		}
+	}
+	if v, ok := f[flag.Name]; ok {
+		return text(v), nil
+	}
+	return nil, nil
 }
 
 func text(v any) any {

@@ -123,9 +123,9 @@ func (n *node) start(ctx context.Context) error {
 	run, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	go n.followMembers(run)
-	n.endLostRealms()
+	n.endLostRealms(ctx)
 	n.bus = bus.New(bus.Config{Conn: n.conn, Prefix: f.prefix(), Node: f.Node, Version: version, Timeout: f.RequestTimeout, Router: n.router, Fanout: n.fanout,
-		KnownRealm: func(realm string) bool { _, ok := n.directory.RealmAccount(realm); return ok }, Log: n.log, Registerer: registry})
+		KnownRealm: func(realm string) bool { _, ok := n.directory.RealmAccount(realm); return ok }, AskRealm: n.directory.AskRealm, Log: n.log, Registerer: registry})
 	if err := n.bus.Start(); err != nil {
 		return err
 	}
@@ -200,9 +200,9 @@ func (n *node) realmGone(realm string) {
 }
 
 // endLostRealms ends realms whose account went while nobody served.
-func (n *node) endLostRealms() {
+func (n *node) endLostRealms(ctx context.Context) {
 	for _, realm := range n.system.Realms() {
-		if _, ok := n.directory.RealmAccount(realm); !ok {
+		if _, err := n.directory.FindRealm(ctx, realm); errors.Is(err, directory.ErrUnknown) {
 			n.realmGone(realm)
 		}
 	}

@@ -76,7 +76,7 @@ func TestFullDisk(t *testing.T) {
 		t.Skipf("needs the right to mount a small file system: %v %s", err, out)
 	}
 	t.Cleanup(func() { _ = exec.Command("umount", data).Run() })
-	p := serve(t, data)
+	p := serve(t, data, "--request-timeout", "2s")
 	p.sample()
 	full, acked := false, 0
 	for i := 0; i < 400_000 && !full; i++ {

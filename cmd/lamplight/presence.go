@@ -3,9 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
 	"slices"
@@ -118,7 +120,7 @@ func (f *presenceFlags) ask(subject, event string, fields map[string]any, got fu
 	if err := conn.PublishRequest(full, inbox, data); err != nil {
 		return err
 	}
-	for {
+	for parts := 0; ; {
 		m, err := sub.NextMsg(f.Timeout)
 		if err == nats.ErrNoResponders || err == nil && m.Header.Get("Status") == "503" {
 			return fmt.Errorf("no node answers on this NATS; is `lamplight serve` running, with the same --prefix?")
@@ -131,14 +133,19 @@ func (f *presenceFlags) ask(subject, event string, fields map[string]any, got fu
 			return err
 		}
 		if string(answer["Status"]) == `"error"` {
-			return fmt.Errorf("%s", unquote(answer["Reason"]))
+			return fmt.Errorf("%s: %s", unquote(answer["Reason"]), unquote(answer["Details"]))
 		}
 		if err := got(answer); err != nil {
 			return err
 		}
-		if unquote(answer["Event-Name"]) != "search_partial_resp" {
-			return nil
+		if strings.HasSuffix(unquote(answer["Event-Name"]), "_partial_resp") {
+			parts++
+			continue
 		}
+		if sent := string(answer["Part"]); sent != "" && sent != fmt.Sprint(parts) {
+			return fmt.Errorf("%d of %s parts arrived", parts, sent)
+		}
+		return nil
 	}
 }
 
@@ -159,27 +166,54 @@ func printJSON(out io.Writer, v any) error {
 }
 
 type row struct {
-	From      string `json:"from"`
-	Expires   int    `json:"expires"`
-	Stalker   string `json:"stalker"`
-	Timestamp int64  `json:"timestamp"`
-	Notify    struct {
+	From    string `json:"from"`
+	Expires int    `json:"expires"`
+	Stalker string `json:"stalker"`
+	Notify  struct {
 		Sequence int `json:"sequence"`
 		Reply    int `json:"reply"`
 	} `json:"notify"`
 }
 
-type listing map[string]map[string]map[string]row
+// listing is extension → event package → Call-ID → subscription.
+type listing map[string]map[string]map[string]jsontext.Value
 
-func (l listing) print(w io.Writer) {
+// add merges a part: an extension with many watchers comes in several.
+func (l listing) add(part jsontext.Value) error {
+	var more listing
+	if err := json.Unmarshal(part, &more); err != nil {
+		return err
+	}
+	for ext, packages := range more {
+		if l[ext] == nil {
+			l[ext] = packages
+			continue
+		}
+		for pkg, rows := range packages {
+			if l[ext][pkg] == nil {
+				l[ext][pkg] = rows
+				continue
+			}
+			maps.Copy(l[ext][pkg], rows)
+		}
+	}
+	return nil
+}
+
+func (l listing) print(w io.Writer) error {
+	fmt.Fprintln(w, listingHead)
 	for _, ext := range sorted(l) {
 		for _, pkg := range sorted(l[ext]) {
 			for _, id := range sorted(l[ext][pkg]) {
-				r := l[ext][pkg][id]
+				var r row
+				if err := json.Unmarshal(l[ext][pkg][id], &r); err != nil {
+					return err
+				}
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", ext, pkg, r.From, r.Stalker, r.Expires, r.Notify.Sequence, r.Notify.Reply, id)
 			}
 		}
 	}
+	return nil
 }
 
 const listingHead = "EXTENSION\tEVENT\tWATCHER\tEDGE\tEXPIRES\tSEQUENCE\tREPLY\tCALL-ID"
@@ -199,39 +233,38 @@ func (c *presenceList) Run(out io.Writer) error {
 	if c.Event != "" {
 		fields["Event-Package"] = c.Event
 	}
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	all := map[string]jsontext.Value{}
+	all := listing{}
+	var holes jsontext.Value
 	err := c.ask("search_req", "search_req", fields, func(a map[string]jsontext.Value) error {
-		if c.Output == "json" {
-			part := map[string]jsontext.Value{}
-			if err := json.Unmarshal(a["Subscriptions"], &part); err != nil {
-				return err
-			}
-			for k, v := range part {
-				all[k] = v
-			}
-			return nil
-		}
-		var l listing
-		if err := json.Unmarshal(a["Subscriptions"], &l); err != nil {
-			return err
-		}
-		l.print(w)
-		return nil
+		holes = a["missing_shards"]
+		return all.add(a["Subscriptions"])
 	})
-	if err != nil {
-		return err
+	if err == nil && c.Output == "json" {
+		err = printJSON(out, all)
+	} else if err == nil {
+		w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+		err = errors.Join(all.print(w), w.Flush())
 	}
-	if c.Output == "json" {
-		return printJSON(out, all)
+	if err == nil && holes != nil {
+		err = fmt.Errorf("the listing has holes: the shards %s did not answer in time", holes)
 	}
-	fmt.Fprintln(out, strings.ReplaceAll(listingHead, "\t", "  "))
-	return w.Flush()
+	return err
 }
 
 // Run implements presence show.
 func (c *presenceShow) Run(out io.Writer) error {
+	early := listing{}
 	return c.ask("show", "show_req", map[string]any{"Username": c.Extension, "Explain": fmt.Sprint(c.Explain)}, func(a map[string]jsontext.Value) error {
+		if part, ok := a["Subscriptions"]; ok { // too many for one message
+			return early.add(part)
+		}
+		if len(early) > 0 {
+			all, err := json.Marshal(early)
+			if err != nil {
+				return err
+			}
+			a["subscriptions"] = all
+		}
 		for _, k := range []string{"App-Name", "App-Version", "Event-Category", "Event-Name", "Msg-ID", "Node"} {
 			delete(a, k)
 		}
@@ -267,8 +300,9 @@ func (c *presenceShow) Run(out io.Writer) error {
 			}
 		}
 		if len(shown.Subscriptions) > 0 {
-			fmt.Fprintln(w, listingHead)
-			shown.Subscriptions.print(w)
+			if err := shown.Subscriptions.print(w); err != nil {
+				return err
+			}
 		}
 		if err := w.Flush(); err != nil || len(shown.Explain) == 0 {
 			return err
@@ -312,6 +346,10 @@ func (c *presenceWatch) Run(out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := conn.FlushTimeout(c.Timeout); err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "watching %s; Ctrl-C ends\n", realm)
 	for {
 		m, err := sub.NextMsgWithContext(ctx)
 		if ctx.Err() != nil {

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
+	"lamplight/cluster/directory"
 	"lamplight/transport/document"
 )
 
@@ -34,7 +36,8 @@ type Config struct {
 	Timeout    time.Duration
 	Router     Router
 	Fanout     *Fanout
-	KnownRealm func(realm string) bool
+	KnownRealm func(realm string) bool              // says what this node knows
+	AskRealm   func(realm string, then func(error)) // asks the directory; never blocks, calls then once, from any goroutine
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -69,7 +72,6 @@ func (b *Bus) Start() error {
 		"omnipresence.subscribe.*.*": b.subscribe, "presence.subscriptions.*": b.subscribe,
 		"presence.dialog.*.*": b.dialog, "presence.update.*.*": b.dialog,
 		"presence.mwi_updates.*.*": b.mailbox, "omnipresence.notify.*.*": b.notify,
-		"presence.probes.*": b.probe,
 	} {
 		s, err := b.cfg.Conn.QueueSubscribe(b.cfg.Prefix+subject, queue, handler)
 		if err != nil {
@@ -117,13 +119,24 @@ func (b *Bus) tokens(subject string, fixed int) ([]string, error) {
 	return out, nil
 }
 
-// realm checks that a document is about the realm of its subject, and that an account has it.
-func (b *Bus) realm(subject string, to actors.Address) error {
+// known says whether an account has the realm; it asks the directory before it says no, and does not block.
+func (b *Bus) known(realm string, then func(error)) {
+	if b.cfg.KnownRealm(realm) {
+		then(nil)
+		return
+	}
+	b.cfg.AskRealm(realm, func(err error) {
+		if errors.Is(err, directory.ErrUnknown) {
+			err = refusal{404, "no account has the realm " + realm}
+		}
+		then(err)
+	})
+}
+
+// sameRealm checks that a document is about the realm of its subject.
+func sameRealm(subject string, to actors.Address) error {
 	if to.Realm != subject {
 		return refuse("the document is about the realm %.100q, its subject about %.100q", to.Realm, subject)
-	}
-	if !b.cfg.KnownRealm(to.Realm) {
-		return refusal{404, "no account has the realm " + to.Realm}
 	}
 	return nil
 }
@@ -133,6 +146,9 @@ func (b *Bus) subscribe(m *nats.Msg) {
 	var a addressed
 	if err == nil {
 		a, err = f.subscription()
+	}
+	if s, ok := a.event.(presence.Subscribe); err == nil && ok && s.Expires > 0 && !b.cfg.Fanout.room(cmp.Or(s.ServerID, s.Queue, anyEdge)) {
+		err = errEdges
 	}
 	if err == nil && len(t) > 1 && t[1] != a.to.User {
 		err = refuse("User is %.100q, the subject is about %.100q", a.to.User, t[1])
@@ -189,7 +205,7 @@ func (b *Bus) read(m *nats.Msg, fixed int, names ...string) (*fields, []string, 
 func (b *Bus) take(m *nats.Msg, f *fields, t []string, err error, all ...addressed) {
 	for i := range all {
 		if err == nil {
-			err = b.realm(t[0], all[i].to)
+			err = sameRealm(t[0], all[i].to)
 		}
 	}
 	if err != nil {
@@ -197,8 +213,19 @@ func (b *Bus) take(m *nats.Msg, f *fields, t []string, err error, all ...address
 		return
 	}
 	deadline := time.Now().Add(b.cfg.Timeout)
+	b.known(t[0], func(err error) {
+		if err != nil {
+			b.refuse(m, f, err)
+			return
+		}
+		b.hand(deadline, all, func(err error) { b.ack(m, f, err) })
+	})
+}
+
+// hand gives messages to their extensions; done hears the first error once all have answered.
+func (b *Bus) hand(deadline time.Time, all []addressed, done func(error)) {
 	if len(all) == 1 {
-		b.cfg.Router.Go(actors.Request{To: all[0].to, Message: all[0].event, Deadline: deadline}, func(a actors.Answer) { b.ack(m, f, a.Err) })
+		b.cfg.Router.Go(actors.Request{To: all[0].to, Message: all[0].event, Deadline: deadline}, func(a actors.Answer) { done(a.Err) })
 		return
 	}
 	var mu sync.Mutex
@@ -211,7 +238,7 @@ func (b *Bus) take(m *nats.Msg, f *fields, t []string, err error, all ...address
 				first = a.Err
 			}
 			if left--; left == 0 {
-				b.ack(m, f, first)
+				done(first)
 			}
 		})
 	}
@@ -237,11 +264,11 @@ func (b *Bus) reply(f *fields, err error) []byte {
 		d = document.Field(d, "Status", "ok")
 		return append(d, '}')
 	}
-	code, word := status(err)
-	_ = word
+	code, reason := status(err)
 	d = document.Field(d, "Status", "error")
 	d = document.Field(d, "Code", code)
-	d = document.Field(d, "Reason", word+": "+err.Error())
+	d = document.Field(d, "Reason", reason)
+	d = document.Field(d, "Details", err.Error())
 	return append(d, '}')
 }
 
@@ -267,7 +294,7 @@ func status(err error) (code, message string) {
 		return "413", "request_too_large"
 	case errors.As(err, &r), errors.Is(err, presence.ErrInvalid):
 		return "400", "validation error"
-	case errors.Is(err, actors.ErrBusy), errors.Is(err, presence.ErrTooManyWatchers), errors.Is(err, presence.ErrTooManyCalls),
+	case errors.Is(err, actors.ErrBusy), errors.Is(err, directory.ErrBusy), errors.Is(err, errEdges), errors.Is(err, presence.ErrTooManyWatchers), errors.Is(err, presence.ErrTooManyCalls),
 		errors.Is(err, presence.ErrTooManyTombstones):
 		return "429", "too_many_requests"
 	}
@@ -282,7 +309,7 @@ func (b *Bus) edgeUp(m *nats.Msg) {
 		Seen        map[string]count `json:"Seen"`
 	}
 	t, err := b.tokensAsSent(m.Subject)
-	if err != nil || len(m.Data) > 1<<20 || json.Unmarshal(m.Data, &d) != nil || string(d.Edge) != t || t == "any" {
+	if err != nil || len(m.Data) > 1<<20 || json.Unmarshal(m.Data, &d) != nil || string(d.Edge) != t || t == anyEdge || d.Incarnation == "" {
 		b.refused.Inc()
 		return
 	}
@@ -307,7 +334,8 @@ func (b *Bus) notified(m *nats.Msg) {
 			Reply      count `json:"Reply"`
 		} `json:"Replies"`
 	}
-	if len(m.Data) > 1<<20 || json.Unmarshal(m.Data, &d) != nil || len(d.Replies) > maxTargets {
+	t, err := b.tokensAsSent(m.Subject)
+	if err != nil || len(m.Data) > 1<<20 || json.Unmarshal(m.Data, &d) != nil || string(d.Edge) != t || len(d.Replies) > maxTargets {
 		b.refused.Inc()
 		return
 	}

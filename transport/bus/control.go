@@ -2,11 +2,10 @@ package bus
 
 import (
 	"context"
-	"strconv"
+	"fmt"
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
 	"lamplight/actors"
@@ -20,7 +19,7 @@ const partSize = 256 << 10
 // control serves all that REST can do to a lamp as endpoints of a NATS micro service.
 func (b *Bus) control() error {
 	s, err := micro.AddService(b.cfg.Conn, micro.Config{Name: "lamplight", Version: b.cfg.Version, QueueGroup: queue,
-		Description: "Presence of telephone extensions: list, show, set, reset",
+		Description: "Presence of telephone extensions: list, show, set, reset, probe",
 		Metadata:    map[string]string{"node": b.cfg.Node, "schema": "kazoo-presence-4.3", "version": b.cfg.Version}})
 	if err != nil {
 		return err
@@ -34,6 +33,7 @@ func (b *Bus) control() error {
 		{"show", "presence.show.*.*", "show_req", "show_resp", b.show},
 		{"set", "presence.set.*.*", "set", "set_ack", b.set},
 		{"reset", "presence.reset.*.*", "reset", "reset_ack", b.reset},
+		{"probe", "presence.probes.*", "probe", "update", b.probe},
 	} {
 		err := s.AddEndpoint(e.name, micro.HandlerFunc(e.handle), micro.WithEndpointSubject(b.cfg.Prefix+e.subject),
 			micro.WithEndpointMetadata(map[string]string{"request": e.request, "response": e.response}))
@@ -44,35 +44,42 @@ func (b *Bus) control() error {
 	return nil
 }
 
-// asked reads a control document; user is "" where the subject has none.
-func (b *Bus) asked(r micro.Request, name string) (*fields, actors.Address, error) {
+// asked reads a control document, about one extension or about a realm. then may come on another goroutine.
+func (b *Bus) asked(r micro.Request, name string, then func(*fields, actors.Address, error)) {
 	f, err := decode(r.Data(), name)
-	if err != nil {
-		return f, actors.Address{}, err
+	to := actors.Address{Realm: strings.ToLower(string(f.Realm)), User: strings.ToLower(string(f.Username))}
+	if err == nil {
+		err = b.sameSubject(r.Subject(), to)
 	}
-	t, err := b.tokens(r.Subject(), 2)
 	if err != nil {
-		return f, actors.Address{}, err
+		then(f, to, err)
+		return
 	}
-	to := actors.Address{Realm: strings.ToLower(string(f.Realm))}
+	b.known(to.Realm, func(err error) { then(f, to, err) })
+}
+
+func (b *Bus) sameSubject(subject string, to actors.Address) error {
+	t, err := b.tokens(subject, 2)
+	if err != nil {
+		return err
+	}
 	if to.Realm == "" {
-		return f, to, refuse("Realm is missing")
+		return refuse("Realm is missing")
 	}
 	if len(t) > 1 {
-		to.User = strings.ToLower(string(f.Username))
 		if to.User == "" {
-			return f, to, refuse("Username is missing")
+			return refuse("Username is missing")
 		}
 		if to.User != t[1] {
-			return f, to, refuse("Username is %.100q, the subject is about %.100q", to.User, t[1])
+			return refuse("Username is %.100q, the subject is about %.100q", to.User, t[1])
 		}
 		if to.User != "*" {
 			if err := checkName("Username", to); err != nil {
-				return f, to, err
+				return err
 			}
 		}
 	}
-	return f, to, b.realm(t[0], to)
+	return sameRealm(t[0], to)
 }
 
 func (b *Bus) answer(r micro.Request, f *fields, err error) {
@@ -82,28 +89,35 @@ func (b *Bus) answer(r micro.Request, f *fields, err error) {
 	_ = r.Respond(b.reply(f, err))
 }
 
+var errAsterisk = refuse("a bare * is no extension")
+
 func (b *Bus) set(r micro.Request) {
-	f, to, err := b.asked(r, "set")
-	state, ok := presence.ParseState(strings.ToLower(string(f.State)))
-	if err == nil && (!ok || state != presence.Early && state != presence.Confirmed && state != presence.Terminated) {
-		err = refuse("State is %.40q; it must be early, confirmed or terminated", f.State)
-	}
-	if err == nil && to.User == "*" {
-		err = refuse("a bare * is no extension")
-	}
-	b.command(r, f, to, presence.SetManual{State: state}, err)
+	b.asked(r, "set", func(f *fields, to actors.Address, err error) {
+		state, ok := presence.ParseState(strings.ToLower(string(f.State)))
+		if err == nil && (!ok || state != presence.Early && state != presence.Confirmed && state != presence.Terminated) {
+			err = refuse("State is %.40q; it must be early, confirmed or terminated", f.State)
+		}
+		if err == nil && to.User == "*" {
+			err = errAsterisk
+		}
+		b.command(r, f, to, presence.SetManual{State: state}, err)
+	})
 }
 
 func (b *Bus) reset(r micro.Request) {
-	f, to, err := b.asked(r, "reset")
-	if err == nil && to.User == "*" {
+	b.asked(r, "reset", func(f *fields, to actors.Address, err error) {
+		if err != nil || to.User != "*" {
+			b.command(r, f, to, presence.Reset{}, err)
+			return
+		}
 		b.long(r, f, func(ctx context.Context) {
-			_, err := b.cfg.Router.ResetRealm(ctx, to.Realm)
+			cover, err := b.cfg.Router.ResetRealm(ctx, to.Realm)
+			if err == nil && len(cover.Missing) > 0 {
+				err = fmt.Errorf("%d shards did not answer: %w", len(cover.Missing), actors.ErrUnknown)
+			}
 			b.answer(r, f, err)
 		})
-		return
-	}
-	b.command(r, f, to, presence.Reset{}, err)
+	})
 }
 
 func (b *Bus) command(r micro.Request, f *fields, to actors.Address, e presence.Event, err error) {
@@ -115,28 +129,51 @@ func (b *Bus) command(r micro.Request, f *fields, to actors.Address, e presence.
 }
 
 func (b *Bus) show(r micro.Request) {
-	f, to, err := b.asked(r, "show_req")
-	if err == nil && to.User == "*" {
-		err = refuse("a bare * is no extension")
-	}
-	if err != nil {
-		b.answer(r, f, err)
-		return
-	}
-	explain := string(f.Explain) == "true" || string(f.Explain) == `"true"`
-	b.cfg.Router.Go(actors.Request{To: to, Message: actors.Show{Explain: explain}, Deadline: time.Now().Add(b.cfg.Timeout)}, func(a actors.Answer) {
-		if a.Err != nil {
-			b.answer(r, f, a.Err)
+	b.asked(r, "show_req", func(f *fields, to actors.Address, err error) {
+		if err == nil && to.User == "*" {
+			err = errAsterisk
+		}
+		if err != nil {
+			b.answer(r, f, err)
 			return
 		}
+		q := actors.Request{To: to, Message: actors.Show{Explain: bool(f.Explain)}, Deadline: time.Now().Add(b.cfg.Timeout)}
+		b.cfg.Router.Go(q, func(a actors.Answer) {
+			if a.Err != nil {
+				b.answer(r, f, a.Err)
+				return
+			}
+			b.shown(r, f, to, &a)
+		})
+	})
+}
+
+// shown answers show_req. Subscriptions that NATS would not carry in one message come in parts before it.
+func (b *Bus) shown(r micro.Request, f *fields, to actors.Address, a *actors.Answer) {
+	whole := func() []byte {
 		d := b.begin(f, "show_resp")
 		if a.Stale {
 			d = append(document.Key(d, "stale"), "true"...)
 		}
-		shown := document.Extension(nil, to.User, &a)
-		d = append(d, ',')
-		_ = r.Respond(append(d, shown[1:]...)) // its fields stand beside the document's own
-	})
+		fields := document.Extension(nil, to.User, a)
+		return append(append(d, ','), fields[1:]...) // they stand beside the document's own
+	}
+	d := whole()
+	most := int(b.cfg.Conn.MaxPayload())
+	if len(d) > most {
+		p := b.parts(r, f, "show_partial_resp")
+		for i := range a.Subscriptions {
+			p.row(a.Subscriptions[i])
+		}
+		p.flush()
+		a.Subscriptions = nil
+		d = whole()
+	}
+	if len(d) > most {
+		b.answer(r, f, refusal{413, fmt.Sprintf("the answer has %d bytes, NATS carries %d; ask without Explain, or over HTTP", len(d), most)})
+		return
+	}
+	_ = r.Respond(d)
 }
 
 // long runs what takes more than a moment off NATS's goroutine, a bounded number at a time.
@@ -156,106 +193,134 @@ func (b *Bus) long(r micro.Request, f *fields, run func(context.Context)) {
 }
 
 func (b *Bus) search(r micro.Request) {
-	f, to, err := b.asked(r, "search_req")
-	if err != nil {
-		b.answer(r, f, err)
-		return
-	}
-	q := actors.Query{Realm: to.Realm, Bodies: true}
-	if f.EventPackage != "" {
-		if q.Package, err = eventPackage(f.EventPackage); err != nil {
-			b.answer(r, f, err)
-			return
+	b.asked(r, "search_req", func(f *fields, to actors.Address, err error) {
+		q := actors.Query{Realm: to.Realm, Bodies: true}
+		if err == nil && f.EventPackage != "" {
+			q.Package, err = eventPackage(f.EventPackage)
+			q.HasPackage = true
 		}
-		q.HasPackage = true
-	}
-	b.long(r, f, func(ctx context.Context) {
-		var l document.Listing
-		part := []byte(nil)
-		last := ""
-		cover, err := b.cfg.Router.List(ctx, q, func(s actors.SubscriptionView) error {
-			if len(part) > partSize && s.User != last { // an extension stays in one part
-				_ = r.Respond(b.part(f, "search_partial_resp", l.End(part), actors.Coverage{}))
-				l, part = document.Listing{}, nil
-			}
-			last = s.User
-			part = l.Row(part, &s)
-			return nil
-		})
 		if err != nil {
 			b.answer(r, f, err)
 			return
 		}
-		_ = r.Respond(b.part(f, "search_resp", l.End(part), cover))
+		b.long(r, f, func(ctx context.Context) {
+			p := b.parts(r, f, "search_partial_resp")
+			cover, err := b.cfg.Router.List(ctx, q, func(s actors.SubscriptionView) error { p.row(s); return nil })
+			if err != nil {
+				b.answer(r, f, err)
+				return
+			}
+			_ = r.Respond(b.part(f, "search_resp", p.sent, p.listing.End(p.rows), cover))
+		})
 	})
 }
 
-func (b *Bus) part(f *fields, name string, subscriptions []byte, cover actors.Coverage) []byte {
+// parts cuts a listing into messages of about most bytes, each well below what NATS carries. An extension with many
+// watchers may stand in several of them.
+type parts struct {
+	b       *Bus
+	r       micro.Request
+	f       *fields
+	name    string
+	most    int
+	listing document.Listing
+	rows    []byte
+	sent    int
+}
+
+func (b *Bus) parts(r micro.Request, f *fields, name string) *parts {
+	return &parts{b: b, r: r, f: f, name: name, most: min(partSize, int(b.cfg.Conn.MaxPayload())/4)}
+}
+
+func (p *parts) row(s actors.SubscriptionView) {
+	if len(s.Body) > p.most/2 {
+		s.Body = ""
+	}
+	if p.rows = p.listing.Row(p.rows, &s); len(p.rows) > p.most {
+		p.flush()
+	}
+}
+
+func (p *parts) flush() {
+	p.sent++
+	_ = p.r.Respond(p.b.part(p.f, p.name, p.sent, p.listing.End(p.rows), actors.Coverage{}))
+	p.listing, p.rows = document.Listing{}, nil
+}
+
+// part is one message of a listing. Part numbers those that come before the last, and in the last says how many came.
+func (b *Bus) part(f *fields, name string, number int, subscriptions []byte, cover actors.Coverage) []byte {
 	d := b.begin(f, name)
 	d = document.Field(d, "Realm", string(f.Realm))
+	if number > 0 {
+		d = document.Number(d, "Part", int64(number))
+	}
 	if cover.Stale {
 		d = append(document.Key(d, "stale"), "true"...)
 	}
 	if len(cover.Missing) > 0 {
-		d = append(document.Key(d, "timeout"), "true"...)
-		d = append(document.Key(d, "missing_shards"), '[')
-		for i, shard := range cover.Missing {
-			if i > 0 {
-				d = append(d, ',')
-			}
-			d = strconv.AppendInt(d, int64(shard), 10)
-		}
-		d = append(d, ']')
+		d = document.Missing(d, cover.Missing)
 	}
 	d = append(document.Key(d, "Subscriptions"), subscriptions...)
 	return append(d, '}')
 }
 
 // probe answers with the present state as an `update`.
-func (b *Bus) probe(m *nats.Msg) {
-	f, err := decode(m.Data, "probe")
+func (b *Bus) probe(r micro.Request) {
+	f, err := decode(r.Data(), "probe")
 	to := actors.Address{Realm: strings.ToLower(string(f.Realm)), User: strings.ToLower(string(f.Username))}
-	p, ok := presence.ParsePackage(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
+	subject := r.Subject()
+	p, ok := presence.ParsePackage(subject[strings.LastIndexByte(subject, '.')+1:])
 	switch {
 	case err != nil:
 	case !ok:
 		err = refuse("the subject's event package must be dialog, presence or message-summary")
 	case to.User == "" || to.Realm == "":
 		err = refuse("Username or Realm is missing")
-	case f.EventPackage != "" && string(f.EventPackage) != p.String():
+	case f.EventPackage == "":
+		err = refuse("Event-Package is missing")
+	case !strings.EqualFold(string(f.EventPackage), p.String()):
 		err = refuse("Event-Package is %.40q, the subject is about %s", f.EventPackage, p)
 	default:
-		if err = checkName("Username", to); err == nil {
-			err = b.realm(to.Realm, to)
-		}
+		err = checkName("Username", to)
 	}
 	if err != nil {
-		b.refuse(m, f, err)
+		b.answer(r, f, err)
 		return
 	}
-	b.cfg.Router.Go(actors.Request{To: to, Message: actors.Show{}, Deadline: time.Now().Add(b.cfg.Timeout)}, func(a actors.Answer) {
-		if a.Err != nil || m.Reply == "" {
-			b.ack(m, f, a.Err)
+	b.known(to.Realm, func(err error) {
+		if err != nil {
+			b.answer(r, f, err)
 			return
 		}
-		d := b.begin(f, "update")
-		d = document.Field(d, "Presence-ID", to.String())
-		d = document.Field(d, "Event-Package", p.String())
-		d = document.Field(d, "State", a.View.State.String())
-		if a.View.HasMessages {
-			d = document.Number(d, "Messages-New", int64(a.View.Messages.New))
-			d = document.Number(d, "Messages-Saved", int64(a.View.Messages.Saved))
-		}
-		if len(a.View.Dialogs) > 0 {
-			w := a.View.Dialogs[0]
-			d = document.Field(d, "Call-ID", w.CallID)
-			d = document.Field(d, "Direction", w.Direction.String())
-			d = document.Field(d, "From", w.From)
-			d = document.Field(d, "To", w.To)
-		}
-		if a.Stale {
-			d = append(document.Key(d, "stale"), "true"...)
-		}
-		_ = m.Respond(append(d, '}'))
+		b.cfg.Router.Go(actors.Request{To: to, Message: actors.Show{}, Deadline: time.Now().Add(b.cfg.Timeout)}, func(a actors.Answer) {
+			if a.Err != nil {
+				b.answer(r, f, a.Err)
+				return
+			}
+			_ = r.Respond(b.state(f, to, p, &a))
+		})
 	})
+}
+
+// state is an `update` with the present state of an extension.
+func (b *Bus) state(f *fields, to actors.Address, p presence.Package, a *actors.Answer) []byte {
+	d := b.begin(f, "update")
+	d = document.Field(d, "Presence-ID", to.String())
+	d = document.Field(d, "Event-Package", p.String())
+	d = document.Field(d, "State", a.View.State.String())
+	if a.View.HasMessages {
+		d = document.Number(d, "Messages-New", int64(a.View.Messages.New))
+		d = document.Number(d, "Messages-Saved", int64(a.View.Messages.Saved))
+	}
+	if len(a.View.Dialogs) > 0 {
+		w := a.View.Dialogs[0]
+		d = document.Field(d, "Call-ID", w.CallID)
+		d = document.Field(d, "Direction", w.Direction.String())
+		d = document.Field(d, "From", w.From)
+		d = document.Field(d, "To", w.To)
+	}
+	if a.Stale {
+		d = append(document.Key(d, "stale"), "true"...)
+	}
+	return append(d, '}')
 }

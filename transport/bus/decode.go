@@ -1,10 +1,12 @@
 package bus
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -36,6 +38,9 @@ func (t *text) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 		*t = text(tok.String())
 		if len(*t) > maxField {
 			return fmt.Errorf("a value of %d bytes; at most %d are taken", len(*t), maxField)
+		}
+		if strings.ContainsFunc(string(*t), unicode.IsControl) { // they would end up in SIP headers
+			return errors.New("must not hold control characters")
 		}
 	default:
 		return fmt.Errorf("must be a string, not %s", tok.Kind())
@@ -75,8 +80,30 @@ func (c *count) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return fmt.Errorf("must be a number, not %s", tok.Kind())
 }
 
+// flag is a field that is true or false, or one of them as a string; null counts as absent.
+type flag bool
+
+// UnmarshalJSONFrom reads the field.
+func (v *flag) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	tok, err := d.ReadToken()
+	if err != nil {
+		return err
+	}
+	switch s := tok.String(); {
+	case tok.Kind() == 'n', s == "false":
+		*v = false
+	case s == "true":
+		*v = true
+	default:
+		return fmt.Errorf("must be true or false, not %.40q", s)
+	}
+	return nil
+}
+
 // fields are all that the In and control documents carry and Lamplight uses (BUS.md); others are ignored.
 type fields struct {
+	AppName       text `json:"App-Name"`
+	AppVersion    text `json:"App-Version"`
 	EventCategory text `json:"Event-Category"`
 	EventName     text `json:"Event-Name"`
 	MsgID         text `json:"Msg-ID"`
@@ -118,9 +145,9 @@ type fields struct {
 	Sequence count `json:"Sequence"`
 	Reply    count `json:"Reply"`
 
-	Realm    text           `json:"Realm"`
-	Username text           `json:"Username"`
-	Explain  jsontext.Value `json:"Explain"`
+	Realm    text `json:"Realm"`
+	Username text `json:"Username"`
+	Explain  flag `json:"Explain"`
 }
 
 // refusal is an error that a document's sender gets back; code is API.md's.
@@ -133,7 +160,7 @@ func (r refusal) Error() string { return r.reason }
 
 func refuse(format string, a ...any) error { return refusal{400, fmt.Sprintf(format, a...)} }
 
-// decode reads a document and checks what kind it is. Duplicate names, invalid UTF-8, wrong types and over-long
+// decode reads a document and checks what kind it is and that it carries what every document does. Duplicate names, invalid UTF-8, wrong types and over-long
 // values are refused. What could be read is returned with the error, so that the reply can carry the Msg-ID.
 func decode(data []byte, names ...string) (*fields, error) {
 	f := new(fields)
@@ -143,7 +170,15 @@ func decode(data []byte, names ...string) (*fields, error) {
 	if err := json.Unmarshal(data, f); err != nil {
 		return f, refuse("the document can't be read: %s", strings.TrimPrefix(err.Error(), "json: "))
 	}
-	if f.EventCategory != "" && f.EventCategory != "presence" {
+	for _, h := range [...]struct {
+		name  string
+		value text
+	}{{"App-Name", f.AppName}, {"App-Version", f.AppVersion}, {"Event-Category", f.EventCategory}, {"Event-Name", f.EventName}, {"Msg-ID", f.MsgID}} {
+		if h.value == "" {
+			return f, refuse("%s is missing", h.name)
+		}
+	}
+	if f.EventCategory != "presence" {
 		return f, refuse("Event-Category is %.40q; it must be presence", f.EventCategory)
 	}
 	for _, n := range names {
@@ -183,13 +218,6 @@ func checkName(field string, a actors.Address) error {
 	}
 	if a.User == "*" {
 		return refuse("%s: a bare * is no extension", field)
-	}
-	for _, s := range []string{a.User, a.Realm} {
-		for i := 0; i < len(s); i++ {
-			if s[i] < 0x20 || s[i] == 0x7f {
-				return refuse("%s holds control characters", field)
-			}
-		}
 	}
 	return nil
 }

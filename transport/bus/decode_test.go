@@ -35,6 +35,9 @@ func TestTokenRoundTrip(t *testing.T) {
 	})
 }
 
+// headers are what every document carries besides its name.
+const headers = `"App-Name":"test","App-Version":"1","Event-Category":"presence","Msg-ID":"m1",`
+
 func read(t *testing.T, doc string, names ...string) *fields {
 	t.Helper()
 	f, err := decode([]byte(doc), names...)
@@ -46,15 +49,43 @@ func read(t *testing.T, doc string, names ...string) *fields {
 
 func TestNumbersComeAsStringsToo(t *testing.T) {
 	for _, e := range []string{`1800`, `"1800"`, `1800.0`} {
-		f := read(t, `{"Event-Name":"subscription","User":"sip:1001@acme.test","From":"a@acme.test","Expires":`+e+`,"CSeq":null}`, "subscription")
+		f := read(t, `{`+headers+`"Event-Name":"subscription","User":"sip:1001@acme.test","From":"a@acme.test","Expires":`+e+`,"CSeq":null}`, "subscription")
 		a, err := f.subscription()
 		if s := a.event.(presence.Subscribe); err != nil || s.Expires != 1800 || s.HasCSeq {
 			t.Errorf("Expires %s: %+v %v", e, s, err)
 		}
 	}
 	for _, e := range []string{`true`, `"x"`, `1.5`, `[]`, `1e400`, `"1800 "`} {
-		if _, err := decode([]byte(`{"Event-Name":"subscription","Expires":`+e+`}`), "subscription"); err == nil {
+		if _, err := decode([]byte(`{`+headers+`"Event-Name":"subscription","Expires":`+e+`}`), "subscription"); err == nil {
 			t.Errorf("Expires %s was taken", e)
+		}
+	}
+}
+
+func TestWhatEveryDocumentCarries(t *testing.T) {
+	whole := map[string]string{"App-Name": "x", "App-Version": "1", "Event-Category": "presence", "Event-Name": "update", "Msg-ID": "m"}
+	doc := func(without, value string) string {
+		d := `{"x":[1]`
+		for k, v := range whole {
+			if k != without {
+				d += `,"` + k + `":"` + v + `"`
+			} else if value != "" {
+				d += `,"` + k + `":` + value
+			}
+		}
+		return d + `}`
+	}
+	read(t, doc("", ""), "update")
+	for name := range whole {
+		for _, value := range []string{"", `""`, `null`, `5`} {
+			if _, err := decode([]byte(doc(name, value)), "update"); err == nil {
+				t.Errorf("a document whose %s is %q was taken", name, value)
+			}
+		}
+	}
+	for field, value := range map[string]string{"Contact": "<sip:a@b>\r\nVia: x", "From": "a\u0000@b", "User-Agent": strings.Repeat("x", maxField+1)} {
+		if _, err := decode([]byte(`{`+headers+`"Event-Name":"update","`+field+`":"`+value+`"}`), "update"); err == nil {
+			t.Errorf("%s %.30q was taken", field, value)
 		}
 	}
 }
@@ -66,7 +97,7 @@ func TestWhichExtension(t *testing.T) {
 		`"From":"<sip:3@a.test:5060;transport=tcp>"`:                         "3@a.test",
 		`"From":"SIPS:*3101@a.test"`:                                         "*3101@a.test",
 	} {
-		f := read(t, `{"Event-Name":"dialog_update","To":"9@a.test","State":"early",`+doc+`}`, "dialog_update")
+		f := read(t, `{`+headers+`"Event-Name":"dialog_update","To":"9@a.test","State":"early",`+doc+`}`, "dialog_update")
 		f.From = text(strings.TrimSpace(string(f.From)))
 		if f.From == "" {
 			f.From = "3@a.test"
@@ -86,7 +117,7 @@ func TestRegisterOrCall(t *testing.T) {
 		`"State":"confirmed","Call-ID":"other"`:      false,
 		`"State":"offline","Call-ID":"other"`:        true,
 	} {
-		f := read(t, `{"Event-Name":"update","Presence-ID":"*3101@acme.test",`+doc+`}`, "update")
+		f := read(t, `{`+headers+`"Event-Name":"update","Presence-ID":"*3101@acme.test",`+doc+`}`, "update")
 		a, err := f.update("k")
 		_, is := a.event.(presence.RegisterEvent)
 		if err != nil || is != register {
@@ -105,7 +136,7 @@ func TestTimestamps(t *testing.T) {
 }
 
 func TestMailboxLamps(t *testing.T) {
-	f := read(t, `{"Event-Name":"mwi_update","To":"1001@acme.test","Messages-New":"1","Messages-Saved":0,"Extended-Presence-ID":"vm"}`, "mwi_update")
+	f := read(t, `{`+headers+`"Event-Name":"mwi_update","To":"1001@acme.test","Messages-New":"1","Messages-Saved":0,"Extended-Presence-ID":"vm"}`, "mwi_update")
 	all, err := f.mailbox()
 	if err != nil || len(all) != 3 || all[1].to != (actors.Address{Realm: "acme.test", User: "*981001"}) || all[2].to.User != "vm" {
 		t.Errorf("%+v %v", all, err)
@@ -114,9 +145,9 @@ func TestMailboxLamps(t *testing.T) {
 
 // Whatever comes in, what goes on is bounded and names an extension.
 func FuzzDocuments(f *testing.F) {
-	f.Add([]byte(`{"Event-Name":"subscription","User":"1001@acme.test","Expires":"60","From":"x@y","Call-ID":"c"}`))
-	f.Add([]byte(`{"Event-Name":"update","Presence-ID":"sip:a@b","State":"early","Timestamp":63606201099}`))
-	f.Add([]byte(`{"Event-Name":"mwi_update","To":"a@b","Messages-New":1,"Messages-Saved":null}`))
+	f.Add([]byte(`{` + headers + `"Event-Name":"subscription","User":"1001@acme.test","Expires":"60","From":"x@y","Call-ID":"c"}`))
+	f.Add([]byte(`{` + headers + `"Event-Name":"update","Presence-ID":"sip:a@b","State":"early","Timestamp":63606201099}`))
+	f.Add([]byte(`{` + headers + `"Event-Name":"mwi_update","To":"a@b","Messages-New":1,"Messages-Saved":null}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d, err := decode(data, "subscription", "dialog_update", "update", "mwi_update", "notify")
 		if d == nil {

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"cmp"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -23,7 +24,11 @@ const (
 	ringBytes   = 8 << 20
 	maxEdges    = 4096
 	renotifyGap = 10 * time.Second
+	lookGap     = time.Minute
+	anyEdge     = "any" // where the NOTIFYs of subscriptions go that name no edge
 )
+
+var errEdges = fmt.Errorf("there are %d edges already; no subscription behind another one is taken", maxEdges)
 
 // FanoutConfig is what a Fanout needs.
 type FanoutConfig struct {
@@ -55,6 +60,7 @@ type edge struct {
 	ring        []numbered
 	bytes       int
 	spoke, down bool
+	dropped     bool // from the table: another one has its name
 	incarnation string
 	renotified  time.Time
 }
@@ -79,8 +85,7 @@ func (f *Fanout) Start() (err error) {
 		if err != nil {
 			return
 		}
-		if e := f.edge(name); e != nil {
-			e.mu.Lock()
+		if e := f.lock(name); e != nil {
 			e.down = e.spoke
 			e.mu.Unlock()
 		}
@@ -96,7 +101,7 @@ func (f *Fanout) edge(name string) *edge {
 	defer f.mu.Unlock()
 	e := f.edges[name]
 	if e == nil {
-		if len(f.edges) >= maxEdges {
+		if len(f.edges) >= maxEdges && !f.makeRoom() {
 			return nil
 		}
 		e = &edge{name: name, token: Token(name)}
@@ -104,6 +109,37 @@ func (f *Fanout) edge(name string) *edge {
 	}
 	return e
 }
+
+// makeRoom forgets an edge that was never sent anything. The lock is held.
+func (f *Fanout) makeRoom() bool {
+	for name, e := range f.edges {
+		e.mu.Lock()
+		e.dropped = e.seq == 0
+		e.mu.Unlock()
+		if e.dropped {
+			delete(f.edges, name)
+			return true
+		}
+	}
+	return false
+}
+
+// lock finds an edge and takes its lock; nil when there is no room for it.
+func (f *Fanout) lock(name string) *edge {
+	for {
+		e := f.edge(name)
+		if e == nil {
+			return nil
+		}
+		if e.mu.Lock(); !e.dropped {
+			return e
+		}
+		e.mu.Unlock()
+	}
+}
+
+// room says whether the edge can be sent anything.
+func (f *Fanout) room(name string) bool { return f.edge(name) != nil }
 
 // Notify implements actors.Notifier.
 func (f *Fanout) Notify(n actors.Notification) {
@@ -125,7 +161,7 @@ func (f *Fanout) Notify(n actors.Notification) {
 		if later == nil {
 			now = rest
 		}
-		f.toEdge(cmp.Or(name, "any"), head, &n, now)
+		f.toEdge(cmp.Or(name, anyEdge), head, &n, now)
 		rest = later
 	}
 }
@@ -151,26 +187,29 @@ func (f *Fanout) head(n *actors.Notification) []byte {
 }
 
 func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watchers []*presence.Subscription) {
-	e := f.edge(name)
-	if e == nil {
-		f.cfg.Log.Error("too many edges; a NOTIFY is not sent", "edges", maxEdges)
-		return
-	}
 	for len(watchers) > 0 {
 		b := make([]byte, 0, 96+len(head)+min(len(watchers), maxTargets)*200)
 		b = append(b, '{')
-		e.mu.Lock()
+		e := f.lock(name)
+		if e == nil {
+			f.cfg.Log.Error("too many edges; a NOTIFY is not sent", "edges", maxEdges)
+			return
+		}
 		e.seq++
 		b = document.Field(b, "Msg-ID", f.cfg.Incarnation()+"-"+e.token+"-"+strconv.FormatUint(e.seq, 10))
 		b = document.Number(b, "Edge-Seq", int64(e.seq))
 		b = append(append(b, ','), head...)
 		b = append(document.Key(b, "Targets"), '[')
 		i := 0
-		for ; i < len(watchers) && i < maxTargets && (i == 0 || len(b) < maxMessage-12<<10); i++ {
+		for ; i < len(watchers) && i < maxTargets; i++ {
+			fits := len(b)
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = target(b, watchers[i], n)
+			if b = target(b, watchers[i], n); i > 0 && len(b) > maxMessage-len("]}") {
+				b = b[:fits]
+				break
+			}
 		}
 		b = append(b, "]}"...)
 		watchers = watchers[i:]
@@ -240,11 +279,10 @@ func (f *Fanout) Lamp(c actors.LampNews) {
 
 // up is what an edge says of itself: seen is the highest number up to which it misses nothing of ours.
 func (f *Fanout) up(name, incarnation string, seen uint64, known bool) {
-	e := f.edge(name)
+	e := f.lock(name)
 	if e == nil {
 		return
 	}
-	e.mu.Lock()
 	first := e.seq + 1
 	if len(e.ring) > 0 {
 		first = e.ring[0].seq
@@ -259,7 +297,11 @@ func (f *Fanout) up(name, incarnation string, seen uint64, known bool) {
 			}
 		}
 	}
-	all = all && (again || time.Since(e.renotified) > renotifyGap)
+	gap := renotifyGap
+	if e.seq == 0 { // most likely nobody here is behind it: a look at all watchers for nothing
+		gap = lookGap
+	}
+	all = all && (again || time.Since(e.renotified) > gap)
 	if all {
 		e.renotified = time.Now()
 	}

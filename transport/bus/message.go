@@ -60,15 +60,12 @@ func (f *fields) subscription() (addressed, error) {
 	}
 	s.CallID = string(f.CallID)
 	if s.CallID == "" { // the watcher itself names it
-		if f.From == "" {
-			return addressed{}, refuse("Call-ID and From are both missing; one of them must name the subscription")
-		}
 		s.CallID = hexmd5(to.String() + "\x00" + strings.ToLower(bare(f.From)))
 	}
 	s.From, s.FromTag, s.ToTag = bare(f.From), string(f.FromTag), string(f.ToTag)
 	s.Contact, s.ProxyRoute, s.UserAgent = string(f.Contact), string(f.ProxyRoute), string(f.UserAgent)
 	s.SubscriptionID, s.ServerID, s.Queue = string(f.SubscriptionID), string(f.ServerID), string(f.Queue)
-	if edge := cmp.Or(s.ServerID, s.Queue); len(edge) > maxName || edge == "any" {
+	if edge := cmp.Or(s.ServerID, s.Queue); len(edge) > maxName || edge == anyEdge {
 		return addressed{}, refuse("Server-ID or Queue is %.40q: an edge's name has at most %d bytes and is not any", edge, maxName)
 	}
 	return addressed{to, s}, nil

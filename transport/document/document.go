@@ -161,6 +161,19 @@ func (l *Listing) End(dst []byte) []byte {
 	return append(l.closePackage(dst), "}}"...)
 }
 
+// Missing appends which shards a listing does not cover.
+func Missing(dst []byte, shards []int) []byte {
+	dst = append(Key(dst, "timeout"), "true"...)
+	dst = append(Key(dst, "missing_shards"), '[')
+	for i, shard := range shards {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = strconv.AppendInt(dst, int64(shard), 10)
+	}
+	return append(dst, ']')
+}
+
 // Dialogs appends the dialogs of a view.
 func Dialogs(dst []byte, dialogs []presence.DialogView) []byte {
 	dst = append(dst, '[')

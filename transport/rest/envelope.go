@@ -3,6 +3,7 @@ package rest
 import (
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -52,6 +53,7 @@ var (
 // explain is the one table from errors to answers.
 func explain(err error) failure {
 	var f failure
+	var wrong *directory.Invalid
 	switch {
 	case errors.As(err, &f):
 		return f
@@ -59,11 +61,13 @@ func explain(err error) failure {
 		return unknown("").(failure)
 	case errors.Is(err, directory.ErrForbidden):
 		return errForbidden
-	case errors.Is(err, directory.ErrInvalid), errors.Is(err, presence.ErrInvalid):
+	case errors.As(err, &wrong):
+		return invalid(wrong.Field, "Field "+wrong.Reason).(failure)
+	case errors.Is(err, presence.ErrInvalid):
 		return invalid("data", err.Error()).(failure)
 	case errors.Is(err, directory.ErrConflict):
 		return failure{409, "datastore_conflict", `{"message":` + text(err.Error()) + `}`}
-	case errors.Is(err, actors.ErrBusy), errors.Is(err, presence.ErrTooManyWatchers), errors.Is(err, presence.ErrTooManyCalls), errors.Is(err, presence.ErrTooManyTombstones):
+	case errors.Is(err, actors.ErrBusy), errors.Is(err, directory.ErrBusy), errors.Is(err, presence.ErrTooManyWatchers), errors.Is(err, presence.ErrTooManyCalls), errors.Is(err, presence.ErrTooManyTombstones):
 		return errTooMany
 	}
 	return failure{503, "datastore_unreachable", `{"message":` + text(err.Error()) + `}`}
@@ -110,17 +114,26 @@ func (q *request) ok(code int, data []byte) {
 	revision := hexOf(sum[:])
 	etag := `"` + revision + `"`
 	q.ctx.Response.Header.Set("ETag", etag)
-	if q.ctx.IsGet() {
-		if m := string(q.ctx.Request.Header.Peek("If-None-Match")); m != "" && (m == etag || m == revision || m == "*") {
-			q.ctx.SetStatusCode(304)
-			return
-		}
+	if q.reads() && matches(string(q.ctx.Request.Header.Peek("If-None-Match")), revision) {
+		q.ctx.SetStatusCode(304)
+		return
 	}
 	q.ctx.SetStatusCode(code)
 	body := q.ctx.Response.Body()[:0]
 	body = q.begin(body)
 	body = append(document.Key(body, "data"), data...)
 	q.write(q.finish(body, "success", revision))
+}
+
+// matches reads If-None-Match: a list of entity tags, weak ones too (RFC 9110 §13.1.2), or *.
+func matches(header, revision string) bool {
+	for tag := range strings.SplitSeq(header, ",") {
+		tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/")
+		if tag == "*" || strings.Trim(tag, `"`) == revision {
+			return true
+		}
+	}
+	return false
 }
 
 func hexOf(b []byte) string {
@@ -137,6 +150,7 @@ func (q *request) fail(err error) {
 	if f.code == 404 && f.data == unknown("").(failure).data {
 		f = unknown(q.subject).(failure)
 	}
+	q.server.refused.WithLabelValues(strconv.Itoa(f.code)).Inc()
 	q.ctx.Response.ResetBody()
 	q.ctx.SetStatusCode(f.code)
 	if f.code == 429 || f.code == 503 {
@@ -167,11 +181,11 @@ func (q *request) data() (map[string]any, error) {
 	if len(raw) == 0 {
 		return map[string]any{}, nil
 	}
-	var wrapped struct {
-		Data      jsontext.Value `json:"data"`
-		AuthToken string         `json:"auth_token"`
+	if kind := jsontext.Value(raw).Kind(); kind != '{' && jsontext.Value(raw).IsValid() {
+		return nil, notJSON("a JSON object was expected, at byte 0 there is a " + kind.String())
 	}
-	if err := json.Unmarshal(raw, &wrapped); err != nil {
+	var body map[string]jsontext.Value
+	if err := json.Unmarshal(raw, &body); err != nil {
 		message := err.Error()
 		var s *jsontext.SyntacticError
 		if errors.As(err, &s) {
@@ -182,12 +196,18 @@ func (q *request) data() (map[string]any, error) {
 		}
 		return nil, notJSON(message)
 	}
+	data, wrapped := body["data"]
+	for name := range body {
+		if !wrapped && name != "auth_token" { // not read as a body without data: that would be a reset
+			return nil, notJSON("the body has no data, but " + name + " at byte 0; it must be wrapped: {\"data\":{…}}")
+		}
+	}
 	m := map[string]any{}
-	if len(wrapped.Data) > 0 && wrapped.Data.Kind() != 'n' {
-		if wrapped.Data.Kind() != '{' {
+	if len(data) > 0 && data.Kind() != 'n' {
+		if data.Kind() != '{' {
 			return nil, notJSON("data must be an object")
 		}
-		if err := json.Unmarshal(wrapped.Data, &m); err != nil {
+		if err := json.Unmarshal(data, &m, directory.KeepNumbers); err != nil {
 			return nil, notJSON(err.Error())
 		}
 	}

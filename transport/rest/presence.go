@@ -3,9 +3,12 @@ package rest
 import (
 	"bufio"
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
@@ -21,17 +24,21 @@ func (q *request) name(e *directory.Entry, extension string) (actors.Address, er
 	a := actors.Address{Realm: e.Realm(), User: strings.ToLower(extension)}
 	if i := strings.LastIndexByte(a.User, '@'); i >= 0 {
 		a.User, a.Realm = a.User[:i], a.User[i+1:]
-		holder, ok := q.server.cfg.Directory.RealmAccount(a.Realm)
-		if !ok || !q.server.cfg.Directory.InTree(q.account, holder) {
+		ctx, cancel := q.context()
+		defer cancel()
+		holder, err := q.server.cfg.Directory.FindRealm(ctx, a.Realm)
+		if err != nil && !errors.Is(err, directory.ErrUnknown) {
+			return a, err
+		}
+		if err != nil || !q.server.cfg.Directory.InTree(q.account, holder) {
 			return a, errForbidden
 		}
 	}
-	control := func(r rune) bool { return r < 0x20 || r == 0x7f }
 	switch {
 	case a.User == "" || a.User == "*":
 		return a, invalid("extension", "Name one extension; the whole account is reset at …/presence")
-	case len(extension) > 256 || strings.ContainsFunc(a.User, control):
-		return a, invalid("extension", "An extension has at most 256 bytes and no control characters")
+	case len(a.User) > 256 || !utf8.ValidString(extension) || strings.ContainsFunc(a.User, unicode.IsControl):
+		return a, invalid("extension", "An extension has at most 256 bytes, in UTF-8, and no control characters")
 	}
 	return a, nil
 }
@@ -61,7 +68,7 @@ func (q *request) extension(e *directory.Entry, extension string) error {
 	if to.Realm != e.Realm() {
 		shown = to.String()
 	}
-	if q.ctx.IsGet() {
+	if q.reads() {
 		a, err := q.ask(to, actors.Show{Explain: string(q.ctx.QueryArgs().Peek("explain")) == "true"}, 0)
 		if err != nil {
 			return err
@@ -141,18 +148,21 @@ func (q *request) wait() (time.Duration, error) {
 	default:
 		d, err := time.ParseDuration(w)
 		if err != nil || d <= 0 || d > q.server.cfg.Timeout {
-			return 0, invalid("wait", "wait must be true or a duration such as 2s, at most "+q.server.cfg.Timeout.String())
+			return 0, invalid("wait", "Field must be true, or a duration such as 2s, at most "+q.server.cfg.Timeout.String())
 		}
-		return d, nil
+		return max(min(d, time.Until(q.deadline)-answerTime), time.Millisecond), nil
 	}
 }
+
+// answerTime is what of the deadline stays for the answer when a caller waits for watchers as long as it may.
+const answerTime = 500 * time.Millisecond
 
 // account3 serves …/presence of a whole account.
 func (q *request) account3(e *directory.Entry) error {
 	if err := q.methods("GET", "POST"); err != nil {
 		return err
 	}
-	if q.ctx.IsGet() {
+	if q.reads() {
 		return q.listing(e)
 	}
 	d, err := q.data()
@@ -215,8 +225,8 @@ func (q *request) listing(e *directory.Entry) error {
 	body := []byte(`{"subscriptions":`)
 	for s := range rows {
 		body = l.Row(body, &s)
-		if len(body) > streamFrom && !q.pretty {
-			q.stream(body, l, rows, done, &cover, cancel)
+		if len(body) > streamFrom {
+			q.stream(body, l, rows, func() (actors.Coverage, error) { cancel(); <-done; return cover, listErr }, cancel)
 			return nil
 		}
 	}
@@ -234,47 +244,52 @@ func missing(body []byte, cover actors.Coverage) []byte {
 	if len(cover.Missing) == 0 {
 		return body
 	}
-	body = append(body, `,"timeout":true,"missing_shards":[`...)
-	for i, shard := range cover.Missing {
-		if i > 0 {
-			body = append(body, ',')
-		}
-		body = strconv.AppendInt(body, int64(shard), 10)
-	}
-	return append(body, ']')
+	return document.Missing(body, cover.Missing)
 }
 
-// stream sends a large listing as it comes. Its revision is of the changes that it covers.
-func (q *request) stream(body []byte, l *document.Listing, rows <-chan actors.SubscriptionView, done <-chan struct{}, cover *actors.Coverage, cancel context.CancelFunc) {
+// stream sends a large listing as it comes, never indented. Its revision is of the changes that it covers. What broke
+// off, because the client read too slowly or a shard was lost, says that it did.
+func (q *request) stream(body []byte, l *document.Listing, rows <-chan actors.SubscriptionView, ended func() (actors.Coverage, error), cancel context.CancelFunc) {
 	own := *q // the request's memory is fasthttp's again before the stream ends
-	own.token = append([]byte(nil), q.token...)
 	head := append(document.Key(own.begin(nil), "data"), body...)
 	own.ctx = nil
+	conn := q.ctx.Conn()
 	q.ctx.SetStatusCode(200)
 	q.ctx.SetContentType("application/json")
 	q.ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
 		defer cancel()
+		write := func(b []byte) bool {
+			_ = conn.SetWriteDeadline(time.Now().Add(writeTime))
+			_, err := w.Write(b)
+			return err == nil
+		}
 		// A row looks at the byte before it to place a comma, so the last byte always stays for the next chunk.
-		_, err := w.Write(head[:len(head)-1])
+		alive := write(head[:len(head)-1])
 		chunk := append([]byte(nil), head[len(head)-1])
 		for s := range rows {
-			if err != nil {
+			if !alive {
+				cancel()
 				continue
 			}
 			chunk = l.Row(chunk, &s)
 			if len(chunk) > 64<<10 {
-				_, err = w.Write(chunk[:len(chunk)-1])
+				alive = write(chunk[:len(chunk)-1])
 				chunk = append(chunk[:0], chunk[len(chunk)-1])
 			}
 		}
-		<-done
-		if err != nil {
+		cover, err := ended()
+		if !alive {
 			return
 		}
+		if err != nil {
+			cover.Missing = make([]int, actors.Shards)
+			for i := range cover.Missing {
+				cover.Missing[i] = i
+			}
+		}
 		own.stale, own.next = cover.Stale, cover.Next
-		chunk = append(missing(l.End(chunk), *cover), '}')
-		chunk = own.finish(chunk, "success", strconv.FormatUint(cover.Sequence, 16))
-		_, _ = w.Write(chunk)
+		chunk = append(missing(l.End(chunk), cover), '}')
+		write(own.finish(chunk, "success", strconv.FormatUint(cover.Sequence, 16)))
 	})
 }
 
@@ -293,7 +308,7 @@ func (q *request) owned(e *directory.Entry, kind, id string) error {
 	if err != nil {
 		return err
 	}
-	if q.ctx.IsGet() {
+	if q.reads() {
 		d := []byte(`{"presence_ids":{`)
 		for _, to := range ids {
 			a, err := q.ask(to, actors.Show{}, 0)

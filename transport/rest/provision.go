@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"errors"
 	"net"
 	"slices"
 	"strings"
@@ -23,9 +24,14 @@ func (q *request) authenticate() error {
 	if !q.server.limits.allow("api_auth", q.ctx.RemoteIP(), time.Now()) {
 		return errTooMany
 	}
-	e, err := q.server.cfg.Directory.AccountByAPIKey(key)
-	if err != nil {
+	ctx, cancel := q.context()
+	defer cancel()
+	e, err := q.server.cfg.Directory.AccountByAPIKey(ctx, key)
+	if errors.Is(err, directory.ErrUnknown) {
 		return errCredentials
+	}
+	if err != nil {
+		return err
 	}
 	token, err := q.server.cfg.Sign(e.ID)
 	if err != nil {
@@ -78,7 +84,7 @@ func (q *request) accounts() error {
 	if err := q.methods("GET", "PUT"); err != nil {
 		return err
 	}
-	if q.ctx.IsGet() {
+	if q.reads() {
 		return q.list(directory.Accounts, q.account)
 	}
 	return q.create(directory.Accounts, "")
@@ -88,7 +94,7 @@ func (q *request) collection(kind, account string) error {
 	if err := q.methods("GET", "PUT"); err != nil {
 		return err
 	}
-	if q.ctx.IsGet() {
+	if q.reads() {
 		return q.list(kind, account)
 	}
 	return q.create(kind, account)
@@ -124,7 +130,7 @@ func (q *request) create(kind, account string) error {
 	}
 	ctx, cancel := q.context()
 	defer cancel()
-	e, err := q.server.cfg.Directory.Put(ctx, kind, account, id, fields, nil)
+	e, err := q.server.cfg.Directory.Put(ctx, q.account, kind, account, id, fields, nil)
 	if err != nil {
 		return err
 	}
@@ -145,7 +151,7 @@ func (q *request) entry(kind, account, id string) error {
 		return err
 	}
 	switch string(q.ctx.Method()) {
-	case "GET":
+	case "GET", "HEAD":
 		return q.show(200, e)
 	case "DELETE":
 		if err := d.Delete(ctx, e); err != nil {
@@ -158,7 +164,7 @@ func (q *request) entry(kind, account, id string) error {
 		return err
 	}
 	if string(q.ctx.Method()) == "PATCH" {
-		fields = merge(e.Fields, fields)
+		fields = directory.Merge(e.Fields, fields)
 	} else if kind == directory.Accounts && fields["parent_id"] == nil && e.Text("parent_id") != "" {
 		fields["parent_id"] = e.Text("parent_id")
 	}
@@ -167,31 +173,10 @@ func (q *request) entry(kind, account, id string) error {
 			return errForbidden
 		}
 	}
-	if e, err = d.Put(ctx, kind, account, id, fields, e); err != nil {
+	if e, err = d.Put(ctx, q.account, kind, account, id, fields, e); err != nil {
 		return err
 	}
 	return q.show(200, e)
-}
-
-// merge is PATCH: null removes, objects merge, all else replaces.
-func merge(old, change map[string]any) map[string]any {
-	out := map[string]any{}
-	for k, v := range old {
-		out[k] = v
-	}
-	for k, v := range change {
-		was, isObject := out[k].(map[string]any)
-		now, toObject := v.(map[string]any)
-		switch {
-		case v == nil:
-			delete(out, k)
-		case isObject && toObject:
-			out[k] = merge(was, now)
-		default:
-			out[k] = v
-		}
-	}
-	return out
 }
 
 // limits bounds requests per account and client address. It remembers a bounded number of both together.

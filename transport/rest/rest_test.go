@@ -21,7 +21,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
-	"go.yaml.in/yaml/v3"
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
@@ -35,6 +34,7 @@ type router struct {
 	asked []actors.Request
 	rows  []actors.SubscriptionView
 	cover actors.Coverage
+	lost  error // what List ends with
 }
 
 func (r *router) Request(_ context.Context, q actors.Request) actors.Answer {
@@ -55,7 +55,7 @@ func (r *router) List(_ context.Context, q actors.Query, yield func(actors.Subsc
 			return r.cover, err
 		}
 	}
-	return r.cover, nil
+	return r.cover, r.lost
 }
 
 func (r *router) ResetRealm(context.Context, string) (actors.Coverage, error) { return r.cover, r.err }
@@ -298,62 +298,6 @@ func TestRateLimit(t *testing.T) {
 	}
 	if r := e.do("GET", path, e.tokens[root], ""); r.Code != 429 || r.Message != "too_many_requests" || r.Header.Get("Retry-After") == "" {
 		t.Errorf("the fourth in a second: %d %s", r.Code, r.Raw)
-	}
-}
-
-// Every path and method of openapi.yaml is answered by the running server with the documented status.
-func TestOpenAPI(t *testing.T) {
-	e := newEdge(t, 0)
-	var doc struct {
-		Paths map[string]map[string]yaml.Node `yaml:"paths"`
-	}
-	if err := yaml.Unmarshal(openapi, &doc); err != nil {
-		t.Fatal(err)
-	}
-	seen := 0
-	for _, last := range []bool{false, true} { // what removes comes last
-		for path, methods := range doc.Paths {
-			for method, node := range methods {
-				if method == "parameters" || (method == "delete") != last {
-					continue
-				}
-				seen++
-				var o struct {
-					Responses map[string]any `yaml:"responses"`
-				}
-				if err := node.Decode(&o); err != nil {
-					t.Fatal(err)
-				}
-				url := strings.NewReplacer("{account_id}", root, "{device_id}", phone, "{user_id}", user, "{extension}", "1001").Replace(path)
-				body := ""
-				switch {
-				case method == "get" || method == "delete":
-				case path == "/v2/api_auth":
-					body = `{"data":{"api_key":"k"}}`
-				case strings.HasSuffix(path, "presence") || strings.HasSuffix(path, "{extension}"):
-					body = `{"data":{"action":"reset"}}`
-				case path == "/v2/accounts":
-					body = `{"data":{"name":"New","realm":"new.test"}}`
-				case path == "/v2/accounts/{account_id}":
-					body = `{"data":{"name":"Root","realm":"root.test"}}`
-				default:
-					body = `{"data":{"name":"x"}}`
-				}
-				r := e.do(strings.ToUpper(method), url, e.tokens[root], body)
-				if _, ok := o.Responses[strconv.Itoa(r.Code)]; !ok {
-					t.Errorf("%s %s: %d is not documented: %s", method, path, r.Code, r.Raw)
-				}
-				if r.Code >= 400 && path != "/v2/accounts/{account_id}" && !last {
-					t.Errorf("%s %s: %d %s", method, path, r.Code, r.Raw)
-				}
-			}
-		}
-	}
-	if seen < 30 {
-		t.Errorf("only %d operations are documented", seen)
-	}
-	if r := e.do("GET", "/openapi.yaml", "", ""); r.Raw != string(openapi) {
-		t.Error("/openapi.yaml is not the document")
 	}
 }
 

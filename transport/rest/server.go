@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,7 +31,13 @@ import (
 //go:embed openapi.yaml
 var openapi []byte
 
-const maxBody = 8 << 20
+const (
+	maxBody   = 8 << 20
+	smallBody = 64 << 10 // read before a request is looked at; larger ones are read maxLarge at a time
+	maxLarge  = 64
+	maxHead   = 16 << 10         // request line and headers; a name of 1,400 %-encoded bytes gets its own answer
+	writeTime = 30 * time.Second // a client that reads nothing for so long is cut off
+)
 
 // Presence is the router. Request answers by the request's deadline, and for a change only when it is durable.
 type Presence interface {
@@ -59,16 +66,20 @@ type Server struct {
 	http    *fasthttp.Server
 	metrics fasthttp.RequestHandler
 	limits  *limits
+	refused *prometheus.CounterVec
+	large   chan struct{} // bounds the memory of large bodies
 	ln      net.Listener
 	done    chan struct{} // closed when fasthttp has returned
 }
 
 // New makes a Server that does not listen yet.
 func New(c Config) *Server {
-	s := &Server{cfg: c, limits: newLimits(c.RateLimit), done: make(chan struct{})}
+	s := &Server{cfg: c, limits: newLimits(c.RateLimit), done: make(chan struct{}), large: make(chan struct{}, maxLarge)}
+	s.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_http_errors_total", Help: "HTTP answers other than success, by code."}, []string{"code"})
+	c.Registry.MustRegister(s.refused)
 	s.metrics = fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}))
-	s.http = &fasthttp.Server{Handler: s.Handle, Name: "lamplight", MaxRequestBodySize: maxBody, ReadTimeout: 30 * time.Second,
-		IdleTimeout: 2 * time.Minute, Concurrency: 64 << 10, StreamRequestBody: true, NoDefaultContentType: true, Logger: quiet{c.Log},
+	s.http = &fasthttp.Server{Handler: s.Handle, Name: "lamplight", MaxRequestBodySize: smallBody, ReadTimeout: 30 * time.Second,
+		WriteTimeout: writeTime, ReadBufferSize: maxHead, IdleTimeout: 2 * time.Minute, Concurrency: 64 << 10, StreamRequestBody: true, NoDefaultContentType: true, Logger: quiet{c.Log},
 		ErrorHandler: s.malformed}
 	return s
 }
@@ -128,7 +139,13 @@ func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 		q.fail(tooLarge)
 		return
 	}
-	q.fail(notJSON("the request can't be read: " + err.Error()))
+	var small *fasthttp.ErrSmallBuffer
+	if errors.As(err, &small) {
+		q.fail(notJSON("the request line and the headers have more than " + strconv.Itoa(maxHead) + " bytes together"))
+		return
+	}
+	reason, _, _ := strings.Cut(err.Error(), ": buffer size=") // behind it fasthttp shows what it read
+	q.fail(notJSON("the request can't be read: " + reason))
 }
 
 // Handle serves one request.
@@ -153,7 +170,8 @@ func (s *Server) Handle(ctx *fasthttp.RequestCtx) {
 	}
 	h.Set("Access-Control-Expose-Headers", "X-Request-ID, ETag, Retry-After")
 	q.pretty = string(ctx.QueryArgs().Peek("pretty_print")) == "true" || string(ctx.Request.Header.Peek("X-Pretty-Print")) == "true"
-	err := q.readBody()
+	body, err := q.readBody()
+	q.token = findToken(ctx, body)
 	if err == nil {
 		err = q.route()
 	}
@@ -162,24 +180,40 @@ func (s *Server) Handle(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// readBody reads a body that came in parts. One that is too large is read on for a while, so that its sender gets
-// to see the answer instead of a reset connection.
-func (q *request) readBody() error {
-	if !q.ctx.Request.IsBodyStream() {
-		return nil
+// readBody reads the body, of the large ones a bounded number at a time. One that is too large is read on for a while, so that its sender gets to see the answer
+// instead of a reset connection.
+func (q *request) readBody() ([]byte, error) {
+	r := &q.ctx.Request
+	if !r.IsBodyStream() {
+		return r.Body(), nil
 	}
 	in := q.ctx.RequestBodyStream()
-	body, err := io.ReadAll(io.LimitReader(in, maxBody+1))
-	if err != nil {
-		return notJSON("the body can't be read: " + err.Error())
+	var body []byte
+	var err error
+	length := r.Header.ContentLength()
+	if length < 0 || length > smallBody {
+		select {
+		case q.server.large <- struct{}{}:
+			defer func() { <-q.server.large }()
+		default:
+			q.ctx.SetConnectionClose()
+			return nil, errTooMany
+		}
 	}
-	if len(body) > maxBody {
+	large := length > maxBody
+	if !large {
+		body, err = io.ReadAll(io.LimitReader(in, maxBody+1))
+	}
+	if err != nil {
+		return nil, notJSON("the body can't be read: " + err.Error())
+	}
+	if large || len(body) > maxBody {
 		_, _ = io.CopyN(io.Discard, in, 8*maxBody)
 		q.ctx.SetConnectionClose()
-		return tooLarge
+		return nil, tooLarge
 	}
-	q.ctx.Request.SetBodyRaw(body)
-	return nil
+	r.SetBodyRaw(body)
+	return body, nil
 }
 
 var tooLarge = failure{413, "request_too_large", `{"message":"the body is too large","max_bytes":` + strconv.Itoa(maxBody) + `}`}
@@ -204,13 +238,16 @@ func path(raw []byte) ([]string, error) {
 	return parts, nil
 }
 
-// methods checks the verb; Allow names those that would do.
+// reads says whether the request only reads; fasthttp leaves the body of an answer to HEAD out.
+func (q *request) reads() bool { return q.ctx.IsGet() || q.ctx.IsHead() }
+
+// methods checks the verb; Allow names those that would do. What may be got also answers HEAD.
 func (q *request) methods(allowed ...string) error {
-	m := string(q.ctx.Method())
-	for _, a := range allowed {
-		if m == a {
-			return nil
-		}
+	if slices.Contains(allowed, "GET") {
+		allowed = append(allowed, "HEAD")
+	}
+	if slices.Contains(allowed, string(q.ctx.Method())) {
+		return nil
 	}
 	q.ctx.Response.Header.Set("Allow", strings.Join(append(allowed, "OPTIONS"), ", "))
 	return errMethod
@@ -279,7 +316,7 @@ func (q *request) plain(name string) error {
 	if name != "healthz" && name != "readyz" && name != "metrics" && name != "openapi.yaml" {
 		return unknown(name)
 	}
-	if err := q.methods("GET", "HEAD"); err != nil {
+	if err := q.methods("GET"); err != nil {
 		return err
 	}
 	switch name {
@@ -299,20 +336,24 @@ func (q *request) plain(name string) error {
 	return nil
 }
 
-// authorise finds the token: header, then query, then body, then bearer.
+// findToken looks into the header, then the query, then the body, then for a bearer. The answer is a copy.
+func findToken(ctx *fasthttp.RequestCtx, body []byte) []byte {
+	h := &ctx.Request.Header
+	token := h.Peek("X-Auth-Token")
+	if len(token) == 0 {
+		token = ctx.QueryArgs().Peek("auth_token")
+	}
+	if len(token) == 0 && bytes.Contains(body, []byte(`"auth_token"`)) {
+		token = []byte(bodyToken(body))
+	}
+	if scheme, bearer, ok := bytes.Cut(h.Peek("Authorization"), []byte(" ")); len(token) == 0 && ok && bytes.EqualFold(scheme, []byte("Bearer")) {
+		token = bytes.TrimSpace(bearer)
+	}
+	return bytes.Clone(token)
+}
+
+// authorise checks the token.
 func (q *request) authorise() error {
-	h := &q.ctx.Request.Header
-	switch {
-	case len(h.Peek("X-Auth-Token")) > 0:
-		q.token = h.Peek("X-Auth-Token")
-	case len(q.ctx.QueryArgs().Peek("auth_token")) > 0:
-		q.token = q.ctx.QueryArgs().Peek("auth_token")
-	case bytes.Contains(q.ctx.PostBody(), []byte(`"auth_token"`)):
-		q.token = []byte(bodyToken(q.ctx.PostBody()))
-	}
-	if len(q.token) == 0 {
-		q.token, _ = bytes.CutPrefix(h.Peek("Authorization"), []byte("Bearer "))
-	}
 	ctx, cancel := context.WithDeadline(context.Background(), q.deadline)
 	defer cancel()
 	account, err := q.server.cfg.Verifier.Account(ctx, q.token)

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func command(args ...string) (stdout, stderr string, code int) {
+	var out, talk bytes.Buffer
+	code = run(args, &out, &talk)
+	return out.String(), talk.String(), code
+}
+
+// flag > environment > file, and a typing error in the file is no default.
+func TestConfigurationOrder(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	file := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rate := func(args ...string) string {
+		t.Helper()
+		out, talk, code := command(append([]string{"check-config", "--config", path}, args...)...)
+		if code != 0 {
+			t.Fatalf("exit %d: %s", code, talk)
+		}
+		_, rest, _ := strings.Cut(out, "notify-rate: ")
+		value, _, _ := strings.Cut(rest, "\n")
+		return value
+	}
+	file("")
+	if got := rate(); got != "5" {
+		t.Errorf("the default is %s", got)
+	}
+	for _, text := range []string{"notify-rate: 3\npresence: {realm: x}\njoin: ['127.0.0.1:1', '127.0.0.1:2']", "serve: {notify-rate: 3}", "notify-rate: 9\nserve: {notify-rate: 3}"} {
+		file(text)
+		if got := rate(); got != "3" {
+			t.Errorf("%q gives %s", text, got)
+		}
+	}
+	for _, text := range []string{"notfy-rate: 3", "serve: {notfy-rate: 3}", "sevre: {notify-rate: 3}", "notify-rate: often", "a: b: c", "[1]", "serve: {notify-rate: -1}", "notify-rate: [1, 2]"} {
+		file(text)
+		if out, talk, code := command("check-config", "--config", path); code != 2 || out != "" || talk == "" {
+			t.Errorf("%q: exit %d, %s%s", text, code, out, talk)
+		}
+	}
+	file("notify-rate: 3")
+	t.Setenv("LAMPLIGHT_NOTIFY_RATE", "7")
+	if got := rate(); got != "7" {
+		t.Errorf("the variable loses to the file: %s", got)
+	}
+	if got := rate("--notify-rate", "8"); got != "8" {
+		t.Errorf("the flag loses: %s", got)
+	}
+}
+
+// Exit codes, and who talks where.
+func TestExitCodes(t *testing.T) {
+	dir := t.TempDir()
+	empty := filepath.Join(dir, "empty.json")
+	if err := os.WriteFile(empty, []byte(`{"account":[]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	nowhere := []string{"--nats", "nats://127.0.0.1:1"}
+	for _, c := range []struct {
+		code int
+		args []string
+	}{
+		{0, []string{"version"}}, {0, []string{"--help"}}, {0, []string{"presence", "set", "--help"}},
+		{2, nil}, {2, []string{"dance"}}, {2, []string{"version", "--dance"}}, {2, []string{"import"}}, {2, []string{"token"}}, {2, []string{"token", "--account", "x"}},
+		{2, []string{"token", "--account", account, "--ttl", "-1h"}}, {2, []string{"presence", "list"}}, {2, []string{"presence", "list", "--realm", "x", "--account", account}},
+		{2, []string{"presence", "set", "1", "lit", "--realm", "x"}}, {2, []string{"presence", "list", "--realm", "x", "-o", "xml"}}, {2, []string{"serve", "--gossip", "0.0.0.0:0"}},
+		{2, []string{"serve", "--http", "8000"}}, {2, []string{"serve", "--request-timeout", "13s"}}, {2, []string{"serve", "--storage", "tape"}}, {2, []string{"serve", "--prefix", "a.*"}},
+		{2, []string{"serve", "--config", filepath.Join(dir, "none")}},
+		{1, []string{"token", "--account", account, "--data", dir}}, {1, []string{"import", filepath.Join(dir, "none")}}, {1, append([]string{"import", empty}, nowhere...)},
+		{1, append([]string{"presence", "list", "--realm", "x"}, nowhere...)},
+	} {
+		out, talk, code := command(c.args...)
+		if code != c.code || code != 0 && (out != "" || !strings.Contains(talk, "lamplight: ")) || code == 0 && (out == "" || talk != "") {
+			t.Errorf("%v: exit %d, want %d\n%s%s", c.args, code, c.code, out, talk)
+		}
+	}
+}
+
+// import from standard input; a token and nothing else; tables and JSON; an extension with thousands of watchers.
+func TestControlCommands(t *testing.T) {
+	p := serve(t, t.TempDir())
+	p.sample()
+	if strings.Count(p.token, ".") != 2 || strings.ContainsAny(p.token, " \n") {
+		t.Errorf("token: %q", p.token)
+	}
+	load := exec.Command(binary, "import", "-", "--nats", p.nats)
+	load.Stdin = strings.NewReader(`{"accounts":[{"realm":"ACME.example.com","users":[{"username":"ada"}],"devices":[{"sip":{"username":"1001"}}]}]}`)
+	if out, err := load.Output(); err != nil || string(out) != "0 created, 0 changed, 3 as they were\n" {
+		t.Errorf("import: %q %v", out, err)
+	}
+	const watchers = 4000
+	acks := p.conn.NewRespInbox()
+	s, err := p.conn.SubscribeSync(acks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range watchers {
+		doc := subscription(fmt.Sprintf("call-%d@%s", i, strings.Repeat("x", 200)))
+		doc["Contact"] = fmt.Sprintf("<sip:%d@10.0.0.9>", i)
+		for k, v := range map[string]any{"App-Name": "t", "App-Version": "1", "Event-Category": "presence", "Event-Name": "subscription", "Msg-ID": "m"} {
+			doc[k] = v
+		}
+		b, _ := json.Marshal(doc)
+		if err := p.conn.PublishRequest(subject1001, acks, b); err != nil {
+			t.Fatal(err)
+		}
+		if i%500 == 499 {
+			for range 500 {
+				if m, err := s.NextMsg(20 * time.Second); err != nil || !strings.Contains(string(m.Data), `"ok"`) {
+					t.Fatalf("%v %s", err, m.Data)
+				}
+			}
+		}
+	}
+	for _, what := range [][]string{{"list"}, {"show", "1001"}, {"list", "--event", "dialog"}} {
+		out := p.lamplight(append(append([]string{"presence"}, what...), "--realm", realm, "-o", "json", "--nats", p.nats)...)
+		var shown struct {
+			Subscriptions map[string]map[string]map[string]any `json:"subscriptions"`
+		}
+		into := any(&shown)
+		if what[0] == "list" {
+			into = &shown.Subscriptions
+		}
+		if err := json.Unmarshal([]byte(out), into); err != nil || len(shown.Subscriptions["1001"]["dialog"]) != watchers {
+			t.Errorf("%v: %d watchers, %v", what, len(shown.Subscriptions["1001"]["dialog"]), err)
+		}
+		if table := p.lamplight(append(append([]string{"presence"}, what...), "--realm", realm, "--nats", p.nats)...); strings.Count(table, "\n") < watchers {
+			t.Errorf("%v: a table of %d lines", what, strings.Count(table, "\n"))
+		}
+	}
+	if a := p.request("presence.show.acme%2Eexample%2Ecom.1001", "show_req", map[string]any{"Realm": realm, "Username": "1001"}); a["Event-Name"] != "show_partial_resp" {
+		t.Errorf("the first answer: %v", a["Event-Name"])
+	}
+	for args, want := range map[string]string{"set 1 early": "done", "reset *": "done"} {
+		if out := p.lamplight(append(append([]string{"presence"}, strings.Fields(args)...), "--realm", realm, "--nats", p.nats)...); out != want {
+			t.Errorf("%s: %q", args, out)
+		}
+	}
+	bad := exec.Command(binary, "presence", "set", "1", "early", "--realm", "none.example.com", "--nats", p.nats)
+	if out, _ := bad.CombinedOutput(); bad.ProcessState.ExitCode() != 1 || string(out) != "lamplight: bad_identifier: no account has the realm none.example.com\n" {
+		t.Errorf("an unknown realm: exit %d, %s", bad.ProcessState.ExitCode(), out)
+	}
+}

@@ -1,0 +1,178 @@
+package rest
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+type operation struct {
+	Security   *[]any           `yaml:"security"`
+	Parameters []map[string]any `yaml:"parameters"`
+	Body       map[string]any   `yaml:"requestBody"`
+	Responses  map[string]any   `yaml:"responses"`
+}
+
+func (o operation) takes(parameter string) bool {
+	return slices.ContainsFunc(o.Parameters, func(p map[string]any) bool { return p["$ref"] == "#/components/parameters/"+parameter })
+}
+
+// operations are all of openapi.yaml, by path and verb.
+func operations(t *testing.T) map[string]map[string]operation {
+	t.Helper()
+	var doc struct {
+		Paths map[string]map[string]yaml.Node `yaml:"paths"`
+	}
+	if err := yaml.Unmarshal(openapi, &doc); err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]map[string]operation{}
+	for path, methods := range doc.Paths {
+		all[path] = map[string]operation{}
+		for method, node := range methods {
+			if method == "parameters" {
+				continue
+			}
+			var o operation
+			if err := node.Decode(&o); err != nil {
+				t.Fatal(err)
+			}
+			all[path][strings.ToUpper(method)] = o
+		}
+	}
+	return all
+}
+
+var example = strings.NewReplacer("{account_id}", root, "{device_id}", phone, "{user_id}", user, "{extension}", "1001")
+
+// Every path and method of openapi.yaml is answered by the running server with a documented status.
+func TestOpenAPI(t *testing.T) {
+	e := newEdge(t, 0)
+	all := operations(t)
+	for _, last := range []bool{false, true} { // what removes comes last
+		for path, methods := range all {
+			for method, o := range methods {
+				if (method == "DELETE") != last {
+					continue
+				}
+				body := ""
+				switch {
+				case method == "GET" || method == "DELETE":
+				case path == "/v2/api_auth":
+					body = `{"data":{"api_key":"k"}}`
+				case strings.HasSuffix(path, "presence") || strings.HasSuffix(path, "{extension}"):
+					body = `{"data":{"action":"reset"}}`
+				case path == "/v2/accounts":
+					body = `{"data":{"name":"New","realm":"new.test"}}`
+				case path == "/v2/accounts/{account_id}":
+					body = `{"data":{"name":"Root","realm":"root.test"}}`
+				default:
+					body = `{"data":{"name":"x"}}`
+				}
+				if (body != "") != (o.Body != nil) {
+					t.Errorf("%s %s: a body that is not documented, or the other way round", method, path)
+				}
+				r := e.do(method, example.Replace(path), e.tokens[root], body)
+				if _, ok := o.Responses[strconv.Itoa(r.Code)]; !ok {
+					t.Errorf("%s %s: %d is not documented: %s", method, path, r.Code, r.Raw)
+				}
+				if r.Code >= 400 && path != "/v2/accounts/{account_id}" && !last {
+					t.Errorf("%s %s: %d %s", method, path, r.Code, r.Raw)
+				}
+			}
+		}
+	}
+	if r := e.do("GET", "/openapi.yaml", "", ""); r.Raw != string(openapi) {
+		t.Error("/openapi.yaml is not the document")
+	}
+}
+
+// The document names every path with exactly the verbs that the server allows, and what each of them takes and answers.
+func TestOpenAPIIsComplete(t *testing.T) {
+	e := newEdge(t, 0)
+	all := operations(t)
+	if len(all) != 15 {
+		t.Errorf("%d paths are documented", len(all))
+	}
+	for path, methods := range all {
+		allow := e.do("BREW", example.Replace(path), e.tokens[root], "").Header.Get("Allow")
+		for verb := range strings.SplitSeq(allow, ", ") {
+			if _, ok := methods[verb]; !ok && verb != "HEAD" && verb != "OPTIONS" {
+				t.Errorf("%s %s is not documented", verb, path)
+			}
+		}
+		for verb, o := range methods {
+			if !strings.Contains(allow, verb) {
+				t.Errorf("%s %s is documented, allowed is %s", verb, path, allow)
+			}
+			codes := []string{"405"}
+			if strings.HasPrefix(path, "/v2/") {
+				codes = append(codes, "400", "401", "413", "429", "503")
+			}
+			if strings.Contains(path, "{account_id}") {
+				codes = append(codes, "403", "404")
+			}
+			if verb == "GET" && strings.HasPrefix(path, "/v2/") {
+				codes = append(codes, "304")
+			}
+			for _, c := range codes {
+				if o.Responses[c] == nil {
+					t.Errorf("%s %s: %s is not documented", verb, path, c)
+				}
+			}
+			if free := o.Security != nil; free != !strings.HasPrefix(path, "/v2/accounts") {
+				t.Errorf("%s %s: needs a token: %v", verb, path, !free)
+			}
+		}
+	}
+	for _, c := range []struct{ verb, path, parameters string }{
+		{"GET", "/v2/accounts/{account_id}/presence", "event summary page_size start_key pretty_print if_none_match request_id"},
+		{"GET", "/v2/accounts/{account_id}/presence/{extension}", "explain"}, {"POST", "/v2/accounts/{account_id}/presence/{extension}", "wait"},
+		{"POST", "/v2/accounts/{account_id}/devices/{device_id}/presence", "wait"}, {"POST", "/v2/accounts/{account_id}/users/{user_id}/presence", "wait"},
+	} {
+		for _, p := range strings.Fields(c.parameters) {
+			if !all[c.path][c.verb].takes(p) {
+				t.Errorf("%s %s: %s is not documented", c.verb, c.path, p)
+			}
+		}
+	}
+}
+
+func TestOpenAPIReferences(t *testing.T) {
+	var doc map[string]any
+	if err := yaml.Unmarshal(openapi, &doc); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case []any:
+			for _, x := range v {
+				walk(x)
+			}
+		case map[string]any:
+			for key, x := range v {
+				if ref, ok := x.(string); ok && key == "$ref" {
+					seen++
+					at := any(doc)
+					for name := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
+						m, _ := at.(map[string]any)
+						at = m[name]
+					}
+					if at == nil {
+						t.Errorf("%s leads nowhere", ref)
+					}
+				}
+				walk(x)
+			}
+		}
+	}
+	walk(doc)
+	if seen < 200 {
+		t.Errorf("only %d references", seen)
+	}
+}
