@@ -164,18 +164,23 @@ func (m *Machine) claim(id int, s *shard, now Time, own bool) {
 		c.Base = s.claim.Base + TakeOver
 		last := m.last(s)
 		c.Since, c.All = m.untold(s, last)
-		if c.Since.IsZero() || last.Add(-Untold).Before(c.Since) {
-			c.Since = last.Add(-Untold)
+		if since := last.Add(-Untold); c.Since.IsZero() || since.Before(c.Since) {
+			c.Since = since
 		}
-		c.All = c.All || m.holders[m.cfg.Node].at.Sub(last) > Outage
+		if c.All = c.All || m.holders[m.cfg.Node].at.Sub(last) > Outage; c.All {
+			c.Since = time.Time{}
+		}
 	}
 	s.phase, s.reclaim, s.wanted, s.expect, s.held = claiming, own, c, s.seq, false
 	m.do(Action{Kind: WriteClaim, Shard: id, Claim: c, Expect: s.expect})
 }
 
-// last is the stream's time of the last sign of life under a claim.
+// last is the stream's time of the last sign of life under a claim; zero: not known.
 func (m *Machine) last(s *shard) time.Time {
 	last := s.at
+	if last.IsZero() && s.claim.Released {
+		return m.holders[m.cfg.Node].at // whoever released it told so just now
+	}
 	if h := m.holders[s.claim.Node]; h != nil && !s.claim.Released {
 		switch {
 		case h.lease.Incarnation == s.claim.Incarnation && h.at.After(last):

@@ -241,7 +241,7 @@ func (n *simNode) write(i int, subject string, value any, condition string, expe
 		}
 	}
 	n.post(timeout, func() { answer(0, Unknown) })
-	world := n.worlds[i]
+	world, life := n.worlds[i], n.life
 	at := max(s.now+s.between(100*time.Microsecond, 5*time.Millisecond), n.fifo[i])
 	n.fifo[i] = at
 	stray := s.chance(60)
@@ -254,11 +254,13 @@ func (n *simNode) write(i int, subject string, value any, condition string, expe
 			return
 		}
 		if busy {
-			n.post(time.Millisecond, func() { answer(0, Busy) })
+			if n.life == life {
+				n.post(time.Millisecond, func() { answer(0, Busy) })
+			}
 			return
 		}
 		seq, o := st.apply(subject, value, condition, expect)
-		if !silent && s.now >= n.cut[i] {
+		if !silent && n.life == life && s.now >= n.cut[i] {
 			n.post(s.between(100*time.Microsecond, 5*time.Millisecond), func() { answer(seq, o) })
 		}
 	})
@@ -266,8 +268,11 @@ func (n *simNode) write(i int, subject string, value any, condition string, expe
 
 // atLeader reads a subject's last message at the leader; it fails when there is none.
 func (n *simNode) atLeader(i int, subject string, done func(m message, ok bool)) {
-	s, st, world := n.sim, n.sim.streams[i], n.worlds[i]
+	s, st, world, life := n.sim, n.sim.streams[i], n.worlds[i], n.life
 	s.after(s.between(100*time.Microsecond, 5*time.Millisecond), func() {
+		if n.life != life {
+			return
+		}
 		if s.now < n.cut[i] || s.now < st.down || s.chance(30) {
 			n.post(300*time.Millisecond, func() { done(message{}, false) })
 			return
