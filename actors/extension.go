@@ -15,11 +15,11 @@ type extension struct {
 	address Address
 	state   *presence.Extension
 	pid     *actor.PID
-	timer   int    // place in the shard's heap; -1: none
 	ticket  uint64 // of its last write; answers wait until that is durable
+	waits   []*waiter
+	timer   int32  // place in the shard's heap; -1: none
 	claim   uint32 // which opening of the shard counter counts from
 	counter uint32
-	waits   []*waiter
 	broken  bool // a panic; its memory is not to be trusted until reloaded
 }
 

@@ -37,24 +37,25 @@ func (s *shard) page(p *page, now time.Time) {
 		x := s.extensions[a]
 		inFlight = inFlight || x != nil && x.ticket > s.durable
 	}
+	rows := s.rows(p) // as it is now: what comes later may not be kept when this leaves
 	e := entry{ticket: s.issued, call: &call{req: Request{Message: p, Deadline: now.Add(pageTime)}, done: func(a Answer) {
 		if a.Err != nil {
-			p.reply <- pageOf{shard: s.id, err: a.Err}
+			rows = nil
 		}
+		p.reply <- pageOf{shard: s.id, rows: rows, err: a.Err}
 	}}}
 	switch {
 	case !inFlight && s.ready(&e):
-		s.fill(p)
-	case s.sys.cfg.Journal.Standing() == CutOff: // what is in flight may stay so for long
+		e.call.answer(Answer{})
+	case s.standing() == CutOff: // what is in flight may stay so for long
 		e.call.answer(Answer{Err: ErrUnavailable})
 	default: // it leaves behind what is in flight: a listing never shows what is not kept
 		s.queue = append(s.queue, e)
 	}
 }
 
-func (s *shard) fill(p *page) {
+func (s *shard) rows(p *page) (rows []SubscriptionView) {
 	grace := int(s.sys.cfg.Rules.Grace / time.Second)
-	var rows []SubscriptionView
 	for _, a := range p.to {
 		x := s.extensions[a]
 		if x == nil {
@@ -66,13 +67,13 @@ func (s *shard) fill(p *page) {
 			}
 		}
 	}
-	p.reply <- pageOf{shard: s.id, rows: rows}
+	return rows
 }
 
 // List gives the realm's subscriptions on this node to yield, sorted by extension, package and Call-ID. It holds
 // the names of the realm's extensions and one page of subscriptions at a time.
 func (s *System) List(ctx context.Context, q Query, yield func(SubscriptionView) error) (Coverage, error) {
-	cover := Coverage{Stale: s.cfg.Journal.Standing() == CutOff, Sequence: s.version.Load()}
+	cover := Coverage{Stale: s.cfg.Journal.Away(), Sequence: s.version.Load()}
 	users := s.realms.users(q.Realm, q.From)
 	slices.Sort(users)
 	missing := map[int]bool{}

@@ -2,7 +2,9 @@ package actors
 
 import (
 	"errors"
+	"strings"
 	"time"
+	"unique"
 
 	"lamplight/actors/presence"
 )
@@ -12,6 +14,11 @@ type Address struct{ Realm, User string }
 
 // String is user@realm.
 func (a Address) String() string { return a.User + "@" + a.Realm }
+
+// own is the address without the document that it came from, its realm shared with others.
+func (a Address) own() Address {
+	return Address{Realm: unique.Make(a.Realm).Value(), User: strings.Clone(a.User)}
+}
 
 // Message is what a transport may ask of one extension: any presence.Event, or Show.
 // Only those; the router and the shard know how to carry each of them.

@@ -11,15 +11,23 @@ const Shards = 1024
 
 // Journal is what the shards need of the journal. No method blocks.
 type Journal interface {
-	// Write hands records of one extension to the committer. Writes of one shard become durable in the
-	// order of the calls; Durable(shard, ticket) is called once this and all earlier writes are. Tickets
-	// rise by one per shard, from 1 after each Open. With whole, the records become durable together or not at all.
-	Write(shard int, ticket uint64, to Address, records []presence.Record, whole bool)
-	// Standing says whether this node may answer now (JOURNAL.md rule 1).
-	Standing() Standing
+	// Write hands records of one extension to the committer. Writes of one shard become durable in the order of the
+	// calls; Durable(shard, ticket) is called once this and all earlier writes are. Tickets count them, from 1 after
+	// each Open. With whole, the records become durable together or not at all. life is the generation of the claim
+	// that the shard was opened under: what comes from an earlier life is ignored.
+	Write(shard int, life uint64, to Address, records []presence.Record, whole bool)
+	// Standing says whether this node may answer for the shard now (JOURNAL.md rule 1).
+	Standing(shard int, life uint64) Standing
+	// Away says that NATS is out of reach, or takes no writes: reads go on, marked as stale.
+	Away() bool
+	// Mine says whether this node holds the shard's claim or is taking it over: requests for a shard that is not
+	// open wait only while it is so. It may change at any time, before or after the shard is told.
+	Mine(shard int) bool
 	// Number draws the next Sequence of an extension of the shard (JOURNAL.md rule 8). ok is false while
 	// the shard may not notify; it asks for a new claim by itself when the counter is full.
-	Number(shard int, counter uint32) (sequence, next uint32, ok bool)
+	Number(shard int, life uint64, counter uint32) (sequence, next uint32, ok bool)
+	// Flushed says that all that the shard took before Flush, or the end of its numbers, is kept and told.
+	Flushed(shard int, life uint64)
 	// Reload reads the shard's records again and gives them to give, off the caller's goroutine.
 	Reload(shard int, give func([]Stored, error))
 }
@@ -39,6 +47,15 @@ type Stored struct {
 	Kind presence.Kind
 	Data []byte
 	At   time.Time // when the journal stored it
+}
+
+// Opening is what a shard is opened with.
+type Opening struct {
+	Claim   Claim
+	Records []Stored
+	Since   time.Time // extensions that changed at or after it are notified again (JOURNAL.md rule 7),
+	All     bool      // or all of them
+	End     bool      // rule 8: all subscriptions end first
 }
 
 // Claim is the part of a shard's claim that its notifications carry.

@@ -31,6 +31,7 @@ type entry struct {
 	x      *extension
 	fx     presence.Effects
 	call   *call
+	answer Answer // of a read: what stood there when it came, as later changes may not be kept yet
 }
 
 // shard is the actor of one shard: its extensions, their timers, and what waits for a commit.
@@ -41,7 +42,11 @@ type shard struct {
 	child      *actor.Props
 	adopting   *extension
 	open       bool
+	life       uint64 // generation of the claim that it was opened under
 	paused     bool
+	flushing   bool // it takes nothing more until it is dropped or resumed
+	flushed    bool
+	wanted     atomic.Bool // someone waits for it to open
 	claim      Claim
 	claims     uint32 // counts Open and Resume; an extension's counter belongs to one of them
 	highest    uint32 // counter of any extension under this claim
@@ -76,16 +81,17 @@ func (s *shard) Receive(ctx actor.Context) {
 	case tick:
 		s.ticking.Store(false)
 		s.tick(now)
-	case *opened:
+	case *Opening:
 		s.load(m, now)
 	case *resumed:
-		s.claim, s.paused, s.highest = m.claim, false, 0
-		s.claims++
-		s.release(now)
+		s.resume(m, now)
 	case paused:
 		s.paused = true
+	case flush:
+		s.flushing = s.open
 	case dropped:
-		s.drop(m.err)
+		s.drop(m.doubt)
+		s.turnAway()
 	case edgeUp:
 		for _, x := range s.extensions {
 			for _, w := range x.state.Subscriptions() {
@@ -102,6 +108,11 @@ func (s *shard) Receive(ctx actor.Context) {
 	default:
 		return
 	}
+	if s.flushing && !s.flushed && !s.paused && len(s.queue) == 0 && s.issued == s.durable {
+		s.flushed = true
+		s.sys.cfg.Journal.Flushed(s.id, s.life)
+	}
+	s.wanted.Store(len(s.waiting) > 0)
 	s.schedule(now)
 }
 
@@ -110,7 +121,11 @@ func (s *shard) request(c *call, now time.Time) {
 		c.answer(Answer{Err: ErrTimeout})
 		return
 	}
-	if !s.open {
+	if !s.open || s.flushing {
+		if !s.sys.cfg.Journal.Mine(s.id) {
+			c.answer(Answer{Err: ErrNotMine})
+			return
+		}
 		if len(s.waiting) >= s.sys.cfg.Mailbox {
 			c.answer(Answer{Err: ErrBusy})
 			return
@@ -120,8 +135,7 @@ func (s *shard) request(c *call, now time.Time) {
 	}
 	x := s.extensions[c.req.To]
 	if show, ok := c.req.Message.(Show); ok {
-		_ = show
-		s.enqueue(entry{x: x, call: c}, now)
+		s.enqueue(entry{x: x, call: c, answer: s.show(c.req.To, x, show.Explain)}, now)
 		return
 	}
 	event, ok := c.req.Message.(presence.Event)
@@ -129,7 +143,7 @@ func (s *shard) request(c *call, now time.Time) {
 		c.answer(Answer{Err: fmt.Errorf("%w: %T", presence.ErrInvalid, c.req.Message)})
 		return
 	}
-	if _, reply := event.(presence.Notified); !reply && s.sys.cfg.Journal.Standing() == CutOff {
+	if _, reply := event.(presence.Notified); !reply && s.standing() == CutOff {
 		c.answer(Answer{Err: ErrUnavailable})
 		return
 	}
@@ -168,7 +182,7 @@ func (s *shard) step(x *extension, event presence.Event, c *call, now time.Time)
 		records := t.fx.Records
 		e.fx.Records = nil
 		_, whole := event.(presence.Reset) // a reset is one step; news may be repeated by its sender
-		s.sys.cfg.Journal.Write(s.id, e.ticket, x.address, records, whole)
+		s.sys.cfg.Journal.Write(s.id, s.life, x.address, records, whole)
 	}
 	s.timers.set(x, x.state.Next())
 	if _, ok := event.(presence.Notified); ok {
@@ -200,7 +214,7 @@ func (s *shard) ready(e *entry) bool {
 	if e.wrote {
 		return true
 	}
-	switch s.sys.cfg.Journal.Standing() {
+	switch s.standing() {
 	case Fresh:
 		return true
 	case CutOff:
@@ -208,6 +222,8 @@ func (s *shard) ready(e *entry) bool {
 	}
 	return false
 }
+
+func (s *shard) standing() Standing { return s.sys.cfg.Journal.Standing(s.id, s.life) }
 
 // release lets leave what has become durable, in order.
 func (s *shard) release(now time.Time) {
@@ -267,16 +283,8 @@ func (s *shard) leave(e entry, now time.Time) bool {
 		e.x.waits = append(e.x.waits, w)
 		s.waits++
 	default:
-		a := Answer{}
-		if p, ok := e.call.req.Message.(*page); ok {
-			s.fill(p)
-			e.call.done = nil
-			break
-		}
-		if show, ok := e.call.req.Message.(Show); ok {
-			a = s.show(e.call.req.To, e.x, show.Explain)
-		}
-		e.call.answer(a)
+		e.answer.Stale = !e.wrote && s.standing() == CutOff
+		e.call.answer(e.answer)
 	}
 	if e.x != nil {
 		s.retire(e.x)
@@ -288,7 +296,7 @@ func (s *shard) number(x *extension) (uint32, bool) {
 	if x.claim != s.claims {
 		x.counter, x.claim = s.highest, s.claims
 	}
-	sequence, next, ok := s.sys.cfg.Journal.Number(s.id, x.counter)
+	sequence, next, ok := s.sys.cfg.Journal.Number(s.id, s.life, x.counter)
 	if ok {
 		x.counter = next
 		s.highest = max(s.highest, next)
@@ -307,7 +315,7 @@ func (s *shard) notify(x *extension, n *presence.Notice, sequence uint32, now ti
 }
 
 func (s *shard) show(to Address, x *extension, explain bool) Answer {
-	a := Answer{View: presence.New(to.Realm, to.User, &s.sys.cfg.Rules).View(), Stale: s.sys.cfg.Journal.Standing() == CutOff}
+	a := Answer{View: presence.New(to.Realm, to.User, &s.sys.cfg.Rules).View()}
 	var ex *Explain
 	if explain {
 		ex = &Explain{Node: s.sys.cfg.Node, Shard: s.id, Generation: s.claim.Generation}
@@ -350,6 +358,7 @@ func (s *shard) replied(x *extension, now time.Time) {
 // adopt makes the actor of an extension; state is nil for one of which nothing is known.
 func (s *shard) adopt(a Address, state *presence.Extension) *extension {
 	if state == nil {
+		a = a.own()
 		state = presence.New(a.Realm, a.User, &s.sys.cfg.Rules)
 	}
 	x := &extension{address: a, state: state, timer: -1}
@@ -380,13 +389,13 @@ func (s *shard) forget(x *extension) {
 }
 
 func (s *shard) tick(now time.Time) {
-	for len(s.timers.heap) > 0 && !s.timers.heap[0].at.After(now) && s.open {
+	for at := s.timers.next(); at != 0 && at <= now.UnixNano() && s.open && !s.flushing; at = s.timers.next() {
 		x := heap.Pop(&s.timers).(timed).x
 		if !x.broken {
 			s.step(x, presence.Tick{}, nil, now)
 		}
 	}
-	for i := 0; i < 20 && len(s.backlog) > 0 && !s.paused && s.sys.cfg.Journal.Standing() == Fresh; i++ {
+	for i := 0; i < 20 && len(s.backlog) > 0 && !s.paused && !s.flushing && s.standing() == Fresh; i++ {
 		r := s.backlog[0]
 		s.backlog = s.backlog[1:]
 		if s.extensions[r.x.address] == r.x && !r.x.broken {
@@ -429,8 +438,8 @@ func (s *shard) schedule(now time.Time) {
 			due = at
 		}
 	}
-	if at := s.timers.next(); !at.IsZero() && s.open {
-		due = at.UnixNano()
+	if s.open && !s.flushing {
+		due = s.timers.next()
 	}
 	if len(s.queue) > 0 || len(s.backlog) > 0 || s.waits > 0 {
 		soon(20 * time.Millisecond)

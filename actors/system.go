@@ -116,37 +116,39 @@ func (s *System) Do(r Request, done func(Answer)) {
 
 // Messages from the journal to a shard.
 type (
-	opened struct {
-		claim   Claim
-		records []Stored
-		since   time.Time
-		all     bool
+	resumed struct {
+		claim Claim
+		end   bool
 	}
-	resumed struct{ claim Claim }
 	paused  struct{}
-	dropped struct{ err error }
+	flush   struct{}
+	dropped struct{ doubt uint64 }
 	durable uint64
 	tick    struct{}
 	edgeUp  string
 )
 
-// Open gives a shard to this node with all its records. Extensions changed at or after since are notified
-// again, or with all every one (JOURNAL.md rule 7).
-func (s *System) Open(shard int, c Claim, records []Stored, since time.Time, all bool) {
-	s.tell(shard, &opened{c, records, since, all})
-}
+// Open gives a shard to this node with all its records.
+func (s *System) Open(shard int, o Opening) { s.tell(shard, &o) }
 
 // Pause holds back all that the shard would tell (JOURNAL.md rule 8).
 func (s *System) Pause(shard int) { s.tell(shard, paused{}) }
 
-// Resume goes on under a new claim of this node.
-func (s *System) Resume(shard int, c Claim) { s.tell(shard, &resumed{c}) }
+// Resume goes on under a new claim of this node; with end, all subscriptions end first (rule 8).
+func (s *System) Resume(shard int, c Claim, end bool) { s.tell(shard, &resumed{c, end}) }
 
-// Drop takes a shard away: its memory is forgotten, and who waits is answered err.
-func (s *System) Drop(shard int, err error) { s.tell(shard, dropped{err}) }
+// Flush lets the shard take nothing more; it says Flushed when all that it took is kept and told.
+func (s *System) Flush(shard int) { s.tell(shard, flush{}) }
+
+// Drop takes a shard away: its memory is forgotten. Of writes up to the ticket doubt it is not known whether they are
+// kept; who waits for another is told that the shard is not ours.
+func (s *System) Drop(shard int, doubt uint64) { s.tell(shard, dropped{doubt}) }
 
 // Durable says that all writes of the shard up to ticket are kept.
 func (s *System) Durable(shard int, ticket uint64) { s.tell(shard, durable(ticket)) }
+
+// Wanted says whether someone waits for the shard to open.
+func (s *System) Wanted(shard int) bool { return s.shards[shard].wanted.Load() }
 
 // RenotifyEdge tells every watcher behind the edge its newest state, paced.
 func (s *System) RenotifyEdge(edge string) {

@@ -7,15 +7,16 @@ import (
 )
 
 // load takes a shard over: its records become extensions, and who waited is served.
-func (s *shard) load(m *opened, now time.Time) {
-	s.drop(ErrUnavailable)
-	s.open, s.paused, s.claim = true, false, m.claim
+func (s *shard) load(m *Opening, now time.Time) {
+	s.drop(0)
+	s.open, s.paused, s.flushing, s.flushed = true, false, false, false
+	s.claim, s.life = m.Claim, m.Claim.Generation
 	s.claims++
 	s.issued, s.durable, s.highest = 0, 0, 0
-	recent := map[Address]bool{}
-	states := s.restore(m.records, func(a Address, at time.Time) {
-		if m.all || !at.Before(m.since) {
-			recent[a] = true
+	recent := map[*presence.Extension]bool{}
+	states := s.restore(m.Records, func(state *presence.Extension, at time.Time) {
+		if m.All || !at.Before(m.Since) {
+			recent[state] = true
 		}
 	})
 	for a, state := range states {
@@ -26,10 +27,18 @@ func (s *shard) load(m *opened, now time.Time) {
 		x := s.adopt(a, state)
 		s.sys.metrics.watchers.Add(float64(len(state.Subscriptions())))
 		s.timers.set(x, state.Next())
-		if recent[a] && len(state.Subscriptions()) > 0 {
+		if recent[state] && len(state.Subscriptions()) > 0 {
 			s.backlog = append(s.backlog, renotify{x: x})
 		}
 	}
+	if m.End {
+		s.endAll(now)
+	}
+	s.serveWaiting(now)
+}
+
+// serveWaiting serves who waited for the shard.
+func (s *shard) serveWaiting(now time.Time) {
 	waiting := s.waiting
 	s.waiting = nil
 	for _, c := range waiting {
@@ -37,17 +46,46 @@ func (s *shard) load(m *opened, now time.Time) {
 	}
 }
 
+// turnAway sends who waits for the shard to open elsewhere.
+func (s *shard) turnAway() {
+	for _, c := range s.waiting {
+		c.answer(Answer{Err: ErrNotMine})
+	}
+	s.waiting = nil
+}
+
+// resume goes on under a new claim of this node.
+func (s *shard) resume(m *resumed, now time.Time) {
+	s.claim, s.paused, s.flushing, s.flushed, s.highest = m.claim, false, false, false, 0
+	s.claims++
+	s.release(now)
+	if m.end {
+		s.endAll(now)
+	}
+	s.serveWaiting(now)
+}
+
+// endAll ends all subscriptions, so that phones begin anew: the shard's numbers come to their end (JOURNAL.md rule 8).
+func (s *shard) endAll(now time.Time) {
+	for _, x := range s.extensions {
+		if len(x.state.Subscriptions()) > 0 && !x.broken {
+			s.step(x, presence.EndSubscriptions{Reason: "deactivated"}, nil, now)
+		}
+	}
+	s.flushing = true
+}
+
 // restore builds extensions from records. A record that can't be read costs only itself, and is logged.
-func (s *shard) restore(records []Stored, seen func(Address, time.Time)) map[Address]*presence.Extension {
+func (s *shard) restore(records []Stored, seen func(*presence.Extension, time.Time)) map[Address]*presence.Extension {
 	states := map[Address]*presence.Extension{}
 	for i := range records {
 		r := &records[i]
 		realm, user, err := presence.ParseAddress(r.Data)
-		a := Address{Realm: realm, User: user}
+		var x *presence.Extension
 		if err == nil {
-			x := states[a]
-			if x == nil {
-				x = presence.New(realm, user, &s.sys.cfg.Rules)
+			if x = states[Address{Realm: string(realm), User: string(user)}]; x == nil {
+				a := Address{Realm: string(realm), User: string(user)}.own()
+				x = presence.New(a.Realm, a.User, &s.sys.cfg.Rules)
 				states[a] = x
 			}
 			err = x.Load(r.Kind, r.Data)
@@ -56,23 +94,23 @@ func (s *shard) restore(records []Stored, seen func(Address, time.Time)) map[Add
 			s.sys.cfg.Log.Error("a record can't be read and is left as it is", "shard", s.id, "kind", string(rune(r.Kind)), "err", err)
 			continue
 		}
-		seen(a, r.At)
+		seen(x, r.At)
 	}
 	return states
 }
 
-// drop forgets the shard's memory. Who waits for a commit may or may not see it happen.
-func (s *shard) drop(err error) {
+// drop forgets the shard's memory. Of writes up to the ticket doubt it is not known whether they are kept.
+func (s *shard) drop(doubt uint64) {
 	if !s.open {
 		return
 	}
-	s.open = false
+	s.open, s.flushing = false, false
 	for i := range s.queue {
 		e := &s.queue[i]
-		if e.wrote {
+		if e.wrote && e.ticket <= doubt {
 			e.call.answer(Answer{Err: ErrUnknown})
 		} else {
-			e.call.answer(Answer{Err: err})
+			e.call.answer(Answer{Err: ErrNotMine})
 		}
 	}
 	s.queue, s.backlog = nil, nil
@@ -126,7 +164,7 @@ func (s *shard) mend(m *reloaded, now time.Time) {
 		return
 	}
 	s.forget(x)
-	state := s.restore(m.records, func(Address, time.Time) {})[x.address]
+	state := s.restore(m.records, func(*presence.Extension, time.Time) {})[x.address]
 	if state == nil {
 		return
 	}

@@ -11,19 +11,19 @@ type timers struct {
 }
 
 type timed struct {
-	at time.Time
+	at int64 // Unix ns: a time.Time would double what each extension costs here
 	x  *extension
 }
 
 func (t *timers) Len() int           { return len(t.heap) }
-func (t *timers) Less(i, j int) bool { return t.heap[i].at.Before(t.heap[j].at) }
+func (t *timers) Less(i, j int) bool { return t.heap[i].at < t.heap[j].at }
 func (t *timers) Swap(i, j int) {
 	t.heap[i], t.heap[j] = t.heap[j], t.heap[i]
-	t.heap[i].x.timer, t.heap[j].x.timer = i, j
+	t.heap[i].x.timer, t.heap[j].x.timer = int32(i), int32(j)
 }
 func (t *timers) Push(v any) {
 	e := v.(timed)
-	e.x.timer = len(t.heap)
+	e.x.timer = int32(len(t.heap))
 	t.heap = append(t.heap, e)
 }
 func (t *timers) Pop() any {
@@ -38,20 +38,20 @@ func (t *timers) Pop() any {
 func (t *timers) set(x *extension, at time.Time) {
 	switch {
 	case at.IsZero() && x.timer >= 0:
-		heap.Remove(t, x.timer)
+		heap.Remove(t, int(x.timer))
 	case at.IsZero():
 	case x.timer < 0:
-		heap.Push(t, timed{at, x})
-	case !t.heap[x.timer].at.Equal(at):
-		t.heap[x.timer].at = at
-		heap.Fix(t, x.timer)
+		heap.Push(t, timed{at.UnixNano(), x})
+	case t.heap[x.timer].at != at.UnixNano():
+		t.heap[x.timer].at = at.UnixNano()
+		heap.Fix(t, int(x.timer))
 	}
 }
 
-// next is when the first one is due; zero: never.
-func (t *timers) next() time.Time {
+// next is when the first one is due, in Unix ns; 0: never.
+func (t *timers) next() int64 {
 	if len(t.heap) == 0 {
-		return time.Time{}
+		return 0
 	}
 	return t.heap[0].at
 }

@@ -1,48 +1,99 @@
 package bench
 
 import (
-	"math"
+	"bufio"
+	"fmt"
+	"io"
+	"log/slog"
 	"os"
+	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"lamplight/actors"
+	"lamplight/cluster"
 )
 
-func init() {
-	if os.Getenv("LAMPLIGHT_MEASURE") != "" {
-		runtime.MemProfileRate = 4096
-	}
+// serverData is set in the environment of a child process that is only the NATS server.
+const serverData = "LAMPLIGHT_BENCH_SERVER"
+
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
-// inUse is the heap in use after a collection: the embedded NATS server's and all the rest, which is ours.
-func inUse() (ours, server int64) {
-	runtime.GC()
-	runtime.GC()
-	n, _ := runtime.MemProfile(nil, false)
-	records := make([]runtime.MemProfileRecord, n+500)
-	n, _ = runtime.MemProfile(records, false)
-	for _, r := range records[:n] {
-		frames := runtime.CallersFrames(r.Stack())
-		of := &ours
-		for {
-			f, more := frames.Next()
-			if strings.Contains(f.Function, "nats-server/v2") {
-				of = &server
-			}
-			if !more {
-				break
-			}
-		}
-		if k := r.InUseObjects(); k > 0 { // the profile samples: scale up what it saw
-			size := float64(r.InUseBytes()) / float64(k)
-			*of += int64(float64(r.InUseBytes()) / (1 - math.Exp(-size/float64(runtime.MemProfileRate))))
-		}
+// serve is the child process: it says its URL, and its heap for every line that it reads.
+func serve(data string) int {
+	s, err := cluster.StartServer(cluster.ServerConfig{Listen: "127.0.0.1:0", Data: data, Sync: time.Second, Name: "bench", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		fmt.Println(err)
+		return 1
 	}
-	return ours, server
+	defer s.Close()
+	fmt.Println(s.URL())
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		fmt.Println(heap())
+	}
+	return 0
+}
+
+// child is the NATS server in a process of its own, so that its heap is not ours.
+type child struct {
+	in  io.Writer
+	out *bufio.Reader
+	url string
+}
+
+func startChild(t testing.TB) *child {
+	t.Helper()
+	p := exec.Command(os.Args[0])
+	p.Env = append(os.Environ(), serverData+"="+t.TempDir())
+	p.Stderr = os.Stderr
+	in, err := p.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = in.Close(); _ = p.Wait() })
+	c := &child{in: in, out: bufio.NewReader(out)}
+	if c.url = c.line(t); !strings.HasPrefix(c.url, "nats://") {
+		t.Fatal(c.url)
+	}
+	return c
+}
+
+func (c *child) line(t testing.TB) string {
+	t.Helper()
+	s, err := c.out.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(s)
+}
+
+func (c *child) heap(t testing.TB) int64 {
+	t.Helper()
+	if _, err := io.WriteString(c.in, "\n"); err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.ParseInt(c.line(t), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // subscribe adds one more subscription to each of count extensions.
@@ -64,25 +115,41 @@ func (n *node) subscribe(t testing.TB, count int, call string) {
 	wg.Wait()
 }
 
-// Heap per extension with one subscription and per further subscription, the embedded server's apart, and the time
-// until a node with that many records is ready.
-func TestMemoryAndStart(t *testing.T) {
+func measuring(t *testing.T) {
 	if os.Getenv("LAMPLIGHT_MEASURE") == "" {
 		t.Skip("a measurement, not a test: `make measure` runs it")
 	}
-	data, count := t.TempDir(), extensions()
-	t.Run("memory", func(t *testing.T) {
-		n := start(t, data)
-		none, noServer := inUse()
-		n.subscribe(t, count, "c")
-		one, oneServer := inUse()
-		n.subscribe(t, count, "d")
-		two, twoServer := inUse()
-		t.Logf("an extension with one subscription: %d B ours, %d B embedded server", (one-none)/int64(count), (oneServer-noServer)/int64(count))
-		t.Logf("a further subscription: %d B ours, %d B embedded server", (two-one)/int64(count), (twoServer-oneServer)/int64(count))
-	})
-	t.Run("start", func(t *testing.T) {
-		n := start(t, data)
-		t.Logf("ready after %v with %d records", n.started.Round(time.Millisecond), 2*count)
-	})
+}
+
+// Heap per extension with one subscription and per further subscription; the NATS server runs in another process.
+func TestMemory(t *testing.T) {
+	measuring(t)
+	count := extensions()
+	server := startChild(t)
+	n := startOn(t, server.url)
+	ours, theirs := heap(), server.heap(t)
+	for call, what := range []string{"an extension with one subscription", "a further subscription"} {
+		n.subscribe(t, count, strconv.Itoa(call))
+		nowOurs, nowTheirs := heap(), server.heap(t)
+		t.Logf("%s: %d B of our heap, %d B of the NATS server's, at %d extensions", what, (nowOurs-ours)/int64(count), (nowTheirs-theirs)/int64(count), count)
+		ours, theirs = nowOurs, nowTheirs
+	}
+	runtime.KeepAlive(n)
+}
+
+// The time until a node with an embedded server is ready again. LAMPLIGHT_MEASURE=long takes a million records too.
+func TestStart(t *testing.T) {
+	measuring(t)
+	counts := []int{extensions()}
+	if os.Getenv("LAMPLIGHT_MEASURE") == "long" {
+		counts = append(counts, 1_000_000)
+	}
+	for _, count := range counts {
+		data := t.TempDir()
+		t.Run("fill", func(t *testing.T) { start(t, data).subscribe(t, count, "c") })
+		t.Run("start", func(t *testing.T) {
+			n := start(t, data)
+			t.Logf("ready after %v with %d records", n.started.Round(time.Millisecond), count)
+		})
+	}
 }

@@ -35,7 +35,7 @@ func extensions() int {
 
 // node is a whole node but for its process: embedded NATS, journal, shards, both edges.
 type node struct {
-	server  *cluster.Server
+	url     string
 	conn    *nats.Conn
 	journal *journal.Journal
 	system  *actors.System
@@ -48,9 +48,23 @@ type node struct {
 	started time.Duration
 }
 
+// start starts a node with an embedded server.
 func start(t testing.TB, data string) *node {
 	t.Helper()
 	begun := time.Now()
+	server, err := cluster.StartServer(cluster.ServerConfig{Listen: "127.0.0.1:0", Data: data, Sync: time.Second, Name: "bench", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	n := startOn(t, server.URL())
+	n.started = time.Since(begun)
+	return n
+}
+
+// startOn starts all of a node but the NATS server at url.
+func startOn(t testing.TB, url string) *node {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	must := func(err error) {
 		if err != nil {
@@ -58,11 +72,9 @@ func start(t testing.TB, data string) *node {
 			t.Fatal(err)
 		}
 	}
-	n := &node{account: "00000000000000000000000000000001"}
+	n := &node{account: "00000000000000000000000000000001", url: url}
 	var err error
-	n.server, err = cluster.StartServer(cluster.ServerConfig{Listen: "127.0.0.1:0", Data: data, Sync: time.Second, Name: "bench", Log: log})
-	must(err)
-	n.conn, err = nats.Connect(n.server.URL(), nats.ReconnectBufSize(-1))
+	n.conn, err = nats.Connect(url, nats.ReconnectBufSize(-1))
 	must(err)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -100,7 +112,6 @@ func start(t testing.TB, data string) *node {
 	n.rest = rest.New(rest.Config{Node: "bench", Version: "0", Timeout: 10 * time.Second, Presence: n.router, Directory: d, Verifier: verifier,
 		Ready: func() error { return nil }, Log: log, Registry: prometheus.NewRegistry()})
 	must(n.rest.Start("127.0.0.1:0"))
-	n.started = time.Since(begun)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
@@ -111,7 +122,6 @@ func start(t testing.TB, data string) *node {
 		n.fanout.Close()
 		d.Close()
 		n.conn.Close()
-		n.server.Close()
 	})
 	return n
 }

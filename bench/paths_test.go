@@ -42,7 +42,7 @@ func BenchmarkRefresh(b *testing.B) {
 	n := start(b, b.TempDir())
 	count := extensions()
 	n.subscribe(b, count, "c")
-	client, err := nats.Connect(n.server.URL())
+	client, err := nats.Connect(n.url)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func BenchmarkChange(b *testing.B) {
 					b.Fatal(a.Err)
 				}
 			}
-			client, err := nats.Connect(n.server.URL())
+			client, err := nats.Connect(n.url)
 			if err != nil {
 				b.Fatal(err)
 			}

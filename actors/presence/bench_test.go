@@ -48,7 +48,6 @@ func TestMemory(t *testing.T) {
 	}
 	first := (heap() - before) / n
 	runtime.KeepAlive(keep)
-	keep = nil
 	before = heap()
 	e := crowd(n)
 	further := (heap() - before) / n

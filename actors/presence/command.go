@@ -107,12 +107,17 @@ func (e *Extension) end(eff *Effects, reason string, now int64) {
 		}
 		m.mailboxes = nil
 	}
-	var last batch
+	last := e.endWatchers(eff, now)
+	e.view = e.turn(eff, "end", now)
+	last.into(eff, e.view, reason)
+}
+
+// endWatchers ends every subscription; the batch is who is to be told.
+func (e *Extension) endWatchers(eff *Effects, now int64) (last batch) {
 	for _, s := range e.watchers {
 		last.add(s)
 		e.endOne(eff, s, false, now)
 	}
 	e.watchers = nil
-	e.view = e.turn(eff, "end", now)
-	last.into(eff, e.view, reason)
+	return last
 }

@@ -135,16 +135,20 @@ type Renotify struct{ Edge string }
 // End ends every subscription of the extension and forgets the rest (its account is gone).
 type End struct{ Reason string } // Subscription-State reason (RFC 6665 §4.1.3), "noresource"
 
+// EndSubscriptions ends every subscription and keeps the rest.
+type EndSubscriptions struct{ Reason string } // Subscription-State reason (RFC 6665 §4.1.3), "deactivated"
+
 // Tick lets timers run: leases, expiries, NOTIFYs held back by their rate.
 type Tick struct{}
 
-func (Subscribe) event()     {}
-func (CallEvent) event()     {}
-func (RegisterEvent) event() {}
-func (MailboxEvent) event()  {}
-func (Notified) event()      {}
-func (SetManual) event()     {}
-func (Reset) event()         {}
-func (Renotify) event()      {}
-func (End) event()           {}
-func (Tick) event()          {}
+func (Subscribe) event()        {}
+func (CallEvent) event()        {}
+func (RegisterEvent) event()    {}
+func (MailboxEvent) event()     {}
+func (Notified) event()         {}
+func (SetManual) event()        {}
+func (Reset) event()            {}
+func (Renotify) event()         {}
+func (End) event()              {}
+func (EndSubscriptions) event() {}
+func (Tick) event()             {}

@@ -99,6 +99,9 @@ func (e *Extension) Apply(ev Event, now time.Time) (Effects, error) {
 		e.renotify(&eff, ev.Edge, us)
 	case End:
 		e.end(&eff, ev.Reason, us)
+	case EndSubscriptions:
+		last := e.endWatchers(&eff, us)
+		last.into(&eff, e.view, ev.Reason)
 	case Tick:
 		e.tick(&eff, us)
 	default:

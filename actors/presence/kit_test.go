@@ -151,7 +151,7 @@ func (s *stage) reload() *stage {
 			continue
 		}
 		realm, user, err := ParseAddress(k.Data)
-		if err != nil || realm != "acme.example.com" || user != "1001" {
+		if err != nil || string(realm) != "acme.example.com" || string(user) != "1001" {
 			s.t.Fatalf("address %q %q %v", realm, user, err)
 		}
 		if err := e.Load(k.Kind, k.Data); err != nil {

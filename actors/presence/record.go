@@ -47,6 +47,36 @@ type record struct {
 	unknown string
 }
 
+// cut takes the first field off a record: its tag, its number or its bytes, and what follows.
+func cut(data []byte) (tag, v uint64, text, rest []byte, err error) {
+	tag, n := binary.Uvarint(data)
+	if n <= 0 || tag>>3 == 0 {
+		return 0, 0, nil, nil, fmt.Errorf("%w: bad tag", ErrRecord)
+	}
+	rest = data[n:]
+	size := uint64(0)
+	switch tag & 7 {
+	case wireVarint, wireBytes:
+		if v, n = binary.Uvarint(rest); n <= 0 {
+			return 0, 0, nil, nil, fmt.Errorf("%w: bad number in field %d", ErrRecord, tag>>3)
+		}
+		rest = rest[n:]
+		if tag&7 == wireBytes {
+			size = v
+		}
+	case wireFixed64:
+		size = 8
+	case wireFixed32:
+		size = 4
+	default:
+		return 0, 0, nil, nil, fmt.Errorf("%w: wire type %d", ErrRecord, tag&7)
+	}
+	if size > uint64(len(rest)) {
+		return 0, 0, nil, nil, fmt.Errorf("%w: field %d is cut off", ErrRecord, tag>>3)
+	}
+	return tag, v, rest[:size], rest[size:], nil
+}
+
 // parse reads a record whose known fields are those in the two masks.
 // A known field that comes twice counts the last time; one of the wrong wire type is an error.
 func (r *record) parse(data []byte, num, str uint64) error {
@@ -54,54 +84,28 @@ func (r *record) parse(data []byte, num, str uint64) error {
 		return fmt.Errorf("%w: %d bytes", ErrRecord, len(data))
 	}
 	num, str = num|commonNum, str|commonStr
-	text := string(data)
+	all := string(data)
 	var unknown []byte
-	for i := 0; i < len(text); {
-		start := i
-		tag, n := binary.Uvarint(data[i:])
-		if n <= 0 || tag>>3 == 0 {
-			return fmt.Errorf("%w: bad tag at byte %d", ErrRecord, start)
+	for rest := data; len(rest) > 0; {
+		tag, v, text, after, err := cut(rest)
+		if err != nil {
+			return err
 		}
-		i += n
+		start, end := len(data)-len(rest), len(data)-len(after)
+		rest = after
 		field, wire := tag>>3, tag&7
-		var v uint64
-		var s string
-		switch wire {
-		case wireVarint:
-			if v, n = binary.Uvarint(data[i:]); n <= 0 {
-				return fmt.Errorf("%w: bad number at byte %d", ErrRecord, start)
-			}
-			i += n
-		case wireBytes:
-			size, n := binary.Uvarint(data[i:])
-			if n <= 0 || size > uint64(len(text)-i-n) {
-				return fmt.Errorf("%w: bad length at byte %d", ErrRecord, start)
-			}
-			i += n
-			s = text[i : i+int(size)]
-			i += int(size)
-		case wireFixed64:
-			i += 8
-		case wireFixed32:
-			i += 4
-		default:
-			return fmt.Errorf("%w: wire type %d", ErrRecord, wire)
-		}
-		if i > len(text) {
-			return fmt.Errorf("%w: cut off", ErrRecord)
-		}
 		isNum := field < maxNumbers && num>>field&1 == 1
 		isStr := field < maxNumbers && str>>field&1 == 1
 		switch {
 		case !isNum && !isStr:
-			unknown = append(unknown, text[start:i]...)
+			unknown = append(unknown, data[start:end]...)
 		case isNum && wire == wireVarint:
 			r.num[field] = v
 		case isStr && wire == wireBytes:
-			if len(s) > maxField+2 { // a key is a Call-ID and a letter or two
-				return fmt.Errorf("%w: field %d of %d bytes", ErrRecord, field, len(s))
+			if len(text) > maxField+2 { // a key is a Call-ID and a letter or two
+				return fmt.Errorf("%w: field %d of %d bytes", ErrRecord, field, len(text))
 			}
-			r.str[field] = s
+			r.str[field] = all[end-len(text) : end]
 		default:
 			return fmt.Errorf("%w: field %d has wire type %d", ErrRecord, field, wire)
 		}
@@ -136,16 +140,26 @@ func (r *record) number(field int, most uint64) (uint64, error) {
 	return r.num[field], nil
 }
 
-// ParseAddress gives the extension that a record belongs to.
-func ParseAddress(data []byte) (realm, user string, err error) {
-	var r record
-	if err := r.parse(data, 0, 0); err != nil {
-		return "", "", err
+// ParseAddress gives the extension that a record belongs to, as parts of data. It reads no further than it must:
+// whether the rest is a record is for Load to say.
+func ParseAddress(data []byte) (realm, user []byte, err error) {
+	for len(data) > 0 && (realm == nil || user == nil) {
+		tag, _, text, rest, err := cut(data)
+		if err != nil {
+			return nil, nil, err
+		}
+		switch tag {
+		case recRealm<<3 | wireBytes:
+			realm = text
+		case recUser<<3 | wireBytes:
+			user = text
+		}
+		data = rest
 	}
-	if r.str[recRealm] == "" || r.str[recUser] == "" {
-		return "", "", fmt.Errorf("%w: no address", ErrRecord)
+	if len(realm) == 0 || len(user) == 0 || len(realm) > maxField || len(user) > maxField {
+		return nil, nil, fmt.Errorf("%w: no address", ErrRecord)
 	}
-	return r.str[recRealm], r.str[recUser], nil
+	return realm, user, nil
 }
 
 // appendNum appends a number; 0 is left out.

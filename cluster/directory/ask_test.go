@@ -7,11 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // What one node acknowledged a moment ago is no longer unknown on another, however it is asked for.
 func TestNewOnAnotherNodeIsKnownAtOnce(t *testing.T) {

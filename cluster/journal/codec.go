@@ -2,6 +2,8 @@ package journal
 
 import (
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -9,8 +11,13 @@ import (
 )
 
 // Leases and claims are written a few times a second: JSON, so that an operator can read them with any NATS client.
-// Unknown fields are tolerated; a schema above ours is not.
-const schema = 1
+// Unknown fields are tolerated; a schema above ours is not. Whoever may write to the stream can write anything there,
+// so sizes are bounded.
+const (
+	schema      = 1
+	maxDocument = 4 << 10 // bytes, with fields of newer releases
+	maxName     = 128     // of a node or an incarnation
+)
 
 type leaseDocument struct {
 	Schema      int    `json:"schema"`
@@ -18,6 +25,9 @@ type leaseDocument struct {
 	Incarnation string `json:"incarnation"`
 	Expelled    bool   `json:"expelled,omitzero"`
 	Left        bool   `json:"left,omitzero"`
+	Draining    bool   `json:"draining,omitzero"`
+	Before      string `json:"before,omitzero"`
+	Beat        int64  `json:"beat,string,omitzero"`
 }
 
 type claimDocument struct {
@@ -30,37 +40,78 @@ type claimDocument struct {
 	Epoch       int64  `json:"epoch,string"`
 	Released    bool   `json:"released,omitzero"`
 	Next        string `json:"next,omitzero"`
+	Since       int64  `json:"since,string,omitzero"`
+	All         bool   `json:"all,omitzero"`
+}
+
+// decode reads a document into d.
+func decode(b []byte, d any) error {
+	if len(b) > maxDocument {
+		return fmt.Errorf("%d bytes", len(b))
+	}
+	return json.Unmarshal(b, d)
+}
+
+// check refuses another schema and names that no node has: they become parts of subjects.
+func check(schemaOf int, node, incarnation string) error {
+	if schemaOf != schema || !isName(node) || !isName(incarnation) {
+		return fmt.Errorf("schema %d, incarnation %.40q of node %.40q", schemaOf, incarnation, node)
+	}
+	return nil
+}
+
+func isName(s string) bool {
+	return s != "" && len(s) <= maxName && !strings.ContainsFunc(s, func(r rune) bool { return r <= 0x20 || r > 0x7e })
 }
 
 func encodeLease(l ownership.Lease) []byte {
-	b, _ := json.Marshal(leaseDocument{schema, l.Node, l.Incarnation, l.Expelled, l.Left})
+	b, _ := json.Marshal(leaseDocument{schema, l.Node, l.Incarnation, l.Expelled, l.Left, l.Draining, l.Before, nanos(l.Beat)})
 	return b
 }
 
 func decodeLease(b []byte) (ownership.Lease, error) {
 	var d leaseDocument
-	if err := json.Unmarshal(b, &d); err != nil {
+	if err := decode(b, &d); err != nil {
 		return ownership.Lease{}, fmt.Errorf("lease: %w", err)
 	}
-	if d.Schema != schema || d.Node == "" || d.Incarnation == "" {
-		return ownership.Lease{}, fmt.Errorf("lease: schema %d of node %q", d.Schema, d.Node)
+	if err := check(d.Schema, d.Node, d.Incarnation); err != nil {
+		return ownership.Lease{}, fmt.Errorf("lease: %w", err)
 	}
-	return ownership.Lease{Node: d.Node, Incarnation: d.Incarnation, Expelled: d.Expelled, Left: d.Left}, nil
+	return ownership.Lease{Node: d.Node, Incarnation: d.Incarnation, Expelled: d.Expelled, Left: d.Left, Draining: d.Draining,
+		Before: d.Before, Beat: instant(d.Beat)}, nil
+}
+
+// nanos is a time as documents hold it; 0 is the zero time.
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func instant(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns).UTC()
 }
 
 func encodeClaim(c ownership.Claim) []byte {
-	b, _ := json.Marshal(claimDocument{schema, c.Node, c.Incarnation, c.Nonce, c.Generation, c.Base, c.Epoch, c.Released, c.Next})
+	b, _ := json.Marshal(claimDocument{schema, c.Node, c.Incarnation, c.Nonce, c.Generation, c.Base, c.Epoch, c.Released, c.Next, nanos(c.Since), c.All})
 	return b
 }
 
 func decodeClaim(b []byte) (ownership.Claim, error) {
 	var d claimDocument
-	if err := json.Unmarshal(b, &d); err != nil {
+	if err := decode(b, &d); err != nil {
 		return ownership.Claim{}, fmt.Errorf("claim: %w", err)
 	}
-	if d.Schema != schema || d.Node == "" || d.Incarnation == "" {
-		return ownership.Claim{}, fmt.Errorf("claim: schema %d of node %q", d.Schema, d.Node)
+	if err := check(d.Schema, d.Node, d.Incarnation); err != nil {
+		return ownership.Claim{}, fmt.Errorf("claim: %w", err)
+	}
+	if d.Next != "" && !isName(d.Next) {
+		return ownership.Claim{}, fmt.Errorf("claim: next owner %.40q", d.Next)
 	}
 	return ownership.Claim{Node: d.Node, Incarnation: d.Incarnation, Nonce: d.Nonce, Generation: d.Generation, Base: d.Base,
-		Epoch: d.Epoch, Released: d.Released, Next: d.Next}, nil
+		Epoch: d.Epoch, Released: d.Released, Next: d.Next, Since: instant(d.Since), All: d.All}, nil
 }

@@ -13,11 +13,10 @@ import (
 	"lamplight/cluster/ownership"
 )
 
-// Bounds of the committer.
+// Bounds of the committer, per stream.
 const (
-	maxInFlight  = 4000 // records written and not answered, over all shards
+	maxInFlight  = 4000 // records written and not answered
 	maxGroup     = 128  // writes of one shard that are on their way at a time
-	maxPending   = 8192 // writes of one shard that wait; past it the shard's mailbox fills up and refuses
 	writeTimeout = 2 * time.Second
 	busyRetry    = 50 * time.Millisecond
 	maxBatches   = 32 // atomic batches in flight; NATS refuses more than 50 a stream
@@ -25,7 +24,6 @@ const (
 
 // write is one effect's records. They are answered for together; whole ones become durable all or none.
 type write struct {
-	ticket  uint64
 	whole   bool
 	records []row
 }
@@ -36,65 +34,40 @@ type row struct {
 	ttl  string // "": none
 }
 
-// lane is the writes of one shard. A group of them is on its way at a time, each under the shard's fence; whatever
-// of a group was not kept is written again in order with all behind it, so that the journal never ends with an
-// older record over a newer one. A ticket counts as durable only when all before it are.
+// lane is the writes of one shard on their way to its stream.
 type lane struct {
-	shard    int
-	pending  []write // the first `sent` of them are on their way
-	sent     int
-	answers  int // of the group, still missing
-	results  []error
-	open     bool // ours and writable: false while a claim's outcome is unknown
-	spent    bool
-	sequence string // the fence
-	under    string // the fence of the group on its way
-	group    uint64 // counts groups, so that a late answer can't be taken for another group's
-	subject  string // of the claim
-	numbers
+	ownership.Lane[write]
+	shard   int
+	life    uint64 // generation of the claim that the shard was opened under; 0: it is not open here
+	claim   string // its claim's subject
+	starved bool   // it waits for room
 }
 
-// numbers gives out the Sequences of a shard (JOURNAL.md rule 8).
-type numbers struct {
-	base, highest uint32
-	notify        bool
-	asked         bool
-}
-
-func (j *Journal) queue(l *lane, w write) {
-	l.pending = append(l.pending, w)
-	j.send(l)
-}
-
-// send starts a group if the lane has none on its way. The journal's lock is held.
-func (j *Journal) send(l *lane) {
-	if !l.open || l.answers > 0 || len(l.pending) == 0 {
+// send starts a group if the lane may and there is room. The stream's lock is held.
+func (s *stream) send(l *lane) {
+	ready := l.Ready()
+	if len(ready) == 0 || l.starved {
 		return
 	}
-	if j.inFlight >= maxInFlight {
-		j.starved = append(j.starved, l)
-		return
-	}
-	n := min(len(l.pending), maxGroup)
-	batches := 0
+	n, batches := min(len(ready), maxGroup), 0
 	for i := range n {
-		if l.pending[i].whole {
+		if ready[i].whole {
 			batches++
 		}
 	}
-	if batches > 0 && j.openBatches > 0 && j.openBatches+batches > maxBatches {
-		j.starved = append(j.starved, l)
+	if s.inFlight >= maxInFlight || batches > 0 && s.batches > 0 && s.batches+batches > maxBatches {
+		l.starved = true
+		s.starved = append(s.starved, l)
 		return
 	}
-	l.sent, l.answers, l.results, l.under = n, n, make([]error, n), l.sequence
-	l.group++
-	for i := range n {
-		w := &l.pending[i]
-		j.inFlight += len(w.records)
-		done := j.answerTo(l, i, len(w.records), w.whole)
+	group, fence, writes := l.Send(n)
+	for i := range writes {
+		w := &writes[i]
+		s.inFlight += len(w.records)
+		done := s.answerTo(l, group, i, len(w.records), w.whole)
 		if w.whole {
-			j.openBatches++
-			j.batch(l, w, done)
+			s.batches++
+			s.batch(l, fence, w, done)
 			continue
 		}
 		one := done
@@ -102,47 +75,60 @@ func (j *Journal) send(l *lane) {
 			one = all(len(w.records), done)
 		}
 		for k := range w.records {
-			j.store.publish(j.message(l, &w.records[k]), writeTimeout, one)
+			s.store.publish(s.message(l, fence, &w.records[k]), writeTimeout, one)
 		}
 	}
+}
+
+// outcome tells the rules what an answer means.
+func outcome(err error) ownership.Outcome {
+	switch {
+	case err == nil:
+		return ownership.Accepted
+	case errors.Is(err, errFenced):
+		return ownership.Refused
+	case errors.Is(err, errUnknown):
+		return ownership.Unknown
+	}
+	return ownership.Busy
 }
 
 // all calls done when n answers have come, with the worst of them.
 func all(n int, done func(uint64, error)) func(uint64, error) {
 	var mu sync.Mutex
-	var first error
+	var worst error
 	return func(sequence uint64, err error) {
 		mu.Lock()
-		if err != nil && (first == nil || errors.Is(err, errUnknown) || errors.Is(err, errFenced) && !errors.Is(first, errUnknown)) {
-			first = err
+		if outcome(err) > outcome(worst) {
+			worst = err
 		}
 		n--
-		last, worst := n == 0, first
+		last, result := n == 0, worst
 		mu.Unlock()
 		if last {
-			done(sequence, worst)
+			done(sequence, result)
 		}
 	}
 }
 
-func (j *Journal) message(l *lane, r *row) *nats.Msg {
+func (s *stream) message(l *lane, fence uint64, r *row) *nats.Msg {
 	h := nats.Header{
-		"Nats-Expected-Last-Subject-Sequence":         []string{l.sequence},
-		"Nats-Expected-Last-Subject-Sequence-Subject": []string{l.subject},
+		"Nats-Expected-Last-Subject-Sequence":         []string{strconv.FormatUint(fence, 10)},
+		"Nats-Expected-Last-Subject-Sequence-Subject": []string{l.claim},
 	}
 	if r.ttl != "" {
 		h["Nats-TTL"] = []string{r.ttl}
 	}
-	return &nats.Msg{Subject: j.store.subject + strconv.Itoa(l.shard) + "." + r.name, Data: r.data, Header: h}
+	return &nats.Msg{Subject: s.store.subject + strconv.Itoa(l.shard) + "." + r.name, Data: r.data, Header: h}
 }
 
 // batch writes several records at once or not at all. A file-backed stream makes a store of its own for each batch
 // (3 ms), so all that need not be whole goes without one.
-func (j *Journal) batch(l *lane, w *write, done func(uint64, error)) {
-	j.batches++
-	id := j.incarnation + strconv.FormatUint(j.batches, 36)
+func (s *stream) batch(l *lane, fence uint64, w *write, done func(uint64, error)) {
+	s.batchNames++
+	id := s.j.incarnation + strconv.FormatUint(s.batchNames, 36)
 	for i := range w.records {
-		m := j.message(l, &w.records[i])
+		m := s.message(l, fence, &w.records[i])
 		m.Header["Nats-Batch-Id"] = []string{id}
 		m.Header["Nats-Batch-Sequence"] = []string{strconv.Itoa(i + 1)}
 		if i > 0 {
@@ -150,143 +136,85 @@ func (j *Journal) batch(l *lane, w *write, done func(uint64, error)) {
 			delete(m.Header, "Nats-Expected-Last-Subject-Sequence-Subject")
 		}
 		if i < len(w.records)-1 {
-			_ = j.store.nc.PublishMsg(m) // a lost part makes the commit fail
+			_ = s.store.nc.PublishMsg(m) // a lost part makes the commit fail
 			continue
 		}
 		m.Header["Nats-Batch-Commit"] = []string{"1"}
-		j.store.publish(m, writeTimeout, done)
+		s.store.publish(m, writeTimeout, done)
 	}
 }
 
-func (j *Journal) answerTo(l *lane, i, records int, whole bool) func(uint64, error) {
-	group := l.group
+func (s *stream) answerTo(l *lane, group uint64, i, records int, whole bool) func(uint64, error) {
 	return func(_ uint64, err error) {
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		j.inFlight -= records
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.inFlight -= records
 		if whole {
-			j.openBatches--
+			s.batches--
 		}
-		if l.group == group {
-			l.results[i] = err
-			if l.answers--; l.answers == 0 {
-				j.settle(l)
-			}
+		if done, kept, verdict := l.Answer(group, i, outcome(err)); done {
+			s.settled(l, kept, verdict, err)
 		}
-		for n := len(j.starved); n > 0 && j.inFlight < maxInFlight; n-- {
-			next := j.starved[0]
-			j.starved = j.starved[1:]
-			j.send(next)
+		for n := len(s.starved); n > 0 && s.inFlight < maxInFlight; n-- {
+			next := s.starved[0]
+			s.starved = s.starved[1:]
+			next.starved = false
+			s.send(next)
 		}
 	}
 }
 
-// settle is called when a whole group has been answered. The journal's lock is held.
-func (j *Journal) settle(l *lane) {
-	kept, worst := 0, error(nil)
-	for i, err := range l.results {
-		if err == nil && worst == nil {
-			kept = i + 1
-			continue
-		}
-		switch {
-		case err == nil:
-		case worst == nil, errors.Is(err, errUnknown), errors.Is(err, errFenced) && !errors.Is(worst, errUnknown):
-			worst = err
-		}
-	}
-	l.sent, l.results = 0, nil
+// settled is called when a whole group has been answered. The stream's lock is held.
+func (s *stream) settled(l *lane, kept uint64, v ownership.Verdict, err error) {
 	if kept > 0 {
-		ticket := l.pending[kept-1].ticket
-		clear(l.pending[:kept])
-		l.pending = l.pending[kept:]
-		if len(l.pending) == 0 {
-			l.pending = nil
-		}
-		j.shards.Durable(l.shard, ticket)
+		s.j.shards.Durable(l.shard, kept)
 	}
-	superseded := l.spent || l.under != l.sequence // our own newer claim refused it, or will be followed by all of it
-	switch {
-	case worst == nil:
-		j.send(l)
-	case errors.Is(worst, errUnknown):
-		j.metrics.unknown.Inc()
-		if superseded {
-			j.send(l)
-		} else {
-			j.spend(l)
-		}
-	case errors.Is(worst, errFenced):
-		j.metrics.fenced.Inc()
-		if superseded {
-			j.send(l)
-			return
-		}
-		l.close()
-		j.act(j.machine.Lost(j.now(), l.shard))
-	default:
-		j.metrics.busy.Inc()
-		j.log.Debug("the journal refuses writes for now; they are tried again", "err", worst)
+	switch v {
+	case ownership.Go:
+		s.send(l)
+	case ownership.Later:
+		s.j.metrics.busy.Inc()
+		s.j.log.Debug("the journal refuses writes for now; they are tried again", "shard", l.shard, "err", err)
 		time.AfterFunc(busyRetry, func() {
-			j.mu.Lock()
-			defer j.mu.Unlock()
-			j.send(l)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.send(l)
 		})
+	case ownership.Spend:
+		s.j.metrics.unknown.Inc()
+		s.act(s.machine.Spent(s.now(), l.shard))
+	case ownership.Lose:
+		s.j.metrics.fenced.Inc()
+		s.act(s.machine.Lost(s.now(), l.shard))
 	}
-}
-
-// spend gives the claim up for a new one of ours (rule 5), or because the counters are used up (rule 8).
-func (j *Journal) spend(l *lane) {
-	l.open, l.spent, l.notify = false, true, false
-	j.act(j.machine.Spent(j.now(), l.shard))
-}
-
-func (l *lane) close() {
-	l.open, l.spent, l.notify = false, false, false
-	l.pending, l.sent, l.answers, l.results = nil, 0, 0, nil
-	l.group++
-}
-
-func (l *lane) reopen(c ownership.Claim, fence uint64) {
-	l.open, l.spent, l.notify, l.asked = true, false, true, false
-	l.sequence = strconv.FormatUint(fence, 10)
-	l.base, l.highest = c.Base, 0
 }
 
 // Write implements actors.Journal.
-func (j *Journal) Write(shard int, ticket uint64, to actors.Address, records []presence.Record, whole bool) {
-	w := write{ticket: ticket, whole: whole && len(records) > 1, records: make([]row, len(records))}
+func (j *Journal) Write(shard int, life uint64, to actors.Address, records []presence.Record, whole bool) {
+	w := write{whole: whole && len(records) > 1, records: make([]row, len(records))}
 	for i, r := range records {
 		w.records[i] = row{name: recordName(r.Kind, to, r.Key), data: r.Data}
 		if r.TTL > 0 {
 			w.records[i].ttl = strconv.FormatInt(int64((r.TTL+time.Second-1)/time.Second), 10)
 		}
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	l := &j.lanes[shard]
-	if !l.open && !l.spent {
-		return // the shard hears of its drop by itself
+	s := j.of(shard)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.lane(shard); l.life == life && l.Add(w) { // else the shard hears of its drop by itself
+		s.send(l)
 	}
-	j.queue(l, w)
 }
 
 // Number implements actors.Journal.
-func (j *Journal) Number(shard int, counter uint32) (sequence, next uint32, ok bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	l := &j.lanes[shard]
-	if !l.notify {
+func (j *Journal) Number(shard int, life uint64, counter uint32) (sequence, next uint32, ok bool) {
+	s := j.of(shard)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lane(shard).life != life {
 		return 0, counter, false
 	}
-	if counter >= ownership.Counters {
-		if !l.asked {
-			l.asked = true
-			j.spend(l)
-		}
-		return 0, counter, false
-	}
-	next = counter + 1
-	l.highest = max(l.highest, next)
-	return l.base + next, next, true
+	sequence, next, ok, todo := s.machine.Number(s.now(), shard, counter)
+	s.act(todo)
+	return sequence, next, ok
 }

@@ -36,13 +36,15 @@ type store struct {
 	nc      *nats.Conn
 	js      jetstream.JetStream
 	name    string
-	subject string // "<prefix>lamplight.journal.<n>."
-	created time.Time
+	subject string    // "<prefix>lamplight.journal.<n>."
+	news    string    // subject on which nodes tell each other of leases and claims
+	streams int       // how many the journal has
+	created time.Time // guarded by the stream's lock
 
 	inbox   string
-	replies *nats.Subscription
+	heard   []*nats.Subscription
 	mu      sync.Mutex
-	last    uint64
+	count   uint64
 	waiting map[uint64]wait
 }
 
@@ -51,55 +53,109 @@ type wait struct {
 	deadline time.Time
 }
 
-type storeConfig struct {
-	prefix   string
-	number   int
-	memory   bool
-	replicas int
-}
-
-// open makes the stream if it is not there and checks that it is the one that we need.
-func openStore(ctx context.Context, nc *nats.Conn, c storeConfig) (*store, error) {
-	js, err := jetstream.New(nc)
+// openStores finds the journal's streams, or makes them. How many there are is fixed when they are made, and stands in
+// the first one's metadata.
+func openStores(ctx context.Context, c Config) ([]*store, error) {
+	js, err := jetstream.New(c.Conn)
 	if err != nil {
 		return nil, err
 	}
-	s := &store{nc: nc, js: js, waiting: map[uint64]wait{}, inbox: nats.NewInbox(),
-		name:    strings.ToUpper(strings.NewReplacer(".", "_", "*", "_", ">", "_").Replace(c.prefix)) + "LAMPLIGHT_JOURNAL_" + strconv.Itoa(c.number),
-		subject: c.prefix + "lamplight.journal." + strconv.Itoa(c.number) + "."}
+	streams := c.Streams
+	if streams == 0 {
+		if streams = 1; c.Replicas > 1 {
+			streams = 4
+		}
+	}
+	first, err := openStore(ctx, js, c, 0, streams)
+	if err != nil {
+		return nil, err
+	}
+	stores := []*store{first}
+	for n := 1; n < first.streams; n++ {
+		s, err := openStore(ctx, js, c, n, first.streams)
+		if err != nil {
+			return nil, err
+		}
+		stores = append(stores, s)
+	}
+	return stores, nil
+}
+
+const streamsKey = "lamplight-streams"
+
+// openStore makes the stream if it is not there and checks that it is the one that we need.
+func openStore(ctx context.Context, js jetstream.JetStream, c Config, number, of int) (*store, error) {
+	n := strconv.Itoa(number)
+	s := &store{nc: c.Conn, js: js, waiting: map[uint64]wait{}, inbox: nats.NewInbox(),
+		name:    strings.ToUpper(strings.NewReplacer(".", "_", "*", "_", ">", "_").Replace(c.Prefix)) + "LAMPLIGHT_JOURNAL_" + n,
+		subject: c.Prefix + "lamplight.journal." + n + ".", news: c.Prefix + "lamplight.claims." + n}
 	want := jetstream.StreamConfig{Name: s.name, Subjects: []string{s.subject + ">"}, MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew,
-		AllowMsgTTL: true, AllowDirect: true, AllowAtomicPublish: true, Storage: jetstream.FileStorage, Replicas: max(c.replicas, 1),
-		Description: "Lamplight's records: last message per subject is the state"}
-	if c.memory {
+		AllowMsgTTL: true, AllowDirect: true, AllowAtomicPublish: true, Storage: jetstream.FileStorage, Replicas: max(c.Replicas, 1),
+		Description: "Lamplight's records: last message per subject is the state", Metadata: map[string]string{streamsKey: strconv.Itoa(of)}}
+	if c.Memory {
 		want.Storage = jetstream.MemoryStorage
 	}
-	stream, err := js.Stream(ctx, s.name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = js.CreateStream(ctx, want)
-	}
+	stream, err := findOrMake(ctx, js, want)
 	if err != nil {
 		return nil, fmt.Errorf("journal stream %s: %w", s.name, err)
 	}
 	info := stream.CachedInfo()
-	if got := info.Config; got.Storage != want.Storage {
-		return nil, fmt.Errorf("the journal is kept in %v storage, not %v: start with the --storage that it was made with, or with another --data", got.Storage, want.Storage)
-	} else if !got.AllowDirect || !got.AllowMsgTTL || !got.AllowAtomicPublish || got.MaxMsgsPerSubject != 1 {
-		return nil, fmt.Errorf("stream %s exists with other settings than the journal needs; remove it or choose another --prefix", s.name)
-	}
+	got := info.Config
 	s.created = info.Created
+	s.streams, _ = strconv.Atoi(got.Metadata[streamsKey])
+	switch {
+	case got.Storage != want.Storage:
+		return nil, fmt.Errorf("the journal is kept in %v storage, not %v: start with the --storage that it was made with, or with another --data", got.Storage, want.Storage)
+	case !got.AllowDirect || !got.AllowMsgTTL || !got.AllowAtomicPublish || got.MaxMsgsPerSubject != 1:
+		return nil, fmt.Errorf("stream %s exists with other settings than the journal needs; remove it or choose another --prefix", s.name)
+	case s.streams < 1 || s.streams > maxStreams:
+		return nil, fmt.Errorf("stream %s does not say how many streams the journal has (metadata %s); remove it or choose another --prefix", s.name, streamsKey)
+	}
 	return s, nil
 }
 
-func (s *store) start() error {
-	var err error
-	s.replies, err = s.nc.Subscribe(s.inbox+".*", s.reply)
-	if err != nil {
-		return err
+const maxStreams = 64
+
+// findOrMake waits, as long as the context lasts, for a cluster that is still coming together.
+func findOrMake(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	for {
+		try, cancel := context.WithTimeout(ctx, 5*time.Second)
+		stream, err := js.Stream(try, want.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			stream, err = js.CreateStream(try, want)
+		}
+		cancel()
+		if err == nil || ctx.Err() != nil || want.Replicas == 1 {
+			return stream, err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, err
+		}
 	}
-	return s.replies.SetPendingLimits(-1, -1)
 }
 
-func (s *store) close() { _ = s.replies.Unsubscribe() }
+// start hears answers, and what other nodes tell of this stream.
+func (s *store) start(hear nats.MsgHandler) error {
+	for subject, handler := range map[string]nats.MsgHandler{s.inbox + ".*": s.reply, s.news: hear} {
+		heard, err := s.nc.Subscribe(subject, handler)
+		if err != nil {
+			return err
+		}
+		if err := heard.SetPendingLimits(-1, 256<<20); err != nil {
+			return err
+		}
+		s.heard = append(s.heard, heard)
+	}
+	return nil
+}
+
+func (s *store) close() {
+	for _, heard := range s.heard {
+		_ = heard.Unsubscribe()
+	}
+}
 
 // publish writes one record. done is called exactly once: with the sequence, or one of the outcomes above.
 func (s *store) publish(m *nats.Msg, within time.Duration, done func(uint64, error)) {
@@ -113,9 +169,9 @@ func (s *store) publish(m *nats.Msg, within time.Duration, done func(uint64, err
 func (s *store) expect(within time.Duration, done func(uint64, error)) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last++
-	s.waiting[s.last] = wait{done, time.Now().Add(within)}
-	return s.last
+	s.count++
+	s.waiting[s.count] = wait{done, time.Now().Add(within)}
+	return s.count
 }
 
 func (s *store) settle(id, sequence uint64, err error) {
@@ -182,20 +238,22 @@ func digits(s string) string {
 	return s[:n]
 }
 
-// atLeader reads the last message of a subject at the stream's leader. It blocks.
-func (s *store) atLeader(ctx context.Context, subject string) (data []byte, sequence uint64, at time.Time, err error) {
+// atLeader reads the last message of a subject at the stream's leader, and when the stream was made; sequence 0: there
+// is no such message. It blocks.
+func (s *store) atLeader(ctx context.Context, subject string) (created time.Time, data []byte, sequence uint64, at time.Time, err error) {
 	stream, err := s.js.Stream(ctx, s.name)
 	if err != nil {
-		return nil, 0, at, err
+		return created, nil, 0, at, err
 	}
+	created = stream.CachedInfo().Created
 	m, err := stream.GetLastMsgForSubject(ctx, s.subject+subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, 0, at, errMissing
+		return created, nil, 0, at, nil
 	}
 	if err != nil {
-		return nil, 0, at, err
+		return created, nil, 0, at, err
 	}
-	return m.Data, m.Sequence, m.Time, nil
+	return created, m.Data, m.Sequence, m.Time, nil
 }
 
 // name of a record below its shard: <0-f>.<kind>.<hash>. No outside name is ever part of a subject.
@@ -212,9 +270,8 @@ func recordName(k presence.Kind, to actors.Address, key string) string {
 	return name[:1] + "." + string(rune(k)) + "." + name
 }
 
-// read gives the last messages of all subjects that match, by direct get (JOURNAL.md rule 6): the shard's records
-// and its claim in one answer. It blocks.
-func (s *store) read(ctx context.Context, filters ...string) (found []*nats.Msg, err error) {
+// last gives the last messages of all subjects that match, by direct get (JOURNAL.md rule 6), of one moment. It blocks.
+func (s *store) last(ctx context.Context, filters ...string) ([]*nats.Msg, error) {
 	full := make([]string, len(filters))
 	for i, f := range filters {
 		full[i] = strconv.Quote(s.subject + f)
@@ -222,16 +279,40 @@ func (s *store) read(ctx context.Context, filters ...string) (found []*nats.Msg,
 	return s.direct(ctx, `{"multi_last":[`+strings.Join(full, ",")+`]}`)
 }
 
-// pages gives the messages of all subjects that match, however many.
-func (s *store) pages(ctx context.Context, filter string) (found []*nats.Msg, err error) {
-	for from := uint64(1); ; {
-		part, err := s.direct(ctx, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":1000}`, from, s.subject+filter))
-		if err != nil || len(part) == 0 {
-			return found, err
+// newer is last, for messages from a sequence on.
+func (s *store) newer(ctx context.Context, filter string, from uint64) ([]*nats.Msg, error) {
+	return s.direct(ctx, fmt.Sprintf(`{"multi_last":[%q],"seq":%d}`, s.subject+filter, from))
+}
+
+// pages gives the last messages of a shard's bucket, however many. Pages may come from replicas that lag more or
+// less, so it goes on until it has read the claim, which is newer than all of the bucket: whatever a lagging replica
+// still showed is then replaced by what came after. Without the claim the answer is not complete, and says so by that.
+func (s *store) pages(ctx context.Context, filter, everything, claim, bucket string) ([]*nats.Msg, error) {
+	newest := map[string]*nats.Msg{}
+	from := uint64(1)
+	for f := filter; ; {
+		part, err := s.direct(ctx, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":1000}`, from, s.subject+f))
+		if err != nil {
+			return nil, err
 		}
-		found = append(found, part...)
-		_, last, _ := stored(part[len(part)-1])
-		from = last + 1
+		for _, m := range part {
+			subject, sequence, _ := stored(m)
+			if name := strings.TrimPrefix(subject, s.subject); name == claim || strings.HasPrefix(name, bucket) {
+				newest[subject] = m
+			}
+			from = sequence + 1
+		}
+		switch {
+		case len(part) > 0:
+		case f == filter:
+			f = everything
+		default:
+			found := make([]*nats.Msg, 0, len(newest))
+			for _, m := range newest {
+				found = append(found, m)
+			}
+			return found, nil
+		}
 	}
 }
 
@@ -257,6 +338,9 @@ func (s *store) direct(ctx context.Context, request string) (found []*nats.Msg, 
 			case "204": // end of batch
 				return found, nil
 			case "404":
+				if len(found) > 0 || strings.HasPrefix(m.Header.Get("Description"), "Message") {
+					return nil, errBehind // one of them went meanwhile
+				}
 				return nil, nil
 			case "413":
 				return nil, errTooMany

@@ -1,18 +1,20 @@
 // Package ownership is JOURNAL.md's rules as a pure state machine: who may answer, who may write, who takes what over.
 //
-// One Machine serves one node and one stream of the journal. It has no clock, no I/O and no goroutine: what
-// happened goes in as a method call with the time since boot, what is to be done comes out as Actions. One
-// goroutine at a time may use it. The caller's duties:
+// One Machine serves one node and one stream of the journal; a Lane orders the writes of one of its shards. Both
+// have no clock, no I/O and no goroutine: what happened goes in as a method call with the time since boot, what is
+// to be done comes out as Actions. One goroutine at a time may use them. The caller's duties:
 //
 //  1. Do every Action; report the outcome of each with the method that its comment names, whenever it comes.
 //     An outcome that is not known is Unknown, never a guess.
-//  2. Report every lease and claim that the stream shows (LeaseSeen, ClaimSeen), late or twice as it likes.
+//  2. Report every lease and claim that the stream shows (LeaseSeen, ClaimSeen), late or twice as it likes, and
+//     nothing of an earlier stream after Recreated.
 //  3. Call Tick at least every 50 ms.
-//  4. Write a shard's records only under the Fence of its last Open or Resume; report a refused fence as Lost
-//     and an unknown outcome as Spent, and write everything pending again after Resume.
+//  4. Write a shard's records only through its Lane, under the fence of the last Open or Resume, each copy once.
 //  5. Answer from memory, or notify without a write, only before AnswerUntil, checked when the answer leaves.
+//  6. Tell nothing before it is kept, and only under a Sequence that Number gave.
 //
-// The package does not know NATS, records or extensions. It imports only the standard library.
+// The simulation in this package's tests drives both against a journal and a network that misbehave. The package
+// does not know NATS, records or extensions. It imports only the standard library.
 package ownership
 
 import "time"
@@ -28,20 +30,29 @@ const (
 	Guard     = 20 * time.Millisecond  // rule 2
 	Silence   = 3 * time.Second        // rule 11: lost NATS, not gossip
 	Candidate = 2 * time.Second        // rule 11: a heartbeat seen
-	TakeOver  = 32768                  // rule 8: what a new holder adds to the base
+	Standing  = 500 * time.Millisecond // rule 11: a hand-over's reason has stood
+	Untold    = 10 * time.Second       // rule 7: what may have been kept and not told
+	Outage    = time.Minute            // rule 7: a tombstone's life
 )
 
-// Counters is how many Sequences an extension has under one claim (rule 8).
-const Counters = 32767
+// The numbers of rule 8.
+const (
+	TakeOver = 32768         // what a new holder adds to the base
+	Counters = 32767         // Sequences that an extension has under one claim
+	LastBase = 1<<31 - 1<<20 // past it a shard's subscriptions are ended, so that phones begin anew
+)
 
-// LastBase is where a shard's subscriptions are ended, so that phones begin anew (rule 8).
-const LastBase = 1<<31 - 1<<20
+// handOvers is how many shards a node gives up at a time, of one stream.
+const handOvers = 16
 
 // Lease is a node's heartbeat.
 type Lease struct {
 	Node, Incarnation string
-	Expelled          bool // final for this incarnation (rule 2)
-	Left              bool // the node left by itself and holds nothing
+	Expelled          bool      // final for this incarnation (rule 2)
+	Left              bool      // the node left by itself and holds nothing
+	Draining          bool      // the node gives its shards up and takes no more
+	Before            string    // the node's incarnation before this one
+	Beat              time.Time // the stream's time of the last heartbeat of Before, of an expelled one: of Incarnation
 }
 
 // Claim says who owns a shard.
@@ -49,19 +60,21 @@ type Claim struct {
 	Node, Incarnation string
 	Nonce, Generation uint64
 	Base              uint32
-	Epoch             int64  // the stream's creation, Unix ns
-	Released          bool   // the holder gave it up; anyone may claim
-	Next              string // whom the holder named
+	Epoch             int64     // the stream's creation, Unix ns
+	Released          bool      // the holder gave it up; anyone may claim
+	Next              string    // whom the holder named
+	Since             time.Time // rule 7: who takes over early on tells again what changed since; zero: nothing is left to tell
+	All               bool      // rule 7: as Since, but everything
 }
 
 // Outcome of a conditional write.
 type Outcome uint8
 
-// The outcomes.
+// The outcomes, from good to bad.
 const (
 	Accepted Outcome = iota
+	Busy             // refused for another reason than its condition; nothing was written
 	Refused          // the condition did not hold
-	Busy             // refused for another reason; nothing was written
 	Unknown          // it may have been written, or may be yet
 )
 
@@ -78,6 +91,7 @@ const (
 	Open                   // the shard is ours under Claim, fence Expect; Since and All say who is told again
 	Resume                 // the shard is ours under a new claim of ours: write all pending again, then go on
 	Pause                  // hold back what the shard would write and tell
+	Flush                  // take nothing more; when all is kept and told → Flushed
 	Drop                   // the shard is not ours any more: forget it
 	Refuse                 // a live process of the same name exists: stop
 )
@@ -90,11 +104,13 @@ type Action struct {
 	Lease  Lease
 	Claim  Claim
 	Expect uint64
+	Sent   Time      // of WriteLease: counts as the time when it was sent
 	Since  time.Time // rule 7: tell extensions again that changed since
 	All    bool
+	End    bool // of Open and Resume, rule 8: end all subscriptions, and when that is kept and told → Flushed
 }
 
 // Off switches single rules off, so that the simulation can show that it finds what they prevent.
 type Off struct {
-	LeaseCheck, Expel, Fence, SpendClaim, ReplayGuard, CommitFirst, Silence bool
+	LeaseCheck, Expel, ReplayGuard, Silence bool
 }

@@ -168,7 +168,7 @@ func (n *node) isReady() error {
 		return errors.New("the node is starting or draining")
 	case !n.conn.IsConnected():
 		return errors.New("NATS is out of reach")
-	case n.journal.Standing() != actors.Fresh:
+	case !n.journal.Fresh():
 		return errors.New("the node's lease is not fresh")
 	case n.journal.Serving() < actors.Shards:
 		return fmt.Errorf("%d of %d shards are served", n.journal.Serving(), actors.Shards)

@@ -15,14 +15,11 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // router answers as told and keeps what it was asked.
 type router struct {

@@ -168,7 +168,8 @@ func (q *request) write(body []byte) {
 	if q.pretty {
 		v := jsontext.Value(body)
 		if v.Indent() == nil {
-			body = append(v, '\n')
+			v = append(v, '\n')
+			body = v
 		}
 	}
 	q.ctx.SetBody(body)

@@ -15,10 +15,12 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
@@ -307,6 +309,31 @@ func FuzzPath(f *testing.F) {
 		p, err := path([]byte(raw))
 		if err == nil && (len(p) == 0 || len(p) > 8) {
 			t.Errorf("%q: %d segments", raw, len(p))
+		}
+	})
+}
+
+// Whatever the body, an action is one that the router knows, or the answer says what is wrong.
+func FuzzBody(f *testing.F) {
+	for _, s := range []string{`{"data":{"action":"set","state":"early"}}`, `{"data": {"action": "reset"}`, `{"data":{"reset":true},"auth_token":"x"}`,
+		`{"data":null}`, `{"data":[]}`, `{"data":{"action":"set"},"data":{}}`, `{"data":{"action":"\ud800"}}`, "{\"data\":{\"action\":\"\xff\"}}"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		q := &request{ctx: &fasthttp.RequestCtx{}}
+		q.ctx.Request.SetBodyString(body)
+		_ = bodyToken(q.ctx.PostBody())
+		for _, resetIsDefault := range []bool{false, true} {
+			action, state, err := q.action(resetIsDefault)
+			switch {
+			case err != nil:
+				if answer := explain(err); answer.code != 400 || !jsontext.Value(answer.data).IsValid() {
+					t.Errorf("%q is answered %d %s", body, answer.code, answer.data)
+				}
+			case action == "reset" && state == presence.None:
+			case action != "set" && action != "reset", state != presence.Early && state != presence.Confirmed && state != presence.Terminated:
+				t.Errorf("%q became %s %v", body, action, state)
+			}
 		}
 	})
 }

@@ -69,12 +69,12 @@ type Server struct {
 	refused *prometheus.CounterVec
 	large   chan struct{} // bounds the memory of large bodies
 	ln      net.Listener
-	done    chan error
+	done    chan struct{} // closed when fasthttp has returned
 }
 
 // New makes a Server that does not listen yet.
 func New(c Config) *Server {
-	s := &Server{cfg: c, limits: newLimits(c.RateLimit), done: make(chan error, 1), large: make(chan struct{}, maxLarge)}
+	s := &Server{cfg: c, limits: newLimits(c.RateLimit), done: make(chan struct{}), large: make(chan struct{}, maxLarge)}
 	s.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_http_errors_total", Help: "HTTP answers other than success, by code."}, []string{"code"})
 	c.Registry.MustRegister(s.refused)
 	s.metrics = fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}))
@@ -95,7 +95,12 @@ func (s *Server) Start(address string) error {
 		return fmt.Errorf("http: %w; give another address with --http", err)
 	}
 	s.ln = ln
-	go func() { s.done <- s.http.Serve(ln) }()
+	go func() {
+		defer close(s.done)
+		if err := s.http.Serve(ln); err != nil && !errors.Is(err, net.ErrClosed) {
+			s.cfg.Log.Error("the HTTP server ended", "err", err)
+		}
+	}()
 	return nil
 }
 
@@ -103,7 +108,15 @@ func (s *Server) Start(address string) error {
 func (s *Server) Addr() string { return s.ln.Addr().String() }
 
 // Close lets requests end and stops.
-func (s *Server) Close(ctx context.Context) error { return s.http.ShutdownWithContext(ctx) }
+func (s *Server) Close(ctx context.Context) error {
+	if s.ln == nil {
+		return nil
+	}
+	err := s.http.ShutdownWithContext(ctx)
+	_ = s.ln.Close() // fasthttp knows no listener yet if it was started a moment ago
+	<-s.done
+	return err
+}
 
 // request is one request on its way through the table.
 type request struct {

@@ -1,0 +1,279 @@
+package actors
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"lamplight/actors/presence"
+)
+
+func TestCommitThenTell(t *testing.T) {
+	s := open(t, 100)
+	x := s.extension(0)
+	made := s.ask(x, watch("a"), 0)
+	read := s.ask(x, Show{}, 0)
+	s.silent(made, read)
+	s.durable()
+	if n := get(s, "a NOTIFY", s.told); n.To != x || n.Sequence != 1000 || len(n.Watchers) != 1 || n.Claim != s.claim {
+		t.Errorf("%+v", n)
+	}
+	s.good(made)
+	if a := s.good(read); len(a.Subscriptions) != 1 {
+		t.Errorf("the read that came behind does not show it: %+v", a)
+	}
+}
+
+// One word of the journal stands for all earlier writes; what they hold back leaves in their order.
+func TestToldInTheOrderOfCommits(t *testing.T) {
+	s := open(t, 100)
+	first, second := s.ask(s.extension(0), watch("a"), 0), s.ask(s.extension(1), watch("b"), 0)
+	s.silent(first, second)
+	get(s, "a write", s.journal.writes)
+	s.sys.Durable(s.shard, get(s, "a write", s.journal.writes)) // this and all earlier ones
+	for i := range 2 {
+		if n := get(s, "a NOTIFY", s.told); n.To != s.extension(i) {
+			t.Errorf("%d. told: %v", i, n.To)
+		}
+	}
+	s.good(first)
+	s.good(second)
+}
+
+func TestFullMailboxRefuses(t *testing.T) {
+	s := open(t, 2)
+	x := s.extension(0)
+	busy, goOn := make(chan struct{}), make(chan struct{})
+	s.journal.set(func(j *journal) { j.onWrite = func() { busy <- struct{}{}; <-goOn } })
+	first := s.ask(x, watch("a"), 0)
+	get(s, "the shard to be busy", busy)
+	s.journal.set(func(j *journal) { j.onWrite = nil })
+	waiting := []<-chan Answer{s.ask(x, watch("b"), 0), s.ask(x, watch("c"), 0)}
+	if a := <-s.ask(x, watch("d"), 0); !errors.Is(a.Err, ErrBusy) {
+		t.Errorf("a third waiting message is answered %v", a.Err)
+	}
+	if n := s.counted("lamplight_shard_refused_total"); n != 1 {
+		t.Errorf("%v refusals counted", n)
+	}
+	close(goOn)
+	for range 3 {
+		s.durable()
+	}
+	s.good(first)
+	for _, a := range waiting {
+		s.good(a)
+	}
+	if a := s.good(s.ask(x, Show{}, 0)); len(a.Subscriptions) != 3 {
+		t.Errorf("%d subscriptions, of 3 that were taken", len(a.Subscriptions))
+	}
+}
+
+// A panic in one extension costs that extension a reload and nobody else anything.
+func TestPanicCostsOneReload(t *testing.T) {
+	s := open(t, 100)
+	x, other := s.extension(0), s.extension(1)
+	for _, a := range []Address{x, other} {
+		made := s.ask(a, watch("a"), 0)
+		s.durable()
+		s.good(made)
+		get(s, "a NOTIFY", s.told)
+	}
+	s.journal.set(func(j *journal) {
+		j.onStanding = func() { // a memory without rules: the next event panics
+			s.sys.shards[s.shard].extensions[x].state = &presence.Extension{}
+			j.onStanding = nil
+		}
+	})
+	if a := get(s, "an answer", s.ask(x, watch("b"), 0)); !errors.Is(a.Err, ErrUnavailable) {
+		t.Fatalf("the event that panicked is answered %v", a.Err)
+	}
+	give := get(s, "a reload", s.journal.reloads)
+	if a := get(s, "an answer", s.ask(x, watch("b"), 0)); !errors.Is(a.Err, ErrUnavailable) {
+		t.Errorf("while its memory is broken: %v", a.Err)
+	}
+	made := s.ask(other, watch("b"), 0)
+	s.durable()
+	s.good(made)
+	get(s, "the neighbour's NOTIFY", s.told)
+	give(s.journal.kept(), nil)
+	if n := get(s, "a NOTIFY after the reload", s.told); n.To != x {
+		t.Errorf("told %v", n.To)
+	}
+	if a := s.good(s.ask(x, Show{}, 0)); len(a.Subscriptions) != 1 || a.Subscriptions[0].CallID != "a" {
+		t.Errorf("after the reload: %+v", a.Subscriptions)
+	}
+	if n := s.counted("lamplight_extension_panics_total"); n != 1 {
+		t.Errorf("%v panics counted", n)
+	}
+}
+
+// While a claim's outcome is unknown nothing is told, and afterwards all under the new claim (JOURNAL.md rule 8).
+func TestPauseHoldsBackUntilResume(t *testing.T) {
+	s := open(t, 100)
+	made := s.ask(s.extension(0), watch("a"), 0)
+	s.sys.Pause(s.shard)
+	s.durable()
+	s.silent(made)
+	again := Claim{Generation: 2, Epoch: s.claim.Epoch}
+	s.sys.Resume(s.shard, again, false)
+	if n := get(s, "a NOTIFY", s.told); n.Claim != again {
+		t.Errorf("told under %+v", n.Claim)
+	}
+	s.good(made)
+}
+
+func TestWaitCountsWhatTheWatchersAnswered(t *testing.T) {
+	s := open(t, 100)
+	x := s.extension(0)
+	for _, call := range []string{"a", "b", "c"} {
+		made := s.ask(x, watch(call), 0)
+		s.durable()
+		s.good(made)
+		get(s, "a NOTIFY", s.told)
+	}
+	set := s.ask(x, presence.SetManual{State: presence.Early}, patience)
+	s.durable()
+	sequence := get(s, "a NOTIFY", s.told).Sequence
+	for call, reply := range map[string]int{"a": 200, "b": 481} {
+		s.good(s.ask(x, presence.Notified{CallID: call, Sequence: sequence, Reply: reply}, 0))
+	}
+	s.good(s.ask(x, presence.Notified{CallID: "c", Sequence: sequence - 1, Reply: 200}, 0)) // of the NOTIFY before
+	if len(set) > 0 {
+		t.Fatalf("answered although one watcher has not: %+v", <-set)
+	}
+	s.good(s.ask(x, presence.Notified{CallID: "c", Sequence: sequence, Reply: 202}, 0))
+	if a := s.good(set); a.Notified != 3 || a.Acked != 2 || a.Failed != 1 {
+		t.Errorf("%+v", a)
+	}
+	set = s.ask(x, presence.SetManual{State: presence.Confirmed}, time.Millisecond)
+	s.durable()
+	if a := s.good(set); a.Notified == 0 || a.Acked+a.Failed != 0 {
+		t.Errorf("nobody answered in time: %+v", a)
+	}
+}
+
+// Who waits for a commit when the shard goes may or may not see it happen; who only read was not served.
+func TestDropAnswersWhoWaits(t *testing.T) {
+	s := open(t, 100)
+	x := s.extension(0)
+	made, read := s.ask(x, watch("a"), 0), s.ask(x, Show{}, 0)
+	surely := s.ask(s.extension(1), watch("b"), 0) // the journal says that this one was not kept
+	s.silent(made, read)
+	s.sys.Drop(s.shard, 1)
+	if a := get(s, "an answer", surely); !errors.Is(a.Err, ErrNotMine) {
+		t.Errorf("the write that was refused: %v", a.Err)
+	}
+	if a := get(s, "an answer", made); !errors.Is(a.Err, ErrUnknown) {
+		t.Errorf("the write: %v", a.Err)
+	}
+	if a := get(s, "an answer", read); !errors.Is(a.Err, ErrNotMine) {
+		t.Errorf("the read: %v", a.Err)
+	}
+}
+
+// A read that waits for a change shows that change, and none that came later and is not kept yet.
+func TestReadShowsNothingThatIsNotKept(t *testing.T) {
+	s := open(t, 100)
+	x := s.extension(0)
+	first := s.ask(x, presence.SetManual{State: presence.Early}, 0)
+	read := s.ask(x, Show{}, 0)
+	second := s.ask(x, presence.SetManual{State: presence.Confirmed}, 0)
+	s.durable()
+	s.good(first)
+	if a := s.good(read); a.View.State != presence.Early {
+		t.Errorf("the read shows %v, which is not kept", a.View.State)
+	}
+	s.durable()
+	s.good(second)
+}
+
+// A shard that is handed over takes nothing more and says when all is kept and told (JOURNAL.md rule 11).
+func TestFlush(t *testing.T) {
+	s := open(t, 100)
+	made := s.ask(s.extension(0), watch("a"), 0)
+	s.settle()
+	s.journal.set(func(j *journal) { j.notMine = true })
+	s.sys.Flush(s.shard)
+	if a := get(s, "an answer", s.ask(s.extension(1), watch("b"), 0)); !errors.Is(a.Err, ErrNotMine) {
+		t.Errorf("a request to a shard that is handed over: %v", a.Err)
+	}
+	if len(s.journal.flushed) > 0 {
+		t.Fatal("flushed with a write on its way")
+	}
+	s.durable()
+	s.good(made)
+	get(s, "the end of the flush", s.journal.flushed)
+}
+
+// At the end of the numbers all subscriptions end, and what comes meanwhile waits for the new beginning (rule 8).
+func TestEndOfNumbers(t *testing.T) {
+	s := open(t, 100)
+	x := s.extension(0)
+	made, set := s.ask(x, watch("a"), 0), s.ask(x, presence.SetManual{State: presence.Early}, 0)
+	s.durable()
+	s.durable()
+	s.good(made)
+	s.good(set)
+	get(s, "a NOTIFY", s.told)
+	get(s, "a NOTIFY", s.told)
+	s.sys.Resume(s.shard, Claim{Generation: 2, Epoch: s.claim.Epoch}, true)
+	anew := s.ask(x, watch("b"), 0)
+	s.durable()
+	if n := get(s, "the last NOTIFY", s.told); n.End != "deactivated" {
+		t.Errorf("told %+v", n)
+	}
+	get(s, "the end of the flush", s.journal.flushed)
+	s.sys.Resume(s.shard, Claim{Generation: 3, Epoch: s.claim.Epoch}, false)
+	s.durable()
+	s.good(anew)
+	a := s.good(s.ask(x, Show{}, 0))
+	if len(a.Subscriptions) != 1 || a.Subscriptions[0].CallID != "b" || a.View.State != presence.Early {
+		t.Errorf("after the new beginning: %+v", a)
+	}
+}
+
+func TestClosedShardServesWhenItOpens(t *testing.T) {
+	s := closed(t, 100)
+	read := s.ask(s.extension(0), Show{}, 0)
+	e := presence.New("acme.test", s.extension(0).User, &s.sys.cfg.Rules)
+	fx, err := e.Apply(watch("a"), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := []Stored{{Kind: fx.Records[0].Kind, Data: fx.Records[0].Data, At: time.Now()}, {Kind: presence.KindCall, Data: []byte("no record")}}
+	s.sys.Open(s.shard, Opening{Claim: s.claim, Records: stored, All: true})
+	if a := s.good(read); len(a.Subscriptions) != 1 || a.Subscriptions[0].CallID != "a" {
+		t.Errorf("%+v", a.Subscriptions)
+	}
+	if n := get(s, "a NOTIFY to all after the takeover", s.told); n.To != s.extension(0) {
+		t.Errorf("told %v", n.To)
+	}
+}
+
+func TestCutOffReadsStaleAndRefusesWrites(t *testing.T) {
+	s := open(t, 100)
+	x := s.extension(0)
+	made := s.ask(x, watch("a"), 0)
+	s.durable()
+	s.good(made)
+	s.journal.set(func(j *journal) { j.standing = CutOff })
+	if a := s.good(s.ask(x, Show{}, 0)); !a.Stale || len(a.Subscriptions) != 1 {
+		t.Errorf("%+v", a)
+	}
+	if a := get(s, "an answer", s.ask(x, presence.SetManual{State: presence.Early}, 0)); !errors.Is(a.Err, ErrUnavailable) {
+		t.Errorf("a write: %v", a.Err)
+	}
+}
+
+func TestDeadlinePassed(t *testing.T) {
+	s := open(t, 100)
+	answer := make(chan Answer, 1)
+	s.sys.Do(Request{To: s.extension(0), Message: watch("a"), Deadline: time.Now().Add(-time.Second)}, func(a Answer) { answer <- a })
+	if a := get(s, "an answer", answer); !errors.Is(a.Err, ErrTimeout) {
+		t.Errorf("%v", a.Err)
+	}
+	s.silent()
+	if len(s.journal.writes) > 0 {
+		t.Error("a command past its deadline was applied")
+	}
+}

@@ -1,0 +1,131 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"lamplight/actors"
+)
+
+// How leases and claims are followed: whoever wrote one tells it to all nodes at once, by a plain message; and every
+// node looks at the stream itself, so that nothing stays unseen when such a message gets lost. A look asks any
+// replica, by direct get, for what is newer than what was seen: it needs no consumer, which would die with a server.
+const (
+	lookLeases = 200 * time.Millisecond
+	lookClaims = time.Second
+	lookTime   = time.Second
+)
+
+// tell makes a lease or claim that was just accepted known to all nodes, with the stream's creation time, so that
+// news of another world is not taken for ours.
+func (s *stream) tell(subject string, data []byte, sequence uint64) {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, 17+len(subject)+len(data)), sequence)
+	b = binary.BigEndian.AppendUint64(b, uint64(s.store.created.UnixNano()))
+	b = append(append(append(b, subject...), 0), data...)
+	_ = s.store.nc.Publish(s.store.news, b)
+}
+
+// hear takes what another node told. What can't be read is left to the next look.
+func (s *stream) hear(m *nats.Msg) {
+	if len(m.Data) < 17 || len(m.Data) > 16<<10 {
+		return
+	}
+	subject, data, ok := bytes.Cut(m.Data[16:], []byte{0})
+	sequence, created := binary.BigEndian.Uint64(m.Data), binary.BigEndian.Uint64(m.Data[8:])
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ok && created == uint64(s.store.created.UnixNano()) && s.j.ctx.Err() == nil {
+		s.seen(string(subject), data, sequence, time.Time{})
+	}
+}
+
+// lookNow asks for a look without waiting for the next one.
+func (s *stream) lookNow() {
+	select {
+	case s.look <- struct{}{}:
+	default:
+	}
+}
+
+// watch looks until the journal stops.
+func (s *stream) watch() {
+	leases := time.NewTicker(lookLeases)
+	defer leases.Stop()
+	var claims time.Time // of the last look at claims
+	for {
+		both := time.Since(claims) >= lookClaims
+		select {
+		case <-s.j.ctx.Done():
+			return
+		case <-leases.C:
+		case <-s.look:
+			both = true
+		}
+		ok := s.see("lease.*")
+		if both && s.see("*.claim") {
+			claims = time.Now()
+			s.mu.Lock()
+			if !s.synced && ok {
+				s.synced = true
+				s.act(s.machine.Synced(s.now()))
+			}
+			s.mu.Unlock()
+		}
+	}
+}
+
+// see reports what the stream holds behind the cursor.
+func (s *stream) see(filter string) bool {
+	ctx, cancel := context.WithTimeout(s.j.ctx, lookTime)
+	defer cancel()
+	s.mu.Lock()
+	from, created := s.cursor[filter]+1, s.store.created
+	s.mu.Unlock()
+	found, err := s.store.newer(ctx, filter, from)
+	if err != nil {
+		s.j.log.Debug("the stream can't be looked at", "stream", s.store.name, "err", err)
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.store.created.Equal(created) {
+		return false
+	}
+	for _, m := range found {
+		subject, sequence, at := stored(m)
+		s.cursor[filter] = max(s.cursor[filter], sequence)
+		s.seen(strings.TrimPrefix(subject, s.store.subject), m.Data, sequence, at)
+	}
+	return true
+}
+
+// seen reports a lease or claim to the rules; at is zero when the stream's time is not known. The lock is held.
+func (s *stream) seen(subject string, data []byte, seq uint64, at time.Time) {
+	if strings.HasPrefix(subject, "lease.") {
+		l, err := decodeLease(data)
+		if err != nil || subject != "lease."+encodeName(l.Node) {
+			s.j.log.Error("a lease can't be read", "subject", subject, "err", err)
+			return
+		}
+		s.act(s.machine.LeaseSeen(s.now(), l, seq, at))
+		return
+	}
+	shard, ok := strings.CutSuffix(subject, ".claim")
+	id, err := strconv.Atoi(shard)
+	if !ok || err != nil || id < 0 || id >= actors.Shards || s.j.of(id) != s {
+		return
+	}
+	c, err := decodeClaim(data)
+	if err != nil {
+		s.j.log.Error("a claim can't be read", "shard", id, "err", err)
+		return
+	}
+	s.act(s.machine.ClaimSeen(s.now(), id, c, seq, at))
+	s.note(id)
+}

@@ -1,0 +1,142 @@
+package ownership
+
+import (
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// simulate plays one seed and says what was wrong.
+func simulate(seed uint64, off simOff, tracing bool) *sim {
+	s := &sim{rng: rand.New(rand.NewPCG(seed, 1)), off: off, check: newChecker(), tracing: tracing, now: time.Hour}
+	for i := range 2 {
+		st := &stream{sim: s, number: i}
+		st.create()
+		s.streams = append(s.streams, st)
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		n := &simNode{sim: s, name: name, cut: map[int]Time{}}
+		n.shards = make([]*simShard, simShards)
+		for i := range n.shards {
+			n.shards[i] = &simShard{id: i}
+		}
+		s.nodes = append(s.nodes, n)
+		s.after(s.between(0, 300*time.Millisecond), n.start)
+	}
+	s.after(time.Second, s.faults)
+	s.after(time.Second, s.clients)
+	s.run(time.Hour + 9*time.Second)
+	s.heal()
+	s.run(s.now + 15*time.Second)
+	if s.check.err == nil {
+		s.finish()
+	}
+	return s
+}
+
+// seeds is how many schedules a test plays: LAMPLIGHT_SEEDS, or a few seconds' worth.
+func seeds(t *testing.T) uint64 {
+	if v := os.Getenv("LAMPLIGHT_SEEDS"); v != "" {
+		n, err := strconv.ParseUint(v, 10, 64)
+		if err != nil {
+			t.Fatalf("LAMPLIGHT_SEEDS: %v", err)
+		}
+		return n
+	}
+	return defaultSeeds
+}
+
+// search plays seeds on all cores until one fails.
+func search(n uint64, off simOff) (failed uint64, found bool, acked, reads, told int64) {
+	var next, a, r, w atomic.Int64
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for {
+				seed := uint64(next.Add(1))
+				mu.Lock()
+				stop := found || seed > n
+				mu.Unlock()
+				if stop {
+					return
+				}
+				s := simulate(seed, off, false)
+				a.Add(int64(s.check.acked))
+				r.Add(int64(s.check.reads))
+				w.Add(int64(s.check.told))
+				if s.check.err != nil {
+					mu.Lock()
+					if !found || seed < failed {
+						failed, found = seed, true
+					}
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return failed, found, a.Load(), r.Load(), w.Load()
+}
+
+// TestSimulation plays thousands of schedules. One seed is played again, with its story, by LAMPLIGHT_SEED=n.
+func TestSimulation(t *testing.T) {
+	if v := os.Getenv("LAMPLIGHT_SEED"); v != "" {
+		seed, err := strconv.ParseUint(v, 10, 64)
+		if err != nil {
+			t.Fatalf("LAMPLIGHT_SEED: %v", err)
+		}
+		s := simulate(seed, simOff{}, true)
+		t.Log("\n" + strings.Join(s.trace, "\n"))
+		if s.check.err != nil {
+			t.Fatalf("seed %d: %v", seed, s.check.err)
+		}
+		return
+	}
+	n := seeds(t)
+	failed, found, acked, reads, told := search(n, simOff{})
+	if found {
+		s := simulate(failed, simOff{}, true)
+		t.Fatalf("%s\nseed %d: %v\nplay it again: LAMPLIGHT_SEED=%d go test -run TestSimulation ./cluster/ownership",
+			strings.Join(s.trace, "\n"), failed, s.check.err, failed)
+	}
+	t.Logf("%d schedules: %d acknowledged writes, %d reads, %d NOTIFYs", n, acked, reads, told)
+	if acked < int64(n) || reads < int64(n) || told < int64(n) {
+		t.Error("the schedules did too little to show anything")
+	}
+}
+
+// TestSimulationFinds shows that the simulation can fail: with a rule off it finds what the rule prevents.
+func TestSimulationFinds(t *testing.T) {
+	for name, off := range map[string]simOff{
+		"1 lease check":       {Off: Off{LeaseCheck: true}},
+		"2 expel":             {Off: Off{Expel: true}},
+		"4 fence":             {Fence: true},
+		"5 spend the claim":   {SpendClaim: true},
+		"6 replay guard":      {Off: Off{ReplayGuard: true}},
+		"7 commit, then tell": {CommitFirst: true},
+		"8 silence":           {Off: Off{Silence: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			failed, found, _, _, _ := search(20000, off)
+			if !found {
+				t.Fatal("without the rule nothing was wrong in 20,000 schedules")
+			}
+			t.Logf("seed %d: %v", failed, simulate(failed, off, false).check.err)
+		})
+	}
+}
+
+// A seed replays exactly.
+func TestSimulationReplays(t *testing.T) {
+	a, b := simulate(7, simOff{}, true), simulate(7, simOff{}, true)
+	if strings.Join(a.trace, "\n") != strings.Join(b.trace, "\n") || a.count != b.count {
+		t.Fatal("the same seed told two stories")
+	}
+}

@@ -1,0 +1,15 @@
+package rest
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// No goroutine is left behind by what was closed, fasthttp's own apart: its clock is for ever,
+// and a sweeper takes up to 10 s to see that its server is gone.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
+}
