@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -126,7 +127,12 @@ func startOn(t testing.TB, url string) *node {
 	return n
 }
 
-func name(i int) actors.Address { return actors.Address{Realm: realm, User: strconv.Itoa(100000 + i)} }
+// name is an extension's as transports read it: both parts of one document's field.
+func name(i int) actors.Address {
+	field := strconv.Itoa(100000+i) + "@" + realm
+	at := strings.IndexByte(field, '@')
+	return actors.Address{Realm: field[at+1:], User: field[:at]}
+}
 
 func watcher(i int, call string) presence.Subscribe {
 	return presence.Subscribe{CallID: call + "-" + strconv.Itoa(i) + "@10.0.0.9", From: strconv.Itoa(i%5000) + "@" + realm, FromTag: "a1b2c3", ToTag: "d4e5f6",

@@ -2,20 +2,34 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/hashicorp/memberlist"
 )
 
-// Membership follows who serves, by gossip. It only advises: claims decide (JOURNAL.md rule 11).
+// Schema is the newest form of records and of messages between nodes that this release reads, and writes once all
+// members read it.
+const Schema = 1
+
+// oldestSchema is the oldest that this release still understands.
+const oldestSchema = 1
+
+// Membership follows who is there, by gossip. It only advises: claims decide (JOURNAL.md rule 11).
 type Membership struct {
+	cfg     MembershipConfig
 	list    *memberlist.Memberlist
+	meta    []byte
 	changed chan struct{}
+	stop    context.CancelFunc
+	done    chan struct{}
 }
 
 // MembershipConfig is what a Membership needs.
@@ -25,49 +39,153 @@ type MembershipConfig struct {
 	Advertise string // host that others reach us at; "": found out
 	Join      []string
 	Key       []byte // 16, 24 or 32 bytes; nil: no encryption
+	Prefix    string // of the installation: nodes of another one are refused
+	Route     string // HOST:PORT of the embedded NATS server for others; "": it stands alone
 	Log       *slog.Logger
 }
 
-// StartMembership joins the cluster, or begins one.
+// hello is what a node says of itself in its metadata, at most 512 bytes. Unknown fields are ignored.
+type hello struct {
+	Schema int    `json:"schema"` // the newest that it reads
+	Oldest int    `json:"oldest"` // the oldest that it understands
+	Prefix string `json:"prefix,omitzero"`
+	Route  string `json:"route,omitzero"`
+}
+
+// Member is a node as gossip shows it.
+type Member struct {
+	Name, Address, Route string
+	Schema               int
+}
+
+// StartMembership joins the cluster, or begins one. Nodes to join that don't answer are tried again until they do.
 func StartMembership(c MembershipConfig) (*Membership, error) {
 	host, port, err := splitAddress(c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("--gossip: %w", err)
 	}
-	m := &Membership{changed: make(chan struct{}, 1)}
+	m := &Membership{cfg: c, changed: make(chan struct{}, 1), done: make(chan struct{})}
+	if m.meta, err = json.Marshal(hello{Schema: Schema, Oldest: oldestSchema, Prefix: c.Prefix, Route: c.Route}); err != nil {
+		return nil, err
+	}
+	if len(m.meta) > memberlist.MetaMaxSize {
+		return nil, fmt.Errorf("the node's metadata have %d bytes, gossip carries %d: shorten --prefix or the host names", len(m.meta), memberlist.MetaMaxSize)
+	}
 	o := memberlist.DefaultLANConfig()
 	o.Name, o.BindAddr, o.BindPort, o.AdvertisePort = c.Node, host, port, port
-	o.AdvertiseAddr = c.Advertise
+	if c.Advertise != "" {
+		ip, err := net.ResolveIPAddr("ip", c.Advertise)
+		if err != nil {
+			return nil, fmt.Errorf("--advertise: %w", err)
+		}
+		o.AdvertiseAddr = ip.String()
+	}
+	if ip, err := net.ResolveIPAddr("ip", host); err == nil {
+		o.BindAddr = ip.String()
+	}
 	o.SecretKey = c.Key
 	o.ProbeInterval, o.ProbeTimeout, o.SuspicionMult, o.GossipInterval = 300*time.Millisecond, 200*time.Millisecond, 2, 100*time.Millisecond
-	o.Events = m
+	o.DeadNodeReclaimTime = time.Second // a name may come back from another address
+	o.Events, o.Delegate, o.Alive, o.Conflict = m, m, m, m
 	o.Logger = log.New(gossipLog{c.Log.With("part", "gossip")}, "", 0)
 	if m.list, err = memberlist.Create(o); err != nil {
 		return nil, fmt.Errorf("gossip on %s: %w; give another address with --gossip", c.Listen, err)
 	}
-	if len(c.Join) > 0 {
-		if _, err := m.list.Join(c.Join); err != nil {
-			c.Log.Warn("no node to join answers yet; gossip goes on trying", "err", err)
+	ctx, stop := context.WithCancel(context.Background())
+	m.stop = stop
+	go m.join(ctx)
+	return m, nil
+}
+
+// join goes on until every address to join has been reached, and again when it is alone: so that those who start
+// together, and those who were cut off for long, find each other.
+func (m *Membership) join(ctx context.Context) {
+	defer close(m.done)
+	reached := map[string]bool{}
+	for wait := 50 * time.Millisecond; len(m.cfg.Join) > 0; wait = min(2*wait, 2*time.Second) {
+		alone := m.list.NumMembers() == 1
+		for _, a := range m.cfg.Join {
+			if reached[a] && !alone || ctx.Err() != nil {
+				continue
+			}
+			if _, err := m.list.Join([]string{a}); err == nil {
+				reached[a] = true
+			}
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
 		}
 	}
-	return m, nil
 }
 
 // Addr is where gossip listens.
 func (m *Membership) Addr() string { return m.list.LocalNode().Address() }
 
+// Members are the nodes that gossip shows, by name.
+func (m *Membership) Members() []Member {
+	var members []Member
+	for _, n := range m.list.Members() {
+		h, err := readHello(n.Meta)
+		if err == nil {
+			members = append(members, Member{Name: n.Name, Address: n.Address(), Route: h.Route, Schema: h.Schema})
+		}
+	}
+	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	return members
+}
+
 // Nodes are the names of the members, sorted.
 func (m *Membership) Nodes() []string {
 	var names []string
-	for _, n := range m.list.Members() {
+	for _, n := range m.Members() {
 		names = append(names, n.Name)
 	}
-	slices.Sort(names)
 	return names
+}
+
+// Writes is the newest schema that all members read: what is newer must not be written yet.
+func (m *Membership) Writes() int {
+	least := Schema
+	for _, n := range m.Members() {
+		least = min(least, n.Schema)
+	}
+	return least
 }
 
 // Changed receives after members came or went.
 func (m *Membership) Changed() <-chan struct{} { return m.changed }
+
+// Found waits until every address to join is a member, and gives the routes of all members.
+func (m *Membership) Found(ctx context.Context) ([]string, error) {
+	t := time.NewTicker(50 * time.Millisecond)
+	defer t.Stop()
+	for {
+		var routes []string
+		there := map[string]bool{}
+		for _, n := range m.Members() {
+			there[n.Address] = true
+			if n.Route != "" {
+				routes = append(routes, n.Route)
+			}
+		}
+		var missing []string
+		for _, a := range m.cfg.Join {
+			if tcp, err := net.ResolveTCPAddr("tcp", a); err != nil || !there[tcp.String()] {
+				missing = append(missing, a)
+			}
+		}
+		if len(missing) == 0 {
+			return routes, nil
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("a cluster begins when all its nodes are there: no member at %s (--join); start the others too", strings.Join(missing, ", "))
+		}
+	}
+}
 
 func (m *Membership) poke() {
 	select {
@@ -85,8 +203,61 @@ func (m *Membership) NotifyLeave(*memberlist.Node) { m.poke() }
 // NotifyUpdate implements memberlist.EventDelegate.
 func (m *Membership) NotifyUpdate(*memberlist.Node) { m.poke() }
 
+var errForeign = errors.New("not a node of this installation")
+
+func readHello(meta []byte) (h hello, err error) {
+	if len(meta) > memberlist.MetaMaxSize {
+		return h, errForeign
+	}
+	if err := json.Unmarshal(meta, &h); err != nil {
+		return h, fmt.Errorf("%w: %w", errForeign, err)
+	}
+	return h, nil
+}
+
+// NotifyAlive implements memberlist.AliveDelegate: a node of another installation, or of a release too far away, is no
+// member. What it says of itself is checked, whoever it is.
+func (m *Membership) NotifyAlive(peer *memberlist.Node) error {
+	h, err := readHello(peer.Meta)
+	switch {
+	case err != nil:
+	case h.Prefix != m.cfg.Prefix:
+		err = fmt.Errorf("%w: its --prefix is %.60q", errForeign, h.Prefix)
+	case h.Schema < oldestSchema || h.Oldest > Schema:
+		err = fmt.Errorf("%w: it reads schemas %d to %d, this release %d to %d: upgrade one release at a time", errForeign, h.Oldest, h.Schema, oldestSchema, Schema)
+	case peer.Name == "" || len(peer.Name) > 128 || strings.ContainsFunc(peer.Name, func(r rune) bool { return r <= 0x20 || r > 0x7e }):
+		err = fmt.Errorf("%w: its name can't be one", errForeign)
+	}
+	if err != nil {
+		m.cfg.Log.Warn("a peer on the gossip port is refused", "peer", fmt.Sprintf("%.60q", peer.Name), "address", peer.Address(), "err", err)
+	}
+	return err
+}
+
+// NotifyConflict implements memberlist.ConflictDelegate. The name's lease decides which of the two goes on.
+func (m *Membership) NotifyConflict(existing, other *memberlist.Node) {
+	m.cfg.Log.Error("two nodes have the same name; give one another --node", "node", existing.Name, "at", existing.Address(), "and", other.Address())
+}
+
+// NodeMeta implements memberlist.Delegate.
+func (m *Membership) NodeMeta(int) []byte { return m.meta }
+
+// NotifyMsg implements memberlist.Delegate: nodes say nothing to each other by gossip.
+func (m *Membership) NotifyMsg([]byte) {}
+
+// GetBroadcasts implements memberlist.Delegate.
+func (m *Membership) GetBroadcasts(int, int) [][]byte { return nil }
+
+// LocalState implements memberlist.Delegate.
+func (m *Membership) LocalState(bool) []byte { return nil }
+
+// MergeRemoteState implements memberlist.Delegate.
+func (m *Membership) MergeRemoteState([]byte, bool) {}
+
 // Close leaves the cluster.
 func (m *Membership) Close(ctx context.Context) error {
+	m.stop()
+	<-m.done
 	wait := time.Second
 	if d, ok := ctx.Deadline(); ok {
 		wait = min(wait, max(time.Until(d), 0))
@@ -105,9 +276,9 @@ func (g gossipLog) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
 	switch {
 	case strings.Contains(text, "[ERR]"):
-		g.log.Error(text)
-	case strings.Contains(text, "[WARN]"):
 		g.log.Warn(text)
+	case strings.Contains(text, "[WARN]"):
+		g.log.Debug(text)
 	default:
 		g.log.Debug(text)
 	}

@@ -2,11 +2,18 @@
 package cluster
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -20,7 +27,16 @@ type ServerConfig struct {
 	Config string        // a NATS configuration file, read first; "": none
 	Sync   time.Duration // how much a power cut may take; 0: nothing, every write is synced
 	Name   string
+	Routes *Routes // nil: the server stands alone
 	Log    *slog.Logger
+}
+
+// Routes makes the embedded servers of several nodes a cluster, whose streams replicate.
+type Routes struct {
+	Listen    string   // HOST:PORT for the other servers
+	Advertise string   // host that they reach this one at; "": as it listens
+	Peers     []string // HOST:PORT of all servers, this one's among them
+	Key       []byte   // the gossip key, from which the routes' secret is derived; nil: none
 }
 
 // Server is an embedded NATS server with JetStream. It holds a lock on its data directory.
@@ -34,7 +50,11 @@ func StartServer(c ServerConfig) (*Server, error) {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w; give another one with --data", err)
 	}
-	lock, err := lockDirectory(c.Data)
+	mode := Standalone
+	if c.Routes != nil {
+		mode = Clustered
+	}
+	lock, err := lockDirectory(c.Data, mode)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +66,19 @@ func StartServer(c ServerConfig) (*Server, error) {
 	return &Server{nats: s, lock: lock}, nil
 }
 
-func lockDirectory(dir string) (*os.File, error) {
+// The modes of a data directory.
+const (
+	Standalone = "standalone"
+	Clustered  = "clustered"
+)
+
+// Mode is what a data directory was used as; "": it is new.
+func Mode(dir string) string {
+	b, _ := os.ReadFile(filepath.Join(dir, "mode"))
+	return strings.TrimSpace(string(b))
+}
+
+func lockDirectory(dir, mode string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("data directory %s can't be written: %w; give another one with --data", dir, err)
@@ -55,18 +87,20 @@ func lockDirectory(dir string) (*os.File, error) {
 		_ = f.Close()
 		return nil, fmt.Errorf("data directory %s is in use by another lamplight process: stop that one, or give this one its own --data", dir)
 	}
-	const mode = "standalone\n"
-	name := filepath.Join(dir, "mode")
-	switch was, err := os.ReadFile(name); {
-	case os.IsNotExist(err):
-		err = os.WriteFile(name, []byte(mode), 0o600)
-		if err != nil {
-			_ = f.Close()
-			return nil, fmt.Errorf("data directory %s can't be written: %w", dir, err)
-		}
-	case err != nil || string(was) != mode:
+	switch was := Mode(dir); {
+	case was == mode:
+		return f, nil
+	case was == "":
+		err = os.WriteFile(filepath.Join(dir, "mode"), []byte(mode+"\n"), 0o600)
+	case was == Clustered:
+		err = errors.New("it belongs to a clustered server; starting it standalone would delete its streams: give --nats-cluster, or another --data")
+	default:
+		err = errors.New("it belongs to a standalone server; starting it in a cluster would delete its streams: " +
+			"save it with lamplight backup, start the cluster with empty data directories, and load it there with lamplight restore")
+	}
+	if err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("data directory %s belongs to a clustered server (%s): starting it standalone would delete its streams; use another --data", dir, name)
+		return nil, fmt.Errorf("data directory %s: %w", dir, err)
 	}
 	return f, nil
 }
@@ -97,6 +131,11 @@ func startServer(c ServerConfig) (*server.Server, error) {
 	if opts.JetStreamMaxStore <= 0 {
 		opts.JetStreamMaxStore = diskLimit(c.Data)
 	}
+	if c.Routes != nil {
+		if err := c.Routes.apply(opts); err != nil {
+			return nil, err
+		}
+	}
 	s, err := server.NewServer(opts)
 	if err != nil {
 		return nil, fmt.Errorf("embedded NATS server: %w", err)
@@ -108,6 +147,30 @@ func startServer(c ServerConfig) (*server.Server, error) {
 		return nil, fmt.Errorf("embedded NATS server did not start on %s: is the port taken? give another one with --nats-listen", c.Listen)
 	}
 	return s, nil
+}
+
+// apply sets what makes the server one of several.
+func (r *Routes) apply(opts *server.Options) error {
+	host, port, err := splitAddress(r.Listen)
+	if err != nil {
+		return fmt.Errorf("--nats-cluster: %w", err)
+	}
+	opts.Cluster = server.ClusterOpts{Name: "lamplight", Host: host, Port: port, NoAdvertise: true, PoolSize: -1}
+	if r.Advertise != "" {
+		opts.Cluster.Advertise = net.JoinHostPort(r.Advertise, strconv.Itoa(port))
+	}
+	var user *url.Userinfo
+	if r.Key != nil {
+		mac := hmac.New(sha256.New, r.Key)
+		mac.Write([]byte("lamplight nats routes"))
+		opts.Cluster.Username, opts.Cluster.Password = "lamplight", hex.EncodeToString(mac.Sum(nil))
+		user = url.UserPassword(opts.Cluster.Username, opts.Cluster.Password)
+	}
+	for _, p := range r.Peers {
+		opts.Routes = append(opts.Routes, &url.URL{Scheme: "nats", Host: p, User: user})
+	}
+	opts.LameDuckDuration, opts.LameDuckGracePeriod = 200*time.Millisecond, 50*time.Millisecond
+	return nil
 }
 
 // diskLimit leaves a tenth of what is free, so that the journal refuses writes before the disk is full: NATS
@@ -144,8 +207,11 @@ func loopback(host string) bool {
 // URL is where clients connect.
 func (s *Server) URL() string { return s.nats.ClientURL() }
 
-// Close stops the server and releases its data directory.
+// Close stops the server and releases its data directory. One of several gives up first what it leads.
 func (s *Server) Close() {
+	if s.nats.ClusterName() != "" {
+		s.nats.LameDuckShutdown()
+	}
 	s.nats.Shutdown()
 	s.nats.WaitForShutdown()
 	_ = s.lock.Close()

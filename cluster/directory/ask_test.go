@@ -7,7 +7,13 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"))
+}
 
 // What one node acknowledged a moment ago is no longer unknown on another, however it is asked for.
 func TestNewOnAnotherNodeIsKnownAtOnce(t *testing.T) {

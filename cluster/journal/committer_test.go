@@ -1,0 +1,299 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+	"lamplight/cluster/ownership"
+)
+
+const (
+	ours     = 7 // the shard that the tests write to
+	patience = 20 * time.Second
+)
+
+var someone = actors.Address{Realm: "acme.test", User: "1001"}
+
+// heard is one call to the shards.
+type heard struct {
+	what   string
+	claim  actors.Claim
+	ticket uint64
+}
+
+// shards hears what the journal tells of one shard, and has nothing to flush.
+type shards struct {
+	journal *Journal
+	calls   chan heard
+	lives   [actors.Shards]uint64 // guarded by the journal's lock, under which it calls
+}
+
+func (s *shards) hear(shard int, h heard) {
+	if shard == ours {
+		s.calls <- h
+	}
+}
+
+func (s *shards) Open(shard int, o actors.Opening) {
+	s.lives[shard] = o.Claim.Generation
+	s.hear(shard, heard{what: "open", claim: o.Claim})
+}
+func (s *shards) Pause(shard int) { s.hear(shard, heard{what: "pause"}) }
+func (s *shards) Resume(shard int, c actors.Claim, _ bool) {
+	s.hear(shard, heard{what: "resume", claim: c})
+}
+func (s *shards) Flush(shard int) {
+	life := s.lives[shard]
+	s.journal.done.Go(func() { s.journal.Flushed(shard, life) })
+}
+func (s *shards) Drop(shard int, _ uint64) { s.hear(shard, heard{what: "drop"}) }
+func (s *shards) Wanted(shard int) bool    { return shard == ours }
+func (s *shards) Durable(shard int, ticket uint64) {
+	s.hear(shard, heard{what: "durable", ticket: ticket})
+}
+
+// proxy stands between the journal and NATS. While back is locked, what NATS says does not arrive.
+type proxy struct {
+	ln   net.Listener
+	back sync.RWMutex
+	done sync.WaitGroup
+}
+
+func newProxy(t *testing.T, to string) *proxy {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{ln: ln}
+	t.Cleanup(func() { _ = ln.Close(); p.done.Wait() })
+	p.done.Go(func() {
+		for {
+			client, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			nats, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = client.Close()
+				return
+			}
+			p.done.Go(func() { _, _ = io.Copy(nats, client); _ = nats.Close() })
+			p.done.Go(func() { p.answers(client, nats); _ = client.Close() })
+		}
+	})
+	return p
+}
+
+func (p *proxy) answers(client io.Writer, nats io.Reader) {
+	b := make([]byte, 32<<10)
+	for {
+		n, err := nats.Read(b)
+		if err != nil {
+			return
+		}
+		p.back.RLock()
+		_, err = client.Write(b[:n])
+		p.back.RUnlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// stage is a journal of one node on a real server.
+type stage struct {
+	*testing.T
+	journal *Journal
+	shards  *shards
+	proxy   *proxy
+	direct  *nats.Conn // of somebody else
+	claim   actors.Claim
+	ticket  uint64
+}
+
+func newStage(t *testing.T) *stage {
+	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	if !srv.ReadyForConnections(patience) {
+		t.Fatal("NATS did not start")
+	}
+	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	s := &stage{T: t, shards: &shards{calls: make(chan heard, 10000)}, proxy: newProxy(t, strings.TrimPrefix(srv.ClientURL(), "nats://"))}
+	connect := func(url string) *nats.Conn {
+		nc, err := nats.Connect(url, nats.ReconnectBufSize(-1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		return nc
+	}
+	s.direct = connect(srv.ClientURL())
+	s.journal = New(Config{Conn: connect("nats://" + s.proxy.ln.Addr().String()), Node: "a", Quiet: time.Millisecond, Owner: func(int, []string) string { return "a" },
+		Fatal: func(err error) { t.Error(err) }, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	s.shards.journal = s.journal
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := s.journal.Start(ctx, s.shards); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := s.journal.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	s.claim = s.until("open").claim
+	return s
+}
+
+// until skips what is heard before.
+func (s *stage) until(what string) heard {
+	s.Helper()
+	late := time.After(patience)
+	for {
+		select {
+		case h := <-s.shards.calls:
+			if h.what == what {
+				return h
+			}
+		case <-late:
+			s.Fatalf("waited in vain for %q", what)
+		}
+	}
+}
+
+func (s *stage) write(key, value string) {
+	s.ticket++
+	s.journal.Write(ours, s.claim.Generation, someone, []presence.Record{{Kind: presence.KindManual, Key: key, Data: []byte(value)}}, false)
+}
+
+// durable waits until the last write is kept, and checks that tickets rise.
+func (s *stage) durable() {
+	s.Helper()
+	for last := uint64(0); last < s.ticket; {
+		h := s.until("durable")
+		if h.ticket <= last {
+			s.Fatalf("ticket %d after %d", h.ticket, last)
+		}
+		last = h.ticket
+	}
+}
+
+// kept are the values that the stream holds.
+func (s *stage) kept() map[string]bool {
+	s.Helper()
+	type result struct {
+		records []actors.Stored
+		err     error
+	}
+	got := make(chan result, 1)
+	s.journal.Reload(ours, func(r []actors.Stored, err error) { got <- result{r, err} })
+	r := <-got
+	if r.err != nil {
+		s.Fatal(r.err)
+	}
+	values := map[string]bool{}
+	for _, v := range r.records {
+		values[string(v.Data)] = true
+	}
+	return values
+}
+
+func (s *stage) holds(want ...string) {
+	s.Helper()
+	got := s.kept()
+	for _, w := range want {
+		if !got[w] {
+			s.Errorf("%q is not kept", w)
+		}
+	}
+	if len(got) != len(want) {
+		s.Errorf("kept are %v, want %v", got, want)
+	}
+}
+
+func TestWritesAreKeptInOrder(t *testing.T) {
+	s := newStage(t)
+	for i := range 1000 { // many groups, and of each the same few records again and again
+		s.write(strconv.Itoa(i%3), fmt.Sprintf("%d is %d", i%3, i))
+	}
+	s.durable()
+	s.holds("0 is 999", "1 is 997", "2 is 998")
+}
+
+func TestWholeWritesAreKeptTogether(t *testing.T) {
+	s := newStage(t)
+	records := make([]presence.Record, 200)
+	for i := range records {
+		records[i] = presence.Record{Kind: presence.KindCall, Key: strconv.Itoa(i), Data: []byte(strconv.Itoa(i)), TTL: time.Minute}
+	}
+	s.ticket++
+	s.journal.Write(ours, s.claim.Generation, someone, records, true)
+	s.durable()
+	if n := len(s.kept()); n != len(records) {
+		t.Errorf("%d of %d records are kept", n, len(records))
+	}
+}
+
+// Another's claim fences what comes under ours: it is not kept, nobody is told that it was, and the shard is dropped
+// (JOURNAL.md rule 4). As that other has no lease, the shard is then taken over.
+func TestFencedWriteLosesTheShard(t *testing.T) {
+	s := newStage(t)
+	s.write("k", "before")
+	s.durable()
+	other := ownership.Claim{Node: "b", Incarnation: "other", Nonce: 1, Generation: s.claim.Generation + 1, Base: 1 << 20, Epoch: s.claim.Epoch.UnixNano()}
+	if _, err := s.direct.Request("lamplight.journal.0."+strconv.Itoa(ours)+".claim", encodeClaim(other), patience); err != nil {
+		t.Fatal(err)
+	}
+	s.write("k", "after")
+	for h := (heard{}); h.what != "drop"; {
+		select {
+		case h = <-s.shards.calls:
+		case <-time.After(patience):
+			t.Fatal("the shard is not dropped")
+		}
+		if h.what == "durable" {
+			t.Fatal("a fenced write is called durable")
+		}
+	}
+	s.holds("before")
+	if again := s.until("open").claim; again.Generation <= other.Generation {
+		t.Errorf("taken over as generation %d, the claim before is %d", again.Generation, other.Generation)
+	}
+}
+
+// A write without an answer may land at any time: the claim is spent, and all is written again under the next one
+// (JOURNAL.md rule 5).
+func TestUnknownOutcomeSpendsTheClaim(t *testing.T) {
+	s := newStage(t)
+	s.proxy.back.Lock()
+	s.write("k", "first")
+	s.write("k", "second")
+	s.write("l", "other")
+	time.AfterFunc(writeTimeout+500*time.Millisecond, s.proxy.back.Unlock)
+	s.until("pause")
+	if c := s.until("resume").claim; c.Generation <= s.claim.Generation {
+		t.Errorf("resumed as generation %d after %d", c.Generation, s.claim.Generation)
+	}
+	s.write("l", "newest")
+	s.durable()
+	s.holds("second", "newest")
+}
