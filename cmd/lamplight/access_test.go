@@ -15,6 +15,7 @@ import (
 // deploy/nats.conf is enough for a node, an edge and a control client, and no more: each does its work with it, and an
 // edge speaks for no other.
 func TestLeastPrivilege(t *testing.T) {
+	t.Parallel()
 	example, err := os.ReadFile("../../deploy/nats.conf")
 	if err != nil {
 		t.Fatal(err)

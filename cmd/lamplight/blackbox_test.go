@@ -234,6 +234,7 @@ func subscription(callID string) map[string]any {
 }
 
 func TestDocumentedLines(t *testing.T) {
+	t.Parallel()
 	p := serve(t, t.TempDir())
 	p.sample()
 	for _, l := range []struct{ line, want string }{
@@ -259,6 +260,7 @@ func TestDocumentedLines(t *testing.T) {
 }
 
 func TestKazooDocuments(t *testing.T) {
+	t.Parallel()
 	p := serve(t, t.TempDir())
 	p.sample()
 	edge := p.edge("edge1")
@@ -327,6 +329,7 @@ func TestKazooDocuments(t *testing.T) {
 }
 
 func TestBadDocuments(t *testing.T) {
+	t.Parallel()
 	p := serve(t, t.TempDir())
 	p.sample()
 	with := func(k string, v any) map[string]any {
@@ -363,6 +366,7 @@ func TestBadDocuments(t *testing.T) {
 }
 
 func TestKilledUnderLoad(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	p := serve(t, data)
 	p.sample()
@@ -416,6 +420,7 @@ func TestKilledUnderLoad(t *testing.T) {
 }
 
 func TestDrainAndRefusals(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	p := serve(t, data)
 	second := exec.Command(binary, "serve", "--data", data, "--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--gossip", "127.0.0.1:0")

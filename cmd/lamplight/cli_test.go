@@ -93,6 +93,7 @@ func TestExitCodes(t *testing.T) {
 
 // import from standard input; a token and nothing else; tables and JSON; an extension with thousands of watchers.
 func TestControlCommands(t *testing.T) {
+	t.Parallel()
 	p := serve(t, t.TempDir())
 	p.sample()
 	if strings.Count(p.token, ".") != 2 || strings.ContainsAny(p.token, " \n") {

@@ -10,6 +10,7 @@ import (
 
 // `?wait` counts over all of a user's extensions; a watcher that never answers is neither acked nor failed.
 func TestWaitSums(t *testing.T) {
+	t.Parallel()
 	p := serve(t, t.TempDir(), "--request-timeout", "2s")
 	p.sample()
 	s := p.edge("edge1")
@@ -51,6 +52,7 @@ func TestWaitSums(t *testing.T) {
 
 // A changed realm ends the old realm's subscriptions, and what it held; the new one begins empty.
 func TestRealmChanges(t *testing.T) {
+	t.Parallel()
 	p := serve(t, t.TempDir())
 	p.sample()
 	s := p.edge("edge1")
@@ -75,6 +77,7 @@ func TestRealmChanges(t *testing.T) {
 
 // An extension with more long calls than a NOTIFY carries is told about the most important of them, within the bound.
 func TestManyLongCalls(t *testing.T) {
+	t.Parallel()
 	p := serve(t, t.TempDir())
 	p.sample()
 	s := p.edge("edge1")

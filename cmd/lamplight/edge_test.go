@@ -42,6 +42,7 @@ func (p *process) say(subject string, doc any) {
 
 // An edge that missed something gets it again; one that knows nothing gets the newest state of its watchers.
 func TestEdgeMissesNothing(t *testing.T) {
+	t.Parallel()
 	p := serve(t, t.TempDir())
 	p.sample()
 	s := p.edge("edge1")
@@ -126,6 +127,7 @@ func TestCoalescing(t *testing.T) {
 
 // An account that goes takes its subscriptions with it.
 func TestAccountGone(t *testing.T) {
+	t.Parallel()
 	p := serve(t, t.TempDir())
 	p.sample()
 	s := p.edge("edge1")

@@ -44,6 +44,7 @@ const (
 
 // NATS goes away and comes back: reads go on marked stale, writes are refused with 503, and all recovers by itself.
 func TestNATSAway(t *testing.T) {
+	t.Parallel()
 	store := t.TempDir()
 	s := externalNATS(t, store, -1)
 	port := s.Addr().(*net.TCPAddr).Port
@@ -68,6 +69,7 @@ func TestNATSAway(t *testing.T) {
 
 // A full disk: writes are refused, what was acknowledged stays, reads go on.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", data).CombinedOutput(); err != nil {
 		if os.Getenv("CI") != "" && os.Geteuid() == 0 {

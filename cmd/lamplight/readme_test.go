@@ -64,6 +64,7 @@ var fence = regexp.MustCompile("(?ms)^```\n(.*?)^```$")
 // README's lines are run as they stand, through a shell in the root of a checkout; only the ports and, instead of
 // `go run …/nats`, the client differ.
 func TestReadme(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)

@@ -150,8 +150,12 @@ func (b *Bus) show(r micro.Request) {
 
 // shown answers show_req. Subscriptions that NATS would not carry in one message come in parts before it.
 func (b *Bus) shown(r micro.Request, f *fields, to actors.Address, a *actors.Answer) {
+	sent := 0
 	whole := func() []byte {
 		d := b.begin(f, "show_resp")
+		if sent > 0 {
+			d = document.Number(d, "Part", int64(sent))
+		}
 		if a.Stale {
 			d = append(document.Key(d, "stale"), "true"...)
 		}
@@ -166,7 +170,7 @@ func (b *Bus) shown(r micro.Request, f *fields, to actors.Address, a *actors.Ans
 			p.row(a.Subscriptions[i])
 		}
 		p.flush()
-		a.Subscriptions = nil
+		sent, a.Subscriptions = p.sent, nil
 		d = whole()
 	}
 	if len(d) > most {

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"lamplight/actors"
+	"lamplight/cluster/directory"
 )
 
 func TestMain(m *testing.M) {
@@ -81,6 +82,52 @@ func TestEntries(t *testing.T) {
 		if r.Code/100 != 2 || !strings.Contains(r.Raw, odd) || strings.Contains(r.Raw, "secret") {
 			t.Errorf("%d %s", r.Code, r.Raw)
 		}
+	}
+}
+
+// What is read, changed and put back does not lose the password that reading never shows; null takes it away.
+func TestPasswordSurvivesReplacement(t *testing.T) {
+	e := newEdge(t, 0)
+	at := "/v2/accounts/" + root + "/devices/" + phone
+	password := func() string {
+		d, err := e.server.cfg.Directory.Get(t.Context(), directory.Devices, root, phone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.Text("sip.password")
+	}
+	for _, c := range []struct{ verb, data, want string }{
+		{"POST", `{"name":"x","sip":{"username":"1001"}}`, "secret"}, {"PATCH", `{"sip":{"username":"1002"}}`, "secret"}, {"POST", `{"sip":{"username":"1001","password":"new"}}`, "new"},
+		{"PATCH", `{"sip":{"password":null}}`, ""}, {"PATCH", `{"sip":{"password":"again"}}`, "again"}, {"POST", `{"name":"x"}`, ""},
+	} {
+		if r := e.do(c.verb, at, e.tokens[root], `{"data":`+c.data+`}`); r.Code != 200 || strings.Contains(r.Raw, "password") || password() != c.want {
+			t.Errorf("%s %s: %d %s; the password is %q", c.verb, c.data, r.Code, r.Raw, password())
+		}
+	}
+}
+
+// A presence id may name any realm of the token's tree: a parent may store what the child itself may not act on.
+func TestPresenceIDsOfOtherRealms(t *testing.T) {
+	e := newEdge(t, 0)
+	devices := "/v2/accounts/" + child + "/devices"
+	r := e.do("PUT", devices, e.tokens[root], `{"data":{"presence_id":"1@ROOT.test"}}`)
+	m, _ := r.Data.(map[string]any)
+	if r.Code != 201 {
+		t.Fatalf("the parent stores its own realm below: %d %s", r.Code, r.Raw)
+	}
+	if r := e.do("PUT", devices, e.tokens[child], `{"data":{"presence_id":"1@root.test"}}`); r.Code != 403 {
+		t.Errorf("the child stores its parent's realm: %d %s", r.Code, r.Raw)
+	}
+	at := fmt.Sprint(devices, "/", m["id"], "/presence")
+	for token, code := range map[string]int{root: 200, child: 403} {
+		for verb, body := range map[string]string{"GET": "", "POST": `{"data":{"action":"set","state":"early"}}`} {
+			if r := e.do(verb, at, e.tokens[token], body); r.Code != code {
+				t.Errorf("%s as %s: %d %s", verb, token, r.Code, r.Raw)
+			}
+		}
+	}
+	if asked := e.router.asked; len(asked) != 2 || asked[0].To != asked[1].To || asked[0].To.String() != "1@root.test" {
+		t.Errorf("the router was asked %v", asked)
 	}
 }
 

@@ -165,8 +165,8 @@ func (q *request) entry(kind, account, id string) error {
 	}
 	if string(q.ctx.Method()) == "PATCH" {
 		fields = directory.Merge(e.Fields, fields)
-	} else if kind == directory.Accounts && fields["parent_id"] == nil && e.Text("parent_id") != "" {
-		fields["parent_id"] = e.Text("parent_id")
+	} else {
+		keepUnseen(kind, e, fields)
 	}
 	if kind == directory.Accounts {
 		if parent, _ := fields["parent_id"].(string); parent != e.Text("parent_id") && !d.InTree(q.account, parent) {
@@ -177,6 +177,19 @@ func (q *request) entry(kind, account, id string) error {
 		return err
 	}
 	return q.show(200, e)
+}
+
+// keepUnseen keeps, when an entry is replaced by one that does not name it, what its reader was never shown or could
+// not have meant to change: the password, the account's place in the tree.
+func keepUnseen(kind string, old *directory.Entry, fields map[string]any) {
+	switch sip, _ := fields["sip"].(map[string]any); {
+	case kind == directory.Accounts && fields["parent_id"] == nil && old.Text("parent_id") != "":
+		fields["parent_id"] = old.Text("parent_id")
+	case kind == directory.Devices && sip != nil && old.Text("sip.password") != "":
+		if _, named := sip["password"]; !named {
+			sip["password"] = old.Text("sip.password")
+		}
+	}
 }
 
 // limits bounds requests per account and client address. It remembers a bounded number of both together.
