@@ -2,6 +2,7 @@ package actors
 
 import (
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,19 +44,21 @@ func TestToldInTheOrderOfCommits(t *testing.T) {
 func TestFullMailboxRefuses(t *testing.T) {
 	s := open(t, 2)
 	x := s.extension(0)
-	busy, goOn := make(chan struct{}), make(chan struct{})
-	s.journal.set(func(j *journal) { j.onWrite = func() { busy <- struct{}{}; <-goOn } })
+	busy, held := make(chan struct{}), make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(held) })
+	defer goOn()
+	s.journal.set(func(j *journal) { j.onWrite = func() { busy <- struct{}{}; <-held } })
 	first := s.ask(x, watch("a"), 0)
 	get(s, "the shard to be busy", busy)
 	s.journal.set(func(j *journal) { j.onWrite = nil })
 	waiting := []<-chan Answer{s.ask(x, watch("b"), 0), s.ask(x, watch("c"), 0)}
-	if a := <-s.ask(x, watch("d"), 0); !errors.Is(a.Err, ErrBusy) {
+	if a := get(s, "a refusal", s.ask(x, watch("d"), 0)); !errors.Is(a.Err, ErrBusy) {
 		t.Errorf("a third waiting message is answered %v", a.Err)
 	}
 	if n := s.counted("lamplight_shard_refused_total"); n != 1 {
 		t.Errorf("%v refusals counted", n)
 	}
-	close(goOn)
+	goOn()
 	for range 3 {
 		s.durable()
 	}
