@@ -17,6 +17,9 @@ type Journal interface {
 	Write(shard int, ticket uint64, to Address, records []presence.Record, whole bool)
 	// Standing says whether this node may answer now (JOURNAL.md rule 1).
 	Standing() Standing
+	// Mine says whether this node holds the shard's claim or is taking it over: requests for a shard that is not
+	// open wait only while it is so. It may change at any time, before or after the shard is told.
+	Mine(shard int) bool
 	// Number draws the next Sequence of an extension of the shard (JOURNAL.md rule 8). ok is false while
 	// the shard may not notify; it asks for a new claim by itself when the counter is full.
 	Number(shard int, counter uint32) (sequence, next uint32, ok bool)

@@ -1,8 +1,8 @@
 package actors
 
 import (
-	"container/heap"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -53,6 +53,7 @@ type shard struct {
 	waiting    []*call // for the shard to open
 	backlog    []renotify
 	waits      int
+	generation atomic.Uint64 // of the claim under which it was opened; 0: closed
 	depth      atomic.Int32
 	due        atomic.Int64 // Unix ns of the next tick; 0: none
 	ticking    atomic.Bool
@@ -86,6 +87,7 @@ func (s *shard) Receive(ctx actor.Context) {
 		s.paused = true
 	case dropped:
 		s.drop(m.err)
+		s.turnAway(m.err)
 	case edgeUp:
 		for _, x := range s.extensions {
 			for _, w := range x.state.Subscriptions() {
@@ -111,6 +113,10 @@ func (s *shard) request(c *call, now time.Time) {
 		return
 	}
 	if !s.open {
+		if !s.sys.cfg.Journal.Mine(s.id) {
+			c.answer(Answer{Err: ErrNotMine})
+			return
+		}
 		if len(s.waiting) >= s.sys.cfg.Mailbox {
 			c.answer(Answer{Err: ErrBusy})
 			return
@@ -119,8 +125,7 @@ func (s *shard) request(c *call, now time.Time) {
 		return
 	}
 	x := s.extensions[c.req.To]
-	if show, ok := c.req.Message.(Show); ok {
-		_ = show
+	if _, ok := c.req.Message.(Show); ok {
 		s.enqueue(entry{x: x, call: c}, now)
 		return
 	}
@@ -261,7 +266,7 @@ func (s *shard) leave(e entry, now time.Time) bool {
 		s.sys.cfg.Notifier.Lamp(LampNews{To: e.x.address, Change: *e.fx.Lamp, Sequence: e.x.counter})
 	}
 	switch {
-	case e.call == nil:
+	case e.call == nil, e.call.done == nil: // no one waits, or not any more
 	case len(told) > 0:
 		w := &waiter{call: e.call, answer: Answer{Notified: len(told)}, pending: told, deadline: now.Add(e.call.req.Wait)}
 		e.x.waits = append(e.x.waits, w)
@@ -349,6 +354,7 @@ func (s *shard) replied(x *extension, now time.Time) {
 
 // adopt makes the actor of an extension; state is nil for one of which nothing is known.
 func (s *shard) adopt(a Address, state *presence.Extension) *extension {
+	a = Address{Realm: strings.Clone(a.Realm), User: strings.Clone(a.User)} // what came may be part of a large message
 	if state == nil {
 		state = presence.New(a.Realm, a.User, &s.sys.cfg.Rules)
 	}
@@ -377,66 +383,4 @@ func (s *shard) forget(x *extension) {
 	s.sys.actors.Root.Stop(x.pid)
 	s.sys.metrics.extensions.Dec()
 	s.sys.metrics.watchers.Sub(float64(len(x.state.Subscriptions())))
-}
-
-func (s *shard) tick(now time.Time) {
-	for len(s.timers.heap) > 0 && !s.timers.heap[0].at.After(now) && s.open {
-		x := heap.Pop(&s.timers).(timed).x
-		if !x.broken {
-			s.step(x, presence.Tick{}, nil, now)
-		}
-	}
-	for i := 0; i < 20 && len(s.backlog) > 0 && !s.paused && s.sys.cfg.Journal.Standing() == Fresh; i++ {
-		r := s.backlog[0]
-		s.backlog = s.backlog[1:]
-		if s.extensions[r.x.address] == r.x && !r.x.broken {
-			s.step(r.x, presence.Renotify{Edge: r.edge}, nil, now)
-		}
-	}
-	s.release(now)
-	for i := range s.queue {
-		if c := s.queue[i].call; c != nil && c.done != nil && now.After(c.req.Deadline) {
-			if s.queue[i].wrote {
-				c.answer(Answer{Err: ErrUnknown})
-			} else {
-				c.answer(Answer{Err: ErrUnavailable})
-			}
-		}
-	}
-	keep := s.waiting[:0]
-	for _, c := range s.waiting {
-		if now.After(c.req.Deadline) {
-			c.answer(Answer{Err: ErrUnavailable})
-			continue
-		}
-		keep = append(keep, c)
-	}
-	s.waiting = keep
-	if s.waits > 0 {
-		for _, x := range s.extensions {
-			if len(x.waits) > 0 {
-				s.replied(x, now)
-			}
-		}
-	}
-}
-
-// schedule says when the clock should tick this shard next.
-func (s *shard) schedule(now time.Time) {
-	var due int64
-	soon := func(d time.Duration) {
-		if at := now.Add(d).UnixNano(); due == 0 || at < due {
-			due = at
-		}
-	}
-	if at := s.timers.next(); !at.IsZero() && s.open {
-		due = at.UnixNano()
-	}
-	if len(s.queue) > 0 || len(s.backlog) > 0 || s.waits > 0 {
-		soon(20 * time.Millisecond)
-	}
-	if len(s.waiting) > 0 {
-		soon(100 * time.Millisecond)
-	}
-	s.due.Store(due)
 }

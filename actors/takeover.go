@@ -8,7 +8,7 @@ import (
 
 // load takes a shard over: its records become extensions, and who waited is served.
 func (s *shard) load(m *opened, now time.Time) {
-	s.drop(ErrUnavailable)
+	s.drop(ErrNotMine)
 	s.open, s.paused, s.claim = true, false, m.claim
 	s.claims++
 	s.issued, s.durable, s.highest = 0, 0, 0
@@ -30,6 +30,7 @@ func (s *shard) load(m *opened, now time.Time) {
 			s.backlog = append(s.backlog, renotify{x: x})
 		}
 	}
+	s.generation.Store(m.claim.Generation) // from here on, what it holds is in the index of realms
 	waiting := s.waiting
 	s.waiting = nil
 	for _, c := range waiting {
@@ -67,6 +68,7 @@ func (s *shard) drop(err error) {
 		return
 	}
 	s.open = false
+	s.generation.Store(0)
 	for i := range s.queue {
 		e := &s.queue[i]
 		if e.wrote {
@@ -85,6 +87,14 @@ func (s *shard) drop(err error) {
 	}
 	s.waits = 0
 	s.timers.heap = nil
+}
+
+// turnAway answers all who wait for the shard to open.
+func (s *shard) turnAway(err error) {
+	for _, c := range s.waiting {
+		c.answer(Answer{Err: err})
+	}
+	s.waiting = nil
 }
 
 // reloaded is the shard's records, read again because of one extension; with again set, they are to be read anew.
