@@ -38,6 +38,8 @@ type remote struct {
 
 // batch is calls that go in one message.
 type batch struct {
+	begun time.Time
+	clock int64 // when it was begun
 	data  []byte
 	calls []uint64
 }
@@ -70,8 +72,8 @@ func (p *peer) send(t *try) error {
 		return actors.ErrBusy
 	}
 	b := p.last()
-	t.remote = remote{id: p.router.ids.Add(1), size: len(b.data)}
-	deadline := uint64(max(clock()+time.Until(t.req.Deadline).Milliseconds(), 0))
+	t.remote = &remote{id: p.router.ids.Add(1), size: len(b.data)}
+	deadline := uint64(max(b.clock+t.req.Deadline.Sub(b.begun).Milliseconds(), 0))
 	b.data = wire.AppendCall(b.data, t.id, deadline, &t.req)
 	b.calls = append(b.calls, t.id)
 	t.size = len(b.data) - t.size
@@ -98,8 +100,7 @@ func (p *peer) last() *batch {
 	if b == nil {
 		b = &batch{}
 	}
-	b.data = wire.AppendHead(b.data[:0], p.router.cfg.Node)
-	b.calls = b.calls[:0]
+	*b = batch{begun: time.Now(), clock: clock(), data: wire.AppendHead(b.data[:0], p.router.cfg.Node), calls: b.calls[:0]}
 	p.batches = append(p.batches, b)
 	return b
 }

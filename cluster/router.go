@@ -415,7 +415,7 @@ type try struct {
 	pause   time.Duration
 	due     time.Time
 	unknown bool // an earlier try may have been applied
-	remote
+	*remote      // once it was sent to a peer
 }
 
 // late answers a request whose deadline has come.

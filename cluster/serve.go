@@ -36,6 +36,11 @@ type asker struct {
 	rows    int // of the answers that are to be sent
 	ready   []reply
 	sending bool
+
+	// of the goroutine that sends
+	taken []reply
+	body  []byte
+	out   outgoing
 }
 
 // reply is an answer to one call: an Answer, or what was encoded for it already.
@@ -105,6 +110,7 @@ func (r *Router) asker(node string, start uint64) *asker {
 		}
 	}
 	a = &asker{router: r, subject: r.inbox + token(node) + ".0", start: start}
+	a.out.asker = a
 	r.askers[node] = a
 	return a
 }
@@ -191,41 +197,41 @@ func (a *asker) answer(y reply) {
 
 // flush sends until nothing is left to send.
 func (a *asker) flush() {
-	var body []byte
-	var ready []reply
-	o := outgoing{asker: a}
-	for a.next(&ready) {
-		for i := range ready {
-			y := &ready[i]
+	for a.next() {
+		for i := range a.taken {
+			y := &a.taken[i]
 			if y.body == nil {
-				body = wire.AppendAnswer(body[:0], &y.answer)
-				o.add(y.id, body, y.answer.Err != nil)
+				a.body = wire.AppendAnswer(a.body[:0], &y.answer)
+				a.out.add(y.id, a.body, y.answer.Err != nil)
 			} else {
-				o.add(y.id, y.body, false)
+				a.out.add(y.id, y.body, false)
+			}
+			if cap(a.body) > 2*batchBytes {
+				a.body = nil
 			}
 		}
-		o.publish()
+		a.out.publish()
 	}
 }
 
 // next takes what is to be sent; what was taken before has been.
-func (a *asker) next(ready *[]reply) bool {
+func (a *asker) next() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for i := range *ready {
-		y := &(*ready)[i]
+	for i := range a.taken {
+		y := &a.taken[i]
 		a.rows -= len(y.answer.Subscriptions)
 		if !y.over {
 			a.open--
 			a.router.serving.Add(-1)
 		}
 	}
-	clear(*ready)
-	*ready, a.ready = a.ready, (*ready)[:0]
-	a.sending = len(*ready) > 0
-	if !a.sending {
-		a.ready = nil
+	clear(a.taken)
+	if cap(a.taken) > 16*batchCalls {
+		a.taken = nil
 	}
+	a.taken, a.ready = a.ready, a.taken[:0]
+	a.sending = len(a.taken) > 0
 	return a.sending
 }
 

@@ -103,7 +103,7 @@ func partFields(c *coder, p *Part) {
 // ReadParts reads a message of answers.
 func ReadParts(data []byte) (from string, parts []Part, err error) {
 	c := reader(string(data))
-	from = head(c)
+	from, parts = head(c), make([]Part, 0, 16)
 	list(c, msgItem, &parts, maxParts, partFields)
 	if c.failed || from == "" {
 		return "", nil, ErrMessage
