@@ -156,6 +156,11 @@ func TestWindowGivesUp(t *testing.T) {
 	if len(w.Rows) != 1 || w.Rows[0].User != "1002" || w.Covers[ShardOf(desk)] != 0 || w.Covers[ShardOf(other)] != 1 {
 		t.Errorf("%d rows, generations %d and %d", len(w.Rows), w.Covers[ShardOf(desk)], w.Covers[ShardOf(other)])
 	}
+	var only ShardSet
+	only.Add(ShardOf(desk))
+	if w := s.Window(ctx, Query{Realm: desk.Realm}, "", &only); w.Covers != [Shards]uint64{} {
+		t.Error("a shard that did not answer is covered")
+	}
 	late := make(chan Answer, 1) // by the time that it is given up, so is the listing
 	s.Do(Request{To: desk, Message: Show{}, Deadline: time.Now().Add(20 * time.Millisecond)}, func(a Answer) { late <- a })
 	if a := <-late; !errors.Is(a.Err, ErrUnavailable) {
