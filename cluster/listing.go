@@ -8,7 +8,8 @@ import (
 	"lamplight/cluster/wire"
 )
 
-// stretchTime is how long one node may take for one stretch of a listing; then its shards are asked of their owners.
+// stretchTime is how long one node may take for one stretch of a listing, and no more than a quarter of the whole
+// listing's time; then its shards are asked of their owners.
 const stretchTime = time.Second
 
 // List yields the realm's subscriptions sorted by extension, package and Call-ID.
@@ -21,7 +22,8 @@ func (r *Router) List(ctx context.Context, q actors.Query, yield func(actors.Sub
 	if !ok {
 		deadline = time.Now().Add(r.cfg.Timeout)
 	}
-	l := listing{router: r, query: q, nodes: map[string]*stretch{}, deadline: deadline, patience: time.Now().Add(time.Until(deadline) * 3 / 4)}
+	left := time.Until(deadline)
+	l := listing{router: r, query: q, nodes: map[string]*stretch{}, deadline: deadline, patience: time.Now().Add(left * 3 / 4), each: min(left/4, stretchTime)}
 	for _, node := range nodes {
 		l.nodes[node] = nil
 	}
@@ -54,6 +56,7 @@ type listing struct {
 	nodes    map[string]*stretch // nil: to be asked; a node that failed once is taken out
 	deadline time.Time
 	patience time.Time
+	each     time.Duration // for one stretch
 	missing  actors.ShardSet
 	cover    actors.Coverage
 	last     string // the extension passed on last
@@ -104,7 +107,7 @@ func (l *listing) advance(ctx context.Context, from string) {
 			delete(l.nodes, node)
 		}
 	}
-	for _, s := range l.ask(ctx, asked, from, "") {
+	for _, s := range l.ask(ctx, asked, from, "", l.deadline) {
 		l.nodes[s.node] = s
 		if from == l.query.From {
 			l.cover.Sequence += s.Sequence
@@ -134,7 +137,7 @@ func (l *listing) patch(ctx context.Context, from, until string, sources []*stre
 		if holes.Empty() {
 			return sources
 		}
-		sources = append(sources, l.ask(ctx, l.router.owners(&holes), from, until)...)
+		sources = append(sources, l.ask(ctx, l.router.owners(&holes), from, until, l.patience)...)
 		_, holes = l.holders(sources)
 		if holes.Empty() {
 			return sources
@@ -147,10 +150,10 @@ func (l *listing) patch(ctx context.Context, from, until string, sources []*stre
 }
 
 // ask asks several nodes at a time for a stretch of some shards.
-func (l *listing) ask(ctx context.Context, of map[string]*actors.ShardSet, from, until string) (all []*stretch) {
-	deadline := time.Now().Add(stretchTime)
-	if l.deadline.Before(deadline) {
-		deadline = l.deadline
+func (l *listing) ask(ctx context.Context, of map[string]*actors.ShardSet, from, until string, limit time.Time) (all []*stretch) {
+	deadline := time.Now().Add(l.each)
+	if limit.Before(deadline) {
+		deadline = limit
 	}
 	type given struct {
 		node, body string

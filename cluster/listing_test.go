@@ -124,7 +124,7 @@ func TestListingNamesHoles(t *testing.T) {
 	n.drop(first, n.table.Holder(first))
 	n.drop(second, owner)
 	holes := []int{min(first, second), max(first, second)}
-	if rows, cover := n.list("a", actors.Query{}, 500*time.Millisecond); !slices.Equal(cover.Missing, holes) || !slices.Equal(rows, without(want, holes...)) {
+	if rows, cover := n.list("a", actors.Query{}, 2*time.Second); !slices.Equal(cover.Missing, holes) || !slices.Equal(rows, without(want, holes...)) {
 		t.Errorf("%d rows, %+v, want %v missing", len(rows), cover.Missing, holes)
 	}
 	// A hole that is filled in time is none.
@@ -147,7 +147,7 @@ func TestListingNamesHoles(t *testing.T) {
 	n.table.set(first, "mute")
 	n.of["b"].system.Drop(first, actors.ErrNotMine)
 	n.named = []string{"a", "b", "c", "mute"}
-	if rows, cover := n.list("a", actors.Query{}, 4*time.Second); !slices.Equal(cover.Missing, []int{first}) || !slices.Equal(rows, without(want, first)) {
+	if rows, cover := n.list("a", actors.Query{}, 3*time.Second); !slices.Equal(cover.Missing, []int{first}) || !slices.Equal(rows, without(want, first)) {
 		t.Errorf("with a mute node: %d rows, %v missing", len(rows), cover.Missing)
 	}
 }
@@ -170,7 +170,7 @@ func TestListingOfAShardSeenTwice(t *testing.T) {
 	}
 	n.of[next].journal.standing.Store(uint32(actors.Unsure))
 	from := n.named[(slices.Index(n.named, old)+2)%3]
-	if _, cover := n.list(from, actors.Query{}, time.Second); len(cover.Missing) < 300 || slices.Contains(cover.Missing, shard) {
+	if _, cover := n.list(from, actors.Query{}, 3*time.Second); len(cover.Missing) < 300 || slices.Contains(cover.Missing, shard) {
 		t.Errorf("%d shards missing of a node without a lease", len(cover.Missing))
 	}
 	n.of[next].journal.standing.Store(uint32(actors.Fresh))
@@ -258,7 +258,7 @@ func TestAloneAsksNoOne(t *testing.T) {
 	}
 	shard := actors.ShardOf(actors.Address{Realm: listed, User: "00003"})
 	n.drop(shard, "a")
-	if rows, cover := n.list("a", actors.Query{}, 100*time.Millisecond); !slices.Equal(rows, without(want, shard)) || !slices.Equal(cover.Missing, []int{shard}) {
+	if rows, cover := n.list("a", actors.Query{}, time.Second); !slices.Equal(rows, without(want, shard)) || !slices.Equal(cover.Missing, []int{shard}) {
 		t.Errorf("%d rows, %+v", len(rows), cover)
 	}
 }
