@@ -50,7 +50,13 @@ func (j *journal) Mine(int) bool {
 
 func (j *journal) Flushed(int, uint64) { j.flushed <- struct{}{} }
 
-func (j *journal) Away() bool { return j.Standing(0, 0) == CutOff }
+func (j *journal) Vouch(lives *[Shards]uint64) bool {
+	standing := j.Standing(0, 0)
+	if standing == Unsure {
+		*lives = [Shards]uint64{}
+	}
+	return standing == CutOff
+}
 
 func (j *journal) Standing(int, uint64) Standing {
 	j.mu.Lock()

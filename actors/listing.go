@@ -1,24 +1,26 @@
 package actors
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
-
-	"lamplight/actors/presence"
 )
 
-// pageSize is how many extensions of a listing are in memory at a time.
-const pageSize = 500
-
-// pageTime is how long a page may wait for what is in flight.
-const pageTime = 12 * time.Second
+// Bounds of what a listing holds at a time.
+const (
+	windowSize = 500              // extensions
+	windowRows = 4 << 10          // subscriptions, past which a window ends with the extensions asked so far
+	firstPage  = 128              // extensions asked before it is known how many watchers they have
+	pageTime   = 12 * time.Second // that a page may wait for what is in flight, if its caller says no less
+)
 
 // page asks a shard for the subscriptions of some of its extensions.
 type page struct {
-	query Query
-	to    []Address
-	reply chan<- pageOf
+	query    Query
+	to       []Address
+	deadline time.Time
+	reply    chan<- pageOf
 }
 
 type pageOf struct {
@@ -28,8 +30,8 @@ type pageOf struct {
 }
 
 func (s *shard) page(p *page, now time.Time) {
-	if !s.open {
-		p.reply <- pageOf{shard: s.id, err: ErrUnavailable}
+	if !s.open || s.flushing {
+		p.reply <- pageOf{shard: s.id, err: ErrNotMine}
 		return
 	}
 	inFlight := false
@@ -38,7 +40,7 @@ func (s *shard) page(p *page, now time.Time) {
 		inFlight = inFlight || x != nil && x.ticket > s.durable
 	}
 	rows := s.rows(p) // as it is now: what comes later may not be kept when this leaves
-	e := entry{ticket: s.issued, call: &call{req: Request{Message: p, Deadline: now.Add(pageTime)}, done: func(a Answer) {
+	e := entry{ticket: s.issued, call: &call{req: Request{Message: p, Deadline: p.deadline}, done: func(a Answer) {
 		if a.Err != nil {
 			rows = nil
 		}
@@ -70,135 +72,112 @@ func (s *shard) rows(p *page) (rows []SubscriptionView) {
 	return rows
 }
 
-// List gives the realm's subscriptions on this node to yield, sorted by extension, package and Call-ID. It holds
-// the names of the realm's extensions and one page of subscriptions at a time.
-func (s *System) List(ctx context.Context, q Query, yield func(SubscriptionView) error) (Coverage, error) {
-	cover := Coverage{Stale: s.cfg.Journal.Away(), Sequence: s.version.Load()}
-	users := s.realms.users(q.Realm, q.From)
-	slices.Sort(users)
-	missing := map[int]bool{}
-	listed, last := 0, ""
-	for len(users) > 0 {
-		chunk := users[:min(pageSize, len(users))]
-		users = users[len(chunk):]
-		rows, lost, err := s.pageOf(ctx, q, chunk)
-		for _, shard := range lost {
-			missing[shard] = true
-		}
-		if err != nil {
-			for _, u := range chunk {
-				missing[ShardOf(Address{q.Realm, u})] = true
-			}
-			for _, u := range users {
-				missing[ShardOf(Address{q.Realm, u})] = true
-			}
-			users = nil
-		}
-		for i := range rows {
-			if rows[i].User != last {
-				if q.Limit > 0 && listed == q.Limit {
-					cover.Next = rows[i].User
-					users = nil
-					break
-				}
-				last = rows[i].User
-				listed++
-			}
-			if err := yield(rows[i]); err != nil {
-				return cover, err
-			}
-		}
-	}
-	for shard := range missing {
-		cover.Missing = append(cover.Missing, shard)
-	}
-	slices.Sort(cover.Missing)
-	return cover, nil
+// Window is one stretch of a realm's subscriptions on one node.
+type Window struct {
+	Rows     []SubscriptionView // sorted by extension, package and Call-ID; those of a shard not covered are to be thrown away
+	Next     string             // the first extension that was left out; "": this was the last stretch
+	Covers   [Shards]uint64     // the shards that this stretch covers whole, each with its generation; 0: not
+	Stale    bool               // the node can't reach NATS
+	Sequence uint64             // grows with every durable change on the node
 }
 
-func (s *System) pageOf(ctx context.Context, q Query, users []string) (rows []SubscriptionView, lost []int, err error) {
+// Window reads the realm's subscriptions from q.From on, before until unless that is "", of the shards in only (nil:
+// all): at most q.Limit extensions, fewer if they have many subscriptions. A shard is covered if it was open all the
+// while and answered before the context ended, and the lease is fresh in the end, or NATS is away.
+func (s *System) Window(ctx context.Context, q Query, until string, only *ShardSet) Window {
+	w := Window{Sequence: s.version.Load()}
+	before := s.generations()
+	var lost ShardSet
+	most := min(cmp.Or(q.Limit, windowSize), windowSize)
+	from := q.From
+	for asked := 0; asked < most && len(w.Rows) < windowRows; from = w.Next {
+		size := firstPage
+		if len(w.Rows) > 0 { // as many as fill the window, if the next have as many watchers as the last
+			size = max(1, min(windowSize, (windowRows-len(w.Rows))*asked/len(w.Rows)))
+		}
+		var names []Address
+		names, w.Next = s.realms.names(q.Realm, from, until, only, min(size, most-asked))
+		asked += len(names)
+		w.Rows = append(w.Rows, s.pageOf(ctx, q, names, &lost)...)
+		if w.Next == "" || ctx.Err() != nil {
+			break
+		}
+	}
+	after := s.generations()
+	w.Stale = s.cfg.Journal.Vouch(&after)
+	for shard, generation := range after {
+		if generation == before[shard] && !lost.Has(shard) && (only == nil || only.Has(shard)) {
+			w.Covers[shard] = generation
+		}
+	}
+	return w
+}
+
+// pageOf asks the shards of some extensions and sorts what they give. Those that give nothing are added to lost.
+func (s *System) pageOf(ctx context.Context, q Query, names []Address, lost *ShardSet) (rows []SubscriptionView) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(pageTime)
+	}
 	byShard := map[int][]Address{}
-	for _, u := range users {
-		a := Address{q.Realm, u}
+	for _, a := range names {
 		byShard[ShardOf(a)] = append(byShard[ShardOf(a)], a)
 	}
 	reply := make(chan pageOf, len(byShard))
 	for shard, to := range byShard {
-		s.tell(shard, &page{query: q, to: to, reply: reply})
+		s.tell(shard, &page{query: q, to: to, deadline: deadline, reply: reply})
+		lost.Add(shard)
 	}
-	for range byShard {
+	for n := 0; n < len(byShard) && ctx.Err() == nil; n++ {
 		select {
 		case p := <-reply:
-			if p.err != nil {
-				lost = append(lost, p.shard)
+			if p.err == nil {
+				lost.Remove(p.shard)
 			}
 			rows = append(rows, p.rows...)
 		case <-ctx.Done():
-			return rows, lost, ctx.Err()
 		}
 	}
 	slices.SortFunc(rows, func(a, b SubscriptionView) int {
-		switch {
-		case a.User != b.User:
-			return compare(a.User, b.User)
-		case a.Package != b.Package:
-			return int(a.Package) - int(b.Package)
-		}
-		return compare(a.CallID, b.CallID)
+		return cmp.Or(cmp.Compare(a.User, b.User), cmp.Compare(a.Package, b.Package), cmp.Compare(a.CallID, b.CallID))
 	})
-	return rows, lost, nil
+	return rows
 }
 
-func compare(a, b string) int {
-	if a < b {
-		return -1
-	}
-	return 1
-}
-
-// Each asks every extension of the realm the same and answers how many refused and the last error.
-func (s *System) Each(ctx context.Context, realm string, deadline time.Time, event presence.Event) (Coverage, error) {
-	cover := Coverage{Stale: false}
-	users := s.realms.users(realm, "")
-	slices.Sort(users)
-	type result struct {
-		shard int
-		err   error
-	}
-	missing := map[int]bool{}
-	const parallel = 64
-	replies := make(chan result, parallel)
-	inFlight := 0
-	collect := func() error {
-		select {
-		case r := <-replies:
-			inFlight--
-			if r.err != nil {
-				missing[r.shard] = true
-			}
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
+// List gives the realm's subscriptions on this node to yield, sorted by extension, package and Call-ID. It holds one
+// window of them at a time.
+func (s *System) List(ctx context.Context, q Query, yield func(SubscriptionView) error) (Coverage, error) {
+	cover := Coverage{Sequence: s.version.Load()}
+	covered := AllShards()
+	limit, listed, last := q.Limit, 0, ""
+	for q.Limit = windowSize; ; {
+		w := s.Window(ctx, q, "", nil)
+		if ctx.Err() != nil { // what comes behind is missing everywhere
+			covered, w.Next = ShardSet{}, ""
 		}
-	}
-	for _, u := range users {
-		for inFlight == parallel {
-			if err := collect(); err != nil {
+		cover.Stale = cover.Stale || w.Stale
+		for shard, generation := range w.Covers {
+			if generation == 0 {
+				covered.Remove(shard)
+			}
+		}
+		for i := range w.Rows {
+			if w.Rows[i].User != last {
+				if limit > 0 && listed == limit {
+					cover.Next, w.Next = w.Rows[i].User, ""
+					break
+				}
+				last = w.Rows[i].User
+				listed++
+			}
+			if err := yield(w.Rows[i]); err != nil {
 				return cover, err
 			}
 		}
-		a := Address{realm, u}
-		inFlight++
-		s.Do(Request{To: a, Message: event, Deadline: deadline}, func(an Answer) { replies <- result{ShardOf(a), an.Err} })
-	}
-	for inFlight > 0 {
-		if err := collect(); err != nil {
-			return cover, err
+		if q.From = w.Next; w.Next == "" {
+			break
 		}
 	}
-	for shard := range missing {
-		cover.Missing = append(cover.Missing, shard)
-	}
-	slices.Sort(cover.Missing)
+	cover.Missing = covered.Missing()
 	return cover, nil
 }

@@ -18,8 +18,9 @@ type Journal interface {
 	Write(shard int, life uint64, to Address, records []presence.Record, whole bool)
 	// Standing says whether this node may answer for the shard now (JOURNAL.md rule 1).
 	Standing(shard int, life uint64) Standing
-	// Away says that NATS is out of reach, or takes no writes: reads go on, marked as stale.
-	Away() bool
+	// Vouch is Standing for many shards: it sets to 0 the lives of those that this node may not answer for, and says
+	// whether it would answer for some of the others with NATS away.
+	Vouch(lives *[Shards]uint64) (stale bool)
 	// Mine says whether this node holds the shard's claim or is taking it over: requests for a shard that is not
 	// open wait only while it is so. It may change at any time, before or after the shard is told.
 	Mine(shard int) bool

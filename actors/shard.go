@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"container/heap"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -58,6 +57,7 @@ type shard struct {
 	waiting    []*call // for the shard to open
 	backlog    []renotify
 	waits      int
+	generation atomic.Uint64 // its life, for those outside of its turn; 0: it is closed or takes nothing more
 	depth      atomic.Int32
 	due        atomic.Int64 // Unix ns of the next tick; 0: none
 	ticking    atomic.Bool
@@ -89,6 +89,7 @@ func (s *shard) Receive(ctx actor.Context) {
 		s.paused = true
 	case flush:
 		s.flushing = s.open
+		s.generation.Store(0)
 	case dropped:
 		s.drop(m.doubt)
 		s.turnAway()
@@ -277,7 +278,7 @@ func (s *shard) leave(e entry, now time.Time) bool {
 		s.sys.cfg.Notifier.Lamp(LampNews{To: e.x.address, Change: *e.fx.Lamp, Sequence: e.x.counter})
 	}
 	switch {
-	case e.call == nil:
+	case e.call == nil, e.call.done == nil: // no one waits, or not any more
 	case len(told) > 0:
 		w := &waiter{call: e.call, answer: Answer{Notified: len(told)}, pending: told, deadline: now.Add(e.call.req.Wait)}
 		e.x.waits = append(e.x.waits, w)
@@ -386,66 +387,4 @@ func (s *shard) forget(x *extension) {
 	s.sys.actors.Root.Stop(x.pid)
 	s.sys.metrics.extensions.Dec()
 	s.sys.metrics.watchers.Sub(float64(len(x.state.Subscriptions())))
-}
-
-func (s *shard) tick(now time.Time) {
-	for at := s.timers.next(); at != 0 && at <= now.UnixNano() && s.open && !s.flushing; at = s.timers.next() {
-		x := heap.Pop(&s.timers).(timed).x
-		if !x.broken {
-			s.step(x, presence.Tick{}, nil, now)
-		}
-	}
-	for i := 0; i < 20 && len(s.backlog) > 0 && !s.paused && !s.flushing && s.standing() == Fresh; i++ {
-		r := s.backlog[0]
-		s.backlog = s.backlog[1:]
-		if s.extensions[r.x.address] == r.x && !r.x.broken {
-			s.step(r.x, presence.Renotify{Edge: r.edge}, nil, now)
-		}
-	}
-	s.release(now)
-	for i := range s.queue {
-		if c := s.queue[i].call; c != nil && c.done != nil && now.After(c.req.Deadline) {
-			if s.queue[i].wrote {
-				c.answer(Answer{Err: ErrUnknown})
-			} else {
-				c.answer(Answer{Err: ErrUnavailable})
-			}
-		}
-	}
-	keep := s.waiting[:0]
-	for _, c := range s.waiting {
-		if now.After(c.req.Deadline) {
-			c.answer(Answer{Err: ErrUnavailable})
-			continue
-		}
-		keep = append(keep, c)
-	}
-	s.waiting = keep
-	if s.waits > 0 {
-		for _, x := range s.extensions {
-			if len(x.waits) > 0 {
-				s.replied(x, now)
-			}
-		}
-	}
-}
-
-// schedule says when the clock should tick this shard next.
-func (s *shard) schedule(now time.Time) {
-	var due int64
-	soon := func(d time.Duration) {
-		if at := now.Add(d).UnixNano(); due == 0 || at < due {
-			due = at
-		}
-	}
-	if s.open && !s.flushing {
-		due = s.timers.next()
-	}
-	if len(s.queue) > 0 || len(s.backlog) > 0 || s.waits > 0 {
-		soon(20 * time.Millisecond)
-	}
-	if len(s.waiting) > 0 {
-		soon(100 * time.Millisecond)
-	}
-	s.due.Store(due)
 }

@@ -25,7 +25,8 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// System is the shards of one node. Its methods may be called from any goroutine and none of them blocks, List apart.
+// System is the shards of one node. Its methods may be called from any goroutine and none of them blocks, those that
+// take a context apart.
 type System struct {
 	cfg     Config
 	actors  *actor.ActorSystem
@@ -43,7 +44,7 @@ func NewSystem(cfg Config) *System {
 	s.actors = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		return cfg.Log.With("part", "actors")
 	}))
-	s.realms.of = map[string]map[string]struct{}{}
+	s.realms = newRealms()
 	return s
 }
 
@@ -114,6 +115,17 @@ func (s *System) Do(r Request, done func(Answer)) {
 	s.actors.Root.Send(sh.pid, &call{req: r, done: done})
 }
 
+// Generation is the claim's generation under which the shard was opened on this node; 0: it is not open.
+func (s *System) Generation(shard int) uint64 { return s.shards[shard].generation.Load() }
+
+// generations are those of all shards.
+func (s *System) generations() (of [Shards]uint64) {
+	for i, sh := range s.shards {
+		of[i] = sh.generation.Load()
+	}
+	return of
+}
+
 // Messages from the journal to a shard.
 type (
 	resumed struct {
@@ -158,57 +170,6 @@ func (s *System) RenotifyEdge(edge string) {
 }
 
 func (s *System) tell(shard int, m any) { s.actors.Root.Send(s.shards[shard].pid, m) }
-
-// realms is the node's index from realm to extensions, so that a listing costs what it lists.
-type realms struct {
-	mu sync.RWMutex
-	of map[string]map[string]struct{}
-}
-
-func (r *realms) add(a Address) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	users := r.of[a.Realm]
-	if users == nil {
-		users = map[string]struct{}{}
-		r.of[a.Realm] = users
-	}
-	users[a.User] = struct{}{}
-}
-
-func (r *realms) remove(a Address) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if users := r.of[a.Realm]; users != nil {
-		delete(users, a.User)
-		if len(users) == 0 {
-			delete(r.of, a.Realm)
-		}
-	}
-}
-
-func (r *realms) users(realm, from string) []string {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	names := make([]string, 0, len(r.of[realm]))
-	for u := range r.of[realm] {
-		if u >= from {
-			names = append(names, u)
-		}
-	}
-	return names
-}
-
-// Realms lists the realms of which anything is held.
-func (s *System) Realms() []string {
-	s.realms.mu.RLock()
-	defer s.realms.mu.RUnlock()
-	names := make([]string, 0, len(s.realms.of))
-	for r := range s.realms.of {
-		names = append(names, r)
-	}
-	return names
-}
 
 type metrics struct {
 	extensions, watchers, behind  prometheus.Gauge

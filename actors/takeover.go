@@ -31,6 +31,7 @@ func (s *shard) load(m *Opening, now time.Time) {
 			s.backlog = append(s.backlog, renotify{x: x})
 		}
 	}
+	s.generation.Store(s.life) // from here on, what it holds is in the index of realms
 	if m.End {
 		s.endAll(now)
 	}
@@ -58,6 +59,7 @@ func (s *shard) turnAway() {
 func (s *shard) resume(m *resumed, now time.Time) {
 	s.claim, s.paused, s.flushing, s.flushed, s.highest = m.claim, false, false, false, 0
 	s.claims++
+	s.generation.Store(s.life)
 	s.release(now)
 	if m.end {
 		s.endAll(now)
@@ -105,6 +107,7 @@ func (s *shard) drop(doubt uint64) {
 		return
 	}
 	s.open, s.flushing = false, false
+	s.generation.Store(0)
 	for i := range s.queue {
 		e := &s.queue[i]
 		if e.wrote && e.ticket <= doubt {

@@ -3,6 +3,8 @@ package actors
 import (
 	"container/heap"
 	"time"
+
+	"lamplight/actors/presence"
 )
 
 // timers are the extensions of a shard with something due, the soonest first.
@@ -54,4 +56,80 @@ func (t *timers) next() int64 {
 		return 0
 	}
 	return t.heap[0].at
+}
+
+func (s *shard) tick(now time.Time) {
+	for at := s.timers.next(); at != 0 && at <= now.UnixNano() && s.open && !s.flushing; at = s.timers.next() {
+		x := heap.Pop(&s.timers).(timed).x
+		if !x.broken {
+			s.step(x, presence.Tick{}, nil, now)
+		}
+	}
+	for i := 0; i < 20 && len(s.backlog) > 0 && !s.paused && !s.flushing && s.standing() == Fresh; i++ {
+		r := s.backlog[0]
+		s.backlog = s.backlog[1:]
+		if s.extensions[r.x.address] == r.x && !r.x.broken {
+			s.step(r.x, presence.Renotify{Edge: r.edge}, nil, now)
+		}
+	}
+	s.release(now)
+	for i := range s.queue {
+		if c := s.queue[i].call; c != nil && c.done != nil && now.After(c.req.Deadline) {
+			if s.queue[i].wrote {
+				c.answer(Answer{Err: ErrUnknown})
+			} else {
+				c.answer(Answer{Err: ErrUnavailable})
+			}
+		}
+	}
+	s.expire(now)
+	if s.waits > 0 {
+		for _, x := range s.extensions {
+			if len(x.waits) > 0 {
+				s.replied(x, now)
+			}
+		}
+	}
+}
+
+// expire answers callers that wait for the shard to open and should not any longer. That the shard will not be opened
+// here may show without a Drop: it never was ours.
+func (s *shard) expire(now time.Time) {
+	if len(s.waiting) == 0 {
+		return
+	}
+	if !s.sys.cfg.Journal.Mine(s.id) {
+		s.turnAway()
+		return
+	}
+	keep := s.waiting[:0]
+	for _, c := range s.waiting {
+		if now.After(c.req.Deadline) {
+			c.answer(Answer{Err: ErrUnavailable})
+			continue
+		}
+		keep = append(keep, c)
+	}
+	clear(s.waiting[len(keep):])
+	s.waiting = keep
+}
+
+// schedule says when the clock should tick this shard next.
+func (s *shard) schedule(now time.Time) {
+	var due int64
+	soon := func(d time.Duration) {
+		if at := now.Add(d).UnixNano(); due == 0 || at < due {
+			due = at
+		}
+	}
+	if s.open && !s.flushing {
+		due = s.timers.next()
+	}
+	if len(s.queue) > 0 || len(s.backlog) > 0 || s.waits > 0 {
+		soon(20 * time.Millisecond)
+	}
+	if len(s.waiting) > 0 {
+		soon(50 * time.Millisecond)
+	}
+	s.due.Store(due)
 }

@@ -91,10 +91,12 @@ func startOn(t testing.TB, url string) *node {
 	n.fanout = bus.NewFanout(bus.FanoutConfig{Conn: n.conn, Node: "bench", Version: "0", Log: log, Incarnation: n.journal.Incarnation, Account: func(string) string { return n.account }})
 	rules := presence.Rules{CallLease: time.Hour, Grace: 20 * time.Second, TombstoneLife: time.Minute, MaxWatchers: 10000, MaxCalls: 100, MaxTombstones: 8192, Transitions: 8}
 	n.system = actors.NewSystem(actors.Config{Node: "bench", Rules: rules, Mailbox: 4096, Journal: n.journal, Notifier: n.fanout, Log: log, Registerer: reg})
-	n.router = &cluster.Router{System: n.system, Timeout: 10 * time.Second}
 	n.system.Start()
 	must(n.fanout.Start())
 	must(n.journal.Start(ctx, n.system))
+	n.router = cluster.NewRouter(cluster.RouterConfig{System: n.system, Owners: n.journal, Nodes: func() []string { return []string{"bench"} }, Conn: n.conn,
+		Node: "bench", Timeout: 10 * time.Second, Log: log, Registerer: reg})
+	must(n.router.Start())
 	for n.journal.Serving() < actors.Shards {
 		if ctx.Err() != nil {
 			t.Fatal("the shards are not served")
@@ -119,6 +121,7 @@ func startOn(t testing.TB, url string) *node {
 		_ = n.rest.Close(ctx)
 		n.bus.Close()
 		_ = n.journal.Close(ctx)
+		_ = n.router.Close(ctx)
 		n.system.Close()
 		n.fanout.Close()
 		d.Close()

@@ -75,11 +75,15 @@ func startNode(t testing.TB, data string) *node {
 	n.journal = journal.New(journal.Config{Conn: conn, Node: "a", Quiet: 50 * time.Millisecond, Owner: Owner, Log: log, Registerer: reg,
 		Fatal: func(err error) { t.Error(err) }})
 	n.system = actors.NewSystem(actors.Config{Node: "a", Rules: rules(), Mailbox: 4096, Journal: n.journal, Notifier: n.told, Log: log, Registerer: reg})
-	n.router = &Router{System: n.system, Timeout: 10 * time.Second}
 	n.system.Start()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if err := n.journal.Start(ctx, n.system); err != nil {
+		t.Fatal(err)
+	}
+	n.router = NewRouter(RouterConfig{System: n.system, Owners: n.journal, Nodes: func() []string { return []string{"a"} }, Conn: conn, Node: "a",
+		Timeout: 10 * time.Second, Log: log, Registerer: reg})
+	if err := n.router.Start(); err != nil {
 		t.Fatal(err)
 	}
 	for n.journal.Serving() < actors.Shards {
@@ -111,11 +115,15 @@ func (n *node) stop(t testing.TB, gently bool) {
 		if err := n.journal.Close(ctx); err != nil {
 			t.Error(err)
 		}
+		if err := n.router.Close(ctx); err != nil {
+			t.Error(err)
+		}
 	} else {
 		n.conn.Close()
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		_ = n.journal.Close(ctx)
+		_ = n.router.Close(ctx)
 	}
 	n.system.Close()
 	n.conn.Close()

@@ -3,25 +3,222 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
 )
 
-// Router takes a message to the owner of its extension and brings the answer back. Its methods may be called from
-// any goroutine.
+// Owners says who owns what; cluster/journal is one.
+type Owners interface {
+	// Holder is the node whose claim of the shard stands as far as is known, "" when none does. It never blocks, and
+	// may be behind: the node itself decides whether the shard is its own.
+	Holder(shard int) string
+}
+
+// RouterConfig is what a Router needs.
+type RouterConfig struct {
+	System     *actors.System
+	Owners     Owners
+	Nodes      func() []string // the serving nodes, this one among them
+	Conn       *nats.Conn
+	Prefix     string // of all subjects, with its dot; "": none
+	Node       string
+	Timeout    time.Duration // of a request that brings no deadline
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+
+	MaxCalls, MaxBytes int // in flight to one peer; 0: the defaults
+}
+
+// Bounds of what is in flight.
+const (
+	maxPeerCalls = 16 << 10
+	maxPeerBytes = 16 << 20
+	maxParked    = 16 << 10
+	firstPause   = 5 * time.Millisecond
+	longestPause = 50 * time.Millisecond
+	routerTick   = 10 * time.Millisecond
+)
+
+// Router takes a message to the owner of its extension and brings the answer back, over NATS if that is another node.
+// Its methods may be called from any goroutine.
 type Router struct {
-	System  *actors.System
-	Timeout time.Duration // of a request that brings no deadline
+	cfg     RouterConfig
+	metrics *routerMetrics
+	subject string // lamplight.node., of whom calls go to
+	inbox   string // lamplight.answers., of whom answers go to
+	self    string // where this node's answers come to
+	start   uint64 // of this Router
+	ids     atomic.Uint64
+	batches atomic.Uint64
+	serving atomic.Int64                     // calls of other nodes that are not answered
+	peers   atomic.Pointer[map[string]*peer] // replaced under mu, never changed
+
+	mu     sync.Mutex
+	parked []*try
+	closed bool
+
+	askers  map[string]*asker // only serve uses it
+	long    chan struct{}     // bounds listings and sweeps for peers
+	calls   *nats.Subscription
+	answers *nats.Subscription
+	stop    context.CancelFunc
+	ctx     context.Context
+	running sync.WaitGroup
+}
+
+// NewRouter makes a Router that has not started.
+func NewRouter(c RouterConfig) *Router {
+	if c.MaxCalls == 0 {
+		c.MaxCalls = maxPeerCalls
+	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = maxPeerBytes
+	}
+	c.Log = c.Log.With("part", "router")
+	r := &Router{cfg: c, metrics: newRouterMetrics(c.Registerer), subject: c.Prefix + "lamplight.node.", inbox: c.Prefix + "lamplight.answers.",
+		start: rand.Uint64() | 1, askers: map[string]*asker{}, long: make(chan struct{}, maxLong)}
+	r.self = r.inbox + token(c.Node) + "."
+	r.peers.Store(&map[string]*peer{})
+	r.ids.Store(rand.Uint64()) // an answer to an earlier process of this name means nothing to this one
+	return r
+}
+
+// token makes a node's name one token of a subject (BUS.md).
+func token(name string) string { return strings.ReplaceAll(url.QueryEscape(name), ".", "%2E") }
+
+// clock counts ms, suspended time included, so that it runs as fast as any other node's.
+func clock() int64 {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t)
+	return t.Nano() / int64(time.Millisecond)
+}
+
+// Start answers the other nodes' calls and begins to call them.
+func (r *Router) Start() error {
+	var err error
+	if r.answers, err = r.cfg.Conn.Subscribe(r.self+"*", r.answered); err != nil {
+		return err
+	}
+	if r.calls, err = r.cfg.Conn.Subscribe(r.subject+token(r.cfg.Node), r.serve); err != nil {
+		return err
+	}
+	for _, s := range []*nats.Subscription{r.answers, r.calls} { // bounded by who may have how much in flight, not here
+		if err := s.SetPendingLimits(-1, 256<<20); err != nil {
+			return err
+		}
+	}
+	r.ctx, r.stop = context.WithCancel(context.Background())
+	lost := r.cfg.Conn.StatusChanged(nats.RECONNECTING, nats.CLOSED)
+	r.running.Go(func() {
+		defer r.cfg.Conn.RemoveStatusListener(lost)
+		r.run(lost)
+	})
+	return nil
+}
+
+// Close answers the calls that came, and stops. Shards should have been handed over before: what is asked from here on
+// finds no one.
+func (r *Router) Close(ctx context.Context) error {
+	if r.stop == nil || r.ctx.Err() != nil {
+		return nil
+	}
+	err := r.drain(ctx)
+	r.stop()
+	r.mu.Lock()
+	r.closed = true
+	parked := r.parked
+	r.parked = nil
+	r.mu.Unlock()
+	for _, t := range parked {
+		t.late()
+	}
+	for name := range *r.peers.Load() {
+		r.Gone(name)
+	}
+	r.running.Wait()
+	_ = r.answers.Unsubscribe()
+	return err
+}
+
+// drain takes no more calls and waits until those that came have been answered.
+func (r *Router) drain(ctx context.Context) error {
+	drained := make(chan struct{})
+	r.calls.SetClosedHandler(func(string) { close(drained) })
+	if !r.cfg.Conn.IsConnected() || r.calls.Drain() != nil {
+		_ = r.calls.Unsubscribe()
+		return nil // nothing comes any more, and no answer would get through
+	}
+	select {
+	case <-drained:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	t := time.NewTicker(time.Millisecond)
+	defer t.Stop()
+	for r.serving.Load() > 0 {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%d calls of other nodes were not answered: %w", r.serving.Load(), ctx.Err())
+		}
+	}
+	return nil
+}
+
+// begin runs something that Close waits for.
+func (r *Router) begin(f func()) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.running.Go(f)
+	}
+	return !r.closed
+}
+
+// run looks after what waits: for another try, for a peer that may not answer any more.
+func (r *Router) run(lost <-chan nats.Status) {
+	t := time.NewTicker(routerTick)
+	defer t.Stop()
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case _, ok := <-lost:
+			if !ok {
+				lost = nil
+			}
+			for _, p := range *r.peers.Load() {
+				p.forget()
+			}
+		case now := <-t.C:
+			r.retry(now)
+			for _, p := range *r.peers.Load() {
+				p.sweep(now)
+			}
+		}
+	}
 }
 
 // Go hands a request on. done is called exactly once, from any goroutine, and must not block.
 func (r *Router) Go(q actors.Request, done func(actors.Answer)) {
 	if q.Deadline.IsZero() {
-		q.Deadline = time.Now().Add(r.Timeout)
+		q.Deadline = time.Now().Add(r.cfg.Timeout)
 	}
-	r.System.Do(q, done)
+	r.route(&try{req: q, done: done, router: r, shard: actors.ShardOf(q.To)})
 }
 
 // Request is Go for a caller that waits. Its answer comes by the deadline; a change that was not confirmed by then
@@ -40,29 +237,213 @@ func (r *Router) Request(ctx context.Context, q actors.Request) actors.Answer {
 	}
 }
 
-// List yields the realm's subscriptions sorted by extension, package and Call-ID.
-func (r *Router) List(ctx context.Context, q actors.Query, yield func(actors.SubscriptionView) error) (actors.Coverage, error) {
-	return r.System.List(ctx, q, yield)
-}
-
-// ResetRealm resets every extension of the realm.
-func (r *Router) ResetRealm(ctx context.Context, realm string) (actors.Coverage, error) {
-	return r.each(ctx, realm, presence.Reset{})
-}
-
-// EndRealm ends all that is held of a realm that no account has any more.
-func (r *Router) EndRealm(ctx context.Context, realm string) (actors.Coverage, error) {
-	return r.each(ctx, realm, presence.End{Reason: "noresource"})
-}
-
-func (r *Router) each(ctx context.Context, realm string, e presence.Event) (actors.Coverage, error) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		deadline = time.Now().Add(r.Timeout)
+// Gone says that a node was declared dead: what it was asked is not waited for any longer.
+func (r *Router) Gone(node string) {
+	r.mu.Lock()
+	old := *r.peers.Load()
+	p := old[node]
+	if p != nil {
+		rest := make(map[string]*peer, len(old))
+		for name, other := range old {
+			if name != node {
+				rest[name] = other
+			}
+		}
+		r.peers.Store(&rest)
 	}
-	cover, err := r.System.Each(ctx, realm, deadline, e)
-	if errors.Is(err, context.DeadlineExceeded) {
+	r.mu.Unlock()
+	if p != nil {
+		p.close()
+	}
+}
+
+// peer is the peer of that name, made on first use.
+func (r *Router) peer(node string) *peer {
+	if p := (*r.peers.Load())[node]; p != nil {
+		return p
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old := *r.peers.Load()
+	if p := old[node]; p != nil {
+		return p
+	}
+	p := &peer{router: r, subject: r.subject + token(node), pending: map[uint64]*try{}, name: node}
+	all := make(map[string]*peer, len(old)+1)
+	for name, other := range old {
+		all[name] = other
+	}
+	all[node] = p
+	r.peers.Store(&all)
+	return p
+}
+
+// route sends a request to where its shard is now.
+func (r *Router) route(t *try) {
+	holder := r.cfg.Node
+	if r.cfg.System.Generation(t.shard) == 0 {
+		holder = r.cfg.Owners.Holder(t.shard)
+	}
+	switch holder {
+	case "":
+		r.park(t)
+	case r.cfg.Node:
+		r.cfg.System.Do(t.req, func(a actors.Answer) { r.settle(t, a) })
+	default:
+		r.ask(holder, t)
+	}
+}
+
+// ask sends a try to another node.
+func (r *Router) ask(node string, t *try) {
+	err := errGone
+	for errors.Is(err, errGone) {
+		err = r.peer(node).send(t)
+	}
+	if err != nil {
+		r.metrics.refused.Inc()
+		r.settle(t, actors.Answer{Err: err})
+	}
+}
+
+// park keeps a request for another try a little later.
+func (r *Router) park(t *try) {
+	now := time.Now()
+	t.pause = min(max(2*t.pause, firstPause), longestPause)
+	t.due = now.Add(t.pause)
+	r.mu.Lock()
+	full, closed := len(r.parked) >= maxParked, r.closed
+	late := closed || !t.due.Before(t.req.Deadline)
+	if !late && !full {
+		r.parked = append(r.parked, t)
+	}
+	r.mu.Unlock()
+	switch {
+	case late:
+		t.late()
+	case full:
+		r.metrics.refused.Inc()
+		r.settle(t, actors.Answer{Err: actors.ErrBusy})
+	}
+}
+
+// retry sends what is due on its way again.
+func (r *Router) retry(now time.Time) {
+	var due []*try
+	r.mu.Lock()
+	keep := r.parked[:0]
+	for _, t := range r.parked {
+		if t.due.After(now) {
+			keep = append(keep, t)
+		} else {
+			due = append(due, t)
+		}
+	}
+	clear(r.parked[len(keep):])
+	r.parked = keep
+	r.mu.Unlock()
+	for _, t := range due {
+		r.metrics.retried.Inc()
+		r.route(t)
+	}
+}
+
+// settle decides what an answer means for the caller.
+func (r *Router) settle(t *try, a actors.Answer) {
+	switch {
+	case t.raw != nil:
+		t.raw("", a.Err)
+	case errors.Is(a.Err, actors.ErrNotMine):
+		r.park(t)
+	case errors.Is(a.Err, actors.ErrUnknown):
+		r.lost(t)
+	case t.unknown && slices.ContainsFunc(untouched, func(e error) bool { return errors.Is(a.Err, e) }):
+		t.done(actors.Answer{Err: actors.ErrUnknown})
+	default:
+		t.done(a)
+	}
+}
+
+// untouched are the errors that say that this try changed nothing. Of an earlier one they say nothing.
+var untouched = []error{actors.ErrBusy, actors.ErrUnavailable, actors.ErrTimeout}
+
+// undelivered is for a try that surely reached no one.
+func (r *Router) undelivered(t *try) {
+	if t.raw != nil {
+		t.raw("", actors.ErrUnavailable)
+		return
+	}
+	r.park(t)
+}
+
+// lost is for a try that may or may not have been applied: only what does no harm twice is tried again (JOURNAL.md rule 5).
+func (r *Router) lost(t *try) {
+	read, news := nature(t.req.Message)
+	switch {
+	case t.raw != nil:
+		t.raw("", actors.ErrUnknown)
+	case read:
+		r.park(t)
+	case news:
+		t.unknown = true
+		r.park(t)
+	default:
+		t.done(actors.Answer{Err: actors.ErrUnknown})
+	}
+}
+
+// nature says whether a message is a read, or news that may be repeated. A register counts as a command even with a
+// Timestamp (rule 5), a mailbox's counts because the last to arrive wins, and a watcher's reply because it may come
+// without its Sequence.
+func nature(m actors.Message) (read, news bool) {
+	switch m.(type) {
+	case actors.Show:
+		return true, false
+	case presence.Subscribe, presence.CallEvent:
+		return false, true
+	}
+	return false, false
+}
+
+// try is a request on its way.
+type try struct {
+	req     actors.Request
+	done    func(actors.Answer)
+	raw     func(body string, err error) // in the place of done for what goes to a node, not to an extension; never tried again
+	router  *Router
+	shard   int
+	pause   time.Duration
+	due     time.Time
+	unknown bool // an earlier try may have been applied
+	*remote      // once it was sent to a peer
+}
+
+// late answers a request whose deadline has come.
+func (t *try) late() {
+	err := actors.ErrUnavailable
+	if t.unknown {
 		err = actors.ErrUnknown
 	}
-	return cover, err
+	if t.raw != nil {
+		t.raw("", err)
+		return
+	}
+	t.done(actors.Answer{Err: err})
+}
+
+type routerMetrics struct{ remote, refused, retried, lost, strays prometheus.Counter }
+
+func newRouterMetrics(r prometheus.Registerer) *routerMetrics {
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: "lamplight_router_" + name, Help: help})
+		r.MustRegister(c)
+		return c
+	}
+	return &routerMetrics{
+		remote:  counter("remote_total", "Calls sent to other nodes."),
+		refused: counter("refused_total", "Requests refused because too many were in flight to a peer, or waited for an owner."),
+		retried: counter("retried_total", "Requests sent again, because their shard had moved or its owner was not there."),
+		lost:    counter("lost_total", "Calls to other nodes without an answer."),
+		strays:  counter("strays_total", "Messages between nodes that could not be read."),
+	}
 }

@@ -170,14 +170,20 @@ func (s *stream) standing() actors.Standing {
 	return actors.Unsure
 }
 
-// Away says that NATS is out of reach, or takes no writes: reads go on, marked as stale.
-func (j *Journal) Away() bool {
-	for _, s := range j.streams {
-		if s.standing() == actors.CutOff {
-			return true
-		}
+// Vouch implements actors.Journal.
+func (j *Journal) Vouch(lives *[actors.Shards]uint64) (stale bool) {
+	standings := make([]actors.Standing, len(j.streams))
+	for i, s := range j.streams {
+		standings[i] = s.standing()
 	}
-	return false
+	for shard := range lives {
+		standing := standings[shard%len(standings)]
+		if standing == actors.Unsure || j.opened[shard].Load() != lives[shard] {
+			lives[shard] = 0
+		}
+		stale = stale || lives[shard] != 0 && standing == actors.CutOff
+	}
+	return stale
 }
 
 // Fresh says that this node's lease is fresh in all streams.

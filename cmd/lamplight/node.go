@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -109,12 +110,16 @@ func (n *node) start(ctx context.Context) error {
 		Incarnation: n.journal.Incarnation, Account: func(realm string) string { id, _ := n.directory.RealmAccount(realm); return id }})
 	n.system = actors.NewSystem(actors.Config{Node: f.Node, Rules: f.rules(), Mailbox: f.MaxMailbox, Journal: n.journal, Notifier: n.fanout, Log: n.log, Registerer: registry})
 	n.fanout.Renotify = n.system.RenotifyEdge
-	n.router = &cluster.Router{System: n.system, Timeout: f.RequestTimeout}
 	n.system.Start()
 	if err := n.fanout.Start(); err != nil {
 		return err
 	}
 	if err := n.journal.Start(ctx, n.system); err != nil {
+		return err
+	}
+	n.router = cluster.NewRouter(cluster.RouterConfig{System: n.system, Owners: n.journal, Nodes: n.members.Nodes, Conn: n.conn, Prefix: f.prefix(),
+		Node: f.Node, Timeout: f.RequestTimeout, Log: n.log, Registerer: registry})
+	if err := n.router.Start(); err != nil {
 		return err
 	}
 	if err := n.serving(ctx); err != nil {
@@ -177,10 +182,18 @@ func (n *node) isReady() error {
 }
 
 func (n *node) followMembers(ctx context.Context) {
+	var before []string
 	for {
 		select {
 		case <-n.members.Changed():
-			n.journal.Members(n.members.Nodes())
+			now := n.members.Nodes()
+			n.journal.Members(now)
+			for _, node := range before {
+				if !slices.Contains(now, node) {
+					n.router.Gone(node)
+				}
+			}
+			before = now
 		case <-ctx.Done():
 			return
 		}
@@ -228,6 +241,9 @@ func (n *node) close() {
 	}
 	if n.journal != nil {
 		note("journal", n.journal.Close(ctx))
+	}
+	if n.router != nil { // to the last moment it tells the other nodes that a shard is not here any more
+		note("router", n.router.Close(ctx))
 	}
 	if n.system != nil {
 		n.system.Close()

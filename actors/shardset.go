@@ -1,0 +1,52 @@
+package actors
+
+import "math/bits"
+
+// ShardSet is a set of shards.
+type ShardSet [Shards / 64]uint64
+
+// AllShards is the set of every shard.
+func AllShards() (s ShardSet) {
+	for i := range s {
+		s[i] = ^uint64(0)
+	}
+	return s
+}
+
+// Add puts a shard in.
+func (s *ShardSet) Add(shard int) { s[shard/64] |= 1 << (shard % 64) }
+
+// Remove takes a shard out.
+func (s *ShardSet) Remove(shard int) { s[shard/64] &^= 1 << (shard % 64) }
+
+// Has says whether the shard is in.
+func (s *ShardSet) Has(shard int) bool { return s[shard/64]>>(shard%64)&1 == 1 }
+
+// Merge puts in all that are in other.
+func (s *ShardSet) Merge(other *ShardSet) {
+	for i := range s {
+		s[i] |= other[i]
+	}
+}
+
+// Empty says that no shard is in.
+func (s *ShardSet) Empty() bool { return *s == ShardSet{} }
+
+// Missing gives the shards that are not in, in order; nil when all are.
+func (s *ShardSet) Missing() []int {
+	rest := ShardSet{}
+	for i, word := range s {
+		rest[i] = ^word
+	}
+	return rest.List()
+}
+
+// List gives the shards in order; nil when there are none.
+func (s *ShardSet) List() (shards []int) {
+	for i, word := range s {
+		for ; word != 0; word &= word - 1 {
+			shards = append(shards, i*64+bits.TrailingZeros64(word))
+		}
+	}
+	return shards
+}

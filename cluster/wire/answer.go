@@ -1,0 +1,240 @@
+package wire
+
+import (
+	"errors"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+)
+
+// Bounds of what is read.
+const (
+	maxRows    = 1 << 17
+	maxDialogs = 1 << 12
+	maxCalls   = 1 << 12
+	maxParts   = 1 << 12
+)
+
+// AppendAnswer appends what became of a request.
+func AppendAnswer(b []byte, a *actors.Answer) []byte {
+	c := coder{out: b}
+	answerFields(&c, a)
+	return c.out
+}
+
+// ReadAnswer is the inverse of AppendAnswer.
+func ReadAnswer(text string) (a actors.Answer, err error) {
+	c := reader(text)
+	answerFields(c, &a)
+	if c.failed {
+		return actors.Answer{}, ErrMessage
+	}
+	return a, nil
+}
+
+// AppendWindow appends one stretch of a listing.
+func AppendWindow(b []byte, w *actors.Window) []byte {
+	c := coder{out: b}
+	stretchFields(&c, w)
+	return c.out
+}
+
+// ReadWindow is the inverse of AppendWindow.
+func ReadWindow(text string) (w actors.Window, err error) {
+	c := reader(text)
+	stretchFields(c, &w)
+	if c.failed {
+		return actors.Window{}, ErrMessage
+	}
+	return w, nil
+}
+
+// AppendSwept appends what became of a Sweep.
+func AppendSwept(b []byte, s *actors.Swept) []byte {
+	c := coder{out: b}
+	sweptFields(&c, s)
+	return c.out
+}
+
+// ReadSwept is the inverse of AppendSwept.
+func ReadSwept(text string) (s actors.Swept, err error) {
+	c := reader(text)
+	sweptFields(c, &s)
+	if c.failed {
+		return actors.Swept{}, ErrMessage
+	}
+	return s, nil
+}
+
+func answerFields(c *coder, a *actors.Answer) {
+	failure(c, 1, 2, &a.Err)
+	flag(c, 3, &a.Stale)
+	num(c, 4, &a.Notified)
+	num(c, 5, &a.Acked)
+	num(c, 6, &a.Failed)
+	maybe(c, 7, &a.View, viewFields)
+	list(c, 8, &a.Subscriptions, maxRows, rowFields)
+	maybe(c, 9, &a.Explain, explainFields)
+}
+
+// maybe carries a message that may be nil.
+func maybe[T any](c *coder, field uint64, v **T, fields func(*coder, *T)) {
+	if c.reading {
+		if !c.seek(field, bytes) {
+			return
+		}
+		*v = new(T)
+	}
+	if *v != nil {
+		sub(c, field, *v, fields)
+	}
+}
+
+func viewFields(c *coder, v *presence.View) {
+	upTo(c, 1, &v.State, presence.Offline)
+	list(c, 2, &v.Dialogs, maxDialogs, dialogFields)
+	flag(c, 3, &v.Closed)
+	flag(c, 4, &v.HasMessages)
+	num(c, 5, &v.Messages.New)
+	num(c, 6, &v.Messages.Saved)
+	num(c, 7, &v.Messages.UrgentNew)
+	num(c, 8, &v.Messages.UrgentSaved)
+	str(c, 9, &v.Messages.Account)
+}
+
+func dialogFields(c *coder, v *presence.DialogView) {
+	str(c, 1, &v.ID)
+	str(c, 2, &v.CallID)
+	upTo(c, 3, &v.State, presence.Offline)
+	upTo(c, 4, &v.Direction, presence.Recipient)
+	str(c, 5, &v.Source)
+	when(c, 6, &v.Since)
+	when(c, 7, &v.Expires)
+	str(c, 8, &v.From)
+	str(c, 9, &v.To)
+	str(c, 10, &v.FromTag)
+	str(c, 11, &v.ToTag)
+	str(c, 12, &v.TargetCallID)
+	str(c, 13, &v.SwitchURI)
+}
+
+func rowFields(c *coder, v *actors.SubscriptionView) {
+	str(c, 1, &v.User)
+	upTo(c, 2, &v.Package, presence.MessageSummary)
+	str(c, 3, &v.CallID)
+	str(c, 4, &v.From)
+	str(c, 5, &v.Stalker)
+	num(c, 6, &v.Granted)
+	when(c, 7, &v.Renewed)
+	num(c, 8, &v.Version)
+	same := v.Body != "" && v.Body == c.body // watchers of one extension were told the same
+	flag(c, 9, &same)
+	if same {
+		v.Body = c.body
+	} else {
+		str(c, 10, &v.Body)
+		c.body = v.Body
+	}
+	num(c, 11, &v.Reply)
+	num(c, 12, &v.Sequence)
+	str(c, 13, &v.UserAgent)
+	str(c, 14, &v.Contact)
+	str(c, 15, &v.SubscriptionID)
+	str(c, 16, &v.ProxyRoute)
+}
+
+func explainFields(c *coder, v *actors.Explain) {
+	str(c, 1, &v.Node)
+	num(c, 2, &v.Shard)
+	num(c, 3, &v.Generation)
+	list(c, 4, &v.Transitions, maxDialogs, transitionFields)
+	list(c, 5, &v.Watchers, maxRows, watcherFields)
+}
+
+func transitionFields(c *coder, v *presence.Transition) {
+	upTo(c, 1, &v.State, presence.Offline)
+	when(c, 2, &v.At)
+	str(c, 3, &v.Source)
+}
+
+func watcherFields(c *coder, v *actors.WatcherState) {
+	str(c, 1, &v.CallID)
+	upTo(c, 2, &v.Package, presence.MessageSummary)
+	str(c, 3, &v.From)
+	str(c, 4, &v.Edge)
+	num(c, 5, &v.Sequence)
+	num(c, 6, &v.Acked)
+	num(c, 7, &v.Reply)
+	flag(c, 8, &v.Behind)
+}
+
+func stretchFields(c *coder, w *actors.Window) {
+	str(c, 1, &w.Next)
+	flag(c, 2, &w.Stale)
+	num(c, 3, &w.Sequence)
+	covers := ""
+	if !c.reading {
+		list := coder{}
+		for _, generation := range w.Covers {
+			list.out = appendUvarint(list.out, generation)
+		}
+		covers = string(list.out)
+	}
+	str(c, 4, &covers)
+	if c.reading {
+		numbers := reader(covers)
+		for i := 0; i < len(w.Covers) && numbers.at < numbers.end; i++ {
+			w.Covers[i] = numbers.uvarint()
+		}
+		c.failed = c.failed || numbers.failed
+	}
+	list(c, 5, &w.Rows, maxRows, rowFields)
+}
+
+func sweptFields(c *coder, s *actors.Swept) {
+	shards(c, 1, &s.Done)
+	shards(c, 2, &s.Unknown)
+}
+
+// failures are the errors that an answer carries. Their places are their numbers on the wire, from 1.
+var failures = []error{actors.ErrBusy, actors.ErrUnavailable, actors.ErrUnknown, actors.ErrNotMine, actors.ErrTimeout,
+	presence.ErrTooManyWatchers, presence.ErrTooManyCalls, presence.ErrTooManyTombstones, presence.ErrInvalid, presence.ErrRecord}
+
+// failure carries an error: which one it is, and its text if that says more.
+func failure(c *coder, field, words uint64, err *error) {
+	var which int
+	var text string
+	if *err != nil {
+		which = len(failures) + 1
+		for i, known := range failures {
+			if errors.Is(*err, known) {
+				which = i + 1
+				break
+			}
+		}
+		if text = (*err).Error(); which <= len(failures) && text == failures[which-1].Error() {
+			text = ""
+		}
+	}
+	num(c, field, &which)
+	str(c, words, &text)
+	if !c.reading || which == 0 {
+		return
+	}
+	kind := actors.ErrUnknown // of an error of a newer release no more is known
+	if which > 0 && which <= len(failures) {
+		kind = failures[which-1]
+	}
+	if *err = kind; text != "" {
+		*err = &remoteError{kind, text}
+	}
+}
+
+// remoteError is an error that another node met.
+type remoteError struct {
+	kind error
+	text string
+}
+
+func (e *remoteError) Error() string { return e.text }
+func (e *remoteError) Unwrap() error { return e.kind }

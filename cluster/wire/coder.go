@@ -1,0 +1,244 @@
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+)
+
+// ErrMessage: the bytes are no message of this package.
+var ErrMessage = errors.New("invalid message between nodes")
+
+// Wire types.
+const (
+	varint  = 0
+	fixed64 = 1
+	bytes   = 2
+	fixed32 = 5
+)
+
+// coder goes through the fields of a message, in rising order of their numbers, and appends them, or sets them from
+// what it reads.
+type coder struct {
+	out     []byte // when writing
+	reading bool
+	in      string
+	at, end int
+	tag     uint64 // at which it stands; 0: not read yet
+	failed  bool
+	body    string // of the last subscription: most have the same one
+}
+
+func reader(text string) *coder { return &coder{reading: true, in: text, end: len(text)} }
+
+func (c *coder) fail() {
+	c.failed, c.at = true, c.end
+}
+
+func (c *coder) uvarint() uint64 {
+	var v uint64
+	for shift := 0; c.at < c.end && shift < 64; shift += 7 {
+		b := c.in[c.at]
+		c.at++
+		v |= uint64(b&0x7f) << shift
+		if b < 0x80 {
+			return v
+		}
+	}
+	c.fail()
+	return 0
+}
+
+// seek goes to the field, past lower ones that this release does not know, and says whether it is there.
+func (c *coder) seek(field uint64, wire uint64) bool {
+	for {
+		n := c.peek()
+		switch {
+		case n == 0 || n > field:
+			return false
+		case n == field && c.tag&7 == wire:
+			return true
+		}
+		c.skip()
+	}
+}
+
+// find is seek for a field whose value is read next.
+func (c *coder) find(field uint64, wire uint64) bool {
+	found := c.seek(field, wire)
+	if found {
+		c.tag = 0
+	}
+	return found
+}
+
+// peek is the number of the next field; 0: there is none.
+func (c *coder) peek() uint64 {
+	if c.tag == 0 && c.at < c.end {
+		if c.tag = c.uvarint(); c.tag>>3 == 0 {
+			c.fail()
+		}
+	}
+	if c.failed {
+		return 0
+	}
+	return c.tag >> 3
+}
+
+func (c *coder) skip() {
+	wire := c.tag & 7
+	c.tag = 0
+	switch wire {
+	case varint:
+		c.uvarint()
+	case bytes:
+		c.text()
+	case fixed64:
+		c.pass(8)
+	case fixed32:
+		c.pass(4)
+	default:
+		c.fail()
+	}
+}
+
+func (c *coder) pass(n int) {
+	if n > c.end-c.at {
+		c.fail()
+		return
+	}
+	c.at += n
+}
+
+func (c *coder) text() string {
+	n := c.uvarint()
+	if c.failed || n > uint64(c.end-c.at) {
+		c.fail()
+		return ""
+	}
+	c.at += int(n)
+	return c.in[c.at-int(n) : c.at]
+}
+
+func (c *coder) head(field, wire uint64) { c.out = binary.AppendUvarint(c.out, field<<3|wire) }
+
+func num[T ~int | ~uint8 | ~uint16 | ~uint32 | ~uint64](c *coder, field uint64, v *T) {
+	switch {
+	case !c.reading:
+		if *v != 0 {
+			c.head(field, varint)
+			c.out = binary.AppendUvarint(c.out, uint64(*v))
+		}
+	case c.find(field, varint):
+		n := c.uvarint()
+		if *v = T(n); uint64(*v) != n { // it does not fit
+			*v = 0
+			c.fail()
+		}
+	}
+}
+
+// upTo is num for what must not be more than most.
+func upTo[T ~uint8](c *coder, field uint64, v *T, most T) {
+	num(c, field, v)
+	if *v > most {
+		*v = 0
+		c.fail()
+	}
+}
+
+func flag(c *coder, field uint64, v *bool) {
+	n := uint8(0)
+	if *v {
+		n = 1
+	}
+	num(c, field, &n)
+	*v = n == 1
+}
+
+func str(c *coder, field uint64, v *string) {
+	switch {
+	case !c.reading:
+		if *v != "" {
+			c.head(field, bytes)
+			c.out = binary.AppendUvarint(c.out, uint64(len(*v)))
+			c.out = append(c.out, *v...)
+		}
+	case c.find(field, bytes):
+		*v = c.text()
+	}
+}
+
+// when carries a time in µs, with its sign; the zero time is absent.
+func when(c *coder, field uint64, v *time.Time) {
+	n := uint64(0)
+	if !c.reading && !v.IsZero() {
+		us := v.UnixMicro()
+		n = uint64(us<<1^us>>63) + 1
+	}
+	num(c, field, &n)
+	if c.reading && n != 0 {
+		n--
+		*v = time.UnixMicro(int64(n>>1) ^ -int64(n&1))
+	}
+}
+
+// sub carries a message within the message. It is always there.
+func sub[T any](c *coder, field uint64, v *T, fields func(*coder, *T)) {
+	if c.reading {
+		if c.find(field, bytes) {
+			c.within(func() { fields(c, v) })
+		}
+		return
+	}
+	c.head(field, bytes)
+	start := len(c.out)
+	c.out = append(c.out, 0) // most are shorter than 128 bytes
+	fields(c, v)
+	c.measure(start)
+}
+
+// measure puts the length of what stands behind start into its place.
+func (c *coder) measure(start int) {
+	n := len(c.out) - start - 1
+	if n < 0x80 {
+		c.out[start] = byte(n)
+		return
+	}
+	var size [binary.MaxVarintLen64]byte
+	k := binary.PutUvarint(size[:], uint64(n))
+	c.out = append(c.out, size[:k-1]...)
+	copy(c.out[start+k:], c.out[start+1:start+1+n])
+	copy(c.out[start:], size[:k])
+}
+
+func (c *coder) within(read func()) {
+	inner := c.text()
+	after, end := c.at, c.end
+	c.at, c.end = after-len(inner), after
+	if !c.failed {
+		read()
+	}
+	c.at, c.end, c.tag = after, end, 0
+	if c.failed {
+		c.at = c.end
+	}
+}
+
+// list carries messages, at most most of them.
+func list[T any](c *coder, field uint64, v *[]T, most int, fields func(*coder, *T)) {
+	if !c.reading {
+		for i := range *v {
+			sub(c, field, &(*v)[i], fields)
+		}
+		return
+	}
+	for c.find(field, bytes) {
+		if len(*v) == most {
+			c.fail()
+			return
+		}
+		*v = append(*v, *new(T))
+		c.within(func() { fields(c, &(*v)[len(*v)-1]) })
+	}
+}

@@ -1,0 +1,245 @@
+package wire
+
+import (
+	"time"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+)
+
+// Window asks a node for one stretch of a realm's subscriptions (actors.System.Window).
+type Window struct {
+	Query actors.Query
+	Until string
+	Only  actors.ShardSet
+}
+
+// Sweep gives a command to every extension of a realm in some shards (actors.System.Sweep).
+type Sweep struct {
+	Realm  string
+	Only   actors.ShardSet
+	Reset  bool // presence.Reset; else presence.End
+	Reason string
+}
+
+// Call is one request on its way to another node. Request.Message is a message to an extension, a *Window or a *Sweep;
+// nil when this release does not know what was sent.
+type Call struct {
+	ID       uint64
+	Deadline uint64 // ms, by the clock that Batch.Now is of
+	Request  actors.Request
+}
+
+// The fields of a call that say what it asks.
+const (
+	callShow = 10 + iota
+	callSubscribe
+	callCall
+	callRegister
+	callMailbox
+	callNotified
+	callManual
+	callReset
+	callEnd
+	callWindow
+	callSweep
+)
+
+func callFields(c *coder, q *Call) {
+	num(c, 1, &q.ID)
+	num(c, 2, &q.Deadline)
+	str(c, 3, &q.Request.To.Realm)
+	str(c, 4, &q.Request.To.User)
+	wait := uint64(q.Request.Wait / time.Millisecond)
+	num(c, 5, &wait)
+	q.Request.Wait = time.Duration(min(wait, maxWait)) * time.Millisecond
+	if c.reading {
+		readMessage(c, &q.Request)
+	} else {
+		writeMessage(c, q.Request.Message)
+	}
+}
+
+// maxWait bounds how long a caller may wait for watchers, in ms.
+const maxWait = 60_000
+
+func writeMessage(c *coder, m actors.Message) {
+	switch m := m.(type) {
+	case actors.Show:
+		sub(c, callShow, &m, showFields)
+	case presence.Subscribe:
+		sub(c, callSubscribe, &m, subscribeFields)
+	case presence.CallEvent:
+		sub(c, callCall, &m, callEventFields)
+	case presence.RegisterEvent:
+		sub(c, callRegister, &m, registerFields)
+	case presence.MailboxEvent:
+		sub(c, callMailbox, &m, mailboxFields)
+	case presence.Notified:
+		sub(c, callNotified, &m, notifiedFields)
+	case presence.SetManual:
+		sub(c, callManual, &m, manualFields)
+	case presence.Reset:
+		sub(c, callReset, &m, resetFields)
+	case presence.End:
+		sub(c, callEnd, &m, endFields)
+	case *Window:
+		sub(c, callWindow, m, windowFields)
+	case *Sweep:
+		sub(c, callSweep, m, sweepFields)
+	}
+}
+
+func readMessage(c *coder, q *actors.Request) {
+	for q.Message == nil {
+		switch c.peek() {
+		case 0:
+			return
+		case callShow:
+			q.Message = read(c, callShow, showFields)
+		case callSubscribe:
+			q.Message = read(c, callSubscribe, subscribeFields)
+		case callCall:
+			q.Message = read(c, callCall, callEventFields)
+		case callRegister:
+			q.Message = read(c, callRegister, registerFields)
+		case callMailbox:
+			q.Message = read(c, callMailbox, mailboxFields)
+		case callNotified:
+			q.Message = read(c, callNotified, notifiedFields)
+		case callManual:
+			q.Message = read(c, callManual, manualFields)
+		case callReset:
+			q.Message = read(c, callReset, resetFields)
+		case callEnd:
+			q.Message = read(c, callEnd, endFields)
+		case callWindow:
+			w := read(c, callWindow, windowFields)
+			q.Message = &w
+		case callSweep:
+			w := read(c, callSweep, sweepFields)
+			q.Message = &w
+		default:
+			c.skip()
+		}
+	}
+}
+
+func read[T any](c *coder, field uint64, fields func(*coder, *T)) (v T) {
+	sub(c, field, &v, fields)
+	return v
+}
+
+func showFields(c *coder, v *actors.Show) { flag(c, 1, &v.Explain) }
+
+func subscribeFields(c *coder, v *presence.Subscribe) {
+	num(c, 1, &v.Package)
+	str(c, 2, &v.CallID)
+	str(c, 3, &v.From)
+	str(c, 4, &v.FromTag)
+	str(c, 5, &v.ToTag)
+	str(c, 6, &v.Contact)
+	str(c, 7, &v.ProxyRoute)
+	str(c, 8, &v.UserAgent)
+	str(c, 9, &v.SubscriptionID)
+	str(c, 10, &v.ServerID)
+	str(c, 11, &v.Queue)
+	num(c, 12, &v.CSeq)
+	flag(c, 13, &v.HasCSeq)
+	num(c, 14, &v.Expires)
+	num(c, 15, &v.MaxRate)
+	num(c, 16, &v.MinRate)
+}
+
+func callEventFields(c *coder, v *presence.CallEvent) {
+	str(c, 1, &v.CallID)
+	str(c, 2, &v.ID)
+	num(c, 3, &v.Direction)
+	num(c, 4, &v.State)
+	when(c, 5, &v.Timestamp)
+	num(c, 6, &v.Expires)
+	str(c, 7, &v.From)
+	str(c, 8, &v.To)
+	str(c, 9, &v.FromTag)
+	str(c, 10, &v.ToTag)
+	str(c, 11, &v.TargetCallID)
+	str(c, 12, &v.SwitchURI)
+	str(c, 13, &v.Source)
+}
+
+func registerFields(c *coder, v *presence.RegisterEvent) {
+	str(c, 1, &v.Name)
+	num(c, 2, &v.State)
+	when(c, 3, &v.Timestamp)
+	num(c, 4, &v.Expires)
+	str(c, 5, &v.From)
+	str(c, 6, &v.To)
+	str(c, 7, &v.Source)
+}
+
+func mailboxFields(c *coder, v *presence.MailboxEvent) {
+	str(c, 1, &v.Source)
+	flag(c, 2, &v.Lamp)
+	num(c, 3, &v.New)
+	num(c, 4, &v.Saved)
+	num(c, 5, &v.UrgentNew)
+	num(c, 6, &v.UrgentSaved)
+	str(c, 7, &v.Account)
+}
+
+func notifiedFields(c *coder, v *presence.Notified) {
+	num(c, 1, &v.Package)
+	flag(c, 2, &v.HasPackage)
+	str(c, 3, &v.CallID)
+	num(c, 4, &v.Sequence)
+	num(c, 5, &v.Reply)
+}
+
+func manualFields(c *coder, v *presence.SetManual) { num(c, 1, &v.State) }
+
+func resetFields(c *coder, v *presence.Reset) { num(c, 1, &v.Then) }
+
+func endFields(c *coder, v *presence.End) { str(c, 1, &v.Reason) }
+
+func windowFields(c *coder, v *Window) {
+	str(c, 1, &v.Query.Realm)
+	num(c, 2, &v.Query.Package)
+	flag(c, 3, &v.Query.HasPackage)
+	str(c, 4, &v.Query.From)
+	num(c, 5, &v.Query.Limit)
+	flag(c, 6, &v.Query.Bodies)
+	str(c, 7, &v.Until)
+	shards(c, 8, &v.Only)
+}
+
+func sweepFields(c *coder, v *Sweep) {
+	str(c, 1, &v.Realm)
+	shards(c, 2, &v.Only)
+	flag(c, 3, &v.Reset)
+	str(c, 4, &v.Reason)
+}
+
+// shards carries a set of shards as bits, the low byte first.
+func shards(c *coder, field uint64, v *actors.ShardSet) {
+	if !c.reading {
+		c.head(field, bytes)
+		c.out = append(c.out, actors.Shards/8&0x7f|0x80, actors.Shards/8>>7)
+		for _, word := range v {
+			for shift := 0; shift < 64; shift += 8 {
+				c.out = append(c.out, byte(word>>shift))
+			}
+		}
+		return
+	}
+	if !c.find(field, bytes) {
+		return
+	}
+	text := c.text()
+	if len(text) != actors.Shards/8 {
+		c.fail()
+		return
+	}
+	for i := range text {
+		v[i/8] |= uint64(text[i]) << (i % 8 * 8)
+	}
+}

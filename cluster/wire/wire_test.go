@@ -1,0 +1,255 @@
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+)
+
+var at = time.UnixMicro(1_790_000_000_123_456)
+
+func subscribe() presence.Subscribe {
+	return presence.Subscribe{Package: presence.Dialog, CallID: "77-1@10.0.0.9", From: "1002@acme.example.com", FromTag: "a1b2c3", ToTag: "d4e5f6",
+		Contact: "<sip:77@10.0.0.9:5060;line=1>", ProxyRoute: "sip:10.0.0.1", UserAgent: "Yealink SIP-T46S 66.86", SubscriptionID: "s1", ServerID: "edge1",
+		Queue: "q", CSeq: 4, HasCSeq: true, Expires: 1800, MaxRate: 1000, MinRate: 1}
+}
+
+func show(watchers int) actors.Answer {
+	body := `<?xml version="1.0"?><dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="42" state="full" entity="sip:1001@acme.example.com">` + strings.Repeat("<dialog/>", 30) + `</dialog-info>`
+	a := actors.Answer{View: &presence.View{State: presence.Early, Dialogs: []presence.DialogView{{ID: "k1", CallID: "k1", State: presence.Early, Direction: presence.Recipient,
+		Source: "call", Since: at, Expires: at.Add(time.Hour), From: "1001@acme.example.com", To: "1003@acme.example.com"}}}}
+	for i := range watchers {
+		a.Subscriptions = append(a.Subscriptions, actors.SubscriptionView{User: "1001", CallID: fmt.Sprintf("77-%d@10.0.0.9", i), From: "1002@acme.example.com", Stalker: "edge1",
+			Granted: 1820, Renewed: at, Version: 1, Body: body, Reply: 200, Sequence: 42, UserAgent: "Yealink SIP-T46S 66.86", Contact: "<sip:77@10.0.0.9:5060;line=1>"})
+	}
+	return a
+}
+
+func shardsOf(shards ...int) (s actors.ShardSet) {
+	for _, shard := range shards {
+		s.Add(shard)
+	}
+	return s
+}
+
+func messages() []actors.Message {
+	return []actors.Message{
+		actors.Show{}, actors.Show{Explain: true}, subscribe(), presence.Subscribe{},
+		presence.CallEvent{CallID: "k", ID: "p", Direction: presence.Recipient, State: presence.Confirmed, Timestamp: at, Expires: 60, From: "a@b", To: "c@d", FromTag: "1",
+			ToTag: "2", TargetCallID: "t", SwitchURI: "sip:sw", Source: "dialog_update"},
+		presence.CallEvent{Timestamp: time.Unix(0, 0)}, presence.CallEvent{Timestamp: time.Unix(-5, 0)},
+		presence.RegisterEvent{Name: "n", State: presence.Offline, Timestamp: at, Expires: -7, From: "a", To: "b", Source: "update"},
+		presence.MailboxEvent{Source: "m@b", Lamp: true, New: 1, Saved: 2, UrgentNew: 3, UrgentSaved: 4, Account: "sip:m"},
+		presence.Notified{Package: presence.MessageSummary, HasPackage: true, CallID: "c", Sequence: 1 << 31, Reply: 200},
+		presence.SetManual{State: presence.Early}, presence.Reset{}, presence.Reset{Then: presence.Confirmed}, presence.End{Reason: "noresource"},
+		&Window{Query: actors.Query{Realm: "acme.test", Package: presence.Presence, HasPackage: true, From: "1", Limit: 500, Bodies: true}, Until: "2", Only: shardsOf(0, 63, 64, 1023)},
+		&Sweep{Realm: "acme.test", Only: actors.AllShards(), Reset: true}, &Sweep{Realm: "acme.test", Reason: "noresource"},
+	}
+}
+
+func TestBatch(t *testing.T) {
+	b := AppendHead(nil, "node-a")
+	var want []Call
+	for i, m := range messages() {
+		r := actors.Request{To: actors.Address{Realm: "acme.test", User: fmt.Sprint(i)}, Message: m, Wait: time.Duration(i) * time.Second}
+		b = AppendCall(b, uint64(i), 1<<40+uint64(i), &r)
+		want = append(want, Call{ID: uint64(i), Deadline: 1<<40 + uint64(i), Request: r})
+	}
+	got, err := ReadBatch(AppendNow(b, 1<<39, 9))
+	if err != nil || !reflect.DeepEqual(got, Batch{From: "node-a", Calls: want, Now: 1 << 39, Start: 9}) {
+		t.Errorf("%v\n got %+v\nwant %+v", err, got.Calls, want)
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	full := show(300)
+	full.Stale, full.Notified, full.Acked, full.Failed = true, 3, 2, 1
+	full.View.Closed, full.View.HasMessages, full.View.Messages = true, true, presence.Messages{New: 1, Saved: 2, UrgentNew: 3, UrgentSaved: 4, Account: "sip:m"}
+	full.Subscriptions[1].Body = ""
+	full.Subscriptions[2].Body = "another"
+	full.Subscriptions[3].SubscriptionID, full.Subscriptions[3].ProxyRoute, full.Subscriptions[3].Package = "s", "r", presence.MessageSummary
+	full.Explain = &actors.Explain{Node: "b", Shard: 1023, Generation: 7, Transitions: []presence.Transition{{State: presence.Early, At: at, Source: "call"}},
+		Watchers: []actors.WatcherState{{CallID: "c", Package: presence.Presence, From: "f", Edge: "e", Sequence: 9, Acked: 8, Reply: 200, Behind: true}}}
+	for _, want := range []actors.Answer{{}, show(0), show(1), full, {Err: actors.ErrBusy}} {
+		got, err := ReadAnswer(string(AppendAnswer(nil, &want)))
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
+		}
+	}
+	w := actors.Window{Rows: full.Subscriptions, Next: "n", Stale: true, Sequence: 1 << 60}
+	w.Covers[0], w.Covers[1023] = 1, 1<<50
+	if got, err := ReadWindow(string(AppendWindow(nil, &w))); err != nil || !reflect.DeepEqual(got, w) {
+		t.Errorf("%v %+v", err, got)
+	}
+	s := actors.Swept{Done: shardsOf(1, 2), Unknown: shardsOf(1022)}
+	if got, err := ReadSwept(string(AppendSwept(nil, &s))); err != nil || got != s {
+		t.Errorf("%v %+v", err, got)
+	}
+}
+
+func TestWatchersShareTheirBody(t *testing.T) {
+	one, many := show(1), show(1000)
+	first, all := len(AppendAnswer(nil, &one)), len(AppendAnswer(nil, &many))
+	if all > 1000*(first-len(one.Subscriptions[0].Body)) {
+		t.Errorf("%d bytes for one watcher, %d for 1000", first, all)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for _, want := range failures {
+		for _, err := range []error{want, fmt.Errorf("%w: of 4 things", want)} {
+			a, rerr := ReadAnswer(string(AppendAnswer(nil, &actors.Answer{Err: err})))
+			if rerr != nil || !errors.Is(a.Err, want) || a.Err.Error() != err.Error() {
+				t.Errorf("%v became %v", err, a.Err)
+			}
+		}
+	}
+	if a, err := ReadAnswer(string(AppendAnswer(nil, &actors.Answer{Err: errors.New("a fault")}))); err != nil || !errors.Is(a.Err, actors.ErrUnknown) || a.Err.Error() != "a fault" {
+		t.Errorf("%v, %v", a.Err, err)
+	}
+	if a, err := ReadAnswer("\x08\xff\x01"); err != nil || !errors.Is(a.Err, actors.ErrUnknown) {
+		t.Errorf("an error of a newer release: %v, %v", a.Err, err)
+	}
+}
+
+func TestParts(t *testing.T) {
+	want := []Part{{ID: 1, Body: "x"}, {ID: 1<<64 - 1, Number: 3, More: true, Failed: true, Body: strings.Repeat("y", 1000)}, {}}
+	b := AppendHead(nil, "b")
+	for i := range want {
+		b = AppendPart(b, &want[i])
+	}
+	from, got, err := ReadParts(b)
+	if err != nil || from != "b" || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v %q %+v", err, from, got)
+	}
+}
+
+// A newer release may send more fields, of any type, and messages that this one does not know.
+func TestUnknownFields(t *testing.T) {
+	more := func(b []byte, field uint64) []byte {
+		b = binary.AppendUvarint(b, field<<3|varint)
+		b = binary.AppendUvarint(b, 1<<50)
+		b = append(binary.AppendUvarint(b, (field+1)<<3|fixed64), 1, 2, 3, 4, 5, 6, 7, 8)
+		b = append(binary.AppendUvarint(b, (field+2)<<3|fixed32), 1, 2, 3, 4)
+		return append(binary.AppendUvarint(b, (field+3)<<3|bytes), 2, 'h', 'i')
+	}
+	want := show(1)
+	got, err := ReadAnswer(string(more(AppendAnswer(nil, &want), 30)))
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v %+v", err, got)
+	}
+	call := append([]byte{1<<3 | varint, 5}, more(nil, 40)...) // id 5, and no message of ours
+	b := append(AppendHead(nil, "b"), msgItem<<3|bytes, byte(len(call)))
+	batch, err := ReadBatch(more(AppendNow(append(b, call...), 4, 4), 20))
+	if err != nil || len(batch.Calls) != 1 || batch.Calls[0].ID != 5 || batch.Calls[0].Request.Message != nil || batch.Now != 4 {
+		t.Errorf("%v %+v", err, batch)
+	}
+}
+
+func TestBadMessages(t *testing.T) {
+	for name, data := range map[string]string{
+		"empty": "", "no schema": "\x12\x01a", "no node": "\x08\x01", "cut off": "\x08\x01\x12\x05a", "field 0": "\x08\x01\x12\x01a\x00", "wire type 3": "\x08\x01\x12\x01a\x2b",
+		"endless number": "\x08\x01\x12\x01a\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "a call that ends beyond": "\x08\x01\x12\x01a\x1a\x7f\x08\x01",
+		"a package that does not fit": "\x08\x01\x12\x01a\x1a\x06\x5a\x04\x08\x80\x80\x04",
+	} {
+		if b, err := ReadBatch([]byte(data)); !errors.Is(err, ErrMessage) {
+			t.Errorf("%s: %v %+v", name, err, b)
+		}
+	}
+	if _, err := ReadAnswer("\x3a\x02\x08\x63"); !errors.Is(err, ErrMessage) {
+		t.Errorf("a state that is none: %v", err)
+	}
+	if _, err := ReadSwept("\x0a\x01a"); !errors.Is(err, ErrMessage) {
+		t.Errorf("a short set: %v", err)
+	}
+	many := AppendHead(nil, "a")
+	for range maxCalls + 1 {
+		many = append(many, msgItem<<3|bytes, 0)
+	}
+	if _, err := ReadBatch(many); !errors.Is(err, ErrMessage) {
+		t.Errorf("too many calls: %v", err)
+	}
+}
+
+// Whatever is read is read again the same from what it is written as.
+func FuzzBatch(f *testing.F) {
+	b := AppendHead(nil, "a")
+	for i, m := range messages() {
+		b = AppendCall(b, uint64(i), 7, &actors.Request{To: actors.Address{Realm: "r", User: "u"}, Message: m})
+	}
+	f.Add(AppendNow(b, 1, 1))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		batch, err := ReadBatch(data)
+		if err != nil {
+			return
+		}
+		b := AppendHead(nil, batch.From)
+		for i := range batch.Calls {
+			b = AppendCall(b, batch.Calls[i].ID, batch.Calls[i].Deadline, &batch.Calls[i].Request)
+		}
+		again, err := ReadBatch(AppendNow(b, batch.Now, batch.Start))
+		if err != nil || !reflect.DeepEqual(batch, again) {
+			t.Errorf("%v\n%+v\n%+v", err, batch, again)
+		}
+	})
+}
+
+func FuzzAnswers(f *testing.F) {
+	one := show(3)
+	f.Add(AppendAnswer(nil, &one))
+	f.Add(AppendWindow(nil, &actors.Window{Rows: one.Subscriptions, Next: "n"}))
+	f.Add(AppendSwept(nil, &actors.Swept{Done: actors.AllShards()}))
+	f.Add(AppendPart(AppendHead(nil, "b"), &Part{ID: 3, Body: "x"}))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		_, _, _ = ReadParts(data)
+		_, _ = ReadWindow(string(data))
+		_, _ = ReadSwept(string(data))
+		a, err := ReadAnswer(string(data))
+		if err != nil {
+			return
+		}
+		again, err := ReadAnswer(string(AppendAnswer(nil, &a)))
+		if err != nil || !reflect.DeepEqual(withoutError(a), withoutError(again)) || (a.Err == nil) != (again.Err == nil) {
+			t.Errorf("%v\n%+v\n%+v", err, a, again)
+		}
+	})
+}
+
+func withoutError(a actors.Answer) actors.Answer {
+	a.Err = nil
+	return a
+}
+
+func BenchmarkShowAnswer(b *testing.B) {
+	a := show(1)
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = AppendAnswer(buf[:0], &a)
+		if _, err := ReadAnswer(string(buf)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.SetBytes(int64(len(buf)))
+}
+
+func BenchmarkSubscribe(b *testing.B) {
+	r := actors.Request{To: actors.Address{Realm: "acme.example.com", User: "1001"}, Message: subscribe()}
+	head := AppendHead(nil, "node-a")
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = AppendNow(AppendCall(append(buf[:0], head...), 1<<60, 1<<40, &r), 1<<40, 1<<60)
+		if _, err := ReadBatch(buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.SetBytes(int64(len(buf)))
+}
