@@ -7,6 +7,8 @@ import (
 	"log"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -80,7 +82,9 @@ func StartMembership(c MembershipConfig) (*Membership, error) {
 		}
 		o.AdvertiseAddr = ip.String()
 	}
-	if ip, err := net.ResolveIPAddr("ip", host); err == nil {
+	if host == "" {
+		o.BindAddr = "0.0.0.0"
+	} else if ip, err := net.ResolveIPAddr("ip", host); err == nil {
 		o.BindAddr = ip.String()
 	}
 	o.SecretKey = c.Key
@@ -157,18 +161,62 @@ func (m *Membership) Writes() int {
 // Changed receives after members came or went.
 func (m *Membership) Changed() <-chan struct{} { return m.changed }
 
-// Found waits until every address to join is a member, and gives the routes of all members.
-func (m *Membership) Found(ctx context.Context) ([]string, error) {
+// peersFile keeps the routes of all members in the data directory, for a restart while others are away.
+const peersFile = "peers"
+
+// Peers are the routes of the servers that make up the cluster, this one's among them. A cluster that begins waits until
+// every address to join is a member; one that goes on knows them from before.
+func (m *Membership) Peers(ctx context.Context, dir string) ([]string, error) {
+	if Mode(dir) == "" {
+		routes, err := m.found(ctx)
+		if err == nil {
+			if err = os.MkdirAll(dir, 0o700); err == nil {
+				m.KeepPeers(dir)
+			}
+		}
+		return routes, err
+	}
+	known, err := os.ReadFile(filepath.Join(dir, peersFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	routes := append(m.routes(), strings.Fields(string(known))...)
+	slices.Sort(routes)
+	return slices.Compact(routes), nil
+}
+
+// KeepPeers writes down the routes of all members; those that are away stay.
+func (m *Membership) KeepPeers(dir string) {
+	name := filepath.Join(dir, peersFile)
+	before, _ := os.ReadFile(name)
+	routes := append(strings.Fields(string(before)), m.routes()...)
+	slices.Sort(routes)
+	now := strings.Join(slices.Compact(routes), "\n")
+	if now == strings.TrimSpace(string(before)) || m.cfg.Route == "" {
+		return
+	}
+	if err := os.WriteFile(name, []byte(now+"\n"), 0o600); err != nil {
+		m.cfg.Log.Warn("the members' addresses can't be kept for a restart", "err", err)
+	}
+}
+
+func (m *Membership) routes() (routes []string) {
+	for _, n := range m.Members() {
+		if n.Route != "" {
+			routes = append(routes, n.Route)
+		}
+	}
+	return routes
+}
+
+// found waits until every address to join is a member.
+func (m *Membership) found(ctx context.Context) ([]string, error) {
 	t := time.NewTicker(50 * time.Millisecond)
 	defer t.Stop()
 	for {
-		var routes []string
 		there := map[string]bool{}
 		for _, n := range m.Members() {
-			there[n.Address] = true
-			if n.Route != "" {
-				routes = append(routes, n.Route)
-			}
+			there[n.Address] = n.Route != ""
 		}
 		var missing []string
 		for _, a := range m.cfg.Join {
@@ -177,12 +225,12 @@ func (m *Membership) Found(ctx context.Context) ([]string, error) {
 			}
 		}
 		if len(missing) == 0 {
-			return routes, nil
+			return m.routes(), nil
 		}
 		select {
 		case <-t.C:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("a cluster begins when all its nodes are there: no member at %s (--join); start the others too", strings.Join(missing, ", "))
+			return nil, fmt.Errorf("a cluster begins when all its nodes are there: no member with --nats-cluster at %s (--join); start the others too", strings.Join(missing, ", "))
 		}
 	}
 }

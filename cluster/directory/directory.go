@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -133,10 +134,7 @@ func (d *Directory) Start(ctx context.Context) error {
 	if d.cfg.Memory {
 		c.Storage = jetstream.MemoryStorage
 	}
-	if d.kv, err = js.KeyValue(ctx, name); errors.Is(err, jetstream.ErrBucketNotFound) {
-		d.kv, err = js.CreateKeyValue(ctx, c)
-	}
-	if err != nil {
+	if d.kv, err = findOrMake(ctx, js, c); err != nil {
 		return fmt.Errorf("directory bucket %s: %w", name, err)
 	}
 	if d.stream, err = js.Stream(ctx, "KV_"+name); err != nil {
@@ -161,6 +159,26 @@ func (d *Directory) Start(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// findOrMake waits, as long as the context lasts, for a cluster that is still coming together.
+func findOrMake(ctx context.Context, js jetstream.JetStream, c jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
+	for {
+		try, cancel := context.WithTimeout(ctx, 5*time.Second)
+		kv, err := js.KeyValue(try, c.Bucket)
+		if errors.Is(err, jetstream.ErrBucketNotFound) {
+			kv, err = js.CreateKeyValue(try, c)
+		}
+		cancel()
+		if err == nil || ctx.Err() != nil || c.Replicas == 1 {
+			return kv, err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, err
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,7 +45,8 @@ type Config struct {
 	Streams    int // how many are made, if there are none yet; 0: one, in a cluster four
 	Quiet      time.Duration
 	Owner      func(shard int, nodes []string) string
-	Fatal      func(error) // a live node of the same name exists
+	Gone       func(node string) // its incarnation was expelled or left; called off the journal's goroutines; nil: no one asks
+	Fatal      func(error)       // a live node of the same name exists
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -131,6 +133,34 @@ func (j *Journal) Serving() (n int) {
 		}
 	}
 	return n
+}
+
+// Held is how many shards have an owner that the claims name, and how many of this node's are not open yet.
+func (j *Journal) Held() (owned, loading int) {
+	for i := range j.holders {
+		switch h := j.holders[i].Load(); {
+		case h.node == "":
+		case h.node == j.cfg.Node && j.opened[i].Load() == 0:
+			owned++
+			loading++
+		default:
+			owned++
+		}
+	}
+	return owned, loading
+}
+
+// Owners are the nodes that hold shards, and this one.
+func (j *Journal) Owners() []string {
+	nodes := []string{j.cfg.Node}
+	last := j.cfg.Node
+	for i := range j.holders {
+		if n := j.holders[i].Load().node; n != "" && n != last && !slices.Contains(nodes, n) {
+			nodes = append(nodes, n)
+			last = n
+		}
+	}
+	return nodes
 }
 
 // Holder is the node whose claim on the shard stands; "" when none is known.

@@ -30,6 +30,7 @@ type stream struct {
 	replaying  int
 	cursor     map[string]uint64 // up to where leases and claims have been read
 	synced     bool
+	alive      map[string]string // the incarnation of each other node
 
 	until   atomic.Int64  // AnswerUntil
 	refuses atomic.Bool   // the journal answers, but takes no heartbeat: a full disk, a store without leader
@@ -40,7 +41,7 @@ type stream struct {
 const maxReplays = 4
 
 func newStream(j *Journal, st *store, number, of int) *stream {
-	s := &stream{j: j, store: st, cursor: map[string]uint64{}, look: make(chan struct{}, 1)}
+	s := &stream{j: j, store: st, cursor: map[string]uint64{}, alive: map[string]string{}, look: make(chan struct{}, 1)}
 	var shards []int
 	for id := number; id < actors.Shards; id += of {
 		shards = append(shards, id)

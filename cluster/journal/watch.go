@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"lamplight/actors"
+	"lamplight/cluster/ownership"
 )
 
 // How leases and claims are followed: whoever wrote one tells it to all nodes at once, by a plain message; and every
@@ -114,6 +115,9 @@ func (s *stream) seen(subject string, data []byte, seq uint64, at time.Time) {
 			return
 		}
 		s.act(s.machine.LeaseSeen(s.now(), l, seq, at))
+		if l.Node != s.j.cfg.Node {
+			s.gone(l)
+		}
 		return
 	}
 	shard, ok := strings.CutSuffix(subject, ".claim")
@@ -128,4 +132,15 @@ func (s *stream) seen(subject string, data []byte, seq uint64, at time.Time) {
 	}
 	s.act(s.machine.ClaimSeen(s.now(), id, c, seq, at))
 	s.note(id)
+}
+
+// gone says once of each incarnation of another node that it is over. The lock is held.
+func (s *stream) gone(l ownership.Lease) {
+	before := s.alive[l.Node]
+	if s.alive[l.Node] = l.Incarnation; l.Expelled || l.Left {
+		s.alive[l.Node] = ""
+	}
+	if before != "" && before != s.alive[l.Node] && s.j.cfg.Gone != nil {
+		s.j.done.Go(func() { s.j.cfg.Gone(l.Node) })
+	}
 }

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -45,21 +45,71 @@ type node struct {
 	journal   *journal.Journal
 	system    *actors.System
 	router    *cluster.Router
+	gossipKey []byte
+	key       ed25519.PrivateKey
+	registry  *prometheus.Registry
+	following sync.WaitGroup
 	fanout    *bus.Fanout
 	bus       *bus.Bus
 	rest      *rest.Server
 	stop      context.CancelFunc
 }
 
+// start brings the parts up, each on those before it. A node of a cluster waits for the others as long as it takes.
 func (n *node) start(ctx context.Context) error {
 	f := n.flags
-	ctx, cancel := context.WithTimeout(ctx, startTime)
+	wait := ctx
+	if f.NatsCluster == "" {
+		var cancel context.CancelFunc
+		wait, cancel = context.WithTimeout(ctx, startTime)
+		defer cancel()
+	}
+	n.registry = prometheus.NewRegistry()
+	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, part := range []func(context.Context) error{n.startGossip, n.startNATS, n.startDirectory, n.startShards, n.serving, n.startEdges} {
+		if err := part(wait); err != nil {
+			return err
+		}
+	}
+	flush, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
+	if err := n.conn.FlushWithContext(flush); err != nil {
+		return err
+	}
+	n.ready.Store(true)
+	return nil
+}
+
+func (n *node) startGossip(context.Context) error {
+	f := n.flags
+	var err error
+	if n.gossipKey, err = readGossipKey(f.GossipKey); err != nil {
+		return err
+	}
+	route, err := f.route()
+	if err != nil {
+		return err
+	}
+	n.members, err = cluster.StartMembership(cluster.MembershipConfig{Node: f.Node, Listen: f.Gossip, Advertise: f.Advertise, Join: f.Join,
+		Key: n.gossipKey, Prefix: f.Prefix, Route: route, Log: n.log})
+	return err
+}
+
+func (n *node) startNATS(ctx context.Context) error {
+	f := n.flags
 	url := f.Nats
 	if f.Nats == "embedded" {
+		c := cluster.ServerConfig{Listen: f.NatsListen, Data: f.Data, Config: f.NatsConfig, Sync: n.sync, Name: f.Node, Log: n.log}
+		if f.NatsCluster != "" {
+			n.log.Info("waiting for the nodes to join", "join", f.Join)
+			peers, err := n.members.Peers(ctx, f.Data)
+			if err != nil {
+				return err
+			}
+			c.Routes = &cluster.Routes{Listen: f.NatsCluster, Advertise: f.Advertise, Peers: peers, Key: n.gossipKey}
+		}
 		var err error
-		n.server, err = cluster.StartServer(cluster.ServerConfig{Listen: f.NatsListen, Data: f.Data, Config: f.NatsConfig, Sync: n.sync, Name: f.Node, Log: n.log})
-		if err != nil {
+		if n.server, err = cluster.StartServer(c); err != nil {
 			return err
 		}
 		url = n.server.URL()
@@ -67,27 +117,59 @@ func (n *node) start(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if n.conn, err = f.connect(url, "lamplight node "+f.Node); err != nil {
-		return err
-	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	memory := f.Storage == "memory"
+	n.conn, err = f.connect(url, "lamplight node "+f.Node)
+	return err
+}
 
-	n.directory = directory.New(directory.Config{Conn: n.conn, Prefix: f.prefix(), Memory: memory, Replicas: f.Replicas, Log: n.log, RealmGone: n.realmGone})
+func (n *node) startDirectory(ctx context.Context) error {
+	f := n.flags
+	n.directory = directory.New(directory.Config{Conn: n.conn, Prefix: f.prefix(), Memory: f.Storage == "memory", Replicas: f.replicas(), Log: n.log, RealmGone: n.realmGone})
 	if err := n.directory.Start(ctx); err != nil {
 		return err
 	}
-	key, err := rest.LoadOrCreateKey(f.tokenKeyPath())
-	if err != nil {
+	var err error
+	if n.key, err = rest.LoadOrCreateKey(f.tokenKeyPath()); err != nil {
 		return fmt.Errorf("token key %s: %w", f.tokenKeyPath(), err)
 	}
-	public := key.Public().(ed25519.PublicKey)
+	public := n.key.Public().(ed25519.PublicKey)
 	if err := n.directory.PublishKey(ctx, rest.KeyID(public), public); err != nil {
 		return fmt.Errorf("publishing the token key: %w", err)
 	}
+	return nil
+}
+
+func (n *node) startShards(ctx context.Context) error {
+	f := n.flags
+	n.journal = journal.New(journal.Config{Conn: n.conn, Prefix: f.prefix(), Node: f.Node, Memory: f.Storage == "memory", Replicas: f.replicas(),
+		Quiet: 250 * time.Millisecond, Owner: cluster.Owner, Gone: n.gone, Log: n.log, Registerer: n.registry, Fatal: n.fail})
+	n.fanout = bus.NewFanout(bus.FanoutConfig{Conn: n.conn, Prefix: f.prefix(), Node: f.Node, Version: version, Log: n.log,
+		Incarnation: n.journal.Incarnation, Account: func(realm string) string { id, _ := n.directory.RealmAccount(realm); return id }})
+	n.system = actors.NewSystem(actors.Config{Node: f.Node, Rules: f.rules(), Mailbox: f.MaxMailbox, Journal: n.journal, Notifier: n.fanout, Log: n.log, Registerer: n.registry})
+	n.fanout.Renotify = n.system.RenotifyEdge
+	n.router = cluster.NewRouter(cluster.RouterConfig{System: n.system, Owners: n.journal, Nodes: n.journal.Owners, Conn: n.conn, Prefix: f.prefix(),
+		Node: f.Node, Timeout: f.RequestTimeout, Log: n.log, Registerer: n.registry})
+	n.system.Start()
+	if err := n.fanout.Start(); err != nil {
+		return err
+	}
+	if err := n.router.Start(); err != nil {
+		return err
+	}
+	n.journal.Members(n.members.Nodes())
+	if err := n.journal.Start(ctx, n.system); err != nil {
+		return err
+	}
+	run, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	n.following.Go(func() { n.followMembers(run) })
+	return nil
+}
+
+func (n *node) startEdges(ctx context.Context) error {
+	f := n.flags
 	var jwks []byte
 	if f.JWKS != "" {
+		var err error
 		if jwks, err = os.ReadFile(f.JWKS); err != nil {
 			return err
 		}
@@ -96,52 +178,16 @@ func (n *node) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	gossipKey, err := readGossipKey(f.GossipKey)
-	if err != nil {
-		return err
-	}
-	n.members, err = cluster.StartMembership(cluster.MembershipConfig{Node: f.Node, Listen: f.Gossip, Advertise: f.Advertise, Join: f.Join, Key: gossipKey, Log: n.log})
-	if err != nil {
-		return err
-	}
-	n.journal = journal.New(journal.Config{Conn: n.conn, Prefix: f.prefix(), Node: f.Node, Memory: memory, Replicas: f.Replicas,
-		Quiet: 250 * time.Millisecond, Owner: cluster.Owner, Log: n.log, Registerer: registry, Fatal: n.fail})
-	n.fanout = bus.NewFanout(bus.FanoutConfig{Conn: n.conn, Prefix: f.prefix(), Node: f.Node, Version: version, Log: n.log,
-		Incarnation: n.journal.Incarnation, Account: func(realm string) string { id, _ := n.directory.RealmAccount(realm); return id }})
-	n.system = actors.NewSystem(actors.Config{Node: f.Node, Rules: f.rules(), Mailbox: f.MaxMailbox, Journal: n.journal, Notifier: n.fanout, Log: n.log, Registerer: registry})
-	n.fanout.Renotify = n.system.RenotifyEdge
-	n.system.Start()
-	if err := n.fanout.Start(); err != nil {
-		return err
-	}
-	if err := n.journal.Start(ctx, n.system); err != nil {
-		return err
-	}
-	n.router = cluster.NewRouter(cluster.RouterConfig{System: n.system, Owners: n.journal, Nodes: n.members.Nodes, Conn: n.conn, Prefix: f.prefix(),
-		Node: f.Node, Timeout: f.RequestTimeout, Log: n.log, Registerer: registry})
-	if err := n.router.Start(); err != nil {
-		return err
-	}
-	if err := n.serving(ctx); err != nil {
-		return err
-	}
-	run, stop := context.WithCancel(context.Background())
-	n.stop = stop
-	go n.followMembers(run)
 	n.endLostRealms(ctx)
 	n.bus = bus.New(bus.Config{Conn: n.conn, Prefix: f.prefix(), Node: f.Node, Version: version, Timeout: f.RequestTimeout, Router: n.router, Fanout: n.fanout,
-		KnownRealm: func(realm string) bool { _, ok := n.directory.RealmAccount(realm); return ok }, AskRealm: n.directory.AskRealm, Log: n.log, Registerer: registry})
+		KnownRealm: func(realm string) bool { _, ok := n.directory.RealmAccount(realm); return ok }, AskRealm: n.directory.AskRealm, Log: n.log, Registerer: n.registry})
 	if err := n.bus.Start(); err != nil {
 		return err
 	}
 	n.rest = rest.New(rest.Config{Node: "lamplight@" + f.Node, Version: version, Timeout: f.RequestTimeout, RateLimit: f.RateLimit, Presence: n.router,
-		Directory: n.directory, Verifier: verifier, Sign: func(account string) (string, error) { return rest.Sign(key, account, tokenLife) },
-		Ready: n.isReady, Log: n.log, Registry: registry})
-	if err := n.rest.Start(f.HTTP); err != nil {
-		return err
-	}
-	n.ready.Store(true)
-	return n.conn.FlushWithContext(ctx)
+		Directory: n.directory, Verifier: verifier, Sign: func(account string) (string, error) { return rest.Sign(n.key, account, tokenLife) },
+		Ready: n.isReady, Log: n.log, Registry: n.registry})
+	return n.rest.Start(f.HTTP)
 }
 
 func (n *node) fail(err error) {
@@ -151,20 +197,28 @@ func (n *node) fail(err error) {
 	}
 }
 
-// serving waits until all shards are ours and loaded.
+// serving waits until every shard has an owner and this node's are loaded.
 func (n *node) serving(ctx context.Context) error {
 	t := time.NewTicker(5 * time.Millisecond)
 	defer t.Stop()
-	for n.journal.Serving() < actors.Shards {
+	said := time.Now()
+	for {
+		held, loading := n.journal.Held()
+		if held == actors.Shards && loading == 0 {
+			return nil
+		}
+		if time.Since(said) > 10*time.Second {
+			said = time.Now()
+			n.log.Info("waiting for all shards to have an owner", "owned", held, "loading here", loading, "members", n.members.Nodes())
+		}
 		select {
 		case <-t.C:
 		case err := <-n.fatal:
 			return err
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d shards are served after %v: %w", n.journal.Serving(), actors.Shards, startTime, ctx.Err())
+			return fmt.Errorf("%d of %d shards have an owner, %d are loading here: %w", held, actors.Shards, loading, ctx.Err())
 		}
 	}
-	return nil
 }
 
 func (n *node) isReady() error {
@@ -175,30 +229,26 @@ func (n *node) isReady() error {
 		return errors.New("NATS is out of reach")
 	case !n.journal.Fresh():
 		return errors.New("the node's lease is not fresh")
-	case n.journal.Serving() < actors.Shards:
-		return fmt.Errorf("%d of %d shards are served", n.journal.Serving(), actors.Shards)
 	}
 	return nil
 }
 
 func (n *node) followMembers(ctx context.Context) {
-	var before []string
 	for {
+		n.journal.Members(n.members.Nodes())
+		if n.server != nil {
+			n.members.KeepPeers(n.flags.Data)
+		}
 		select {
 		case <-n.members.Changed():
-			now := n.members.Nodes()
-			n.journal.Members(now)
-			for _, node := range before {
-				if !slices.Contains(now, node) {
-					n.router.Gone(node)
-				}
-			}
-			before = now
 		case <-ctx.Done():
 			return
 		}
 	}
 }
+
+// gone is called for a node that was expelled or left: what it was asked it will not answer.
+func (n *node) gone(name string) { n.router.Gone(name) }
 
 // realmGone ends what is held of a realm that no account has any more.
 func (n *node) realmGone(realm string) {
@@ -236,9 +286,6 @@ func (n *node) close() {
 	if n.bus != nil {
 		n.bus.Close()
 	}
-	if n.stop != nil {
-		n.stop()
-	}
 	if n.journal != nil {
 		note("journal", n.journal.Close(ctx))
 	}
@@ -253,6 +300,10 @@ func (n *node) close() {
 	}
 	if n.fanout != nil {
 		n.fanout.Close()
+	}
+	if n.stop != nil {
+		n.stop()
+		n.following.Wait()
 	}
 	if n.members != nil {
 		note("gossip", n.members.Close(ctx))

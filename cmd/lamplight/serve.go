@@ -21,10 +21,11 @@ type serveFlags struct {
 	HTTP           string        `name:"http" default:":8000" placeholder:"HOST:PORT" help:"Where the HTTP API listens."`
 	Data           string        `default:"./lamplight-data" placeholder:"DIR" help:"Data directory: the journal of the embedded NATS server and the token key."`
 	NatsListen     string        `default:"127.0.0.1:4222" placeholder:"HOST:PORT" help:"Where the embedded NATS server listens."`
+	NatsCluster    string        `placeholder:"HOST:PORT" help:"Where the embedded NATS server listens for those of the other nodes: together they replicate the journal. Needs --join."`
 	NatsConfig     string        `type:"existingfile" placeholder:"FILE" help:"NATS configuration for the embedded server (users, TLS)."`
 	Storage        string        `enum:"file,memory" default:"file" help:"Where NATS keeps the journal: file survives a restart of the NATS server, memory does not."`
 	Sync           string        `default:"1s" placeholder:"DURATION|always" help:"How much a power cut may take. kill -9 takes nothing either way; always syncs each write and costs throughput."`
-	Replicas       int           `default:"1" help:"Copies of the journal in a NATS cluster."`
+	Replicas       int           `placeholder:"N" help:"Copies of the journal when it is made (default: 1, with --nats-cluster 3)."`
 	Node           string        `placeholder:"NAME" help:"Name of this node (default: the host name)."`
 	Gossip         string        `default:"127.0.0.1:7946" placeholder:"HOST:PORT" help:"Where gossip listens."`
 	Advertise      string        `placeholder:"HOST" help:"Address that other nodes reach this one at."`
@@ -72,6 +73,12 @@ func (f *serveFlags) check() (sync time.Duration, err error) {
 	if f.NotifyRate < 0 || f.NotifyRate > 1000 || f.RateLimit < 0 || f.CallLease <= 0 || f.MaxWatchers < 1 || f.MaxDialogs < 1 || f.MaxMailbox < 1 {
 		return 0, fmt.Errorf("%w: --notify-rate is 0 to 1000, --rate-limit at least 0, --call-lease above 0, the bounds at least 1", errUsage)
 	}
+	if f.Replicas < 0 || f.Replicas > 5 {
+		return 0, fmt.Errorf("%w: --replicas %d: 1 to 5", errUsage, f.Replicas)
+	}
+	if err := f.checkCluster(); err != nil {
+		return 0, err
+	}
 	for name, a := range map[string]string{"--http": f.HTTP, "--nats-listen": f.NatsListen, "--gossip": f.Gossip} {
 		if _, _, err := net.SplitHostPort(a); err != nil {
 			return 0, fmt.Errorf("%w: %s %q: HOST:PORT", errUsage, name, a)
@@ -81,6 +88,60 @@ func (f *serveFlags) check() (sync time.Duration, err error) {
 		return 0, fmt.Errorf("%w: --gossip %s is not loopback: give --gossip-key", errUsage, f.Gossip)
 	}
 	return sync, nil
+}
+
+// checkCluster refuses what can't become a cluster.
+func (f *serveFlags) checkCluster() error {
+	if f.NatsCluster == "" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(f.NatsCluster)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: --nats-cluster %q: HOST:PORT", errUsage, f.NatsCluster)
+	case f.Nats != "embedded":
+		return fmt.Errorf("%w: --nats-cluster is for the embedded NATS server; with --nats the servers are yours", errUsage)
+	case len(f.Join) == 0:
+		return fmt.Errorf("%w: --nats-cluster needs --join with the gossip addresses of all nodes", errUsage)
+	case f.Storage == "memory" && f.replicas() == 1:
+		return fmt.Errorf("%w: --storage memory in a cluster needs --replicas 3: one copy would go with its server", errUsage)
+	case f.GossipKey == "" && !isLoopback(host):
+		return fmt.Errorf("%w: --nats-cluster %s is not loopback: give --gossip-key, from which the servers' secret is derived", errUsage, f.NatsCluster)
+	}
+	_, err = f.route()
+	return err
+}
+
+// replicas is --replicas or its default.
+func (f *serveFlags) replicas() int {
+	switch {
+	case f.Replicas > 0:
+		return f.Replicas
+	case f.NatsCluster != "":
+		return 3
+	}
+	return 1
+}
+
+// route is where the other nodes' servers reach the embedded one; "": it stands alone.
+func (f *serveFlags) route() (string, error) {
+	if f.NatsCluster == "" {
+		return "", nil
+	}
+	host, port, err := net.SplitHostPort(f.NatsCluster)
+	if err != nil {
+		return "", err
+	}
+	if port == "0" {
+		return "", fmt.Errorf("%w: --nats-cluster %s: the other nodes must know the port", errUsage, f.NatsCluster)
+	}
+	gossip, _, _ := net.SplitHostPort(f.Gossip)
+	for _, h := range []string{f.Advertise, host, gossip} {
+		if ip := net.ParseIP(h); h != "" && (ip == nil || !ip.IsUnspecified()) {
+			return net.JoinHostPort(h, port), nil
+		}
+	}
+	return "", fmt.Errorf("%w: --nats-cluster %s listens everywhere: say with --advertise at which host the others find this node", errUsage, f.NatsCluster)
 }
 
 func isLoopback(host string) bool {
