@@ -19,7 +19,7 @@ const (
 	batchBytes  = 256 << 10
 	maxAnswer   = 64 << 20
 	sweepEvery  = 50 * time.Millisecond
-	movedAfter  = 250 * time.Millisecond // a call is so old before it is asked whether its shard has moved away
+	movedAfter  = time.Second // a call is so old before it is asked whether its shard has moved away
 	nothingHere = "503"                  // NATS: no responders
 )
 

@@ -15,11 +15,12 @@ import (
 
 // Bounds of the committer, per stream.
 const (
-	maxInFlight  = 4000 // records written and not answered
-	maxGroup     = 128  // writes of one shard that are on their way at a time
-	writeTimeout = 2 * time.Second
-	busyRetry    = 50 * time.Millisecond
-	maxBatches   = 32 // atomic batches in flight; NATS refuses more than 50 a stream
+	maxInFlight   = 4000            // records written and not answered
+	maxGroup      = 128             // writes of one shard that are on their way at a time
+	writeTimeout  = 2 * time.Second // of a claim, and the longest of a record
+	leastPatience = 250 * time.Millisecond
+	busyRetry     = 50 * time.Millisecond
+	maxBatches    = 32 // atomic batches in flight; NATS refuses more than 50 a stream
 )
 
 // write is one effect's records. They are answered for together; whole ones become durable all or none.
@@ -64,7 +65,7 @@ func (s *stream) send(l *lane) {
 	for i := range writes {
 		w := &writes[i]
 		s.inFlight += len(w.records)
-		done := s.answerTo(l, group, i, len(w.records), w.whole)
+		done := s.answerTo(l, group, i, len(w.records), w.whole, time.Now())
 		if w.whole {
 			s.batches++
 			s.batch(l, fence, w, done)
@@ -75,9 +76,15 @@ func (s *stream) send(l *lane) {
 			one = all(len(w.records), done)
 		}
 		for k := range w.records {
-			s.store.publish(s.message(l, fence, &w.records[k]), writeTimeout, one)
+			s.store.publish(s.message(l, fence, &w.records[k]), s.patience(), one)
 		}
 	}
+}
+
+// patience is how long a write may stay without an answer: far longer than they take at present, so that load alone
+// spends no claims, and no longer than needed, as a stream that changes its leader loses what is on its way.
+func (s *stream) patience() time.Duration {
+	return min(max(10*s.latency, leastPatience), writeTimeout)
 }
 
 // outcome tells the rules what an answer means.
@@ -144,10 +151,11 @@ func (s *stream) batch(l *lane, fence uint64, w *write, done func(uint64, error)
 	}
 }
 
-func (s *stream) answerTo(l *lane, group uint64, i, records int, whole bool) func(uint64, error) {
+func (s *stream) answerTo(l *lane, group uint64, i, records int, whole bool, sent time.Time) func(uint64, error) {
 	return func(_ uint64, err error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		s.latency += (time.Since(sent) - s.latency) / 16
 		s.inFlight -= records
 		if whole {
 			s.batches--

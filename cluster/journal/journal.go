@@ -45,7 +45,7 @@ type Config struct {
 	Streams    int // how many are made, if there are none yet; 0: one, in a cluster four
 	Quiet      time.Duration
 	Owner      func(shard int, nodes []string) string
-	Gone       func(node string) // its incarnation was expelled or left; called off the journal's goroutines; nil: no one asks
+	Gone       func(node string) // its incarnation was expelled, in one stream at least, or replaced; called off the journal's goroutines; nil: no one asks
 	Fatal      func(error)       // a live node of the same name exists
 	Log        *slog.Logger
 	Registerer prometheus.Registerer

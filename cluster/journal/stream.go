@@ -24,13 +24,14 @@ type stream struct {
 	lanes      []lane // of the shards that live here
 	starved    []*lane
 	inFlight   int
-	batches    int    // atomic ones in flight
-	batchNames uint64 // made so far
+	latency    time.Duration // of a write, smoothed
+	batches    int           // atomic ones in flight
+	batchNames uint64        // made so far
 	replays    []ownership.Action
 	replaying  int
 	cursor     map[string]uint64 // up to where leases and claims have been read
 	synced     bool
-	alive      map[string]string // the incarnation of each other node
+	alive      map[string]alive // the other nodes
 
 	until   atomic.Int64  // AnswerUntil
 	refuses atomic.Bool   // the journal answers, but takes no heartbeat: a full disk, a store without leader
@@ -41,7 +42,7 @@ type stream struct {
 const maxReplays = 4
 
 func newStream(j *Journal, st *store, number, of int) *stream {
-	s := &stream{j: j, store: st, cursor: map[string]uint64{}, alive: map[string]string{}, look: make(chan struct{}, 1)}
+	s := &stream{j: j, store: st, cursor: map[string]uint64{}, alive: map[string]alive{}, look: make(chan struct{}, 1)}
 	var shards []int
 	for id := number; id < actors.Shards; id += of {
 		shards = append(shards, id)
@@ -154,7 +155,7 @@ func (s *stream) writeLease(a ownership.Action) {
 
 func (s *stream) writeClaim(a ownership.Action) {
 	subject, data := strconv.Itoa(a.Shard)+".claim", encodeClaim(a.Claim)
-	s.conditional(subject, data, a.Expect, writeTimeout, func(seq uint64, o ownership.Outcome) {
+	s.conditional(subject, data, a.Expect, s.patience(), func(seq uint64, o ownership.Outcome) {
 		if o == ownership.Accepted {
 			s.tell(subject, data, seq)
 			if !a.Claim.Released {
@@ -184,7 +185,10 @@ func (s *stream) conditional(subject string, data []byte, expect uint64, within 
 // atLeader reads a lease or claim at the stream's leader, and whether it is still the same stream. give is called
 // with the lock held, unless the journal was stopped or the stream is another one.
 func (s *stream) atLeader(subject string, give func(data []byte, sequence uint64, at time.Time, err error)) {
-	ctx, cancel := context.WithTimeout(s.j.ctx, 2*time.Second)
+	s.mu.Lock()
+	within := 2 * s.patience()
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(s.j.ctx, within)
 	defer cancel()
 	created, data, sequence, at, err := s.store.atLeader(ctx, subject)
 	s.mu.Lock()

@@ -137,10 +137,29 @@ func (s *stream) seen(subject string, data []byte, seq uint64, at time.Time) {
 // gone says once of each incarnation of another node that it is over. The lock is held.
 func (s *stream) gone(l ownership.Lease) {
 	before := s.alive[l.Node]
-	if s.alive[l.Node] = l.Incarnation; l.Expelled || l.Left {
-		s.alive[l.Node] = ""
+	s.alive[l.Node] = alive{l.Incarnation, l.Expelled}
+	if l.Expelled && !before.expelled || before.incarnation != "" && before.incarnation != l.Incarnation {
+		if s.j.cfg.Gone != nil {
+			s.j.done.Go(func() { s.j.cfg.Gone(l.Node) })
+		}
 	}
-	if before != "" && before != s.alive[l.Node] && s.j.cfg.Gone != nil {
-		s.j.done.Go(func() { s.j.cfg.Gone(l.Node) })
+}
+
+// alive is the newest incarnation of another node.
+type alive struct {
+	incarnation string
+	expelled    bool
+}
+
+// Expelled says whether a node is expelled in some stream.
+func (j *Journal) Expelled(node string) bool {
+	for _, s := range j.streams {
+		s.mu.Lock()
+		expelled := s.alive[node].expelled
+		s.mu.Unlock()
+		if expelled {
+			return true
+		}
 	}
+	return false
 }

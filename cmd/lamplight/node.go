@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -234,11 +235,17 @@ func (n *node) isReady() error {
 }
 
 func (n *node) followMembers(ctx context.Context) {
+	var before []string
 	for {
-		n.journal.Members(n.members.Nodes())
+		now := n.members.Nodes()
+		n.journal.Members(now)
 		if n.server != nil {
 			n.members.KeepPeers(n.flags.Data)
 		}
+		for _, name := range before {
+			n.gone(name)
+		}
+		before = now
 		select {
 		case <-n.members.Changed():
 		case <-ctx.Done():
@@ -247,8 +254,13 @@ func (n *node) followMembers(ctx context.Context) {
 	}
 }
 
-// gone is called for a node that was expelled or left: what it was asked it will not answer.
-func (n *node) gone(name string) { n.router.Gone(name) }
+// gone lets what a node was asked fail at once, if gossip has lost it and it is expelled too: with only one of the two
+// it may well answer.
+func (n *node) gone(name string) {
+	if n.journal.Expelled(name) && !slices.Contains(n.members.Nodes(), name) {
+		n.router.Gone(name)
+	}
+}
 
 // realmGone ends what is held of a realm that no account has any more.
 func (n *node) realmGone(realm string) {
