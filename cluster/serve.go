@@ -244,7 +244,7 @@ type outgoing struct {
 
 // add puts an answer in, in parts if it is larger than a message.
 func (o *outgoing) add(id uint64, body []byte, failed bool) {
-	most := o.asker.router.most()
+	most := o.asker.router.most
 	for n := 0; ; n++ {
 		if o.parts == 0 {
 			o.data = wire.AppendHead(o.data[:0], o.asker.router.cfg.Node)
