@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"lamplight/actors"
 	"lamplight/actors/presence"
 	"lamplight/cluster/wire"
@@ -148,6 +150,9 @@ func TestTooLate(t *testing.T) {
 	if err := send(3, far-90_000, far-100_000); !errors.Is(err, actors.ErrTimeout) {
 		t.Errorf("held up on its way for 100 s: %v", err)
 	}
+	if err := send(4, 0, 1<<62); !errors.Is(err, actors.ErrTimeout) {
+		t.Errorf("times that no clock has: %v", err)
+	}
 	if got := n.table.count(to); got != 1 {
 		t.Errorf("set %d times", got)
 	}
@@ -228,5 +233,46 @@ func TestClose(t *testing.T) {
 	}
 	if a := n.of["b"].ask(n.at("a", 0), actors.Show{}, 200*time.Millisecond); !errors.Is(a.Err, actors.ErrUnavailable) {
 		t.Errorf("a closed node answers: %v", a.Err)
+	}
+}
+
+// An answer in parts counts only whole; one of which a part was lost is waited for until its deadline.
+func TestParts(t *testing.T) {
+	n := startNodes(t, nil, "a")
+	n.mute("b")
+	r := n.of["a"].router
+	p := r.peer("b")
+	send := func() (*try, chan actors.Answer) {
+		answer := make(chan actors.Answer, 1)
+		q := &try{router: r, req: actors.Request{Message: actors.Show{}, Deadline: time.Now().Add(time.Minute)}, done: func(a actors.Answer) { answer <- a }}
+		if err := p.send(q); err != nil {
+			t.Fatal(err)
+		}
+		return q, answer
+	}
+	body := string(wire.AppendAnswer(nil, &actors.Answer{Subscriptions: []actors.SubscriptionView{{CallID: "c1"}, {CallID: "c2"}}}))
+	part := func(q *try, number, from, to int) *nats.Msg {
+		data := wire.AppendPart(wire.AppendHead(nil, "b"), &wire.Part{ID: q.id, Number: number, More: to < len(body), Body: body[from:to]})
+		return &nats.Msg{Subject: r.self + "0", Data: data}
+	}
+	whole, answer := send()
+	holed, none := send()
+	for _, m := range []*nats.Msg{part(whole, 0, 0, 3), part(holed, 0, 0, 3), part(whole, 0, 0, 3), part(whole, 1, 3, 5), part(holed, 2, 5, len(body)), part(whole, 2, 5, len(body))} {
+		r.answered(m)
+	}
+	if a := <-answer; a.Err != nil || len(a.Subscriptions) != 2 || a.Subscriptions[1].CallID != "c2" {
+		t.Errorf("%+v", a)
+	}
+	select {
+	case a := <-none:
+		t.Errorf("an answer with a hole: %+v", a)
+	default:
+	}
+	p.mu.Lock()
+	left := len(p.pending)
+	bytes := p.bytes
+	p.mu.Unlock()
+	if left != 1 || bytes != holed.size+3 {
+		t.Errorf("%d calls, %d bytes in flight", left, bytes)
 	}
 }
