@@ -91,7 +91,7 @@ func (p *peer) send(t *try) error {
 // last is the batch that takes the next call.
 func (p *peer) last() *batch {
 	if n := len(p.batches); n > 0 {
-		if b := p.batches[n-1]; len(b.calls) < batchCalls && len(b.data) < p.router.most() {
+		if b := p.batches[n-1]; len(b.calls) < batchCalls && len(b.data) < p.router.most {
 			return b
 		}
 	}
@@ -104,9 +104,6 @@ func (p *peer) last() *batch {
 	p.batches = append(p.batches, b)
 	return b
 }
-
-// most is how many bytes of a message are enough: the next call or part always fits as well.
-func (r *Router) most() int { return min(batchBytes, int(r.cfg.Conn.MaxPayload())/2) }
 
 // flush sends until nothing is left to send.
 func (p *peer) flush() {

@@ -87,8 +87,8 @@ func (r *Router) serve(m *nats.Msg) {
 	now, late := time.Now(), a.skew.late(clock(), int64(b.Now))
 	for i := range b.Calls {
 		c := &b.Calls[i]
-		left := time.Duration(min(int64(c.Deadline-b.Now)-late, longestCall.Milliseconds())) * time.Millisecond
-		c.Request.Deadline = now.Add(max(left, -time.Second))
+		left := min(max(int64(c.Deadline-b.Now)-late, -1), longestCall.Milliseconds())
+		c.Request.Deadline = now.Add(time.Duration(left) * time.Millisecond)
 		r.call(a, c)
 	}
 }
@@ -244,7 +244,7 @@ type outgoing struct {
 
 // add puts an answer in, in parts if it is larger than a message.
 func (o *outgoing) add(id uint64, body []byte, failed bool) {
-	most := o.asker.router.most()
+	most := o.asker.router.most
 	for n := 0; ; n++ {
 		if o.parts == 0 {
 			o.data = wire.AppendHead(o.data[:0], o.asker.router.cfg.Node)
