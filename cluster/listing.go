@@ -59,7 +59,6 @@ type listing struct {
 	each     time.Duration // for one stretch
 	missing  actors.ShardSet
 	cover    actors.Coverage
-	last     string // the extension passed on last
 	listed   int
 }
 

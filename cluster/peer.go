@@ -20,7 +20,7 @@ const (
 	maxAnswer   = 64 << 20
 	sweepEvery  = 50 * time.Millisecond
 	movedAfter  = time.Second // a call is so old before it is asked whether its shard has moved away
-	nothingHere = "503"                  // NATS: no responders
+	nothingHere = "503"       // NATS: no responders
 )
 
 var errGone = errors.New("the node was declared dead")

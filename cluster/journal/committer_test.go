@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -205,8 +206,11 @@ func (s *stage) kept() map[string]bool {
 		err     error
 	}
 	got := make(chan result, 1)
-	s.journal.Reload(ours, func(r []actors.Stored, err error) { got <- result{r, err} })
-	r := <-got
+	r := result{err: errBehind}
+	for late := time.Now().Add(patience); errors.Is(r.err, errBehind) && time.Now().Before(late); { // the claim may be changing
+		s.journal.Reload(ours, func(r []actors.Stored, err error) { got <- result{r, err} })
+		r = <-got
+	}
 	if r.err != nil {
 		s.Fatal(r.err)
 	}

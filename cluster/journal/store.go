@@ -28,7 +28,6 @@ var (
 	errFenced  = errors.New("journal: the condition no longer holds")
 	errBusy    = errors.New("journal: refused for now")
 	errUnknown = errors.New("journal: no answer; it may or may not have been kept")
-	errMissing = errors.New("journal: no such record")
 )
 
 // store is one stream of the journal as NATS shows it. Its callbacks run on one goroutine.

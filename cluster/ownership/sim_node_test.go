@@ -284,7 +284,7 @@ func (n *simNode) atLeader(i int, subject string, done func(m message, ok bool))
 			m = st.log[at]
 		}
 		n.post(time.Millisecond, func() {
-			if world == n.worlds[i] && world == st.world {
+			if current := st.world; world == n.worlds[i] && world == current {
 				done(m, true)
 			}
 		})

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// ErrMessage: the bytes are no message of this package.
+// ErrMessage says that the bytes are no message of this package.
 var ErrMessage = errors.New("invalid message between nodes")
 
 // Wire types.

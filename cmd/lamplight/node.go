@@ -33,11 +33,12 @@ const (
 // node is all parts of a node, wired together. start brings them up; close takes them down in the order: not ready,
 // intake, owners hand over, fan-out flushed, leave the cluster, NATS.
 type node struct {
-	flags *serveFlags
-	sync  time.Duration
-	log   *slog.Logger
-	fatal chan error
-	ready atomic.Bool
+	flags  *serveFlags
+	sync   time.Duration
+	log    *slog.Logger
+	fatal  chan error
+	ready  atomic.Bool
+	routed atomic.Bool // the router can be asked
 
 	server    *cluster.Server
 	conn      *nats.Conn
@@ -156,6 +157,7 @@ func (n *node) startShards(ctx context.Context) error {
 	if err := n.router.Start(); err != nil {
 		return err
 	}
+	n.routed.Store(true)
 	n.journal.Members(n.members.Nodes())
 	if err := n.journal.Start(ctx, n.system); err != nil {
 		return err
@@ -264,7 +266,7 @@ func (n *node) gone(name string) {
 
 // realmGone ends what is held of a realm that no account has any more.
 func (n *node) realmGone(realm string) {
-	if n.router == nil {
+	if !n.routed.Load() {
 		return // found by endLostRealms
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), n.flags.RequestTimeout)
