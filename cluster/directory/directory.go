@@ -129,12 +129,8 @@ func (d *Directory) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	name := strings.NewReplacer(".", "_", "*", "_", ">", "_").Replace(d.cfg.Prefix) + "lamplight_directory"
-	c := jetstream.KeyValueConfig{Bucket: name, Storage: jetstream.FileStorage, Replicas: max(d.cfg.Replicas, 1)}
-	if d.cfg.Memory {
-		c.Storage = jetstream.MemoryStorage
-	}
-	if d.kv, err = findOrMake(ctx, js, c); err != nil {
+	name := bucketName(d.cfg.Prefix)
+	if d.kv, err = findOrMake(ctx, js, bucketSettings(d.cfg)); err != nil {
 		return fmt.Errorf("directory bucket %s: %w", name, err)
 	}
 	if d.stream, err = js.Stream(ctx, "KV_"+name); err != nil {
@@ -160,6 +156,19 @@ func (d *Directory) Start(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+func bucketName(prefix string) string {
+	return strings.NewReplacer(".", "_", "*", "_", ">", "_").Replace(prefix) + "lamplight_directory"
+}
+
+// bucketSettings are those of a bucket that is made.
+func bucketSettings(c Config) jetstream.KeyValueConfig {
+	want := jetstream.KeyValueConfig{Bucket: bucketName(c.Prefix), Storage: jetstream.FileStorage, Replicas: max(c.Replicas, 1)}
+	if c.Memory {
+		want.Storage = jetstream.MemoryStorage
+	}
+	return want
 }
 
 // findOrMake waits, as long as the context lasts, for a cluster that is still coming together.

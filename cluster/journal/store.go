@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -59,13 +60,7 @@ func openStores(ctx context.Context, c Config) ([]*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	streams := c.Streams
-	if streams == 0 {
-		if streams = 1; c.Replicas > 1 {
-			streams = 4
-		}
-	}
-	first, err := openStore(ctx, js, c, 0, streams)
+	first, err := openStore(ctx, js, c, 0, c.streams())
 	if err != nil {
 		return nil, err
 	}
@@ -80,37 +75,80 @@ func openStores(ctx context.Context, c Config) ([]*store, error) {
 	return stores, nil
 }
 
-const streamsKey = "lamplight-streams"
+// streams is how many are made.
+func (c *Config) streams() int {
+	switch {
+	case c.Streams > 0:
+		return c.Streams
+	case c.Replicas > 1:
+		return 4
+	}
+	return 1
+}
 
-// openStore makes the stream if it is not there and checks that it is the one that we need.
-func openStore(ctx context.Context, js jetstream.JetStream, c Config, number, of int) (*store, error) {
+// Metadata of the streams.
+const (
+	streamsKey   = "lamplight-streams"
+	restoringKey = "lamplight-restoring" // on the first stream, while a restore is under way
+)
+
+// ErrRestoring says that the journal is not whole.
+var ErrRestoring = errors.New("a restore is under way, or was interrupted: run lamplight restore again, to its end")
+
+// streamName is the name of a stream of the journal.
+func streamName(prefix string, number int) string {
+	return strings.ToUpper(strings.NewReplacer(".", "_", "*", "_", ">", "_").Replace(prefix)) + "LAMPLIGHT_JOURNAL_" + strconv.Itoa(number)
+}
+
+// newStore is a store that is not open yet.
+func newStore(js jetstream.JetStream, c Config, number int) *store {
 	n := strconv.Itoa(number)
-	s := &store{nc: c.Conn, js: js, waiting: map[uint64]wait{}, inbox: nats.NewInbox(),
-		name:    strings.ToUpper(strings.NewReplacer(".", "_", "*", "_", ">", "_").Replace(c.Prefix)) + "LAMPLIGHT_JOURNAL_" + n,
+	return &store{nc: c.Conn, js: js, waiting: map[uint64]wait{}, inbox: nats.NewInbox(), name: streamName(c.Prefix, number),
 		subject: c.Prefix + "lamplight.journal." + n + ".", news: c.Prefix + "lamplight.claims." + n}
+}
+
+// settings are those of a stream that is made.
+func (s *store) settings(c Config, of int) jetstream.StreamConfig {
 	want := jetstream.StreamConfig{Name: s.name, Subjects: []string{s.subject + ">"}, MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew,
 		AllowMsgTTL: true, AllowDirect: true, AllowAtomicPublish: true, Storage: jetstream.FileStorage, Replicas: max(c.Replicas, 1),
 		Description: "Lamplight's records: last message per subject is the state", Metadata: map[string]string{streamsKey: strconv.Itoa(of)}}
 	if c.Memory {
 		want.Storage = jetstream.MemoryStorage
 	}
+	return want
+}
+
+// openStore makes the stream if it is not there and checks that it is the one that we need.
+func openStore(ctx context.Context, js jetstream.JetStream, c Config, number, of int) (*store, error) {
+	s := newStore(js, c, number)
+	want := s.settings(c, of)
 	stream, err := findOrMake(ctx, js, want)
 	if err != nil {
 		return nil, fmt.Errorf("journal stream %s: %w", s.name, err)
 	}
-	info := stream.CachedInfo()
+	if err := s.found(stream.CachedInfo()); err != nil {
+		return nil, err
+	}
+	if got := stream.CachedInfo().Config.Storage; got != want.Storage {
+		return nil, fmt.Errorf("the journal is kept in %v storage, not %v: start with the --storage that it was made with, or with another --data", got, want.Storage)
+	}
+	return s, nil
+}
+
+// found checks a stream that is there.
+func (s *store) found(info *jetstream.StreamInfo) error {
 	got := info.Config
 	s.created = info.Created
 	s.streams, _ = strconv.Atoi(got.Metadata[streamsKey])
 	switch {
-	case got.Storage != want.Storage:
-		return nil, fmt.Errorf("the journal is kept in %v storage, not %v: start with the --storage that it was made with, or with another --data", got.Storage, want.Storage)
+	case got.Metadata[restoringKey] != "":
+		return ErrRestoring
 	case !got.AllowDirect || !got.AllowMsgTTL || !got.AllowAtomicPublish || got.MaxMsgsPerSubject != 1:
-		return nil, fmt.Errorf("stream %s exists with other settings than the journal needs; remove it or choose another --prefix", s.name)
+		return fmt.Errorf("stream %s exists with other settings than the journal needs; remove it or choose another --prefix", s.name)
 	case s.streams < 1 || s.streams > maxStreams:
-		return nil, fmt.Errorf("stream %s does not say how many streams the journal has (metadata %s); remove it or choose another --prefix", s.name, streamsKey)
+		return fmt.Errorf("stream %s does not say how many streams the journal has (metadata %s); remove it or choose another --prefix", s.name, streamsKey)
 	}
-	return s, nil
+	return nil
 }
 
 const maxStreams = 64
@@ -245,14 +283,43 @@ func (s *store) atLeader(ctx context.Context, subject string) (created time.Time
 		return created, nil, 0, at, err
 	}
 	created = stream.CachedInfo().Created
-	m, err := stream.GetLastMsgForSubject(ctx, s.subject+subject)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return created, nil, 0, at, nil
-	}
-	if err != nil {
+	m, err := s.ask(ctx, fmt.Sprintf(`{"last_by_subj":%q}`, s.subject+subject))
+	if err != nil || m == nil {
 		return created, nil, 0, at, err
 	}
 	return created, m.Data, m.Sequence, m.Time, nil
+}
+
+// kept is a message as the leader gives it.
+type kept struct {
+	Sequence uint64    `json:"seq"`
+	Data     []byte    `json:"data"`
+	Time     time.Time `json:"time"`
+}
+
+// ask asks the stream's leader for a message; nil: there is none. (The client library would take a direct get, which
+// any replica answers.)
+func (s *store) ask(ctx context.Context, request string) (*kept, error) {
+	answer, err := s.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+s.name, []byte(request))
+	if err != nil {
+		return nil, err
+	}
+	var got struct {
+		Message *kept               `json:"message"`
+		Error   *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(answer.Data, &got); err != nil {
+		return nil, err
+	}
+	switch {
+	case got.Error != nil && got.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return nil, nil
+	case got.Error != nil:
+		return nil, got.Error
+	case got.Message == nil:
+		return nil, jetstream.ErrInvalidJetStreamResponse
+	}
+	return got.Message, nil
 }
 
 // name of a record below its shard: <0-f>.<kind>.<hash>. No outside name is ever part of a subject.

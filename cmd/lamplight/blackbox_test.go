@@ -55,11 +55,20 @@ type process struct {
 	stderr     transcript
 	conn       *nats.Conn
 	token      string
+	ready      chan bool
 }
 
 func serve(t *testing.T, data string, flags ...string) *process {
 	t.Helper()
-	p := &process{t: t, data: data}
+	p := start(t, data, flags...)
+	p.await()
+	return p
+}
+
+// start is serve without waiting until the node is ready.
+func start(t *testing.T, data string, flags ...string) *process {
+	t.Helper()
+	p := &process{t: t, data: data, ready: make(chan bool, 1)}
 	p.cmd = exec.Command(binary, append([]string{"serve", "--data", data, "--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0",
 		"--gossip", "127.0.0.1:0", "--node", "box"}, flags...)...)
 	p.cmd.Stderr = &p.stderr
@@ -71,7 +80,11 @@ func serve(t *testing.T, data string, flags ...string) *process {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.cmd.Process.Kill(); _ = p.cmd.Wait() })
-	ready := make(chan bool, 1)
+	for i, f := range flags {
+		if f == "--nats" {
+			p.nats = flags[i+1]
+		}
+	}
 	go func() {
 		s := bufio.NewScanner(out)
 		for s.Scan() {
@@ -83,30 +96,31 @@ func serve(t *testing.T, data string, flags ...string) *process {
 				p.nats = "nats://" + a
 			}
 			if strings.Contains(line, "is ready") {
-				ready <- true
+				p.ready <- true
 			}
 		}
-		close(ready)
+		close(p.ready)
 	}()
+	return p
+}
+
+// await waits until the node is ready.
+func (p *process) await() {
+	p.t.Helper()
 	select {
-	case ok := <-ready:
+	case ok := <-p.ready:
 		if !ok {
 			_ = p.cmd.Wait()
-			t.Fatalf("serve ended: %s", p.stderr.String())
+			p.t.Fatalf("serve ended: %s", p.stderr.String())
 		}
 	case <-time.After(60 * time.Second):
-		t.Fatalf("serve is not ready: %s", p.stderr.String())
+		p.t.Fatalf("serve is not ready: %s", p.stderr.String())
 	}
-	for i, f := range flags {
-		if f == "--nats" {
-			p.nats = flags[i+1]
-		}
-	}
+	var err error
 	if p.conn, err = nats.Connect(p.nats); err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
-	t.Cleanup(p.conn.Close)
-	return p
+	p.t.Cleanup(p.conn.Close)
 }
 
 func (p *process) lamplight(args ...string) string {

@@ -61,14 +61,14 @@ type node struct {
 func (n *node) start(ctx context.Context) error {
 	f := n.flags
 	wait := ctx
-	if f.NatsCluster == "" {
+	if f.NatsCluster == "" && !f.AwaitRestore {
 		var cancel context.CancelFunc
 		wait, cancel = context.WithTimeout(ctx, startTime)
 		defer cancel()
 	}
 	n.registry = prometheus.NewRegistry()
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, part := range []func(context.Context) error{n.startGossip, n.startNATS, n.startDirectory, n.startShards, n.serving, n.startEdges} {
+	for _, part := range []func(context.Context) error{n.startGossip, n.startNATS, n.restored, n.startDirectory, n.startShards, n.serving, n.startEdges} {
 		if err := part(wait); err != nil {
 			return err
 		}
@@ -121,6 +121,28 @@ func (n *node) startNATS(ctx context.Context) error {
 	var err error
 	n.conn, err = f.connect(url, "lamplight node "+f.Node)
 	return err
+}
+
+// restored refuses a journal that is only half restored, and waits for a restore if told to.
+func (n *node) restored(ctx context.Context) error {
+	f := n.flags
+	for said := false; ; said = true {
+		whole, err := journal.Restored(ctx, journal.Config{Conn: n.conn, Prefix: f.prefix(), Replicas: f.replicas()})
+		if !f.AwaitRestore || whole {
+			return err
+		}
+		if err != nil && !errors.Is(err, journal.ErrRestoring) {
+			return err
+		}
+		if !said {
+			n.log.Info("waiting for lamplight restore", "nats", n.conn.ConnectedUrlRedacted())
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 func (n *node) startDirectory(ctx context.Context) error {

@@ -31,6 +31,7 @@ type serveFlags struct {
 	Advertise      string        `placeholder:"HOST" help:"Address that other nodes reach this one at."`
 	Join           []string      `placeholder:"HOST:PORT" help:"Nodes to join."`
 	GossipKey      string        `type:"existingfile" placeholder:"FILE" help:"Gossip encryption key: 32 bytes, or 64 hexadecimal characters."`
+	AwaitRestore   bool          `help:"Wait, before serving for the first time, until lamplight restore has loaded a backup."`
 	TokenKey       string        `placeholder:"FILE" help:"Ed25519 key (PEM) that signs tokens (default: token.pem in the data directory, made if missing)."`
 	JWKS           string        `name:"jwks" type:"existingfile" placeholder:"FILE" help:"JWKS or PEM public key of another issuer whose tokens are good."`
 	CallLease      time.Duration `default:"24h" help:"A call without news ends after this."`

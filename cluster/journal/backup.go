@@ -1,0 +1,140 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"lamplight/actors"
+	"lamplight/cluster/backup"
+)
+
+// ErrNoJournal says that there is nothing to back up.
+var ErrNoJournal = errors.New("no journal is here; is it the right NATS, and the right --prefix?")
+
+// backupStall is how long a stream may give nothing while something is known to be missing.
+const backupStall = 30 * time.Second
+
+// Backup gives the claims and records of all streams, last message per subject, while nodes serve or not. All that was
+// acknowledged before is among it. What changes meanwhile may come twice, the later one last. Leases are left out.
+func Backup(ctx context.Context, c Config, give func(backup.Entry) error) error {
+	js, err := jetstream.New(c.Conn)
+	if err != nil {
+		return err
+	}
+	for n, of := 0, 1; n < of; n++ {
+		s := newStore(js, c, n)
+		stream, err := js.Stream(ctx, s.name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return fmt.Errorf("stream %s: %w", s.name, ErrNoJournal)
+		}
+		if err != nil {
+			return fmt.Errorf("stream %s: %w", s.name, err)
+		}
+		if n == 0 {
+			if err := s.found(stream.CachedInfo()); err != nil {
+				return err
+			}
+			of = s.streams
+		}
+		if err := s.backup(ctx, stream, give); err != nil {
+			return fmt.Errorf("stream %s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// backup reads a stream from its beginning to an end that the leader agrees with. A message that is replaced before it
+// was read comes later in the stream, so it is read too; the replica that is read may lag.
+func (s *store) backup(ctx context.Context, stream jetstream.Stream, give func(backup.Entry) error) error {
+	info := stream.CachedInfo()
+	begun, clock := time.Now(), info.TimeStamp
+	until, at := info.State.LastSeq, uint64(0)
+	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		return err
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		return err
+	}
+	defer messages.Stop()
+	for pending := info.State.Msgs; pending > 0 || at < until; {
+		m, err := messages.Next(jetstream.NextMaxWait(time.Second))
+		if errors.Is(err, nats.ErrTimeout) {
+			next, err := s.ask(ctx, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q}`, at+1, s.subject+">"))
+			if err != nil {
+				return err
+			}
+			if next == nil { // what was known to be there has lapsed
+				return nil
+			}
+			if time.Since(begun) > backupStall {
+				return errBehind
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		begun, clock = time.Now(), later(clock, time.Since(begun), meta.Timestamp)
+		pending, at = meta.NumPending, meta.Sequence.Stream
+		name := strings.TrimPrefix(m.Subject(), s.subject)
+		if strings.HasPrefix(name, "lease.") {
+			continue
+		}
+		e := backup.Entry{Part: backup.Journal, Name: name, Data: m.Data(), At: meta.Timestamp}
+		if ttl := lifetime(m.Headers().Get("Nats-TTL")); ttl > 0 {
+			e.TTL = max(ttl-clock.Sub(meta.Timestamp), time.Second)
+		}
+		if err := give(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// later is the stream's clock a while after it stood at clock, and never before a message that it gave.
+func later(clock time.Time, passed time.Duration, seen time.Time) time.Time {
+	if clock = clock.Add(passed); clock.Before(seen) {
+		return seen
+	}
+	return clock
+}
+
+// lifetime reads a TTL as it stands in a header.
+func lifetime(ttl string) time.Duration {
+	if n, err := strconv.Atoi(ttl); err == nil {
+		return time.Duration(n) * time.Second
+	}
+	d, _ := time.ParseDuration(ttl)
+	return d
+}
+
+// where finds the shard and the name below it of a journal's entry, and refuses what can't be a subject of a record.
+func where(name string) (shard int, below string, err error) {
+	number, below, _ := strings.Cut(name, ".")
+	shard, err = strconv.Atoi(number)
+	if err != nil || shard < 0 || shard >= actors.Shards || strconv.Itoa(shard) != number {
+		return 0, "", fmt.Errorf("%w: %.60q is of no shard", backup.ErrDamaged, name)
+	}
+	if below == "claim" {
+		return shard, below, nil
+	}
+	const hexadecimal = "0123456789abcdef"
+	if len(below) != 36 || below[1] != '.' || below[3] != '.' || below[0] != below[4] || below[2] <= ' ' || below[2] > '~' ||
+		strings.ContainsAny(below[2:3], ".*>") || strings.Trim(below[4:], hexadecimal) != "" {
+		return 0, "", fmt.Errorf("%w: %.60q is no record", backup.ErrDamaged, name)
+	}
+	return shard, below, nil
+}

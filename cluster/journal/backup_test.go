@@ -1,0 +1,131 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"lamplight/cluster/backup"
+	"lamplight/cluster/ownership"
+)
+
+func bare(t *testing.T) Config {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(patience) {
+		t.Fatal("NATS did not start")
+	}
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	conn, err := nats.Connect(s.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	return Config{Conn: conn, Prefix: "inst.a."}
+}
+
+const (
+	noShard = "1030.a.s.a123456789abcdef0123456789abcdef"
+	hash    = ".a.s.a123456789abcdef0123456789abcdef"
+)
+
+// What a restore makes of a backup: records with what was left of their TTL, in the stream where their shard lives;
+// claims released, a takeover higher, of the new stream; no leases. A later entry replaces an earlier one.
+func TestRestoredJournal(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	from := bare(t)
+	from.Streams = 1
+	begin, err := BeginRestore(ctx, from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	claim := ownership.Claim{Node: "a", Incarnation: "7f", Nonce: 5, Generation: 9, Base: 100, Epoch: 3, Next: "b"}
+	put := func(name string, data []byte, ttl time.Duration) {
+		t.Helper()
+		if err := begin.Put(backup.Entry{Part: backup.Journal, Name: name, Data: data, TTL: ttl}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("7.claim", encodeClaim(claim), 0)
+	put("7"+hash, []byte("old"), 0)
+	put("7"+hash, []byte("new"), 100*time.Second)
+	put("8"+hash, []byte("for ever"), 0)
+	if err := Backup(ctx, from, func(backup.Entry) error { return nil }); !errors.Is(err, ErrRestoring) {
+		t.Fatalf("a backup of half a journal: %v", err)
+	}
+	if err := begin.Finish(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := from.Conn.Request(from.Prefix+"lamplight.journal.0.lease.a", encodeLease(ownership.Lease{Node: "a", Incarnation: "7f", Left: true}), patience); err != nil {
+		t.Fatal(err)
+	}
+
+	to := bare(t)
+	to.Streams = 3
+	r, err := BeginRestore(ctx, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]backup.Entry{}
+	if err := Backup(ctx, from, func(e backup.Entry) error {
+		names[e.Name] = e
+		return r.Put(e)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if e := names["7"+hash]; len(names) != 3 || string(e.Data) != "new" || e.TTL > 100*time.Second || e.TTL < 50*time.Second {
+		t.Errorf("backed up: %v", names)
+	}
+	if err := r.Finish(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s := r.stores[1] // 7 mod 3
+	found, err := s.last(ctx, ">")
+	if err != nil || len(found) != 2 {
+		t.Fatalf("restored: %d messages, %v", len(found), err)
+	}
+	for _, m := range found {
+		subject, _, _ := stored(m)
+		if subject == s.subject+"7"+hash {
+			if left := lifetime(m.Header.Get("Nats-TTL")); string(m.Data) != "new" || left > 100*time.Second || left < 50*time.Second {
+				t.Errorf("the record: %q, TTL %v", m.Data, left)
+			}
+			continue
+		}
+		got, err := decodeClaim(m.Data)
+		if err != nil || !got.Released || got.Generation != 9 || got.Base != 100+2*ownership.TakeOver || !got.All || got.Next != "" || got.Epoch != s.created.UnixNano() {
+			t.Errorf("the claim: %+v, %v", got, err)
+		}
+	}
+	if whole, err := Restored(ctx, to); !whole || err != nil {
+		t.Errorf("restored: %v, %v", whole, err)
+	}
+	if _, err := BeginRestore(ctx, to); err == nil {
+		t.Error("a restore over a journal that is not empty")
+	}
+}
+
+// What can't be a claim or a record is refused before it becomes a subject.
+func TestNamesOfABackup(t *testing.T) {
+	for _, name := range []string{"", "7", "7.", "7.claims", "lease.a", noShard, "-1.claim", "07.claim", "7.>", "7.*.s.a", "7.b" + hash[2:], "7.a.>.a123456789abcdef0123456789abcdef",
+		"7.a.s.A123456789abcdef0123456789abcdef", "7.a.s.a123456789abcdef0123456789abc.e"} {
+		if err := Check(backup.Entry{Part: backup.Journal, Name: name, Data: encodeClaim(ownership.Claim{Node: "a", Incarnation: "1"})}); err == nil {
+			t.Errorf("%q was taken", name)
+		}
+	}
+	if err := Check(backup.Entry{Part: backup.Journal, Name: "7.claim", Data: []byte("{}")}); err == nil {
+		t.Error("a claim that is none was taken")
+	}
+	if err := Check(backup.Entry{Part: backup.Journal, Name: "1023" + hash}); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,230 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"lamplight/cluster/backup"
+	"lamplight/cluster/ownership"
+)
+
+// Restored says whether a journal is here and whole. While a restore is under way the error is ErrRestoring.
+func Restored(ctx context.Context, c Config) (bool, error) {
+	js, err := jetstream.New(c.Conn)
+	if err != nil {
+		return false, err
+	}
+	s := newStore(js, c, 0)
+	for {
+		try, cancel := context.WithTimeout(ctx, 5*time.Second)
+		stream, err := js.Stream(try, s.name)
+		cancel()
+		switch {
+		case err == nil && stream.CachedInfo().Config.Metadata[restoringKey] != "":
+			return false, ErrRestoring
+		case err == nil:
+			return true, nil
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+			return false, nil
+		case c.Replicas <= 1 || ctx.Err() != nil:
+			return false, err
+		}
+		select { // a cluster that is still coming together
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return false, err
+		}
+	}
+}
+
+// Restore writes a backup into streams that it makes. The first one carries a mark from the beginning to Finish: no
+// node serves meanwhile, and a restore that was interrupted is begun again, with another or the same file. Its methods
+// are called from one goroutine.
+type Restore struct {
+	cfg    Config
+	js     jetstream.JetStream
+	id     string
+	stores []*store
+	failed atomic.Pointer[error]
+}
+
+// BeginRestore makes the streams. It refuses when there is a journal that is not the rest of an interrupted restore.
+func BeginRestore(ctx context.Context, c Config) (*Restore, error) {
+	r := &Restore{cfg: c, id: strconv.FormatUint(random(), 16)}
+	var err error
+	if r.js, err = jetstream.New(c.Conn, jetstream.WithPublishAsyncMaxPending(2000), jetstream.WithPublishAsyncTimeout(10*time.Second),
+		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, _ *nats.Msg, err error) { r.failed.CompareAndSwap(nil, &err) })); err != nil {
+		return nil, err
+	}
+	if err := r.clear(ctx); err != nil {
+		return nil, err
+	}
+	of := c.streams()
+	for n := range of {
+		s := newStore(r.js, c, n)
+		want := s.settings(c, of)
+		want.Metadata[MadeByKey] = r.id
+		if n == 0 {
+			want.Metadata[restoringKey] = r.id
+		}
+		stream, err := findOrMake(ctx, r.js, want)
+		if err != nil {
+			return nil, fmt.Errorf("stream %s: %w", s.name, err)
+		}
+		if s.created = stream.CachedInfo().Created; stream.CachedInfo().Config.Metadata[MadeByKey] != r.id {
+			return nil, fmt.Errorf("stream %s was made by someone else meanwhile: stop the nodes, and try again", s.name)
+		}
+		r.stores = append(r.stores, s)
+	}
+	return r, nil
+}
+
+// Check refuses an entry of a backup that Put would refuse.
+func Check(e backup.Entry) error {
+	_, below, err := where(e.Name)
+	if err == nil && below == "claim" {
+		_, err = decodeClaim(e.Data)
+	}
+	return err
+}
+
+// MadeByKey names, in the metadata of a stream or bucket, the restore that made it.
+const MadeByKey = "lamplight-restore"
+
+// ID names the restore; one that was interrupted goes on under its name.
+func (r *Restore) ID() string { return r.id }
+
+// clear removes what an interrupted restore left, the stream with the mark last, and streams that hold nothing.
+func (r *Restore) clear(ctx context.Context) error {
+	first := streamName(r.cfg.Prefix, 0)
+	var streams []*jetstream.StreamInfo
+	list := r.js.ListStreams(ctx, jetstream.WithStreamListSubject(r.cfg.Prefix+"lamplight.journal.>"))
+	for info := range list.Info() {
+		streams = append(streams, info)
+		if id := info.Config.Metadata[restoringKey]; info.Config.Name == first && id != "" {
+			r.id = id
+		}
+	}
+	if err := list.Err(); err != nil {
+		return err
+	}
+	for _, info := range streams {
+		if info.State.Msgs > 0 && info.Config.Metadata[MadeByKey] != r.id {
+			return r.occupied(ctx, info.Config.Name)
+		}
+	}
+	for _, last := range []bool{false, true} {
+		for _, info := range streams {
+			if (info.Config.Name == first) != last {
+				continue
+			}
+			if err := r.js.DeleteStream(ctx, info.Config.Name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+				return fmt.Errorf("stream %s: %w", info.Config.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// occupied says who is in the way.
+func (r *Restore) occupied(ctx context.Context, stream string) error {
+	if node, err := r.serving(ctx, newStore(r.js, r.cfg, 0)); err == nil && node != "" {
+		return fmt.Errorf("node %s serves with this NATS: a backup is restored where no node has served; start new ones with empty data directories and --await-restore", node)
+	}
+	return fmt.Errorf("stream %s is not empty: a backup is restored where no node has served; use empty data directories, another --prefix, or remove the streams", stream)
+}
+
+// serving names a node whose lease is in the stream and was not given up; "": there is none.
+func (r *Restore) serving(ctx context.Context, s *store) (string, error) {
+	found, err := s.last(ctx, "lease.*")
+	for _, m := range found {
+		l, err := decodeLease(m.Data)
+		if err != nil || l.Left || l.Expelled {
+			continue
+		}
+		_, _, at := stored(m)
+		if time.Since(at).Abs() < ownership.Silence {
+			return l.Node, nil
+		}
+	}
+	return "", err
+}
+
+// Publish writes a message; Finish says whether all were kept. They are kept in the order of their writing.
+func (r *Restore) Publish(m *nats.Msg) error {
+	if err := r.failed.Load(); err != nil {
+		return *err
+	}
+	_, err := r.js.PublishMsgAsync(m, jetstream.WithRetryAttempts(0), jetstream.WithStallWait(10*time.Second))
+	return err
+}
+
+// Put writes a claim or a record.
+func (r *Restore) Put(e backup.Entry) error {
+	shard, below, err := where(e.Name)
+	if err != nil {
+		return err
+	}
+	s := r.stores[shard%len(r.stores)]
+	m := &nats.Msg{Subject: s.subject + e.Name, Data: bytes.Clone(e.Data)}
+	switch {
+	case below == "claim":
+		if m.Data, err = s.restored(e.Data); err != nil {
+			return fmt.Errorf("%s: %w", e.Name, err)
+		}
+	case e.TTL > 0:
+		m.Header = nats.Header{"Nats-TTL": []string{strconv.FormatInt(int64((e.TTL+time.Second-1)/time.Second), 10)}}
+	}
+	return r.Publish(m)
+}
+
+// restored is a claim as the backup's shard is found by the next owner: released, one takeover on (JOURNAL.md rules 8
+// and 10), and with everyone to be told again, as after a long outage (rule 7).
+func (s *store) restored(data []byte) ([]byte, error) {
+	c, err := decodeClaim(data)
+	if err != nil {
+		return nil, err
+	}
+	c.Base = min(c.Base+ownership.TakeOver, 1<<31)
+	c.Released, c.Next, c.Epoch, c.Since, c.All = true, "", s.created.UnixNano(), time.Time{}, true
+	return encodeClaim(c), nil
+}
+
+// Finish waits until all is kept and takes the mark away: from then on nodes serve.
+func (r *Restore) Finish(ctx context.Context) error {
+	select {
+	case <-r.js.PublishAsyncComplete():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := r.failed.Load(); err != nil {
+		return *err
+	}
+	for _, s := range r.stores {
+		if found, err := s.last(ctx, "lease.*"); err != nil || len(found) > 0 {
+			return errors.Join(fmt.Errorf("a node wrote to stream %s meanwhile: stop the nodes, and run the restore again", s.name), err)
+		}
+	}
+	stream, err := r.js.Stream(ctx, r.stores[0].name)
+	if err != nil {
+		return err
+	}
+	c := stream.CachedInfo().Config
+	delete(c.Metadata, restoringKey)
+	for name := range c.Metadata { // the server's own
+		if strings.HasPrefix(name, "_nats.") {
+			delete(c.Metadata, name)
+		}
+	}
+	_, err = r.js.UpdateStream(ctx, c)
+	return err
+}

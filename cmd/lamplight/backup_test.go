@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"lamplight/cluster/backup"
+	"lamplight/cluster/directory"
+	"lamplight/cluster/journal"
+)
+
+// restore runs lamplight restore until NATS is there; it wants it to succeed.
+func restore(t *testing.T, args ...string) string {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		out, err := exec.Command(binary, append([]string{"restore"}, args...)...).CombinedOutput()
+		if err == nil {
+			return string(out)
+		}
+		if time.Now().After(end) {
+			t.Fatalf("restore: %v: %s", err, out)
+		}
+	}
+}
+
+func fails(t *testing.T, want string, args ...string) {
+	t.Helper()
+	out, err := exec.Command(binary, args...).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), want) {
+		t.Errorf("lamplight %v: %v, want an error that says %q:\n%s", args, err, want, out)
+	}
+}
+
+// A standalone node's data grow into a cluster of three: saved while it serves, killed, and loaded where three nodes
+// wait. All that was acknowledged before the backup is there, what had ended stays ended, and Sequences go on above.
+func TestGrowIntoCluster(t *testing.T) {
+	t.Parallel()
+	p := serve(t, t.TempDir())
+	p.sample()
+	edge := p.edge("edge1")
+	p.tell(subject1001, "subscription", subscription("c1"))
+	before := p.next(edge).Sequence
+	for i := range 200 {
+		doc := subscription(fmt.Sprintf("many-%d", i))
+		doc["User"], doc["Server-ID"] = fmt.Sprintf("%d@%s", 5000+i, realm), "edge2"
+		p.tell(fmt.Sprintf("omnipresence.subscribe.acme%%2Eexample%%2Ecom.%d", 5000+i), "subscription", doc)
+	}
+	p.tell("presence.set.acme%2Eexample%2Ecom.1003", "set", map[string]any{"Realm": realm, "Username": "1003", "State": "early"})
+	call := map[string]any{"From": "1004@" + realm, "To": "1002@" + realm, "Call-ID": "ended", "Direction": "recipient", "State": "terminated"}
+	p.tell("presence.dialog.acme%2Eexample%2Ecom.ended", "dialog_update", call)
+	file := filepath.Join(t.TempDir(), "lamplight.backup")
+	p.lamplight("backup", file, "--nats", p.nats)
+	fails(t, "node box serves", "restore", file, "--nats", p.nats)
+	if i, err := os.Stat(file); err != nil || i.Mode().Perm() != 0o600 {
+		t.Errorf("the backup: %v, %v", i, err)
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGKILL)
+	_ = p.cmd.Wait()
+
+	nodes := three(t, "--await-restore")
+	t.Logf("%s", restore(t, file, "--nats", nodes[1].nats))
+	for _, n := range nodes {
+		n.await()
+		n.token = p.token // its key's public half is in the backup
+	}
+	list := nodes[2].get("/presence?summary=true")["subscriptions"].(map[string]any)
+	for i := range 200 {
+		if list[fmt.Sprint(5000+i)] == nil {
+			t.Fatalf("the subscription to %d is lost", 5000+i)
+		}
+	}
+	if m := nodes[0].get("/presence/1003"); m["state"] != "early" {
+		t.Errorf("the manual state is lost: %v", m)
+	}
+	call["State"] = "confirmed"
+	nodes[0].tell("presence.dialog.acme%2Eexample%2Ecom.ended", "dialog_update", call)
+	if m := nodes[1].get("/presence/1004"); m["state"] != "terminated" {
+		t.Errorf("late news revived a call: %v", m)
+	}
+	edge = nodes[0].edge("edge1")
+	nodes[1].tell("presence.dialog.acme%2Eexample%2Ecom.k9", "dialog_update", map[string]any{"From": "1001@" + realm, "To": "x@" + realm, "State": "early"})
+	for n := nodes[0].next(edge); n.State != "early"; n = nodes[0].next(edge) {
+		if n.Sequence <= before {
+			t.Fatalf("Sequence went from %d back to %d", before, n.Sequence)
+		}
+	}
+	again := filepath.Join(t.TempDir(), "again.backup")
+	nodes[0].lamplight("backup", again, "--nats", nodes[2].nats)
+	fails(t, "serves with this NATS", "restore", again, "--nats", nodes[0].nats)
+}
+
+// A restore that was interrupted lets no node serve, and can be run again; a file that is not whole is refused before
+// anything is written.
+func TestRestoreInterrupted(t *testing.T) {
+	t.Parallel()
+	p := serve(t, t.TempDir())
+	p.sample()
+	p.tell(subject1001, "subscription", subscription("c1"))
+	dir := t.TempDir()
+	file := filepath.Join(dir, "lamplight.backup")
+	p.lamplight("backup", file, "--nats", p.nats)
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := externalNATS(t, t.TempDir(), -1).ClientURL()
+	cut := filepath.Join(dir, "cut")
+	if err := os.WriteFile(cut, whole[:len(whole)-1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, "cut off", "restore", cut, "--nats", server)
+	fails(t, "no backup of Lamplight", "restore", "../../README.md", "--nats", server)
+	fails(t, "no journal is here", "backup", filepath.Join(dir, "none"), "--nats", server)
+
+	interrupt(t, server, file)
+	fails(t, "run lamplight restore again", "serve", "--nats", server, "--data", t.TempDir(), "--http", "127.0.0.1:0", "--gossip", "127.0.0.1:0")
+	fails(t, "run lamplight restore again", "backup", filepath.Join(dir, "half"), "--nats", server)
+	if _, err := os.Stat(filepath.Join(dir, "half")); err == nil {
+		t.Error("a backup of half a journal was written")
+	}
+	waits := start(t, t.TempDir(), "--nats", server, "--await-restore")
+	interrupt(t, server, file)
+	restore(t, file, "--nats", server, "--streams", "3")
+	waits.await()
+	waits.token = p.token
+	if list := waits.get("/presence?summary=true")["subscriptions"].(map[string]any); list["1001"] == nil {
+		t.Errorf("the subscription is lost: %v", list)
+	}
+	fails(t, "node box serves", "restore", file, "--nats", server)
+}
+
+// interrupt begins a restore and ends in the middle of it.
+func interrupt(t *testing.T, server, file string) {
+	t.Helper()
+	conn, err := nats.Connect(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	r, err := journal.BeginRestore(ctx, journal.Config{Conn: conn, Streams: 2})
+	if err == nil {
+		err = directory.ForRestore(ctx, directory.Config{Conn: conn}, journal.MadeByKey, r.ID())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	enough := errors.New("enough")
+	n := 0
+	_, err = backup.Read(f, func(e backup.Entry) error {
+		if n++; n > 600 {
+			return enough
+		}
+		if e.Part == backup.Journal {
+			return r.Put(e)
+		}
+		m, err := directory.Restored(directory.Config{}, e)
+		if err != nil {
+			return err
+		}
+		return r.Publish(m)
+	})
+	if !errors.Is(err, enough) {
+		t.Fatalf("the restore was not interrupted: %v", err)
+	}
+	if err := conn.FlushTimeout(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+}

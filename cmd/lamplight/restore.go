@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"lamplight/cluster/backup"
+	"lamplight/cluster/directory"
+	"lamplight/cluster/journal"
+)
+
+type restoreCommand struct {
+	File     string `arg:"" type:"existingfile" help:"What lamplight backup wrote."`
+	Replicas int    `placeholder:"N" help:"Copies of the journal (default: 1, 3 where the NATS servers are a cluster)."`
+	Streams  int    `placeholder:"N" help:"Streams of the journal (default: 1, with several replicas 4)."`
+	Storage  string `enum:"file,memory" default:"file" help:"Where NATS keeps the journal: as the nodes' --storage."`
+	natsFlags
+}
+
+// Run implements restore. The whole file is checked before anything is written.
+func (c *restoreCommand) Run(out io.Writer) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	if c.Replicas < 0 || c.Replicas > 5 || c.Streams < 0 || c.Streams > 64 {
+		return fmt.Errorf("%w: --replicas is 1 to 5, --streams 1 to 64", errUsage)
+	}
+	f, err := os.Open(c.File)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := backup.Read(f, c.checkEntry); err != nil {
+		return fmt.Errorf("%s: %w", c.File, err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	s, err := c.load(ctx, f)
+	if err != nil {
+		return fmt.Errorf("%w\nNothing is lost: no node serves what is half restored, and the restore can be run again", err)
+	}
+	fmt.Fprintf(out, "restored: %d records and claims, %d entries of the directory, saved %s\n", s.Journal, s.Directory, s.At.UTC().Format("2006-01-02 15:04:05 MST"))
+	return nil
+}
+
+func (c *restoreCommand) checkEntry(e backup.Entry) error {
+	if e.Part == backup.Journal {
+		return journal.Check(e)
+	}
+	_, err := directory.Restored(directory.Config{}, e)
+	return err
+}
+
+func (c *restoreCommand) load(ctx context.Context, f io.Reader) (s backup.Summary, err error) {
+	conn, err := c.connect(c.Nats, "lamplight restore")
+	if err != nil {
+		return s, err
+	}
+	defer conn.Close()
+	replicas := c.Replicas
+	if replicas == 0 {
+		if replicas = 1; conn.ConnectedClusterName() != "" {
+			replicas = 3
+		}
+	}
+	j, err := journal.BeginRestore(ctx, journal.Config{Conn: conn, Prefix: c.prefix(), Memory: c.Storage == "memory", Replicas: replicas, Streams: c.Streams})
+	if err != nil {
+		return s, err
+	}
+	d := directory.Config{Conn: conn, Prefix: c.prefix(), Memory: c.Storage == "memory", Replicas: replicas}
+	if err := directory.ForRestore(ctx, d, journal.MadeByKey, j.ID()); err != nil {
+		return s, err
+	}
+	if s, err = backup.Read(f, func(e backup.Entry) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if e.Part == backup.Journal {
+			return j.Put(e)
+		}
+		m, err := directory.Restored(d, e)
+		if err != nil {
+			return err
+		}
+		return j.Publish(m)
+	}); err != nil {
+		return s, err
+	}
+	return s, j.Finish(ctx)
+}
