@@ -284,7 +284,7 @@ func (n *simNode) atLeader(i int, subject string, done func(m message, ok bool))
 			m = st.log[at]
 		}
 		n.post(time.Millisecond, func() {
-			if current := st.world; world == n.worlds[i] && world == current {
+			if n.worlds[i] == st.world && st.world == world {
 				done(m, true)
 			}
 		})
