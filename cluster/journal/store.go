@@ -139,14 +139,17 @@ func openStore(ctx context.Context, js jetstream.JetStream, c Config, number, of
 func (s *store) found(info *jetstream.StreamInfo) error {
 	got := info.Config
 	s.created = info.Created
-	s.streams, _ = strconv.Atoi(got.Metadata[streamsKey])
+	s.streams = 1 // the first release made one and did not say so
+	if n, ok := got.Metadata[streamsKey]; ok {
+		s.streams, _ = strconv.Atoi(n)
+	}
 	switch {
 	case got.Metadata[restoringKey] != "":
 		return ErrRestoring
 	case !got.AllowDirect || !got.AllowMsgTTL || !got.AllowAtomicPublish || got.MaxMsgsPerSubject != 1:
 		return fmt.Errorf("stream %s exists with other settings than the journal needs; remove it or choose another --prefix", s.name)
 	case s.streams < 1 || s.streams > maxStreams:
-		return fmt.Errorf("stream %s does not say how many streams the journal has (metadata %s); remove it or choose another --prefix", s.name, streamsKey)
+		return fmt.Errorf("stream %s says nothing good of how many streams the journal has (metadata %s); remove it or choose another --prefix", s.name, streamsKey)
 	}
 	return nil
 }
