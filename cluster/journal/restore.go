@@ -76,7 +76,7 @@ func BeginRestore(ctx context.Context, c Config) (*Restore, error) {
 		if n == 0 {
 			want.Metadata[restoringKey] = r.id
 		}
-		stream, err := findOrMake(ctx, r.js, want)
+		stream, err := findOrMake(ctx, r.js, want, c.Log)
 		if err != nil {
 			return nil, fmt.Errorf("stream %s: %w", s.name, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -122,7 +123,7 @@ func (s *store) settings(c Config, of int) jetstream.StreamConfig {
 func openStore(ctx context.Context, js jetstream.JetStream, c Config, number, of int) (*store, error) {
 	s := newStore(js, c, number)
 	want := s.settings(c, of)
-	stream, err := findOrMake(ctx, js, want)
+	stream, err := findOrMake(ctx, js, want, c.Log)
 	if err != nil {
 		return nil, fmt.Errorf("journal stream %s: %w", s.name, err)
 	}
@@ -157,8 +158,8 @@ func (s *store) found(info *jetstream.StreamInfo) error {
 const maxStreams = 64
 
 // findOrMake waits, as long as the context lasts, for a cluster that is still coming together.
-func findOrMake(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
-	for {
+func findOrMake(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig, log *slog.Logger) (jetstream.Stream, error) {
+	for said := time.Now(); ; {
 		try, cancel := context.WithTimeout(ctx, 5*time.Second)
 		stream, err := js.Stream(try, want.Name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -167,6 +168,10 @@ func findOrMake(ctx context.Context, js jetstream.JetStream, want jetstream.Stre
 		cancel()
 		if err == nil || ctx.Err() != nil || want.Replicas == 1 {
 			return stream, err
+		}
+		if log != nil && time.Since(said) > 5*time.Second {
+			said = time.Now()
+			log.Warn("the journal's stream can't be had yet; with fewer than three JetStream servers give --replicas 1", "stream", want.Name, "replicas", want.Replicas, "err", err)
 		}
 		select {
 		case <-time.After(100 * time.Millisecond):

@@ -48,6 +48,7 @@ type node struct {
 	system    *actors.System
 	router    *cluster.Router
 	gossipKey []byte
+	replicas  int
 	key       ed25519.PrivateKey
 	registry  *prometheus.Registry
 	following sync.WaitGroup
@@ -119,15 +120,20 @@ func (n *node) startNATS(ctx context.Context) error {
 		return err
 	}
 	var err error
-	n.conn, err = f.connect(url, "lamplight node "+f.Node)
-	return err
+	if n.conn, err = f.connect(url, "lamplight node "+f.Node); err != nil {
+		return err
+	}
+	if n.replicas = f.replicas(); f.Replicas == 0 && n.conn.ConnectedClusterName() != "" {
+		n.replicas = 3 // a NATS cluster of the user's own
+	}
+	return nil
 }
 
 // restored refuses a journal that is only half restored, and waits for a restore if told to.
 func (n *node) restored(ctx context.Context) error {
 	f := n.flags
 	for said := false; ; said = true {
-		whole, err := journal.Restored(ctx, journal.Config{Conn: n.conn, Prefix: f.prefix(), Replicas: f.replicas()})
+		whole, err := journal.Restored(ctx, journal.Config{Conn: n.conn, Prefix: f.prefix(), Replicas: n.replicas})
 		if !f.AwaitRestore || whole {
 			return err
 		}
@@ -147,7 +153,7 @@ func (n *node) restored(ctx context.Context) error {
 
 func (n *node) startDirectory(ctx context.Context) error {
 	f := n.flags
-	n.directory = directory.New(directory.Config{Conn: n.conn, Prefix: f.prefix(), Memory: f.Storage == "memory", Replicas: f.replicas(), Log: n.log, RealmGone: n.realmGone})
+	n.directory = directory.New(directory.Config{Conn: n.conn, Prefix: f.prefix(), Memory: f.Storage == "memory", Replicas: n.replicas, Log: n.log, RealmGone: n.realmGone})
 	if err := n.directory.Start(ctx); err != nil {
 		return err
 	}
@@ -164,7 +170,7 @@ func (n *node) startDirectory(ctx context.Context) error {
 
 func (n *node) startShards(ctx context.Context) error {
 	f := n.flags
-	n.journal = journal.New(journal.Config{Conn: n.conn, Prefix: f.prefix(), Node: f.Node, Memory: f.Storage == "memory", Replicas: f.replicas(),
+	n.journal = journal.New(journal.Config{Conn: n.conn, Prefix: f.prefix(), Node: f.Node, Memory: f.Storage == "memory", Replicas: n.replicas,
 		Quiet: 250 * time.Millisecond, Owner: cluster.Owner, Gone: n.gone, Log: n.log, Registerer: n.registry, Fatal: n.fail})
 	n.fanout = bus.NewFanout(bus.FanoutConfig{Conn: n.conn, Prefix: f.prefix(), Node: f.Node, Version: version, Log: n.log,
 		Incarnation: n.journal.Incarnation, Account: func(realm string) string { id, _ := n.directory.RealmAccount(realm); return id }})

@@ -25,7 +25,7 @@ type serveFlags struct {
 	NatsConfig     string        `type:"existingfile" placeholder:"FILE" help:"NATS configuration for the embedded server (users, TLS)."`
 	Storage        string        `enum:"file,memory" default:"file" help:"Where NATS keeps the journal: file survives a restart of the NATS server, memory does not."`
 	Sync           string        `default:"1s" placeholder:"DURATION|always" help:"How much a power cut may take. kill -9 takes nothing either way; always syncs each write and costs throughput."`
-	Replicas       int           `placeholder:"N" help:"Copies of the journal when it is made (default: 1, with --nats-cluster 3)."`
+	Replicas       int           `placeholder:"N" help:"Copies of the journal when it is made (default: 1; 3 in a NATS cluster)."`
 	Node           string        `placeholder:"NAME" help:"Name of this node (default: the host name)."`
 	Gossip         string        `default:"127.0.0.1:7946" placeholder:"HOST:PORT" help:"Where gossip listens."`
 	Advertise      string        `placeholder:"HOST" help:"Address that other nodes reach this one at."`
