@@ -2,4 +2,4 @@
 
 package ownership
 
-const defaultSeeds = 400 // the race detector makes each ten times slower
+const defaultSeeds = 250 // the race detector makes each ten times slower

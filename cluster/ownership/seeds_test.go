@@ -2,4 +2,4 @@
 
 package ownership
 
-const defaultSeeds = 3000
+const defaultSeeds = 2000

@@ -1,0 +1,249 @@
+package ownership
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// script drives one Machine by hand: its writes are accepted at once, unless the test says otherwise.
+type script struct {
+	*testing.T
+	m     *Machine
+	now   Time
+	seq   uint64
+	wall  time.Time
+	acted []Action
+}
+
+// newScript is node a, joined, in a cluster of the given nodes that all heartbeat.
+func newScript(t *testing.T, nodes ...string) *script {
+	s := &script{T: t, now: time.Hour, wall: time.Unix(1_800_000_000, 0)}
+	n := uint64(0)
+	s.m = New(Config{Node: "a", Shards: []int{0, 1}, Quiet: time.Millisecond, Random: func() uint64 { n++; return n * 7919 },
+		Owner: func(_ int, nodes []string) string { return slices.Max(append([]string{""}, nodes...)) }})
+	s.do(s.m.Start(s.now))
+	s.do(s.m.Synced(s.now))
+	s.do(s.m.Members(s.now, append([]string{"a"}, nodes...)))
+	s.pass(100 * time.Millisecond)
+	return s
+}
+
+// do answers what the Machine asks of the stream, and notes all of it.
+func (s *script) do(actions []Action) {
+	for _, a := range actions {
+		s.acted = append(s.acted, a)
+		switch a.Kind {
+		case ReadLease:
+			s.do(s.m.LeaseRead(s.now, Lease{}, 0, time.Time{}, true))
+		case WriteLease:
+			s.seq++
+			s.do(s.m.LeaseWritten(s.now, a.Sent, a.Lease, s.seq, Accepted))
+			s.do(s.m.LeaseSeen(s.now, a.Lease, s.seq, s.wall))
+		case WriteClaim:
+			s.seq++
+			s.do(s.m.ClaimWritten(s.now, a.Shard, a.Claim, s.seq, Accepted))
+			s.do(s.m.ClaimSeen(s.now, a.Shard, a.Claim, s.seq, s.wall))
+		case Replay:
+			s.do(s.m.Replayed(s.now, a.Shard, a.Claim))
+		}
+	}
+}
+
+// pass lets time go by; the others named heartbeat meanwhile.
+func (s *script) pass(d time.Duration, others ...string) {
+	for end := s.now + d; s.now < end; {
+		s.now += 20 * time.Millisecond
+		s.wall = s.wall.Add(20 * time.Millisecond)
+		for _, n := range others {
+			s.seq++
+			s.do(s.m.LeaseSeen(s.now, Lease{Node: n, Incarnation: n + "1"}, s.seq, s.wall))
+		}
+		s.do(s.m.Tick(s.now))
+	}
+}
+
+// last is the newest action of a kind for a shard.
+func (s *script) last(k Kind, shard int) Action {
+	s.Helper()
+	for i := len(s.acted) - 1; i >= 0; i-- {
+		if s.acted[i].Kind == k && s.acted[i].Shard == shard {
+			return s.acted[i]
+		}
+	}
+	s.Fatalf("no action %d for shard %d in %+v", k, shard, s.acted)
+	return Action{}
+}
+
+func (s *script) count(k Kind, shard int) (n int) {
+	for _, a := range s.acted {
+		if a.Kind == k && a.Shard == shard {
+			n++
+		}
+	}
+	return n
+}
+
+// At the end of the numbers all subscriptions end, then the shard begins from 0 (rule 8).
+func TestRule8EndOfNumbers(t *testing.T) {
+	s := newScript(t)
+	s.seq++
+	s.do(s.m.ClaimSeen(s.now, 0, Claim{Node: "z", Incarnation: "z1", Nonce: 1, Generation: 9, Base: LastBase, Released: true}, s.seq, s.wall))
+	s.pass(400 * time.Millisecond)
+	open := s.last(Open, 0)
+	if !open.End || open.Claim.Base != LastBase+TakeOver {
+		t.Fatalf("%+v", open)
+	}
+	if n, _, ok, _ := s.m.Number(s.now, 0, 0); !ok || n >= 1<<31 {
+		t.Fatalf("the last NOTIFYs get %d, %v", n, ok)
+	}
+	s.do(s.m.Flushed(s.now, 0))
+	again := s.last(Resume, 0)
+	if again.End || again.Claim.Base != 0 || again.Claim.Generation != open.Claim.Generation+1 {
+		t.Fatalf("%+v", again)
+	}
+	if n, _, ok, _ := s.m.Number(s.now, 0, 0); !ok || n != 1 {
+		t.Errorf("the first number is %d, %v", n, ok)
+	}
+}
+
+// A full counter asks for a new claim, whose base is above all that was given out (rule 8).
+func TestRule8FullCounter(t *testing.T) {
+	s := newScript(t)
+	before := s.last(Open, 0).Claim
+	highest, _, ok, _ := s.m.Number(s.now, 0, Counters-1)
+	if !ok {
+		t.Fatal("the last number of a claim is not given out")
+	}
+	_, _, ok, todo := s.m.Number(s.now, 0, Counters)
+	if ok {
+		t.Fatal("a number past the last")
+	}
+	s.do(todo)
+	after := s.last(Resume, 0).Claim
+	if after.Base < highest || after.Generation != before.Generation+1 {
+		t.Errorf("base %d after %d was given out", after.Base, highest)
+	}
+}
+
+// A young claim passes its limit on; an old one does not (rule 7).
+func TestRule7PassesTheLimitOn(t *testing.T) {
+	for age, passed := range map[time.Duration]bool{time.Second: true, 15 * time.Second: false} {
+		s := newScript(t)
+		limit := s.wall.Add(-time.Hour)
+		s.seq++
+		s.do(s.m.LeaseSeen(s.now, Lease{Node: "z", Incarnation: "z1"}, s.seq, s.wall.Add(age)))
+		s.seq++
+		s.do(s.m.ClaimSeen(s.now, 0, Claim{Node: "z", Incarnation: "z1", Nonce: 1, Generation: 9, Since: limit}, s.seq, s.wall))
+		s.pass(2 * time.Second)
+		since := s.last(Open, 0).Since
+		if passed != since.Equal(limit) || !passed && !since.Equal(s.wall.Add(age-2*time.Second-Untold)) {
+			t.Errorf("a claim %v old gives %v", age, since)
+		}
+	}
+}
+
+// A hand-over begins when its reason has stood, after all is flushed, and names the next owner (rule 11).
+func TestRule11HandOver(t *testing.T) {
+	s := newScript(t)
+	s.do(s.m.Members(s.now, []string{"a", "b"})) // b has the higher rank
+	s.pass(300*time.Millisecond, "b")
+	if s.count(Flush, 0) > 0 {
+		t.Fatal("given up before the reason has stood")
+	}
+	s.pass(500*time.Millisecond, "b")
+	if s.last(Flush, 0).Node != "b" || s.m.Mine(0) {
+		t.Fatal("not being given up")
+	}
+	if s.last(WriteClaim, 0).Claim.Released {
+		t.Fatal("released before it was flushed")
+	}
+	s.do(s.m.Flushed(s.now, 0))
+	if c := s.last(WriteClaim, 0).Claim; !c.Released || c.Next != "b" || s.count(Drop, 0) != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// A node that lost NATS but not gossip is expelled after 3 s of silence, not if our own heartbeats failed meanwhile
+// (rule 11).
+func TestRule11SilentNode(t *testing.T) {
+	expelled := func(s *script) bool {
+		return slices.ContainsFunc(s.acted, func(a Action) bool { return a.Kind == WriteLease && a.Node == "0" })
+	}
+	for _, away := range []bool{false, true} {
+		s := newScript(t, "0") // its rank is lower, so that its shard should be ours
+		s.pass(200*time.Millisecond, "0")
+		s.seq++
+		s.do(s.m.ClaimSeen(s.now, 0, Claim{Node: "0", Incarnation: "01", Nonce: 1, Generation: 9}, s.seq, s.wall))
+		if away { // nothing is heard and nothing accepted for a while
+			s.now += 5 * time.Second
+			s.wall = s.wall.Add(5 * time.Second)
+			s.pass(2500 * time.Millisecond)
+			if expelled(s) {
+				t.Error("expelled for a silence that was our own")
+			}
+			continue
+		}
+		s.pass(2500 * time.Millisecond)
+		if expelled(s) {
+			t.Error("expelled before 3 s")
+		}
+		s.pass(time.Second)
+		if !expelled(s) {
+			t.Error("not expelled")
+		}
+	}
+}
+
+// A Lane keeps the order whatever the answers (rules 4, 5).
+func TestLane(t *testing.T) {
+	for name, c := range map[string]struct {
+		answers []Outcome
+		kept    uint64
+		verdict Verdict
+		doubt   uint64
+	}{
+		"all":                  {[]Outcome{Accepted, Accepted, Accepted}, 3, Go, 3},
+		"the second unknown":   {[]Outcome{Accepted, Unknown, Accepted}, 1, Spend, 3},
+		"the first busy":       {[]Outcome{Busy, Accepted, Busy}, 0, Later, 2},
+		"fenced":               {[]Outcome{Accepted, Refused, Refused}, 1, Lose, 1},
+		"unknown beats fenced": {[]Outcome{Unknown, Refused, Refused}, 0, Spend, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var l Lane[int]
+			if l.Add(0) {
+				t.Fatal("a closed lane takes writes")
+			}
+			l.Open(7)
+			for i := range 4 {
+				l.Add(i)
+			}
+			group, fence, writes := l.Send(3)
+			if fence != 7 || len(writes) != 3 || len(l.Ready()) != 0 {
+				t.Fatal(fence, writes, l.Ready())
+			}
+			var done bool
+			var kept uint64
+			var v Verdict
+			for i := range c.answers {
+				if done {
+					t.Fatal("done before the last answer")
+				}
+				j := len(c.answers) - 1 - i // in any order
+				done, kept, v = l.Answer(group, j, c.answers[j])
+			}
+			if !done || kept != c.kept || v != c.verdict {
+				t.Errorf("done %v, kept %d, verdict %d", done, kept, v)
+			}
+			if ready := l.Ready(); len(ready) != 4-int(c.kept) || ready[0] != int(c.kept) {
+				t.Errorf("to be written: %v", ready)
+			}
+			if late, _, _ := l.Answer(group, 0, Accepted); late {
+				t.Error("a late answer counts")
+			}
+			if doubt := l.Close(); doubt != c.doubt {
+				t.Errorf("in doubt up to %d", doubt)
+			}
+		})
+	}
+}
