@@ -130,11 +130,8 @@ func (d *Directory) Start(ctx context.Context) error {
 		return err
 	}
 	name := bucketName(d.cfg.Prefix)
-	if d.kv, err = findOrMake(ctx, js, bucketSettings(d.cfg)); err != nil {
+	if d.kv, d.stream, err = findOrMake(ctx, js, bucketSettings(d.cfg)); err != nil {
 		return fmt.Errorf("directory bucket %s: %w", name, err)
-	}
-	if d.stream, err = js.Stream(ctx, "KV_"+name); err != nil {
-		return err
 	}
 	if d.watch, err = d.kv.WatchAll(context.Background()); err != nil {
 		return err
@@ -171,22 +168,27 @@ func bucketSettings(c Config) jetstream.KeyValueConfig {
 	return want
 }
 
-// findOrMake waits, as long as the context lasts, for a cluster that is still coming together.
-func findOrMake(ctx context.Context, js jetstream.JetStream, c jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
+// findOrMake waits, as long as the context lasts, for a cluster that is still coming together: one of its servers may
+// know of a bucket that another has just made, and the next one not yet.
+func findOrMake(ctx context.Context, js jetstream.JetStream, c jetstream.KeyValueConfig) (jetstream.KeyValue, jetstream.Stream, error) {
 	for {
 		try, cancel := context.WithTimeout(ctx, 5*time.Second)
 		kv, err := js.KeyValue(try, c.Bucket)
 		if errors.Is(err, jetstream.ErrBucketNotFound) {
 			kv, err = js.CreateKeyValue(try, c)
 		}
+		var stream jetstream.Stream
+		if err == nil {
+			stream, err = js.Stream(try, "KV_"+c.Bucket)
+		}
 		cancel()
 		if err == nil || ctx.Err() != nil || c.Replicas == 1 {
-			return kv, err
+			return kv, stream, err
 		}
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
-			return nil, err
+			return nil, nil, err
 		}
 	}
 }
