@@ -51,6 +51,7 @@ type shard struct {
 	highest    uint32 // counter of any extension under this claim
 	extensions map[Address]*extension
 	timers     timers
+	ticked     time.Time // when it last looked at what time does
 	queue      []entry
 	issued     uint64
 	durable    uint64
@@ -114,7 +115,7 @@ func (s *shard) Receive(ctx actor.Context) {
 		s.sys.cfg.Journal.Flushed(s.id, s.life)
 	}
 	s.wanted.Store(len(s.waiting) > 0)
-	s.schedule(now)
+	s.schedule()
 }
 
 func (s *shard) request(c *call, now time.Time) {

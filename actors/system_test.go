@@ -280,3 +280,21 @@ func TestDeadlinePassed(t *testing.T) {
 		t.Error("a command past its deadline was applied")
 	}
 }
+
+// A shard that is asked all the time still tells again who may not have been told (JOURNAL.md rule 7).
+func TestBusyShardIsStillLookedAfter(t *testing.T) {
+	s := closed(t, 100)
+	x := s.extension(0)
+	e := presence.New(x.Realm, x.User, &s.sys.cfg.Rules)
+	fx, err := e.Apply(watch("a"), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.sys.Open(s.shard, Opening{Claim: s.claim, Records: []Stored{{Kind: fx.Records[0].Kind, Data: fx.Records[0].Data, At: time.Now()}}, All: true})
+	for asked := 0; len(s.told) == 0; asked++ {
+		s.settle()
+		if asked == 20_000 { // at most a few ms of them fit between two ticks
+			t.Fatal("requests in quick succession kept the watcher from being told")
+		}
+	}
+}

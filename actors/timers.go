@@ -59,6 +59,7 @@ func (t *timers) next() int64 {
 }
 
 func (s *shard) tick(now time.Time) {
+	s.ticked = now
 	for at := s.timers.next(); at != 0 && at <= now.UnixNano() && s.open && !s.flushing; at = s.timers.next() {
 		x := heap.Pop(&s.timers).(timed).x
 		if !x.broken {
@@ -114,11 +115,12 @@ func (s *shard) expire(now time.Time) {
 	s.waiting = keep
 }
 
-// schedule says when the clock should tick this shard next.
-func (s *shard) schedule(now time.Time) {
+// schedule says when the clock should tick this shard next. What has to be looked after soon counts from the last tick,
+// so that requests that come in quick succession can't put it off.
+func (s *shard) schedule() {
 	var due int64
 	soon := func(d time.Duration) {
-		if at := now.Add(d).UnixNano(); due == 0 || at < due {
+		if at := s.ticked.Add(d).UnixNano(); due == 0 || at < due {
 			due = at
 		}
 	}

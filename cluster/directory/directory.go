@@ -10,11 +10,9 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -94,12 +92,13 @@ type Config struct {
 
 // Directory is a node's view of the bucket.
 type Directory struct {
-	cfg    Config
-	kv     jetstream.KeyValue
-	stream jetstream.Stream // of the bucket
-	watch  jetstream.KeyWatcher
-	ask    asking
-	done   sync.WaitGroup
+	cfg     Config
+	kv      jetstream.KeyValue
+	stream  jetstream.Stream // of the bucket
+	watch   jetstream.KeyWatcher
+	unwatch context.CancelFunc
+	ask     asking
+	done    sync.WaitGroup
 
 	mu      sync.RWMutex
 	entries map[string]*Entry            // by bucket key
@@ -125,15 +124,7 @@ func New(c Config) *Directory {
 
 // Start opens the bucket and returns when all of it is in memory.
 func (d *Directory) Start(ctx context.Context) error {
-	js, err := jetstream.New(d.cfg.Conn)
-	if err != nil {
-		return err
-	}
-	name := bucketName(d.cfg.Prefix)
-	if d.kv, d.stream, err = findOrMake(ctx, js, bucketSettings(d.cfg)); err != nil {
-		return fmt.Errorf("directory bucket %s: %w", name, err)
-	}
-	if d.watch, err = d.kv.WatchAll(context.Background()); err != nil {
+	if err := d.open(ctx); err != nil {
 		return err
 	}
 	ready := make(chan struct{})
@@ -168,37 +159,13 @@ func bucketSettings(c Config) jetstream.KeyValueConfig {
 	return want
 }
 
-// findOrMake waits, as long as the context lasts, for a cluster that is still coming together: one of its servers may
-// know of a bucket that another has just made, and the next one not yet.
-func findOrMake(ctx context.Context, js jetstream.JetStream, c jetstream.KeyValueConfig) (jetstream.KeyValue, jetstream.Stream, error) {
-	for {
-		try, cancel := context.WithTimeout(ctx, 5*time.Second)
-		kv, err := js.KeyValue(try, c.Bucket)
-		if errors.Is(err, jetstream.ErrBucketNotFound) {
-			kv, err = js.CreateKeyValue(try, c)
-		}
-		var stream jetstream.Stream
-		if err == nil {
-			stream, err = js.Stream(try, "KV_"+c.Bucket)
-		}
-		cancel()
-		if err == nil || ctx.Err() != nil || c.Replicas == 1 {
-			return kv, stream, err
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return nil, nil, err
-		}
-	}
-}
-
 // Close stops the watch; who still waits for an answer of the bucket gets an error.
 func (d *Directory) Close() {
 	d.ask.close()
 	if d.watch != nil {
 		_ = d.watch.Stop()
 		d.done.Wait()
+		d.unwatch()
 	}
 }
 
@@ -407,15 +374,6 @@ func (d *Directory) AccountByAPIKey(ctx context.Context, key string) (*Entry, er
 		e := d.entries[Accounts+"."+d.apiKeys[h]]
 		return e, e != nil && subtle.ConstantTimeCompare([]byte(e.Text("api_key_hash")), []byte(h)) == 1
 	})
-}
-
-// PublishKey makes a token key's public half known to all nodes.
-func (d *Directory) PublishKey(ctx context.Context, id string, public []byte) error {
-	rev, err := d.kv.Put(ctx, keys+"."+id, public)
-	if err == nil {
-		d.apply(keys+"."+id, public, rev, false)
-	}
-	return err
 }
 
 // PublicKey finds a token key's public half; it asks the bucket before it says ErrUnknown.

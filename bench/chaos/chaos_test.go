@@ -1,0 +1,127 @@
+package chaos
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+)
+
+var binary, natsd string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "chaos")
+	if err != nil {
+		panic(err)
+	}
+	binary, natsd = filepath.Join(dir, "lamplight"), filepath.Join(dir, "natsd")
+	for target, pkg := range map[string]string{binary: "lamplight/cmd/lamplight", natsd: "lamplight/bench/chaos/natsd"} {
+		build := exec.Command("go", "build", "-o", target, pkg)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			panic(string(out))
+		}
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// long says that `make chaos` runs.
+var long = os.Getenv("CHAOS") == "long"
+
+// newSeed is CHAOS_SEED, or a new one.
+func newSeed(t *testing.T) uint64 {
+	if text := os.Getenv("CHAOS_SEED"); text != "" {
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("CHAOS_SEED: %v", err)
+		}
+		return n
+	}
+	return uint64(time.Now().UnixNano()) % 1_000_000
+}
+
+// size is how much of each kind of run there is.
+type size struct {
+	steps, atLeast int
+	limit          time.Duration
+}
+
+func (s size) plan(t *testing.T, seed uint64, kit []fault) plan {
+	t.Logf("CHAOS_SEED=%d replays this schedule", seed)
+	return plan{seed: seed, steps: schedule(rand.New(rand.NewPCG(seed, 0)), kit, s.steps), workers: 24, atLeast: s.atLeast, limit: s.limit, logf: t.Logf}
+}
+
+func of(short, whole size) size {
+	if long {
+		return whole
+	}
+	return short
+}
+
+// Nodes with embedded NATS servers.
+func TestCluster(t *testing.T) {
+	seed := newSeed(t)
+	l, err := loopback(rand.New(rand.NewPCG(seed, uint64(os.Getpid()))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	prove(t, l, "", of(size{4, 2000, 30 * time.Second}, size{14, 50_000, 210 * time.Second}).plan(t, seed, nodeFaults))
+}
+
+// Nodes on NATS servers of their own.
+func TestExternalNATS(t *testing.T) {
+	if !long {
+		t.Skip("a part of make chaos")
+	}
+	seed := newSeed(t)
+	l, err := loopback(rand.New(rand.NewPCG(seed, uint64(os.Getpid()))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kit := append(append([]fault{}, serverFaults...), nodeFaults[0], nodeFaults[2])
+	prove(t, l, natsd, size{8, 30_000, 130 * time.Second}.plan(t, seed, kit))
+}
+
+// prove runs a plan on a new cluster, and fails for whatever the checker found.
+func prove(t *testing.T, l layout, natsd string, p plan) {
+	t.Helper()
+	dir := t.TempDir()
+	if keep := os.Getenv("CHAOS_DIR"); keep != "" {
+		dir = filepath.Join(keep, fmt.Sprintf("%s-%d", t.Name(), p.seed))
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := newCluster(binary, natsd, dir, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := execute(c, p)
+	t.Cleanup(r.close)
+	if err != nil {
+		t.Errorf("seed %d: %v", p.seed, err)
+	}
+	if r.history == nil {
+		t.FailNow()
+	}
+	begun := time.Now()
+	v := r.check()
+	t.Logf("checked in %v\n%s", time.Since(begun).Round(time.Millisecond), r.figures(v))
+	for _, f := range append(v.faults(), r.history.wrongs...) {
+		t.Errorf("seed %d: %s", p.seed, f)
+	}
+	if r.history.counts[acknowledged] < p.atLeast/2 || r.ran < len(p.steps) {
+		t.Errorf("seed %d: only %d operations and %d faults happened within %v", p.seed, r.history.counts[acknowledged], r.ran, p.limit)
+	}
+	for _, w := range r.history.windows {
+		if o := worst(r.history.ops, w); w.alone && o.took > limitOfWait {
+			t.Errorf("seed %d: %s: a %v waited %v for its success", p.seed, w.name, o.kind, o.took)
+		}
+	}
+}

@@ -1,0 +1,246 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// starting is how long a node may take until it is ready.
+const starting = 60 * time.Second
+
+// node is one node of the product: a process that comes and goes on one data directory.
+type node struct {
+	name string
+	http string
+	argv []string
+	log  string
+
+	mu   sync.Mutex
+	proc *process
+}
+
+// server is a NATS server of its own, in runs where the nodes bring none.
+type server struct {
+	name, url string
+	argv      []string
+	log       string
+	proc      *process
+}
+
+// layout says where the machines of a cluster are.
+type layout struct {
+	gossip, nats, http func(machine int) string // addresses without ports; machines count from 1
+	inside             func(machine int) []string
+}
+
+// loopback gives each machine an address of its own on loopback, which no other run uses.
+func loopback(r *rand.Rand) (layout, error) {
+	for range 100 {
+		prefix := fmt.Sprintf("127.%d.%d.", 64+r.IntN(128), r.IntN(256))
+		free := true
+		for machine := 1; machine <= 4; machine++ {
+			for _, port := range []string{":4222", ":6222", ":7946", ":8000"} {
+				l, err := net.Listen("tcp", fmt.Sprint(prefix, machine, port))
+				if err != nil {
+					free = false
+					continue
+				}
+				_ = l.Close()
+			}
+		}
+		if free {
+			at := func(machine int) string { return fmt.Sprint(prefix, machine) }
+			return layout{gossip: at, nats: at, http: at, inside: func(int) []string { return nil }}, nil
+		}
+	}
+	return layout{}, fmt.Errorf("no addresses are free on loopback")
+}
+
+// cluster is three nodes, and one more that may join, with their NATS servers.
+type cluster struct {
+	binary, dir string
+	layout      layout
+	nodes       []*node // the last one is the newcomer
+	servers     []*server
+	natsURLs    []string
+	token       string
+}
+
+const members = 3
+
+// newCluster lays a cluster out; nothing runs yet. natsd, if not "", is run for NATS.
+func newCluster(binary, natsd, dir string, l layout) (*cluster, error) {
+	c := &cluster{binary: binary, dir: dir, layout: l}
+	key := filepath.Join(dir, "gossip.key")
+	if err := os.WriteFile(key, []byte(strings.Repeat("0123456789abcdef", 4)), 0o600); err != nil {
+		return nil, err
+	}
+	var join, routes []string
+	for m := 1; m <= members; m++ {
+		join = append(join, l.gossip(m)+":7946")
+		routes = append(routes, "nats://"+l.nats(m)+":6222")
+		c.natsURLs = append(c.natsURLs, "nats://"+l.nats(m)+":4222")
+	}
+	if natsd != "" {
+		for m := 1; m <= members; m++ {
+			if err := c.addServer(natsd, m, routes); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for m := 1; m <= members+1; m++ {
+		name := string(rune('a' + m - 1))
+		n := &node{name: name, http: l.http(m) + ":8000", log: filepath.Join(dir, name+".log")}
+		n.argv = append(append([]string{}, l.inside(m)...), binary, "serve", "--node", name, "--data", filepath.Join(dir, name), "--http", n.http,
+			"--gossip", l.gossip(m)+":7946", "--gossip-key", key, "--join", strings.Join(join, ","))
+		if natsd == "" && m <= members {
+			n.argv = append(n.argv, "--nats-listen", l.nats(m)+":4222", "--nats-cluster", l.nats(m)+":6222")
+		} else {
+			at := (m - 1) % members
+			n.argv = append(n.argv, "--replicas", "3", "--nats", strings.Join(append(append([]string{}, c.natsURLs[at:]...), c.natsURLs[:at]...), ","))
+		}
+		c.nodes = append(c.nodes, n)
+	}
+	return c, nil
+}
+
+func (c *cluster) addServer(natsd string, m int, routes []string) error {
+	name := fmt.Sprintf("n%d", m)
+	file := filepath.Join(c.dir, name+".conf")
+	text := fmt.Sprintf("server_name: %s\nlisten: %s:4222\njetstream { store_dir: %q }\ncluster { name: chaos, listen: %s:6222, routes: [%s] }\n",
+		name, c.layout.nats(m), filepath.Join(c.dir, name), c.layout.nats(m), strings.Join(routes, ", "))
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return err
+	}
+	c.servers = append(c.servers, &server{name: name, url: c.natsURLs[m-1], argv: append(append([]string{}, c.layout.inside(m)...), natsd, file), log: filepath.Join(c.dir, name+".log")})
+	return nil
+}
+
+// start brings everything up and loads the account.
+func (c *cluster) start() error {
+	for _, s := range c.servers {
+		if err := s.start(); err != nil {
+			return err
+		}
+	}
+	for _, n := range c.nodes[:members] {
+		if err := n.start(); err != nil {
+			return err
+		}
+	}
+	for _, n := range c.nodes[:members] {
+		if err := n.await(); err != nil {
+			return err
+		}
+	}
+	file := filepath.Join(c.dir, "account.json")
+	if err := os.WriteFile(file, []byte(directory), 0o600); err != nil {
+		return err
+	}
+	if _, err := c.command("import", file, "--nats", c.natsURLs[0]); err != nil {
+		return err
+	}
+	var err error
+	c.token, err = c.command("token", "--account", accountID, "--ttl", "24h", "--data", filepath.Join(c.dir, "a"))
+	return err
+}
+
+func (c *cluster) command(args ...string) (string, error) {
+	out, err := exec.Command(c.binary, args...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("lamplight %s: %w: %s", args[0], err, out)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// end kills whatever still runs.
+func (c *cluster) end() {
+	for _, n := range c.nodes {
+		if p := n.process(); p != nil {
+			p.kill()
+		}
+	}
+	for _, s := range c.servers {
+		if s.proc != nil {
+			s.proc.kill()
+		}
+	}
+}
+
+func (c *cluster) urls() []string { return c.natsURLs }
+
+// pick gives any of the members, alive or not.
+func (c *cluster) pick(r *rand.Rand) *node { return c.nodes[r.IntN(members)] }
+
+// healthy waits until every node that runs says that it serves.
+func (c *cluster) healthy(within time.Duration) error {
+	deadline := time.Now().Add(within)
+	for _, n := range c.nodes {
+		p := n.process()
+		for p != nil && p.running() {
+			why := n.readyz()
+			if why == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("node %s is not ready %v after the fault: %w", n.name, within, why)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	return nil
+}
+
+func (s *server) start() error {
+	var err error
+	if s.proc, err = launch(s.name, s.log, s.argv...); err != nil {
+		return err
+	}
+	return s.proc.await(starting)
+}
+
+func (n *node) process() *process {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.proc
+}
+
+// start starts it, as it is or within another program's hands.
+func (n *node) start(within ...string) error {
+	p, err := launch(n.name, n.log, append(append([]string{}, within...), n.argv...)...)
+	if err == nil {
+		n.mu.Lock()
+		n.proc = p
+		n.mu.Unlock()
+	}
+	return err
+}
+
+func (n *node) await() error { return n.process().await(starting) }
+
+func (n *node) readyz() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, "GET", "http://"+n.http+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	a, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	_ = a.Body.Close()
+	if a.StatusCode != 200 {
+		return fmt.Errorf("readyz %d", a.StatusCode)
+	}
+	return nil
+}

@@ -1,0 +1,304 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// fault does something to a cluster, holds it, and undoes it. It is given its machine, 1 to 3.
+type fault struct {
+	name string
+	run  func(r *run, machine int, hold time.Duration) error
+	wide bool // concerns more than its machine: never beside another
+}
+
+// nodeFaults can happen to any cluster.
+var nodeFaults = []fault{
+	{name: "kill -9 a node", run: killNode},
+	{name: "kill -9 two nodes", run: killTwo, wide: true},
+	{name: "SIGSTOP a node", run: freezeNode},
+	{name: "drain a node", run: drainNode},
+	{name: "rolling restart", run: rollingRestart, wide: true},
+	{name: "join and drain a fourth node", run: joinFourth},
+	{name: "kill -9 everything", run: killAll, wide: true},
+	{name: "a node in another time namespace", run: otherClock},
+}
+
+// serverFaults need NATS servers of their own.
+var serverFaults = []fault{
+	{name: "kill -9 a NATS server", run: killServer},
+	{name: "kill -9 a stream's leader", run: killLeader, wide: true},
+	{name: "SIGSTOP a NATS server", run: freezeServer},
+	{name: "no NATS at all", run: killServers, wide: true},
+}
+
+func killNode(r *run, machine int, hold time.Duration) error {
+	n := r.cluster.nodes[machine-1]
+	orphans := r.ownedBy(n)
+	n.process().kill()
+	r.measureTakeover(n, orphans)
+	time.Sleep(hold)
+	return r.restart(n)
+}
+
+func killTwo(r *run, machine int, hold time.Duration) error {
+	one, two := r.cluster.nodes[machine-1], r.cluster.nodes[machine%members]
+	one.process().kill()
+	two.process().kill()
+	time.Sleep(hold)
+	return r.restart(one, two)
+}
+
+func killAll(r *run, _ int, hold time.Duration) error {
+	for _, n := range r.cluster.nodes[:members] {
+		n.process().signal(syscall.SIGKILL)
+	}
+	for _, s := range r.cluster.servers {
+		s.proc.signal(syscall.SIGKILL)
+	}
+	for _, n := range r.cluster.nodes[:members] {
+		n.process().kill()
+	}
+	for _, s := range r.cluster.servers {
+		s.proc.kill()
+		if err := s.start(); err != nil {
+			return err
+		}
+	}
+	time.Sleep(hold / 4)
+	return r.restart(r.cluster.nodes[:members]...)
+}
+
+func freezeNode(r *run, machine int, hold time.Duration) error {
+	p := r.cluster.nodes[machine-1].process()
+	p.signal(syscall.SIGSTOP)
+	time.Sleep(hold)
+	p.signal(syscall.SIGCONT)
+	return nil
+}
+
+func drainNode(r *run, machine int, hold time.Duration) error {
+	n := r.cluster.nodes[machine-1]
+	if err := r.drain(n); err != nil {
+		return err
+	}
+	time.Sleep(hold / 2)
+	return r.restart(n)
+}
+
+func rollingRestart(r *run, _ int, _ time.Duration) error {
+	for _, n := range r.cluster.nodes[:members] {
+		if err := r.drain(n); err != nil {
+			return err
+		}
+		if err := r.restart(n); err != nil {
+			return err
+		}
+		if err := r.cluster.healthy(starting); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func joinFourth(r *run, _ int, hold time.Duration) error {
+	n := r.cluster.nodes[members]
+	if err := r.restart(n); err != nil {
+		return err
+	}
+	time.Sleep(hold)
+	return r.drain(n)
+}
+
+// otherClock starts a node whose clocks since boot are a day ahead of the others'. The time of day can't be another for
+// one process alone: the kernel has one, and a static Go binary asks no library that could lie.
+func otherClock(r *run, machine int, hold time.Duration) error {
+	n := r.cluster.nodes[machine-1]
+	n.process().kill()
+	if err := n.start("unshare", "--time", "--boottime", "86400", "--monotonic", "86400"); err != nil {
+		return err
+	}
+	if err := n.await(); err != nil {
+		return err
+	}
+	time.Sleep(hold)
+	n.process().kill()
+	return r.restart(n)
+}
+
+func killServer(r *run, machine int, hold time.Duration) error {
+	s := r.cluster.servers[machine-1]
+	s.proc.kill()
+	time.Sleep(hold)
+	return s.start()
+}
+
+func killLeader(r *run, _ int, hold time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	js, err := jetstream.New(r.client.doors[0])
+	if err != nil {
+		return err
+	}
+	stream, err := js.Stream(ctx, "LAMPLIGHT_JOURNAL_0")
+	if err != nil {
+		return fmt.Errorf("who leads the first stream: %w", err)
+	}
+	leader := stream.CachedInfo().Cluster.Leader
+	for _, s := range r.cluster.servers {
+		if s.name == leader {
+			s.proc.kill()
+			time.Sleep(hold)
+			return s.start()
+		}
+	}
+	return fmt.Errorf("%q leads the first stream", leader)
+}
+
+func freezeServer(r *run, machine int, hold time.Duration) error {
+	p := r.cluster.servers[machine-1].proc
+	p.signal(syscall.SIGSTOP)
+	time.Sleep(hold)
+	p.signal(syscall.SIGCONT)
+	return nil
+}
+
+func killServers(r *run, _ int, hold time.Duration) error {
+	for _, s := range r.cluster.servers {
+		s.proc.kill()
+	}
+	time.Sleep(hold)
+	for _, s := range r.cluster.servers {
+		if err := s.start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restart starts nodes and waits until they are ready.
+func (r *run) restart(nodes ...*node) error {
+	for _, n := range nodes {
+		if err := n.start(); err != nil {
+			return err
+		}
+	}
+	for _, n := range nodes {
+		if err := n.await(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drain ends a node as an operator does, and notes when.
+func (r *run) drain(n *node) error {
+	w := window{name: "drain of " + n.name, begin: r.history.now()}
+	err := n.process().drain(30 * time.Second)
+	w.end = r.history.now()
+	r.history.mu.Lock()
+	r.drains = append(r.drains, w)
+	r.history.mu.Unlock()
+	return err
+}
+
+const probes = 60
+
+func probe(i int) string { return fmt.Sprintf("probe-%d", i) }
+
+// ownedBy are the probes that a node owns. Nothing but measureTakeover touches them.
+func (r *run) ownedBy(n *node) (owned []string) {
+	for i := range probes {
+		if out, s, _, _ := r.client.show(n, false, 0, probe(i), "?explain=true"); out == acknowledged && s.Explain.Node == n.name {
+			owned = append(owned, probe(i))
+		}
+	}
+	return owned
+}
+
+// measureTakeover asks the other nodes for a killed one's extensions until they answer.
+func (r *run) measureTakeover(killed *node, orphans []string) {
+	begun := time.Now()
+	var others []*node
+	for _, n := range r.cluster.nodes[:members] {
+		if n != killed && n.process().running() {
+			others = append(others, n)
+		}
+	}
+	var all sync.WaitGroup
+	for i, name := range orphans {
+		all.Go(func() {
+			var t takeover
+			until := func(ask func(*node) outcome) time.Duration {
+				for try := i; time.Since(begun) < giveUp; try++ {
+					if ask(others[try%len(others)]) == acknowledged {
+						return time.Since(begun)
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+				r.history.wrong(fmt.Sprintf("%s was not served within %v of the end of %s", name, giveUp, killed.name))
+				return giveUp
+			}
+			var both sync.WaitGroup
+			both.Go(func() {
+				t.read = until(func(n *node) outcome {
+					out, _, stale, _ := r.client.show(n, false, 0, name, "")
+					if stale {
+						return refused
+					}
+					return out
+				})
+			})
+			both.Go(func() {
+				t.write = until(func(n *node) outcome {
+					out, _, _, _ := r.client.rest(n, "POST", "/presence/"+name, json.RawMessage(`{"action":"set","state":"early"}`))
+					return out
+				})
+			})
+			both.Wait()
+			r.history.mu.Lock()
+			r.history.takeover = append(r.history.takeover, t)
+			r.history.mu.Unlock()
+		})
+	}
+	all.Wait()
+}
+
+// step is what happens at one time: one fault, or two on different machines.
+type step struct {
+	pause    time.Duration
+	faults   []fault
+	machines []int
+	holds    []time.Duration
+}
+
+// schedule puts every fault once, in any order, and goes on with any of them, some together.
+func schedule(r *rand.Rand, kit []fault, steps int) (all []step) {
+	order := r.Perm(len(kit))
+	for i := range steps {
+		f := kit[r.IntN(len(kit))]
+		if i < len(order) {
+			f = kit[order[i]]
+		}
+		s := step{pause: time.Second + time.Duration(r.IntN(1500))*time.Millisecond}
+		machine := 1 + r.IntN(members)
+		s.add(r, f, machine)
+		if second := kit[r.IntN(len(kit))]; i >= len(order) && !f.wide && !second.wide && r.IntN(3) == 0 {
+			s.add(r, second, 1+machine%members)
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func (s *step) add(r *rand.Rand, f fault, machine int) {
+	s.faults, s.machines = append(s.faults, f), append(s.machines, machine)
+	s.holds = append(s.holds, 1500*time.Millisecond+time.Duration(r.IntN(4000))*time.Millisecond)
+}

@@ -1,0 +1,258 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// Bounds of what a worker has at a time.
+const (
+	maxPhones = 24
+	maxCalls  = 4
+	callLife  = 40 * time.Second // no news but its end after that: a tombstone lives a minute
+	giveUp    = 90 * time.Second // news that finds nobody for so long is lost
+)
+
+// ongoing is a call that a worker has begun.
+type ongoing struct {
+	extension *extension
+	number    int
+	id        string
+	state     byte
+	begun     time.Time
+}
+
+// worker makes one request at a time, each chosen by its own random numbers.
+type worker struct {
+	number  int
+	random  *rand.Rand
+	client  *client
+	world   *world
+	history *history
+	phones  []*phone
+	gone    []*phone // ended or left behind
+	calls   []*ongoing
+	made    int
+}
+
+// run works until the context ends.
+func (w *worker) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		switch n := w.random.IntN(100); {
+		case n < 14 && len(w.phones) < maxPhones:
+			w.subscribe()
+		case n < 34 && len(w.phones) > 0:
+			w.refresh(w.phones[w.random.IntN(len(w.phones))])
+		case n < 37 && len(w.phones) > 0:
+			w.unsubscribe(w.random.IntN(len(w.phones)))
+		case n < 48 && len(w.calls) < maxCalls:
+			w.startCall()
+		case n < 68 && len(w.calls) > 0:
+			w.nextState(w.random.IntN(len(w.calls)))
+		case n < 80:
+			w.command()
+		case n < 81 && w.number%8 == 0:
+			w.list()
+		default:
+			w.read(w.world.pick(w.random))
+		}
+	}
+}
+
+// finish ends the calls that go on.
+func (w *worker) finish() {
+	for _, c := range w.calls {
+		w.tellCall(c, terminated)
+	}
+	w.calls = nil
+}
+
+// repeat sends news until it is acknowledged, as BUS.md tells senders.
+func (w *worker) repeat(o op, subject, event string, fields map[string]any) bool {
+	begun := time.Now()
+	o.begin, o.worker = w.history.now(), w.number
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+		o.tries++
+		out, _, err := w.client.bus(w.random.IntN(16), subject, event, fields)
+		if out == wrong {
+			w.history.wrong(err.Error())
+		}
+		if out == acknowledged || out == wrong || time.Since(begun) > giveUp {
+			o.outcome, o.end, o.took = out, w.history.now(), time.Since(begun)
+			if out != acknowledged {
+				o.outcome, o.end = unknown, never
+				w.history.wrong(fmt.Sprintf("news found nobody for %v: %s %v (%v)", giveUp, subject, fields, err))
+			}
+			w.history.add(o)
+			return out == acknowledged
+		}
+		time.Sleep(pause)
+	}
+}
+
+func (w *worker) subscribe() {
+	e := w.world.pick(w.random)
+	w.made++
+	p := &phone{extension: e, callID: fmt.Sprintf("phone-%d-%d@10.0.0.9", w.number, w.made), edge: edgeNames[w.random.IntN(len(edgeNames))], expires: 3600}
+	if w.random.IntN(12) == 0 {
+		p.expires = 5 // it lapses
+	}
+	w.tellPhone(p, p.expires)
+	p.active = true
+	if p.expires < 60 {
+		w.gone = append(w.gone, p) // nobody refreshes it
+		return
+	}
+	w.phones = append(w.phones, p)
+}
+
+func (w *worker) refresh(p *phone) { w.tellPhone(p, p.expires) }
+
+func (w *worker) unsubscribe(i int) {
+	p := w.phones[i]
+	w.phones = append(w.phones[:i:i], w.phones[i+1:]...)
+	w.gone = append(w.gone, p)
+	w.tellPhone(p, 0)
+	p.active = false
+}
+
+func (w *worker) tellPhone(p *phone, expires int) {
+	p.cseq++
+	p.touched = time.Now()
+	w.repeat(op{kind: opSubscribe, extension: p.extension}, "omnipresence.subscribe."+token(realm)+"."+token(p.extension.name), "subscription", map[string]any{
+		"User": "sip:" + p.extension.address(), "From": "sip:" + p.callID[:len(p.callID)-len("@10.0.0.9")] + "@" + realm, "Call-ID": p.callID, "CSeq": p.cseq,
+		"Contact": "<sip:" + p.callID + ":5060>", "Expires": expires, "Server-ID": p.edge, "Event-Package": "dialog", "From-Tag": "f", "To-Tag": "t"})
+	p.renewed = time.Now()
+}
+
+func (w *worker) startCall() {
+	c := &ongoing{extension: w.world.pick(w.random), begun: time.Now()}
+	c.number, c.id = c.extension.addCall()
+	w.calls = append(w.calls, c)
+	w.tellCall(c, early)
+}
+
+func (w *worker) nextState(i int) {
+	c := w.calls[i]
+	next := byte(terminated)
+	if c.state == early && w.random.IntN(3) > 0 && time.Since(c.begun) < callLife {
+		next = confirmed
+	}
+	w.tellCall(c, next)
+	if next == terminated {
+		w.calls = append(w.calls[:i:i], w.calls[i+1:]...)
+	}
+}
+
+func (w *worker) tellCall(c *ongoing, state byte) {
+	c.state = state
+	w.repeat(op{kind: opCall, extension: c.extension, call: c.number, state: state}, "presence.dialog."+token(realm)+"."+token(c.id), "dialog_update", map[string]any{
+		"From": c.extension.address(), "To": "9999@" + realm, "Call-ID": c.id, "Direction": "recipient", "State": stateNames[state],
+		"Timestamp": time.Now().UnixMicro()})
+}
+
+// command sets or resets, once: whether it happened may stay unknown.
+func (w *worker) command() {
+	e := w.world.pick(w.random)
+	o := op{kind: opSet, extension: e, state: "ect"[w.random.IntN(3)], worker: w.number, tries: 1}
+	switch w.random.IntN(6) {
+	case 0:
+		o.kind = opReset
+	case 1:
+		o.kind = opResetTo
+	}
+	n, overBus, door := w.client.cluster.pick(w.random), w.random.IntN(2) == 0, w.random.IntN(16)
+	begun := time.Now()
+	o.begin = w.history.now()
+	var err error
+	if overBus && o.kind != opResetTo {
+		event, fields := "set", map[string]any{"Realm": realm, "Username": e.name, "State": stateNames[o.state]}
+		if o.kind == opReset {
+			event, fields = "reset", map[string]any{"Realm": realm, "Username": e.name}
+		}
+		o.outcome, _, err = w.client.bus(door, "presence."+event+"."+token(realm)+"."+token(e.name), event, fields)
+	} else {
+		body := map[string]any{"action": "reset"}
+		if o.kind != opReset {
+			body["state"] = stateNames[o.state]
+		}
+		if o.kind == opSet {
+			body["action"] = "set"
+		}
+		o.outcome, _, _, err = w.client.rest(n, "POST", "/presence/"+e.name, body)
+	}
+	o.end, o.took = w.history.now(), time.Since(begun)
+	switch o.outcome {
+	case unknown:
+		o.end = never
+	case wrong:
+		w.history.wrong(err.Error())
+	}
+	w.history.add(o)
+}
+
+// read asks again until it is answered, and is one read from the first try on: only the answer counts.
+func (w *worker) read(e *extension) (seen string, fresh bool) {
+	begun := time.Now()
+	o := op{kind: opRead, extension: e, worker: w.number}
+	for time.Since(begun) < giveUp {
+		o.tries++
+		o.begin = w.history.now()
+		out, s, stale, err := w.client.show(w.client.cluster.pick(w.random), w.random.IntN(2) == 0, w.random.IntN(16), e.name, "")
+		if out == acknowledged {
+			o.end, o.stale, o.took = w.history.now(), stale, time.Since(begun)
+			if o.seen, err = e.lamp(&s); err == nil {
+				w.history.add(o)
+				return o.seen, !stale
+			}
+			out = wrong
+		}
+		if out == wrong {
+			w.history.wrong(err.Error())
+			return "", false
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	w.history.wrong(fmt.Sprintf("%s could not be read for %v", e.name, giveUp))
+	return "", false
+}
+
+// listing is GET /presence as far as it is looked at.
+type listing struct {
+	Subscriptions map[string]map[string]map[string]struct {
+		Expires int
+		From    string
+		Stalker string
+	}
+	Timeout bool
+	Missing []int `json:"missing_shards"`
+}
+
+// list reads all subscriptions, and looks for this worker's own, which nobody changes meanwhile.
+func (w *worker) list() {
+	o := op{kind: opList, worker: w.number, tries: 1, begin: w.history.now()}
+	begun := time.Now()
+	out, data, stale, err := w.client.rest(w.client.cluster.pick(w.random), "GET", "/presence", nil)
+	var l listing
+	if out == acknowledged {
+		if err = json.Unmarshal(data, &l); err != nil {
+			out = wrong
+		}
+	}
+	if out == wrong {
+		w.history.wrong(err.Error())
+	}
+	o.outcome, o.stale, o.end, o.took = out, stale, w.history.now(), time.Since(begun)
+	w.history.add(o)
+	if out != acknowledged || stale || l.Timeout {
+		return
+	}
+	for _, p := range w.phones {
+		if _, there := l.Subscriptions[p.extension.name]["dialog"][p.callID]; !there {
+			w.history.wrong(fmt.Sprintf("a listing at %v that misses no shard lacks %s of %s, acknowledged at %v", time.Duration(o.begin), p.callID, p.extension.name, p.renewed.Sub(w.history.zero)))
+		}
+	}
+}

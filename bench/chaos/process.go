@@ -1,0 +1,106 @@
+package chaos
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// process is one program that was started; it is ended by its pid only, at the latest with the driver.
+type process struct {
+	name  string
+	cmd   *exec.Cmd
+	log   *os.File
+	ready chan struct{} // closed once it said that it is
+	ended chan struct{} // closed once it was waited for
+}
+
+// launch starts a program whose lines go to the end of a file. It is ready when a line says so.
+func launch(name, file string, argv ...string) (*process, error) {
+	log, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{name: name, log: log, ready: make(chan struct{}), ended: make(chan struct{})}
+	p.cmd = exec.Command(argv[0], argv[1:]...)
+	p.cmd.Stderr = log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := p.cmd.StdoutPipe()
+	if err == nil {
+		err = p.cmd.Start()
+	}
+	if err != nil {
+		_ = log.Close()
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	go p.follow(out)
+	return p, nil
+}
+
+func (p *process) follow(out io.Reader) {
+	said := false
+	for s := bufio.NewScanner(out); s.Scan(); {
+		_, _ = fmt.Fprintln(p.log, s.Text())
+		if !said && strings.Contains(s.Text(), "is ready") {
+			said = true
+			close(p.ready)
+		}
+	}
+	_ = p.cmd.Wait()
+	_ = p.log.Close()
+	close(p.ended)
+}
+
+// await waits until the process is ready.
+func (p *process) await(within time.Duration) error {
+	select {
+	case <-p.ready:
+		return nil
+	case <-p.ended:
+		return fmt.Errorf("%s ended: %v; see %s", p.name, p.cmd.ProcessState, p.log.Name())
+	case <-time.After(within):
+		return fmt.Errorf("%s is not ready after %v; see %s", p.name, within, p.log.Name())
+	}
+}
+
+func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
+
+func (p *process) running() bool {
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// kill ends it as a machine's end would.
+func (p *process) kill() {
+	p.signal(syscall.SIGKILL)
+	<-p.ended
+}
+
+// drain asks it to end, and says if it did not do so well.
+func (p *process) drain(within time.Duration) error {
+	p.signal(syscall.SIGTERM)
+	select {
+	case <-p.ended:
+		if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+			return fmt.Errorf("%s: exit %d after SIGTERM; see %s", p.name, code, p.log.Name())
+		}
+		return nil
+	case <-time.After(within):
+		p.signal(syscall.SIGQUIT) // its goroutines into the log
+		select {
+		case <-p.ended:
+		case <-time.After(5 * time.Second):
+			p.kill()
+		}
+		return fmt.Errorf("%s does not end within %v of SIGTERM; see %s", p.name, within, p.log.Name())
+	}
+}

@@ -1,0 +1,135 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// plan is one run.
+type plan struct {
+	seed    uint64
+	steps   []step
+	workers int
+	atLeast int           // acknowledged operations, if they come within limit
+	limit   time.Duration // for faults and operations
+	logf    func(string, ...any)
+}
+
+// run is a plan under way.
+type run struct {
+	plan
+	cluster *cluster
+	client  *client
+	world   *world
+	history *history
+	workers []*worker
+	edges   []*edge
+	drains  []window
+	ran     int // faults
+}
+
+// execute starts a cluster, lets the generators work through the plan's faults, and heals. What it finds is in the
+// history; an error is one that makes the rest pointless.
+func execute(c *cluster, p plan) (*run, error) {
+	r := &run{plan: p, cluster: c, world: newWorld(60, 120)}
+	begun := time.Now()
+	if err := c.start(); err != nil {
+		return r, err
+	}
+	p.logf("seed %d: the cluster is ready after %v", p.seed, time.Since(begun).Round(time.Millisecond))
+	r.history = &history{zero: time.Now()}
+	var err error
+	if r.client, err = newClient(c); err != nil {
+		return r, err
+	}
+	for i, name := range edgeNames {
+		urls := c.urls()
+		at := i % len(urls)
+		e, err := newEdge(name, append(append([]string{}, urls[at:]...), urls[:at]...), r.history)
+		if err != nil {
+			return r, err
+		}
+		r.edges = append(r.edges, e)
+	}
+	ctx, stop := context.WithTimeout(context.Background(), p.limit)
+	defer stop()
+	var working sync.WaitGroup
+	for i := range p.workers {
+		w := &worker{number: i, random: rand.New(rand.NewPCG(p.seed, uint64(i+1))), client: r.client, world: r.world, history: r.history}
+		r.workers = append(r.workers, w)
+		working.Go(func() { w.run(ctx) })
+	}
+	err = r.inject(ctx)
+	for ctx.Err() == nil && err == nil && r.history.acked() < p.atLeast {
+		time.Sleep(50 * time.Millisecond)
+	}
+	stop()
+	working.Wait()
+	if e := c.healthy(starting); err == nil {
+		err = e
+	}
+	for _, w := range r.workers {
+		working.Go(w.finish)
+	}
+	working.Wait()
+	return r, err
+}
+
+// close ends all that was started.
+func (r *run) close() {
+	for _, e := range r.edges {
+		e.close()
+	}
+	if r.client != nil {
+		r.client.close()
+	}
+	r.cluster.end()
+}
+
+// inject lets the faults happen.
+func (r *run) inject(ctx context.Context) error {
+	for _, s := range r.steps {
+		select {
+		case <-time.After(s.pause):
+		case <-ctx.Done():
+			return nil
+		}
+		if err := r.happen(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) happen(s step) error {
+	begin := r.history.now()
+	errs := make([]error, len(s.faults))
+	var all sync.WaitGroup
+	for i, f := range s.faults {
+		all.Go(func() {
+			if err := f.run(r, s.machines[i], s.holds[i]); err != nil {
+				errs[i] = fmt.Errorf("%s: %w", f.name, err)
+			}
+		})
+	}
+	all.Wait()
+	healed := time.Now()
+	err := errors.Join(errs...)
+	if err == nil {
+		err = r.cluster.healthy(starting)
+	}
+	r.history.mu.Lock()
+	for i, f := range s.faults {
+		r.ran++
+		r.history.windows = append(r.history.windows, window{fmt.Sprintf("%s (%d)", f.name, s.machines[i]), begin, r.history.now(), len(s.faults) == 1})
+	}
+	r.history.mu.Unlock()
+	for i, f := range s.faults {
+		r.logf("%8v %s, machine %d, held %v; ready %v after it ended", time.Duration(begin).Round(time.Millisecond), f.name, s.machines[i], s.holds[i], time.Since(healed).Round(time.Millisecond))
+	}
+	return err
+}

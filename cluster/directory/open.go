@@ -1,0 +1,97 @@
+package directory
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// tryTime is how long one attempt to reach the bucket may take.
+const tryTime = 5 * time.Second
+
+// patient tries again, as long as the context lasts, while a cluster of several servers comes together or elects: what
+// starts just then must not give up. A server that stands alone has no such time.
+func (d *Directory) patient(ctx context.Context, f func(context.Context) error) error {
+	for {
+		try, cancel := context.WithTimeout(ctx, tryTime)
+		err := f(try)
+		cancel()
+		if err == nil || ctx.Err() != nil || d.cfg.Replicas <= 1 {
+			return err
+		}
+		d.cfg.Log.Info("the directory is not to be had yet", "err", err)
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// open finds the bucket, or makes it, and begins to watch it.
+func (d *Directory) open(ctx context.Context) error {
+	js, err := jetstream.New(d.cfg.Conn)
+	if err != nil {
+		return err
+	}
+	c := bucketSettings(d.cfg)
+	err = d.patient(ctx, func(ctx context.Context) (err error) {
+		if d.kv, err = findOrMake(ctx, js, c); err != nil {
+			return err
+		}
+		if d.stream, err = js.Stream(ctx, "KV_"+c.Bucket); err != nil {
+			return err
+		}
+		return d.follow(ctx)
+	})
+	if err != nil {
+		return fmt.Errorf("directory bucket %s: %w", c.Bucket, err)
+	}
+	return nil
+}
+
+func findOrMake(ctx context.Context, js jetstream.JetStream, c jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
+	kv, err := js.KeyValue(ctx, c.Bucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		kv, err = js.CreateKeyValue(ctx, c)
+	}
+	return kv, err
+}
+
+// follow begins the watch, which outlives the context that it must begin in.
+func (d *Directory) follow(ctx context.Context) error {
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	late := context.AfterFunc(ctx, stop)
+	watch, err := d.kv.WatchAll(watching)
+	if !late() && err == nil {
+		_ = watch.Stop()
+		err = ctx.Err()
+	}
+	if err != nil {
+		stop()
+		return err
+	}
+	d.watch, d.unwatch = watch, stop
+	return nil
+}
+
+// PublishKey makes a node's token key known; one that the bucket has is not written again.
+func (d *Directory) PublishKey(ctx context.Context, id string, public []byte) error {
+	d.mu.RLock()
+	known := bytes.Equal(d.public[id], public)
+	d.mu.RUnlock()
+	if known {
+		return nil
+	}
+	return d.patient(ctx, func(ctx context.Context) error {
+		revision, err := d.kv.Put(ctx, keys+"."+id, public)
+		if err == nil {
+			d.apply(keys+"."+id, public, revision, false)
+		}
+		return err
+	})
+}
