@@ -109,7 +109,7 @@ func start(t *testing.T, data string, flags ...string) *process {
 }
 
 // await waits until the node is ready.
-func (p *process) await() {
+func (p *process) await(o ...nats.Option) {
 	p.t.Helper()
 	select {
 	case l, ok := <-p.ready:
@@ -125,7 +125,7 @@ func (p *process) await() {
 		p.t.Fatalf("serve is not ready: %s", p.stderr.String())
 	}
 	var err error
-	if p.conn, err = nats.Connect(p.nats); err != nil {
+	if p.conn, err = nats.Connect(p.nats, o...); err != nil {
 		p.t.Fatal(err)
 	}
 	p.t.Cleanup(p.conn.Close)
