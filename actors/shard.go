@@ -58,6 +58,10 @@ type shard struct {
 	waiting    []*call // for the shard to open
 	backlog    []renotify
 	waits      int
+	suspects   map[*extension]struct{} // whose watchers may be behind
+	behind     int                     // watchers, when they were counted last
+	counted    time.Time
+	oldest     atomic.Int64 // Unix ns since when the first of them is; 0: none is
 	generation atomic.Uint64 // its life, for those outside of its turn; 0: it is closed or takes nothing more
 	depth      atomic.Int32
 	due        atomic.Int64 // Unix ns of the next tick; 0: none
@@ -187,6 +191,7 @@ func (s *shard) step(x *extension, event presence.Event, c *call, now time.Time)
 		s.sys.cfg.Journal.Write(s.id, s.life, x.address, records, whole)
 	}
 	s.timers.set(x, x.state.Next())
+	s.suspect(x)
 	if _, ok := event.(presence.Notified); ok {
 		s.replied(x, now)
 	}
@@ -384,6 +389,7 @@ func (s *shard) retire(x *extension) {
 func (s *shard) forget(x *extension) {
 	s.timers.set(x, time.Time{})
 	delete(s.extensions, x.address)
+	delete(s.suspects, x)
 	s.sys.realms.remove(x.address)
 	s.sys.actors.Root.Stop(x.pid)
 	s.sys.metrics.extensions.Dec()

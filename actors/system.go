@@ -45,6 +45,8 @@ func NewSystem(cfg Config) *System {
 		return cfg.Log.With("part", "actors")
 	}))
 	s.realms = newRealms()
+	cfg.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_watchers_behind_seconds",
+		Help: "For how long the watcher that is behind for the longest time has been."}, s.behindFor))
 	return s
 }
 

@@ -117,6 +117,8 @@ func (s *shard) drop(doubt uint64) {
 		}
 	}
 	s.queue, s.backlog = nil, nil
+	clear(s.suspects)
+	s.showBehind(0, 0)
 	for _, x := range s.extensions {
 		for _, w := range x.waits {
 			w.call.answer(w.answer)

@@ -84,6 +84,7 @@ func (s *shard) tick(now time.Time) {
 		}
 	}
 	s.expire(now)
+	s.countBehind(now)
 	if s.waits > 0 {
 		for _, x := range s.extensions {
 			if len(x.waits) > 0 {
@@ -129,6 +130,9 @@ func (s *shard) schedule() {
 	}
 	if len(s.queue) > 0 || len(s.backlog) > 0 || s.waits > 0 {
 		soon(20 * time.Millisecond)
+	}
+	if len(s.suspects) > 0 {
+		soon(countBehindEvery)
 	}
 	if len(s.waiting) > 0 {
 		soon(50 * time.Millisecond)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -32,7 +33,11 @@ type Membership struct {
 	changed chan struct{}
 	stop    context.CancelFunc
 	done    chan struct{}
+	warned  atomic.Int64 // Unix ns
 }
+
+// warnEvery is how often strangers on the gossip port are worth a line in the log.
+const warnEvery = time.Second
 
 // MembershipConfig is what a Membership needs.
 type MembershipConfig struct {
@@ -150,12 +155,14 @@ func (m *Membership) Nodes() []string {
 }
 
 // Writes is the newest schema that all members read: what is newer must not be written yet.
-func (m *Membership) Writes() int {
-	least := Schema
-	for _, n := range m.Members() {
-		least = min(least, n.Schema)
+func (m *Membership) Writes() int { return commonSchema(Schema, m.Members()) }
+
+// commonSchema is the newest schema that a release and all members read.
+func commonSchema(own int, members []Member) int {
+	for _, n := range members {
+		own = min(own, n.Schema)
 	}
-	return least
+	return own
 }
 
 // Changed receives after members came or went.
@@ -260,8 +267,14 @@ func readHello(meta []byte) (h hello, err error) {
 	if err := json.Unmarshal(meta, &h); err != nil {
 		return h, fmt.Errorf("%w: %w", errForeign, err)
 	}
+	if _, _, err := net.SplitHostPort(h.Route); h.Route != "" && (err != nil || strings.ContainsFunc(h.Route, unprintable)) {
+		return h, fmt.Errorf("%w: its route is %.60q", errForeign, h.Route)
+	}
 	return h, nil
 }
+
+// unprintable characters are in no name and no address; they would end a line of the peers' file.
+func unprintable(r rune) bool { return r <= 0x20 || r > 0x7e }
 
 // NotifyAlive implements memberlist.AliveDelegate: a node of another installation, or of a release too far away, is no
 // member. What it says of itself is checked, whoever it is.
@@ -273,10 +286,11 @@ func (m *Membership) NotifyAlive(peer *memberlist.Node) error {
 		err = fmt.Errorf("%w: its --prefix is %.60q", errForeign, h.Prefix)
 	case h.Schema < oldestSchema || h.Oldest > Schema:
 		err = fmt.Errorf("%w: it reads schemas %d to %d, this release %d to %d: upgrade one release at a time", errForeign, h.Oldest, h.Schema, oldestSchema, Schema)
-	case peer.Name == "" || len(peer.Name) > 128 || strings.ContainsFunc(peer.Name, func(r rune) bool { return r <= 0x20 || r > 0x7e }):
+	case peer.Name == "" || len(peer.Name) > 128 || strings.ContainsFunc(peer.Name, unprintable):
 		err = fmt.Errorf("%w: its name can't be one", errForeign)
 	}
-	if err != nil {
+	if now := time.Now().UnixNano(); err != nil && now-m.warned.Load() > int64(warnEvery) { // a stranger repeats itself
+		m.warned.Store(now)
 		m.cfg.Log.Warn("a peer on the gossip port is refused", "peer", fmt.Sprintf("%.60q", peer.Name), "address", peer.Address(), "err", err)
 	}
 	return err

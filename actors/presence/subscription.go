@@ -70,6 +70,20 @@ func (s *Subscription) Reply() int { return int(s.reply) }
 // holds it back or the NOTIFY has not left yet. The zero time: it was told everything.
 func (s *Subscription) Behind() time.Time { return moment(s.behind) }
 
+// Behind counts the watchers that were not told everything, and says since when the first of them has not been.
+func (e *Extension) Behind() (watchers int, since time.Time) {
+	var oldest int64
+	for _, s := range e.watchers {
+		if s.behind != 0 {
+			watchers++
+			if oldest == 0 || s.behind < oldest {
+				oldest = s.behind
+			}
+		}
+	}
+	return watchers, moment(oldest)
+}
+
 // Told notes that a Notice left under this Sequence. Notices leave in the order of their making.
 func (s *Subscription) Told(sequence uint32) {
 	s.sequence, s.told, s.reply = sequence, s.noticed, 0

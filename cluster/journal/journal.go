@@ -75,6 +75,7 @@ type holder struct {
 // New makes a Journal that has not started.
 func New(c Config) *Journal {
 	j := &Journal{cfg: c, log: c.Log.With("part", "journal"), metrics: newMetrics(c.Registerer)}
+	j.registerGauges(c.Registerer)
 	j.incarnation = strconv.FormatUint(random(), 16)
 	for i := range j.holders {
 		j.holders[i].Store(&holder{})
@@ -282,7 +283,7 @@ func encodeName(s string) string {
 	return strings.NewReplacer("%", "%25", ".", "%2E", " ", "+", "*", "%2A", ">", "%3E").Replace(s)
 }
 
-type metrics struct{ unknown, fenced, busy, claims, expelled prometheus.Counter }
+type metrics struct{ unknown, fenced, busy, claims, expelled, takeovers prometheus.Counter }
 
 func newMetrics(r prometheus.Registerer) *metrics {
 	counter := func(name, help string) prometheus.Counter {
@@ -291,10 +292,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		return c
 	}
 	return &metrics{unknown: counter("unknown_total", "Writes without an answer; each spends a claim."),
-		fenced:   counter("fenced_total", "Groups of writes refused because the claim is another's."),
-		busy:     counter("busy_total", "Groups of writes that the journal refused for now."),
-		claims:   counter("claims_total", "Claims of this node that were accepted: shards taken over, and claims made again."),
-		expelled: counter("expelled_total", "Silent nodes that this node expelled.")}
+		fenced:    counter("fenced_total", "Groups of writes refused because the claim is another's."),
+		busy:      counter("busy_total", "Groups of writes that the journal refused for now."),
+		claims:    counter("claims_total", "Claims of this node that were accepted: shards taken over, and claims made again."),
+		takeovers: counter("takeovers_total", "Shards that this node took over and loaded."),
+		expelled:  counter("expelled_total", "Silent nodes that this node expelled.")}
 }
 
 var errBehind = errors.New("journal: a replica lags behind the claim")

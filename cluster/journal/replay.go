@@ -50,6 +50,7 @@ func (s *stream) replay(a ownership.Action) {
 				l.Open(open.Expect)
 				l.life = open.Claim.Generation
 				s.j.opened[a.Shard].Store(l.life)
+				s.j.metrics.takeovers.Inc()
 				s.j.shards.Open(a.Shard, actors.Opening{Claim: s.claimOf(open), Records: r.records, Since: open.Since, All: open.All, End: open.End})
 			}
 		}

@@ -87,6 +87,15 @@ func (m *Machine) fresh() string {
 // Incarnation names this start of the node, until it is expelled.
 func (m *Machine) Incarnation() string { return m.incarnation }
 
+// Leases gives every node's lease as the stream showed it last.
+func (m *Machine) Leases(give func(Lease)) {
+	for _, h := range m.holders {
+		if h.seq > 0 {
+			give(h.lease)
+		}
+	}
+}
+
 // AnswerUntil is until when the node may answer from memory (rule 1).
 func (m *Machine) AnswerUntil() Time {
 	if m.cfg.Off.LeaseCheck {

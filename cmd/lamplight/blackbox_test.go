@@ -55,8 +55,11 @@ type process struct {
 	stderr     transcript
 	conn       *nats.Conn
 	token      string
-	ready      chan bool
+	ready      chan listening
 }
+
+// listening is where a node says that it listens.
+type listening struct{ http, nats string }
 
 func serve(t *testing.T, data string, flags ...string) *process {
 	t.Helper()
@@ -68,7 +71,7 @@ func serve(t *testing.T, data string, flags ...string) *process {
 // start is serve without waiting until the node is ready.
 func start(t *testing.T, data string, flags ...string) *process {
 	t.Helper()
-	p := &process{t: t, data: data, ready: make(chan bool, 1)}
+	p := &process{t: t, data: data, ready: make(chan listening, 1)}
 	p.cmd = exec.Command(binary, append([]string{"serve", "--data", data, "--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0",
 		"--gossip", "127.0.0.1:0", "--node", "box"}, flags...)...)
 	p.cmd.Stderr = &p.stderr
@@ -87,16 +90,17 @@ func start(t *testing.T, data string, flags ...string) *process {
 	}
 	go func() {
 		s := bufio.NewScanner(out)
+		var l listening
 		for s.Scan() {
 			line := s.Text()
 			if a, ok := strings.CutPrefix(line, "http listening on "); ok {
-				p.http = "http://" + a
+				l.http = "http://" + a
 			}
 			if a, ok := strings.CutPrefix(line, "nats listening on "); ok {
-				p.nats = "nats://" + a
+				l.nats = "nats://" + a
 			}
 			if strings.Contains(line, "is ready") {
-				p.ready <- true
+				p.ready <- l
 			}
 		}
 		close(p.ready)
@@ -105,19 +109,23 @@ func start(t *testing.T, data string, flags ...string) *process {
 }
 
 // await waits until the node is ready.
-func (p *process) await() {
+func (p *process) await(o ...nats.Option) {
 	p.t.Helper()
 	select {
-	case ok := <-p.ready:
+	case l, ok := <-p.ready:
 		if !ok {
 			_ = p.cmd.Wait()
 			p.t.Fatalf("serve ended: %s", p.stderr.String())
+		}
+		p.http = l.http
+		if l.nats != "" {
+			p.nats = l.nats
 		}
 	case <-time.After(60 * time.Second):
 		p.t.Fatalf("serve is not ready: %s", p.stderr.String())
 	}
 	var err error
-	if p.conn, err = nats.Connect(p.nats); err != nil {
+	if p.conn, err = nats.Connect(p.nats, o...); err != nil {
 		p.t.Fatal(err)
 	}
 	p.t.Cleanup(p.conn.Close)

@@ -1,10 +1,16 @@
 package main
 
 import (
+	"encoding/json"
 	"net"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"lamplight/cluster"
 )
 
 // ports are free just now: those of a cluster must be known before its nodes start.
@@ -36,4 +42,77 @@ func three(t *testing.T, flags ...string) []*process {
 		nodes = append(nodes, p)
 	}
 	return nodes
+}
+
+// overview is what lamplight cluster -o json prints.
+func overview(t *testing.T, url string) (o cluster.Overview, code int) {
+	t.Helper()
+	c := exec.Command(binary, "cluster", "-o", "json", "--nats", url, "--interval", "100ms")
+	out, err := c.Output()
+	if c.ProcessState == nil {
+		t.Fatal(err)
+	}
+	if len(out) > 0 {
+		if err := json.Unmarshal(out, &o); err != nil {
+			t.Fatalf("%v in %s", err, out)
+		}
+	}
+	return o, c.ProcessState.ExitCode()
+}
+
+func nodeOf(o cluster.Overview, name string) (n cluster.NodeView) {
+	for _, n := range o.Nodes {
+		if n.Node == name {
+			return n
+		}
+	}
+	return n
+}
+
+// lamplight cluster shows three nodes that share the shards; one that is killed is silent and without an owner for its
+// shards at first, then expelled while the others hold all; one that is stopped is gone.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	nodes := three(t)
+	for _, n := range nodes {
+		n.await()
+	}
+	nodes[0].sample()
+	nodes[0].tell(subject1001, "subscription", subscription("c1"))
+	var o cluster.Overview
+	eventually(t, "three nodes that serve", 30*time.Second, func() bool {
+		var code int
+		o, code = overview(t, nodes[1].nats)
+		return code == 0 && len(o.Nodes) == 3 && len(o.Disagreements) == 0
+	})
+	shards, subscriptions := 0, 0
+	for _, n := range o.Nodes {
+		if n.State != cluster.Serving || !n.Member || n.Open != n.Shards || n.Shards < 250 || n.Shards > 430 || n.Takeovers < uint64(n.Shards) {
+			t.Errorf("%+v", n)
+		}
+		shards += n.Shards
+		subscriptions += n.Subscriptions
+	}
+	if shards != 1024 || subscriptions != 1 {
+		t.Errorf("%d shards, %d subscriptions", shards, subscriptions)
+	}
+	if table := nodes[0].lamplight("cluster", "--nats", nodes[0].nats); !strings.Contains(table, "b     serving  yes") {
+		t.Errorf("the table:\n%s", table)
+	}
+	_ = nodes[2].cmd.Process.Kill()
+	_ = nodes[2].cmd.Wait()
+	eventually(t, "c is expelled and its shards are taken over", 60*time.Second, func() bool {
+		o, code := overview(t, nodes[0].nats)
+		return code == 0 && nodeOf(o, "c").State == cluster.Expelled && nodeOf(o, "c").Shards == 0 && len(o.Disagreements) == 0 &&
+			nodeOf(o, "a").Expulsions+nodeOf(o, "b").Expulsions >= 1
+	})
+	_ = nodes[1].cmd.Process.Signal(syscall.SIGSTOP)
+	eventually(t, "b is silent, and said to hold claims", 30*time.Second, func() bool {
+		o, _ := overview(t, nodes[0].nats)
+		return nodeOf(o, "b").State == cluster.Silent && strings.Contains(strings.Join(o.Disagreements, "\n"), "b holds the claims of")
+	})
+	_ = nodes[1].cmd.Process.Signal(syscall.SIGCONT)
+	if _, code := overview(t, "nats://127.0.0.1:1"); code != 1 {
+		t.Errorf("without NATS: exit %d", code)
+	}
 }

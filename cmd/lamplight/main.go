@@ -25,6 +25,7 @@ type commands struct {
 	Token       tokenCommand    `cmd:"" help:"Make an API token for an account and print it."`
 	Import      importCommand   `cmd:"" help:"Load accounts, users and devices from a JSON file. Loading twice changes nothing."`
 	Presence    presenceCommand `cmd:"" help:"List, show, set, reset and watch lamps, over NATS."`
+	Cluster     clusterCommand  `cmd:"" help:"Show the nodes, their states, shards and load, and what disagrees. Fails when shards have no owner."`
 	Backup      backupCommand   `cmd:"" help:"Save the journal and the directory in one file, while nodes serve or not. The file holds secrets."`
 	Restore     restoreCommand  `cmd:"" help:"Load what backup saved, where no node has served yet: start the nodes with --await-restore."`
 	CheckConfig checkCommand    `cmd:"" name:"check-config" help:"Check the flags, variables and configuration file that serve would use, and print them."`

@@ -2,7 +2,9 @@ package main
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -40,23 +42,53 @@ func (f *natsFlags) check() error {
 }
 
 // connect opens a connection whose publishes are never repeated or kept back (JOURNAL.md rule 4).
-func (f *natsFlags) connect(url, name string, more ...nats.Option) (*nats.Conn, error) {
-	if url == "embedded" {
-		url = "nats://127.0.0.1:4222"
+func (f *natsFlags) connect(servers, name string, more ...nats.Option) (*nats.Conn, error) {
+	if servers == "embedded" {
+		servers = "nats://127.0.0.1:4222"
 	}
 	o := append([]nats.Option{nats.Name(name), nats.ReconnectBufSize(-1), nats.ReconnectWait(100 * time.Millisecond), nats.MaxReconnects(-1), nats.Timeout(5 * time.Second)}, more...)
 	if f.Creds != "" {
 		o = append(o, nats.UserCredentials(f.Creds))
 	}
+	if f.NatsTLS.CA != "" || f.NatsTLS.Cert != "" {
+		o = append(o, nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12}))
+	}
 	if f.NatsTLS.CA != "" {
 		o = append(o, nats.RootCAs(f.NatsTLS.CA))
 	}
 	if f.NatsTLS.Cert != "" {
-		o = append(o, nats.ClientCert(f.NatsTLS.Cert, f.NatsTLS.Key), nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12}))
+		o = append(o, nats.ClientCert(f.NatsTLS.Cert, f.NatsTLS.Key))
 	}
-	conn, err := nats.Connect(url, o...)
+	conn, err := nats.Connect(servers, o...)
 	if err != nil {
-		return nil, fmt.Errorf("NATS at %s: %w; is the node running? give its address with --nats", url, err)
+		return nil, fmt.Errorf("NATS at %s: %w; %s", redacted(servers), err, advice(err))
 	}
 	return conn, nil
+}
+
+// redacted is a list of URLs without their passwords.
+func redacted(list string) string {
+	urls := strings.Split(list, ",")
+	for i, u := range urls {
+		if p, err := url.Parse(strings.TrimSpace(u)); err == nil {
+			urls[i] = p.Redacted()
+		}
+	}
+	return strings.Join(urls, ",")
+}
+
+// advice says what to do about a connection that was not made.
+func advice(err error) string {
+	var verify *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &verify):
+		return "give the CA that signed the server's certificate with --nats-tls-ca, and a name in --nats that the certificate holds"
+	case strings.Contains(err.Error(), "tls"): // the server's refusal, or the connection that it cut
+		return "the server wants a certificate that it trusts: give one with --nats-tls-cert and --nats-tls-key"
+	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
+		return "one side speaks TLS and the other does not: see --nats-tls-ca"
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
+		return "give the user and password in --nats nats://USER:PASSWORD@HOST:PORT, or --creds"
+	}
+	return "is the node running? give its address with --nats"
 }

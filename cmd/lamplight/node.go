@@ -33,12 +33,13 @@ const (
 // node is all parts of a node, wired together. start brings them up; close takes them down in the order: not ready,
 // intake, owners hand over, fan-out flushed, leave the cluster, NATS.
 type node struct {
-	flags  *serveFlags
-	sync   time.Duration
-	log    *slog.Logger
-	fatal  chan error
-	ready  atomic.Bool
-	routed atomic.Bool // the router can be asked
+	flags    *serveFlags
+	sync     time.Duration
+	log      *slog.Logger
+	fatal    chan error
+	ready    atomic.Bool
+	draining atomic.Bool
+	routed   atomic.Bool // the router can be asked
 
 	server    *cluster.Server
 	conn      *nats.Conn
@@ -69,7 +70,7 @@ func (n *node) start(ctx context.Context) error {
 	}
 	n.registry = prometheus.NewRegistry()
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, part := range []func(context.Context) error{n.startGossip, n.startNATS, n.restored, n.startDirectory, n.startShards, n.serving, n.startEdges} {
+	for _, part := range []func(context.Context) error{n.startGossip, n.startNATS, n.restored, n.startDirectory, n.startShards, n.startStatus, n.serving, n.startEdges} {
 		if err := part(wait); err != nil {
 			return err
 		}
@@ -315,6 +316,7 @@ func (n *node) endLostRealms(ctx context.Context) {
 
 func (n *node) close() {
 	n.ready.Store(false)
+	n.draining.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	note := func(what string, err error) {

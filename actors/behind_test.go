@@ -1,0 +1,53 @@
+package actors
+
+import (
+	"testing"
+	"time"
+
+	"lamplight/actors/presence"
+)
+
+// shows waits until a gauge stands where it should.
+func (s *stage) shows(name string, ok func(float64) bool) {
+	s.Helper()
+	value := -1.0
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		all, err := s.metrics.Gather()
+		if err != nil {
+			s.Fatal(err)
+		}
+		for _, f := range all {
+			if f.GetName() == name {
+				value = f.GetMetric()[0].GetGauge().GetValue()
+			}
+		}
+		if ok(value) {
+			return
+		}
+	}
+	s.Fatalf("%s stands at %v", name, value)
+}
+
+// DESIGN.md, what always holds, 5: who was not told yet is counted, with for how long, until it was told.
+func TestWatchersBehind(t *testing.T) {
+	t.Parallel()
+	s := open(t, 100)
+	to := s.extension(0)
+	is := func(want float64) func(float64) bool { return func(v float64) bool { return v == want } }
+	first, second := s.ask(to, watch("c1"), 0), s.ask(to, watch("c2"), 0)
+	s.shows("lamplight_watchers_behind", is(2))
+	s.shows("lamplight_watchers_behind_seconds", func(v float64) bool { return v > 0 })
+	s.durable()
+	s.durable()
+	s.good(first)
+	s.good(second)
+	s.shows("lamplight_watchers_behind", is(0))
+	s.shows("lamplight_watchers_behind_seconds", is(0))
+
+	call := s.ask(to, presence.CallEvent{CallID: "k", Direction: presence.Initiator, State: presence.Early}, 0)
+	s.shows("lamplight_watchers_behind", is(2))
+	s.sys.Drop(s.shard, 0) // its memory is gone; another node looks after them
+	<-call
+	s.shows("lamplight_watchers_behind", is(0))
+	s.shows("lamplight_watchers_behind_seconds", is(0))
+}

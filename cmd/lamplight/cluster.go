@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"lamplight/cluster"
+)
+
+type clusterCommand struct {
+	Output   string        `short:"o" enum:"table,json" default:"table" help:"table or json."`
+	Timeout  time.Duration `default:"1s" help:"How long to wait for nodes that do not answer."`
+	Interval time.Duration `default:"1s" help:"Events are counted over this time."`
+	natsFlags
+}
+
+// Run implements cluster. It fails when shards have no owner.
+func (c *clusterCommand) Run(out io.Writer) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	if c.Timeout <= 0 || c.Interval < 0 {
+		return fmt.Errorf("%w: --timeout must be above 0, --interval at least 0", errUsage)
+	}
+	conn, err := c.connect(c.Nats, "lamplight cluster")
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ask := func() ([]cluster.Status, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
+		defer cancel()
+		return cluster.AskStatus(ctx, conn, c.prefix())
+	}
+	begun := time.Now()
+	before, err := ask()
+	if err != nil {
+		return err
+	}
+	time.Sleep(c.Interval)
+	apart := time.Since(begun)
+	now, err := ask()
+	if err != nil {
+		return err
+	}
+	o := cluster.Merge(before, now, apart)
+	if c.Output == "json" {
+		err = printJSON(out, o)
+	} else {
+		err = printOverview(out, o)
+	}
+	if err == nil && len(o.Unowned) > 0 {
+		err = fmt.Errorf("%d shards have no owner", len(o.Unowned))
+	}
+	return err
+}
+
+func printOverview(out io.Writer, o cluster.Overview) error {
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "NODE\tSTATE\tMEMBER\tSHARDS\tOPEN\tEXTENSIONS\tSUBSCRIPTIONS\tBEHIND\tEVENTS/S\tEVENTS\tTAKEOVERS\tEXPELLED\tVERSION")
+	for _, n := range o.Nodes {
+		member := "no"
+		if n.Member {
+			member = "yes"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%.0f\t%d\t%d\t%d\t%s\n", n.Node, n.State, member, n.Shards, n.Open, n.Extensions, n.Subscriptions,
+			n.Behind, n.Rate, n.Events, n.Takeovers, n.Expulsions, n.Version)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if len(o.Unowned) > 0 {
+		fmt.Fprintf(out, "without an owner: %d shards\n", len(o.Unowned))
+	}
+	for _, d := range o.Disagreements {
+		fmt.Fprintln(out, d)
+	}
+	return nil
+}
