@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -58,7 +59,15 @@ type size struct {
 
 func (s size) plan(t *testing.T, seed uint64, kit []fault) plan {
 	t.Logf("CHAOS_SEED=%d replays this schedule", seed)
-	return plan{seed: seed, steps: schedule(rand.New(rand.NewPCG(seed, 0)), kit, s.steps), workers: 24, atLeast: s.atLeast, limit: s.limit, logf: t.Logf}
+	random := rand.New(rand.NewPCG(seed, 0))
+	steps := schedule(random, kit, s.steps)
+	if names := os.Getenv("CHAOS_FAULTS"); names != "" {
+		var err error
+		if steps, err = only(random, kit, strings.Split(names, ",")); err != nil {
+			t.Skip(err)
+		}
+	}
+	return plan{seed: seed, steps: steps, workers: 24, atLeast: s.atLeast, limit: s.limit, logf: t.Logf}
 }
 
 func of(short, whole size) size {
