@@ -5,7 +5,7 @@ MEASURE ?= short
 VERSION ?= 0.1.0
 ACCOUNT := 4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10
 
-.PHONY: help build run test bench measure lint fuzz fmt clean
+.PHONY: help build run test bench chaos measure lint fuzz fmt clean
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -23,6 +23,9 @@ lint: ## gofmt, go vet, staticcheck and more, by golangci-lint (built from tools
 
 bench: ## Go benchmarks with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./actors/... ./transport/... ./bench/...
+
+chaos: ## faults of all kinds under load, and a checker: minutes; CHAOS_SEED=n replays a schedule, CHAOS_DIR keeps logs
+	CHAOS=long $(GO) test -v -count 1 -timeout 20m ./bench/chaos
 
 measure: ## heap per extension and start-up time, at LAMPLIGHT_BENCH_EXTENSIONS (100000); with MEASURE=long also with 1M records
 	LAMPLIGHT_MEASURE=$(MEASURE) $(GO) test -v -run 'TestMemory|TestStart' -timeout 20m ./bench

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -14,6 +16,9 @@ import (
 var binary, natsd string
 
 func TestMain(m *testing.M) {
+	if binary, natsd = os.Getenv("CHAOS_BINARY"), os.Getenv("CHAOS_NATSD"); binary != "" && natsd != "" {
+		os.Exit(m.Run())
+	}
 	dir, err := os.MkdirTemp("", "chaos")
 	if err != nil {
 		panic(err)
@@ -54,7 +59,15 @@ type size struct {
 
 func (s size) plan(t *testing.T, seed uint64, kit []fault) plan {
 	t.Logf("CHAOS_SEED=%d replays this schedule", seed)
-	return plan{seed: seed, steps: schedule(rand.New(rand.NewPCG(seed, 0)), kit, s.steps), workers: 24, atLeast: s.atLeast, limit: s.limit, logf: t.Logf}
+	random := rand.New(rand.NewPCG(seed, 0))
+	steps := schedule(random, kit, s.steps)
+	if names := os.Getenv("CHAOS_FAULTS"); names != "" {
+		var err error
+		if steps, err = only(random, kit, strings.Split(names, ",")); err != nil {
+			t.Skip(err)
+		}
+	}
+	return plan{seed: seed, steps: steps, workers: 24, atLeast: s.atLeast, limit: s.limit, logf: t.Logf}
 }
 
 func of(short, whole size) size {
@@ -86,6 +99,39 @@ func TestExternalNATS(t *testing.T) {
 	}
 	kit := append(append([]fault{}, serverFaults...), nodeFaults[0], nodeFaults[2])
 	prove(t, l, natsd, size{8, 30_000, 130 * time.Second}.plan(t, seed, kit))
+}
+
+// Machines in network namespaces of their own. The test starts itself again in one that is the switch between them.
+func TestPartition(t *testing.T) {
+	if os.Getenv("CHAOS_HUB") == "" {
+		inHub(t)
+		return
+	}
+	l, err := enterHub()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kit := append(append([]fault{}, networkFaults...), nodeFaults[2], serverFaults[0])
+	p := of(size{2, 1500, 30 * time.Second}, size{9, 20_000, 140 * time.Second}).plan(t, newSeed(t), kit)
+	prove(t, l, natsd, p)
+}
+
+func inHub(t *testing.T) {
+	if out, err := exec.Command("unshare", "--net", "--mount", "ip", "netns", "list").CombinedOutput(); err != nil {
+		why := fmt.Sprintf("NO PARTITION WAS TESTED: network namespaces need root and iproute2 (%v: %s)", err, out)
+		if os.Getenv("CI") != "" {
+			t.Fatal(why)
+		}
+		t.Skip(why)
+	}
+	self := exec.Command("unshare", "--net", "--mount", "--propagation", "private", os.Args[0], "-test.v", "-test.timeout=8m", "-test.run=^TestPartition$")
+	self.Env = append(os.Environ(), "CHAOS_HUB=1", "CHAOS_BINARY="+binary, "CHAOS_NATSD="+natsd)
+	self.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := self.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Errorf("in the switch's namespace: %v", err)
+	}
 }
 
 // prove runs a plan on a new cluster, and fails for whatever the checker found.

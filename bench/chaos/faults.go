@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -277,6 +278,20 @@ type step struct {
 	faults   []fault
 	machines []int
 	holds    []time.Duration
+}
+
+// only gives the faults of these names, in their order, one after the other.
+func only(r *rand.Rand, kit []fault, names []string) (all []step, err error) {
+	for _, name := range names {
+		i := slices.IndexFunc(kit, func(f fault) bool { return f.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no fault %q here", name)
+		}
+		s := step{pause: time.Second}
+		s.add(r, kit[i], 1+r.IntN(members))
+		all = append(all, s)
+	}
+	return all, nil
 }
 
 // schedule puts every fault once, in any order, and goes on with any of them, some together.

@@ -62,6 +62,29 @@ func (r *run) figures(v *verdict) string {
 		fmt.Fprintf(&b, "%8v %-40s until all is well %7v: %5d acknowledged, %d unknown, worst wait for success %v (%v)%s\n", time.Duration(w.begin).Round(time.Second), w.name,
 			time.Duration(w.end-w.begin).Round(time.Millisecond), done, open, o.took.Round(time.Millisecond), o.kind, together)
 	}
+	fmt.Fprintf(&b, "acknowledged in each second:%s\n", pace(h.ops))
+	return b.String()
+}
+
+// pace shows where operations stood still.
+func pace(ops []op) string {
+	var seconds []int
+	for _, o := range ops {
+		if o.outcome == acknowledged {
+			at := int(o.end / int64(time.Second))
+			for len(seconds) <= at {
+				seconds = append(seconds, 0)
+			}
+			seconds[at]++
+		}
+	}
+	var b strings.Builder
+	for i, n := range seconds {
+		if i%30 == 0 {
+			fmt.Fprintf(&b, "\n  %4ds", i)
+		}
+		fmt.Fprintf(&b, " %d", n)
+	}
 	return b.String()
 }
 

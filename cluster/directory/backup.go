@@ -66,7 +66,7 @@ func ForRestore(ctx context.Context, c Config, key, mark string) error {
 	}
 	want := bucketSettings(c)
 	want.Metadata = map[string]string{key: mark}
-	if _, err = findOrMake(ctx, js, want); err != nil {
+	if _, err = findOrMake(ctx, ctx, js, want); err != nil {
 		return fmt.Errorf("directory bucket %s: %w", name, err)
 	}
 	return nil

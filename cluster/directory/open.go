@@ -10,20 +10,28 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// tryTime is how long one attempt to reach the bucket may take.
-const tryTime = 5 * time.Second
+// How long one attempt to reach the bucket may take, and to make it. A cluster that has no leader yet does not answer
+// at all, so it is asked again soon.
+const (
+	tryTime  = time.Second
+	makeTime = 5 * time.Second
+)
 
 // patient tries again, as long as the context lasts, while a cluster of several servers comes together or elects: what
 // starts just then must not give up. A server that stands alone has no such time.
 func (d *Directory) patient(ctx context.Context, f func(context.Context) error) error {
+	within := tryTime
+	if d.cfg.Replicas <= 1 {
+		within = makeTime
+	}
 	for {
-		try, cancel := context.WithTimeout(ctx, tryTime)
+		try, cancel := context.WithTimeout(ctx, within)
 		err := f(try)
 		cancel()
 		if err == nil || ctx.Err() != nil || d.cfg.Replicas <= 1 {
 			return err
 		}
-		d.cfg.Log.Info("the directory is not to be had yet", "err", err)
+		d.cfg.Log.Debug("the directory is not to be had yet", "err", err)
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
@@ -39,14 +47,14 @@ func (d *Directory) open(ctx context.Context) error {
 		return err
 	}
 	c := bucketSettings(d.cfg)
-	err = d.patient(ctx, func(ctx context.Context) (err error) {
-		if d.kv, err = findOrMake(ctx, js, c); err != nil {
+	err = d.patient(ctx, func(try context.Context) (err error) {
+		if d.kv, err = findOrMake(ctx, try, js, c); err != nil {
 			return err
 		}
-		if d.stream, err = js.Stream(ctx, "KV_"+c.Bucket); err != nil {
+		if d.stream, err = js.Stream(try, "KV_"+c.Bucket); err != nil {
 			return err
 		}
-		return d.follow(ctx)
+		return d.follow(try)
 	})
 	if err != nil {
 		return fmt.Errorf("directory bucket %s: %w", c.Bucket, err)
@@ -54,10 +62,13 @@ func (d *Directory) open(ctx context.Context) error {
 	return nil
 }
 
-func findOrMake(ctx context.Context, js jetstream.JetStream, c jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
-	kv, err := js.KeyValue(ctx, c.Bucket)
+// findOrMake looks within try, and makes what is not there within makeTime.
+func findOrMake(ctx, try context.Context, js jetstream.JetStream, c jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
+	kv, err := js.KeyValue(try, c.Bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		kv, err = js.CreateKeyValue(ctx, c)
+		making, cancel := context.WithTimeout(ctx, makeTime)
+		defer cancel()
+		kv, err = js.CreateKeyValue(making, c)
 	}
 	return kv, err
 }

@@ -157,15 +157,28 @@ func (s *store) found(info *jetstream.StreamInfo) error {
 
 const maxStreams = 64
 
+// How long one attempt to find a stream may take, and to make it. A cluster that has no leader yet does not answer at
+// all, so it is asked again soon.
+const (
+	findTime = time.Second
+	makeTime = 5 * time.Second
+)
+
 // findOrMake waits, as long as the context lasts, for a cluster that is still coming together.
 func findOrMake(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig, log *slog.Logger) (jetstream.Stream, error) {
+	find := findTime
+	if want.Replicas == 1 {
+		find = makeTime
+	}
 	for said := time.Now(); ; {
-		try, cancel := context.WithTimeout(ctx, 5*time.Second)
+		try, cancel := context.WithTimeout(ctx, find)
 		stream, err := js.Stream(try, want.Name)
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			stream, err = js.CreateStream(try, want)
-		}
 		cancel()
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			try, cancel := context.WithTimeout(ctx, makeTime)
+			stream, err = js.CreateStream(try, want)
+			cancel()
+		}
 		if err == nil || ctx.Err() != nil || want.Replicas == 1 {
 			return stream, err
 		}

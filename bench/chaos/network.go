@@ -1,0 +1,99 @@
+package chaos
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// Each machine has an address for each of these, so that one can be cut and the others left.
+const (
+	planeGossip = 1 + iota
+	planeNATS
+	planeHTTP
+)
+
+func planeAddress(plane, machine int) string { return fmt.Sprintf("10.88.%d.%d", plane, machine) }
+
+// switchAddress is where the driver stands: beside the switch that joins the machines.
+const switchAddress = 254
+
+// enterHub makes the process's own network namespace the switch of four machines, each a namespace of its own. The
+// caller was started in new network and mount namespaces (unshare), so that all of it goes with its processes.
+func enterHub() (layout, error) {
+	if err := os.MkdirAll("/run/netns", 0o755); err != nil {
+		return layout{}, err
+	}
+	lines := []string{"mount -t tmpfs none /run/netns", "ip link set lo up", "ip link add hub type bridge", "ip link set hub up"}
+	for plane := planeGossip; plane <= planeHTTP; plane++ {
+		lines = append(lines, "ip addr add "+planeAddress(plane, switchAddress)+"/24 dev hub")
+	}
+	for m := 1; m <= members+1; m++ {
+		lines = append(lines, fmt.Sprintf("ip netns add m%d", m), fmt.Sprintf("ip link add v%d type veth peer name eth0 netns m%d", m, m),
+			fmt.Sprintf("ip link set v%d master hub up", m), fmt.Sprintf("ip -n m%d link set lo up", m), fmt.Sprintf("ip -n m%d link set eth0 up", m))
+		for plane := planeGossip; plane <= planeHTTP; plane++ {
+			lines = append(lines, fmt.Sprintf("ip -n m%d addr add %s/24 dev eth0", m, planeAddress(plane, m)))
+		}
+	}
+	for _, l := range lines {
+		if err := command(l); err != nil {
+			return layout{}, err
+		}
+	}
+	on := func(plane int) func(int) string { return func(m int) string { return planeAddress(plane, m) } }
+	return layout{gossip: on(planeGossip), nats: on(planeNATS), http: on(planeHTTP),
+		inside: func(m int) []string { return []string{"ip", "netns", "exec", fmt.Sprintf("m%d", m)} }}, nil
+}
+
+func command(line string) error {
+	part := strings.Fields(line)
+	if out, err := exec.Command(part[0], part[1:]...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", line, err, out)
+	}
+	return nil
+}
+
+// cut lets nothing get from one machine to another on a plane; mended undoes it.
+func cut(what string, plane, from, to int) error {
+	return command(fmt.Sprintf("ip -n m%d route %s blackhole %s/32", from, what, planeAddress(plane, to)))
+}
+
+// partition cuts a machine from the others on some planes: what it sends, and if both ways what it is sent.
+func partition(name string, both bool, planes ...int) fault {
+	return fault{name: name, wide: true, run: func(_ *run, machine int, hold time.Duration) error {
+		all := func(what string) error {
+			for _, plane := range planes {
+				for other := 1; other <= members; other++ {
+					if other == machine {
+						continue
+					}
+					if err := cut(what, plane, machine, other); err != nil {
+						return err
+					}
+					if both {
+						if err := cut(what, plane, other, machine); err != nil {
+							return err
+						}
+					}
+				}
+			}
+			return nil
+		}
+		if err := all("add"); err != nil {
+			return err
+		}
+		time.Sleep(hold + 2*time.Second) // long enough to be noticed
+		return all("del")
+	}}
+}
+
+var networkFaults = []fault{
+	partition("a machine cut off, both ways", true, planeGossip, planeNATS),
+	partition("a machine cut off, one way", false, planeGossip, planeNATS),
+	partition("gossip cut, both ways", true, planeGossip),
+	partition("gossip cut, one way", false, planeGossip),
+	partition("NATS cut, both ways", true, planeNATS),
+	partition("NATS cut, one way", false, planeNATS),
+}
