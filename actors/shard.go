@@ -61,7 +61,7 @@ type shard struct {
 	suspects   map[*extension]struct{} // whose watchers may be behind
 	behind     int                     // watchers, when they were counted last
 	counted    time.Time
-	oldest     atomic.Int64 // Unix ns since when the first of them is; 0: none is
+	oldest     atomic.Int64  // Unix ns since when the first of them is; 0: none is
 	generation atomic.Uint64 // its life, for those outside of its turn; 0: it is closed or takes nothing more
 	depth      atomic.Int32
 	due        atomic.Int64 // Unix ns of the next tick; 0: none
