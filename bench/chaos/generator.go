@@ -157,7 +157,7 @@ func (w *worker) tellCall(c *ongoing, state byte) {
 // command sets or resets, once: whether it happened may stay unknown.
 func (w *worker) command() {
 	e := w.world.pick(w.random)
-	o := op{kind: opSet, extension: e, state: "ect"[w.random.IntN(3)], worker: w.number, tries: 1}
+	o := op{kind: opSet, extension: e, state: calls[w.random.IntN(len(calls))], worker: w.number, tries: 1}
 	switch w.random.IntN(6) {
 	case 0:
 		o.kind = opReset

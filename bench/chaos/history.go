@@ -33,9 +33,6 @@ func (k kind) String() string {
 	return [kinds]string{"read", "set", "reset", "reset+set", "call", "subscribe", "list"}[k]
 }
 
-// command says whether the owner orders it: who repeats one makes a new one.
-func (k kind) command() bool { return k == opSet || k == opReset || k == opResetTo }
-
 const never = math.MaxInt64 / 2
 
 // op is one request as its caller saw it: news with all its repetitions is one.

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"bytes"
 	"fmt"
 	"sort"
 	"strings"
@@ -90,7 +91,10 @@ func heard(s string, call int, state byte) string {
 	return s[:from+4] + string(rune(state)) + s[from+entry:]
 }
 
-func rank(state byte) int { return strings.IndexByte("ect", state) }
+// calls are the states of a call (early, confirmed, terminated) in the order in which it can take them.
+var calls = []byte{early, confirmed, terminated}
+
+func rank(state byte) int { return bytes.IndexByte(calls, state) }
 
 // linearizable judges the history of one extension.
 func linearizable(ops []op) (porcupine.CheckResult, porcupine.LinearizationInfo) {
