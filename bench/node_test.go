@@ -1,6 +1,6 @@
 // Package bench measures the paths that matter, each beside its floor in the same run: a plain map and mutex, the
 // same records written raw to JetStream, a raw NATS publish, bare fasthttp answering the same bytes.
-package bench
+package bench_test
 
 import (
 	"context"

@@ -28,6 +28,7 @@ type commands struct {
 	Cluster     clusterCommand  `cmd:"" help:"Show the nodes, their states, shards and load, and what disagrees. Fails when shards have no owner."`
 	Backup      backupCommand   `cmd:"" help:"Save the journal and the directory in one file, while nodes serve or not. The file holds secrets."`
 	Restore     restoreCommand  `cmd:"" help:"Load what backup saved, where no node has served yet: start the nodes with --await-restore."`
+	Bench       benchCommand    `cmd:"" help:"Load a cluster and measure it; checks all the while that every lamp is right."`
 	CheckConfig checkCommand    `cmd:"" name:"check-config" help:"Check the flags, variables and configuration file that serve would use, and print them."`
 	Version     versionCommand  `cmd:"" help:"Print the version."`
 }

@@ -1,0 +1,181 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
+
+	"lamplight/cluster/directory"
+)
+
+// ErrWrong says that the cluster did not do what it acknowledged.
+var ErrWrong = errors.New("the run is WRONG")
+
+// provision loads the accounts, and gets a token that is good for all of them.
+func (r *run) provision(ctx context.Context) error {
+	r.progress.Phase("loading accounts", 0)
+	file, err := directory.Read(strings.NewReader(r.world.directory()))
+	if err != nil {
+		return err
+	}
+	d := directory.New(directory.Config{Conn: r.conns[0], Log: slog.New(slog.DiscardHandler)})
+	if err := d.Start(ctx); err != nil {
+		return err
+	}
+	defer d.Close()
+	if _, err := d.Import(ctx, file); err != nil {
+		return err
+	}
+	var answer struct {
+		Token string `json:"auth_token"`
+	}
+	if err := r.ask(ctx, http.MethodPut, "/v2/api_auth", `{"data":{"api_key":"`+r.world.key+`"}}`, func(b io.Reader) error { return json.NewDecoder(b).Decode(&answer) }); err != nil {
+		return err
+	}
+	r.token = answer.Token
+	return nil
+}
+
+// remove takes the accounts of the run out of a cluster that goes on.
+func (r *run) remove() error {
+	r.progress.Phase("removing accounts", len(r.world.accounts))
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	var all error
+	for i := range r.world.accounts {
+		if err := r.ask(ctx, http.MethodDelete, "/v2/accounts/"+r.world.accounts[i].id, "", nil); err != nil {
+			all = err
+		}
+		r.progress.At(i+1, "")
+	}
+	if err := r.ask(ctx, http.MethodDelete, "/v2/accounts/"+r.world.parent, "", nil); err != nil {
+		all = err
+	}
+	if all != nil {
+		return fmt.Errorf("accounts of the run remain, below %s: %w", r.world.parent, all)
+	}
+	return nil
+}
+
+// ask sends one REST request, and another one while the cluster has no room for it.
+func (r *run) ask(ctx context.Context, method, path, body string, read func(io.Reader) error) error {
+	for try := 0; ; try++ {
+		q, err := http.NewRequestWithContext(ctx, method, r.target.HTTP[try%len(r.target.HTTP)]+path, strings.NewReader(body))
+		if err != nil {
+			return err
+		}
+		q.Header.Set("X-Auth-Token", r.token)
+		a, err := r.client.Do(q)
+		if err == nil {
+			err = taken(a, method, path, read)
+			if a.StatusCode != http.StatusServiceUnavailable && a.StatusCode != http.StatusTooManyRequests {
+				return err
+			}
+		}
+		if try == 20 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+func taken(a *http.Response, method, path string, read func(io.Reader) error) error {
+	defer a.Body.Close()
+	if a.StatusCode >= 300 {
+		b, _ := io.ReadAll(io.LimitReader(a.Body, 300))
+		return fmt.Errorf("%s %s: %d %s", method, path, a.StatusCode, b)
+	}
+	if read == nil {
+		return nil
+	}
+	return read(a.Body)
+}
+
+// check looks at what every watcher was told last, and at what the listings show.
+func (r *run) check(ctx context.Context) error {
+	r.progress.Phase("checking", len(r.world.accounts))
+	v := &r.result.Verdict
+	v.Watchers = len(r.world.watches)
+	var example string
+	v.Never, v.Stuck, example = r.model.behind()
+	if example != "" {
+		v.Examples = append(v.Examples, example)
+	}
+	listed := make([]uint8, len(r.world.watches))
+	for i := range r.world.accounts {
+		if err := r.list(ctx, &r.world.accounts[i], listed); err != nil {
+			return err
+		}
+		r.progress.At(i+1, "")
+	}
+	for i, n := range listed {
+		switch {
+		case n == 0:
+			v.Missing++
+			example = r.world.callID(int32(i)) + " is missing in the listing of " + r.world.home(r.world.watches[i]).realm
+		case n > 1:
+			v.Twice++
+			example = r.world.callID(int32(i)) + " is listed more than once"
+		default:
+			continue
+		}
+		if v.Missing+v.Twice <= 3 {
+			v.Examples = append(v.Examples, example)
+		}
+	}
+	for _, p := range []*Part{&r.result.Ramp, &r.result.Load} {
+		for _, o := range p.Operations {
+			v.Failed += o.Failed
+		}
+	}
+	m := r.model
+	v.OutOfOrder, v.Duplicates, v.Mistakes = m.outOfOrder.Load(), m.duplicates.Load(), m.count.Load()
+	v.SentAgain, v.Fenced, v.Replaced = m.sentAgain.Load(), m.fenced.Load(), m.replaced.Load()
+	v.Examples = append(append(append(v.Examples, m.mistakes.list()...), r.news.why.list()...), r.web.why.list()...)
+	if !v.Right() {
+		return fmt.Errorf("%w: %s", ErrWrong, v.text())
+	}
+	return nil
+}
+
+// list counts the subscriptions that an account's listing shows. A listing that says that it has holes is asked again.
+func (r *run) list(ctx context.Context, a *account, listed []uint8) error {
+	var answer struct {
+		Data struct {
+			Subscriptions map[string]map[string]map[string]struct{} `json:"subscriptions"` // extension → package → Call-ID
+			Timeout       bool                                      `json:"timeout"`
+		} `json:"data"`
+	}
+	for range 5 {
+		answer.Data.Subscriptions, answer.Data.Timeout = nil, false
+		err := r.ask(ctx, http.MethodGet, "/v2/accounts/"+a.id+"/presence", "", func(b io.Reader) error { return jsonv2.UnmarshalRead(b, &answer) })
+		if err != nil {
+			return fmt.Errorf("the listing of %s: %w", a.realm, err)
+		}
+		if !answer.Data.Timeout {
+			break
+		}
+	}
+	for _, packages := range answer.Data.Subscriptions {
+		for _, calls := range packages {
+			for callID := range calls {
+				if i := r.world.watcher(callID); i >= 0 && listed[i] < 255 {
+					listed[i]++
+				}
+			}
+		}
+	}
+	return nil
+}

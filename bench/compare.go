@@ -1,0 +1,116 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"golang.org/x/perf/benchmath"
+)
+
+// significant is the chance below which a difference counts as more than noise.
+const significant = 0.01
+
+// Compare says what changed between two results, and whether it is more than noise: each second of a run is one
+// measurement, and a Mann-Whitney U test says how likely two such heaps of seconds come from the same system. Runs on
+// different machines, or with other settings, are compared all the same, with a warning.
+func Compare(out io.Writer, a, b *Result) error {
+	if a.Settings.Scenario != b.Settings.Scenario {
+		return fmt.Errorf("%w: one is a run of %s, the other of %s", ErrSettings, a.Settings.Scenario, b.Settings.Scenario)
+	}
+	if a.Machine != b.Machine {
+		fmt.Fprintln(out, "warning: the runs were on different machines")
+	}
+	one, two := a.Settings, b.Settings
+	one.Seed = two.Seed
+	if one != two {
+		fmt.Fprintln(out, "warning: the runs had different settings")
+	}
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "\t\t%.9s\t%.9s\tchange\t\t\n", a.Commit+"         ", b.Commit+"         ")
+	for _, p := range []struct {
+		name string
+		a, b *Part
+	}{{"ramp", &a.Ramp, &b.Ramp}, {"load", &a.Load, &b.Load}} {
+		for i := range p.a.Operations {
+			before := &p.a.Operations[i]
+			after := p.b.operation(before.Name)
+			if after == nil {
+				continue
+			}
+			row := func(what string, x, y float64, of func(Point) float64) {
+				fmt.Fprintf(w, "%s %s\t%s\t%.0f\t%.0f\t%s\t%s\t\n", p.name, before.Name, what, x, y, percent(x, y), verdict(before.Series, after.Series, of))
+			}
+			row("a second", float64(before.Count)/p.a.Seconds, float64(after.Count)/p.b.Seconds, func(p Point) float64 { return float64(p.Count) })
+			row("p50 µs", float64(before.quantile(0.5)), float64(after.quantile(0.5)), func(p Point) float64 { return float64(p.P50) })
+			row("p99 µs", float64(before.quantile(0.99)), float64(after.quantile(0.99)), func(p Point) float64 { return float64(p.P99) })
+		}
+	}
+	x, y := cpus(&a.Load), cpus(&b.Load)
+	fmt.Fprintf(w, "nodes\tcores\t%.2f\t%.2f\t%s\t%s\t\n", mean(x), mean(y), percent(mean(x), mean(y)), likely(x, y))
+	if len(a.Steps) > 0 && len(b.Steps) > 0 {
+		fmt.Fprintf(w, "search\t%s/s\t%.0f\t%.0f\t%s\t\t\n", a.Settings.unit(), a.highest(), b.highest(), percent(a.highest(), b.highest()))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for i, r := range []*Result{a, b} {
+		if !r.Verdict.Right() {
+			fmt.Fprintf(out, "run %d was %s\n", i+1, r.Verdict.text())
+		}
+	}
+	return nil
+}
+
+func percent(a, b float64) string {
+	if a == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%+.1f %%", (b-a)/a*100)
+}
+
+func verdict(a, b []Point, of func(Point) float64) string {
+	values := func(series []Point) (out []float64) {
+		for _, p := range series {
+			if p.Count > 0 {
+				out = append(out, of(p))
+			}
+		}
+		return out
+	}
+	return likely(values(a), values(b))
+}
+
+// likely says whether two samples differ by more than noise.
+func likely(a, b []float64) string {
+	if len(a) < 5 || len(b) < 5 {
+		return "too short to tell"
+	}
+	limits := benchmath.Thresholds{CompareAlpha: significant}
+	c := benchmath.AssumeNothing.Compare(benchmath.NewSample(a, &limits), benchmath.NewSample(b, &limits))
+	if c.P >= c.Alpha {
+		return "noise"
+	}
+	return fmt.Sprintf("p=%.4f", c.P)
+}
+
+func mean(values []float64) float64 {
+	total := 0.0
+	for _, v := range values {
+		total += v
+	}
+	return total / float64(max(len(values), 1))
+}
+
+// cpus is what all nodes used together, second by second.
+func cpus(p *Part) []float64 {
+	var all []float64
+	for _, s := range p.Samples {
+		total := 0.0
+		for _, n := range s.Nodes {
+			total += n.CPU
+		}
+		all = append(all, total)
+	}
+	return all
+}

@@ -1,0 +1,217 @@
+package bench
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"lamplight/transport/bus"
+)
+
+// edge does what BUS.md asks of who sends the NOTIFYs: it takes each message, says what it misses, answers for its
+// watchers, and drops what an owner sent that no longer is one.
+type edge struct {
+	name  string
+	conn  *nats.Conn
+	model *model
+	stop  chan struct{}
+	done  sync.WaitGroup
+
+	mu      sync.Mutex
+	sources map[string]*source
+	claims  map[int64]claim   // by shard
+	replies map[string][]byte // by node: the inner part of the document
+	upAt    time.Time
+}
+
+// source is one incarnation of one node, as far as it was heard.
+type source struct {
+	seen   int64 // nothing is missing up to here
+	newest int64
+	beyond map[int64]bool
+	since  time.Time // when the gap began
+}
+
+type claim struct {
+	epoch      string // RFC 3339 in UTC: it compares as text
+	generation int64
+}
+
+func newEdge(name string, conn *nats.Conn, m *model) (*edge, error) {
+	e := &edge{name: name, conn: conn, model: m, stop: make(chan struct{}), sources: map[string]*source{}, claims: map[int64]claim{}, replies: map[string][]byte{}}
+	s, err := conn.Subscribe("lamplight.notify."+bus.Token(name), e.hear)
+	if err != nil {
+		return nil, err
+	}
+	_ = s.SetPendingLimits(-1, -1)
+	e.up()
+	e.done.Go(e.speak)
+	return e, conn.Flush()
+}
+
+func (e *edge) close() {
+	close(e.stop)
+	e.done.Wait()
+}
+
+func (e *edge) speak() {
+	up, gather := time.NewTicker(5*time.Second), time.NewTicker(50*time.Millisecond)
+	defer up.Stop()
+	defer gather.Stop()
+	for {
+		select {
+		case <-e.stop:
+			return
+		case <-up.C:
+			e.mu.Lock()
+			e.up()
+			e.mu.Unlock()
+		case <-gather.C:
+			e.mu.Lock()
+			for node := range e.replies {
+				e.answer(node)
+			}
+			e.mu.Unlock()
+		}
+	}
+}
+
+// up says up to where nothing is missing. The lock is held.
+func (e *edge) up() {
+	e.upAt = time.Now()
+	b := fmt.Appendf(nil, `{"Edge":%q,"Incarnation":"1","Seen":{`, e.name)
+	comma := ""
+	for name, s := range e.sources {
+		if !s.since.IsZero() && time.Since(s.since) > patience { // what is missing won't come: its node is gone
+			s.seen, s.beyond, s.since = s.newest, map[int64]bool{}, time.Time{}
+		}
+		b = fmt.Appendf(b, `%s%q:%d`, comma, name, s.seen)
+		comma = ","
+	}
+	_ = e.conn.Publish("lamplight.edge.up."+bus.Token(e.name), append(b, "}}"...))
+}
+
+// answer sends what the watchers answered. The lock is held.
+func (e *edge) answer(node string) {
+	b := fmt.Appendf(nil, `{"Edge":%q,"Replies":[`, e.name)
+	b = append(append(b, e.replies[node]...), "]}"...)
+	delete(e.replies, node)
+	_ = e.conn.Publish("lamplight.notified."+bus.Token(node)+"."+bus.Token(e.name), b)
+}
+
+// maxReplies is where an answer is sent before its time: 500 replies of this size stay well below a message's limit.
+const maxReplies = 64 << 10
+
+// hear takes one message of the fan-out. It looks for the fields that it needs instead of decoding all, since the
+// generator shares its machine with what it measures. Within a string quotes are escaped, so no value looks like a key.
+func (e *edge) hear(m *nats.Msg) {
+	now := time.Now()
+	head, targets, ok := bytes.Cut(m.Data, []byte(`"Targets":[`))
+	if !ok {
+		e.model.wrong("an edge got no NOTIFY: %.200q", m.Data)
+		return
+	}
+	node, incarnation := text(head, `"Node":"`), text(head, `"Incarnation":"`)
+	number, sequence := integer(head, `"Edge-Seq":`), integer(head, `"Sequence":`)
+	presentity, pkg, state := text(head, `"Presentity":"`), text(head, `"Event-Package":"`), text(head, `"State":"`)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	repeated, twice := e.number(string(node)+"/"+string(incarnation), number)
+	if twice {
+		e.model.sentAgain.Add(1)
+		return
+	}
+	shard, c := integer(head, `"Shard":`), claim{string(text(head, `"Epoch":"`)), integer(head, `"Generation":`)}
+	if last := e.claims[shard]; c.epoch < last.epoch || c.epoch == last.epoch && c.generation < last.generation {
+		e.model.fenced.Add(1)
+		return
+	}
+	e.claims[shard] = c
+	replies := e.replies[string(node)]
+	told := notified{extension: string(presentity), state: lampOf(state), sequence: sequence, epoch: c.epoch, repeated: repeated, now: now}
+	same := fmt.Appendf(nil, `{"Presentity":"%s","Event-Package":"%s","Sequence":%d,"Reply":200,"Call-ID":"`, presentity, pkg, sequence)
+	for {
+		callID := text(targets, `"Call-ID":"`)
+		if callID == nil {
+			break
+		}
+		told.watchers = append(told.watchers, e.model.world.watcher(string(callID)))
+		if len(replies) > 0 {
+			replies = append(replies, ',')
+		}
+		replies = append(append(append(replies, same...), callID...), `"}`...)
+		targets = targets[bytes.Index(targets, []byte(`"Call-ID":"`))+len(`"Call-ID":"`):]
+		if len(replies) > maxReplies {
+			e.replies[string(node)] = replies
+			e.answer(string(node))
+			replies = nil
+		}
+	}
+	e.replies[string(node)] = replies
+	e.model.told(&told)
+}
+
+// number follows the numbers of a node's messages: repeated is one that comes out of its turn, because it was sent again.
+func (e *edge) number(name string, n int64) (repeated, twice bool) {
+	s := e.sources[name]
+	if s == nil {
+		s = &source{beyond: map[int64]bool{}}
+		e.sources[name] = s
+	}
+	if n <= s.seen || s.beyond[n] {
+		return true, true
+	}
+	repeated = n < s.newest
+	s.newest = max(s.newest, n)
+	if n == s.seen+1 {
+		s.seen = n
+	} else {
+		s.beyond[n] = true
+	}
+	for len(s.beyond) > 0 && s.beyond[s.seen+1] {
+		delete(s.beyond, s.seen+1)
+		s.seen++
+	}
+	switch {
+	case len(s.beyond) == 0:
+		s.since = time.Time{}
+	case s.since.IsZero():
+		s.since = time.Now()
+		if time.Since(e.upAt) > 100*time.Millisecond {
+			e.up()
+		}
+	}
+	return repeated, false
+}
+
+// text is the string after a key, as long as it holds no escapes: the names and words of a run don't.
+func text(b []byte, key string) []byte {
+	i := bytes.Index(b, []byte(key))
+	if i < 0 {
+		return nil
+	}
+	b = b[i+len(key):]
+	return b[:max(bytes.IndexByte(b, '"'), 0)]
+}
+
+// integer is the number after a key; -1: there is none.
+func integer(b []byte, key string) int64 {
+	i := bytes.Index(b, []byte(key))
+	if i < 0 {
+		return -1
+	}
+	b = b[i+len(key):]
+	end := 0
+	for end < len(b) && b[end] >= '0' && b[end] <= '9' {
+		end++
+	}
+	n, err := strconv.ParseInt(string(b[:end]), 10, 64)
+	if err != nil {
+		return -1
+	}
+	return n
+}

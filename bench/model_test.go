@@ -1,0 +1,181 @@
+package bench
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+)
+
+// small is a world of one extension with four watchers, behind two edges.
+func small(t *testing.T) *model {
+	t.Helper()
+	s := Settings{Scenario: "fanout", Subscriptions: 4, Edges: 2}
+	s.Defaults()
+	m := newModel(newWorld(&s, "run", rand.New(rand.NewPCG(1, 1))))
+	m.meter.Store(newMeter(time.Now()))
+	return m
+}
+
+func TestNamesLeadBack(t *testing.T) {
+	s := Settings{Scenario: "blf", Extensions: 3000}
+	s.Defaults()
+	w := newWorld(&s, "run", rand.New(rand.NewPCG(7, 7)))
+	seen := 0
+	for x := range int32(w.extensions()) {
+		if got := w.find(strings.ToLower(w.address(x))); got != x {
+			t.Fatalf("%s leads to %d, not %d", w.address(x), got, x)
+		}
+		for _, i := range w.of(x) {
+			seen++
+			if w.watches[i] != x || w.watcher(w.callID(i)) != i {
+				t.Fatalf("watcher %d of %d", i, x)
+			}
+		}
+	}
+	if seen != 60_000 {
+		t.Errorf("%d watchers", seen)
+	}
+	for _, a := range w.accounts {
+		if a.size < 1 || a.size > 3000 {
+			t.Errorf("an account of %d", a.size)
+		}
+	}
+	for _, stranger := range []string{"", "1000", "999@" + w.accounts[0].realm, "x@" + w.accounts[0].realm, "1000@elsewhere"} {
+		if w.find(stranger) >= 0 {
+			t.Errorf("%q is known", stranger)
+		}
+	}
+	for _, stranger := range []string{"", "1", "1-other", "-1-run", "60000-run"} {
+		if w.watcher(stranger) >= 0 {
+			t.Errorf("%q is known", stranger)
+		}
+	}
+}
+
+// tell is what an edge does when it hears of the small world's extension.
+func tell(m *model, l lamp, sequence int64, watchers ...int32) {
+	m.told(&notified{extension: m.world.address(0), watchers: watchers, state: l, sequence: sequence, epoch: "e", now: time.Now()})
+}
+
+func told(m *model) int64 {
+	for _, o := range m.meter.Load().operations() {
+		if o.Name == "told" {
+			return o.Count
+		}
+	}
+	return 0
+}
+
+func TestChangeIsToldWithItsLastWatcher(t *testing.T) {
+	m := small(t)
+	tell(m, terminated, 1, 0, 1, 2, 3)
+	m.change(0, early, time.Now())
+	tell(m, early, 2, 0, 2)
+	if _, stuck, _ := m.behind(); stuck != 2 || told(m) != 0 {
+		t.Errorf("%d stuck, %d told", stuck, told(m))
+	}
+	m.change(0, confirmed, time.Now())
+	tell(m, confirmed, 3, 0, 2) // one edge is ahead of the other
+	tell(m, early, 2, 1, 3)
+	if told(m) != 1 {
+		t.Errorf("%d told", told(m))
+	}
+	tell(m, confirmed, 3, 1, 3)
+	if never, stuck, _ := m.behind(); told(m) != 2 || never+stuck != 0 || m.replaced.Load() != 0 {
+		t.Errorf("%d told, %d and %d behind, %d replaced", told(m), never, stuck, m.replaced.Load())
+	}
+	if m.count.Load()+m.duplicates.Load()+m.outOfOrder.Load() != 0 {
+		t.Errorf("%v", m.mistakes.list())
+	}
+}
+
+func TestReplacedChangeIsNotLost(t *testing.T) {
+	m := small(t)
+	tell(m, terminated, 1, 0, 1, 2, 3)
+	m.change(0, early, time.Now())
+	m.change(0, confirmed, time.Now())
+	tell(m, confirmed, 2, 0, 1, 2, 3)
+	if _, stuck, _ := m.behind(); stuck != 0 || told(m) != 1 || m.replaced.Load() != 1 {
+		t.Errorf("%d stuck, %d told, %d replaced", stuck, told(m), m.replaced.Load())
+	}
+}
+
+// Each kind of wrong is found.
+func TestWrongIsSeen(t *testing.T) {
+	verdict := func(f func(m *model)) Verdict {
+		m := small(t)
+		tell(m, terminated, 5, 0, 1, 2, 3)
+		m.change(0, early, time.Now())
+		tell(m, early, 6, 0, 1, 2, 3)
+		f(m)
+		v := Verdict{OutOfOrder: m.outOfOrder.Load(), Duplicates: m.duplicates.Load(), Mistakes: m.count.Load()}
+		v.Never, v.Stuck, _ = m.behind()
+		return v
+	}
+	for name, c := range map[string]struct {
+		do   func(m *model)
+		want Verdict
+	}{
+		"right":         {func(*model) {}, Verdict{}},
+		"stuck":         {func(m *model) { m.change(0, confirmed, time.Now()); tell(m, confirmed, 7, 0, 1, 2) }, Verdict{Stuck: 1}},
+		"back":          {func(m *model) { tell(m, early, 5, 2) }, Verdict{OutOfOrder: 1, Mistakes: 1}},
+		"twice":         {func(m *model) { tell(m, early, 6, 2) }, Verdict{Duplicates: 1}},
+		"a stranger":    {func(m *model) { tell(m, early, 7, -1) }, Verdict{Mistakes: 1}},
+		"another lamp":  {func(m *model) { m.told(&notified{extension: "1@x"}) }, Verdict{Mistakes: 1}},
+		"a new epoch":   {func(m *model) { m.told(&notified{extension: m.world.address(0), watchers: []int32{1}, state: early, sequence: 1, epoch: "f"}) }, Verdict{}},
+		"an old, again": {func(m *model) { m.told(&notified{extension: m.world.address(0), watchers: []int32{1}, sequence: 5, epoch: "e", repeated: true}) }, Verdict{}},
+	} {
+		got := verdict(c.do)
+		if d := cmp.Diff(c.want, got); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+		if got.Right() != cmp.Equal(c.want, Verdict{}) {
+			t.Errorf("%s: right is %v", name, got.Right())
+		}
+	}
+	if m := small(t); true {
+		if never, _, _ := m.behind(); never != 4 {
+			t.Errorf("%d watchers were never told", never)
+		}
+	}
+}
+
+// What BUS.md shows as a NOTIFY, for the small world.
+func message(m *model, number, generation, sequence, state string) *nats.Msg {
+	return &nats.Msg{Data: []byte(`{"App-Name":"lamplight","Event-Name":"notify","Node":"a","Incarnation":"7f","Edge-Seq":` + number + `,"Shard":17,"Generation":` + generation +
+		`,"Epoch":"2026-11-23T10:00:00Z","Presentity":"` + m.world.address(0) + `","Event-Package":"dialog","State":"` + state + `","Sequence":` + sequence +
+		`,"Body":"<dialog-info version=\"1\" \"State\":\"x\">","Targets":[{"Call-ID":"0-run","From":"a","Subscription-State":"active"},{"Call-ID":"1-run","From-Tag":"b"}]}`)}
+}
+
+func TestEdgeHears(t *testing.T) {
+	m := small(t)
+	e := &edge{name: "bench-0-run", model: m, sources: map[string]*source{}, claims: map[int64]claim{}, replies: map[string][]byte{}, upAt: time.Now()}
+	m.change(0, early, time.Now())
+	e.hear(message(m, "1", "3", "9", "early"))
+	for _, i := range []int{0, 1} {
+		if w := m.watchers[i]; !w.told || w.lamp != early || w.sequence != 9 {
+			t.Errorf("watcher %d: %+v", i, w)
+		}
+	}
+	want := `{"Presentity":"` + m.world.address(0) + `","Event-Package":"dialog","Sequence":9,"Reply":200,"Call-ID":"0-run"},{"Presentity":"` + m.world.address(0) + `","Event-Package":"dialog","Sequence":9,"Reply":200,"Call-ID":"1-run"}`
+	if got := string(e.replies["a"]); got != want {
+		t.Errorf("replies %s", got)
+	}
+	e.hear(message(m, "1", "3", "9", "early")) // sent again
+	e.hear(message(m, "3", "4", "11", "confirmed"))
+	e.hear(message(m, "2", "3", "10", "early")) // of a claim that has gone
+	if m.sentAgain.Load() != 1 || m.fenced.Load() != 1 || m.watchers[0].lamp != confirmed || e.sources["a/7f"].seen != 3 {
+		t.Errorf("%d sent again, %d fenced, %+v, %+v", m.sentAgain.Load(), m.fenced.Load(), m.watchers[0], e.sources["a/7f"])
+	}
+	if m.count.Load() != 0 {
+		t.Error(m.mistakes.list())
+	}
+	e.hear(&nats.Msg{Data: []byte("?")})
+	if m.count.Load() != 1 {
+		t.Error("nonsense passes for a NOTIFY")
+	}
+}

@@ -1,0 +1,149 @@
+package bench
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// binary is the built program.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "lamplight-bench-test-") // next to it, a run's own data; the machine's cleaner takes it
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "lamplight")
+	build := exec.Command("go", "build", "-o", file, "lamplight/cmd/lamplight")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", errors.New(string(out))
+	}
+	return file, nil
+})
+
+// heard collects the phases of a run.
+type heard struct{ phases []string }
+
+func (h *heard) Phase(name string, _ int) { h.phases = append(h.phases, name) }
+func (h *heard) At(int, string)           {}
+func (h *heard) Done()                    {}
+
+func build(t *testing.T) string {
+	t.Helper()
+	file, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func do(t *testing.T, s Settings, target *Target) *Result {
+	t.Helper()
+	s.Defaults()
+	r, err := Run(t.Context(), s, "test", build(t), target, &heard{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Verdict.Right() {
+		t.Error(r.Verdict.text())
+	}
+	return r
+}
+
+// Every scenario runs against real nodes, measures what it says and finds every lamp right. How fast, is not the question.
+func TestScenarios(t *testing.T) {
+	for _, c := range []struct {
+		Settings
+		want []string
+	}{
+		{Settings{Scenario: "subscribe", Nodes: 1, Extensions: 300, Rate: 300, Duration: 2 * time.Second}, []string{"refresh"}},
+		{Settings{Scenario: "blf", Nodes: 1, Extensions: 100, Rate: 30, Storm: 2000, Ring: 300 * time.Millisecond, Talk: 300 * time.Millisecond, Duration: 2 * time.Second, NotifyRate: 5}, []string{"ring", "answer", "hangup", "told", "storm"}},
+		{Settings{Scenario: "blf", Through: "rest", Nodes: 1, Extensions: 100, Rate: 30, Ring: 300 * time.Millisecond, Talk: 300 * time.Millisecond, Duration: 2 * time.Second}, []string{"ring", "answer", "hangup", "told"}},
+		{Settings{Scenario: "fanout", Nodes: 3, Rate: 50, Duration: 2 * time.Second}, []string{"change", "told"}},
+		{Settings{Scenario: "rest", Nodes: 1, Extensions: 300, Rate: 300, Duration: 2 * time.Second}, []string{"read", "set", "told"}},
+		{Settings{Scenario: "failover", Nodes: 3, Extensions: 50, Rate: 20, Ring: 300 * time.Millisecond, Talk: 300 * time.Millisecond, Duration: 6 * time.Second, KillEvery: 6 * time.Second, DownFor: time.Second}, []string{"ring", "told"}},
+	} {
+		t.Run(c.Scenario+" through "+c.Through, func(t *testing.T) {
+			r := do(t, c.Settings, nil)
+			if o := r.Ramp.operation("subscribe"); o == nil || o.Count != int64(r.Settings.Subscriptions) {
+				t.Errorf("the ramp: %+v", o)
+			}
+			for _, name := range c.want {
+				if o := r.Load.operation(name); o == nil || o.Count == 0 || o.quantile(0.99) == 0 || len(o.Series) == 0 {
+					t.Errorf("%s: %+v", name, o)
+				}
+			}
+			if c.Scenario == "failover" && len(r.Load.Events) < 3 {
+				t.Errorf("events: %+v", r.Load.Events)
+			}
+			if len(r.Load.Samples) == 0 || r.Load.Samples[0].Nodes[0].RSS == 0 {
+				t.Errorf("samples: %+v", r.Load.Samples)
+			}
+			var page, table bytes.Buffer
+			if err := errors.Join(r.html(&page), r.Print(&table)); err != nil {
+				t.Fatal(err)
+			}
+			if strings.Count(page.String(), "<svg") < 3+len(r.Load.Operations) || strings.Contains(page.String(), "src=") || strings.Contains(page.String(), "href=") {
+				t.Errorf("the report: %.300s", page.String())
+			}
+			for _, name := range c.want {
+				if !strings.Contains(table.String(), name) {
+					t.Errorf("the table shows no %s:\n%s", name, table.String())
+				}
+			}
+		})
+	}
+}
+
+// A search ends, and its load is that of the highest rate that met the objective.
+func TestSearch(t *testing.T) {
+	r := do(t, Settings{Scenario: "subscribe", Nodes: 1, Extensions: 100, Rate: 100_000, Duration: time.Second, Storage: "memory",
+		Objective: Objective{"refresh", 0.5, 40 * time.Millisecond}}, nil)
+	if best := r.highest(); best == 0 || best == 100_000 || r.Load.operation("refresh") == nil {
+		t.Errorf("%+v", r.Steps)
+	}
+}
+
+// A cluster that runs already is driven as well, and nothing of the run stays behind in it.
+func TestTarget(t *testing.T) {
+	s := Settings{Scenario: "subscribe", Nodes: 1, Extensions: 50, Rate: 100, Duration: time.Second}
+	s.Defaults()
+	p, err := startNodes(build(t), &s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := p.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	s.Nodes = 0
+	connect := func(name string) (*nats.Conn, error) { return nats.Connect(p.nats[0], nats.Name(name)) }
+	do(t, s, &Target{HTTP: p.http, Connect: connect})
+	out, err := exec.Command(build(t), "cluster", "--nats", p.nats[0], "-o", "json").Output()
+	if err != nil || !strings.Contains(string(out), `"subscriptions":0`) && !strings.Contains(string(out), `"subscriptions": 0`) {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestSettingsAreChecked(t *testing.T) {
+	for name, s := range map[string]Settings{
+		"scenario": {Scenario: "x"}, "through": {Scenario: "blf", Through: "sip"}, "nodes": {Scenario: "blf", Nodes: 2}, "failover": {Scenario: "failover", Nodes: 1},
+		"extensions": {Scenario: "blf", Extensions: -1}, "watchers": {Scenario: "fanout", Subscriptions: 10_001}, "rate": {Scenario: "blf", Rate: -1},
+		"duration": {Scenario: "blf", Duration: time.Millisecond}, "edges": {Scenario: "blf", Edges: -1}, "accounts": {Scenario: "blf", Smallest: -1},
+		"ring": {Scenario: "blf", Ring: -1}, "objective": {Scenario: "blf", Objective: Objective{"told", 2, time.Second}},
+	} {
+		s.Defaults()
+		if err := s.Check(); !errors.Is(err, ErrSettings) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
