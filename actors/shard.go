@@ -207,8 +207,7 @@ func (s *shard) enqueue(e entry, now time.Time) {
 	if !e.wrote {
 		inFlight := e.x != nil && e.x.ticket > s.durable
 		tells := len(e.fx.Notices) > 0 || e.fx.Lamp != nil
-		if !inFlight && !(tells && (len(s.queue) > 0 || s.paused)) && s.ready(&e) {
-			s.leave(e, now)
+		if !inFlight && !(tells && (len(s.queue) > 0 || s.paused)) && s.ready(&e) && s.leave(e, now) {
 			return
 		}
 		e.ticket = s.issued

@@ -125,6 +125,26 @@ func TestPauseHoldsBackUntilResume(t *testing.T) {
 	s.good(made)
 }
 
+// A claim may be spent before the shard has heard of its pause: what then finds no number is told after Resume, even
+// if nothing of it had to be kept.
+func TestToldThoughTheClaimWasSpentMeanwhile(t *testing.T) {
+	s := open(t, 100)
+	acked := s.ask(s.extension(0), watch("w"), 0)
+	s.durable()
+	s.good(acked)
+	get(s, "the first NOTIFY", s.told)
+	asked := make(chan struct{}, 100)
+	s.journal.set(func(j *journal) { j.silent = asked })
+	s.sys.RenotifyEdge("edge")
+	get(s, "the second NOTIFY to be made", asked)
+	s.journal.set(func(j *journal) { j.silent = nil })
+	s.sys.Pause(s.shard)
+	s.sys.Resume(s.shard, Claim{Generation: 2, Epoch: time.Unix(1, 0)}, false)
+	if n := get(s, "the second NOTIFY", s.told); n.Claim.Generation != 2 {
+		t.Errorf("%+v", n)
+	}
+}
+
 func TestWaitCountsWhatTheWatchersAnswered(t *testing.T) {
 	s := open(t, 100)
 	x := s.extension(0)
