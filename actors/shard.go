@@ -140,6 +140,10 @@ func (s *shard) request(c *call, now time.Time) {
 		return
 	}
 	x := s.extensions[c.req.To]
+	if x != nil && x.broken {
+		c.answer(Answer{Err: ErrUnavailable})
+		return
+	}
 	if show, ok := c.req.Message.(Show); ok {
 		s.enqueue(entry{x: x, call: c, answer: s.show(c.req.To, x, show.Explain)}, now)
 		return
@@ -150,10 +154,6 @@ func (s *shard) request(c *call, now time.Time) {
 		return
 	}
 	if _, reply := event.(presence.Notified); !reply && s.standing() == CutOff {
-		c.answer(Answer{Err: ErrUnavailable})
-		return
-	}
-	if x != nil && x.broken {
 		c.answer(Answer{Err: ErrUnavailable})
 		return
 	}

@@ -94,6 +94,12 @@ func TestPanicCostsOneReload(t *testing.T) {
 	if a := get(s, "an answer", s.ask(x, watch("b"), 0)); !errors.Is(a.Err, ErrUnavailable) {
 		t.Errorf("while its memory is broken: %v", a.Err)
 	}
+	if a := get(s, "an answer", s.ask(x, Show{}, 0)); !errors.Is(a.Err, ErrUnavailable) {
+		t.Errorf("a read of a broken memory: %v, %d subscriptions", a.Err, len(a.Subscriptions))
+	}
+	if w := s.sys.Window(t.Context(), Query{Realm: x.Realm}, "", nil); w.Covers[s.shard] != 0 {
+		t.Errorf("a listing of a broken memory: %+v", w.Rows)
+	}
 	made := s.ask(other, watch("b"), 0)
 	s.durable()
 	s.good(made)
