@@ -2,6 +2,7 @@ package actors
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -99,6 +100,7 @@ func (s *shard) Receive(ctx actor.Context) {
 		s.drop(m.doubt)
 		s.turnAway()
 	case edgeUp:
+		s.backlog = slices.DeleteFunc(s.backlog, func(r renotify) bool { return r.edge == string(m) })
 		for _, x := range s.extensions {
 			for _, w := range x.state.Subscriptions() {
 				if w.Edge() == string(m) {

@@ -131,6 +131,34 @@ func TestPauseHoldsBackUntilResume(t *testing.T) {
 	s.good(made)
 }
 
+// An edge that says again and again that it is new is told all once more, not once for each time: what waits to be told
+// is bounded.
+func TestEdgeUpAgainAndAgain(t *testing.T) {
+	s := open(t, 100)
+	for i, edge := range []string{"restless", "other"} {
+		w := watch("w")
+		w.ServerID = edge
+		made := s.ask(s.extension(i), w, 0)
+		s.durable()
+		s.good(made)
+		get(s, "a NOTIFY", s.told)
+	}
+	s.journal.set(func(j *journal) { j.standing = Unsure })
+	for range 50 {
+		s.sys.RenotifyEdge("restless")
+	}
+	s.sys.RenotifyEdge("other")
+	heard := make(chan Answer, 1) // the shard has heard all of it when it refuses what comes too late
+	s.sys.Do(Request{To: s.extension(0), Message: Show{}, Deadline: time.Now().Add(-time.Second)}, func(a Answer) { heard <- a })
+	get(s, "a refusal", heard)
+	s.journal.set(func(j *journal) { j.standing = Fresh })
+	for _, x := range []Address{s.extension(0), s.extension(1)} {
+		if n := get(s, "a NOTIFY", s.told); n.To != x {
+			t.Fatalf("%v is told, not %v", n.To, x)
+		}
+	}
+}
+
 // A claim may be spent before the shard has heard of its pause: what then finds no number is told after Resume, even
 // if nothing of it had to be kept.
 func TestToldThoughTheClaimWasSpentMeanwhile(t *testing.T) {
