@@ -92,7 +92,8 @@ func NewRouter(c RouterConfig) *Router {
 		start: rand.Uint64() | 1, askers: map[string]*asker{}, long: make(chan struct{}, maxLong)}
 	r.self = r.inbox + token(c.Node) + "."
 	r.peers.Store(&map[string]*peer{})
-	r.ids.Store(rand.Uint64()) // an answer to an earlier process of this name means nothing to this one
+	r.ids.Store(rand.Uint64())          // an answer to an earlier process of this name means nothing to this one,
+	r.batches.Store(rand.Uint64() >> 1) // nor does that its message reached no one
 	return r
 }
 
@@ -106,7 +107,8 @@ func clock() int64 {
 	return t.Nano() / int64(time.Millisecond)
 }
 
-// Start answers the other nodes' calls and begins to call them.
+// Start answers the other nodes' calls and begins to call them. The journal runs by then, and the node's lease is its own:
+// two processes that answer for one node would have commands sent twice.
 func (r *Router) Start() error {
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	r.most = min(batchBytes, int(r.cfg.Conn.MaxPayload())/2)
