@@ -49,6 +49,7 @@ const (
 	firstPause   = 5 * time.Millisecond
 	longestPause = 50 * time.Millisecond
 	routerTick   = 10 * time.Millisecond
+	outage       = 2 * time.Second // without NATS, after which nobody waits for another node any more
 )
 
 // Router takes a message to the owner of its extension and brings the answer back, over NATS if that is another node.
@@ -65,6 +66,7 @@ type Router struct {
 	batches atomic.Uint64
 	serving atomic.Int64                     // calls of other nodes that are not answered
 	peers   atomic.Pointer[map[string]*peer] // replaced under mu, never changed
+	away    atomic.Int64                     // since when NATS is, by clock; 0: it is not
 
 	mu     sync.Mutex
 	parked []*try
@@ -214,12 +216,23 @@ func (r *Router) run(lost <-chan nats.Status) {
 				p.forget()
 			}
 		case now := <-t.C:
+			if r.cfg.Conn.IsConnected() {
+				r.away.Store(0)
+			} else {
+				r.away.CompareAndSwap(0, clock())
+			}
 			r.retry(now)
 			for _, p := range *r.peers.Load() {
 				p.sweep(now)
 			}
 		}
 	}
+}
+
+// cutOff says that no other node can be reached, and not for a moment only.
+func (r *Router) cutOff() bool {
+	since := r.away.Load()
+	return since != 0 && clock()-since > outage.Milliseconds()
 }
 
 // Go hands a request on. done is called exactly once, from any goroutine, and must not block.
