@@ -146,7 +146,7 @@ func newStage(t *testing.T) *stage {
 		return nc
 	}
 	s.direct = connect(srv.ClientURL())
-	s.journal = New(Config{Conn: connect("nats://" + s.proxy.ln.Addr().String()), Node: "a", Quiet: time.Millisecond, Owner: func(int, []string) string { return "a" },
+	s.journal = New(Config{Conn: connect("nats://" + s.proxy.ln.Addr().String()), Node: "a", Quiet: time.Millisecond, Missing: time.Second, Owner: func(int, []string) string { return "a" },
 		Fatal: func(err error) { t.Error(err) }, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 	s.shards.journal = s.journal
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -44,6 +44,7 @@ type Config struct {
 	Replicas   int
 	Streams    int // how many are made, if there are none yet; 0: one, in a cluster four
 	Quiet      time.Duration
+	Missing    time.Duration // how long a stream may be missing before it is made again; 0: a minute
 	Owner      func(shard int, nodes []string) string
 	Gone       func(node string) // its incarnation was expelled, in one stream at least, or replaced; called off the journal's goroutines; nil: no one asks
 	Fatal      func(error)       // a live node of the same name exists
