@@ -34,6 +34,8 @@ type stream struct {
 	alive      map[string]alive // the other nodes
 
 	until   atomic.Int64  // AnswerUntil
+	ticked  atomic.Int64  // when time passed last
+	awake   atomic.Int64  // since when it has done so without a stall
 	refuses atomic.Bool   // the journal answers, but takes no heartbeat: a full disk, a store without leader
 	reads   chan struct{} // bounds claims that are read at a time, so that each gets its answer in time
 	look    chan struct{} // asks for a look at leases and claims now
@@ -73,7 +75,12 @@ func (s *stream) tick() {
 		case now := <-t.C:
 			s.store.expire(now)
 			s.mu.Lock()
-			s.act(s.machine.Tick(s.now()))
+			at := s.now()
+			if at > time.Duration(s.ticked.Load())+stall {
+				s.awake.Store(int64(at))
+			}
+			s.ticked.Store(int64(at))
+			s.act(s.machine.Tick(at))
 			s.mu.Unlock()
 		}
 	}

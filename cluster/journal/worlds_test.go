@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"lamplight/actors"
 	"lamplight/cluster/ownership"
 )
 
@@ -90,4 +91,29 @@ func TestReplaysOfAnotherWorldEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.served()
+}
+
+// A process that was frozen does not take its own absence for NATS's: it answers nothing from old memory, not even as
+// stale, before it has heard what became of its shards (JOURNAL.md rule 1).
+func TestFrozenProcessAnswersNothing(t *testing.T) {
+	s := newStage(t)
+	st := s.journal.of(ours)
+	st.mu.Lock()
+	defer st.mu.Unlock() // time does not pass for the rules
+	long := int64(boottime() - 10*cutOff)
+	st.until.Store(long)
+	st.ticked.Store(long)
+	if got := s.journal.Standing(ours, s.claim.Generation); got != actors.Unsure {
+		t.Errorf("standing %d", got)
+	}
+	st.ticked.Store(int64(boottime())) // it runs again since a moment ago
+	st.awake.Store(int64(boottime()))
+	if got := s.journal.Standing(ours, s.claim.Generation); got != actors.Unsure {
+		t.Errorf("standing %d right after it woke up", got)
+	}
+	st.awake.Store(long)
+	st.ticked.Store(int64(boottime())) // it ran all the while, and NATS took no heartbeat
+	if got := s.journal.Standing(ours, s.claim.Generation); got != actors.CutOff {
+		t.Errorf("standing %d without NATS", got)
+	}
 }
