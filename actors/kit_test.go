@@ -25,6 +25,7 @@ type journal struct {
 	standing   Standing
 	onWrite    func()
 	onStanding func()
+	silent     chan struct{} // not nil: the shard may not notify, and asked for a number
 }
 
 func (j *journal) Write(_ int, _ uint64, _ Address, records []presence.Record, _ bool) {
@@ -68,6 +69,12 @@ func (j *journal) Standing(int, uint64) Standing {
 }
 
 func (j *journal) Number(_ int, _ uint64, counter uint32) (sequence, next uint32, ok bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.silent != nil {
+		j.silent <- struct{}{}
+		return 0, counter, false
+	}
 	return 1000 + counter, counter + 1, true
 }
 

@@ -37,6 +37,10 @@ func (s *shard) page(p *page, now time.Time) {
 	inFlight := false
 	for _, a := range p.to {
 		x := s.extensions[a]
+		if x != nil && x.broken {
+			p.reply <- pageOf{shard: s.id, err: ErrUnavailable}
+			return
+		}
 		inFlight = inFlight || x != nil && x.ticket > s.durable
 	}
 	rows := s.rows(p) // as it is now: what comes later may not be kept when this leaves

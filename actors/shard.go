@@ -2,6 +2,7 @@ package actors
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -99,6 +100,7 @@ func (s *shard) Receive(ctx actor.Context) {
 		s.drop(m.doubt)
 		s.turnAway()
 	case edgeUp:
+		s.backlog = slices.DeleteFunc(s.backlog, func(r renotify) bool { return r.edge == string(m) })
 		for _, x := range s.extensions {
 			for _, w := range x.state.Subscriptions() {
 				if w.Edge() == string(m) {
@@ -140,6 +142,10 @@ func (s *shard) request(c *call, now time.Time) {
 		return
 	}
 	x := s.extensions[c.req.To]
+	if x != nil && x.broken {
+		c.answer(Answer{Err: ErrUnavailable})
+		return
+	}
 	if show, ok := c.req.Message.(Show); ok {
 		s.enqueue(entry{x: x, call: c, answer: s.show(c.req.To, x, show.Explain)}, now)
 		return
@@ -150,10 +156,6 @@ func (s *shard) request(c *call, now time.Time) {
 		return
 	}
 	if _, reply := event.(presence.Notified); !reply && s.standing() == CutOff {
-		c.answer(Answer{Err: ErrUnavailable})
-		return
-	}
-	if x != nil && x.broken {
 		c.answer(Answer{Err: ErrUnavailable})
 		return
 	}
@@ -207,8 +209,7 @@ func (s *shard) enqueue(e entry, now time.Time) {
 	if !e.wrote {
 		inFlight := e.x != nil && e.x.ticket > s.durable
 		tells := len(e.fx.Notices) > 0 || e.fx.Lamp != nil
-		if !inFlight && !(tells && (len(s.queue) > 0 || s.paused)) && s.ready(&e) {
-			s.leave(e, now)
+		if !inFlight && !(tells && (len(s.queue) > 0 || s.paused)) && s.ready(&e) && s.leave(e, now) {
 			return
 		}
 		e.ticket = s.issued

@@ -94,6 +94,12 @@ func TestPanicCostsOneReload(t *testing.T) {
 	if a := get(s, "an answer", s.ask(x, watch("b"), 0)); !errors.Is(a.Err, ErrUnavailable) {
 		t.Errorf("while its memory is broken: %v", a.Err)
 	}
+	if a := get(s, "an answer", s.ask(x, Show{}, 0)); !errors.Is(a.Err, ErrUnavailable) {
+		t.Errorf("a read of a broken memory: %v, %d subscriptions", a.Err, len(a.Subscriptions))
+	}
+	if w := s.sys.Window(t.Context(), Query{Realm: x.Realm}, "", nil); w.Covers[s.shard] != 0 {
+		t.Errorf("a listing of a broken memory: %+v", w.Rows)
+	}
 	made := s.ask(other, watch("b"), 0)
 	s.durable()
 	s.good(made)
@@ -123,6 +129,54 @@ func TestPauseHoldsBackUntilResume(t *testing.T) {
 		t.Errorf("told under %+v", n.Claim)
 	}
 	s.good(made)
+}
+
+// An edge that says again and again that it is new is told all once more, not once for each time: what waits to be told
+// is bounded.
+func TestEdgeUpAgainAndAgain(t *testing.T) {
+	s := open(t, 100)
+	for i, edge := range []string{"restless", "other"} {
+		w := watch("w")
+		w.ServerID = edge
+		made := s.ask(s.extension(i), w, 0)
+		s.durable()
+		s.good(made)
+		get(s, "a NOTIFY", s.told)
+	}
+	s.journal.set(func(j *journal) { j.standing = Unsure })
+	for range 50 {
+		s.sys.RenotifyEdge("restless")
+	}
+	s.sys.RenotifyEdge("other")
+	heard := make(chan Answer, 1) // the shard has heard all of it when it refuses what comes too late
+	s.sys.Do(Request{To: s.extension(0), Message: Show{}, Deadline: time.Now().Add(-time.Second)}, func(a Answer) { heard <- a })
+	get(s, "a refusal", heard)
+	s.journal.set(func(j *journal) { j.standing = Fresh })
+	for _, x := range []Address{s.extension(0), s.extension(1)} {
+		if n := get(s, "a NOTIFY", s.told); n.To != x {
+			t.Fatalf("%v is told, not %v", n.To, x)
+		}
+	}
+}
+
+// A claim may be spent before the shard has heard of its pause: what then finds no number is told after Resume, even
+// if nothing of it had to be kept.
+func TestToldThoughTheClaimWasSpentMeanwhile(t *testing.T) {
+	s := open(t, 100)
+	acked := s.ask(s.extension(0), watch("w"), 0)
+	s.durable()
+	s.good(acked)
+	get(s, "the first NOTIFY", s.told)
+	asked := make(chan struct{}, 100)
+	s.journal.set(func(j *journal) { j.silent = asked })
+	s.sys.RenotifyEdge("edge")
+	get(s, "the second NOTIFY to be made", asked)
+	s.journal.set(func(j *journal) { j.silent = nil })
+	s.sys.Pause(s.shard)
+	s.sys.Resume(s.shard, Claim{Generation: 2, Epoch: time.Unix(1, 0)}, false)
+	if n := get(s, "the second NOTIFY", s.told); n.Claim.Generation != 2 {
+		t.Errorf("%+v", n)
+	}
 }
 
 func TestWaitCountsWhatTheWatchersAnswered(t *testing.T) {

@@ -79,12 +79,12 @@ func (p *peers) join(name string) *peerNode {
 	n.system = actors.NewSystem(actors.Config{Node: name, Rules: rules(), Mailbox: 4096, Journal: n.journal, Notifier: n.told, Log: log, Registerer: reg})
 	n.router = NewRouter(RouterConfig{System: n.system, Owners: n.journal, Nodes: n.journal.Owners, Conn: n.conn, Node: name, Timeout: 10 * time.Second, Log: log, Registerer: reg})
 	n.system.Start()
-	if err := n.router.Start(); err != nil {
-		p.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if err := n.journal.Start(ctx, n.system); err != nil {
+		p.Fatal(err)
+	}
+	if err := n.router.Start(); err != nil {
 		p.Fatal(err)
 	}
 	run, stop := context.WithCancel(context.Background())

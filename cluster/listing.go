@@ -141,7 +141,7 @@ func (l *listing) patch(ctx context.Context, from, until string, sources []*stre
 		if holes.Empty() {
 			return sources
 		}
-		if !sleep(ctx, l.patience, pause) {
+		if l.router.cutOff() || !sleep(ctx, l.patience, pause) {
 			l.missing.Merge(&holes)
 			return sources
 		}

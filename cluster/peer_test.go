@@ -208,6 +208,38 @@ func TestConnectionLost(t *testing.T) {
 	n.must("a", n.at("b", 1), actors.Show{}) // as soon as it is there again
 }
 
+// Without NATS a node says soon that others are out of reach, and does not keep its callers until their deadline.
+func TestCutOff(t *testing.T) {
+	n := startNodes(t, nil, "a", "b")
+	to, r := n.at("b", 0), n.of["a"].router
+	n.server.Shutdown()
+	n.server.WaitForShutdown()
+	errs := make(chan error, 3)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		defer cancel()
+		errs <- r.Request(ctx, actors.Request{To: to, Message: actors.Show{}, Deadline: time.Now().Add(time.Hour)}).Err
+		_, err := r.ResetRealm(ctx, to.Realm)
+		errs <- err
+		cover, _ := r.List(ctx, actors.Query{Realm: to.Realm}, func(actors.SubscriptionView) error { return nil })
+		if len(cover.Missing) == 0 {
+			errs <- errors.New("b's shards are not missing")
+			return
+		}
+		errs <- nil
+	}()
+	for _, want := range []error{actors.ErrUnavailable, actors.ErrUnknown, nil} {
+		select {
+		case err := <-errs:
+			if !errors.Is(err, want) {
+				t.Errorf("%v, want %v", err, want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("no answer, want %v", want)
+		}
+	}
+}
+
 // A node that drains answers what it was asked, and Close leaves nothing unanswered.
 func TestClose(t *testing.T) {
 	n := startNodes(t, nil, "a", "b")

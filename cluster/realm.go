@@ -51,7 +51,7 @@ func (r *Router) each(ctx context.Context, command wire.Sweep) (cover actors.Cov
 				todo.Remove(shard)
 			}
 		}
-		if todo.Empty() || !sleep(ctx, deadline, pause) {
+		if todo.Empty() || r.cutOff() || !sleep(ctx, deadline, pause) {
 			break
 		}
 	}

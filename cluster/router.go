@@ -49,6 +49,7 @@ const (
 	firstPause   = 5 * time.Millisecond
 	longestPause = 50 * time.Millisecond
 	routerTick   = 10 * time.Millisecond
+	outage       = 2 * time.Second // without NATS, after which nobody waits for another node any more
 )
 
 // Router takes a message to the owner of its extension and brings the answer back, over NATS if that is another node.
@@ -65,6 +66,7 @@ type Router struct {
 	batches atomic.Uint64
 	serving atomic.Int64                     // calls of other nodes that are not answered
 	peers   atomic.Pointer[map[string]*peer] // replaced under mu, never changed
+	away    atomic.Int64                     // since when NATS is, by clock; 0: it is not
 
 	mu     sync.Mutex
 	parked []*try
@@ -92,7 +94,8 @@ func NewRouter(c RouterConfig) *Router {
 		start: rand.Uint64() | 1, askers: map[string]*asker{}, long: make(chan struct{}, maxLong)}
 	r.self = r.inbox + token(c.Node) + "."
 	r.peers.Store(&map[string]*peer{})
-	r.ids.Store(rand.Uint64()) // an answer to an earlier process of this name means nothing to this one
+	r.ids.Store(rand.Uint64())          // an answer to an earlier process of this name means nothing to this one,
+	r.batches.Store(rand.Uint64() >> 1) // nor does that its message reached no one
 	return r
 }
 
@@ -106,7 +109,8 @@ func clock() int64 {
 	return t.Nano() / int64(time.Millisecond)
 }
 
-// Start answers the other nodes' calls and begins to call them.
+// Start answers the other nodes' calls and begins to call them. The journal runs by then, and the node's lease is its own:
+// two processes that answer for one node would have commands sent twice.
 func (r *Router) Start() error {
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	r.most = min(batchBytes, int(r.cfg.Conn.MaxPayload())/2)
@@ -212,12 +216,23 @@ func (r *Router) run(lost <-chan nats.Status) {
 				p.forget()
 			}
 		case now := <-t.C:
+			if r.cfg.Conn.IsConnected() {
+				r.away.Store(0)
+			} else {
+				r.away.CompareAndSwap(0, clock())
+			}
 			r.retry(now)
 			for _, p := range *r.peers.Load() {
 				p.sweep(now)
 			}
 		}
 	}
+}
+
+// cutOff says that no other node can be reached, and not for a moment only.
+func (r *Router) cutOff() bool {
+	since := r.away.Load()
+	return since != 0 && clock()-since > outage.Milliseconds()
 }
 
 // Go hands a request on. done is called exactly once, from any goroutine, and must not block.

@@ -22,14 +22,14 @@ type try struct {
 	*remote      // once it was sent to a peer
 }
 
-// park keeps a request for another try a little later.
+// park keeps a request for another try a little later, if there is any hope.
 func (r *Router) park(t *try) {
 	now := time.Now()
 	t.pause = min(max(2*t.pause, firstPause), longestPause)
 	t.due = now.Add(t.pause)
 	r.mu.Lock()
 	full, closed := len(r.parked) >= maxParked, r.closed
-	late := closed || !t.due.Before(t.req.Deadline)
+	late := closed || r.cutOff() || !t.due.Before(t.req.Deadline)
 	if !late && !full {
 		r.parked = append(r.parked, t)
 	}

@@ -20,7 +20,8 @@ const (
 	writeTimeout  = 2 * time.Second // of a claim, and the longest of a record
 	leastPatience = 250 * time.Millisecond
 	busyRetry     = 50 * time.Millisecond
-	maxBatches    = 32 // atomic batches in flight; NATS refuses more than 50 a stream
+	maxBatches    = 32   // atomic batches in flight; NATS refuses more than 50 a stream
+	maxBatch      = 1000 // records of one; NATS refuses more
 )
 
 // write is one effect's records. They are answered for together; whole ones become durable all or none.
@@ -199,7 +200,7 @@ func (s *stream) settled(l *lane, kept uint64, v ownership.Verdict, err error) {
 
 // Write implements actors.Journal.
 func (j *Journal) Write(shard int, life uint64, to actors.Address, records []presence.Record, whole bool) {
-	w := write{whole: whole && len(records) > 1, records: make([]row, len(records))}
+	w := write{whole: whole && len(records) > 1 && len(records) <= maxBatch, records: make([]row, len(records))}
 	for i, r := range records {
 		w.records[i] = row{name: recordName(r.Kind, to, r.Key), data: r.Data}
 		if r.TTL > 0 {

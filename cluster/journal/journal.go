@@ -44,6 +44,7 @@ type Config struct {
 	Replicas   int
 	Streams    int // how many are made, if there are none yet; 0: one, in a cluster four
 	Quiet      time.Duration
+	Missing    time.Duration // how long a stream may be missing before it is made again; 0: a minute
 	Owner      func(shard int, nodes []string) string
 	Gone       func(node string) // its incarnation was expelled, in one stream at least, or replaced; called off the journal's goroutines; nil: no one asks
 	Fatal      func(error)       // a live node of the same name exists
@@ -179,8 +180,12 @@ func (j *Journal) Members(nodes []string) {
 	}
 }
 
-// cutOff is how long the lease must have been stale for NATS to count as away, though its connection stands.
-const cutOff = 2 * time.Second
+// cutOff is how long the lease must have been stale for NATS to count as away, though its connection stands: of the time
+// in which this process ran. One that was frozen for longer than a stall must first hear what became of its shards.
+const (
+	cutOff = 2 * time.Second
+	stall  = 500 * time.Millisecond
+)
 
 // Standing implements actors.Journal.
 func (j *Journal) Standing(shard int, life uint64) actors.Standing {
@@ -195,7 +200,9 @@ func (s *stream) standing() actors.Standing {
 	switch {
 	case now < until:
 		return actors.Fresh
-	case !s.j.cfg.Conn.IsConnected() || s.refuses.Load() || now > until+cutOff:
+	case !s.j.cfg.Conn.IsConnected() || s.refuses.Load():
+		return actors.CutOff
+	case now < time.Duration(s.ticked.Load())+stall && now > max(until, time.Duration(s.awake.Load()))+cutOff:
 		return actors.CutOff
 	}
 	return actors.Unsure

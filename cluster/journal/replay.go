@@ -43,7 +43,7 @@ func (s *stream) replay(a ownership.Action) {
 		r, err := s.read(a.Shard)
 		s.mu.Lock()
 		ok, newer := s.machine.Covers(a.Claim, a.Expect, r.claim, r.sequence)
-		held := s.machine.Mine(a.Shard)
+		wanted := s.machine.Wanted(a.Shard, a.Claim)
 		if err == nil && ok {
 			for _, open := range s.machine.Replayed(s.now(), a.Shard, a.Claim) {
 				l := s.lane(a.Shard)
@@ -56,7 +56,7 @@ func (s *stream) replay(a ownership.Action) {
 		}
 		s.mu.Unlock()
 		switch {
-		case err == nil && (ok || newer), !held: // if it is another's, the stream shows whose
+		case err == nil && (ok || newer), !wanted: // if it is another's, the stream shows whose
 			return
 		case err != nil:
 			s.j.log.Warn("a shard can't be read yet", "shard", a.Shard, "err", err)

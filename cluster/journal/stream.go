@@ -34,15 +34,21 @@ type stream struct {
 	alive      map[string]alive // the other nodes
 
 	until   atomic.Int64  // AnswerUntil
+	ticked  atomic.Int64  // when time passed last
+	awake   atomic.Int64  // since when it has done so without a stall
 	refuses atomic.Bool   // the journal answers, but takes no heartbeat: a full disk, a store without leader
+	reads   chan struct{} // bounds claims that are read at a time, so that each gets its answer in time
 	look    chan struct{} // asks for a look at leases and claims now
 }
 
-// maxReplays is how many shards of a stream are read at a time.
-const maxReplays = 4
+// How many shards of a stream are read at a time, and how many claims at its leader.
+const (
+	maxReplays = 4
+	maxReads   = 32
+)
 
 func newStream(j *Journal, st *store, number, of int) *stream {
-	s := &stream{j: j, store: st, cursor: map[string]uint64{}, alive: map[string]alive{}, look: make(chan struct{}, 1)}
+	s := &stream{j: j, store: st, cursor: map[string]uint64{}, alive: map[string]alive{}, look: make(chan struct{}, 1), reads: make(chan struct{}, maxReads)}
 	var shards []int
 	for id := number; id < actors.Shards; id += of {
 		shards = append(shards, id)
@@ -69,7 +75,12 @@ func (s *stream) tick() {
 		case now := <-t.C:
 			s.store.expire(now)
 			s.mu.Lock()
-			s.act(s.machine.Tick(s.now()))
+			at := s.now()
+			if at > time.Duration(s.ticked.Load())+stall {
+				s.awake.Store(int64(at))
+			}
+			s.ticked.Store(int64(at))
+			s.act(s.machine.Tick(at))
 			s.mu.Unlock()
 		}
 	}
@@ -90,6 +101,10 @@ func (s *stream) one(a ownership.Action) {
 		return
 	case ownership.WriteLease:
 		s.writeLease(a)
+		return
+	case ownership.Anew:
+		s.j.log.Error("the journal's stream holds less than it did; what it lost is gone, and its shards are claimed anew", "stream", s.store.name)
+		s.anew()
 		return
 	case ownership.Refuse:
 		s.j.cfg.Fatal(fmt.Errorf("another live process is node %q (incarnation %s): stop it, or start this one with another --node", a.Node, a.Lease.Incarnation))
@@ -213,6 +228,8 @@ func (s *stream) readLease(a ownership.Action) {
 }
 
 func (s *stream) readClaim(a ownership.Action) {
+	s.reads <- struct{}{}
+	defer func() { <-s.reads }()
 	s.atLeader(strconv.Itoa(a.Shard)+".claim", func(data []byte, seq uint64, at time.Time, err error) {
 		var c ownership.Claim
 		if seq > 0 {
@@ -237,8 +254,13 @@ func (s *stream) readClaim(a ownership.Action) {
 func (s *stream) recreated(created time.Time) {
 	s.j.log.Error("the journal's stream was re-created; all that it held is gone, and its shards are claimed anew", "stream", s.store.name)
 	s.store.created = created
+	s.anew()
+}
+
+// anew begins anew in the stream that is there. The lock is held.
+func (s *stream) anew() {
 	clear(s.cursor)
 	s.synced = false
-	s.act(s.machine.Recreated(s.now(), created.UnixNano()))
+	s.act(s.machine.Recreated(s.now(), s.store.created.UnixNano()))
 	s.lookNow()
 }

@@ -2,13 +2,16 @@ package journal
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"lamplight/actors"
 	"lamplight/cluster/ownership"
@@ -58,7 +61,8 @@ func (s *stream) lookNow() {
 func (s *stream) watch() {
 	leases := time.NewTicker(lookLeases)
 	defer leases.Stop()
-	var claims time.Time // of the last look at claims
+	var claims time.Time  // of the last look at claims
+	var missing time.Time // since when there is no stream
 	for {
 		both := time.Since(claims) >= lookClaims
 		select {
@@ -69,6 +73,9 @@ func (s *stream) watch() {
 			both = true
 		}
 		ok := s.see("lease.*")
+		if !ok {
+			missing = s.remake(missing)
+		}
 		if both && s.see("*.claim") {
 			claims = time.Now()
 			s.mu.Lock()
@@ -79,6 +86,26 @@ func (s *stream) watch() {
 			s.mu.Unlock()
 		}
 	}
+}
+
+// remake makes the stream again that has been missing for long: somebody deleted it, or it was in the memory of a server
+// that was started again. What it held is gone. Our heartbeats then show that it is another one (JOURNAL.md rule 10). It
+// says since when the stream is missing.
+func (s *stream) remake(since time.Time) time.Time {
+	ctx, cancel := context.WithTimeout(s.j.ctx, makeTime)
+	defer cancel()
+	_, err := s.store.js.Stream(ctx, s.store.name)
+	switch {
+	case !errors.Is(err, jetstream.ErrStreamNotFound):
+		return time.Time{}
+	case since.IsZero():
+		return time.Now()
+	case time.Since(since) < cmp.Or(s.j.cfg.Missing, time.Minute):
+		return since
+	}
+	_, err = s.store.js.CreateStream(ctx, s.store.settings(s.j.cfg, s.store.streams))
+	s.j.log.Error("the journal's stream was missing and is made again, empty", "stream", s.store.name, "err", err)
+	return time.Time{}
 }
 
 // see reports what the stream holds behind the cursor.

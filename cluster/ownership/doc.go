@@ -33,6 +33,7 @@ const (
 	Standing  = 500 * time.Millisecond // rule 11: a hand-over's reason has stood
 	Untold    = 10 * time.Second       // rule 7: what may have been kept and not told
 	Outage    = time.Minute            // rule 7: a tombstone's life
+	Deposed   = 10 * time.Second       // rule 10: a leader that knows less than we do is no deposed one any more
 )
 
 // The numbers of rule 8.
@@ -94,6 +95,7 @@ const (
 	Flush                  // take nothing more; when all is kept and told → Flushed
 	Drop                   // the shard is not ours any more: forget it
 	Refuse                 // a live process of the same name exists: stop
+	Anew                   // the stream lost its end: it counts as another one → Recreated, with the same epoch
 )
 
 // Action is one thing to do.

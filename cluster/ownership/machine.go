@@ -40,6 +40,7 @@ type Machine struct {
 	flightSent Time
 	next       Time // when the next heartbeat is due
 	readAgain  Time // when our lease is to be read again; 0: not
+	shorter    Time // since when the leader shows less of our lease than we know; 0: it does not
 	lookSeq    uint64
 	lookUntil  Time // another process of our name is watched until then
 
@@ -139,11 +140,21 @@ func (m *Machine) Members(now Time, nodes []string) []Action {
 	return m.take()
 }
 
-// Recreated says that the stream is another one (rule 10): what we held is gone, all begins anew.
+// Recreated says that the stream is another one (rule 10): what we held is gone, all begins anew. In one of the same
+// epoch numbers and generations go on from those that we know.
 func (m *Machine) Recreated(now Time, epoch int64) []Action {
 	m.dropAll()
+	before := m.shards
+	m.shards = map[int]*shard{}
 	m.forget()
-	m.cfg.Epoch = epoch
+	if epoch == m.cfg.Epoch {
+		for id, s := range before {
+			if m.shards[id].least = s.claim; s.least.Generation > s.claim.Generation {
+				m.shards[id].least = s.least
+			}
+		}
+	}
+	m.cfg.Epoch, m.shorter = epoch, 0
 	m.renew()
 	m.lease, m.before, m.beat = 0, "", time.Time{}
 	m.synced, m.began = false, false
@@ -161,6 +172,9 @@ func (m *Machine) Tick(now Time) []Action {
 	}
 	if m.joined && now >= m.next {
 		m.heartbeat(now)
+	}
+	for _, id := range m.cfg.Shards {
+		m.checkAgain(id, m.shards[id], now)
 	}
 	if m.may(now) {
 		m.rank(now)
@@ -255,7 +269,7 @@ func (m *Machine) LeaseWritten(now, sent Time, l Lease, seq uint64, o Outcome) [
 			if !m.joined || sent > m.sent+Validity {
 				m.steady = sent
 			}
-			m.lease, m.joined, m.sent = seq, true, max(m.sent, sent)
+			m.lease, m.joined, m.sent, m.shorter = seq, true, max(m.sent, sent), 0
 			m.left = m.left || l.Left
 		}
 	case Refused:
@@ -275,12 +289,14 @@ func (m *Machine) LeaseRead(now Time, l Lease, seq uint64, at time.Time, ok bool
 	case m.left:
 	case !ok:
 		m.readAgain = now + Repeat
+	case isShorter(&m.shorter, seq > 0 && seq < m.lease, now):
+		m.do(Action{Kind: Anew})
+	case seq > 0 && seq < m.lease: // a leader that was deposed and does not know it yet
+		m.readAgain = now + Repeat
 	case seq > 0 && l.Incarnation == m.incarnation && !l.Expelled:
 		m.joined = true // only an answer was lost
 		m.left = m.left || l.Left
-		m.lease, m.next = max(m.lease, seq), min(m.next, now)
-	case seq > 0 && seq < m.lease: // a leader that was deposed and does not know it yet
-		m.readAgain = now + Repeat
+		m.lease, m.next = seq, min(m.next, now)
 	default:
 		if m.joined { // expelled: what we hold is no longer ours
 			m.dropAll()
@@ -289,6 +305,18 @@ func (m *Machine) LeaseRead(now Time, l Lease, seq uint64, at time.Time, ok bool
 		m.rejoin(now, l, seq, at)
 	}
 	return m.take()
+}
+
+// isShorter says that a leader has shown less than we know for so long that it is no leader that was deposed: the stream
+// lost its end.
+func isShorter(since *Time, less bool, now Time) bool {
+	switch {
+	case !less:
+		*since = 0
+	case *since == 0:
+		*since = now
+	}
+	return *since != 0 && now-*since >= Deposed
 }
 
 // rejoin writes the first heartbeat of an incarnation, once what the leader shows is surely not a live process.

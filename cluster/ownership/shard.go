@@ -24,6 +24,9 @@ type shard struct {
 	wanted  Claim     // the claim on its way
 	expect  uint64
 	retry   Time
+	again   Time   // of one that is checked: when the claim is to be read again; 0: the answer is on its way
+	shorter Time   // since when the leader shows an older claim than we know; 0: it does not
+	least   Claim  // of the stream before it lost its end: what follows is above it
 	highest uint32 // the highest counter under the claim
 	ended   bool   // no subscription is left that saw a number (rule 8)
 
@@ -45,6 +48,12 @@ func (m *Machine) Holder(id int) string {
 func (m *Machine) Mine(id int) bool {
 	p := m.shards[id].phase
 	return p != none && p != flushing && p != releasing
+}
+
+// Wanted says that the records are to be read for this claim.
+func (m *Machine) Wanted(id int, c Claim) bool {
+	s := m.shards[id]
+	return s.phase == replaying && s.claim.Nonce == c.Nonce
 }
 
 // Claim is the newest claim of the shard that the stream showed; sequence 0: none.
@@ -87,7 +96,7 @@ func (m *Machine) ClaimSeen(now Time, id int, c Claim, seq uint64, at time.Time)
 // newer takes note of a claim; if it is another's, what we had is gone.
 func (m *Machine) newer(now Time, id int, s *shard, c Claim, seq uint64, at time.Time) {
 	mine := c.Node == m.cfg.Node && c.Nonce == s.wanted.Nonce
-	s.claim, s.seq, s.at = c, seq, at
+	s.claim, s.seq, s.at, s.shorter = c, seq, at, 0
 	switch {
 	case mine && (s.phase == claiming || s.phase == checking):
 		m.landed(id, s)
@@ -171,6 +180,9 @@ func (m *Machine) claim(id int, s *shard, now Time, own bool) {
 			c.Since = time.Time{}
 		}
 	}
+	if s.least.Generation > 0 {
+		c.Generation, c.Base = max(c.Generation, s.least.Generation+1), max(c.Base, s.least.Base+TakeOver)
+	}
 	s.phase, s.reclaim, s.wanted, s.expect, s.held = claiming, own, c, s.seq, false
 	m.do(Action{Kind: WriteClaim, Shard: id, Claim: c, Expect: s.expect})
 }
@@ -235,11 +247,21 @@ func (m *Machine) ClaimWritten(now Time, id int, c Claim, seq uint64, o Outcome)
 			s.claim, s.seq, s.at = c, seq, time.Time{}
 			m.landed(id, s)
 		}
+	case o == Busy:
+		s.phase, s.retry, s.again = checking, now+Repeat, now+Repeat
 	default:
-		s.phase, s.retry = checking, now+Repeat
+		s.phase, s.retry, s.again = checking, now+Repeat, 0
 		m.do(Action{Kind: ReadClaim, Shard: id})
 	}
 	return m.take()
+}
+
+// checkAgain reads a claim again after a while.
+func (m *Machine) checkAgain(id int, s *shard, now Time) {
+	if s.phase == checking && s.again != 0 && now >= s.again {
+		s.again = 0
+		m.do(Action{Kind: ReadClaim, Shard: id})
+	}
 }
 
 // ClaimRead reports a ReadClaim; seq 0: there is none. ok false: it could not be read.
@@ -254,7 +276,13 @@ func (m *Machine) ClaimRead(now Time, id int, c Claim, seq uint64, at time.Time,
 	if seq > s.seq {
 		m.newer(now, id, s, c, seq, at) // our nonce: it landed; another's: stand back
 	}
-	if s.phase == checking { // the old one still: the same condition decides again
+	switch less := seq < s.seq; {
+	case isShorter(&s.shorter, less, now):
+		m.do(Action{Kind: Anew})
+	case s.phase != checking:
+	case less: // its leader was deposed, or the stream lost its end
+		s.again = now + Deposed/4
+	default: // the old one still: the same condition decides again
 		s.phase = claiming
 		m.do(Action{Kind: WriteClaim, Shard: id, Claim: s.wanted, Expect: s.expect})
 	}
@@ -266,7 +294,7 @@ func (m *Machine) landed(id int, s *shard) {
 		m.lose(id, s)
 		return
 	}
-	s.held, s.highest, s.ended = true, 0, false
+	s.held, s.highest, s.ended, s.least = true, 0, false, Claim{}
 	if s.reclaim {
 		s.phase = serving
 		m.do(Action{Kind: Resume, Shard: id, Claim: s.claim, Expect: s.seq, End: s.ending()})
@@ -290,8 +318,7 @@ func (m *Machine) Covers(want Claim, expect uint64, got Claim, seq uint64) (ok, 
 
 // Replayed says that the shard's records have been read under the claim.
 func (m *Machine) Replayed(now Time, id int, c Claim) []Action {
-	s := m.shards[id]
-	if s.phase == replaying && s.claim.Nonce == c.Nonce {
+	if s := m.shards[id]; m.Wanted(id, c) {
 		s.phase = serving
 		m.do(Action{Kind: Open, Shard: id, Claim: s.claim, Expect: s.seq, Since: s.claim.Since, All: s.claim.All, End: s.ending()})
 	}

@@ -342,6 +342,9 @@ func (n *simNode) act(i int, actions []Action) {
 			n.release(n.shards[a.Shard])
 		case Drop:
 			n.drop(n.shards[a.Shard])
+		case Anew:
+			n.act(i, m.Recreated(s.now, s.streams[i].epoch))
+			n.follow(s.streams[i])
 		case Refuse:
 			n.crash()
 			s.after(s.between(50*time.Millisecond, 2*time.Second), n.start)

@@ -41,12 +41,14 @@ func (f *natsFlags) check() error {
 	return nil
 }
 
-// connect opens a connection whose publishes are never repeated or kept back (JOURNAL.md rule 4).
+// connect opens a connection whose publishes are never repeated or kept back (JOURNAL.md rule 4), and that finds out within
+// seconds that the server is gone without a word (the library takes minutes).
 func (f *natsFlags) connect(servers, name string, more ...nats.Option) (*nats.Conn, error) {
 	if servers == "embedded" {
 		servers = "nats://127.0.0.1:4222"
 	}
-	o := append([]nats.Option{nats.Name(name), nats.ReconnectBufSize(-1), nats.ReconnectWait(100 * time.Millisecond), nats.MaxReconnects(-1), nats.Timeout(5 * time.Second)}, more...)
+	o := append([]nats.Option{nats.Name(name), nats.ReconnectBufSize(-1), nats.ReconnectWait(100 * time.Millisecond), nats.MaxReconnects(-1), nats.Timeout(5 * time.Second),
+		nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2), nats.FlusherTimeout(2 * time.Second)}, more...)
 	if f.Creds != "" {
 		o = append(o, nats.UserCredentials(f.Creds))
 	}

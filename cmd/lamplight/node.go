@@ -183,17 +183,36 @@ func (n *node) startShards(ctx context.Context) error {
 	if err := n.fanout.Start(); err != nil {
 		return err
 	}
-	if err := n.router.Start(); err != nil {
-		return err
-	}
-	n.routed.Store(true)
 	n.journal.Members(n.members.Nodes())
 	if err := n.journal.Start(ctx, n.system); err != nil {
 		return err
 	}
+	if err := n.joined(ctx); err != nil {
+		return err
+	}
+	if err := n.router.Start(); err != nil {
+		return err
+	}
+	n.routed.Store(true)
 	run, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.following.Go(func() { n.followMembers(run) })
+	return nil
+}
+
+// joined waits until the lease is ours. Before that another process may be the node: its callers must hear nothing from us.
+func (n *node) joined(ctx context.Context) error {
+	t := time.NewTicker(5 * time.Millisecond)
+	defer t.Stop()
+	for !n.journal.Fresh() {
+		select {
+		case <-t.C:
+		case err := <-n.fatal:
+			return err
+		case <-ctx.Done():
+			return fmt.Errorf("the journal takes no heartbeat of this node: %w", ctx.Err())
+		}
+	}
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -299,6 +300,36 @@ func TestFanoutBounds(t *testing.T) {
 				t.Fatalf("%s: %d targets in %d bytes, Edge-Seq %d after %d", name, len(d.Targets), len(m.Data), d.Seq, next-1)
 			}
 		}
+	}
+}
+
+// A lamp with more dialogs than a message holds is told with the most important ones, not kept silent.
+func TestLampBounds(t *testing.T) {
+	b := newBed(t)
+	heard, err := b.conn.SubscribeSync("lamplight.state.*.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	v := presence.View{State: presence.Early}
+	for i := range 100 {
+		v.Dialogs = append(v.Dialogs, presence.DialogView{CallID: strconv.Itoa(i), State: presence.Early, From: strings.Repeat("f", 4000), To: strings.Repeat("t", 4000), SwitchURI: strings.Repeat("s", 4000)})
+	}
+	b.fanout.Lamp(actors.LampNews{To: actors.Address{Realm: "acme.test", User: "1001"}, Change: presence.LampChange{State: presence.Early, View: &v}})
+	m, err := heard.NextMsg(10 * time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		State   string `json:"state"`
+		Dialogs []struct {
+			CallID string `json:"call_id"`
+		} `json:"dialogs"`
+	}
+	if err := json.Unmarshal(m.Data, &d); err != nil || d.State != "early" || len(d.Dialogs) == 0 || d.Dialogs[0].CallID != "0" || len(m.Data) > maxMessage {
+		t.Errorf("%v: %d bytes, %s, %d dialogs", err, len(m.Data), d.State, len(d.Dialogs))
 	}
 }
 

@@ -269,7 +269,11 @@ func (f *Fanout) Lamp(c actors.LampNews) {
 	b = document.Field(b, "account_id", f.cfg.Account(c.To.Realm))
 	b = document.Field(b, "state", c.Change.State.String())
 	b = document.Field(b, "previous", c.Change.Previous.String())
-	b = document.Dialogs(document.Key(b, "dialogs"), c.Change.View.Dialogs)
+	b = document.Key(b, "dialogs")
+	head, dialogs := len(b), c.Change.View.Dialogs
+	for b = document.Dialogs(b, dialogs); len(b) > maxMessage && len(dialogs) > 1; b = document.Dialogs(b[:head], dialogs) {
+		dialogs = dialogs[:len(dialogs)/2] // the most important ones come first
+	}
 	b = document.Number(b, "sequence", int64(c.Sequence))
 	b = document.Time(b, "at", c.Change.At)
 	b = document.Field(b, "node", f.cfg.Node)

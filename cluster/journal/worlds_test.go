@@ -1,0 +1,119 @@
+package journal
+
+import (
+	"context"
+	"strconv"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"lamplight/actors"
+	"lamplight/cluster/ownership"
+)
+
+func (s *stage) stream() (jetstream.JetStream, jetstream.Stream) {
+	s.Helper()
+	js, err := jetstream.New(s.direct)
+	if err != nil {
+		s.Fatal(err)
+	}
+	st, err := js.Stream(s.Context(), streamName("", 0))
+	if err != nil {
+		s.Fatal(err)
+	}
+	return js, st
+}
+
+// served checks that the shard is dropped, opened again, and takes writes.
+func (s *stage) served() {
+	s.Helper()
+	s.until("drop")
+	s.claim = s.until("open").claim
+	s.ticket = 0
+	s.write("k", "afterwards")
+	s.durable()
+	s.holds("afterwards")
+}
+
+// A stream that somebody deletes while nodes run is another world when it is there again (JOURNAL.md rule 10): made
+// again by hand at once, or by the nodes when nobody does.
+func TestStreamDeleted(t *testing.T) {
+	for name, byHand := range map[string]bool{"and made again": true, "and not made again": false} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			before := s.claim
+			s.write("k", "before")
+			s.durable()
+			js, st := s.stream()
+			settings := st.CachedInfo().Config
+			if err := js.DeleteStream(context.Background(), settings.Name); err != nil {
+				t.Fatal(err)
+			}
+			if byHand {
+				if _, err := js.CreateStream(context.Background(), settings); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.served()
+			if s.claim.Epoch.Equal(before.Epoch) {
+				t.Error("the same world")
+			}
+		})
+	}
+}
+
+// A stream that is purged by hand has lost its end: its shards are claimed anew, above what was known.
+func TestStreamPurged(t *testing.T) {
+	s := newStage(t)
+	before := s.claim
+	_, st := s.stream()
+	if err := st.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.served()
+	if s.claim.Generation <= before.Generation || !s.claim.Epoch.Equal(before.Epoch) {
+		t.Errorf("%+v after %+v", s.claim, before)
+	}
+}
+
+// What is left to be read for a claim of another world ends, and keeps nobody from being read.
+func TestReplaysOfAnotherWorldEnd(t *testing.T) {
+	s := newStage(t)
+	st := s.journal.of(ours)
+	st.mu.Lock()
+	for range 2 * maxReplays {
+		old := ownership.Action{Kind: ownership.Replay, Shard: ours + 1, Expect: 1 << 40, Claim: ownership.Claim{Node: "a", Nonce: 1, Generation: 1}}
+		st.act([]ownership.Action{old})
+	}
+	st.mu.Unlock()
+	other := ownership.Claim{Node: "b", Incarnation: "other", Nonce: 1, Generation: s.claim.Generation + 1, Epoch: s.claim.Epoch.UnixNano()}
+	if _, err := s.direct.Request("lamplight.journal.0."+strconv.Itoa(ours)+".claim", encodeClaim(other), patience); err != nil {
+		t.Fatal(err)
+	}
+	s.served()
+}
+
+// A process that was frozen does not take its own absence for NATS's: it answers nothing from old memory, not even as
+// stale, before it has heard what became of its shards (JOURNAL.md rule 1).
+func TestFrozenProcessAnswersNothing(t *testing.T) {
+	s := newStage(t)
+	st := s.journal.of(ours)
+	st.mu.Lock()
+	defer st.mu.Unlock() // time does not pass for the rules
+	long := int64(boottime() - 10*cutOff)
+	st.until.Store(long)
+	st.ticked.Store(long)
+	if got := s.journal.Standing(ours, s.claim.Generation); got != actors.Unsure {
+		t.Errorf("standing %d", got)
+	}
+	st.ticked.Store(int64(boottime())) // it runs again since a moment ago
+	st.awake.Store(int64(boottime()))
+	if got := s.journal.Standing(ours, s.claim.Generation); got != actors.Unsure {
+		t.Errorf("standing %d right after it woke up", got)
+	}
+	st.awake.Store(long)
+	st.ticked.Store(int64(boottime())) // it ran all the while, and NATS took no heartbeat
+	if got := s.journal.Standing(ours, s.claim.Generation); got != actors.CutOff {
+		t.Errorf("standing %d without NATS", got)
+	}
+}
