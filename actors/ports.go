@@ -24,9 +24,10 @@ type Journal interface {
 	// Mine says whether this node holds the shard's claim or is taking it over: requests for a shard that is not
 	// open wait only while it is so. It may change at any time, before or after the shard is told.
 	Mine(shard int) bool
-	// Number draws the next Sequence of an extension of the shard (JOURNAL.md rule 8). ok is false while
-	// the shard may not notify; it asks for a new claim by itself when the counter is full.
-	Number(shard int, life uint64, counter uint32) (sequence, next uint32, ok bool)
+	// Number draws the next Sequence of an extension of the shard, whose counter belongs to the claim of this generation
+	// (JOURNAL.md rule 8). ok is false while the shard may not notify, which is so too while the news of a newer claim
+	// is on its way to it; it asks for a new claim by itself when the counter is full.
+	Number(shard int, generation uint64, counter uint32) (sequence, next uint32, ok bool)
 	// Flushed says that all that the shard took before Flush, or the end of its numbers, is kept and told.
 	Flushed(shard int, life uint64)
 	// Reload reads the shard's records again and gives them to give, off the caller's goroutine.

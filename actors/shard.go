@@ -304,7 +304,7 @@ func (s *shard) number(x *extension) (uint32, bool) {
 	if x.claim != s.claims {
 		x.counter, x.claim = s.highest, s.claims
 	}
-	sequence, next, ok := s.sys.cfg.Journal.Number(s.id, s.life, x.counter)
+	sequence, next, ok := s.sys.cfg.Journal.Number(s.id, s.claim.Generation, x.counter)
 	if ok {
 		x.counter = next
 		s.highest = max(s.highest, next)

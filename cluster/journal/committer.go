@@ -216,14 +216,11 @@ func (j *Journal) Write(shard int, life uint64, to actors.Address, records []pre
 }
 
 // Number implements actors.Journal.
-func (j *Journal) Number(shard int, life uint64, counter uint32) (sequence, next uint32, ok bool) {
+func (j *Journal) Number(shard int, generation uint64, counter uint32) (sequence, next uint32, ok bool) {
 	s := j.of(shard)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lane(shard).life != life {
-		return 0, counter, false
-	}
-	sequence, next, ok, todo := s.machine.Number(s.now(), shard, counter)
+	sequence, next, ok, todo := s.machine.Number(s.now(), shard, generation, counter)
 	s.act(todo)
 	return sequence, next, ok
 }

@@ -94,7 +94,7 @@ func TestRule8EndOfNumbers(t *testing.T) {
 	if !open.End || open.Claim.Base != LastBase+TakeOver {
 		t.Fatalf("%+v", open)
 	}
-	if n, _, ok, _ := s.m.Number(s.now, 0, 0); !ok || n >= 1<<31 {
+	if n, _, ok, _ := s.number(0); !ok || n >= 1<<31 {
 		t.Fatalf("the last NOTIFYs get %d, %v", n, ok)
 	}
 	s.do(s.m.Flushed(s.now, 0))
@@ -102,8 +102,31 @@ func TestRule8EndOfNumbers(t *testing.T) {
 	if again.End || again.Claim.Base != 0 || again.Claim.Generation != open.Claim.Generation+1 {
 		t.Fatalf("%+v", again)
 	}
-	if n, _, ok, _ := s.m.Number(s.now, 0, 0); !ok || n != 1 {
+	if n, _, ok, _ := s.number(0); !ok || n != 1 {
 		t.Errorf("the first number is %d, %v", n, ok)
+	}
+}
+
+// number draws the next number of shard 0 as one who knows its newest claim.
+func (s *script) number(counter uint32) (sequence, next uint32, ok bool, todo []Action) {
+	return s.m.Number(s.now, 0, s.m.shards[0].claim.Generation, counter)
+}
+
+// Who has not heard yet that his shard was claimed again draws no number: his counters belong to the claim before, and
+// on the new base they would be above what comes after (rule 8).
+func TestRule8NoNumberOfAClaimThatIsNotKnownYet(t *testing.T) {
+	s := newScript(t)
+	before := s.last(Open, 0).Claim
+	s.do(s.m.Spent(s.now, 0))
+	after := s.last(Resume, 0).Claim
+	if after.Generation != before.Generation+1 {
+		t.Fatalf("%+v after %+v", after, before)
+	}
+	if n, _, ok, _ := s.m.Number(s.now, 0, before.Generation, 200); ok {
+		t.Errorf("%d under generation %d, which is over", n, before.Generation)
+	}
+	if n, _, ok, _ := s.m.Number(s.now, 0, after.Generation, 0); !ok || n != after.Base+1 {
+		t.Errorf("%d, %v after base %d", n, ok, after.Base)
 	}
 }
 
@@ -111,11 +134,11 @@ func TestRule8EndOfNumbers(t *testing.T) {
 func TestRule8FullCounter(t *testing.T) {
 	s := newScript(t)
 	before := s.last(Open, 0).Claim
-	highest, _, ok, _ := s.m.Number(s.now, 0, Counters-1)
+	highest, _, ok, _ := s.number(Counters-1)
 	if !ok {
 		t.Fatal("the last number of a claim is not given out")
 	}
-	_, _, ok, todo := s.m.Number(s.now, 0, Counters)
+	_, _, ok, todo := s.number(Counters)
 	if ok {
 		t.Fatal("a number past the last")
 	}

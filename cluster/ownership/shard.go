@@ -61,11 +61,12 @@ func (m *Machine) Claim(id int) (c Claim, sequence uint64) {
 	return m.shards[id].claim, m.shards[id].seq
 }
 
-// Number draws the next Sequence of an extension whose counter since this claim stands at counter (rule 8). Not ok:
-// the shard may not notify now; when the counter is full it claims again by itself.
-func (m *Machine) Number(now Time, id int, counter uint32) (sequence, next uint32, ok bool, todo []Action) {
+// Number draws the next Sequence of an extension whose counter since the claim of this generation stands at counter
+// (rule 8). Not ok: the shard may not notify now, or has not heard yet that it was claimed again; when the counter is
+// full it claims again by itself.
+func (m *Machine) Number(now Time, id int, generation uint64, counter uint32) (sequence, next uint32, ok bool, todo []Action) {
 	s := m.shards[id]
-	silent := s.phase != serving && s.phase != flushing
+	silent := s.phase != serving && s.phase != flushing || generation != s.claim.Generation
 	if m.cfg.Off.Silence && s.reclaim && (s.phase == claiming || s.phase == checking) {
 		silent = false
 	}

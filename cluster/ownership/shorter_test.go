@@ -79,9 +79,9 @@ func TestRule10StreamLostItsEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newScript(t)
 			s.pass(time.Second)
-			number, _, _, _ := s.m.Number(s.now, 0, 100)
+			number, _, _, _ := s.number(100)
 			w := left(s)
-			if n, _, ok, _ := s.m.Number(s.now, 0, 50); ok {
+			if n, _, ok, _ := s.number(50); ok {
 				number = max(number, n)
 			}
 			generation := s.m.shards[0].claim.Generation
@@ -100,7 +100,7 @@ func TestRule10StreamLostItsEnd(t *testing.T) {
 			if s.m.shards[0].phase != serving || s.now >= s.m.AnswerUntil() {
 				t.Fatalf("the shard is in phase %d, the lease good until %v, now is %v", s.m.shards[0].phase, s.m.AnswerUntil(), s.now)
 			}
-			n, _, ok, _ := s.m.Number(s.now, 0, 0)
+			n, _, ok, _ := s.number(0)
 			if c := s.m.shards[0].claim; !ok || n <= number || c.Generation <= generation {
 				t.Errorf("Sequence %d after %d, %v; generation %d after %d", n, number, ok, c.Generation, generation)
 			}

@@ -48,6 +48,8 @@ type simShard struct {
 	highest  uint32
 	queue    []entry
 	waiting  []*request
+	mail     Time // what the shard is told comes late, and in order
+	opened   int  // counts openings: mail for an earlier one is not read
 }
 
 type record struct {
@@ -329,14 +331,17 @@ func (n *simNode) act(i int, actions []Action) {
 			n.replay(i, a)
 		case Resume:
 			sh := n.shards[a.Shard]
-			sh.claim, sh.paused, sh.flushing = a.Claim, false, false
 			sh.lane.Resume(a.Expect)
-			sh.highest, sh.counters = 0, [simExtensions]uint32{}
 			n.send(sh)
-			n.release(sh)
+			n.tell(sh, func() {
+				sh.claim, sh.paused, sh.flushing = a.Claim, false, false
+				sh.highest, sh.counters = 0, [simExtensions]uint32{}
+				n.release(sh)
+			})
 		case Pause:
-			n.shards[a.Shard].paused = true
-			n.shards[a.Shard].lane.Pause()
+			sh := n.shards[a.Shard]
+			sh.lane.Pause()
+			n.tell(sh, func() { sh.paused = true })
 		case Flush:
 			n.shards[a.Shard].flushing = true
 			n.release(n.shards[a.Shard])
@@ -350,6 +355,20 @@ func (n *simNode) act(i int, actions []Action) {
 			s.after(s.between(50*time.Millisecond, 2*time.Second), n.start)
 		}
 	}
+}
+
+// tell is a message to a shard's actor: whatever else the actor does meanwhile, it does as one who has not heard it.
+func (n *simNode) tell(sh *simShard, what func()) {
+	sh.mail = max(n.sim.now+n.sim.between(0, 2*time.Millisecond), sh.mail)
+	if n.sim.chance(20) {
+		sh.mail += n.sim.between(0, 300*time.Millisecond)
+	}
+	opened := sh.opened
+	n.postAt(sh.mail, func() {
+		if sh.open && sh.opened == opened {
+			what()
+		}
+	})
 }
 
 // replay reads the shard at a follower until what it gives holds the claim.
@@ -385,7 +404,7 @@ func (n *simNode) opened(a Action, found map[string]message) {
 	n.sim.log("%s opens shard %d: generation %d", n.name, a.Shard, a.Claim.Generation)
 	sh := n.shards[a.Shard]
 	waiting := sh.waiting
-	*sh = simShard{id: sh.id, open: true, claim: a.Claim, lane: sh.lane}
+	*sh = simShard{id: sh.id, open: true, claim: a.Claim, lane: sh.lane, opened: sh.opened + 1}
 	sh.lane.Open(a.Expect)
 	for ext := range simExtensions {
 		r := found[fmt.Sprintf("%d.x%d", a.Shard, ext)]
@@ -409,7 +428,7 @@ func (n *simNode) drop(sh *simShard) {
 	}
 	doubt := sh.lane.Close()
 	queue, waiting := sh.queue, sh.waiting
-	*sh = simShard{id: sh.id, lane: sh.lane}
+	*sh = simShard{id: sh.id, lane: sh.lane, opened: sh.opened + 1}
 	for _, e := range queue {
 		if e.q != nil {
 			n.sim.answered(e.q, nil, false, !e.wrote || e.ticket > doubt)
@@ -522,7 +541,7 @@ func (n *simNode) leaves(sh *simShard, e *entry) bool {
 	s, i := n.sim, sh.id%2
 	if e.tells {
 		sh.counters[e.ext] = cmp.Or(sh.counters[e.ext], sh.highest)
-		number, next, ok, todo := n.machines[i].Number(s.now, sh.id, sh.counters[e.ext])
+		number, next, ok, todo := n.machines[i].Number(s.now, sh.id, sh.claim.Generation, sh.counters[e.ext])
 		n.act(i, todo)
 		if !ok {
 			return false
