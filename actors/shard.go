@@ -15,6 +15,7 @@ import (
 type call struct {
 	req  Request
 	done func(Answer)
+	at   time.Time // when it came to this node
 }
 
 func (c *call) answer(a Answer) {
@@ -26,8 +27,9 @@ func (c *call) answer(a Answer) {
 
 // entry is what leaves once everything written before it is durable.
 type entry struct {
-	ticket uint64 // the write that it waits for
-	wrote  bool   // it wrote itself: the fence vouches for it, no fresh lease is needed to tell
+	ticket uint64    // the write that it waits for
+	wrote  bool      // it wrote itself: the fence vouches for it, no fresh lease is needed to tell
+	at     time.Time // when it wrote
 	x      *extension
 	fx     presence.Effects
 	call   *call
@@ -80,6 +82,7 @@ func (s *shard) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *call:
 		s.depth.Add(-1)
+		s.sys.metrics.queue.Observe(now.Sub(m.at).Seconds())
 		s.request(m, now)
 	case durable:
 		s.durable = max(s.durable, uint64(m))
@@ -169,7 +172,10 @@ func (s *shard) request(c *call, now time.Time) {
 func (s *shard) step(x *extension, event presence.Event, c *call, now time.Time) {
 	watchers := len(x.state.Subscriptions())
 	t := turn{event: event, now: now}
+	begun := time.Now()
 	s.sys.actors.Root.Send(x.pid, &t)
+	applied := time.Now()
+	s.sys.metrics.apply.Observe(applied.Sub(begun).Seconds())
 	s.sys.metrics.events.Inc()
 	s.sys.metrics.watchers.Add(float64(len(x.state.Subscriptions()) - watchers))
 	if t.reason != nil {
@@ -185,7 +191,7 @@ func (s *shard) step(x *extension, event presence.Event, c *call, now time.Time)
 	e := entry{x: x, fx: t.fx, call: c}
 	if len(t.fx.Records) > 0 {
 		s.issued++
-		e.ticket, e.wrote = s.issued, true
+		e.ticket, e.wrote, e.at = s.issued, true, applied
 		x.ticket = s.issued
 		records := t.fx.Records
 		e.fx.Records = nil
@@ -259,6 +265,7 @@ func (s *shard) leave(e entry, now time.Time) bool {
 	told := map[*presence.Subscription]uint32(nil)
 	if e.wrote {
 		s.sys.version.Add(1)
+		s.sys.metrics.commit.Observe(now.Sub(e.at).Seconds())
 	}
 	for i := range e.fx.Notices {
 		n := &e.fx.Notices[i]
@@ -316,10 +323,12 @@ func (s *shard) notify(x *extension, n *presence.Notice, sequence uint32, now ti
 	for _, w := range n.Watchers {
 		w.Told(sequence)
 	}
-	s.sys.metrics.told.Add(float64(len(n.Watchers)))
+	begun := time.Now()
 	s.sys.cfg.Notifier.Notify(Notification{Shard: s.id, Claim: s.claim, To: x.address, Package: n.Package, State: n.View.State,
 		Sequence: sequence, ContentType: contentType(n.Package), Body: render(nil, x.address, n.Package, n.View, sequence),
 		End: n.End, Watchers: n.Watchers, Now: now})
+	s.sys.metrics.tell.Observe(time.Since(begun).Seconds())
+	s.sys.metrics.told.Add(float64(len(n.Watchers)))
 }
 
 func (s *shard) show(to Address, x *extension, explain bool) Answer {

@@ -114,7 +114,7 @@ func (s *System) Do(r Request, done func(Answer)) {
 		done(Answer{Err: ErrBusy})
 		return
 	}
-	s.actors.Root.Send(sh.pid, &call{req: r, done: done})
+	s.actors.Root.Send(sh.pid, &call{req: r, done: done, at: time.Now()})
 }
 
 // Generation is the claim's generation under which the shard was opened on this node; 0: it is not open.
@@ -176,6 +176,9 @@ func (s *System) tell(shard int, m any) { s.actors.Root.Send(s.shards[shard].pid
 type metrics struct {
 	extensions, watchers, behind  prometheus.Gauge
 	refused, panics, told, events prometheus.Counter
+
+	// What the stages of a change's way cost.
+	queue, apply, commit, tell prometheus.Observer
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -189,7 +192,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		r.MustRegister(g)
 		return g
 	}
+	stages := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "lamplight_stage_seconds", Buckets: prometheus.ExponentialBuckets(1e-6, 4, 12),
+		Help: "What the stages of a change's way take at its owner: queue, until its shard takes it; apply; commit, until it is durable; tell, rendering and publishing its NOTIFYs."}, []string{"stage"})
+	r.MustRegister(stages)
 	return &metrics{
+		queue: stages.WithLabelValues("queue"), apply: stages.WithLabelValues("apply"), commit: stages.WithLabelValues("commit"), tell: stages.WithLabelValues("tell"),
 		extensions: gauge("extensions", "Extensions in memory."),
 		watchers:   gauge("watchers", "Subscriptions in memory."),
 		behind:     gauge("watchers_behind", "Watchers that should know more than they were told, as last seen by their shard."),

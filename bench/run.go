@@ -136,9 +136,12 @@ func (r *run) open(ctx context.Context) error {
 	}
 	r.web = newWeb(r.target.HTTP, r.token, 8*r.Connections)
 	r.sampler = newSampler(r.target.HTTP, r.client)
-	r.traffic = &traffic{settings: &r.Settings, world: r.world, model: r.model, news: r.news, web: r.web, pace: newPacer(), random: r.random}
+	r.traffic = &traffic{settings: &r.Settings, world: r.world, model: r.model, news: r.news, web: r.web, pace: newPacer(), random: r.fork()}
 	return nil
 }
+
+// fork gives random numbers to another goroutine.
+func (r *run) fork() *rand.Rand { return rand.New(rand.NewPCG(r.random.Uint64(), r.random.Uint64())) }
 
 func (r *run) close() error {
 	var err error
@@ -256,10 +259,10 @@ func (r *run) drive(ctx context.Context, rate float64, warmup, duration time.Dur
 	begin := time.Now().Add(10 * time.Millisecond)
 	from, until := begin.Add(warmup), begin.Add(warmup+duration)
 	t := r.traffic
-	t.pace.stream(rate, r.random, begin, until, t.arrive())
+	t.pace.stream(rate, r.fork(), begin, until, t.arrive())
 	if r.Storm > 0 {
 		t.storming = 0
-		t.pace.stream(r.Storm, r.random, from.Add(duration/2), until, t.storm)
+		t.pace.stream(r.Storm, r.fork(), from.Add(duration/2), until, t.storm)
 	}
 	r.progress.At(0, fmt.Sprintf("%.0f %s/s ", rate, r.unit()))
 	if warmup > 0 {
