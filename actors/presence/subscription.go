@@ -34,10 +34,14 @@ type Subscription struct {
 	schema                 uint8
 	leaving                uint8 // Notices that were made and have not left yet
 	held                   bool  // a change waits for the watcher's rate
+	plain                  bool  // see Plain
 }
 
 // Edge is who sends this subscription's NOTIFYs.
 func (s *Subscription) Edge() string { return cmp.Or(s.ServerID, s.Queue) }
+
+// Plain says that all its strings are printable ASCII without quotes and backslashes: they are valid JSON as they are.
+func (s *Subscription) Plain() bool { return s.plain }
 
 // Stalker is the name that listings show for who follows the subscription.
 func (s *Subscription) Stalker() string { return cmp.Or(s.SubscriptionID, s.ServerID, s.Queue) }
@@ -138,6 +142,19 @@ func (s *Subscription) take(ev *Subscribe, near *Subscription) {
 		at += len(t)
 	}
 	s.who = identity(s.From, s.Contact)
+	s.plain = true
+	for _, t := range to {
+		s.plain = s.plain && plain(*t)
+	}
+}
+
+func plain(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // near is a neighbour of what stands, or is about to stand, at i.

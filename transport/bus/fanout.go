@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -59,6 +60,7 @@ type edge struct {
 	seq         uint64
 	ring        []numbered
 	bytes       int
+	target      int // bytes that one target took last
 	spoke, down bool
 	dropped     bool // from the table: another one has its name
 	incarnation string
@@ -144,25 +146,24 @@ func (f *Fanout) room(name string) bool { return f.edge(name) != nil }
 // Notify implements actors.Notifier.
 func (f *Fanout) Notify(n actors.Notification) {
 	head := f.head(&n)
-	for rest := n.Watchers; len(rest) > 0; {
-		// Watchers of one edge mostly stand together; each pass takes one edge's.
-		name := rest[0].Edge()
-		var later, now []*presence.Subscription
-		for i, w := range rest {
-			if w.Edge() != name {
-				if later == nil {
-					now = append(now, rest[:i]...)
-				}
-				later = append(later, w)
-			} else if later != nil {
-				now = append(now, w)
-			}
+	first := n.Watchers[0].Edge()
+	if !slices.ContainsFunc(n.Watchers, func(w *presence.Subscription) bool { return w.Edge() != first }) {
+		f.toEdge(cmp.Or(first, anyEdge), head, &n, n.Watchers)
+		return
+	}
+	edges, at := []string{}, map[string]int{}
+	var behind [][]*presence.Subscription // by edge, in the order in which they came up
+	for _, w := range n.Watchers {
+		i, ok := at[w.Edge()]
+		if !ok {
+			i = len(edges)
+			at[w.Edge()] = i
+			edges, behind = append(edges, w.Edge()), append(behind, make([]*presence.Subscription, 0, len(n.Watchers)/2))
 		}
-		if later == nil {
-			now = rest
-		}
-		f.toEdge(cmp.Or(name, anyEdge), head, &n, now)
-		rest = later
+		behind[i] = append(behind[i], w)
+	}
+	for i, name := range edges {
+		f.toEdge(cmp.Or(name, anyEdge), head, &n, behind[i])
 	}
 }
 
@@ -188,13 +189,13 @@ func (f *Fanout) head(n *actors.Notification) []byte {
 
 func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watchers []*presence.Subscription) {
 	for len(watchers) > 0 {
-		b := make([]byte, 0, 96+len(head)+min(len(watchers), maxTargets)*200)
-		b = append(b, '{')
 		e := f.lock(name)
 		if e == nil {
 			f.cfg.Log.Error("too many edges; a NOTIFY is not sent", "edges", maxEdges)
 			return
 		}
+		b := make([]byte, 0, 128+len(head)+min(len(watchers), maxTargets)*max(e.target, 200))
+		b = append(b, '{')
 		e.seq++
 		b = document.Field(b, "Msg-ID", f.cfg.Incarnation()+"-"+e.token+"-"+strconv.FormatUint(e.seq, 10))
 		b = document.Number(b, "Edge-Seq", int64(e.seq))
@@ -212,6 +213,7 @@ func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watche
 			}
 		}
 		b = append(b, "]}"...)
+		e.target = (len(b)-len(head))/i + 8
 		watchers = watchers[i:]
 		e.keep(numbered{e.seq, b})
 		if !e.down {
@@ -237,17 +239,23 @@ func (e *edge) keep(m numbered) {
 
 func target(b []byte, w *presence.Subscription, n *actors.Notification) []byte {
 	b = append(b, '{')
-	for _, v := range [...][2]string{{"Call-ID", w.CallID}, {"From", w.From}, {"From-Tag", w.FromTag}, {"To-Tag", w.ToTag},
-		{"Contact", w.Contact}, {"Proxy-Route", w.ProxyRoute}, {"Subscription-ID", w.SubscriptionID}} {
-		if v[1] != "" {
-			b = document.Field(b, v[0], v[1])
+	fields := [...]struct{ key, value string }{{`"Call-ID":"`, w.CallID}, {`"From":"`, w.From}, {`"From-Tag":"`, w.FromTag}, {`"To-Tag":"`, w.ToTag},
+		{`"Contact":"`, w.Contact}, {`"Proxy-Route":"`, w.ProxyRoute}, {`"Subscription-ID":"`, w.SubscriptionID}}
+	plain := w.Plain() // nearly always, and there are many
+	for i := range fields {
+		switch v := &fields[i]; {
+		case v.value == "":
+		case plain:
+			b = append(append(append(b, v.key...), v.value...), `",`...)
+		default:
+			b = append(document.String(append(b, v.key[:len(v.key)-1]...), v.value), ',')
 		}
 	}
 	if n.End != "" {
-		b = document.Field(b, "Subscription-State", "terminated;reason="+n.End)
-		return append(b, '}')
+		b = append(append(b, `"Subscription-State":"terminated;reason=`...), n.End...)
+		return append(b, `"}`...)
 	}
-	b = document.Field(b, "Subscription-State", "active")
+	b = append(b, `"Subscription-State":"active"`...)
 	for _, v := range [...]struct {
 		name string
 		rate uint32
@@ -256,7 +264,7 @@ func target(b []byte, w *presence.Subscription, n *actors.Notification) []byte {
 			b = document.Field(b, v.name, strconv.FormatFloat(float64(v.rate)/1000, 'f', -1, 64))
 		}
 	}
-	b = document.Number(b, "Expires", int64(w.Left(n.Now)))
+	b = strconv.AppendInt(append(b, `,"Expires":`...), int64(w.Left(n.Now)), 10)
 	return append(b, '}')
 }
 
