@@ -119,15 +119,28 @@ func all(n int, done func(uint64, error)) func(uint64, error) {
 	}
 }
 
+// envelope is the message that records leave in, one after the other: publishing copies it. The stream's lock guards it.
+type envelope struct {
+	nats.Msg
+	fence, claim, ttl [1]string
+}
+
+// message makes the stream's envelope one for a record. It is good until the next one.
 func (s *stream) message(l *lane, fence uint64, r *row) *nats.Msg {
-	h := nats.Header{
-		"Nats-Expected-Last-Subject-Sequence":         []string{strconv.FormatUint(fence, 10)},
-		"Nats-Expected-Last-Subject-Sequence-Subject": []string{l.claim},
+	e := &s.envelope
+	if e.Header == nil {
+		e.Header = nats.Header{}
 	}
+	clear(e.Header)
+	e.fence[0], e.claim[0] = strconv.FormatUint(fence, 10), l.claim
+	e.Header["Nats-Expected-Last-Subject-Sequence"] = e.fence[:]
+	e.Header["Nats-Expected-Last-Subject-Sequence-Subject"] = e.claim[:]
 	if r.ttl != "" {
-		h["Nats-TTL"] = []string{r.ttl}
+		e.ttl[0] = r.ttl
+		e.Header["Nats-TTL"] = e.ttl[:]
 	}
-	return &nats.Msg{Subject: s.store.subject + strconv.Itoa(l.shard) + "." + r.name, Data: r.data, Header: h}
+	e.Subject, e.Reply, e.Data = l.claim[:len(l.claim)-len("claim")]+r.name, "", r.data
+	return &e.Msg
 }
 
 // batch writes several records at once or not at all. A file-backed stream makes a store of its own for each batch
@@ -204,7 +217,7 @@ func (j *Journal) Write(shard int, life uint64, to actors.Address, records []pre
 	for i, r := range records {
 		w.records[i] = row{name: recordName(r.Kind, to, r.Key), data: r.Data}
 		if r.TTL > 0 {
-			w.records[i].ttl = strconv.FormatInt(int64((r.TTL+time.Second-1)/time.Second), 10)
+			w.records[i].ttl = strconv.FormatInt(int64((r.TTL+time.Second-1)/time.Second), 10) + "s" // the server tries a duration first
 		}
 	}
 	s := j.of(shard)

@@ -27,6 +27,7 @@ type stream struct {
 	latency    time.Duration // of a write, smoothed
 	batches    int           // atomic ones in flight
 	batchNames uint64        // made so far
+	envelope   envelope
 	replays    []ownership.Action
 	replaying  int
 	cursor     map[string]uint64 // up to where leases and claims have been read

@@ -134,7 +134,7 @@ func TestRule8NoNumberOfAClaimThatIsNotKnownYet(t *testing.T) {
 func TestRule8FullCounter(t *testing.T) {
 	s := newScript(t)
 	before := s.last(Open, 0).Claim
-	highest, _, ok, _ := s.number(Counters-1)
+	highest, _, ok, _ := s.number(Counters - 1)
 	if !ok {
 		t.Fatal("the last number of a claim is not given out")
 	}

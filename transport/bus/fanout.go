@@ -48,6 +48,7 @@ type Fanout struct {
 	cfg      FanoutConfig
 	Renotify func(edge string) // tells every watcher behind the edge its newest state
 	inbox    string
+	same     []byte // what all messages begin with
 	replies  *nats.Subscription
 	mu       sync.Mutex
 	edges    map[string]*edge
@@ -57,14 +58,16 @@ type Fanout struct {
 type edge struct {
 	mu          sync.Mutex
 	name, token string
-	seq         uint64
-	ring        []numbered
-	bytes       int
-	target      int // bytes that one target took last
-	spoke, down bool
-	dropped     bool // from the table: another one has its name
-	incarnation string
-	renotified  time.Time
+
+	subject, reply string
+	seq            uint64
+	ring           []numbered
+	bytes          int
+	target         int // bytes that one target took last
+	spoke, down    bool
+	dropped        bool // from the table: another one has its name
+	incarnation    string
+	renotified     time.Time
 }
 
 type numbered struct {
@@ -74,7 +77,13 @@ type numbered struct {
 
 // NewFanout makes a Fanout that has not started.
 func NewFanout(c FanoutConfig) *Fanout {
-	return &Fanout{cfg: c, edges: map[string]*edge{}, inbox: nats.NewInbox(), Renotify: func(string) {}}
+	f := &Fanout{cfg: c, edges: map[string]*edge{}, inbox: nats.NewInbox(), Renotify: func(string) {}}
+	f.same = document.Field(f.same, "Event-Category", "presence")
+	f.same = document.Field(f.same, "Event-Name", "notify")
+	f.same = document.Field(f.same, "App-Name", "lamplight")
+	f.same = document.Field(f.same, "App-Version", c.Version)
+	f.same = document.Field(f.same, "Node", c.Node)
+	return f
 }
 
 // Start listens for NATS saying that nobody listens.
@@ -107,6 +116,7 @@ func (f *Fanout) edge(name string) *edge {
 			return nil
 		}
 		e = &edge{name: name, token: Token(name)}
+		e.subject, e.reply = f.cfg.Prefix+"lamplight.notify."+e.token, f.inbox+"."+e.token
 		f.edges[name] = e
 	}
 	return e
@@ -145,7 +155,9 @@ func (f *Fanout) room(name string) bool { return f.edge(name) != nil }
 
 // Notify implements actors.Notifier.
 func (f *Fanout) Notify(n actors.Notification) {
-	head := f.head(&n)
+	room := heads.Get().(*[]byte)
+	head := f.head((*room)[:0], &n)
+	defer func() { *room = head; heads.Put(room) }()
 	first := n.Watchers[0].Edge()
 	if !slices.ContainsFunc(n.Watchers, func(w *presence.Subscription) bool { return w.Edge() != first }) {
 		f.toEdge(cmp.Or(first, anyEdge), head, &n, n.Watchers)
@@ -167,24 +179,24 @@ func (f *Fanout) Notify(n actors.Notification) {
 	}
 }
 
-// head is all of a message but its number and targets, made once for all edges.
-func (f *Fanout) head(n *actors.Notification) []byte {
-	b := make([]byte, 0, len(n.Body)*5/4+512)
-	b = document.Field(b, "Event-Category", "presence")
-	b = document.Field(b, "Event-Name", "notify")
-	b = document.Field(b, "App-Name", "lamplight")
-	b = document.Field(b, "App-Version", f.cfg.Version)
-	b = document.Field(b, "Node", f.cfg.Node)
+// heads are buffers to make heads in: each is copied into the messages of its edges.
+var heads = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
+
+// head appends all of a message but its number and targets, made once for all edges.
+func (f *Fanout) head(b []byte, n *actors.Notification) []byte {
+	b = append(b, f.same...)
 	b = document.Field(b, "Incarnation", f.cfg.Incarnation())
 	b = document.Number(b, "Shard", int64(n.Shard))
 	b = document.Number(b, "Generation", int64(n.Claim.Generation))
 	b = document.Time(b, "Epoch", n.Claim.Epoch)
-	b = document.Field(b, "Presentity", n.To.String())
+	b = append(document.Key(b, "Presentity"), '"')
+	b = append(document.Escape(append(document.Escape(b, n.To.User), '@'), n.To.Realm), '"')
 	b = document.Field(b, "Event-Package", n.Package.String())
 	b = document.Field(b, "State", n.State.String())
 	b = document.Number(b, "Sequence", int64(n.Sequence))
 	b = document.Field(b, "Content-Type", n.ContentType)
-	return document.Field(b, "Body", string(n.Body))
+	b = append(document.Key(b, "Body"), '"')
+	return append(document.Escape(b, n.Body), '"')
 }
 
 func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watchers []*presence.Subscription) {
@@ -224,7 +236,7 @@ func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watche
 }
 
 func (f *Fanout) send(e *edge, data []byte) {
-	_ = f.cfg.Conn.PublishMsg(&nats.Msg{Subject: f.cfg.Prefix + "lamplight.notify." + e.token, Reply: f.inbox + "." + e.token, Data: data})
+	_ = f.cfg.Conn.PublishRequest(e.subject, e.reply, data)
 }
 
 func (e *edge) keep(m numbered) {

@@ -15,18 +15,20 @@ import (
 const Gregorian = 62167219200
 
 // String appends a JSON string. Invalid UTF-8 becomes U+FFFD.
-func String(dst []byte, s string) []byte {
+func String(dst []byte, s string) []byte { return append(Escape(append(dst, '"'), s), '"') }
+
+// Escape appends what stands between the quotes of a JSON string.
+func Escape[T string | []byte](dst []byte, s T) []byte {
 	const hex = "0123456789abcdef"
-	dst = append(dst, '"')
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
-		if c >= 0x20 && c < utf8.RuneSelf && c != '"' && c != '\\' {
+		if plain[c] {
 			i++
 			continue
 		}
+		dst = append(dst, s[start:i]...)
 		if c < utf8.RuneSelf {
-			dst = append(dst, s[start:i]...)
 			switch c {
 			case '"', '\\':
 				dst = append(dst, '\\', c)
@@ -43,25 +45,36 @@ func String(dst []byte, s string) []byte {
 			start = i
 			continue
 		}
-		r, n := utf8.DecodeRuneInString(s[i:])
+		r, n := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
 		if r == utf8.RuneError && n == 1 {
-			dst = append(append(dst, s[start:i]...), "\ufffd"...)
-			start = i + 1
+			dst = append(dst, "\ufffd"...)
+		} else {
+			dst = append(dst, s[i:i+n]...)
 		}
 		i += n
+		start = i
 	}
-	return append(append(dst, s[start:]...), '"')
+	return append(dst, s[start:]...)
 }
+
+// plain says which bytes stand for themselves in a JSON string.
+var plain = func() (p [256]bool) {
+	for c := 0x20; c < utf8.RuneSelf; c++ {
+		p[c] = c != '"' && c != '\\'
+	}
+	return p
+}()
 
 // Field appends `"name":"value"`, after a comma if the object has begun.
 func Field(dst []byte, name, value string) []byte { return String(Key(dst, name), value) }
 
 // Key appends `"name":`, after a comma if the object has begun.
+// Names are ours, and need no escapes.
 func Key(dst []byte, name string) []byte {
 	if n := len(dst); n > 0 && dst[n-1] != '{' {
 		dst = append(dst, ',')
 	}
-	return append(String(dst, name), ':')
+	return append(append(append(dst, '"'), name...), `":`...)
 }
 
 // Number appends `"name":n`.
