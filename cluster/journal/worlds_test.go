@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -115,5 +116,34 @@ func TestFrozenProcessAnswersNothing(t *testing.T) {
 	st.ticked.Store(int64(boottime())) // it ran all the while, and NATS took no heartbeat
 	if got := s.journal.Standing(ours, s.claim.Generation); got != actors.CutOff {
 		t.Errorf("standing %d without NATS", got)
+	}
+}
+
+// Leases stay when their nodes are gone for good: more of them than one answer holds keep no node from starting.
+func TestMoreLeasesThanOneAnswerHolds(t *testing.T) {
+	s := newStage(t)
+	js, _ := s.stream()
+	for i := range 1100 {
+		l := ownership.Lease{Node: "n" + strconv.Itoa(i), Incarnation: "gone", Left: true}
+		if _, err := js.PublishAsync("lamplight.journal.0.lease."+l.Node, encodeLease(l)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-js.PublishAsyncComplete()
+	st := s.journal.of(ours)
+	st.mu.Lock()
+	clear(st.cursor) // as a node that starts
+	st.mu.Unlock()
+	for late := time.Now().Add(patience); !st.see("lease.*"); {
+		if time.Now().After(late) {
+			t.Fatal("the leases are never seen")
+		}
+	}
+	n := 0
+	st.mu.Lock()
+	st.machine.Leases(func(ownership.Lease) { n++ })
+	st.mu.Unlock()
+	if n != 1101 {
+		t.Errorf("%d leases are seen", n)
 	}
 }
