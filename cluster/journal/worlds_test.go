@@ -147,3 +147,29 @@ func TestMoreLeasesThanOneAnswerHolds(t *testing.T) {
 		t.Errorf("%d leases are seen", n)
 	}
 }
+
+// A node that runs keeps out of a journal that is being restored, until it is whole.
+func TestRestoreWhileANodeRuns(t *testing.T) {
+	s := newStage(t)
+	js, st := s.stream()
+	settings := st.CachedInfo().Config
+	if err := js.DeleteStream(t.Context(), settings.Name); err != nil {
+		t.Fatal(err)
+	}
+	settings.Metadata[restoringKey] = "some"
+	if _, err := js.CreateStream(t.Context(), settings); err != nil {
+		t.Fatal(err)
+	}
+	our := s.journal.of(ours)
+	our.readLease(ownership.Action{Kind: ownership.ReadLease, Node: "a"})
+	our.mu.Lock()
+	if !our.store.created.Equal(s.claim.Epoch) {
+		t.Error("the node has begun in a journal that is not whole")
+	}
+	our.mu.Unlock()
+	delete(settings.Metadata, restoringKey)
+	if _, err := js.UpdateStream(t.Context(), settings); err != nil {
+		t.Fatal(err)
+	}
+	s.served()
+}
