@@ -210,9 +210,16 @@ func (q *request) listing(e *directory.Entry) error {
 	var cover actors.Coverage
 	var listErr error
 	done := make(chan struct{})
+	select {
+	case q.server.listings <- struct{}{}:
+	default:
+		cancel()
+		return errTooMany
+	}
 	go func() {
 		defer close(done)
 		defer close(rows)
+		defer func() { <-q.server.listings }()
 		cover, listErr = q.server.cfg.Presence.List(ctx, query, func(s actors.SubscriptionView) error {
 			select {
 			case rows <- s:

@@ -34,7 +34,8 @@ type router struct {
 	asked []actors.Request
 	rows  []actors.SubscriptionView
 	cover actors.Coverage
-	lost  error // what List ends with
+	lost  error  // what List ends with
+	list  func() // not nil: called by List first
 }
 
 func (r *router) Request(_ context.Context, q actors.Request) actors.Answer {
@@ -48,6 +49,9 @@ func (r *router) Request(_ context.Context, q actors.Request) actors.Answer {
 }
 
 func (r *router) List(_ context.Context, q actors.Query, yield func(actors.SubscriptionView) error) (actors.Coverage, error) {
+	if r.list != nil {
+		r.list()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, row := range r.rows {
@@ -165,6 +169,33 @@ func (e *edge) do(method, path, token, body string, header ...string) (r reply) 
 	_ = json.Unmarshal(raw, &r)
 	r.Code, r.Header, r.Raw = a.StatusCode, a.Header, string(raw)
 	return r
+}
+
+// Listings at a time are bounded, and with them what they hold.
+func TestManyListings(t *testing.T) {
+	e := newEdge(t, 0)
+	begun, goOn := make(chan struct{}, maxListings), make(chan struct{})
+	e.router.list = func() { begun <- struct{}{}; <-goOn }
+	path := "/v2/accounts/" + root + "/presence"
+	codes := make(chan int, maxListings)
+	for range maxListings {
+		go func() { codes <- e.do("GET", path, e.tokens[root], "").Code }()
+	}
+	for range maxListings {
+		<-begun
+	}
+	if r := e.do("GET", path, e.tokens[root], ""); r.Code != 429 || r.Header.Get("Retry-After") == "" {
+		t.Errorf("one more: %d %s", r.Code, r.Raw)
+	}
+	close(goOn)
+	for range maxListings {
+		if code := <-codes; code != 200 {
+			t.Errorf("one of them: %d", code)
+		}
+	}
+	if r := e.do("GET", path, e.tokens[root], ""); r.Code != 200 {
+		t.Errorf("afterwards: %d", r.Code)
+	}
 }
 
 func TestErrorTable(t *testing.T) {
