@@ -198,6 +198,18 @@ func TestManyListings(t *testing.T) {
 	}
 }
 
+// Who waits for watchers is answered within the request's deadline, however short that is.
+func TestWaitEndsBeforeTheDeadline(t *testing.T) {
+	e := newEdge(t, 0)
+	for _, wait := range []string{"true", "5s"} {
+		e.do("POST", "/v2/accounts/"+root+"/presence/1001?wait="+wait, e.tokens[root], "")
+		asked := e.router.asked[len(e.router.asked)-1]
+		if asked.Wait <= 0 || asked.Wait > 5*time.Second-answerTime {
+			t.Errorf("wait=%s waits %v, the deadline is 5s", wait, asked.Wait)
+		}
+	}
+}
+
 func TestErrorTable(t *testing.T) {
 	e := newEdge(t, 0)
 	mine, base := e.tokens[root], "/v2/accounts/"+root
@@ -286,7 +298,7 @@ func TestEnvelope(t *testing.T) {
 	if r := e.do("PUT", "/v2/api_auth", "", `{"data":{"api_key":"k"}}`); r.Code != 201 || e.do("GET", path, r.Token, "").Code != 200 {
 		t.Errorf("api_auth: %d %s", r.Code, r.Raw)
 	}
-	if r := e.do("POST", path+"?wait=true", mine, `{"data":{"action":"set","state":"early"}}`); !strings.Contains(r.Raw, `{"notified":2,"acked":1,"failed":1}`) || e.router.asked[len(e.router.asked)-1].Wait != 5*time.Second {
+	if r := e.do("POST", path+"?wait=true", mine, `{"data":{"action":"set","state":"early"}}`); !strings.Contains(r.Raw, `{"notified":2,"acked":1,"failed":1}`) || e.router.asked[len(e.router.asked)-1].Wait <= 0 {
 		t.Errorf("wait: %s", r.Raw)
 	}
 	if r := e.do("GET", "/v2/accounts/"+root+"/devices/"+phone, mine, ""); strings.Contains(r.Raw, "secret") {
