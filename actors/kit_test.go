@@ -174,6 +174,14 @@ func (s *stage) settle() {
 	s.good(s.ask(s.extension(99), Show{}, 0))
 }
 
+// heard returns when the shard has heard all that was sent to it, whatever its lease: it refuses what comes too late.
+func (s *stage) heard() {
+	s.Helper()
+	refused := make(chan Answer, 1)
+	s.sys.Do(Request{To: s.extension(0), Message: Show{}, Deadline: time.Now().Add(-time.Second)}, func(a Answer) { refused <- a })
+	get(s, "a refusal", refused)
+}
+
 // silent fails if anything was told.
 func (s *stage) silent(answers ...<-chan Answer) {
 	s.Helper()

@@ -124,7 +124,7 @@ func (s *shard) Receive(ctx actor.Context) {
 		s.sys.cfg.Journal.Flushed(s.id, s.life)
 	}
 	s.wanted.Store(len(s.waiting) > 0)
-	s.schedule()
+	s.schedule(now)
 }
 
 func (s *shard) request(c *call, now time.Time) {

@@ -90,14 +90,16 @@ func (s *System) Close() {
 func (s *System) clock(ctx context.Context) {
 	t := time.NewTicker(5 * time.Millisecond)
 	defer t.Stop()
-	for {
+	for last := int64(0); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-t.C:
 			ns := now.UnixNano()
+			back := ns < last // then what is due soon is so by the clock as it was
+			last = ns
 			for _, sh := range s.shards {
-				if d := sh.due.Load(); d != 0 && d <= ns && sh.ticking.CompareAndSwap(false, true) {
+				if d := sh.due.Load(); d != 0 && (d <= ns || back) && sh.ticking.CompareAndSwap(false, true) {
 					s.actors.Root.Send(sh.pid, tick{})
 				}
 			}

@@ -148,15 +148,29 @@ func TestEdgeUpAgainAndAgain(t *testing.T) {
 		s.sys.RenotifyEdge("restless")
 	}
 	s.sys.RenotifyEdge("other")
-	heard := make(chan Answer, 1) // the shard has heard all of it when it refuses what comes too late
-	s.sys.Do(Request{To: s.extension(0), Message: Show{}, Deadline: time.Now().Add(-time.Second)}, func(a Answer) { heard <- a })
-	get(s, "a refusal", heard)
+	s.heard()
 	s.journal.set(func(j *journal) { j.standing = Fresh })
 	for _, x := range []Address{s.extension(0), s.extension(1)} {
 		if n := get(s, "a NOTIFY", s.told); n.To != x {
 			t.Fatalf("%v is told, not %v", n.To, x)
 		}
 	}
+}
+
+// A clock that is put back holds nobody up who waits for the lease.
+func TestClockPutBack(t *testing.T) {
+	s := open(t, 100)
+	s.journal.set(func(j *journal) {
+		j.standing = Unsure
+		j.onStanding = func() {
+			s.sys.shards[s.shard].ticked = time.Now().Add(time.Hour) // by the clock as it was
+			j.onStanding = nil
+		}
+	})
+	answer := s.ask(s.extension(0), Show{}, 0)
+	s.heard()
+	s.journal.set(func(j *journal) { j.standing = Fresh })
+	s.good(answer)
 }
 
 // A claim may be spent before the shard has heard of its pause: what then finds no number is told after Resume, even

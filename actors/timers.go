@@ -118,8 +118,11 @@ func (s *shard) expire(now time.Time) {
 
 // schedule says when the clock should tick this shard next. What has to be looked after soon counts from the last tick,
 // so that requests that come in quick succession can't put it off.
-func (s *shard) schedule() {
+func (s *shard) schedule(now time.Time) {
 	var due int64
+	if now.UnixNano() < s.ticked.UnixNano() {
+		s.ticked = now // the clock was put back
+	}
 	soon := func(d time.Duration) {
 		if at := s.ticked.Add(d).UnixNano(); due == 0 || at < due {
 			due = at

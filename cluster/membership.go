@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +31,8 @@ const oldestSchema = 1
 type Membership struct {
 	cfg     MembershipConfig
 	list    *memberlist.Memberlist
+	mu      sync.Mutex
+	members map[string]Member // as memberlist told of them: its own nodes change while they are read
 	meta    []byte
 	changed chan struct{}
 	stop    context.CancelFunc
@@ -71,7 +75,7 @@ func StartMembership(c MembershipConfig) (*Membership, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--gossip: %w", err)
 	}
-	m := &Membership{cfg: c, changed: make(chan struct{}, 1), done: make(chan struct{})}
+	m := &Membership{cfg: c, members: map[string]Member{}, changed: make(chan struct{}, 1), done: make(chan struct{})}
 	if m.meta, err = json.Marshal(hello{Schema: Schema, Oldest: oldestSchema, Prefix: c.Prefix, Route: c.Route}); err != nil {
 		return nil, err
 	}
@@ -134,15 +138,9 @@ func (m *Membership) Addr() string { return m.list.LocalNode().Address() }
 
 // Members are the nodes that gossip shows, by name.
 func (m *Membership) Members() []Member {
-	var members []Member
-	for _, n := range m.list.Members() {
-		h, err := readHello(n.Meta)
-		if err == nil {
-			members = append(members, Member{Name: n.Name, Address: n.Address(), Route: h.Route, Schema: h.Schema})
-		}
-	}
-	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
-	return members
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.SortedFunc(maps.Values(m.members), func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // Nodes are the names of the members, sorted.
@@ -250,13 +248,24 @@ func (m *Membership) poke() {
 }
 
 // NotifyJoin implements memberlist.EventDelegate.
-func (m *Membership) NotifyJoin(*memberlist.Node) { m.poke() }
+func (m *Membership) NotifyJoin(n *memberlist.Node) { m.note(n, true) }
 
 // NotifyLeave implements memberlist.EventDelegate.
-func (m *Membership) NotifyLeave(*memberlist.Node) { m.poke() }
+func (m *Membership) NotifyLeave(n *memberlist.Node) { m.note(n, false) }
 
 // NotifyUpdate implements memberlist.EventDelegate.
-func (m *Membership) NotifyUpdate(*memberlist.Node) { m.poke() }
+func (m *Membership) NotifyUpdate(n *memberlist.Node) { m.note(n, true) }
+
+// note copies what memberlist shows of a node while it holds its lock.
+func (m *Membership) note(n *memberlist.Node, there bool) {
+	h, err := readHello(n.Meta)
+	m.mu.Lock()
+	if delete(m.members, n.Name); there && err == nil {
+		m.members[n.Name] = Member{Name: n.Name, Address: n.Address(), Route: h.Route, Schema: h.Schema}
+	}
+	m.mu.Unlock()
+	m.poke()
+}
 
 var errForeign = errors.New("not a node of this installation")
 

@@ -371,6 +371,13 @@ func (s *store) newer(ctx context.Context, filter string, from uint64) ([]*nats.
 	return s.direct(ctx, fmt.Sprintf(`{"multi_last":[%q],"seq":%d}`, s.subject+filter, from))
 }
 
+// page gives the first last messages of subjects that match, from a sequence on, at most pageSize.
+func (s *store) page(ctx context.Context, filter string, from uint64) ([]*nats.Msg, error) {
+	return s.direct(ctx, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":%d}`, from, s.subject+filter, pageSize))
+}
+
+const pageSize = 1000
+
 // pages gives the last messages of a shard's bucket, however many. Pages may come from replicas that lag more or
 // less, so it goes on until it has read the claim, which is newer than all of the bucket: whatever a lagging replica
 // still showed is then replaced by what came after. Without the claim the answer is not complete, and says so by that.
@@ -378,7 +385,7 @@ func (s *store) pages(ctx context.Context, filter, everything, claim, bucket str
 	newest := map[string]*nats.Msg{}
 	from := uint64(1)
 	for f := filter; ; {
-		part, err := s.direct(ctx, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":1000}`, from, s.subject+f))
+		part, err := s.page(ctx, f, from)
 		if err != nil {
 			return nil, err
 		}

@@ -202,11 +202,16 @@ func (s *stream) conditional(subject string, data []byte, expect uint64, within 
 // with the lock held, unless the journal was stopped or the stream is another one.
 func (s *stream) atLeader(subject string, give func(data []byte, sequence uint64, at time.Time, err error)) {
 	s.mu.Lock()
-	within := 2 * s.patience()
+	within, known := 2*s.patience(), s.store.created
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(s.j.ctx, within)
 	defer cancel()
 	created, data, sequence, at, err := s.store.atLeader(ctx, subject)
+	if !created.IsZero() && !created.Equal(known) {
+		if _, restoring := Restored(ctx, s.j.cfg); restoring != nil { // not to be touched before it is whole
+			created, err = time.Time{}, restoring
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

@@ -108,7 +108,7 @@ func (s *stream) remake(since time.Time) time.Time {
 	return time.Time{}
 }
 
-// see reports what the stream holds behind the cursor.
+// see reports what the stream holds behind the cursor, and says whether that is all.
 func (s *stream) see(filter string) bool {
 	ctx, cancel := context.WithTimeout(s.j.ctx, lookTime)
 	defer cancel()
@@ -116,6 +116,11 @@ func (s *stream) see(filter string) bool {
 	from, created := s.cursor[filter]+1, s.store.created
 	s.mu.Unlock()
 	found, err := s.store.newer(ctx, filter, from)
+	all := true
+	if errors.Is(err, errTooMany) { // leases of many nodes that are gone for good
+		found, err = s.store.page(ctx, filter, from)
+		all = len(found) < pageSize
+	}
 	if err != nil {
 		s.j.log.Debug("the stream can't be looked at", "stream", s.store.name, "err", err)
 		return false
@@ -130,7 +135,7 @@ func (s *stream) see(filter string) bool {
 		s.cursor[filter] = max(s.cursor[filter], sequence)
 		s.seen(strings.TrimPrefix(subject, s.store.subject), m.Data, sequence, at)
 	}
-	return true
+	return all
 }
 
 // seen reports a lease or claim to the rules; at is zero when the stream's time is not known. The lock is held.

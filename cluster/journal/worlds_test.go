@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -116,4 +117,59 @@ func TestFrozenProcessAnswersNothing(t *testing.T) {
 	if got := s.journal.Standing(ours, s.claim.Generation); got != actors.CutOff {
 		t.Errorf("standing %d without NATS", got)
 	}
+}
+
+// Leases stay when their nodes are gone for good: more of them than one answer holds keep no node from starting.
+func TestMoreLeasesThanOneAnswerHolds(t *testing.T) {
+	s := newStage(t)
+	js, _ := s.stream()
+	for i := range 1100 {
+		l := ownership.Lease{Node: "n" + strconv.Itoa(i), Incarnation: "gone", Left: true}
+		if _, err := js.PublishAsync("lamplight.journal.0.lease."+l.Node, encodeLease(l)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-js.PublishAsyncComplete()
+	st := s.journal.of(ours)
+	st.mu.Lock()
+	clear(st.cursor) // as a node that starts
+	st.mu.Unlock()
+	for late := time.Now().Add(patience); !st.see("lease.*"); {
+		if time.Now().After(late) {
+			t.Fatal("the leases are never seen")
+		}
+	}
+	n := 0
+	st.mu.Lock()
+	st.machine.Leases(func(ownership.Lease) { n++ })
+	st.mu.Unlock()
+	if n != 1101 {
+		t.Errorf("%d leases are seen", n)
+	}
+}
+
+// A node that runs keeps out of a journal that is being restored, until it is whole.
+func TestRestoreWhileANodeRuns(t *testing.T) {
+	s := newStage(t)
+	js, st := s.stream()
+	settings := st.CachedInfo().Config
+	if err := js.DeleteStream(t.Context(), settings.Name); err != nil {
+		t.Fatal(err)
+	}
+	settings.Metadata[restoringKey] = "some"
+	if _, err := js.CreateStream(t.Context(), settings); err != nil {
+		t.Fatal(err)
+	}
+	our := s.journal.of(ours)
+	our.readLease(ownership.Action{Kind: ownership.ReadLease, Node: "a"})
+	our.mu.Lock()
+	if !our.store.created.Equal(s.claim.Epoch) {
+		t.Error("the node has begun in a journal that is not whole")
+	}
+	our.mu.Unlock()
+	delete(settings.Metadata, restoringKey)
+	if _, err := js.UpdateStream(t.Context(), settings); err != nil {
+		t.Fatal(err)
+	}
+	s.served()
 }

@@ -140,18 +140,18 @@ func (q *request) action(resetIsDefault bool) (string, presence.State, error) {
 }
 
 func (q *request) wait() (time.Duration, error) {
+	d := 5 * time.Second
 	switch w := string(q.ctx.QueryArgs().Peek("wait")); w {
 	case "", "false":
 		return 0, nil
 	case "true":
-		return 5 * time.Second, nil
 	default:
-		d, err := time.ParseDuration(w)
-		if err != nil || d <= 0 || d > q.server.cfg.Timeout {
+		var err error
+		if d, err = time.ParseDuration(w); err != nil || d <= 0 || d > q.server.cfg.Timeout {
 			return 0, invalid("wait", "Field must be true, or a duration such as 2s, at most "+q.server.cfg.Timeout.String())
 		}
-		return max(min(d, time.Until(q.deadline)-answerTime), time.Millisecond), nil
 	}
+	return max(min(d, time.Until(q.deadline)-answerTime), time.Millisecond), nil
 }
 
 // answerTime is what of the deadline stays for the answer when a caller waits for watchers as long as it may.
@@ -210,9 +210,16 @@ func (q *request) listing(e *directory.Entry) error {
 	var cover actors.Coverage
 	var listErr error
 	done := make(chan struct{})
+	select {
+	case q.server.listings <- struct{}{}:
+	default:
+		cancel()
+		return errTooMany
+	}
 	go func() {
 		defer close(done)
 		defer close(rows)
+		defer func() { <-q.server.listings }()
 		cover, listErr = q.server.cfg.Presence.List(ctx, query, func(s actors.SubscriptionView) error {
 			select {
 			case rows <- s:

@@ -34,7 +34,8 @@ type router struct {
 	asked []actors.Request
 	rows  []actors.SubscriptionView
 	cover actors.Coverage
-	lost  error // what List ends with
+	lost  error  // what List ends with
+	list  func() // not nil: called by List first
 }
 
 func (r *router) Request(_ context.Context, q actors.Request) actors.Answer {
@@ -48,6 +49,9 @@ func (r *router) Request(_ context.Context, q actors.Request) actors.Answer {
 }
 
 func (r *router) List(_ context.Context, q actors.Query, yield func(actors.SubscriptionView) error) (actors.Coverage, error) {
+	if r.list != nil {
+		r.list()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, row := range r.rows {
@@ -167,6 +171,45 @@ func (e *edge) do(method, path, token, body string, header ...string) (r reply) 
 	return r
 }
 
+// Listings at a time are bounded, and with them what they hold.
+func TestManyListings(t *testing.T) {
+	e := newEdge(t, 0)
+	begun, goOn := make(chan struct{}, maxListings), make(chan struct{})
+	e.router.list = func() { begun <- struct{}{}; <-goOn }
+	path := "/v2/accounts/" + root + "/presence"
+	codes := make(chan int, maxListings)
+	for range maxListings {
+		go func() { codes <- e.do("GET", path, e.tokens[root], "").Code }()
+	}
+	for range maxListings {
+		<-begun
+	}
+	if r := e.do("GET", path, e.tokens[root], ""); r.Code != 429 || r.Header.Get("Retry-After") == "" {
+		t.Errorf("one more: %d %s", r.Code, r.Raw)
+	}
+	close(goOn)
+	for range maxListings {
+		if code := <-codes; code != 200 {
+			t.Errorf("one of them: %d", code)
+		}
+	}
+	if r := e.do("GET", path, e.tokens[root], ""); r.Code != 200 {
+		t.Errorf("afterwards: %d", r.Code)
+	}
+}
+
+// Who waits for watchers is answered within the request's deadline, however short that is.
+func TestWaitEndsBeforeTheDeadline(t *testing.T) {
+	e := newEdge(t, 0)
+	for _, wait := range []string{"true", "5s"} {
+		e.do("POST", "/v2/accounts/"+root+"/presence/1001?wait="+wait, e.tokens[root], "")
+		asked := e.router.asked[len(e.router.asked)-1]
+		if asked.Wait <= 0 || asked.Wait > 5*time.Second-answerTime {
+			t.Errorf("wait=%s waits %v, the deadline is 5s", wait, asked.Wait)
+		}
+	}
+}
+
 func TestErrorTable(t *testing.T) {
 	e := newEdge(t, 0)
 	mine, base := e.tokens[root], "/v2/accounts/"+root
@@ -255,7 +298,7 @@ func TestEnvelope(t *testing.T) {
 	if r := e.do("PUT", "/v2/api_auth", "", `{"data":{"api_key":"k"}}`); r.Code != 201 || e.do("GET", path, r.Token, "").Code != 200 {
 		t.Errorf("api_auth: %d %s", r.Code, r.Raw)
 	}
-	if r := e.do("POST", path+"?wait=true", mine, `{"data":{"action":"set","state":"early"}}`); !strings.Contains(r.Raw, `{"notified":2,"acked":1,"failed":1}`) || e.router.asked[len(e.router.asked)-1].Wait != 5*time.Second {
+	if r := e.do("POST", path+"?wait=true", mine, `{"data":{"action":"set","state":"early"}}`); !strings.Contains(r.Raw, `{"notified":2,"acked":1,"failed":1}`) || e.router.asked[len(e.router.asked)-1].Wait <= 0 {
 		t.Errorf("wait: %s", r.Raw)
 	}
 	if r := e.do("GET", "/v2/accounts/"+root+"/devices/"+phone, mine, ""); strings.Contains(r.Raw, "secret") {

@@ -32,11 +32,12 @@ import (
 var openapi []byte
 
 const (
-	maxBody   = 8 << 20
-	smallBody = 64 << 10 // read before a request is looked at; larger ones are read maxLarge at a time
-	maxLarge  = 64
-	maxHead   = 16 << 10         // request line and headers; a name of 1,400 %-encoded bytes gets its own answer
-	writeTime = 30 * time.Second // a client that reads nothing for so long is cut off
+	maxBody     = 8 << 20
+	smallBody   = 64 << 10 // read before a request is looked at; larger ones are read maxLarge at a time
+	maxLarge    = 64
+	maxListings = 64               // at a time: each holds a window of subscriptions per node
+	maxHead     = 16 << 10         // request line and headers; a name of 1,400 %-encoded bytes gets its own answer
+	writeTime   = 30 * time.Second // a client that reads nothing for so long is cut off
 )
 
 // Presence is the router. Request answers by the request's deadline, and for a change only when it is durable.
@@ -62,19 +63,20 @@ type Config struct {
 
 // Server is the HTTP edge of a node.
 type Server struct {
-	cfg     Config
-	http    *fasthttp.Server
-	metrics fasthttp.RequestHandler
-	limits  *limits
-	refused *prometheus.CounterVec
-	large   chan struct{} // bounds the memory of large bodies
-	ln      net.Listener
-	done    chan struct{} // closed when fasthttp has returned
+	cfg      Config
+	http     *fasthttp.Server
+	metrics  fasthttp.RequestHandler
+	limits   *limits
+	refused  *prometheus.CounterVec
+	large    chan struct{} // bounds the memory of large bodies
+	listings chan struct{} // bounds those of listings
+	ln       net.Listener
+	done     chan struct{} // closed when fasthttp has returned
 }
 
 // New makes a Server that does not listen yet.
 func New(c Config) *Server {
-	s := &Server{cfg: c, limits: newLimits(c.RateLimit), done: make(chan struct{}), large: make(chan struct{}, maxLarge)}
+	s := &Server{cfg: c, limits: newLimits(c.RateLimit), done: make(chan struct{}), large: make(chan struct{}, maxLarge), listings: make(chan struct{}, maxListings)}
 	s.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_http_errors_total", Help: "HTTP answers other than success, by code."}, []string{"code"})
 	c.Registry.MustRegister(s.refused)
 	s.metrics = fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}))
