@@ -75,8 +75,8 @@ type Notifier interface {
 	Lamp(c LampNews)
 }
 
-// Notification is one NOTIFY for several watchers of one extension and event package. Body belongs to the
-// receiver; Watchers may only be read during the call.
+// Notification is one NOTIFY for several watchers of one extension and event package. Body and
+// Watchers may only be read during the call.
 type Notification struct {
 	Shard       int
 	Claim       Claim

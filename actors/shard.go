@@ -66,6 +66,8 @@ type shard struct {
 	counted    time.Time
 	oldest     atomic.Int64  // Unix ns since when the first of them is; 0: none is
 	generation atomic.Uint64 // its life, for those outside of its turn; 0: it is closed or takes nothing more
+	turn       turn          // the one that runs
+	body       []byte        // the document that is told
 	depth      atomic.Int32
 	due        atomic.Int64 // Unix ns of the next tick; 0: none
 	ticking    atomic.Bool
@@ -171,9 +173,11 @@ func (s *shard) request(c *call, now time.Time) {
 // step applies one event and sends what came of it on its way.
 func (s *shard) step(x *extension, event presence.Event, c *call, now time.Time) {
 	watchers := len(x.state.Subscriptions())
-	t := turn{event: event, now: now}
+	s.turn = turn{event: event, now: now}
 	begun := time.Now()
-	s.sys.actors.Root.Send(x.pid, &t)
+	s.sys.actors.Root.Send(x.pid, &s.turn)
+	t := s.turn
+	s.turn = turn{}
 	applied := time.Now()
 	s.sys.metrics.apply.Observe(applied.Sub(begun).Seconds())
 	s.sys.metrics.events.Inc()
@@ -324,9 +328,13 @@ func (s *shard) notify(x *extension, n *presence.Notice, sequence uint32, now ti
 		w.Told(sequence)
 	}
 	begun := time.Now()
+	s.body = render(s.body[:0], x.address, n.Package, n.View, sequence)
 	s.sys.cfg.Notifier.Notify(Notification{Shard: s.id, Claim: s.claim, To: x.address, Package: n.Package, State: n.View.State,
-		Sequence: sequence, ContentType: contentType(n.Package), Body: render(nil, x.address, n.Package, n.View, sequence),
+		Sequence: sequence, ContentType: contentType(n.Package), Body: s.body,
 		End: n.End, Watchers: n.Watchers, Now: now})
+	if cap(s.body) > 16<<10 {
+		s.body = nil
+	}
 	s.sys.metrics.tell.Observe(time.Since(begun).Seconds())
 	s.sys.metrics.told.Add(float64(len(n.Watchers)))
 }

@@ -30,6 +30,7 @@ type Config struct {
 type System struct {
 	cfg     Config
 	actors  *actor.ActorSystem
+	workers *workers
 	shards  [Shards]*shard
 	realms  realms
 	metrics *metrics
@@ -40,7 +41,7 @@ type System struct {
 
 // NewSystem makes a System. It starts nothing.
 func NewSystem(cfg Config) *System {
-	s := &System{cfg: cfg, metrics: newMetrics(cfg.Registerer)}
+	s := &System{cfg: cfg, workers: newWorkers(), metrics: newMetrics(cfg.Registerer)}
 	s.actors = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		return cfg.Log.With("part", "actors")
 	}))
@@ -65,7 +66,7 @@ func (s *System) Start() {
 	for i := range s.shards {
 		sh := &shard{id: i, sys: s, extensions: map[Address]*extension{}}
 		sh.child = actor.PropsFromProducer(func() actor.Actor { return sh.adopting }, actor.WithMailbox(newInline))
-		sh.pid = s.actors.Root.Spawn(actor.PropsFromFunc(sh.Receive))
+		sh.pid = s.actors.Root.Spawn(actor.PropsFromFunc(sh.Receive, actor.WithDispatcher(s.workers)))
 		s.shards[i] = sh
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -84,6 +85,7 @@ func (s *System) Close() {
 		_ = s.actors.Root.StopFuture(sh.pid).Wait()
 	}
 	s.actors.Shutdown()
+	s.workers.close()
 }
 
 // clock wakes the shards that have something due.
