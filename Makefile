@@ -5,7 +5,7 @@ MEASURE ?= short
 VERSION ?= 0.1.0
 ACCOUNT := 4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10
 
-.PHONY: help build run test bench chaos measure lint fuzz fmt clean
+.PHONY: help build run test bench bench-smoke bench-paths chaos measure lint fuzz fmt clean
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -21,8 +21,14 @@ test: ## run every test with the race detector
 lint: ## gofmt, go vet, staticcheck and more, by golangci-lint (built from tools/lint the first time: minutes)
 	$(GO) tool -modfile=tools/lint/go.mod golangci-lint run ./...
 
-bench: ## Go benchmarks with allocations
-	$(GO) test -run '^$$' -bench . -benchmem ./actors/... ./transport/... ./bench/...
+bench: build ## the standard set of lamplight bench, on nodes of its own: minutes; results in bench-results/
+	@tools/run-bench.sh bench-results
+
+bench-smoke: ## that every scenario of lamplight bench runs and finds every lamp right
+	$(GO) test -run 'TestScenarios|TestTarget' ./bench
+
+bench-paths: ## Go benchmarks of the hot paths, each with its floor and allocations
+	$(GO) test -run '^$$' -bench . -benchmem ./actors/... ./transport/... ./cluster ./bench
 
 chaos: ## faults of all kinds under load, and a checker: minutes; CHAOS_SEED=n replays a schedule, CHAOS_DIR keeps logs
 	CHAOS=long $(GO) test -v -count 1 -timeout 20m ./bench/chaos
