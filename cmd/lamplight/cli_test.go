@@ -83,6 +83,10 @@ func TestExitCodes(t *testing.T) {
 		{2, []string{"serve", "--config", filepath.Join(dir, "none")}},
 		{1, []string{"token", "--account", account, "--data", dir}}, {1, []string{"import", filepath.Join(dir, "none")}}, {1, append([]string{"import", empty}, nowhere...)},
 		{1, append([]string{"presence", "list", "--realm", "x"}, nowhere...)},
+		{0, []string{"bench", "--help"}}, {2, []string{"bench", "dance"}}, {2, []string{"bench", "blf", "--search", "told<1s"}}, {2, []string{"bench", "blf", "--rate", "-1"}},
+		{2, []string{"bench", "failover", "--target", "http://x"}}, {2, []string{"bench", "blf", "--target", "http://x", "--nodes", "1"}}, {2, []string{"bench", "blf", "--nodes", "2"}},
+		{2, []string{"bench", "rest", "--notify-rate", "many"}}, {1, []string{"bench", "compare", empty, empty}}, {2, []string{"bench", "compare", empty, "none"}},
+		{1, append([]string{"bench", "blf", "--target", "http://127.0.0.1:1"}, nowhere...)},
 	} {
 		out, talk, code := command(c.args...)
 		if code != c.code || code != 0 && (out != "" || !strings.Contains(talk, "lamplight: ")) || code == 0 && (out == "" || talk != "") {
