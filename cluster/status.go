@@ -55,6 +55,9 @@ const statusSubject = "lamplight.status"
 // AnswerStatus lets a node answer who asks for the state of the cluster. status may be called from any goroutine.
 func AnswerStatus(conn *nats.Conn, prefix string, status func() Status) (*nats.Subscription, error) {
 	return conn.Subscribe(prefix+statusSubject, func(m *nats.Msg) {
+		if !MayAnswer(prefix, m.Reply) {
+			return
+		}
 		s := status()
 		s.Schema = StatusSchema
 		if b, err := json.Marshal(s); err == nil {
