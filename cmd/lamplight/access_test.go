@@ -162,7 +162,7 @@ func TestLeastPrivilege(t *testing.T) {
 	}
 	for i := range 600 {
 		doc := subscription(fmt.Sprintf("many-%d", i))
-		doc["User"], doc["Server-ID"] = fmt.Sprintf("%d@%s", 5000+i, realm), "edge1"
+		doc["User"], doc["From"] = fmt.Sprintf("%d@%s", 5000+i, realm), strings.Repeat("x", 1000)+"@"+realm
 		a.tell("presence.subscriptions.acme%2Eexample%2Ecom", "subscription", doc)
 	}
 	a.tell("presence.update.acme%2Eexample%2Ecom.k2", "update", map[string]any{"Presence-ID": "1002@" + realm, "State": "confirmed", "From": "1002@" + realm, "To": "x@" + realm})
