@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,14 +17,13 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/hashicorp/memberlist"
+
+	"lamplight/actors/presence"
 )
 
-// Schema is the newest form of records and of messages between nodes that this release reads, and writes once all
-// members read it.
-const Schema = 1
-
-// oldestSchema is the oldest that this release still understands.
-const oldestSchema = 1
+// OldestSchema is the oldest form of records and messages that this release still understands, as presence.Schema is the
+// newest.
+const OldestSchema = 1
 
 // Membership follows who is there, by gossip. It only advises: claims decide (JOURNAL.md rule 11).
 type Membership struct {
@@ -48,6 +48,7 @@ type MembershipConfig struct {
 	Key       []byte // 16, 24 or 32 bytes; nil: no encryption
 	Prefix    string // of the installation: nodes of another one are refused
 	Route     string // HOST:PORT of the embedded NATS server for others; "": it stands alone
+	Schema    int    // the newest that this node reads; 0: presence.Schema
 	Log       *slog.Logger
 }
 
@@ -71,8 +72,9 @@ func StartMembership(c MembershipConfig) (*Membership, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--gossip: %w", err)
 	}
+	c.Schema = cmp.Or(c.Schema, presence.Schema)
 	m := &Membership{cfg: c, changed: make(chan struct{}, 1), done: make(chan struct{})}
-	if m.meta, err = json.Marshal(hello{Schema: Schema, Oldest: oldestSchema, Prefix: c.Prefix, Route: c.Route}); err != nil {
+	if m.meta, err = json.Marshal(hello{Schema: c.Schema, Oldest: OldestSchema, Prefix: c.Prefix, Route: c.Route}); err != nil {
 		return nil, err
 	}
 	if len(m.meta) > memberlist.MetaMaxSize {
@@ -155,7 +157,7 @@ func (m *Membership) Nodes() []string {
 }
 
 // Writes is the newest schema that all members read: what is newer must not be written yet.
-func (m *Membership) Writes() int { return commonSchema(Schema, m.Members()) }
+func (m *Membership) Writes() int { return commonSchema(m.cfg.Schema, m.Members()) }
 
 // commonSchema is the newest schema that a release and all members read.
 func commonSchema(own int, members []Member) int {
@@ -284,8 +286,8 @@ func (m *Membership) NotifyAlive(peer *memberlist.Node) error {
 	case err != nil:
 	case h.Prefix != m.cfg.Prefix:
 		err = fmt.Errorf("%w: its --prefix is %.60q", errForeign, h.Prefix)
-	case h.Schema < oldestSchema || h.Oldest > Schema:
-		err = fmt.Errorf("%w: it reads schemas %d to %d, this release %d to %d: upgrade one release at a time", errForeign, h.Oldest, h.Schema, oldestSchema, Schema)
+	case h.Schema < OldestSchema || h.Oldest > m.cfg.Schema:
+		err = fmt.Errorf("%w: it reads schemas %d to %d, this release %d to %d: upgrade one release at a time", errForeign, h.Oldest, h.Schema, OldestSchema, m.cfg.Schema)
 	case peer.Name == "" || len(peer.Name) > 128 || strings.ContainsFunc(peer.Name, unprintable):
 		err = fmt.Errorf("%w: its name can't be one", errForeign)
 	}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"lamplight/actors/presence"
 )
 
 // transcript is a log that a test reads while it is written.
@@ -177,7 +179,7 @@ func TestHostileMetadata(t *testing.T) {
 		if nodes := m.Nodes(); !slices.Equal(nodes, []string{"a"}) {
 			t.Errorf("%s: members %q", what, nodes)
 		}
-		if m.Writes() != Schema {
+		if m.Writes() != presence.Schema {
 			t.Errorf("%s: it changed what is written to %d", what, m.Writes())
 		}
 		_ = l.Shutdown()

@@ -55,7 +55,7 @@ func messages() []actors.Message {
 }
 
 func TestBatch(t *testing.T) {
-	b := AppendHead(nil, "node-a")
+	b := AppendHead(nil, presence.Schema, "node-a")
 	var want []Call
 	for i, m := range messages() {
 		r := actors.Request{To: actors.Address{Realm: "acme.test", User: fmt.Sprint(i)}, Message: m, Wait: time.Duration(i) * time.Second}
@@ -121,7 +121,7 @@ func TestErrors(t *testing.T) {
 
 func TestParts(t *testing.T) {
 	want := []Part{{ID: 1, Body: "x"}, {ID: 1<<64 - 1, Number: 3, More: true, Failed: true, Body: strings.Repeat("y", 1000)}, {}}
-	b := AppendHead(nil, "b")
+	b := AppendHead(nil, presence.Schema, "b")
 	for i := range want {
 		b = AppendPart(b, &want[i])
 	}
@@ -146,7 +146,7 @@ func TestUnknownFields(t *testing.T) {
 		t.Errorf("%v %+v", err, got)
 	}
 	call := append([]byte{1<<3 | varint, 5}, more(nil, 40)...) // id 5, and no message of ours
-	b := append(AppendHead(nil, "b"), msgItem<<3|bytes, byte(len(call)))
+	b := append(AppendHead(nil, presence.Schema, "b"), msgItem<<3|bytes, byte(len(call)))
 	batch, err := ReadBatch(more(AppendNow(append(b, call...), 4, 4), 20))
 	if err != nil || len(batch.Calls) != 1 || batch.Calls[0].ID != 5 || batch.Calls[0].Request.Message != nil || batch.Now != 4 {
 		t.Errorf("%v %+v", err, batch)
@@ -169,7 +169,7 @@ func TestBadMessages(t *testing.T) {
 	if _, err := ReadSwept("\x0a\x01a"); !errors.Is(err, ErrMessage) {
 		t.Errorf("a short set: %v", err)
 	}
-	many := AppendHead(nil, "a")
+	many := AppendHead(nil, presence.Schema, "a")
 	for range maxCalls + 1 {
 		many = append(many, msgItem<<3|bytes, 0)
 	}
@@ -180,7 +180,7 @@ func TestBadMessages(t *testing.T) {
 
 // Whatever is read is read again the same from what it is written as.
 func FuzzBatch(f *testing.F) {
-	b := AppendHead(nil, "a")
+	b := AppendHead(nil, presence.Schema, "a")
 	for i, m := range messages() {
 		b = AppendCall(b, uint64(i), 7, &actors.Request{To: actors.Address{Realm: "r", User: "u"}, Message: m})
 	}
@@ -190,7 +190,7 @@ func FuzzBatch(f *testing.F) {
 		if err != nil {
 			return
 		}
-		b := AppendHead(nil, batch.From)
+		b := AppendHead(nil, presence.Schema, batch.From)
 		for i := range batch.Calls {
 			b = AppendCall(b, batch.Calls[i].ID, batch.Calls[i].Deadline, &batch.Calls[i].Request)
 		}
@@ -206,7 +206,7 @@ func FuzzAnswers(f *testing.F) {
 	f.Add(AppendAnswer(nil, &one))
 	f.Add(AppendWindow(nil, &actors.Window{Rows: one.Subscriptions, Next: "n"}))
 	f.Add(AppendSwept(nil, &actors.Swept{Done: actors.AllShards()}))
-	f.Add(AppendPart(AppendHead(nil, "b"), &Part{ID: 3, Body: "x"}))
+	f.Add(AppendPart(AppendHead(nil, presence.Schema, "b"), &Part{ID: 3, Body: "x"}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_, _, _ = ReadParts(data)
 		_, _ = ReadWindow(string(data))
@@ -242,7 +242,7 @@ func BenchmarkShowAnswer(b *testing.B) {
 
 func BenchmarkSubscribe(b *testing.B) {
 	r := actors.Request{To: actors.Address{Realm: "acme.example.com", User: "1001"}, Message: subscribe()}
-	head := AppendHead(nil, "node-a")
+	head := AppendHead(nil, presence.Schema, "node-a")
 	var buf []byte
 	b.ReportAllocs()
 	for b.Loop() {

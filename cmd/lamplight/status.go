@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lamplight/actors"
+	"lamplight/actors/presence"
 	"lamplight/cluster"
 	"lamplight/cluster/journal"
 )
@@ -23,7 +24,7 @@ func (n *node) startStatus(context.Context) error {
 
 func (n *node) status() cluster.Status {
 	v := n.journal.View()
-	s := cluster.Status{Node: n.flags.Node, Incarnation: n.journal.Incarnation(), Version: version, Reads: cluster.Schema, Writes: n.members.Writes(),
+	s := cluster.Status{Node: n.flags.Node, Incarnation: n.journal.Incarnation(), Version: version, Reads: presence.Schema, Writes: n.newest(),
 		State: cluster.Joining, Open: n.journal.Serving(), Members: n.members.Nodes(), Claims: v.Claims, Unowned: v.Unowned, Moving: n.moving(), Leases: map[string]string{}}
 	switch {
 	case n.draining.Load():
