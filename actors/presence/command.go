@@ -37,7 +37,7 @@ func (e *Extension) putManual(eff *Effects, state State, now int64) bool {
 		e.bury(eff, KindManual, manualKey, appendNum(e.appendHead(nil, 0, manualKey), recGone, uint64(gone)), gone, now)
 		return true
 	}
-	m.manual.state, m.manual.at = state, now
+	m.manual.state, m.manual.at, m.manual.schema = state, now, max(m.manual.schema, e.rules.writes())
 	e.keep(eff, KindManual, manualKey, e.encodeManual(&m.manual), 0, now)
 	return true
 }
