@@ -34,6 +34,7 @@ type Membership struct {
 	stop    context.CancelFunc
 	done    chan struct{}
 	warned  atomic.Int64 // Unix ns
+	closed  atomic.Bool
 }
 
 // warnEvery is how often strangers on the gossip port are worth a line in the log.
@@ -318,8 +319,11 @@ func (m *Membership) LocalState(bool) []byte { return nil }
 // MergeRemoteState implements memberlist.Delegate.
 func (m *Membership) MergeRemoteState([]byte, bool) {}
 
-// Close leaves the cluster.
+// Close leaves the cluster. Once closed, it does nothing.
 func (m *Membership) Close(ctx context.Context) error {
+	if m.closed.Swap(true) {
+		return nil
+	}
 	m.stop()
 	<-m.done
 	wait := time.Second
