@@ -187,6 +187,8 @@ func (c *serveCommand) Run(out io.Writer) error {
 		return err
 	}
 	n.announce(out)
+	tellSystemd(systemdReady)
+	defer tellSystemd(systemdStopping)
 	select {
 	case <-ctx.Done():
 		log.Info("draining")
