@@ -97,5 +97,5 @@ func advice(err error) string {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
 		return "give the user and password in --nats nats://USER:PASSWORD@HOST:PORT, or --creds"
 	}
-	return "is the node running? give its address with --nats"
+	return "does a node run there, or a NATS server of your own? give its address with --nats"
 }
