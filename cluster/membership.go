@@ -37,6 +37,9 @@ type Membership struct {
 	closed  atomic.Bool
 }
 
+// sayEvery is how often a node that waits says for whom.
+const sayEvery = 5 * time.Second
+
 // warnEvery is how often strangers on the gossip port are worth a line in the log.
 const warnEvery = time.Second
 
@@ -223,7 +226,7 @@ func (m *Membership) routes() (routes []string) {
 func (m *Membership) found(ctx context.Context) ([]string, error) {
 	t := time.NewTicker(50 * time.Millisecond)
 	defer t.Stop()
-	for {
+	for said := time.Now(); ; {
 		there := map[string]bool{}
 		for _, n := range m.Members() {
 			there[n.Address] = n.Route != ""
@@ -236,6 +239,10 @@ func (m *Membership) found(ctx context.Context) ([]string, error) {
 		}
 		if len(missing) == 0 {
 			return m.routes(), nil
+		}
+		if time.Since(said) > sayEvery {
+			said = time.Now()
+			m.cfg.Log.Info("still waiting for the nodes to join", "missing", missing, "members", m.Nodes())
 		}
 		select {
 		case <-t.C:
@@ -301,7 +308,10 @@ func (m *Membership) NotifyAlive(peer *memberlist.Node) error {
 
 // NotifyConflict implements memberlist.ConflictDelegate. The name's lease decides which of the two goes on.
 func (m *Membership) NotifyConflict(existing, other *memberlist.Node) {
-	m.cfg.Log.Error("two nodes have the same name; give one another --node", "node", existing.Name, "at", existing.Address(), "and", other.Address())
+	if now := time.Now().UnixNano(); now-m.warned.Load() > int64(warnEvery) {
+		m.warned.Store(now)
+		m.cfg.Log.Error("two nodes have the same name; give one another --node", "node", existing.Name, "at", existing.Address(), "and", other.Address())
+	}
 }
 
 // NodeMeta implements memberlist.Delegate.
@@ -343,6 +353,9 @@ type gossipLog struct{ log *slog.Logger }
 func (g gossipLog) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
 	switch {
+	case strings.Contains(text, "Conflicting address"): // NotifyConflict says it
+	case strings.Contains(text, "[ERR]") && strings.Contains(text, "crypt"):
+		g.log.Warn(text + "; is --gossip-key the same on all nodes?")
 	case strings.Contains(text, "[ERR]"):
 		g.log.Warn(text)
 	case strings.Contains(text, "[WARN]"):

@@ -142,7 +142,7 @@ const goodMeta = `{"schema":1,"oldest":1}`
 // Who has no key, or another, joins nothing and learns of no node.
 func TestPeersWithoutTheKey(t *testing.T) {
 	t.Parallel()
-	m, _ := gossiper(t, MembershipConfig{Node: "a", Key: key})
+	m, said := gossiper(t, MembershipConfig{Node: "a", Key: key})
 	for name, k := range map[string][]byte{"no key": nil, "another key": bytes.Repeat([]byte{8}, 32), "a shorter key": bytes.Repeat([]byte{7}, 16)} {
 		l := stranger(t, "stranger", k, []byte(goodMeta))
 		if n, err := l.Join([]string{m.Addr()}); err == nil || n > 0 || l.NumMembers() != 1 {
@@ -150,6 +150,9 @@ func TestPeersWithoutTheKey(t *testing.T) {
 		}
 	}
 	works(t, m, MembershipConfig{Key: key})
+	if !said.has("is --gossip-key the same on all nodes?") {
+		t.Error("the log does not say what to look at")
+	}
 }
 
 // Who has the key, and says of itself what no node of this installation says, is no member, and changes nothing for
