@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,11 +43,11 @@ func (n *node) status() cluster.Status {
 	return s
 }
 
-// moving is how many shards placement gives to another member than the holder of their claim.
+// moving is how many shards placement gives to another member than the one that holds their claim.
 func (n *node) moving() (moving int) {
 	members := n.members.Nodes()
 	for shard := range actors.Shards {
-		if holder := n.journal.Holder(shard); holder != "" && holder != cluster.Owner(shard, members) {
+		if holder := n.journal.Holder(shard); slices.Contains(members, holder) && holder != cluster.Owner(shard, members) {
 			moving++
 		}
 	}
