@@ -216,6 +216,10 @@ func (c *serveCommand) Run(out io.Writer) error {
 		return err
 	}
 	if err := n.start(ctx); err != nil {
+		if ctx.Err() != nil {
+			log.Info("stopped before it was ready")
+			return nil
+		}
 		return err
 	}
 	n.announce(out)
