@@ -17,15 +17,28 @@ import (
 
 // violations are what NATS servers log of users who overstep their permissions.
 type violations struct {
-	mu  sync.Mutex
-	all []string
+	mu    sync.Mutex
+	all   []string
+	other []string // lines, for when the test fails
 }
 
 func (v *violations) take(format string, args ...any) {
-	if line := fmt.Sprintf(format, args...); strings.Contains(strings.ToLower(line), "violation") {
-		v.mu.Lock()
+	line := fmt.Sprintf(format, args...)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if strings.Contains(strings.ToLower(line), "violation") {
 		v.all = append(v.all, line)
-		v.mu.Unlock()
+	} else if len(v.other) < 1000 {
+		v.other = append(v.other, time.Now().Format("15:04:05.000 ")+line)
+	}
+}
+
+// tell shows what else the servers said, if the test failed.
+func (v *violations) tell(t *testing.T) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if t.Failed() {
+		t.Logf("the servers' warnings:\n%s", strings.Join(v.other, "\n"))
 	}
 }
 
@@ -39,12 +52,12 @@ func (v *violations) none(t *testing.T) {
 	}
 }
 
-func (v *violations) Noticef(f string, a ...any) { v.take(f, a...) }
-func (v *violations) Warnf(f string, a ...any)   { v.take(f, a...) }
-func (v *violations) Errorf(f string, a ...any)  { v.take(f, a...) }
-func (v *violations) Fatalf(f string, a ...any)  { v.take(f, a...) }
-func (v *violations) Debugf(string, ...any)      {}
-func (v *violations) Tracef(string, ...any)      {}
+func (v *violations) Noticef(string, ...any)    {}
+func (v *violations) Warnf(f string, a ...any)  { v.take(f, a...) }
+func (v *violations) Errorf(f string, a ...any) { v.take(f, a...) }
+func (v *violations) Fatalf(f string, a ...any) { v.take(f, a...) }
+func (v *violations) Debugf(string, ...any)     {}
+func (v *violations) Tracef(string, ...any)     {}
 
 // deployed runs a NATS server with a configuration of deploy/ as it stands, but for addresses and directories.
 func deployed(t *testing.T, seen *violations, name string, replace ...string) *server.Server {
@@ -123,6 +136,7 @@ func TestLeastPrivilege(t *testing.T) {
 	t.Parallel()
 	addresses := ports(t, 6)
 	var seen violations
+	t.Cleanup(func() { seen.tell(t) })
 	var servers []*server.Server
 	for i := range 3 {
 		servers = append(servers, deployed(t, &seen, "nats-cluster.conf", "$NATS_NAME", fmt.Sprintf("nats-%d", i+1),
@@ -139,10 +153,8 @@ func TestLeastPrivilege(t *testing.T) {
 	var nodes []*process
 	for i, name := range []string{"a", "b"} {
 		p := start(t, t.TempDir(), "--node", name, "--nats", url, "--gossip", gossip[i], "--join", strings.Join(gossip, ","))
-		nodes = append(nodes, p)
-	}
-	for _, p := range nodes {
 		p.await()
+		nodes = append(nodes, p)
 	}
 	a, b := nodes[0], nodes[1]
 	a.sample()
