@@ -5,7 +5,7 @@ MEASURE ?= short
 VERSION ?= 0.1.0
 ACCOUNT := 4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10
 
-.PHONY: help build run test bench chaos measure lint fuzz fmt clean
+.PHONY: help build run cluster test bench chaos measure lint fuzz fmt clean
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -14,6 +14,9 @@ build: ## build bin/lamplight
 
 run: build ## build, start a node on embedded parts, load the sample account, print how to drive it
 	@tools/run-sample.sh $(ACCOUNT)
+
+cluster: build ## the same with three nodes on loopback, whose embedded servers replicate; says how to kill one
+	@tools/run-cluster.sh $(ACCOUNT)
 
 test: ## run every test with the race detector
 	$(GO) test -race -timeout 9m ./...
@@ -38,4 +41,4 @@ fmt: ## gofmt
 	gofmt -w .
 
 clean: ## remove what was built and the sample's data
-	rm -rf bin lamplight-data
+	rm -rf bin lamplight-data lamplight-cluster

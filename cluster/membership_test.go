@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"lamplight/actors/presence"
 )
 
 // transcript is a log that a test reads while it is written.
@@ -140,7 +142,7 @@ const goodMeta = `{"schema":1,"oldest":1}`
 // Who has no key, or another, joins nothing and learns of no node.
 func TestPeersWithoutTheKey(t *testing.T) {
 	t.Parallel()
-	m, _ := gossiper(t, MembershipConfig{Node: "a", Key: key})
+	m, said := gossiper(t, MembershipConfig{Node: "a", Key: key})
 	for name, k := range map[string][]byte{"no key": nil, "another key": bytes.Repeat([]byte{8}, 32), "a shorter key": bytes.Repeat([]byte{7}, 16)} {
 		l := stranger(t, "stranger", k, []byte(goodMeta))
 		if n, err := l.Join([]string{m.Addr()}); err == nil || n > 0 || l.NumMembers() != 1 {
@@ -148,6 +150,9 @@ func TestPeersWithoutTheKey(t *testing.T) {
 		}
 	}
 	works(t, m, MembershipConfig{Key: key})
+	if !said.has("is --gossip-key the same on all nodes?") {
+		t.Error("the log does not say what to look at")
+	}
 }
 
 // Who has the key, and says of itself what no node of this installation says, is no member, and changes nothing for
@@ -177,7 +182,7 @@ func TestHostileMetadata(t *testing.T) {
 		if nodes := m.Nodes(); !slices.Equal(nodes, []string{"a"}) {
 			t.Errorf("%s: members %q", what, nodes)
 		}
-		if m.Writes() != Schema {
+		if m.Writes() != presence.Schema {
 			t.Errorf("%s: it changed what is written to %d", what, m.Writes())
 		}
 		_ = l.Shutdown()

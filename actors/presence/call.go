@@ -112,7 +112,7 @@ func (e *Extension) callEvent(eff *Effects, ev *CallEvent, now int64) error {
 		}
 	}
 	if !found {
-		c = &call{key: own(key), schema: schemaNow}
+		c = &call{key: own(key), schema: e.rules.writes()}
 		m := e.open()
 		m.calls = slices.Insert(m.calls, i, c)
 	}

@@ -91,7 +91,7 @@ func (e *Extension) encodeSubscription(s *Subscription) []byte {
 
 func (e *Extension) encodeEnded(t *ended) []byte {
 	b := make([]byte, 0, 2+sizeStr(e.realm)+sizeStr(e.user)+sizeStr(t.key)+9+7+3)
-	b = e.appendHead(b, schemaNow, t.key)
+	b = e.appendHead(b, 0, t.key)
 	b = appendNum(b, recGone, uint64(t.until))
 	b = appendNum(b, subCSeq, uint64(t.cseq)+1)
 	if t.replaced {

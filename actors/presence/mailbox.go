@@ -50,7 +50,7 @@ func (e *Extension) mailboxEvent(eff *Effects, ev *MailboxEvent, now int64) erro
 		if err := e.roomForMailbox(); err != nil {
 			return err
 		}
-		b = &mailbox{key: own(key), since: now, schema: schemaNow}
+		b = &mailbox{key: own(key), since: now, schema: e.rules.writes()}
 		m := e.open()
 		m.mailboxes = slices.Insert(m.mailboxes, i, b)
 	}

@@ -69,7 +69,7 @@ func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) er
 		}
 		at = r.at // it has no stamp of its own: the last to arrive wins
 	}
-	fresh := register{key: key, state: ev.State, at: at, since: began, from: ev.From, to: ev.To, source: ev.Source, schema: schemaNow}
+	fresh := register{key: key, state: ev.State, at: at, since: began, from: ev.From, to: ev.To, source: ev.Source, schema: e.rules.writes()}
 	if ev.Expires > 0 {
 		fresh.lease = began + int64(ev.Expires)*second
 	}

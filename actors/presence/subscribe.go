@@ -73,7 +73,7 @@ func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error 
 	if ev.Expires == 0 {
 		return nil
 	}
-	s := &Subscription{Package: ev.Package, HasCSeq: ev.HasCSeq, schema: schemaNow}
+	s := &Subscription{Package: ev.Package, HasCSeq: ev.HasCSeq, schema: e.rules.writes()}
 	if ev.HasCSeq {
 		s.CSeq = ev.CSeq
 	}

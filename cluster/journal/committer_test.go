@@ -266,7 +266,7 @@ func TestFencedWriteLosesTheShard(t *testing.T) {
 	s.write("k", "before")
 	s.durable()
 	other := ownership.Claim{Node: "b", Incarnation: "other", Nonce: 1, Generation: s.claim.Generation + 1, Base: 1 << 20, Epoch: s.claim.Epoch.UnixNano()}
-	if _, err := s.direct.Request("lamplight.journal.0."+strconv.Itoa(ours)+".claim", encodeClaim(other), patience); err != nil {
+	if _, err := s.direct.Request("lamplight.journal.0."+strconv.Itoa(ours)+".claim", encodeClaim(presence.Schema, other), patience); err != nil {
 		t.Fatal(err)
 	}
 	s.write("k", "after")

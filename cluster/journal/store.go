@@ -104,7 +104,7 @@ func streamName(prefix string, number int) string {
 // newStore is a store that is not open yet.
 func newStore(js jetstream.JetStream, c Config, number int) *store {
 	n := strconv.Itoa(number)
-	return &store{nc: c.Conn, js: js, waiting: map[uint64]wait{}, inbox: nats.NewInbox(), name: streamName(c.Prefix, number),
+	return &store{nc: c.Conn, js: js, waiting: map[uint64]wait{}, inbox: c.Conn.NewInbox(), name: streamName(c.Prefix, number),
 		subject: c.Prefix + "lamplight.journal." + n + ".", news: c.Prefix + "lamplight.claims." + n}
 }
 
@@ -411,7 +411,7 @@ func (s *store) pages(ctx context.Context, filter, everything, claim, bucket str
 }
 
 func (s *store) direct(ctx context.Context, request string) (found []*nats.Msg, err error) {
-	inbox := nats.NewInbox()
+	inbox := s.nc.NewInbox()
 	answers := make(chan *nats.Msg, 2048)
 	sub, err := s.nc.ChanSubscribe(inbox, answers)
 	if err != nil {

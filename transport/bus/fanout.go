@@ -72,7 +72,7 @@ type numbered struct {
 
 // NewFanout makes a Fanout that has not started.
 func NewFanout(c FanoutConfig) *Fanout {
-	return &Fanout{cfg: c, edges: map[string]*edge{}, inbox: nats.NewInbox(), Renotify: func(string) {}}
+	return &Fanout{cfg: c, edges: map[string]*edge{}, inbox: c.Conn.NewInbox(), Renotify: func(string) {}}
 }
 
 // Start listens for NATS saying that nobody listens.
