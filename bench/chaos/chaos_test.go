@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-var binary, natsd string
+var product, natsd string
 
 func TestMain(m *testing.M) {
-	if binary, natsd = os.Getenv("CHAOS_BINARY"), os.Getenv("CHAOS_NATSD"); binary != "" && natsd != "" {
+	if product, natsd = os.Getenv("CHAOS_BINARY"), os.Getenv("CHAOS_NATSD"); product != "" && natsd != "" {
 		os.Exit(m.Run())
 	}
 	dir, err := os.MkdirTemp("", "chaos")
 	if err != nil {
 		panic(err)
 	}
-	binary, natsd = filepath.Join(dir, "lamplight"), filepath.Join(dir, "natsd")
-	for target, pkg := range map[string]string{binary: "lamplight/cmd/lamplight", natsd: "lamplight/bench/chaos/natsd"} {
+	product, natsd = filepath.Join(dir, "lamplight"), filepath.Join(dir, "natsd")
+	for target, pkg := range map[string]string{product: "lamplight/cmd/lamplight", natsd: "lamplight/bench/chaos/natsd"} {
 		build := exec.Command("go", "build", "-o", target, pkg)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
@@ -125,7 +125,7 @@ func inHub(t *testing.T) {
 		t.Skip(why)
 	}
 	self := exec.Command("unshare", "--net", "--mount", "--propagation", "private", os.Args[0], "-test.v", "-test.timeout=8m", "-test.run=^TestPartition$")
-	self.Env = append(os.Environ(), "CHAOS_HUB=1", "CHAOS_BINARY="+binary, "CHAOS_NATSD="+natsd)
+	self.Env = append(os.Environ(), "CHAOS_HUB=1", "CHAOS_BINARY="+product, "CHAOS_NATSD="+natsd)
 	self.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := self.CombinedOutput()
 	t.Logf("%s", out)
@@ -144,7 +144,7 @@ func prove(t *testing.T, l layout, natsd string, p plan) {
 			t.Fatal(err)
 		}
 	}
-	c, err := newCluster(binary, natsd, dir, l)
+	c, err := newCluster(product, natsd, dir, l)
 	if err != nil {
 		t.Fatal(err)
 	}
