@@ -106,7 +106,7 @@ func newPlan(t *testing.T, seed uint64, kit []fault, short, whole size) plan {
 	if long {
 		s, limit = whole, 10*time.Minute
 	}
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := seeded(seed)
 	steps := schedule(random, kit, s.steps, s.hold)
 	if names := os.Getenv("CHAOS_FAULTS"); names != "" {
 		var err error

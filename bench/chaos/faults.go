@@ -192,7 +192,7 @@ func killServer(r *run, machine int, hold time.Duration) error {
 func killLeader(r *run, _ int, hold time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	js, err := jetstream.New(r.client.doors[0])
+	js, err := jetstream.New(r.client.doors[0].conn)
 	if err != nil {
 		return err
 	}
@@ -366,3 +366,6 @@ func (s *step) add(r *rand.Rand, f fault, machine int, hold time.Duration) {
 	s.faults, s.machines = append(s.faults, f), append(s.machines, machine)
 	s.holds = append(s.holds, hold/4+time.Duration(r.Int64N(int64(hold*3/4))))
 }
+
+// seeded gives the random numbers of a schedule.
+func seeded(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }

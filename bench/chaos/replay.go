@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -57,15 +58,10 @@ func (r *run) replay(orders map[*extension][]input, lamps map[*extension]*shown)
 				return
 			}
 		}
-		was, err := e.lamp(lamps[e])
-		if err != nil {
-			problems <- err.Error()
-			return
-		}
 		if out, s, _, err := client.show(n, i%2 == 0, 0, e.name, ""); out != acknowledged {
 			problems <- fmt.Sprintf("one node alone does not show %s: %v", e.name, err)
-		} else if is, err := e.lamp(&s); err != nil || is != was {
-			problems <- fmt.Sprintf("%s ends as %q in the cluster and as %q on one node (%v)", e.name, was, is, err)
+		} else if why := otherEnd(e, lamps[e], &s); why != "" {
+			problems <- why
 		}
 	})
 	phones := r.phones()
@@ -91,16 +87,30 @@ func (r *run) replay(orders map[*extension][]input, lamps map[*extension]*shown)
 	if err := json.Unmarshal(data, &one); err != nil {
 		return nil, err
 	}
-	now := time.Now()
-	for _, p := range phones {
-		_, there := one.Subscriptions[p.extension.name]["dialog"][p.callID]
-		if may, _ := p.lapsed(now, r.skew()); !may && there != p.active {
-			problems <- fmt.Sprintf("subscription %s of %s: active %v in the cluster, and listed by one node: %v", p.callID, p.extension.name, p.active, there)
-		}
-	}
 	close(problems)
 	for p := range problems {
 		differs = append(differs, p)
 	}
-	return differs, nil
+	return append(differs, otherSubscriptions(phones, &one, time.Now(), r.skew())...), nil
+}
+
+// otherEnd says how one node's lamp differs from the cluster's.
+func otherEnd(e *extension, cluster, one *shown) string {
+	was, err := e.lamp(cluster)
+	is, err2 := e.lamp(one)
+	if err = errors.Join(err, err2); err != nil || was != is {
+		return fmt.Sprintf("%s ends as %q in the cluster and as %q on one node (%v)", e.name, was, is, err)
+	}
+	return ""
+}
+
+// otherSubscriptions says which subscriptions stand in the cluster only, or on one node only.
+func otherSubscriptions(phones []*phone, one *listing, now time.Time, skew time.Duration) (differ []string) {
+	for _, p := range phones {
+		_, there := one.Subscriptions[p.extension.name]["dialog"][p.callID]
+		if may, _ := p.lapsed(now, skew); !may && there != p.active {
+			differ = append(differ, fmt.Sprintf("subscription %s of %s: active %v in the cluster, and listed by one node: %v", p.callID, p.extension.name, p.active, there))
+		}
+	}
+	return differ
 }

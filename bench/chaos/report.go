@@ -113,9 +113,7 @@ func waits(ops []op, windows []window) map[string][]time.Duration {
 	}
 	all := map[string][]time.Duration{}
 	for w, of := range longest {
-		for _, d := range of {
-			all[w.faults[0]] = append(all[w.faults[0]], d)
-		}
+		all[w.faults[0]] = slices.Sorted(slices.Values(append(all[w.faults[0]], slices.Collect(maps.Values(of))...)))
 	}
 	return all
 }
