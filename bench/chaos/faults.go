@@ -47,7 +47,7 @@ func pick(kit []fault, names ...string) (some []fault) {
 
 const (
 	clockJump    = "a node's time of day jumps"
-	farthestJump = 50 * time.Second // past a minute, an event from elsewhere is older than a tombstone and creates nothing
+	farthestJump = 20 * time.Second // with callLife and the longest wait within the minute that a tombstone lives
 )
 
 // serverFaults need NATS servers of their own.

@@ -12,7 +12,7 @@ import (
 const (
 	maxPhones = 24
 	maxCalls  = 4
-	callLife  = 40 * time.Second // no news but its end after that: a tombstone lives a minute
+	callLife  = 20 * time.Second // no news but its end after that: a tombstone lives a minute, on a clock that may be farthestJump ahead
 	giveUp    = 90 * time.Second // news that finds nobody for so long is lost
 )
 
