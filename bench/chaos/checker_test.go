@@ -222,18 +222,25 @@ func TestBehind(t *testing.T) {
 
 func TestSlow(t *testing.T) {
 	const s = int64(time.Second)
-	windows := []window{{faults: []string{"one"}, begin: 10 * s, end: 30 * s}, {faults: []string{"two", "three"}, begin: 40 * s, end: 60 * s}, {faults: []string{"one"}, begin: 70 * s, end: 75 * s}}
+	windows := []window{{[]string{"one"}, "one", 10 * s, 30 * s, limitOfWait}, {[]string{"two", "three"}, "two and three", 40 * s, 60 * s, limitOfWait},
+		{[]string{"one"}, "one", 70 * s, 75 * s, limitOfWait}, {[]string{"planned"}, "planned", 110 * s, 130 * s, 2 * limitOfWait}}
 	long := told(opInsist, acknowledged, 1, 0, 28*s).waited(16 * time.Second)
 	brief := told(opInsist, acknowledged, 2, 0, 20*s).waited(2 * time.Second)
 	briefer := told(opCall, acknowledged, 2, 0, 22*s).waited(time.Second)
 	beside := told(opCall, acknowledged, 3, 0, 58*s).waited(17 * time.Second)
 	calm := told(opCall, acknowledged, 3, 0, 99*s).waited(18 * time.Second)
+	planned := told(opCall, acknowledged, 3, 0, 131*s).waited(18 * time.Second)
+	through := told(opRead, acknowledged, 4, 0, 131*s).waited(120 * time.Second) // 10 s, 30 s, 30 s, 40 s, 21 s
+	between := told(opRead, acknowledged, 4, 0, 72*s).waited(16 * time.Second)   // two at once, then one
 	again := told(opCall, acknowledged, 3, 0, 71*s).waited(3 * time.Second)
-	all := []op{long, brief, briefer, beside, calm, again}
+	all := []op{long, brief, briefer, beside, calm, again, planned, between}
 	if got := slow(all, windows); len(got) != 2 || !strings.Contains(got[0], "waited 16s") || !strings.Contains(got[1], "under no fault") {
 		t.Errorf("%q", got)
 	}
-	if got := fmt.Sprint(waits(all, windows)); got != "map[one:[2s 3s 16s]]" {
+	if got := slow([]op{through}, windows); len(got) != 2 || !strings.Contains(got[0], "under one a read waited 29s") || !strings.Contains(got[1], "under one a read waited 40s") {
+		t.Errorf("%q", got)
+	}
+	if got := fmt.Sprint(waits(all, windows)); got != "map[one:[2s 3s 16s] planned:[18s]]" {
 		t.Error(got)
 	}
 }

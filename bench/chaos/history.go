@@ -67,6 +67,7 @@ type window struct {
 	faults     []string
 	detail     string
 	begin, end int64
+	limit      time.Duration // of the wait for a success that it may cause
 }
 
 // takeover is how long a killed node's extension was out of reach.

@@ -118,20 +118,32 @@ func waits(ops []op, windows []window) map[string][]time.Duration {
 	return all
 }
 
-// slow are the requests that waited too long although no two faults came at once.
+// slow are the requests that waited too long although no two faults came at once. A wait through several faults, one
+// after the other, is judged for each of them.
 func slow(ops []op, windows []window) (all []string) {
 	for i := range ops {
 		o := &ops[i]
-		m := met(o, windows)
-		together := slices.ContainsFunc(m, func(w *window) bool { return len(w.faults) > 1 })
-		if o.took < limitOfWait || together {
+		if o.took < limitOfWait {
 			continue
 		}
-		under := "no fault"
-		if len(m) > 0 {
-			under = m[0].detail
+		begun := o.end - int64(o.took)
+		m := met(o, windows)
+		if len(m) == 0 {
+			m = []*window{{faults: []string{""}, detail: "no fault", begin: begun, limit: limitOfWait}}
 		}
-		all = append(all, fmt.Sprintf("under %s a %v waited %v for its success, %d tries, until %v", under, o.kind, o.took.Round(time.Millisecond), o.tries, time.Duration(o.end).Round(time.Millisecond)))
+		for k, w := range m {
+			from, to := max(begun, w.begin), o.end
+			if k == 0 {
+				from = begun
+			}
+			if k+1 < len(m) {
+				to = m[k+1].begin
+			}
+			if wait := time.Duration(to - from); len(w.faults) == 1 && wait >= w.limit {
+				all = append(all, fmt.Sprintf("under %s a %v waited %v for its success, %d tries, %v until %v", w.detail, o.kind, wait.Round(time.Millisecond), o.tries,
+					o.took.Round(time.Millisecond), time.Duration(o.end).Round(time.Millisecond)))
+			}
+		}
 	}
 	return all
 }

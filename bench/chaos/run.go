@@ -133,10 +133,11 @@ func (r *run) happen(s step) error {
 	if err == nil {
 		err = r.cluster.healthy(starting)
 	}
-	w := window{begin: begin, end: r.history.now()}
+	w := window{begin: begin, end: r.history.now(), limit: limitOfWait}
 	var detail []string
 	for i, f := range s.faults {
 		w.faults = append(w.faults, f.name)
+		w.limit = max(w.limit, f.planned)
 		detail = append(detail, fmt.Sprintf("%s (machine %d, held %v)", f.name, s.machines[i], s.holds[i].Round(time.Millisecond)))
 	}
 	w.detail = strings.Join(detail, " and ")
