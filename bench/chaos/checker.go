@@ -123,7 +123,7 @@ func (v *verdict) judgeLamp(name, seen string) {
 
 // each runs f for 0 to n-1, a few at a time.
 func (r *run) each(n int, f func(i int, x *rand.Rand)) {
-	const abreast = 8
+	const abreast = 24
 	var all sync.WaitGroup
 	for first := range abreast {
 		all.Go(func() {
