@@ -33,7 +33,7 @@ var nodeFaults = []fault{
 	{name: "join and drain a fourth node", run: joinFourth},
 	{name: "kill -9 everything", run: killAll, wide: true},
 	{name: "restart of everything", run: restartAll, wide: true, planned: 40 * time.Second},
-	{name: "a node in another time namespace", run: otherClock},
+	{name: clockApart, run: otherClock},
 	{name: clockJump, run: jumpClock},
 }
 
@@ -49,6 +49,7 @@ func pick(kit []fault, names ...string) (some []fault) {
 
 const (
 	clockJump    = "a node's time of day jumps"
+	clockApart   = "a node whose boot was a day earlier"
 	farthestJump = 20 * time.Second // with callLife and the longest wait within the minute that a tombstone lives
 )
 
