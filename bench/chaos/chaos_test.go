@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-func noteTotals(t *Totals) error {
+func noteTotals(t *totals) error {
 	f, err := os.OpenFile(os.Getenv("CHAOS_TOTALS"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -50,7 +50,7 @@ func noteTotals(t *Totals) error {
 	return json.NewEncoder(f).Encode(t)
 }
 
-func sumTotals() (sum *Totals, runs int) {
+func sumTotals() (sum *totals, runs int) {
 	sum = newTotals()
 	f, err := os.Open(os.Getenv("CHAOS_TOTALS"))
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 // limitOfWait bounds how long a request that its caller repeats waits for its success, under any single fault.
 const limitOfWait = 15 * time.Second
 
-// Totals are runs in numbers.
-type Totals struct {
+// totals are runs in numbers.
+type totals struct {
 	Seeds                            []uint64
 	Acknowledged, Refused, Unknown   int
 	Operations, Faults               map[string]int // acknowledged, by kind
@@ -21,12 +21,12 @@ type Totals struct {
 	Waits                            map[string][]time.Duration // by kind of fault: the longest of each worker
 }
 
-func newTotals() *Totals {
-	return &Totals{Operations: map[string]int{}, Faults: map[string]int{}, Waits: map[string][]time.Duration{}}
+func newTotals() *totals {
+	return &totals{Operations: map[string]int{}, Faults: map[string]int{}, Waits: map[string][]time.Duration{}}
 }
 
 // add puts another run's to these.
-func (t *Totals) add(o *Totals) {
+func (t *totals) add(o *totals) {
 	t.Seeds = append(t.Seeds, o.Seeds...)
 	for _, n := range []struct{ to, from *int }{{&t.Acknowledged, &o.Acknowledged}, {&t.Refused, &o.Refused}, {&t.Unknown, &o.Unknown}, {&t.Lost, &o.Lost}, {&t.Revived, &o.Revived},
 		{&t.Stuck, &o.Stuck}, {&t.Torn, &o.Torn}, {&t.Behind, &o.Behind}, {&t.Differs, &o.Differs}, {&t.Slow, &o.Slow}, {&t.Undecided, &o.Undecided}} {
@@ -43,7 +43,7 @@ func (t *Totals) add(o *Totals) {
 	}
 }
 
-func (t *Totals) String() string {
+func (t *totals) String() string {
 	var b strings.Builder
 	faults := 0
 	for _, n := range t.Faults {
@@ -64,7 +64,7 @@ func (t *Totals) String() string {
 }
 
 // totals of a run.
-func (r *run) totals(v *verdict) *Totals {
+func (r *run) totals(v *verdict) *totals {
 	h := r.history
 	t := newTotals()
 	t.Seeds = []uint64{r.seed}
