@@ -42,17 +42,12 @@ type lane struct {
 	life    uint64 // generation of the claim that the shard was opened under; 0: it is not open here
 	claim   string // its claim's subject
 	starved bool   // it waits for room
-	soon    bool   // it will be sent after a moment
 }
 
 // send starts a group if the lane may and there is room. The stream's lock is held.
 func (s *stream) send(l *lane) {
 	ready := l.Ready()
 	if len(ready) == 0 || l.starved {
-		return
-	}
-	if d := s.pause(); d > 0 {
-		s.sendIn(l, d)
 		return
 	}
 	n, batches := min(len(ready), maxGroup), 0
@@ -178,20 +173,6 @@ func (s *stream) answerTo(l *lane, group uint64, i, records int, whole bool, sen
 	}
 }
 
-// sendIn sends what the lane has after a moment.
-func (s *stream) sendIn(l *lane, d time.Duration) {
-	if l.soon {
-		return
-	}
-	l.soon = true
-	time.AfterFunc(d, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		l.soon = false
-		s.send(l)
-	})
-}
-
 // settled is called when a whole group has been answered. The stream's lock is held.
 func (s *stream) settled(l *lane, kept uint64, v ownership.Verdict, err error) {
 	if kept > 0 {
@@ -203,7 +184,11 @@ func (s *stream) settled(l *lane, kept uint64, v ownership.Verdict, err error) {
 	case ownership.Later:
 		s.j.metrics.busy.Inc()
 		s.j.log.Debug("the journal refuses writes for now; they are tried again", "shard", l.shard, "err", err)
-		s.sendIn(l, busyRetry)
+		time.AfterFunc(busyRetry, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.send(l)
+		})
 	case ownership.Spend:
 		s.j.metrics.unknown.Inc()
 		s.act(s.machine.Spent(s.now(), l.shard))

@@ -9,13 +9,11 @@ import (
 // A clustered stream's leader lets one conditional write per subject of a condition be on its way, and refuses others
 // meanwhile (10164). nats-server 2.15.2 can fail to notice that such a write has ended when the stream's leader has
 // changed shortly before: then it refuses every write of that shard, its next claim and its release too, or every
-// heartbeat of a node, until its leader changes. It happens to what is written while a new leader still works off what
-// it found. So a stream that refuses one subject for long while it answers gets another leader, who begins with a clean
-// sheet, and is spared this node's writes for a moment.
+// heartbeat of a node, until the stream has grown by as much as it counted wrong, or its leader changes. So a stream
+// that refuses one subject for long while it answers gets another leader, who begins with a clean sheet.
 const (
 	refusedFor  = time.Second     // all conditional writes on one subject, and no other outcome
 	reliefEvery = 5 * time.Second // an election must have its time
-	reliefPause = time.Second     // of writes and claims, but not of heartbeats, which can't wait
 )
 
 // condition notes how a write on condition of a subject ended. The lock is held.
@@ -36,9 +34,6 @@ func (s *stream) condition(subject string, err error, now time.Time) {
 		s.j.done.Go(s.newLeader)
 	}
 }
-
-// pause is how long records and claims should wait yet for a new leader to settle. The lock is held.
-func (s *stream) pause() time.Duration { return max(0, reliefPause-time.Since(s.relieved)) }
 
 // newLeader asks the stream's leader to step down. An answer that does not come needs nothing: the next refusals ask again.
 func (s *stream) newLeader() {

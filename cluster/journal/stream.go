@@ -156,16 +156,6 @@ func (s *stream) writeLease(a ownership.Action) {
 }
 
 func (s *stream) writeClaim(a ownership.Action) {
-	if d := s.pause(); d > 0 {
-		time.AfterFunc(d, func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if s.j.ctx.Err() == nil {
-				s.writeClaim(a)
-			}
-		})
-		return
-	}
 	subject, data := strconv.Itoa(a.Shard)+".claim", encodeClaim(a.Claim)
 	s.conditional(subject, data, a.Expect, s.patience(), func(seq uint64, o ownership.Outcome) {
 		if o == ownership.Accepted {
