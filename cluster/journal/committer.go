@@ -160,7 +160,6 @@ func (s *stream) answerTo(l *lane, group uint64, i, records int, whole bool, sen
 		if whole {
 			s.batches--
 		}
-		s.condition(l.claim, err, time.Now())
 		if done, kept, verdict := l.Answer(group, i, outcome(err)); done {
 			s.settled(l, kept, verdict, err)
 		}

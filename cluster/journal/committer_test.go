@@ -284,54 +284,6 @@ func TestFencedWriteLosesTheShard(t *testing.T) {
 	}
 }
 
-// A leader that goes on refusing one subject, and it alone, is asked to step down: not at once, and not again and again.
-func TestLeaderThatRefusesOneSubjectStepsDown(t *testing.T) {
-	s := newStage(t)
-	asked := make(chan *nats.Msg, 10)
-	if _, err := s.direct.ChanSubscribe("$JS.API.STREAM.LEADER.STEPDOWN.LAMPLIGHT_JOURNAL_0", asked); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.direct.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	st, now := s.journal.streams[0], time.Now()
-	refuse := func(subject string, err error, after time.Duration) bool {
-		st.mu.Lock()
-		defer st.mu.Unlock()
-		before := st.relieved
-		st.condition(subject, err, now.Add(after))
-		return !st.relieved.Equal(before)
-	}
-	_, inProcess := ack(&nats.Msg{Data: []byte(`{"error":{"code":400,"err_code":10164,"description":"wrong last sequence"}}`)})
-	_, full := ack(&nats.Msg{Data: []byte(`{"error":{"code":400,"err_code":10077,"description":"maximum bytes exceeded"}}`)})
-	if outcome(inProcess) != ownership.Busy || outcome(full) != ownership.Busy {
-		t.Errorf("%v and %v are not tried again", inProcess, full)
-	}
-	for i, step := range []struct {
-		subject string
-		err     error
-		after   time.Duration
-		asks    bool
-	}{
-		{"x", inProcess, 0, false}, {"x", inProcess, refusedFor - 1, false}, {"x", nil, refusedFor, false}, // it was on its way, and ended
-		{"x", inProcess, 2 * refusedFor, false}, {"y", inProcess, 3 * refusedFor, false}, {"x", full, 4 * refusedFor, false},
-		{"y", inProcess, 4 * refusedFor, true},
-		{"y", inProcess, 5 * refusedFor, false}, {"y", inProcess, 6 * refusedFor, false}, // not so soon again
-		{"y", inProcess, 4*refusedFor + reliefEvery, true},
-	} {
-		if asks := refuse(step.subject, step.err, step.after); asks != step.asks {
-			t.Errorf("step %d: asks %v", i, asks)
-		}
-	}
-	for range 2 {
-		select {
-		case <-asked:
-		case <-time.After(patience):
-			t.Fatal("the leader is not asked")
-		}
-	}
-}
-
 // A write without an answer may land at any time: the claim is spent, and all is written again under the next one
 // (JOURNAL.md rule 5).
 func TestUnknownOutcomeSpendsTheClaim(t *testing.T) {

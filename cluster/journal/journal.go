@@ -283,7 +283,7 @@ func encodeName(s string) string {
 	return strings.NewReplacer("%", "%25", ".", "%2E", " ", "+", "*", "%2A", ">", "%3E").Replace(s)
 }
 
-type metrics struct{ unknown, fenced, busy, relieved, claims, expelled, takeovers prometheus.Counter }
+type metrics struct{ unknown, fenced, busy, claims, expelled, takeovers prometheus.Counter }
 
 func newMetrics(r prometheus.Registerer) *metrics {
 	counter := func(name, help string) prometheus.Counter {
@@ -294,7 +294,6 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return &metrics{unknown: counter("unknown_total", "Writes without an answer; each spends a claim."),
 		fenced:    counter("fenced_total", "Groups of writes refused because the claim is another's."),
 		busy:      counter("busy_total", "Groups of writes that the journal refused for now."),
-		relieved:  counter("relieved_total", "Times that a stream's leader was asked to step down because it took a write for one under way."),
 		claims:    counter("claims_total", "Claims of this node that were accepted: shards taken over, and claims made again."),
 		takeovers: counter("takeovers_total", "Shards that this node took over and loaded."),
 		expelled:  counter("expelled_total", "Silent nodes that this node expelled.")}

@@ -30,8 +30,6 @@ var (
 	errFenced  = errors.New("journal: the condition no longer holds")
 	errBusy    = errors.New("journal: refused for now")
 	errUnknown = errors.New("journal: no answer; it may or may not have been kept")
-
-	errInProcess = fmt.Errorf("%w: another write on the same condition is on its way", errBusy)
 )
 
 // store is one stream of the journal as NATS shows it. Its callbacks run on one goroutine.
@@ -279,9 +277,6 @@ func ack(m *nats.Msg) (uint64, error) {
 		code, _ := strconv.Atoi(digits(text[i+len(`"err_code":`):]))
 		if code == 10071 {
 			return 0, errFenced
-		}
-		if code == 10164 {
-			return 0, errInProcess
 		}
 		return 0, fmt.Errorf("%w: %s", errBusy, text)
 	}

@@ -31,9 +31,7 @@ type stream struct {
 	replaying  int
 	cursor     map[string]uint64 // up to where leases and claims have been read
 	synced     bool
-	alive      map[string]alive     // the other nodes
-	refused    map[string]time.Time // since when nothing but errInProcess is the answer, by the condition's subject
-	relieved   time.Time            // when the leader was last asked to step down
+	alive      map[string]alive // the other nodes
 
 	until   atomic.Int64  // AnswerUntil
 	refuses atomic.Bool   // the journal answers, but takes no heartbeat: a full disk, a store without leader
@@ -44,7 +42,7 @@ type stream struct {
 const maxReplays = 4
 
 func newStream(j *Journal, st *store, number, of int) *stream {
-	s := &stream{j: j, store: st, cursor: map[string]uint64{}, alive: map[string]alive{}, refused: map[string]time.Time{}, look: make(chan struct{}, 1)}
+	s := &stream{j: j, store: st, cursor: map[string]uint64{}, alive: map[string]alive{}, look: make(chan struct{}, 1)}
 	var shards []int
 	for id := number; id < actors.Shards; id += of {
 		shards = append(shards, id)
@@ -178,7 +176,6 @@ func (s *stream) conditional(subject string, data []byte, expect uint64, within 
 	s.store.publish(m, within, func(seq uint64, err error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.condition(m.Subject, err, time.Now())
 		if s.store.created.Equal(created) {
 			done(seq, outcome(err))
 		}
