@@ -257,8 +257,6 @@ func TestWholeWritesAreKeptTogether(t *testing.T) {
 	}
 }
 
-// Another's claim fences what comes under ours: it is not kept, nobody is told that it was, and the shard is dropped
-// (JOURNAL.md rule 4). As that other has no lease, the shard is then taken over.
 // With replicas NATS refuses all but one write under a fence at a time: what waits goes as one batch.
 func TestWritesGoTogetherWhereThereAreReplicas(t *testing.T) {
 	s := newStage(t)
@@ -307,6 +305,8 @@ func TestWritesGoTogetherWhereThereAreReplicas(t *testing.T) {
 	s.holds("fourth", "other")
 }
 
+// Another's claim fences what comes under ours: it is not kept, nobody is told that it was, and the shard is dropped
+// (JOURNAL.md rule 4). As that other has no lease, the shard is then taken over.
 func TestFencedWriteLosesTheShard(t *testing.T) {
 	s := newStage(t)
 	s.write("k", "before")
