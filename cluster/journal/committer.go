@@ -92,13 +92,13 @@ func (s *stream) send(l *lane) {
 	}
 }
 
-// maxBatch is how many records NATS takes in an atomic batch.
-const maxBatch = 1000
+// maxTogether is how many records go in one batch: NATS takes no more.
+const maxTogether = 1000
 
-// together is how many of the writes fit into one batch.
+// together is how many of the writes fit into one batch; the first always does, in several if need be.
 func together(writes []write) (n int) {
 	for records := 0; n < len(writes); n++ {
-		if records += len(writes[n].records); n > 0 && records > maxBatch {
+		if records += len(writes[n].records); n > 0 && records > maxTogether {
 			break
 		}
 	}
@@ -108,13 +108,28 @@ func together(writes []write) (n int) {
 // sendTogether sends a group as one batch. A stream with replicas lets one write under a fence be on its way and
 // refuses all others meanwhile (10164): one by one a shard would take 20 a second, and a busy one would never catch up.
 func (s *stream) sendTogether(l *lane, group, fence uint64, writes []write) {
-	all := write{whole: true}
+	var records []row
 	for i := range writes {
-		all.records = append(all.records, writes[i].records...)
+		records = append(records, writes[i].records...)
 	}
-	s.inFlight += len(all.records)
+	s.inFlight += len(records)
 	s.batches++
-	s.batch(l, fence, &all, s.answerTo(l, group, 0, len(writes), len(all.records), true, time.Now()))
+	s.inBatches(l, fence, records, s.answerTo(l, group, 0, len(writes), len(records), true, time.Now()))
+}
+
+// inBatches writes records in as many batches as they need, each when the one before is kept. The lock is held.
+func (s *stream) inBatches(l *lane, fence uint64, records []row, done func(uint64, error)) {
+	n := min(len(records), maxTogether)
+	rest := records[n:]
+	s.batch(l, fence, &write{records: records[:n]}, func(sequence uint64, err error) {
+		if err != nil || len(rest) == 0 {
+			done(sequence, err)
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.inBatches(l, fence, rest, done)
+	})
 }
 
 // patience is how long a write may stay without an answer: far longer than they take at present, so that load alone

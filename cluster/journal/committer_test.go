@@ -265,7 +265,8 @@ func TestWritesGoTogetherWhereThereAreReplicas(t *testing.T) {
 	st.store.replicas = 3
 	st.mu.Unlock()
 	seen := make(chan *nats.Msg, 100)
-	if _, err := s.direct.ChanSubscribe("lamplight.journal.0."+strconv.Itoa(ours)+".*.*.*", seen); err != nil {
+	watched, err := s.direct.ChanSubscribe("lamplight.journal.0."+strconv.Itoa(ours)+".*.*.*", seen)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := s.direct.Flush(); err != nil {
@@ -303,6 +304,21 @@ func TestWritesGoTogetherWhereThereAreReplicas(t *testing.T) {
 		}
 	}
 	s.holds("fourth", "other")
+	if err := watched.Unsubscribe(); err != nil {
+		t.Fatal(err)
+	}
+	many := make([]presence.Record, 2*maxTogether+1)
+	for i := range many {
+		many[i] = presence.Record{Kind: presence.KindManual, Key: strconv.Itoa(i), Data: []byte(strconv.Itoa(i))}
+	}
+	s.ticket++
+	s.journal.Write(ours, s.claim.Generation, someone, many, false)
+	for last := uint64(0); last < s.ticket; {
+		last = s.until("durable").ticket
+	}
+	if n := len(s.kept()); n != len(many)+2 {
+		t.Errorf("%d records are kept", n)
+	}
 }
 
 // Another's claim fences what comes under ours: it is not kept, nobody is told that it was, and the shard is dropped
