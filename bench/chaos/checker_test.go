@@ -240,7 +240,7 @@ func TestSlow(t *testing.T) {
 	if got := slow([]op{through}, windows); len(got) != 2 || !strings.Contains(got[0], "under one a read waited 29s") || !strings.Contains(got[1], "under one a read waited 40s") {
 		t.Errorf("%q", got)
 	}
-	if got := fmt.Sprint(waits(all, windows)); got != "map[one:[2s 3s 16s] planned:[18s]]" {
+	if got := fmt.Sprint(waits(all, windows)); got != "map[one:[2s 2s 3s 16s] planned:[18s]]" {
 		t.Error(got)
 	}
 }

@@ -95,8 +95,32 @@ func met(o *op, windows []window) (all []*window) {
 	return all
 }
 
-// waits gives for each kind of fault, when it came alone, how long each worker's longest wait for a success was. A wait
-// counts for the first fault that it met.
+// share is what of an operation's wait one window is to blame for: from its begin to the next one's.
+type share struct {
+	*window
+	wait time.Duration
+}
+
+func shares(o *op, windows []window) (all []share) {
+	begun := o.end - int64(o.took)
+	m := met(o, windows)
+	if len(m) == 0 {
+		return []share{{&window{detail: "no fault", limit: limitOfWait}, o.took}}
+	}
+	for i, w := range m {
+		from, to := begun, o.end
+		if i > 0 {
+			from = w.begin
+		}
+		if i+1 < len(m) {
+			to = m[i+1].begin
+		}
+		all = append(all, share{w, time.Duration(to - from)})
+	}
+	return all
+}
+
+// waits gives for each kind of fault, when it came alone, how long each worker's longest wait for a success was.
 func waits(ops []op, windows []window) map[string][]time.Duration {
 	longest := map[*window]map[int]time.Duration{}
 	for i := range ops {
@@ -104,11 +128,14 @@ func waits(ops []op, windows []window) map[string][]time.Duration {
 		if o.outcome != acknowledged || o.worker == last {
 			continue
 		}
-		if m := met(o, windows); len(m) > 0 && len(m[0].faults) == 1 {
-			if longest[m[0]] == nil {
-				longest[m[0]] = map[int]time.Duration{}
+		for _, s := range shares(o, windows) {
+			if len(s.faults) != 1 {
+				continue
 			}
-			longest[m[0]][o.worker] = max(longest[m[0]][o.worker], o.took)
+			if longest[s.window] == nil {
+				longest[s.window] = map[int]time.Duration{}
+			}
+			longest[s.window][o.worker] = max(longest[s.window][o.worker], s.wait)
 		}
 	}
 	all := map[string][]time.Duration{}
@@ -118,29 +145,16 @@ func waits(ops []op, windows []window) map[string][]time.Duration {
 	return all
 }
 
-// slow are the requests that waited too long although no two faults came at once. A wait through several faults, one
-// after the other, is judged for each of them.
+// slow are the requests that waited too long although no two faults came at once.
 func slow(ops []op, windows []window) (all []string) {
 	for i := range ops {
 		o := &ops[i]
 		if o.took < limitOfWait {
 			continue
 		}
-		begun := o.end - int64(o.took)
-		m := met(o, windows)
-		if len(m) == 0 {
-			m = []*window{{faults: []string{""}, detail: "no fault", begin: begun, limit: limitOfWait}}
-		}
-		for k, w := range m {
-			from, to := max(begun, w.begin), o.end
-			if k == 0 {
-				from = begun
-			}
-			if k+1 < len(m) {
-				to = m[k+1].begin
-			}
-			if wait := time.Duration(to - from); len(w.faults) == 1 && wait >= w.limit {
-				all = append(all, fmt.Sprintf("under %s a %v waited %v for its success, %d tries, %v until %v", w.detail, o.kind, wait.Round(time.Millisecond), o.tries,
+		for _, s := range shares(o, windows) {
+			if len(s.faults) <= 1 && s.wait >= s.limit {
+				all = append(all, fmt.Sprintf("under %s a %v waited %v for its success, %d tries, %v until %v", s.detail, o.kind, s.wait.Round(time.Millisecond), o.tries,
 					o.took.Round(time.Millisecond), time.Duration(o.end).Round(time.Millisecond)))
 			}
 		}
