@@ -90,24 +90,17 @@ func (s *System) Close() {
 func (s *System) clock(ctx context.Context) {
 	t := time.NewTicker(5 * time.Millisecond)
 	defer t.Stop()
-	var before int64
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-t.C:
-			s.wake(now.UnixNano(), before)
-			before = now.UnixNano()
-		}
-	}
-}
-
-// wake wakes the shards that have something due. If the time of day was set back since before, it wakes all that wait
-// for anything: what was due soon is far away now, and they say anew when it is.
-func (s *System) wake(now, before int64) {
-	for _, sh := range s.shards {
-		if d := sh.due.Load(); d != 0 && (d <= now || now < before) && sh.ticking.CompareAndSwap(false, true) {
-			s.actors.Root.Send(sh.pid, tick{})
+			ns := now.UnixNano()
+			for _, sh := range s.shards {
+				if d := sh.due.Load(); d != 0 && d <= ns && sh.ticking.CompareAndSwap(false, true) {
+					s.actors.Root.Send(sh.pid, tick{})
+				}
+			}
 		}
 	}
 }

@@ -298,26 +298,3 @@ func TestBusyShardIsStillLookedAfter(t *testing.T) {
 		}
 	}
 }
-
-// When the time of day is set back, who waits is not forgotten until it is again what it was.
-func TestTimeOfDaySetBack(t *testing.T) {
-	s := open(t, 10)
-	s.settle()
-	s.sys.stop() // no clock but the test's
-	s.sys.done.Wait()
-	s.journal.set(func(j *journal) { j.standing = Unsure })
-	answer := s.ask(s.extension(0), Show{}, 0)
-	for sh, asked := s.sys.shards[s.shard], time.Now(); sh.due.Load() == 0; time.Sleep(time.Millisecond) {
-		if time.Since(asked) > patience {
-			t.Fatal("nothing is due")
-		}
-	}
-	s.journal.set(func(j *journal) { j.standing = Fresh })
-	now := time.Now().Add(-time.Hour).UnixNano()
-	s.sys.wake(now, now-1)
-	if len(answer) > 0 {
-		t.Fatal("nothing was due yet")
-	}
-	s.sys.wake(now, now+1)
-	s.good(answer)
-}
