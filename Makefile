@@ -27,7 +27,7 @@ lint: ## gofmt, go vet, staticcheck and more, by golangci-lint (built from tools
 bench: ## Go benchmarks with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./actors/... ./transport/... ./bench/...
 
-chaos: ## faults of all kinds under load, and a checker: minutes; CHAOS_SEED=n replays a schedule, CHAOS_DIR keeps logs
+chaos: ## faults of all kinds under load, and a checker (10 minutes, as root): CHAOS_SEED=n replays a schedule, CHAOS_DIR keeps logs
 	CHAOS=long $(GO) test -v -count 1 -timeout 20m ./bench/chaos
 
 measure: ## heap per extension and start-up time, at LAMPLIGHT_BENCH_EXTENSIONS (100000); with MEASURE=long also with 1M records

@@ -345,15 +345,21 @@ func (m *Membership) Close(ctx context.Context) error {
 	}
 	m.stop()
 	<-m.done
-	wait := time.Second
-	if d, ok := ctx.Deadline(); ok {
-		wait = min(wait, max(time.Until(d), 0))
-	}
-	err := m.list.Leave(wait)
+	err := m.list.Leave(leaveTime(ctx))
 	if e := m.list.Shutdown(); err == nil {
 		err = e
 	}
 	return err
+}
+
+// leaveTime is how long the others may take to hear that this node leaves. It is never 0, which memberlist takes for
+// ever: when the others left at once, nobody hears it.
+func leaveTime(ctx context.Context) time.Duration {
+	d, ok := ctx.Deadline()
+	if !ok {
+		return time.Second
+	}
+	return min(time.Second, max(time.Until(d), time.Millisecond))
 }
 
 // gossipLog hands memberlist's lines on.

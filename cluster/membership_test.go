@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"io"
 	"log"
@@ -235,6 +236,19 @@ func TestWrites(t *testing.T) {
 	}
 	if got := commonSchema(4, list[2:]); got != 4 {
 		t.Errorf("never more than this release knows: %d", got)
+	}
+}
+
+// A drain whose time is over doesn't wait for ever for nodes that have left too.
+func TestLeaveTime(t *testing.T) {
+	over, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Hour))
+	defer cancel()
+	far, cancel := context.WithDeadline(t.Context(), time.Now().Add(time.Hour))
+	defer cancel()
+	for _, ctx := range []context.Context{over, far, t.Context()} {
+		if d := leaveTime(ctx); d <= 0 || d > time.Second {
+			t.Errorf("%v", d)
+		}
 	}
 }
 

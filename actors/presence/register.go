@@ -132,11 +132,11 @@ func (e *Extension) keepRegister(eff *Effects, r *register, now int64) {
 		e.due(f)
 	}
 	if r.off() {
-		e.bury(eff, KindRegister, r.key, e.encodeRegister(r), r.until, now)
+		e.bury(eff, KindRegister, r.key, e.encodeRegister(r), 0, now)
 		return
 	}
 	if r.lease != 0 {
 		e.due(r.lease)
 	}
-	e.keep(eff, KindRegister, r.key, e.encodeRegister(r), r.lease, now)
+	e.keep(eff, KindRegister, r.key, e.encodeRegister(r), 0, now)
 }

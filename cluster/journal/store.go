@@ -34,13 +34,14 @@ var (
 
 // store is one stream of the journal as NATS shows it. Its callbacks run on one goroutine.
 type store struct {
-	nc      *nats.Conn
-	js      jetstream.JetStream
-	name    string
-	subject string    // "<prefix>lamplight.journal.<n>."
-	news    string    // subject on which nodes tell each other of leases and claims
-	streams int       // how many the journal has
-	created time.Time // guarded by the stream's lock
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	name     string
+	subject  string // "<prefix>lamplight.journal.<n>."
+	news     string // subject on which nodes tell each other of leases and claims
+	streams  int    // how many the journal has
+	replicas int
+	created  time.Time // guarded by the stream's lock
 
 	inbox   string
 	heard   []*nats.Subscription
@@ -139,7 +140,7 @@ func openStore(ctx context.Context, js jetstream.JetStream, c Config, number, of
 // found checks a stream that is there.
 func (s *store) found(info *jetstream.StreamInfo) error {
 	got := info.Config
-	s.created = info.Created
+	s.created, s.replicas = info.Created, got.Replicas
 	s.streams = 1 // the first release made one and did not say so
 	if n, ok := got.Metadata[streamsKey]; ok {
 		s.streams, _ = strconv.Atoi(n)
