@@ -43,6 +43,10 @@ type store struct {
 	replicas int
 	created  time.Time // guarded by the stream's lock
 
+	asking sync.Mutex // guards the two below, and lets one ask at a time
+	asked  time.Time
+	madeAt time.Time
+
 	inbox   string
 	heard   []*nats.Subscription
 	mu      sync.Mutex
@@ -300,16 +304,32 @@ func digits(s string) string {
 // atLeader reads the last message of a subject at the stream's leader, and when the stream was made; sequence 0: there
 // is no such message. It blocks.
 func (s *store) atLeader(ctx context.Context, subject string) (created time.Time, data []byte, sequence uint64, at time.Time, err error) {
-	stream, err := s.js.Stream(ctx, s.name)
-	if err != nil {
+	if created, err = s.made(ctx); err != nil {
 		return created, nil, 0, at, err
 	}
-	created = stream.CachedInfo().Created
 	m, err := s.ask(ctx, fmt.Sprintf(`{"last_by_subj":%q}`, s.subject+subject))
 	if err != nil || m == nil {
 		return created, nil, 0, at, err
 	}
 	return created, m.Data, m.Sequence, m.Time, nil
+}
+
+// madeGood is how long it counts when a stream was seen to be made: it costs the servers far more to say than what a
+// message holds, and after a stall every shard has a claim to read.
+const madeGood = 100 * time.Millisecond
+
+// made asks when the stream was made.
+func (s *store) made(ctx context.Context) (time.Time, error) {
+	s.asking.Lock()
+	defer s.asking.Unlock()
+	if err := ctx.Err(); err != nil || time.Since(s.asked) < madeGood {
+		return s.madeAt, err
+	}
+	stream, err := s.js.Stream(ctx, s.name)
+	if err == nil {
+		s.asked, s.madeAt = time.Now(), stream.CachedInfo().Created
+	}
+	return s.madeAt, err
 }
 
 // kept is a message as the leader gives it.
