@@ -161,3 +161,32 @@ func TestControlCommands(t *testing.T) {
 		t.Errorf("an unknown realm: exit %d, %s", bad.ProcessState.ExitCode(), out)
 	}
 }
+
+// Mistakes of who sets a cluster up are refused with what to do, before anything starts.
+func TestClusterMistakes(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	key, short := filepath.Join(dir, "gossip.key"), filepath.Join(dir, "short.key")
+	for path, text := range map[string]string{key: strings.Repeat("0a", 32), short: "too short\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		want  string
+		flags []string
+	}{
+		{"the servers are yours", []string{"--nats", "nats://127.0.0.1:1", "--nats-cluster", "127.0.0.1:6222", "--join", "127.0.0.1:7946"}},
+		{"needs --join", []string{"--nats-cluster", "127.0.0.1:6222"}},
+		{"--join \"10.1.2.3\"", []string{"--join", "10.1.2.3"}},
+		{"--join \"10.1.2.3:\"", []string{"--join", "10.1.2.3:"}},
+		{"the file has 10", []string{"--gossip-key", short}},
+		{"give --gossip-key", []string{"--gossip", "10.1.2.3:7946"}},
+		{"--gossip 127.0.0.1:7946 is the loopback address here, which 10.1.2.3:7946 can't answer to", []string{"--join", "127.0.0.1:7946,10.1.2.3:7946"}},
+		{"--gossip localhost:7946 is the loopback address", []string{"--gossip", "localhost:7946", "--join", "10.1.2.3:7946", "--gossip-key", key}},
+		{"--nats-cluster 127.0.0.1:6222 is the loopback address", []string{"--gossip", ":7946", "--nats-cluster", "127.0.0.1:6222", "--join", "10.1.2.3:7946", "--gossip-key", key}},
+		{"or a NATS server of your own?", []string{"--nats", "nats://127.0.0.1:1", "--gossip", "127.0.0.1:0"}},
+	} {
+		fails(t, c.want, append([]string{"serve", "--data", filepath.Join(dir, "data"), "--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0"}, c.flags...)...)
+	}
+}
