@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -106,6 +107,7 @@ func (n *node) start() error {
 	n.ready, n.ended = make(chan struct{}), make(chan struct{})
 	n.cmd = exec.Command(n.argv[0], n.argv[1:]...)
 	n.cmd.Stderr = log
+	n.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "LAMPLIGHT_") }) // settings of other nodes
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := n.cmd.StdoutPipe()
 	if err == nil {

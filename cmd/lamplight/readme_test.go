@@ -190,7 +190,8 @@ func TestReadme(t *testing.T) {
 		t.Errorf("README has only %d lines to paste", w.lines)
 	}
 	for _, want := range []string{`"data":{"subscriptions":{}}`, `"data":"command sent"`, `"explain": {`, `"Event-Name":"subscription_ack"`, `"Event-Name":"dialog_update_ack"`,
-		"1001 is early", `[lamplight.notify.edge1] {"`, `"State":"early"`, "*3101  terminated -> confirmed", "EXTENSION  EVENT", `"name":"lamplight"`, "the configuration is good"} {
+		"1001 is early", `[lamplight.notify.edge1] {"`, `"State":"early"`, "*3101  terminated -> confirmed", "EXTENSION  EVENT", `"name":"lamplight"`, "the configuration is good",
+		"right: each of the 20000 watchers was last told what its lamp shows"} {
 		w.await("lines", want, 20*time.Second)
 	}
 	if out := w.out.String(); strings.Contains(out, `"status":"error"`) || strings.Contains(out, `"Status":"error"`) {
