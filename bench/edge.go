@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"lamplight/bench/gaps"
 	"lamplight/transport/bus"
 )
 
@@ -22,18 +23,10 @@ type edge struct {
 	done  sync.WaitGroup
 
 	mu      sync.Mutex
-	sources map[string]*source
+	sources gaps.Sources
 	claims  map[int64]claim   // by shard
 	replies map[string][]byte // by node: the inner part of the document
 	upAt    time.Time
-}
-
-// source is one incarnation of one node, as far as it was heard.
-type source struct {
-	seen   int64 // nothing is missing up to here
-	newest int64
-	beyond map[int64]bool
-	since  time.Time // when the gap began
 }
 
 type claim struct {
@@ -42,7 +35,7 @@ type claim struct {
 }
 
 func newEdge(name string, conn *nats.Conn, m *model) (*edge, error) {
-	e := &edge{name: name, conn: conn, model: m, stop: make(chan struct{}), sources: map[string]*source{}, claims: map[int64]claim{}, replies: map[string][]byte{}}
+	e := &edge{name: name, conn: conn, model: m, stop: make(chan struct{}), sources: gaps.Sources{}, claims: map[int64]claim{}, replies: map[string][]byte{}}
 	s, err := conn.Subscribe("lamplight.notify."+bus.Token(name), e.hear)
 	if err != nil {
 		return nil, err
@@ -85,11 +78,8 @@ func (e *edge) up() {
 	e.upAt = time.Now()
 	b := fmt.Appendf(nil, `{"Edge":%q,"Incarnation":"1","Seen":{`, e.name)
 	comma := ""
-	for name, s := range e.sources {
-		if !s.since.IsZero() && time.Since(s.since) > patience { // what is missing won't come: its node is gone
-			s.seen, s.beyond, s.since = s.newest, map[int64]bool{}, time.Time{}
-		}
-		b = fmt.Appendf(b, `%s%q:%d`, comma, name, s.seen)
+	for name, n := range e.sources.Seen() {
+		b = fmt.Appendf(b, `%s%q:%d`, comma, name, n)
 		comma = ","
 	}
 	_ = e.conn.Publish("lamplight.edge.up."+bus.Token(e.name), append(b, "}}"...))
@@ -120,7 +110,10 @@ func (e *edge) hear(m *nats.Msg) {
 	presentity, pkg, state := text(head, `"Presentity":"`), text(head, `"Event-Package":"`), text(head, `"State":"`)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	repeated, twice := e.number(string(node)+"/"+string(incarnation), number)
+	repeated, twice, gap := e.sources.Take(string(node)+"/"+string(incarnation), number)
+	if gap && time.Since(e.upAt) > 100*time.Millisecond {
+		e.up()
+	}
 	if twice {
 		e.model.sentAgain.Add(1)
 		return
@@ -153,39 +146,6 @@ func (e *edge) hear(m *nats.Msg) {
 	}
 	e.replies[string(node)] = replies
 	e.model.told(&told)
-}
-
-// number follows the numbers of a node's messages: repeated is one that comes out of its turn, because it was sent again.
-func (e *edge) number(name string, n int64) (repeated, twice bool) {
-	s := e.sources[name]
-	if s == nil {
-		s = &source{beyond: map[int64]bool{}}
-		e.sources[name] = s
-	}
-	if n <= s.seen || s.beyond[n] {
-		return true, true
-	}
-	repeated = n < s.newest
-	s.newest = max(s.newest, n)
-	if n == s.seen+1 {
-		s.seen = n
-	} else {
-		s.beyond[n] = true
-	}
-	for len(s.beyond) > 0 && s.beyond[s.seen+1] {
-		delete(s.beyond, s.seen+1)
-		s.seen++
-	}
-	switch {
-	case len(s.beyond) == 0:
-		s.since = time.Time{}
-	case s.since.IsZero():
-		s.since = time.Now()
-		if time.Since(e.upAt) > 100*time.Millisecond {
-			e.up()
-		}
-	}
-	return repeated, false
 }
 
 // text is the string after a key, as long as it holds no escapes: the names and words of a run don't.

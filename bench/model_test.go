@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
+
+	"lamplight/bench/gaps"
 )
 
 // small is a world of one extension with four watchers, behind two edges.
@@ -157,7 +159,7 @@ func message(m *model, number, generation, sequence, state string) *nats.Msg {
 
 func TestEdgeHears(t *testing.T) {
 	m := small(t)
-	e := &edge{name: "bench-0-run", model: m, sources: map[string]*source{}, claims: map[int64]claim{}, replies: map[string][]byte{}, upAt: time.Now()}
+	e := &edge{name: "bench-0-run", model: m, sources: gaps.Sources{}, claims: map[int64]claim{}, replies: map[string][]byte{}, upAt: time.Now()}
 	m.change(0, early, time.Now())
 	e.hear(message(m, "1", "3", "9", "early"))
 	for _, i := range []int{0, 1} {
@@ -172,8 +174,8 @@ func TestEdgeHears(t *testing.T) {
 	e.hear(message(m, "1", "3", "9", "early")) // sent again
 	e.hear(message(m, "3", "4", "11", "confirmed"))
 	e.hear(message(m, "2", "3", "10", "early")) // of a claim that has gone
-	if m.sentAgain.Load() != 1 || m.fenced.Load() != 1 || m.watchers[0].lamp != confirmed || e.sources["a/7f"].seen != 3 {
-		t.Errorf("%d sent again, %d fenced, %+v, %+v", m.sentAgain.Load(), m.fenced.Load(), m.watchers[0], e.sources["a/7f"])
+	if m.sentAgain.Load() != 1 || m.fenced.Load() != 1 || m.watchers[0].lamp != confirmed || e.sources.Seen()["a/7f"] != 3 {
+		t.Errorf("%d sent again, %d fenced, %+v, %+v", m.sentAgain.Load(), m.fenced.Load(), m.watchers[0], e.sources.Seen())
 	}
 	if m.count.Load() != 0 {
 		t.Error(m.mistakes.list())

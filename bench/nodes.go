@@ -1,19 +1,16 @@
 package bench
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
-	"syscall"
+	"sync"
 	"time"
+
+	"lamplight/bench/local"
 )
 
 // place is the cluster that a run drives.
@@ -26,12 +23,10 @@ type place struct {
 
 // node is one node that the run started, as a process.
 type node struct {
-	name  string
-	argv  []string
-	log   string
-	cmd   *exec.Cmd
-	ready chan struct{}
-	ended chan struct{}
+	name    string
+	argv    []string
+	log     string
+	process *local.Process
 }
 
 const starting = 90 * time.Second
@@ -43,7 +38,7 @@ func startNodes(binary string, s *Settings) (*place, error) {
 		return nil, err
 	}
 	p := &place{dir: dir}
-	prefix, err := freeAddresses(s.Nodes)
+	prefix, err := local.Prefix(rand.New(rand.NewPCG(rand.Uint64(), 0)), s.Nodes)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, "gossip.key"), []byte(strings.Repeat("0123456789abcdef", 4)), 0o600)
 	}
@@ -67,117 +62,38 @@ func startNodes(binary string, s *Settings) (*place, error) {
 	}
 	for _, n := range p.nodes {
 		if err == nil {
-			err = n.await()
+			err = n.process.Await(starting)
 		}
 	}
 	if err != nil {
-		p.close()
-		return nil, err
+		for _, n := range p.nodes {
+			if n.process != nil {
+				n.process.Kill()
+			}
+		}
+		return nil, err // what the nodes wrote stays
 	}
 	return p, nil
 }
 
-// freeAddresses finds a part of loopback that nothing listens in.
-func freeAddresses(n int) (prefix string, err error) {
-	for range 100 {
-		prefix = fmt.Sprintf("127.%d.%d.", 64+rand.IntN(128), rand.IntN(256))
-		free := true
-		for m := 1; m <= n; m++ {
-			for _, port := range []string{":4222", ":6222", ":7946", ":8000"} {
-				l, e := net.Listen("tcp", fmt.Sprint(prefix, m, port))
-				if e != nil {
-					free, err = false, e
-					continue
-				}
-				_ = l.Close()
-			}
-		}
-		if free {
-			return prefix, nil
-		}
-	}
-	return "", fmt.Errorf("no addresses are free on loopback: %w", err)
-}
-
 func (n *node) start() error {
-	log, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	n.ready, n.ended = make(chan struct{}), make(chan struct{})
-	n.cmd = exec.Command(n.argv[0], n.argv[1:]...)
-	n.cmd.Stderr = log
-	n.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "LAMPLIGHT_") }) // settings of other nodes
-	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := n.cmd.StdoutPipe()
-	if err == nil {
-		err = n.cmd.Start()
-	}
-	if err != nil {
-		_ = log.Close()
-		return fmt.Errorf("node %s: %w", n.name, err)
-	}
-	go n.follow(out, log, n.cmd, n.ready, n.ended)
-	return nil
+	var err error
+	n.process, err = local.Launch("node "+n.name, n.log, n.argv...)
+	return err
 }
 
-func (n *node) follow(out io.Reader, log io.WriteCloser, cmd *exec.Cmd, ready, ended chan struct{}) {
-	said := false
-	for s := bufio.NewScanner(out); s.Scan(); {
-		_, _ = fmt.Fprintln(log, s.Text())
-		if !said && strings.Contains(s.Text(), "is ready") {
-			said = true
-			close(ready)
-		}
-	}
-	_ = cmd.Wait()
-	_ = log.Close()
-	close(ended)
-}
-
-func (n *node) await() error {
-	select {
-	case <-n.ready:
-		return nil
-	case <-n.ended:
-		return fmt.Errorf("node %s ended: %v: %s", n.name, n.cmd.ProcessState, n.tail())
-	case <-time.After(starting):
-		return fmt.Errorf("node %s is not ready after %v: %s", n.name, starting, n.tail())
-	}
-}
-
-// tail is the end of what it said.
-func (n *node) tail() string {
-	b, _ := os.ReadFile(n.log)
-	return strings.TrimSpace(string(b[max(0, len(b)-500):]))
-}
-
-func (n *node) kill() {
-	_ = n.cmd.Process.Signal(syscall.SIGKILL)
-	<-n.ended
-}
-
-// close ends the nodes that the run started, and removes their data.
+// close ends the nodes that the run started, and removes their data if they did so well.
 func (p *place) close() error {
-	for _, n := range p.nodes {
-		if n.cmd != nil && n.cmd.Process != nil {
-			_ = n.cmd.Process.Signal(syscall.SIGTERM)
+	errs := make([]error, len(p.nodes))
+	var all sync.WaitGroup
+	for i, n := range p.nodes {
+		if n.process != nil && n.process.Running() {
+			all.Go(func() { errs[i] = n.process.Drain(20 * time.Second) })
 		}
 	}
-	var all error
-	for _, n := range p.nodes {
-		if n.cmd == nil || n.cmd.Process == nil {
-			continue
-		}
-		select {
-		case <-n.ended:
-		case <-time.After(20 * time.Second):
-			n.kill()
-			all = errors.Join(all, fmt.Errorf("node %s did not end within 20 s of SIGTERM", n.name))
-		}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err // what the nodes wrote stays
 	}
-	if p.dir != "" {
-		all = errors.Join(all, os.RemoveAll(p.dir))
-	}
-	return all
+	return os.RemoveAll(p.dir)
 }

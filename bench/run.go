@@ -319,7 +319,7 @@ func (r *run) kill(ctx context.Context, m *meter, until time.Time, p *Part) {
 			return
 		}
 		n := r.place.nodes[i%len(r.place.nodes)]
-		n.kill()
+		n.process.Kill()
 		note("kill -9 %s", n.name)
 		back := wait(r.DownFor)
 		if err := n.start(); err != nil {
@@ -327,7 +327,7 @@ func (r *run) kill(ctx context.Context, m *meter, until time.Time, p *Part) {
 			return
 		}
 		note("%s starts", n.name)
-		if err := n.await(); err != nil {
+		if err := n.process.Await(starting); err != nil {
 			r.model.wrong("%v", err)
 			return
 		}

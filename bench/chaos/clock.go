@@ -37,8 +37,7 @@ var gettime = []byte{
 const gettimeSeconds = 24
 
 // jump sets how far a process's time of day is from the machine's.
-func (p *process) jump(by time.Duration) error {
-	pid := p.cmd.Process.Pid
+func jump(pid int, by time.Duration) error {
 	memory, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", pid), os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -63,7 +62,7 @@ func (p *process) jump(by time.Duration) error {
 	}
 	code := append(append([]byte{}, gettime[:gettimeSeconds]...), seconds...)
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		p.signal(syscall.SIGSTOP)
+		_ = syscall.Kill(pid, syscall.SIGSTOP)
 		stopped, outside := false, false
 		for err == nil && !stopped && time.Now().Before(deadline) {
 			stopped, outside, err = standstill(pid, from, to)
@@ -71,7 +70,7 @@ func (p *process) jump(by time.Duration) error {
 		if err == nil && stopped && outside {
 			_, err = memory.WriteAt(code, int64(from+at))
 		}
-		p.signal(syscall.SIGCONT)
+		_ = syscall.Kill(pid, syscall.SIGCONT)
 		if err != nil || stopped && outside {
 			return err
 		}

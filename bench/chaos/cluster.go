@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"lamplight/bench/local"
 )
 
 // starting is how long a node may take until it is ready.
@@ -25,7 +26,7 @@ type node struct {
 	log  string
 
 	mu   sync.Mutex
-	proc *process
+	proc *local.Process
 }
 
 // server is a NATS server of its own, in runs where the nodes bring none.
@@ -33,7 +34,7 @@ type server struct {
 	name, url string
 	argv      []string
 	log       string
-	proc      *process
+	proc      *local.Process
 }
 
 // layout says where the machines of a cluster are.
@@ -44,25 +45,9 @@ type layout struct {
 
 // loopback gives each machine an address of its own on loopback, which no other run uses.
 func loopback(r *rand.Rand) (layout, error) {
-	for range 100 {
-		prefix := fmt.Sprintf("127.%d.%d.", 64+r.IntN(128), r.IntN(256))
-		free := true
-		for machine := 1; machine <= 4; machine++ {
-			for _, port := range []string{":4222", ":6222", ":7946", ":8000"} {
-				l, err := net.Listen("tcp", fmt.Sprint(prefix, machine, port))
-				if err != nil {
-					free = false
-					continue
-				}
-				_ = l.Close()
-			}
-		}
-		if free {
-			at := func(machine int) string { return fmt.Sprint(prefix, machine) }
-			return layout{gossip: at, nats: at, http: at, inside: func(int) []string { return nil }}, nil
-		}
-	}
-	return layout{}, fmt.Errorf("no addresses are free on loopback")
+	prefix, err := local.Prefix(r, members+1)
+	at := func(machine int) string { return fmt.Sprint(prefix, machine) }
+	return layout{gossip: at, nats: at, http: at, inside: func(int) []string { return nil }}, err
 }
 
 // cluster is three nodes, and one more that may join, with their NATS servers.
@@ -167,12 +152,12 @@ func (c *cluster) command(args ...string) (string, error) {
 func (c *cluster) end() {
 	for _, n := range c.nodes {
 		if p := n.process(); p != nil {
-			p.kill()
+			p.Kill()
 		}
 	}
 	for _, s := range c.servers {
 		if s.proc != nil {
-			s.proc.kill()
+			s.proc.Kill()
 		}
 	}
 }
@@ -187,7 +172,7 @@ func (c *cluster) healthy(within time.Duration) error {
 	deadline := time.Now().Add(within)
 	for _, n := range c.nodes {
 		p := n.process()
-		for p != nil && p.running() {
+		for p != nil && p.Running() {
 			why := n.readyz()
 			if why == nil {
 				break
@@ -203,13 +188,13 @@ func (c *cluster) healthy(within time.Duration) error {
 
 func (s *server) start() error {
 	var err error
-	if s.proc, err = launch(s.name, s.log, s.argv...); err != nil {
+	if s.proc, err = local.Launch(s.name, s.log, s.argv...); err != nil {
 		return err
 	}
-	return s.proc.await(starting)
+	return s.proc.Await(starting)
 }
 
-func (n *node) process() *process {
+func (n *node) process() *local.Process {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.proc
@@ -217,7 +202,7 @@ func (n *node) process() *process {
 
 // start starts it, as it is or within another program's hands.
 func (n *node) start(within ...string) error {
-	p, err := launch(n.name, n.log, append(append([]string{}, within...), n.argv...)...)
+	p, err := local.Launch(n.name, n.log, append(append([]string{}, within...), n.argv...)...)
 	if err == nil {
 		n.mu.Lock()
 		n.proc = p
@@ -226,7 +211,7 @@ func (n *node) start(within ...string) error {
 	return err
 }
 
-func (n *node) await() error { return n.process().await(starting) }
+func (n *node) await() error { return n.process().Await(starting) }
 
 func (n *node) readyz() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -2,7 +2,7 @@
 // random nodes over REST and NATS while faults happen to it, and a checker compares what was acknowledged with what is
 // there afterwards. docs/reliability.md says what is promised and how it went.
 //
-// process.go and cluster.go start and end processes, each by its own pid; network.go puts machines into network
+// cluster.go starts and ends nodes and servers (bench/local: each by its own pid); network.go puts machines into network
 // namespaces; clock.go sets one process's time of day. world.go is what exists, client.go one request and what its
 // answer means, generator.go who makes them, edge.go who is told. faults.go says what goes wrong and when, run.go lets
 // it happen, history.go keeps what happened, checker.go and linear.go judge it, replay.go lets one node alone live

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"lamplight/bench/gaps"
 )
 
 // edge does what BUS.md asks of who sends the NOTIFYs, and keeps what it accepted.
@@ -19,21 +21,13 @@ type edge struct {
 	done    sync.WaitGroup
 
 	mu       sync.Mutex
-	sources  map[string]*source
+	sources  gaps.Sources
 	claims   map[int]claim
 	watches  map[string]*watch // by Call-ID
 	replies  map[string][]any  // by node
 	upAt     time.Time
 	accepted int
 	dropped  int // of an older claim
-}
-
-// source is one incarnation of one node, as far as it was heard.
-type source struct {
-	seen   int // nothing is missing up to here
-	beyond map[int]bool
-	newest int
-	since  time.Time // when the gap began
 }
 
 type claim struct {
@@ -58,7 +52,7 @@ type watch struct {
 type notification struct {
 	Node        string
 	Incarnation string
-	Number      int `json:"Edge-Seq"`
+	Number      int64 `json:"Edge-Seq"`
 	Shard       int
 	Generation  int
 	Epoch       time.Time
@@ -74,7 +68,7 @@ type notification struct {
 }
 
 func bareEdge(name string, h *history) *edge {
-	return &edge{name: name, history: h, stop: make(chan struct{}), upAt: time.Now(), sources: map[string]*source{}, claims: map[int]claim{},
+	return &edge{name: name, history: h, stop: make(chan struct{}), upAt: time.Now(), sources: gaps.Sources{}, claims: map[int]claim{},
 		watches: map[string]*watch{}, replies: map[string][]any{}}
 }
 
@@ -128,14 +122,7 @@ func (e *edge) speak() {
 // up sends edge.up. The lock is held.
 func (e *edge) up() {
 	e.upAt = time.Now()
-	seen := map[string]int{}
-	for name, s := range e.sources {
-		if !s.since.IsZero() && time.Since(s.since) > 15*time.Second {
-			s.seen, s.beyond, s.since = s.newest, map[int]bool{}, time.Time{} // what is missing won't come: its ring forgot it, or it is dead
-		}
-		seen[name] = s.seen
-	}
-	b, _ := json.Marshal(map[string]any{"Edge": e.name, "Incarnation": "e1", "Seen": seen})
+	b, _ := json.Marshal(map[string]any{"Edge": e.name, "Incarnation": "e1", "Seen": e.sources.Seen()})
 	_ = e.conn.Publish("lamplight.edge.up."+token(e.name), b)
 }
 
@@ -162,7 +149,10 @@ func (e *edge) hear(m *nats.Msg) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	again, twice := e.number(&n)
+	again, twice, gap := e.sources.Take(n.Node+"/"+n.Incarnation, n.Number)
+	if gap && time.Since(e.upAt) > 100*time.Millisecond {
+		e.up()
+	}
 	c := claim{n.Epoch, n.Generation}
 	if twice {
 		return
@@ -185,36 +175,6 @@ func (e *edge) hear(m *nats.Msg) {
 		e.watches[t.CallID] = &watch{c, n.Sequence, n.State, n.Body, t.Status, fmt.Sprintf("%s/%s %d", n.Node, n.Incarnation, n.Number)}
 		e.replies[n.Node] = append(e.replies[n.Node], map[string]any{"Presentity": n.Presentity, "Event-Package": n.Package, "Call-ID": t.CallID, "Sequence": n.Sequence, "Reply": 200})
 	}
-}
-
-// number follows the numbers of a node's messages: again is one that comes out of its turn, because it was sent again.
-func (e *edge) number(n *notification) (again, twice bool) {
-	name := n.Node + "/" + n.Incarnation
-	s := e.sources[name]
-	if s == nil {
-		s = &source{beyond: map[int]bool{}}
-		e.sources[name] = s
-	}
-	if n.Number <= s.seen || s.beyond[n.Number] {
-		return true, true
-	}
-	again = n.Number < s.newest
-	s.newest = max(s.newest, n.Number)
-	s.beyond[n.Number] = true
-	for s.beyond[s.seen+1] {
-		delete(s.beyond, s.seen+1)
-		s.seen++
-	}
-	switch {
-	case len(s.beyond) == 0:
-		s.since = time.Time{}
-	case s.since.IsZero():
-		s.since = time.Now()
-		if time.Since(e.upAt) > 100*time.Millisecond {
-			e.up()
-		}
-	}
-	return again, false
 }
 
 // behind says in what a watcher's last NOTIFY differs from what is there now; "": in nothing.

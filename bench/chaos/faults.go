@@ -64,7 +64,7 @@ var serverFaults = []fault{
 func killNode(r *run, machine int, hold time.Duration) error {
 	n := r.cluster.nodes[machine-1]
 	orphans := r.ownedBy(n)
-	n.process().kill()
+	n.process().Kill()
 	r.measureTakeover(n, orphans)
 	time.Sleep(hold)
 	return r.restart(n)
@@ -72,24 +72,24 @@ func killNode(r *run, machine int, hold time.Duration) error {
 
 func killTwo(r *run, machine int, hold time.Duration) error {
 	one, two := r.cluster.nodes[machine-1], r.cluster.nodes[machine%members]
-	one.process().kill()
-	two.process().kill()
+	one.process().Kill()
+	two.process().Kill()
 	time.Sleep(hold)
 	return r.restart(one, two)
 }
 
 func killAll(r *run, _ int, _ time.Duration) error {
 	for _, n := range r.cluster.nodes[:members] {
-		n.process().signal(syscall.SIGKILL)
+		n.process().Signal(syscall.SIGKILL)
 	}
 	for _, s := range r.cluster.servers {
-		s.proc.signal(syscall.SIGKILL)
+		s.proc.Signal(syscall.SIGKILL)
 	}
 	for _, n := range r.cluster.nodes[:members] {
-		n.process().kill()
+		n.process().Kill()
 	}
 	for _, s := range r.cluster.servers {
-		s.proc.kill()
+		s.proc.Kill()
 		if err := s.start(); err != nil {
 			return err
 		}
@@ -99,9 +99,9 @@ func killAll(r *run, _ int, _ time.Duration) error {
 
 func freezeNode(r *run, machine int, hold time.Duration) error {
 	p := r.cluster.nodes[machine-1].process()
-	p.signal(syscall.SIGSTOP)
+	p.Signal(syscall.SIGSTOP)
 	time.Sleep(hold)
-	p.signal(syscall.SIGCONT)
+	p.Signal(syscall.SIGCONT)
 	return nil
 }
 
@@ -159,7 +159,7 @@ func jumpClock(r *run, machine int, hold time.Duration) error {
 	p := r.cluster.nodes[machine-1].process()
 	by := farthestJump - hold
 	for _, offset := range []time.Duration{by, -by, 0} {
-		if err := p.jump(offset.Truncate(time.Second)); err != nil {
+		if err := jump(p.PID(), offset.Truncate(time.Second)); err != nil {
 			return err
 		}
 		if offset != 0 {
@@ -172,7 +172,7 @@ func jumpClock(r *run, machine int, hold time.Duration) error {
 // otherClock starts a node whose clocks since boot are a day ahead of the others'.
 func otherClock(r *run, machine int, hold time.Duration) error {
 	n := r.cluster.nodes[machine-1]
-	n.process().kill()
+	n.process().Kill()
 	if err := n.start("unshare", "--time", "--boottime", "86400", "--monotonic", "86400"); err != nil {
 		return err
 	}
@@ -180,13 +180,13 @@ func otherClock(r *run, machine int, hold time.Duration) error {
 		return err
 	}
 	time.Sleep(hold)
-	n.process().kill()
+	n.process().Kill()
 	return r.restart(n)
 }
 
 func killServer(r *run, machine int, hold time.Duration) error {
 	s := r.cluster.servers[machine-1]
-	s.proc.kill()
+	s.proc.Kill()
 	time.Sleep(hold)
 	return s.start()
 }
@@ -205,7 +205,7 @@ func killLeader(r *run, _ int, hold time.Duration) error {
 	leader := stream.CachedInfo().Cluster.Leader
 	for _, s := range r.cluster.servers {
 		if s.name == leader {
-			s.proc.kill()
+			s.proc.Kill()
 			time.Sleep(hold)
 			return s.start()
 		}
@@ -215,15 +215,15 @@ func killLeader(r *run, _ int, hold time.Duration) error {
 
 func freezeServer(r *run, machine int, hold time.Duration) error {
 	p := r.cluster.servers[machine-1].proc
-	p.signal(syscall.SIGSTOP)
+	p.Signal(syscall.SIGSTOP)
 	time.Sleep(hold)
-	p.signal(syscall.SIGCONT)
+	p.Signal(syscall.SIGCONT)
 	return nil
 }
 
 func killServers(r *run, _ int, hold time.Duration) error {
 	for _, s := range r.cluster.servers {
-		s.proc.kill()
+		s.proc.Kill()
 	}
 	time.Sleep(hold)
 	for _, s := range r.cluster.servers {
@@ -252,7 +252,7 @@ func (r *run) restart(nodes ...*node) error {
 // drain ends a node as an operator does, and notes when.
 func (r *run) drain(n *node) error {
 	w := window{detail: "drain of " + n.name, begin: r.history.now()}
-	err := n.process().drain(30 * time.Second)
+	err := n.process().Drain(30 * time.Second)
 	w.end = r.history.now()
 	r.history.mu.Lock()
 	r.drains = append(r.drains, w)
@@ -279,7 +279,7 @@ func (r *run) measureTakeover(killed *node, orphans []string) {
 	begun := time.Now()
 	var others []*node
 	for _, n := range r.cluster.nodes[:members] {
-		if n != killed && n.process().running() {
+		if n != killed && n.process().Running() {
 			others = append(others, n)
 		}
 	}

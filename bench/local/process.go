@@ -1,4 +1,6 @@
-package chaos
+// Package local starts and ends programs on this machine, each by its own pid, on addresses of their own. The load
+// benchmark and the chaos suite use it.
+package local
 
 import (
 	"bufio"
@@ -6,13 +8,14 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// process is one program that was started; it is ended by its pid only, at the latest with the driver.
-type process struct {
+// Process is one program that was started; it is ended by its pid only, at the latest with the driver.
+type Process struct {
 	name  string
 	cmd   *exec.Cmd
 	log   *os.File
@@ -20,15 +23,16 @@ type process struct {
 	ended chan struct{} // closed once it was waited for
 }
 
-// launch starts a program whose lines go to the end of a file. It is ready when a line says so.
-func launch(name, file string, argv ...string) (*process, error) {
+// Launch starts a program whose lines go to the end of a file. It is ready when a line says so.
+func Launch(name, file string, argv ...string) (*Process, error) {
 	log, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	p := &process{name: name, log: log, ready: make(chan struct{}), ended: make(chan struct{})}
+	p := &Process{name: name, log: log, ready: make(chan struct{}), ended: make(chan struct{})}
 	p.cmd = exec.Command(argv[0], argv[1:]...)
 	p.cmd.Stderr = log
+	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "LAMPLIGHT_") }) // settings of others
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := p.cmd.StdoutPipe()
 	if err == nil {
@@ -42,7 +46,7 @@ func launch(name, file string, argv ...string) (*process, error) {
 	return p, nil
 }
 
-func (p *process) follow(out io.Reader) {
+func (p *Process) follow(out io.Reader) {
 	said := false
 	for s := bufio.NewScanner(out); s.Scan(); {
 		_, _ = fmt.Fprintln(p.log, s.Text())
@@ -56,8 +60,11 @@ func (p *process) follow(out io.Reader) {
 	close(p.ended)
 }
 
-// await waits until the process is ready.
-func (p *process) await(within time.Duration) error {
+// PID is the process's.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Await waits until the process is ready.
+func (p *Process) Await(within time.Duration) error {
 	select {
 	case <-p.ready:
 		return nil
@@ -68,9 +75,11 @@ func (p *process) await(within time.Duration) error {
 	}
 }
 
-func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
+// Signal sends it one.
+func (p *Process) Signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
 
-func (p *process) running() bool {
+// Running says that it has not ended.
+func (p *Process) Running() bool {
 	select {
 	case <-p.ended:
 		return false
@@ -79,15 +88,15 @@ func (p *process) running() bool {
 	}
 }
 
-// kill ends it as a machine's end would.
-func (p *process) kill() {
-	p.signal(syscall.SIGKILL)
+// Kill ends it as a machine's end would.
+func (p *Process) Kill() {
+	p.Signal(syscall.SIGKILL)
 	<-p.ended
 }
 
-// drain asks it to end, and says if it did not do so well.
-func (p *process) drain(within time.Duration) error {
-	p.signal(syscall.SIGTERM)
+// Drain asks it to end, and says if it did not do so well.
+func (p *Process) Drain(within time.Duration) error {
+	p.Signal(syscall.SIGTERM)
 	select {
 	case <-p.ended:
 		if code := p.cmd.ProcessState.ExitCode(); code != 0 {
@@ -95,11 +104,11 @@ func (p *process) drain(within time.Duration) error {
 		}
 		return nil
 	case <-time.After(within):
-		p.signal(syscall.SIGQUIT) // its goroutines into the log
+		p.Signal(syscall.SIGQUIT) // its goroutines into the log
 		select {
 		case <-p.ended:
 		case <-time.After(5 * time.Second):
-			p.kill()
+			p.Kill()
 		}
 		return fmt.Errorf("%s does not end within %v of SIGTERM; see %s", p.name, within, p.log.Name())
 	}
