@@ -32,7 +32,7 @@ func Launch(name, file string, argv ...string) (*Process, error) {
 	p := &Process{name: name, log: log, ready: make(chan struct{}), ended: make(chan struct{})}
 	p.cmd = exec.Command(argv[0], argv[1:]...)
 	p.cmd.Stderr = log
-	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "LAMPLIGHT_") }) // settings of others
+	p.cmd.Env = slices.DeleteFunc(os.Environ(), foreign)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := p.cmd.StdoutPipe()
 	if err == nil {
@@ -44,6 +44,11 @@ func Launch(name, file string, argv ...string) (*Process, error) {
 	}
 	go p.follow(out)
 	return p, nil
+}
+
+// foreign says that a variable is a setting of other nodes; how much a program says may be set for all.
+func foreign(variable string) bool {
+	return strings.HasPrefix(variable, "LAMPLIGHT_") && !strings.HasPrefix(variable, "LAMPLIGHT_LOG_")
 }
 
 func (p *Process) follow(out io.Reader) {
