@@ -144,7 +144,7 @@ func (s *stage) extension(n int) Address {
 // ask sends a request and gives the channel that its answer comes on.
 func (s *stage) ask(to Address, m Message, wait time.Duration) <-chan Answer {
 	answer := make(chan Answer, 1)
-	s.sys.Do(Request{To: to, Message: m, Deadline: time.Now().Add(patience), Wait: wait}, func(a Answer) { answer <- a })
+	s.sys.Do(Request{To: to, Message: m, Deadline: time.Now().Add(patience), Wait: wait}, func(a Answer) { answer <- a }, true)
 	return answer
 }
 
@@ -178,7 +178,7 @@ func (s *stage) settle() {
 func (s *stage) heard() {
 	s.Helper()
 	refused := make(chan Answer, 1)
-	s.sys.Do(Request{To: s.extension(0), Message: Show{}, Deadline: time.Now().Add(-time.Second)}, func(a Answer) { refused <- a })
+	s.sys.Do(Request{To: s.extension(0), Message: Show{}, Deadline: time.Now().Add(-time.Second)}, func(a Answer) { refused <- a }, true)
 	get(s, "a refusal", refused)
 }
 

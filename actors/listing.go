@@ -61,7 +61,6 @@ func (s *shard) page(p *page, now time.Time) {
 }
 
 func (s *shard) rows(p *page) (rows []SubscriptionView) {
-	grace := int(s.sys.cfg.Rules.Grace / time.Second)
 	for _, a := range p.to {
 		x := s.extensions[a]
 		if x == nil {
@@ -69,7 +68,7 @@ func (s *shard) rows(p *page) (rows []SubscriptionView) {
 		}
 		for _, w := range x.state.Subscriptions() {
 			if !p.query.HasPackage || w.Package == p.query.Package {
-				rows = append(rows, x.view(w, grace, p.query.Bodies))
+				rows = s.view(rows, x, w, p.query.Bodies)
 			}
 		}
 	}

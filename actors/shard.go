@@ -3,6 +3,7 @@ package actors
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,8 +37,10 @@ type entry struct {
 	answer Answer // of a read: what stood there when it came, as later changes may not be kept yet
 }
 
-// shard is the actor of one shard: its extensions, their timers, and what waits for a commit.
+// shard is the actor of one shard: its extensions, their timers, and what waits for a commit. All that is not atomic is
+// only touched by who holds running: its mailbox's turn, or a caller who lends its goroutine for one.
 type shard struct {
+	running    sync.Mutex
 	id         int
 	sys        *System
 	pid        *actor.PID
@@ -80,8 +83,23 @@ type renotify struct {
 
 // Receive is protoactor's entry.
 func (s *shard) Receive(ctx actor.Context) {
-	now := time.Now()
-	switch m := ctx.Message().(type) {
+	s.running.Lock()
+	defer s.running.Unlock()
+	s.handle(ctx.Message(), time.Now())
+}
+
+// lend handles a call in its caller's goroutine, if no turn runs: it says whether it did.
+func (s *shard) lend(c *call) bool {
+	if !s.running.TryLock() {
+		return false
+	}
+	defer s.running.Unlock()
+	s.handle(c, c.at)
+	return true
+}
+
+func (s *shard) handle(message any, now time.Time) {
+	switch m := message.(type) {
 	case *call:
 		s.depth.Add(-1)
 		s.sys.metrics.queue.Observe(now.Sub(m.at).Seconds())
@@ -340,16 +358,16 @@ func (s *shard) notify(x *extension, n *presence.Notice, sequence uint32, now ti
 }
 
 func (s *shard) show(to Address, x *extension, explain bool) Answer {
-	a := Answer{View: presence.New(to.Realm, to.User, &s.sys.cfg.Rules).View()}
+	a := Answer{View: presence.Idle}
 	var ex *Explain
 	if explain {
 		ex = &Explain{Node: s.sys.cfg.Node, Shard: s.id, Generation: s.claim.Generation}
 	}
 	if x != nil {
 		a.View = x.state.View()
-		grace := int(s.sys.cfg.Rules.Grace / time.Second)
+		a.Subscriptions = make([]SubscriptionView, 0, len(x.state.Subscriptions()))
 		for _, w := range x.state.Subscriptions() {
-			a.Subscriptions = append(a.Subscriptions, x.view(w, grace, true))
+			a.Subscriptions = s.view(a.Subscriptions, x, w, true)
 			if ex != nil {
 				ex.Watchers = append(ex.Watchers, WatcherState{CallID: w.CallID, Package: w.Package, From: w.From, Edge: w.Edge(),
 					Sequence: w.Sequence(), Acked: w.Acked(), Reply: w.Reply(), Behind: !w.Behind().IsZero() || w.Acked() < w.Sequence()})

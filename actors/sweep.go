@@ -33,7 +33,7 @@ func (s *System) Sweep(ctx context.Context, realm string, only *ShardSet, deadli
 			}
 			w.inFlight++
 			w.asked[shard]++
-			s.Do(Request{To: a, Message: command, Deadline: deadline}, func(an Answer) { w.replies <- sweepReply{shard, an.Err} })
+			s.Do(Request{To: a, Message: command, Deadline: deadline}, func(an Answer) { w.replies <- sweepReply{shard, an.Err} }, false)
 		}
 		if from = next; next == "" {
 			break

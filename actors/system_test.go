@@ -339,7 +339,7 @@ func TestCutOffReadsStaleAndRefusesWrites(t *testing.T) {
 func TestDeadlinePassed(t *testing.T) {
 	s := open(t, 100)
 	answer := make(chan Answer, 1)
-	s.sys.Do(Request{To: s.extension(0), Message: watch("a"), Deadline: time.Now().Add(-time.Second)}, func(a Answer) { answer <- a })
+	s.sys.Do(Request{To: s.extension(0), Message: watch("a"), Deadline: time.Now().Add(-time.Second)}, func(a Answer) { answer <- a }, false)
 	if a := get(s, "an answer", answer); !errors.Is(a.Err, ErrTimeout) {
 		t.Errorf("%v", a.Err)
 	}

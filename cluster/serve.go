@@ -149,7 +149,7 @@ func (r *Router) call(a *asker, c *wire.Call) {
 			refuse(fmt.Errorf("%w: no extension", presence.ErrInvalid))
 			return
 		}
-		r.cfg.System.Do(c.Request, func(an actors.Answer) { a.answer(reply{id: id, answer: an}) })
+		r.cfg.System.Do(c.Request, func(an actors.Answer) { a.answer(reply{id: id, answer: an}) }, false)
 	}
 }
 

@@ -24,9 +24,7 @@ func (q *request) name(e *directory.Entry, extension string) (actors.Address, er
 	a := actors.Address{Realm: e.Realm(), User: strings.ToLower(extension)}
 	if i := strings.LastIndexByte(a.User, '@'); i >= 0 {
 		a.User, a.Realm = a.User[:i], a.User[i+1:]
-		ctx, cancel := q.context()
-		defer cancel()
-		holder, err := q.server.cfg.Directory.FindRealm(ctx, a.Realm)
+		holder, err := q.server.cfg.Directory.FindRealm(&q.within, a.Realm)
 		if err != nil && !errors.Is(err, directory.ErrUnknown) {
 			return a, err
 		}
@@ -43,14 +41,8 @@ func (q *request) name(e *directory.Entry, extension string) (actors.Address, er
 	return a, nil
 }
 
-func (q *request) context() (context.Context, context.CancelFunc) {
-	return context.WithDeadline(context.Background(), q.deadline)
-}
-
 func (q *request) ask(to actors.Address, m actors.Message, wait time.Duration) (actors.Answer, error) {
-	ctx, cancel := q.context()
-	defer cancel()
-	a := q.server.cfg.Presence.Request(ctx, actors.Request{To: to, Message: m, Deadline: q.deadline, Wait: wait})
+	a := q.server.cfg.Presence.Request(&q.within, actors.Request{To: to, Message: m, Deadline: q.deadline, Wait: wait})
 	q.stale = q.stale || a.Stale
 	return a, a.Err
 }
@@ -73,7 +65,7 @@ func (q *request) extension(e *directory.Entry, extension string) error {
 		if err != nil {
 			return err
 		}
-		q.ok(200, document.Extension(nil, shown, &a))
+		q.end(200, document.Extension(q.start(), shown, &a))
 		return nil
 	}
 	action, state, err := q.action(true)
@@ -92,12 +84,14 @@ func (q *request) extension(e *directory.Entry, extension string) error {
 	case wait > 0:
 		q.ok(200, counts(a))
 	case action == "reset":
-		q.ok(200, document.String(nil, "reset command sent for extension "+shown))
+		q.end(200, document.String(q.start(), "reset command sent for extension "+shown))
 	default:
-		q.ok(200, document.String(nil, "command sent"))
+		q.ok(200, commandSent)
 	}
 	return nil
 }
+
+var commandSent = []byte(`"command sent"`)
 
 func counts(a actors.Answer) []byte {
 	d := document.Number([]byte{'{'}, "notified", int64(a.Notified))
@@ -172,9 +166,7 @@ func (q *request) account3(e *directory.Entry) error {
 	if a, _ := d["action"].(string); a != "reset" {
 		return errAction
 	}
-	ctx, cancel := q.context()
-	defer cancel()
-	cover, err := q.server.cfg.Presence.ResetRealm(ctx, e.Realm())
+	cover, err := q.server.cfg.Presence.ResetRealm(&q.within, e.Realm())
 	if err != nil {
 		return err
 	}
@@ -205,7 +197,7 @@ func (q *request) listing(e *directory.Entry) error {
 	l := &document.Listing{Summary: string(args.Peek("summary")) == "true"}
 	query.Bodies = !l.Summary
 	// Rows are pulled by this goroutine and either fit into one answer or, once too many, into a stream.
-	ctx, cancel := q.context()
+	ctx, cancel := context.WithDeadline(context.Background(), q.deadline)
 	rows := make(chan actors.SubscriptionView, 256)
 	var cover actors.Coverage
 	var listErr error
@@ -257,9 +249,8 @@ func missing(body []byte, cover actors.Coverage) []byte {
 // stream sends a large listing as it comes, never indented. Its revision is of the changes that it covers. What broke
 // off, because the client read too slowly or a shard was lost, says that it did.
 func (q *request) stream(body []byte, l *document.Listing, rows <-chan actors.SubscriptionView, ended func() (actors.Coverage, error), cancel context.CancelFunc) {
-	own := *q // the request's memory is fasthttp's again before the stream ends
-	head := append(document.Key(own.begin(nil), "data"), body...)
-	own.ctx = nil
+	own := request{server: q.server, id: q.id} // the request's memory is fasthttp's again before the stream ends
+	head := append(document.Key(q.begin(nil), "data"), body...)
 	conn := q.ctx.Conn()
 	q.ctx.SetStatusCode(200)
 	q.ctx.SetContentType("application/json")
@@ -305,9 +296,7 @@ func (q *request) owned(e *directory.Entry, kind, id string) error {
 	if err := q.methods("GET", "POST"); err != nil {
 		return err
 	}
-	ctx, cancel := q.context()
-	defer cancel()
-	x, err := q.server.cfg.Directory.Get(ctx, kind, e.ID, id)
+	x, err := q.server.cfg.Directory.Get(&q.within, kind, e.ID, id)
 	if err != nil {
 		return err
 	}
@@ -342,7 +331,7 @@ func (q *request) owned(e *directory.Entry, kind, id string) error {
 	answers := make(chan actors.Answer, len(ids))
 	for _, to := range ids {
 		go func() {
-			answers <- q.server.cfg.Presence.Request(ctx, actors.Request{To: to, Message: command(action, state), Deadline: q.deadline, Wait: wait})
+			answers <- q.server.cfg.Presence.Request(&q.within, actors.Request{To: to, Message: command(action, state), Deadline: q.deadline, Wait: wait})
 		}()
 	}
 	var sum actors.Answer
@@ -360,7 +349,7 @@ func (q *request) owned(e *directory.Entry, kind, id string) error {
 		q.ok(200, counts(sum))
 		return nil
 	}
-	q.ok(200, []byte(`"command sent"`))
+	q.ok(200, commandSent)
 	return nil
 }
 
