@@ -141,10 +141,14 @@ func (s *stage) extension(n int) Address {
 	}
 }
 
-// ask sends a request and gives the channel that its answer comes on.
+// ask sends a request and gives the channel that its answer comes on. Mostly this is the goroutine that does it.
 func (s *stage) ask(to Address, m Message, wait time.Duration) <-chan Answer {
+	return s.send(to, m, wait, true)
+}
+
+func (s *stage) send(to Address, m Message, wait time.Duration, here bool) <-chan Answer {
 	answer := make(chan Answer, 1)
-	s.sys.Do(Request{To: to, Message: m, Deadline: time.Now().Add(patience), Wait: wait}, func(a Answer) { answer <- a }, true)
+	s.sys.Do(Request{To: to, Message: m, Deadline: time.Now().Add(patience), Wait: wait}, func(a Answer) { answer <- a }, here)
 	return answer
 }
 

@@ -71,7 +71,7 @@ type shard struct {
 	generation atomic.Uint64 // its life, for those outside of its turn; 0: it is closed or takes nothing more
 	turn       turn          // the one that runs
 	body       []byte        // the document that is told
-	depth      atomic.Int32
+	depth      atomic.Int32 // messages that wait for it
 	due        atomic.Int64 // Unix ns of the next tick; 0: none
 	ticking    atomic.Bool
 }
@@ -83,12 +83,16 @@ type renotify struct {
 
 // Receive is protoactor's entry.
 func (s *shard) Receive(ctx actor.Context) {
+	switch ctx.Message().(type) {
+	case actor.SystemMessage, actor.AutoReceiveMessage: // of protoactor's own
+		return
+	}
 	s.running.Lock()
 	defer s.running.Unlock()
 	s.handle(ctx.Message(), time.Now())
 }
 
-// lend handles a call in its caller's goroutine, if no turn runs: it says whether it did.
+// lend handles a call in its caller's goroutine, if no turn runs. It says whether it did.
 func (s *shard) lend(c *call) bool {
 	if !s.running.TryLock() {
 		return false
@@ -99,9 +103,9 @@ func (s *shard) lend(c *call) bool {
 }
 
 func (s *shard) handle(message any, now time.Time) {
+	s.depth.Add(-1)
 	switch m := message.(type) {
 	case *call:
-		s.depth.Add(-1)
 		s.sys.metrics.queue.Observe(now.Sub(m.at).Seconds())
 		s.request(m, now)
 	case durable:
@@ -136,8 +140,6 @@ func (s *shard) handle(message any, now time.Time) {
 		s.page(m, now)
 	case *reloaded:
 		s.mend(m, now)
-	default:
-		return
 	}
 	if s.flushing && !s.flushed && !s.paused && len(s.queue) == 0 && s.issued == s.durable {
 		s.flushed = true
@@ -245,12 +247,15 @@ func (s *shard) enqueue(e entry, now time.Time) {
 	s.queue = append(s.queue, e)
 }
 
-// ready says whether the lease lets an entry leave that no write vouches for (JOURNAL.md rule 1).
+// ready says whether the lease lets an entry leave that no write vouches for, and marks what is answered with NATS away
+// (JOURNAL.md rule 1).
 func (s *shard) ready(e *entry) bool {
 	if e.wrote {
 		return true
 	}
-	switch s.standing() {
+	standing := s.standing()
+	e.answer.Stale = standing == CutOff
+	switch standing {
 	case Fresh:
 		return true
 	case CutOff:
@@ -320,7 +325,6 @@ func (s *shard) leave(e entry, now time.Time) bool {
 		e.x.waits = append(e.x.waits, w)
 		s.waits++
 	default:
-		e.answer.Stale = !e.wrote && s.standing() == CutOff
 		e.call.answer(e.answer)
 	}
 	if e.x != nil {

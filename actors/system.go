@@ -102,7 +102,7 @@ func (s *System) clock(ctx context.Context) {
 			last = ns
 			for _, sh := range s.shards {
 				if d := sh.due.Load(); d != 0 && (d <= ns || back) && sh.ticking.CompareAndSwap(false, true) {
-					s.actors.Root.Send(sh.pid, tick{})
+					s.tell(sh.id, tick{})
 				}
 			}
 		}
@@ -110,8 +110,8 @@ func (s *System) clock(ctx context.Context) {
 }
 
 // Do hands a request to its shard. done is called exactly once, from any goroutine, and must not block.
-// With here, the caller waits for the answer anyway and lends its goroutine: if the shard does nothing else, its turn
-// runs there, which saves two switches.
+// With here, the caller waits for the answer anyway and lends its goroutine: if nothing else waits for the shard, its
+// turn runs there, which saves two switches.
 func (s *System) Do(r Request, done func(Answer), here bool) {
 	sh := s.shards[ShardOf(r.To)]
 	c := &call{req: r, done: done, at: time.Now()}
@@ -181,7 +181,10 @@ func (s *System) RenotifyEdge(edge string) {
 	}
 }
 
-func (s *System) tell(shard int, m any) { s.actors.Root.Send(s.shards[shard].pid, m) }
+func (s *System) tell(shard int, m any) {
+	s.shards[shard].depth.Add(1)
+	s.actors.Root.Send(s.shards[shard].pid, m)
+}
 
 type metrics struct {
 	extensions, watchers, behind  prometheus.Gauge

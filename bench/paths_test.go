@@ -31,6 +31,7 @@ func costOf(b *testing.B, used time.Duration) cost {
 
 // beside reports how a cost compares with its floor. Of the time a busy machine takes its share, of the CPU it does not.
 func (c cost) beside(b *testing.B, floor cost) {
+	b.ReportMetric(c.cpu, "cpu-ns/op")
 	b.ReportMetric(floor.time/c.time, "of-floor")
 	b.ReportMetric(floor.cpu/c.cpu, "cpu-of-floor")
 }
@@ -280,7 +281,7 @@ func BenchmarkRESTRead(b *testing.B) {
 			}
 			bare := w.bare(b, url[0])
 			var floor cost
-			b.Run("floor=fasthttp", func(b *testing.B) { floor = w.load(b, func(int) string { return bare }) })
+			b.Run("floor=fasthttp", func(b *testing.B) { floor = w.load(b, func(int) string { return bare }); b.ReportMetric(floor.cpu, "cpu-ns/op") })
 			b.Run("lamplight", func(b *testing.B) {
 				ours := w.load(b, func(i int) string { return url[i%len(url)] })
 				ours.beside(b, floor)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -11,7 +12,6 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
 
 	"lamplight/actors"
@@ -242,7 +242,10 @@ func requestID(ctx *fasthttp.RequestCtx) string {
 	return string(id)
 }
 
+// newID makes an id that is only for finding a request again.
 func newID() string {
-	id := uuid.New()
+	var id [16]byte
+	binary.LittleEndian.PutUint64(id[:], rand.Uint64())
+	binary.LittleEndian.PutUint64(id[8:], rand.Uint64())
 	return hex.EncodeToString(id[:])
 }

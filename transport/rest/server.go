@@ -253,22 +253,24 @@ var ended = func() context.Context {
 	return ctx
 }()
 
-// path splits the request's path into decoded segments.
-func path(raw []byte) ([]string, error) {
-	p := strings.Trim(string(raw), "/")
+// maxSegments are more than any path in the table has.
+const maxSegments = 8
+
+// path appends the decoded segments of the request's path.
+func path(parts []string, raw []byte) ([]string, error) {
+	p := string(raw)
 	if i := strings.IndexAny(p, "?#"); i >= 0 {
-		p = strings.TrimRight(p[:i], "/")
+		p = p[:i]
 	}
-	parts := strings.Split(p, "/")
-	if len(parts) > 8 {
-		return nil, unknown("")
-	}
-	for i, part := range parts {
+	for part := range strings.SplitSeq(strings.Trim(p, "/"), "/") {
+		if len(parts) == maxSegments {
+			return nil, unknown("")
+		}
 		d, err := url.PathUnescape(part)
 		if err != nil {
 			return nil, invalid("path", "the path is not percent-encoded correctly: "+err.Error())
 		}
-		parts[i] = d
+		parts = append(parts, d)
 	}
 	return parts, nil
 }
@@ -291,7 +293,8 @@ func (q *request) methods(allowed ...string) error {
 
 // route is the table of paths.
 func (q *request) route() error {
-	p, err := path(q.ctx.Request.Header.RequestURI())
+	var segments [maxSegments]string
+	p, err := path(segments[:0], q.ctx.Request.Header.RequestURI())
 	if err != nil {
 		return err
 	}
