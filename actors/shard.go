@@ -71,8 +71,8 @@ type shard struct {
 	generation atomic.Uint64 // its life, for those outside of its turn; 0: it is closed or takes nothing more
 	turn       turn          // the one that runs
 	body       []byte        // the document that is told
-	depth      atomic.Int32 // messages that wait for it
-	due        atomic.Int64 // Unix ns of the next tick; 0: none
+	depth      atomic.Int32  // messages that wait for it
+	due        atomic.Int64  // Unix ns of the next tick; 0: none
 	ticking    atomic.Bool
 }
 
@@ -92,13 +92,13 @@ func (s *shard) Receive(ctx actor.Context) {
 	s.handle(ctx.Message(), time.Now())
 }
 
-// lend handles a call in its caller's goroutine, if no turn runs. It says whether it did.
-func (s *shard) lend(c *call) bool {
+// lend handles a message in its sender's goroutine, if no turn runs. It says whether it did.
+func (s *shard) lend(message any) bool {
 	if !s.running.TryLock() {
 		return false
 	}
 	defer s.running.Unlock()
-	s.handle(c, c.at)
+	s.handle(message, time.Now())
 	return true
 }
 

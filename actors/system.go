@@ -114,16 +114,18 @@ func (s *System) clock(ctx context.Context) {
 // turn runs there, which saves two switches.
 func (s *System) Do(r Request, done func(Answer), here bool) {
 	sh := s.shards[ShardOf(r.To)]
-	c := &call{req: r, done: done, at: time.Now()}
-	depth := int(sh.depth.Add(1))
-	if depth > s.cfg.Mailbox {
-		sh.depth.Add(-1)
+	if int(sh.depth.Load()) >= s.cfg.Mailbox {
 		s.metrics.refused.Inc()
 		done(Answer{Err: ErrBusy})
 		return
 	}
-	if !here || depth > 1 || !sh.lend(c) {
-		s.actors.Root.Send(sh.pid, c)
+	s.give(sh, &call{req: r, done: done, at: time.Now()}, here)
+}
+
+// give hands a message to a shard; with here, in the caller's goroutine if nothing else waits for it.
+func (s *System) give(sh *shard, message any, here bool) {
+	if waiting := sh.depth.Add(1); !here || waiting > 1 || !sh.lend(message) {
+		s.actors.Root.Send(sh.pid, message)
 	}
 }
 
@@ -181,10 +183,7 @@ func (s *System) RenotifyEdge(edge string) {
 	}
 }
 
-func (s *System) tell(shard int, m any) {
-	s.shards[shard].depth.Add(1)
-	s.actors.Root.Send(s.shards[shard].pid, m)
-}
+func (s *System) tell(shard int, m any) { s.give(s.shards[shard], m, false) }
 
 type metrics struct {
 	extensions, watchers, behind  prometheus.Gauge
