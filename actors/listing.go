@@ -3,6 +3,7 @@ package actors
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 )
 
@@ -34,16 +35,30 @@ func (s *shard) page(p *page, now time.Time) {
 		p.reply <- pageOf{shard: s.id, err: ErrNotMine}
 		return
 	}
-	inFlight := false
+	inFlight, size := false, 0
+	var room [16]*extension
+	found := room[:0]
 	for _, a := range p.to {
 		x := s.extensions[a]
-		if x != nil && x.broken {
+		if x == nil {
+			continue
+		}
+		if x.broken {
 			p.reply <- pageOf{shard: s.id, err: ErrUnavailable}
 			return
 		}
-		inFlight = inFlight || x != nil && x.ticket > s.durable
+		inFlight = inFlight || x.ticket > s.durable
+		size += len(x.state.Subscriptions())
+		found = append(found, x)
 	}
-	rows := s.rows(p) // as it is now: what comes later may not be kept when this leaves
+	rows := make([]SubscriptionView, 0, size) // as it is now: what comes later may not be kept when this leaves
+	for _, x := range found {
+		for _, w := range x.state.Subscriptions() {
+			if !p.query.HasPackage || w.Package == p.query.Package {
+				rows = s.view(rows, x, w, p.query.Bodies)
+			}
+		}
+	}
 	e := entry{ticket: s.issued, call: &call{req: Request{Message: p, Deadline: p.deadline}, done: func(a Answer) {
 		if a.Err != nil {
 			rows = nil
@@ -58,28 +73,6 @@ func (s *shard) page(p *page, now time.Time) {
 	default: // it leaves behind what is in flight: a listing never shows what is not kept
 		s.queue = append(s.queue, e)
 	}
-}
-
-func (s *shard) rows(p *page) []SubscriptionView {
-	n := 0
-	for _, a := range p.to {
-		if x := s.extensions[a]; x != nil {
-			n += len(x.state.Subscriptions())
-		}
-	}
-	rows := make([]SubscriptionView, 0, n)
-	for _, a := range p.to {
-		x := s.extensions[a]
-		if x == nil {
-			continue
-		}
-		for _, w := range x.state.Subscriptions() {
-			if !p.query.HasPackage || w.Package == p.query.Package {
-				rows = s.view(rows, x, w, p.query.Bodies)
-			}
-		}
-	}
-	return rows
 }
 
 // Window is one stretch of a realm's subscriptions on one node.
@@ -108,7 +101,7 @@ func (s *System) Window(ctx context.Context, q Query, until string, only *ShardS
 		var names []Address
 		names, w.Next = s.realms.names(q.Realm, from, until, only, min(size, most-asked))
 		asked += len(names)
-		w.Rows = append(w.Rows, s.pageOf(ctx, q, names, &lost)...)
+		w.Rows = s.appendPage(ctx, w.Rows, q, names, &lost)
 		if w.Next == "" || ctx.Err() != nil {
 			break
 		}
@@ -123,9 +116,9 @@ func (s *System) Window(ctx context.Context, q Query, until string, only *ShardS
 	return w
 }
 
-// pageOf asks the shards of some extensions, each in the caller's goroutine if nothing else waits for it, and puts what
-// they give into the order of names. Those that give nothing are added to lost.
-func (s *System) pageOf(ctx context.Context, q Query, names []Address, lost *ShardSet) []SubscriptionView {
+// appendPage asks the shards of some extensions, each in the caller's goroutine if nothing else waits for it, and
+// appends what they give in the order of names. Those that give nothing are added to lost.
+func (s *System) appendPage(ctx context.Context, rows []SubscriptionView, q Query, names []Address, lost *ShardSet) []SubscriptionView {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(pageTime)
@@ -169,7 +162,7 @@ func (s *System) pageOf(ctx context.Context, q Query, names []Address, lost *Sha
 		case <-ctx.Done():
 		}
 	}
-	rows := make([]SubscriptionView, 0, total)
+	rows = slices.Grow(rows, total)
 	for _, a := range names {
 		of := &given[ShardOf(a)]
 		n := 0
