@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lamplight/actors"
+	"lamplight/cluster/wire"
 )
 
 // Owners says who owns what; cluster/journal is one.
@@ -73,6 +74,7 @@ type Router struct {
 	closed bool
 
 	askers  map[string]*asker // only serve uses it
+	parts   []wire.Part       // only answered does, again and again
 	long    chan struct{}     // bounds listings and sweeps for peers
 	calls   *nats.Subscription
 	answers *nats.Subscription
