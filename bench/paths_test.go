@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -72,7 +73,7 @@ func BenchmarkRefresh(b *testing.B) {
 	}
 	_ = edge.SetPendingLimits(-1, -1)
 	var floor, ours cost
-	b.Run("floor=jetstream", func(b *testing.B) { floor = raw(b, client, count) })
+	b.Run("floor=jetstream", func(b *testing.B) { floor = raw(b, client, count, depth) })
 	b.Run("lamplight", func(b *testing.B) {
 		inbox := client.NewInbox()
 		var waiting sync.Map
@@ -102,7 +103,8 @@ func BenchmarkRefresh(b *testing.B) {
 	})
 }
 
-func raw(b *testing.B, nc *nats.Conn, count int) cost {
+// raw writes records to JetStream by its fastest call, with at most depth under way.
+func raw(b *testing.B, nc *nats.Conn, count, depth int) cost {
 	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(depth))
 	if err != nil {
 		b.Fatal(err)
@@ -207,12 +209,15 @@ func newBrowser(b *testing.B, n *node, method, body string) *browser {
 	return w
 }
 
-// load asks b.N times, 16 at a time on two cores, and gives the cost of a request, the asking included.
+// browsers is how many ask at a time.
+const browsers = 16
+
+// load asks b.N times and gives the cost of a request, the asking included.
 func (w *browser) load(b *testing.B, url func(i int) string) cost {
 	var i atomic.Int64
 	b.ReportAllocs()
 	used := cpu()
-	b.SetParallelism(8)
+	b.SetParallelism((browsers + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		q, a := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
@@ -281,7 +286,10 @@ func BenchmarkRESTRead(b *testing.B) {
 			}
 			bare := w.bare(b, url[0])
 			var floor cost
-			b.Run("floor=fasthttp", func(b *testing.B) { floor = w.load(b, func(int) string { return bare }); b.ReportMetric(floor.cpu, "cpu-ns/op") })
+			b.Run("floor=fasthttp", func(b *testing.B) {
+				floor = w.load(b, func(int) string { return bare })
+				b.ReportMetric(floor.cpu, "cpu-ns/op")
+			})
 			b.Run("lamplight", func(b *testing.B) {
 				ours := w.load(b, func(i int) string { return url[i%len(url)] })
 				ours.beside(b, floor)
@@ -291,7 +299,7 @@ func BenchmarkRESTRead(b *testing.B) {
 }
 
 // A manual state set by REST, kept when it is answered, beside the same record written to JetStream on the same
-// condition.
+// condition, with as many under way.
 func BenchmarkRESTSet(b *testing.B) {
 	n := start(b, b.TempDir())
 	client, err := nats.Connect(n.url)
@@ -300,7 +308,7 @@ func BenchmarkRESTSet(b *testing.B) {
 	}
 	defer client.Close()
 	var floor cost
-	b.Run("floor=jetstream", func(b *testing.B) { floor = raw(b, client, b.N) })
+	b.Run("floor=jetstream", func(b *testing.B) { floor = raw(b, client, b.N, browsers) })
 	b.Run("lamplight", func(b *testing.B) {
 		run := n.presence() + "/s" + strconv.FormatInt(time.Now().UnixNano(), 36) // each run sets extensions that no run before set
 		w := newBrowser(b, n, "POST", `{"data":{"action":"set","state":"confirmed"}}`)
