@@ -251,7 +251,8 @@ func (c *chunks) make(ctx context.Context, from Presence, query actors.Query) {
 		last := chunk[len(chunk)-1] // stays: a row looks at the byte before it to place a comma
 		select {
 		case c.made <- chunk[:len(chunk)-1]:
-			chunk = append((<-c.used)[:0], last)
+			chunk = <-c.used
+			chunk = append(chunk[:0], last)
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
