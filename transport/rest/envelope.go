@@ -180,11 +180,7 @@ func (q *request) data() (map[string]any, error) {
 	if kind := jsontext.Value(raw).Kind(); kind != '{' && jsontext.Value(raw).IsValid() {
 		return nil, notJSON("a JSON object was expected, at byte 0 there is a " + kind.String())
 	}
-	var body struct {
-		Data      jsontext.Value            `json:"data"`
-		AuthToken jsontext.Value            `json:"auth_token"`
-		Others    map[string]jsontext.Value `json:",embed"`
-	}
+	var body map[string]jsontext.Value
 	if err := json.Unmarshal(raw, &body); err != nil {
 		message := err.Error()
 		var s *jsontext.SyntacticError
@@ -196,9 +192,9 @@ func (q *request) data() (map[string]any, error) {
 		}
 		return nil, notJSON(message)
 	}
-	data := body.Data
-	for name := range body.Others {
-		if data == nil { // not read as a body without data: that would be a reset
+	data, wrapped := body["data"]
+	for name := range body {
+		if !wrapped && name != "auth_token" { // not read as a body without data: that would be a reset
 			return nil, notJSON("the body has no data, but " + name + " at byte 0; it must be wrapped: {\"data\":{…}}")
 		}
 	}
