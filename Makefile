@@ -5,9 +5,9 @@ MEASURE ?= short
 VERSION ?= 0.1.0
 ACCOUNT := 4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10
 
-.PHONY: help build run test bench chaos measure lint fuzz fmt clean
+.PHONY: help build run cluster test bench bench-smoke bench-paths bench-peers chaos measure lint fuzz fmt clean
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/lamplight
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/lamplight ./cmd/lamplight
@@ -15,16 +15,28 @@ build: ## build bin/lamplight
 run: build ## build, start a node on embedded parts, load the sample account, print how to drive it
 	@tools/run-sample.sh $(ACCOUNT)
 
+cluster: build ## the same with three nodes on loopback, whose embedded servers replicate; says how to kill one
+	@tools/run-cluster.sh $(ACCOUNT)
+
 test: ## run every test with the race detector
 	$(GO) test -race -timeout 9m ./...
 
 lint: ## gofmt, go vet, staticcheck and more, by golangci-lint (built from tools/lint the first time: minutes)
 	$(GO) tool -modfile=tools/lint/go.mod golangci-lint run ./...
 
-bench: ## Go benchmarks with allocations
-	$(GO) test -run '^$$' -bench . -benchmem ./actors/... ./transport/... ./bench/...
+bench: build ## the standard set of lamplight bench, on nodes of its own: minutes; results in bench-results/
+	@tools/run-bench.sh bench-results
 
-chaos: ## faults of all kinds under load, and a checker: minutes; CHAOS_SEED=n replays a schedule, CHAOS_DIR keeps logs
+bench-smoke: ## that every scenario of lamplight bench runs and finds every lamp right
+	$(GO) test -run 'TestScenarios|TestTarget' ./bench
+
+bench-paths: ## Go benchmarks of the hot paths, each with its floor and allocations
+	$(GO) test -run '^$$' -bench . -benchmem ./actors/... ./transport/... ./cluster ./bench
+
+bench-peers: build ## Lamplight beside Kamailio's presence server: needs Debian's kamailio and kamailio-presence-modules
+	$(GO) run ./bench/peers
+
+chaos: ## faults of all kinds under load, and a checker (10 minutes, as root): CHAOS_SEED=n replays a schedule, CHAOS_DIR keeps logs
 	CHAOS=long $(GO) test -v -count 1 -timeout 20m ./bench/chaos
 
 measure: ## heap per extension and start-up time, at LAMPLIGHT_BENCH_EXTENSIONS (100000); with MEASURE=long also with 1M records
@@ -38,4 +50,4 @@ fmt: ## gofmt
 	gofmt -w .
 
 clean: ## remove what was built and the sample's data
-	rm -rf bin lamplight-data
+	rm -rf bin lamplight-data lamplight-cluster

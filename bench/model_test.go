@@ -120,14 +120,18 @@ func TestWrongIsSeen(t *testing.T) {
 		do   func(m *model)
 		want Verdict
 	}{
-		"right":         {func(*model) {}, Verdict{}},
-		"stuck":         {func(m *model) { m.change(0, confirmed, time.Now()); tell(m, confirmed, 7, 0, 1, 2) }, Verdict{Stuck: 1}},
-		"back":          {func(m *model) { tell(m, early, 5, 2) }, Verdict{OutOfOrder: 1, Mistakes: 1}},
-		"twice":         {func(m *model) { tell(m, early, 6, 2) }, Verdict{Duplicates: 1}},
-		"a stranger":    {func(m *model) { tell(m, early, 7, -1) }, Verdict{Mistakes: 1}},
-		"another lamp":  {func(m *model) { m.told(&notified{extension: "1@x"}) }, Verdict{Mistakes: 1}},
-		"a new epoch":   {func(m *model) { m.told(&notified{extension: m.world.address(0), watchers: []int32{1}, state: early, sequence: 1, epoch: "f"}) }, Verdict{}},
-		"an old, again": {func(m *model) { m.told(&notified{extension: m.world.address(0), watchers: []int32{1}, sequence: 5, epoch: "e", repeated: true}) }, Verdict{}},
+		"right":        {func(*model) {}, Verdict{}},
+		"stuck":        {func(m *model) { m.change(0, confirmed, time.Now()); tell(m, confirmed, 7, 0, 1, 2) }, Verdict{Stuck: 1}},
+		"back":         {func(m *model) { tell(m, early, 5, 2) }, Verdict{OutOfOrder: 1, Mistakes: 1}},
+		"twice":        {func(m *model) { tell(m, early, 6, 2) }, Verdict{Duplicates: 1}},
+		"a stranger":   {func(m *model) { tell(m, early, 7, -1) }, Verdict{Mistakes: 1}},
+		"another lamp": {func(m *model) { m.told(&notified{extension: "1@x"}) }, Verdict{Mistakes: 1}},
+		"a new epoch": {func(m *model) {
+			m.told(&notified{extension: m.world.address(0), watchers: []int32{1}, state: early, sequence: 1, epoch: "f"})
+		}, Verdict{}},
+		"an old, again": {func(m *model) {
+			m.told(&notified{extension: m.world.address(0), watchers: []int32{1}, sequence: 5, epoch: "e", repeated: true})
+		}, Verdict{}},
 	} {
 		got := verdict(c.do)
 		if d := cmp.Diff(c.want, got); d != "" {

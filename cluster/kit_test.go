@@ -164,14 +164,16 @@ func (n *nodes) join(name string, adjust func(*RouterConfig)) *member {
 	n.t.Helper()
 	log, reg := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
 	m := &member{name: name, conn: n.connect(), journal: &shortJournal{node: name, table: n.table}}
-	m.system = actors.NewSystem(actors.Config{Node: name, Rules: rules(), Mailbox: 4096, Journal: m.journal, Notifier: &told{}, Log: log, Registerer: reg})
-	m.journal.system = m.system
-	m.system.Start()
-	c := RouterConfig{System: m.system, Owners: n.table, Nodes: func() []string { return n.named }, Conn: m.conn, Prefix: "test.", Node: name,
+	c := RouterConfig{Owners: n.table, Nodes: func() []string { return n.named }, Conn: m.conn, Prefix: "test.", Node: name,
 		Timeout: 10 * time.Second, Log: log, Registerer: reg}
 	if adjust != nil {
 		adjust(&c)
 	}
+	keep := rules()
+	keep.Writes = c.Writes
+	m.system = actors.NewSystem(actors.Config{Node: name, Rules: keep, Mailbox: 4096, Journal: m.journal, Notifier: &told{}, Log: log, Registerer: reg})
+	m.journal.system, c.System = m.system, m.system
+	m.system.Start()
 	m.router = NewRouter(c)
 	if err := m.router.Start(); err != nil {
 		n.t.Fatal(err)

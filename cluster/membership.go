@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,14 +19,13 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/hashicorp/memberlist"
+
+	"lamplight/actors/presence"
 )
 
-// Schema is the newest form of records and of messages between nodes that this release reads, and writes once all
-// members read it.
-const Schema = 1
-
-// oldestSchema is the oldest that this release still understands.
-const oldestSchema = 1
+// OldestSchema is the oldest form of records and messages that this release still understands, as presence.Schema is the
+// newest.
+const OldestSchema = 1
 
 // Membership follows who is there, by gossip. It only advises: claims decide (JOURNAL.md rule 11).
 type Membership struct {
@@ -38,7 +38,11 @@ type Membership struct {
 	stop    context.CancelFunc
 	done    chan struct{}
 	warned  atomic.Int64 // Unix ns
+	closed  atomic.Bool
 }
+
+// sayEvery is how often a node that waits says for whom.
+const sayEvery = 5 * time.Second
 
 // warnEvery is how often strangers on the gossip port are worth a line in the log.
 const warnEvery = time.Second
@@ -52,6 +56,7 @@ type MembershipConfig struct {
 	Key       []byte // 16, 24 or 32 bytes; nil: no encryption
 	Prefix    string // of the installation: nodes of another one are refused
 	Route     string // HOST:PORT of the embedded NATS server for others; "": it stands alone
+	Schema    int    // the newest that this node reads; 0: presence.Schema
 	Log       *slog.Logger
 }
 
@@ -75,8 +80,9 @@ func StartMembership(c MembershipConfig) (*Membership, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--gossip: %w", err)
 	}
+	c.Schema = cmp.Or(c.Schema, presence.Schema)
 	m := &Membership{cfg: c, members: map[string]Member{}, changed: make(chan struct{}, 1), done: make(chan struct{})}
-	if m.meta, err = json.Marshal(hello{Schema: Schema, Oldest: oldestSchema, Prefix: c.Prefix, Route: c.Route}); err != nil {
+	if m.meta, err = json.Marshal(hello{Schema: c.Schema, Oldest: OldestSchema, Prefix: c.Prefix, Route: c.Route}); err != nil {
 		return nil, err
 	}
 	if len(m.meta) > memberlist.MetaMaxSize {
@@ -153,7 +159,7 @@ func (m *Membership) Nodes() []string {
 }
 
 // Writes is the newest schema that all members read: what is newer must not be written yet.
-func (m *Membership) Writes() int { return commonSchema(Schema, m.Members()) }
+func (m *Membership) Writes() int { return commonSchema(m.cfg.Schema, m.Members()) }
 
 // commonSchema is the newest schema that a release and all members read.
 func commonSchema(own int, members []Member) int {
@@ -218,7 +224,7 @@ func (m *Membership) routes() (routes []string) {
 func (m *Membership) found(ctx context.Context) ([]string, error) {
 	t := time.NewTicker(50 * time.Millisecond)
 	defer t.Stop()
-	for {
+	for said := time.Now(); ; {
 		there := map[string]bool{}
 		for _, n := range m.Members() {
 			there[n.Address] = n.Route != ""
@@ -231,6 +237,10 @@ func (m *Membership) found(ctx context.Context) ([]string, error) {
 		}
 		if len(missing) == 0 {
 			return m.routes(), nil
+		}
+		if time.Since(said) > sayEvery {
+			said = time.Now()
+			m.cfg.Log.Info("still waiting for the nodes to join", "missing", missing, "members", m.Nodes())
 		}
 		select {
 		case <-t.C:
@@ -293,8 +303,8 @@ func (m *Membership) NotifyAlive(peer *memberlist.Node) error {
 	case err != nil:
 	case h.Prefix != m.cfg.Prefix:
 		err = fmt.Errorf("%w: its --prefix is %.60q", errForeign, h.Prefix)
-	case h.Schema < oldestSchema || h.Oldest > Schema:
-		err = fmt.Errorf("%w: it reads schemas %d to %d, this release %d to %d: upgrade one release at a time", errForeign, h.Oldest, h.Schema, oldestSchema, Schema)
+	case h.Schema < OldestSchema || h.Oldest > m.cfg.Schema:
+		err = fmt.Errorf("%w: it reads schemas %d to %d, this release %d to %d: upgrade one release at a time", errForeign, h.Oldest, h.Schema, OldestSchema, m.cfg.Schema)
 	case peer.Name == "" || len(peer.Name) > 128 || strings.ContainsFunc(peer.Name, unprintable):
 		err = fmt.Errorf("%w: its name can't be one", errForeign)
 	}
@@ -307,7 +317,10 @@ func (m *Membership) NotifyAlive(peer *memberlist.Node) error {
 
 // NotifyConflict implements memberlist.ConflictDelegate. The name's lease decides which of the two goes on.
 func (m *Membership) NotifyConflict(existing, other *memberlist.Node) {
-	m.cfg.Log.Error("two nodes have the same name; give one another --node", "node", existing.Name, "at", existing.Address(), "and", other.Address())
+	if now := time.Now().UnixNano(); now-m.warned.Load() > int64(warnEvery) {
+		m.warned.Store(now)
+		m.cfg.Log.Error("two nodes have the same name; give one another --node", "node", existing.Name, "at", existing.Address(), "and", other.Address())
+	}
 }
 
 // NodeMeta implements memberlist.Delegate.
@@ -325,19 +338,28 @@ func (m *Membership) LocalState(bool) []byte { return nil }
 // MergeRemoteState implements memberlist.Delegate.
 func (m *Membership) MergeRemoteState([]byte, bool) {}
 
-// Close leaves the cluster.
+// Close leaves the cluster. Once closed, it does nothing.
 func (m *Membership) Close(ctx context.Context) error {
+	if m.closed.Swap(true) {
+		return nil
+	}
 	m.stop()
 	<-m.done
-	wait := time.Second
-	if d, ok := ctx.Deadline(); ok {
-		wait = min(wait, max(time.Until(d), 0))
-	}
-	err := m.list.Leave(wait)
+	err := m.list.Leave(leaveTime(ctx))
 	if e := m.list.Shutdown(); err == nil {
 		err = e
 	}
 	return err
+}
+
+// leaveTime is how long the others may take to hear that this node leaves. It is never 0, which memberlist takes for
+// ever: when the others left at once, nobody hears it.
+func leaveTime(ctx context.Context) time.Duration {
+	d, ok := ctx.Deadline()
+	if !ok {
+		return time.Second
+	}
+	return min(time.Second, max(time.Until(d), time.Millisecond))
 }
 
 // gossipLog hands memberlist's lines on.
@@ -346,6 +368,9 @@ type gossipLog struct{ log *slog.Logger }
 func (g gossipLog) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
 	switch {
+	case strings.Contains(text, "Conflicting address"): // NotifyConflict says it
+	case strings.Contains(text, "[ERR]") && strings.Contains(text, "crypt"):
+		g.log.Warn(text + "; is --gossip-key the same on all nodes?")
 	case strings.Contains(text, "[ERR]"):
 		g.log.Warn(text)
 	case strings.Contains(text, "[WARN]"):

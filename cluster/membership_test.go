@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"io"
 	"log"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"lamplight/actors/presence"
 )
 
 // transcript is a log that a test reads while it is written.
@@ -140,7 +143,7 @@ const goodMeta = `{"schema":1,"oldest":1}`
 // Who has no key, or another, joins nothing and learns of no node.
 func TestPeersWithoutTheKey(t *testing.T) {
 	t.Parallel()
-	m, _ := gossiper(t, MembershipConfig{Node: "a", Key: key})
+	m, said := gossiper(t, MembershipConfig{Node: "a", Key: key})
 	for name, k := range map[string][]byte{"no key": nil, "another key": bytes.Repeat([]byte{8}, 32), "a shorter key": bytes.Repeat([]byte{7}, 16)} {
 		l := stranger(t, "stranger", k, []byte(goodMeta))
 		if n, err := l.Join([]string{m.Addr()}); err == nil || n > 0 || l.NumMembers() != 1 {
@@ -148,6 +151,9 @@ func TestPeersWithoutTheKey(t *testing.T) {
 		}
 	}
 	works(t, m, MembershipConfig{Key: key})
+	if !said.has("is --gossip-key the same on all nodes?") {
+		t.Error("the log does not say what to look at")
+	}
 }
 
 // Who has the key, and says of itself what no node of this installation says, is no member, and changes nothing for
@@ -177,7 +183,7 @@ func TestHostileMetadata(t *testing.T) {
 		if nodes := m.Nodes(); !slices.Equal(nodes, []string{"a"}) {
 			t.Errorf("%s: members %q", what, nodes)
 		}
-		if m.Writes() != Schema {
+		if m.Writes() != presence.Schema {
 			t.Errorf("%s: it changed what is written to %d", what, m.Writes())
 		}
 		_ = l.Shutdown()
@@ -230,6 +236,19 @@ func TestWrites(t *testing.T) {
 	}
 	if got := commonSchema(4, list[2:]); got != 4 {
 		t.Errorf("never more than this release knows: %d", got)
+	}
+}
+
+// A drain whose time is over doesn't wait for ever for nodes that have left too.
+func TestLeaveTime(t *testing.T) {
+	over, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Hour))
+	defer cancel()
+	far, cancel := context.WithDeadline(t.Context(), time.Now().Add(time.Hour))
+	defer cancel()
+	for _, ctx := range []context.Context{over, far, t.Context()} {
+		if d := leaveTime(ctx); d <= 0 || d > time.Second {
+			t.Errorf("%v", d)
+		}
 	}
 }
 

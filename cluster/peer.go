@@ -100,7 +100,7 @@ func (p *peer) last() *batch {
 	if b == nil {
 		b = &batch{}
 	}
-	*b = batch{begun: time.Now(), clock: clock(), data: wire.AppendHead(b.data[:0], p.router.cfg.Node), calls: b.calls[:0]}
+	*b = batch{begun: time.Now(), clock: clock(), data: wire.AppendHead(b.data[:0], p.router.cfg.Writes(), p.router.cfg.Node), calls: b.calls[:0]}
 	p.batches = append(p.batches, b)
 	return b
 }

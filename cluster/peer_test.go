@@ -121,7 +121,7 @@ func TestTooLate(t *testing.T) {
 		t.Fatal(err)
 	}
 	send := func(id, deadline, now uint64) error {
-		b := wire.AppendHead(nil, "x")
+		b := wire.AppendHead(nil, presence.Schema, "x")
 		b = wire.AppendCall(b, id, deadline, &actors.Request{To: to, Message: presence.SetManual{State: presence.Early}})
 		if err := stray.Publish("test.lamplight.node.b", wire.AppendNow(b, now, 7)); err != nil {
 			t.Fatal(err)
@@ -174,8 +174,8 @@ func TestSkew(t *testing.T) {
 func TestStrayMessages(t *testing.T) {
 	n := startNodes(t, nil, "a", "b")
 	stray := n.connect()
-	call := wire.AppendCall(wire.AppendHead(nil, "x"), 1, 1000, &actors.Request{Message: actors.Show{}})
-	for _, data := range [][]byte{nil, {}, {1, 2, 3}, make([]byte, 100_000), call, wire.AppendHead(nil, ""), wire.AppendNow(call, 1, 1)} {
+	call := wire.AppendCall(wire.AppendHead(nil, presence.Schema, "x"), 1, 1000, &actors.Request{Message: actors.Show{}})
+	for _, data := range [][]byte{nil, {}, {1, 2, 3}, make([]byte, 100_000), call, wire.AppendHead(nil, presence.Schema, ""), wire.AppendNow(call, 1, 1)} {
 		for _, subject := range []string{"node.a", "node.b", "answers.a.0", "answers.a.77", "answers.b.xx"} {
 			if err := stray.PublishRequest("test.lamplight."+subject, "test.lamplight.node.a", data); err != nil {
 				t.Fatal(err)
@@ -284,7 +284,7 @@ func TestParts(t *testing.T) {
 	}
 	body := string(wire.AppendAnswer(nil, &actors.Answer{Subscriptions: []actors.SubscriptionView{{CallID: "c1"}, {CallID: "c2"}}}))
 	part := func(q *try, number, from, to int) *nats.Msg {
-		data := wire.AppendPart(wire.AppendHead(nil, "b"), wire.Part{ID: q.id, Number: number, More: to < len(body)}, []byte(body[from:to]))
+		data := wire.AppendPart(wire.AppendHead(nil, presence.Schema, "b"), wire.Part{ID: q.id, Number: number, More: to < len(body)}, []byte(body[from:to]))
 		return &nats.Msg{Subject: r.self + "0", Data: data}
 	}
 	whole, answer := send()

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lamplight/actors"
+	"lamplight/actors/presence"
 	"lamplight/cluster/wire"
 )
 
@@ -36,6 +37,7 @@ type RouterConfig struct {
 	Prefix     string // of all subjects, with its dot; "": none
 	Node       string
 	Timeout    time.Duration // of a request that brings no deadline
+	Writes     func() int    // the newest schema that all members read; nil: presence.Schema
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 
@@ -90,6 +92,9 @@ func NewRouter(c RouterConfig) *Router {
 	}
 	if c.MaxBytes == 0 {
 		c.MaxBytes = maxPeerBytes
+	}
+	if c.Writes == nil {
+		c.Writes = func() int { return presence.Schema }
 	}
 	c.Log = c.Log.With("part", "router")
 	r := &Router{cfg: c, metrics: newRouterMetrics(c.Registerer), subject: c.Prefix + "lamplight.node.", inbox: c.Prefix + "lamplight.answers.",

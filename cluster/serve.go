@@ -247,7 +247,7 @@ func (o *outgoing) add(id uint64, body []byte, failed bool) {
 	most := o.asker.router.most
 	for n := 0; ; n++ {
 		if o.parts == 0 {
-			o.data = wire.AppendHead(o.data[:0], o.asker.router.cfg.Node)
+			o.data = wire.AppendHead(o.data[:0], o.asker.router.cfg.Writes(), o.asker.router.cfg.Node)
 		}
 		size := min(len(body), most)
 		o.data = wire.AppendPart(o.data, wire.Part{ID: id, Number: n, More: size < len(body), Failed: failed}, body[:size])

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -55,6 +56,9 @@ const statusSubject = "lamplight.status"
 // AnswerStatus lets a node answer who asks for the state of the cluster. status may be called from any goroutine.
 func AnswerStatus(conn *nats.Conn, prefix string, status func() Status) (*nats.Subscription, error) {
 	return conn.Subscribe(prefix+statusSubject, func(m *nats.Msg) {
+		if !MayAnswer(prefix, m.Reply) {
+			return
+		}
 		s := status()
 		s.Schema = StatusSchema
 		if b, err := json.Marshal(s); err == nil {
@@ -190,6 +194,17 @@ func Merge(before, now []Status, apart time.Duration) Overview {
 	}
 	slices.SortFunc(o.Nodes, func(a, b NodeView) int { return cmp.Compare(a.Node, b.Node) })
 	o.disagree()
+	for _, s := range now {
+		var unseen []string
+		for _, other := range now {
+			if other.Node != s.Node && other.State == Serving && s.State == Serving && !slices.Contains(s.Members, other.Node) {
+				unseen = append(unseen, other.Node)
+			}
+		}
+		if len(unseen) > 0 {
+			o.Disagreements = append(o.Disagreements, fmt.Sprintf("%s does not see %s by gossip: is it in --join, with the same --gossip-key?", s.Node, strings.Join(unseen, ", ")))
+		}
+	}
 	return o
 }
 

@@ -33,6 +33,10 @@ func TestMerge(t *testing.T) {
 	if o := Merge(nil, []Status{a}, 0); o.Nodes[1].State != Silent {
 		t.Errorf("a node that does not answer: %+v", o.Nodes[1])
 	}
+	alone := Status{Node: "e", State: Serving, Members: []string{"e"}}
+	if got := Merge(nil, []Status{a, b, alone}, 0).Disagreements; !slices.Contains(got, "e does not see a by gossip: is it in --join, with the same --gossip-key?") {
+		t.Errorf("two nodes of one NATS that have not joined: %q", got)
+	}
 	if complete([]Status{a}) || complete(nil) || !complete([]Status{a, b}) {
 		t.Error("who has not answered is waited for, whoever has left is not")
 	}

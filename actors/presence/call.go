@@ -26,6 +26,7 @@ type call struct {
 	lease    int64 // µs, the end of the lease that the newest news of this state gave
 	extended int64 // µs, the end of the lease that news without a state gave
 	until    int64 // µs; a tombstone's end
+	kept     int64 // µs, until when any of its records may be found; beyond swept(ends()) it is part of the record
 	parts    []part
 	unknown  string
 	schema   uint8
@@ -112,7 +113,7 @@ func (e *Extension) callEvent(eff *Effects, ev *CallEvent, now int64) error {
 		}
 	}
 	if !found {
-		c = &call{key: own(key), schema: schemaNow}
+		c = &call{key: own(key), schema: e.rules.writes()}
 		m := e.open()
 		m.calls = slices.Insert(m.calls, i, c)
 	}
@@ -208,11 +209,12 @@ func searchCall(calls []*call, key string) (int, bool) {
 func (e *Extension) keepCall(eff *Effects, c *call, now int64) {
 	e.due(c.forget(e.life()))
 	if c.state == Terminated {
-		e.bury(eff, KindCall, c.key, e.encodeCall(c), c.until, now)
+		e.bury(eff, KindCall, c.key, e.encodeCall(c), max(c.kept, c.until), now)
 		return
 	}
 	e.due(c.ends())
-	e.keep(eff, KindCall, c.key, e.encodeCall(c), c.ends(), now)
+	c.kept = max(c.kept, swept(c.ends()))
+	e.keep(eff, KindCall, c.key, e.encodeCall(c), c.kept, now)
 }
 
 func cause(source, otherwise string) string {

@@ -34,10 +34,10 @@ func (e *Extension) putManual(eff *Effects, state State, now int64) bool {
 	if state == None {
 		m.manual = manual{}
 		gone := now + e.life()
-		e.bury(eff, KindManual, manualKey, appendNum(e.appendHead(nil, schemaNow, manualKey), recGone, uint64(gone)), gone, now)
+		e.bury(eff, KindManual, manualKey, appendNum(e.appendHead(nil, 0, manualKey), recGone, uint64(gone)), 0, now)
 		return true
 	}
-	m.manual.state, m.manual.at, m.manual.schema = state, now, max(m.manual.schema, schemaNow)
+	m.manual.state, m.manual.at, m.manual.schema = state, now, max(m.manual.schema, e.rules.writes())
 	e.keep(eff, KindManual, manualKey, e.encodeManual(&m.manual), 0, now)
 	return true
 }

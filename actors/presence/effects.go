@@ -11,7 +11,15 @@ type Rules struct {
 	MaxWatchers    int
 	MaxCalls       int
 	MaxTombstones  int
-	Transitions    int // how many lamp transitions are remembered for explain
+	Transitions    int        // how many lamp transitions are remembered for explain
+	Writes         func() int // the newest schema that all members read, and so the newest that may be written; nil: Schema
+}
+
+func (r *Rules) writes() uint8 {
+	if r.Writes == nil {
+		return Schema
+	}
+	return uint8(r.Writes())
 }
 
 // Effects is what Apply asks its caller to do, in this order: keep the records, and once all of

@@ -18,12 +18,14 @@ const (
 	subMaxRate        = 22
 	subMinRate        = 23
 	subReplaced       = 24 // of a tombstone
+	subKept           = 25 // µs
 
 	callState    = 10
-	callAt       = 11 // µs, as the three below
+	callAt       = 11 // µs, as the four below
 	callSince    = 12
 	callLease    = 13
 	callExtended = 14
+	callKept     = 15
 	callValue    = 20 // + part
 	callPartAt   = 32 // + part; 0: as callAt
 	callPartRank = 44 // + part; 0: as callState
@@ -48,9 +50,9 @@ const (
 )
 
 var (
-	subNum  = mask(subRenewed, subExpires, subCSeq, subMaxRate, subMinRate, subReplaced)
+	subNum  = mask(subRenewed, subExpires, subCSeq, subMaxRate, subMinRate, subReplaced, subKept)
 	subStr  = mask(subFrom, subFromTag, subToTag, subContact, subProxyRoute, subSubscriptionID, subServerID, subQueue, subUserAgent)
-	callNum = mask(callState, callAt, callSince, callLease, callExtended) | span(callPartAt) | span(callPartRank)
+	callNum = mask(callState, callAt, callSince, callLease, callExtended, callKept) | span(callPartAt) | span(callPartRank)
 	callStr = span(callValue)
 	regNum  = mask(regState, regAt, regSince, regLease)
 	regStr  = mask(regFrom, regTo, regSource)
@@ -80,6 +82,9 @@ func (e *Extension) encodeSubscription(s *Subscription) []byte {
 	}
 	b = appendNum(b, subMaxRate, uint64(s.MaxRate))
 	b = appendNum(b, subMinRate, uint64(s.MinRate))
+	if s.kept > swept(e.lapse(s)) {
+		b = appendNum(b, subKept, uint64(s.kept))
+	}
 	for i, t := range texts {
 		b = appendStr(b, subFrom+i, t)
 	}
@@ -91,7 +96,7 @@ func (e *Extension) encodeSubscription(s *Subscription) []byte {
 
 func (e *Extension) encodeEnded(t *ended) []byte {
 	b := make([]byte, 0, 2+sizeStr(e.realm)+sizeStr(e.user)+sizeStr(t.key)+9+7+3)
-	b = e.appendHead(b, schemaNow, t.key)
+	b = e.appendHead(b, 0, t.key)
 	b = appendNum(b, recGone, uint64(t.until))
 	b = appendNum(b, subCSeq, uint64(t.cseq)+1)
 	if t.replaced {
@@ -108,6 +113,9 @@ func (e *Extension) encodeCall(c *call) []byte {
 	b = appendNum(b, callSince, uint64(c.since))
 	b = appendNum(b, callLease, uint64(c.lease))
 	b = appendNum(b, callExtended, uint64(c.extended))
+	if c.state != Terminated && c.kept > swept(c.ends()) {
+		b = appendNum(b, callKept, uint64(c.kept))
+	}
 	for i, p := range c.parts {
 		if p.value == "" {
 			continue

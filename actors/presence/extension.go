@@ -131,27 +131,27 @@ func (e *Extension) due(us int64) {
 // life is how long a tombstone stays, in µs.
 func (e *Extension) life() int64 { return e.rules.TombstoneLife.Microseconds() }
 
-// keep adds a record. leaseEnd in µs bounds its TTL; 0: it stays until it is replaced.
-func (e *Extension) keep(eff *Effects, kind Kind, key string, data []byte, leaseEnd, now int64) {
-	eff.Records = append(eff.Records, Record{Kind: kind, Key: key, Data: data, TTL: ttl(leaseEnd, now)})
+// keep adds a record that is swept then; 0: it stays until it is replaced. The owner's timer ends things, the TTL only
+// sweeps. Nothing may be swept before what it replaced would have been: a NATS server that was killed finds that one
+// again, and with it a call that has ended or a subscription that is gone.
+func (e *Extension) keep(eff *Effects, kind Kind, key string, data []byte, sweep, now int64) {
+	eff.Records = append(eff.Records, Record{Kind: kind, Key: key, Data: data, TTL: ttl(sweep, now)})
 }
 
-// ttl is what is left of a lease plus a minute, in whole seconds: the owner's timer ends things,
-// the TTL only sweeps (JOURNAL.md, Records).
-func ttl(leaseEnd, now int64) time.Duration {
-	if leaseEnd == 0 {
+// bury adds a tombstone's record.
+func (e *Extension) bury(eff *Effects, kind Kind, key string, data []byte, sweep, now int64) {
+	eff.Records = append(eff.Records, Record{Kind: kind, Key: key, Data: data, TTL: ttl(sweep, now), Tombstone: true})
+}
+
+// swept is when a record is swept at the earliest whose lease ends then: a minute later.
+func swept(leaseEnd int64) int64 { return leaseEnd + minute }
+
+// ttl is in whole seconds, and never less than one.
+func ttl(sweep, now int64) time.Duration {
+	if sweep == 0 {
 		return 0
 	}
-	left := (max(leaseEnd-now, 0) + minute + second - 1) / second
-	return time.Duration(left) * time.Second
-}
-
-// bury adds a tombstone's record, which lives until gone.
-func (e *Extension) bury(eff *Effects, kind Kind, key string, data []byte, gone, now int64) {
-	left := (max(gone-now, 1) + second - 1) / second
-	eff.Records = append(eff.Records, Record{
-		Kind: kind, Key: key, Data: data, TTL: time.Duration(left) * time.Second, Tombstone: true,
-	})
+	return time.Duration((max(sweep-now, 1)+second-1)/second) * time.Second
 }
 
 // roomForNew refuses what is new while too much has just ended. What exists may always end: so

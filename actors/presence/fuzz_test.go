@@ -35,8 +35,10 @@ func FuzzRecord(f *testing.F) {
 	s.do(ev)
 	ev.Expires = 0
 	s.do(ev)
-	for _, k := range s.journal {
-		f.Add(byte(k.Kind), k.Data)
+	for _, all := range s.journal {
+		for _, k := range all {
+			f.Add(byte(k.Kind), k.Data)
+		}
 	}
 	f.Fuzz(func(t *testing.T, kind byte, data []byte) {
 		_, _, _ = ParseAddress(data)

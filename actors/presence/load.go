@@ -63,6 +63,7 @@ func (e *Extension) Loaded(now time.Time) {
 func (e *Extension) bound(now int64) {
 	for _, s := range e.watchers {
 		s.renewed = min(s.renewed, now)
+		s.kept = min(s.kept, swept(now+longestSubscription*second+e.rules.Grace.Microseconds()))
 	}
 	if e.more == nil {
 		return
@@ -71,7 +72,7 @@ func (e *Extension) bound(now int64) {
 	lease := newest + max(longest*second, e.rules.CallLease.Microseconds())
 	for _, c := range e.more.calls {
 		c.until, c.at = min(c.until, last), min(c.at, newest)
-		c.lease, c.extended = min(c.lease, lease), min(c.extended, lease)
+		c.lease, c.extended, c.kept = min(c.lease, lease), min(c.extended, lease), min(c.kept, swept(lease))
 	}
 	for _, r := range e.more.registers {
 		r.until, r.at, r.lease = min(r.until, last), min(r.at, newest), min(r.lease, lease)
@@ -124,6 +125,7 @@ func (e *Extension) loadSubscription(data []byte) error {
 		return err
 	}
 	s.take(&ev, e.near(i))
+	s.kept = max(s.kept, swept(e.lapse(s)))
 	if r.unknown != "" {
 		extra := r.unknown
 		s.extra = &extra
@@ -141,9 +143,11 @@ func (s *Subscription) numbers(r *record, ev *Subscribe, cseq uint64) error {
 	expires, err2 := r.number(subExpires, longestSubscription)
 	most, err3 := r.number(subMaxRate, math.MaxUint32)
 	least, err4 := r.number(subMinRate, math.MaxUint32)
-	if err := cmp.Or(err, err2, err3, err4); err != nil {
+	kept, err5 := r.moment(subKept)
+	if err := cmp.Or(err, err2, err3, err4, err5); err != nil {
 		return err
 	}
+	s.kept = kept
 	s.renewed, ev.Expires, ev.MaxRate, ev.MinRate = renewed, int(expires), uint32(most), uint32(least)
 	if cseq > 0 {
 		s.CSeq, s.HasCSeq = uint32(cseq-1), true
@@ -165,13 +169,13 @@ func (e *Extension) loadCall(data []byte) error {
 	for _, t := range []struct {
 		field int
 		to    *int64
-	}{{recGone, &c.until}, {callAt, &c.at}, {callSince, &c.since}, {callLease, &c.lease}, {callExtended, &c.extended}} {
+	}{{recGone, &c.until}, {callAt, &c.at}, {callSince, &c.since}, {callLease, &c.lease}, {callExtended, &c.extended}, {callKept, &c.kept}} {
 		if *t.to, err = r.moment(t.field); err != nil {
 			return err
 		}
 	}
 	if c.state != Terminated {
-		c.until = 0
+		c.until, c.kept = 0, max(c.kept, swept(c.ends()))
 		c.parts = make([]part, partCount)
 		for i := range c.parts {
 			if err := c.parts[i].decode(&r, i, c); err != nil {

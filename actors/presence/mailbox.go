@@ -50,7 +50,7 @@ func (e *Extension) mailboxEvent(eff *Effects, ev *MailboxEvent, now int64) erro
 		if err := e.roomForMailbox(); err != nil {
 			return err
 		}
-		b = &mailbox{key: own(key), since: now, schema: schemaNow}
+		b = &mailbox{key: own(key), since: now, schema: e.rules.writes()}
 		m := e.open()
 		m.mailboxes = slices.Insert(m.mailboxes, i, b)
 	}
@@ -74,7 +74,7 @@ func (e *Extension) roomForMailbox() error {
 // buryMailbox overwrites the record. Nothing orders mailboxes, so no tombstone stays in memory.
 func (e *Extension) buryMailbox(eff *Effects, b *mailbox, now int64) {
 	gone := now + e.life()
-	e.bury(eff, KindMailbox, b.key, appendNum(e.appendHead(nil, b.schema, b.key), recGone, uint64(gone)), gone, now)
+	e.bury(eff, KindMailbox, b.key, appendNum(e.appendHead(nil, b.schema, b.key), recGone, uint64(gone)), 0, now)
 }
 
 func searchMailbox(boxes []*mailbox, key string) (int, bool) {

@@ -10,8 +10,10 @@ import (
 // protocol buffers: hand-written because it is a few lines, and a release that reads a newer one's
 // record must keep every byte that it does not know.
 
-// The schema that this release writes. A record of a newer schema keeps its number.
-const schemaNow = 1
+// Schema is the newest form that this release reads: of records here, and of leases, claims and messages between nodes. It
+// is written once all members read it (Rules.Writes). A record of a newer schema keeps its number and what this release does
+// not know of it.
+const Schema = 1
 
 // Wire types.
 const (
@@ -183,7 +185,7 @@ func appendStr(b []byte, field int, s string) []byte {
 
 // appendHead begins a record.
 func (e *Extension) appendHead(b []byte, schema uint8, key string) []byte {
-	b = appendNum(b, recSchema, uint64(max(schema, schemaNow)))
+	b = appendNum(b, recSchema, uint64(max(schema, e.rules.writes())))
 	b = appendStr(b, recRealm, e.realm)
 	b = appendStr(b, recUser, e.user)
 	return appendStr(b, recKey, key)

@@ -69,7 +69,7 @@ func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) er
 		}
 		at = r.at // it has no stamp of its own: the last to arrive wins
 	}
-	fresh := register{key: key, state: ev.State, at: at, since: began, from: ev.From, to: ev.To, source: ev.Source, schema: schemaNow}
+	fresh := register{key: key, state: ev.State, at: at, since: began, from: ev.From, to: ev.To, source: ev.Source, schema: e.rules.writes()}
 	if ev.Expires > 0 {
 		fresh.lease = began + int64(ev.Expires)*second
 	}
@@ -132,11 +132,11 @@ func (e *Extension) keepRegister(eff *Effects, r *register, now int64) {
 		e.due(f)
 	}
 	if r.off() {
-		e.bury(eff, KindRegister, r.key, e.encodeRegister(r), r.until, now)
+		e.bury(eff, KindRegister, r.key, e.encodeRegister(r), 0, now)
 		return
 	}
 	if r.lease != 0 {
 		e.due(r.lease)
 	}
-	e.keep(eff, KindRegister, r.key, e.encodeRegister(r), r.lease, now)
+	e.keep(eff, KindRegister, r.key, e.encodeRegister(r), 0, now)
 }

@@ -23,7 +23,7 @@ func TestSubscribeZeroEnds(t *testing.T) { // RFC 6665 §4.1.2.3
 	s.do(ev).heard("dialog terminated a")
 	ev.Expires = 0
 	s.do(ev).heard("dialog terminated a timeout")
-	if !s.eff.Records[0].Tombstone || s.eff.Records[0].TTL != time.Minute {
+	if !s.eff.Records[0].Tombstone || s.eff.Records[0].TTL < s.journal[string(KindSubscription)+s.eff.Records[0].Key][0].TTL {
 		t.Fatalf("%+v", s.eff.Records)
 	}
 	s.do(ev).heard() // again, or for what nobody knows: no change

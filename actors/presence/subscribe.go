@@ -73,7 +73,7 @@ func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error 
 	if ev.Expires == 0 {
 		return nil
 	}
-	s := &Subscription{Package: ev.Package, HasCSeq: ev.HasCSeq, schema: schemaNow}
+	s := &Subscription{Package: ev.Package, HasCSeq: ev.HasCSeq, schema: e.rules.writes()}
 	if ev.HasCSeq {
 		s.CSeq = ev.CSeq
 	}
@@ -104,8 +104,9 @@ func (e *Extension) accept(eff *Effects, s *Subscription, now int64) {
 	s.renewed = now
 	end := e.lapse(s)
 	e.due(end)
+	s.kept = max(s.kept, swept(end))
 	one := &single{}
-	one.records[0] = Record{Kind: KindSubscription, Key: s.key(), Data: e.encodeSubscription(s), TTL: ttl(end, now)}
+	one.records[0] = Record{Kind: KindSubscription, Key: s.key(), Data: e.encodeSubscription(s), TTL: ttl(s.kept, now)}
 	one.watchers[0] = s
 	one.notices[0] = Notice{Package: s.Package, View: e.view, Watchers: one.watchers[:]}
 	eff.Records, eff.Notices = one.records[:], one.notices[:]
@@ -128,7 +129,7 @@ func (e *Extension) endOne(eff *Effects, s *Subscription, replaced bool, now int
 	}
 	s.held = false
 	e.entomb(t)
-	e.bury(eff, KindSubscription, t.key, e.encodeEnded(&t), t.until, now)
+	e.bury(eff, KindSubscription, t.key, e.encodeEnded(&t), max(s.kept, t.until), now)
 }
 
 func (e *Extension) entomb(t ended) {

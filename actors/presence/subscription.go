@@ -22,6 +22,7 @@ type Subscription struct {
 	renewed   int64 // µs, the last SUBSCRIBE
 	noticedAt int64 // µs, the newest Notice of any cause
 	changedAt int64 // µs, the newest Notice that counts for the rate
+	kept      int64 // µs, until when any of its records may be found; beyond swept(its lapse) it is part of the record
 	behind    int64 // µs, since when it should know something that it was not told; 0: it knows all
 
 	CSeq, MaxRate, MinRate uint32 // the rates are RFC 6446's, per 1000 s; 0: not asked

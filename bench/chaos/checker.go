@@ -1,8 +1,11 @@
 package chaos
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -21,13 +24,15 @@ type verdict struct {
 	stuck      []string // lamps that show a call that ended
 	torn       []string // histories that no order of their operations explains
 	behind     []string // watchers whose last NOTIFY is not what is there
+	differs    []string // what one node alone makes of the same history
+	slow       []string // requests that their callers repeated for too long
 	undecided  int
 	extensions int
 	phones     int
 }
 
 func (v *verdict) faults() (all []string) {
-	for _, part := range [][]string{v.lost, v.revived, v.stuck, v.torn, v.behind} {
+	for _, part := range [][]string{v.lost, v.revived, v.stuck, v.torn, v.behind, v.differs, v.slow} {
 		all = append(all, part...)
 	}
 	return all
@@ -35,14 +40,47 @@ func (v *verdict) faults() (all []string) {
 
 // check compares what the healed cluster shows with what was acknowledged.
 func (r *run) check() *verdict {
-	v := &verdict{extensions: len(r.world.all)}
+	phones := r.phones()
+	v := &verdict{extensions: len(r.world.all), phones: len(phones)}
 	lamps := r.finalLamps(v)
-	r.checkHistories(v)
+	orders := r.checkHistories(v)
 	for _, n := range r.cluster.nodes[:members] {
-		r.checkListing(v, n)
+		asked := time.Now()
+		data, err := r.wholeListing(n, &asked)
+		if err == nil {
+			err = v.judgeListing(n.name, data, phones, asked, r.skew())
+		}
+		if err != nil {
+			v.lost = append(v.lost, fmt.Sprintf("%s gives no whole listing within %v: %v", n.name, settling, err))
+		}
 	}
 	r.checkWatchers(v, lamps)
+	v.slow = slow(r.history.ops, r.history.windows)
+	var err error
+	if v.differs, err = r.replay(orders, lamps); err != nil {
+		v.differs = append(v.differs, fmt.Sprintf("one node alone: %v", err))
+	}
 	return v
+}
+
+// phones are all that there ever were.
+func (r *run) phones() (all []*phone) {
+	for _, w := range r.workers {
+		all = append(append(all, w.phones...), w.gone...)
+	}
+	return all
+}
+
+// skew is how far the clocks of the run's nodes were apart at most.
+func (r *run) skew() time.Duration {
+	for _, s := range r.steps {
+		for _, f := range s.faults {
+			if f.name == clockJump {
+				return farthestJump
+			}
+		}
+	}
+	return 0
 }
 
 // finalLamps reads every extension once more; that is a part of its history.
@@ -51,7 +89,7 @@ func (r *run) finalLamps(v *verdict) map[*extension]*shown {
 	var mu sync.Mutex
 	r.each(len(r.world.all), func(i int, x *rand.Rand) {
 		e := r.world.all[i]
-		o := op{kind: opRead, extension: e, worker: -1, tries: 1}
+		o := op{kind: opRead, extension: e, worker: last, tries: 1}
 		for begun := time.Now(); time.Since(begun) < settling; time.Sleep(20 * time.Millisecond) {
 			o.begin = r.history.now()
 			out, s, stale, _ := r.client.show(r.cluster.pick(x), x.IntN(2) == 0, x.IntN(16), e.name, "")
@@ -68,9 +106,7 @@ func (r *run) finalLamps(v *verdict) map[*extension]*shown {
 			mu.Lock()
 			defer mu.Unlock()
 			lamps[e] = &s
-			if len(o.seen) > 1 {
-				v.stuck = append(v.stuck, fmt.Sprintf("%s shows %q, and all its calls have ended", e.name, o.seen))
-			}
+			v.judgeLamp(e.name, o.seen)
 			return
 		}
 		r.history.wrong(fmt.Sprintf("%s could not be read for %v after all had healed", e.name, settling))
@@ -78,9 +114,16 @@ func (r *run) finalLamps(v *verdict) map[*extension]*shown {
 	return lamps
 }
 
+// judgeLamp is for a lamp all of whose calls have ended: only a manual state may be left.
+func (v *verdict) judgeLamp(name, seen string) {
+	if len(seen) > 1 {
+		v.stuck = append(v.stuck, fmt.Sprintf("%s shows %q, and all its calls have ended", name, seen))
+	}
+}
+
 // each runs f for 0 to n-1, a few at a time.
 func (r *run) each(n int, f func(i int, x *rand.Rand)) {
-	const abreast = 8
+	const abreast = 24
 	var all sync.WaitGroup
 	for first := range abreast {
 		all.Go(func() {
@@ -93,20 +136,24 @@ func (r *run) each(n int, f func(i int, x *rand.Rand)) {
 	all.Wait()
 }
 
-func (r *run) checkHistories(v *verdict) {
+// checkHistories looks for the order that explains each extension's history, and gives it.
+func (r *run) checkHistories(v *verdict) map[*extension][]input {
 	of := map[*extension][]op{}
 	for _, o := range r.history.ops {
 		if o.extension != nil {
 			of[o.extension] = append(of[o.extension], o)
 		}
 	}
+	orders := map[*extension][]input{}
 	var mu sync.Mutex
 	r.each(len(r.world.all), func(i int, _ *rand.Rand) {
 		e := r.world.all[i]
-		result, info := linearizable(of[e])
+		result, info, order := linearizable(of[e])
 		mu.Lock()
 		defer mu.Unlock()
 		switch result {
+		case porcupine.Ok:
+			orders[e] = order
 		case porcupine.Unknown:
 			v.undecided++
 		case porcupine.Illegal:
@@ -116,54 +163,70 @@ func (r *run) checkHistories(v *verdict) {
 			}
 		}
 	})
+	return orders
 }
 
-// checkListing wants every subscription that must be there exactly once, and none that must not.
-func (r *run) checkListing(v *verdict, n *node) {
-	var l listing
-	var data json.RawMessage
-	asked := time.Now()
-	for begun := asked; ; time.Sleep(50 * time.Millisecond) {
-		asked = time.Now()
-		out, d, stale, err := r.client.rest(n, "GET", "/presence", nil)
+// wholeListing is what a node lists when no shard is missing, and when it was asked for that.
+func (r *run) wholeListing(n *node, asked *time.Time) (json.RawMessage, error) {
+	for begun := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		*asked = time.Now()
+		out, data, stale, err := r.client.rest(n, "GET", "/presence", nil)
 		if out == acknowledged && !stale {
-			if l = (listing{}); json.Unmarshal(d, &l) == nil && !l.Timeout {
-				data = d
-				break
+			var l listing
+			if err = json.Unmarshal(data, &l); err == nil && !l.Timeout {
+				return data, nil
 			}
-			err = fmt.Errorf("shards %v are missing", l.Missing)
+			err = errors.Join(err, fmt.Errorf("shards %v are missing", l.Missing))
 		}
 		if time.Since(begun) > settling {
-			v.lost = append(v.lost, fmt.Sprintf("%s gives no whole listing for %v: %v", n.name, settling, err))
-			return
+			return nil, err
+		}
+	}
+}
+
+// judgeListing wants every subscription that must be there exactly once, and none that must not.
+func (v *verdict) judgeListing(node string, data []byte, phones []*phone, asked time.Time, skew time.Duration) error {
+	var l listing
+	if err := json.Unmarshal(data, &l); err != nil {
+		return err
+	}
+	times := map[string]int{} // each string, for a decoder keeps but the last of two equal keys
+	for d := json.NewDecoder(bytes.NewReader(data)); ; {
+		t, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if text, ok := t.(string); ok {
+			times[text]++
 		}
 	}
 	known := map[string]bool{}
-	v.phones = 0
-	for _, w := range r.workers {
-		for _, p := range append(append([]*phone{}, w.phones...), w.gone...) {
-			known[p.callID] = true
-			v.phones++
-			_, there := l.Subscriptions[p.extension.name]["dialog"][p.callID]
-			may, _ := p.lapsed(time.Now())
-			_, must := p.lapsed(asked)
-			switch {
-			case p.active && !may && !there:
-				v.lost = append(v.lost, fmt.Sprintf("%s does not list %s of %s, acknowledged at %v", n.name, p.callID, p.extension.name, p.renewed.Sub(r.history.zero)))
-			case there && (!p.active || must):
-				v.revived = append(v.revived, fmt.Sprintf("%s lists %s of %s, which ended at %v", n.name, p.callID, p.extension.name, p.renewed.Sub(r.history.zero)))
-			case there && strings.Count(string(data), `"`+p.callID+`"`) != 1:
-				v.revived = append(v.revived, fmt.Sprintf("%s lists %s more than once", n.name, p.callID))
-			}
+	now := time.Now()
+	for _, p := range phones {
+		known[p.callID] = true
+		_, there := l.Subscriptions[p.extension.name]["dialog"][p.callID]
+		may, _ := p.lapsed(now, skew)
+		_, must := p.lapsed(asked, skew)
+		switch {
+		case p.active && !may && !there:
+			v.lost = append(v.lost, fmt.Sprintf("%s does not list %s of %s, acknowledged %v ago", node, p.callID, p.extension.name, now.Sub(p.renewed)))
+		case there && (!p.active || must):
+			v.revived = append(v.revived, fmt.Sprintf("%s lists %s of %s, which ended; its last SUBSCRIBE was acknowledged %v ago", node, p.callID, p.extension.name, now.Sub(p.renewed)))
+		case there && times[p.callID] != 1:
+			v.revived = append(v.revived, fmt.Sprintf("%s lists %s %d times", node, p.callID, times[p.callID]))
 		}
 	}
 	for user, packages := range l.Subscriptions {
 		for id := range packages["dialog"] {
 			if !known[id] {
-				v.revived = append(v.revived, fmt.Sprintf("%s lists %s of %s, which nobody made", n.name, id, user))
+				v.revived = append(v.revived, fmt.Sprintf("%s lists %s of %s, which nobody made", node, id, user))
 			}
 		}
 	}
+	return nil
 }
 
 // checkWatchers waits until each watcher's last NOTIFY carries the final state.
@@ -174,13 +237,11 @@ func (r *run) checkWatchers(v *verdict, lamps map[*extension]*shown) {
 	}
 	for begun := time.Now(); ; time.Sleep(100 * time.Millisecond) {
 		v.behind = v.behind[:0]
-		for _, w := range r.workers {
-			for _, p := range append(append([]*phone{}, w.phones...), w.gone...) {
-				may, _ := p.lapsed(time.Now())
-				if lamp := lamps[p.extension]; lamp != nil && p.active && !may {
-					if why := edges[p.edge].behind(p, lamp); why != "" {
-						v.behind = append(v.behind, fmt.Sprintf("watcher %s of %s behind %s: %s", p.callID, p.extension.name, p.edge, why))
-					}
+		for _, p := range r.phones() {
+			may, _ := p.lapsed(time.Now(), r.skew())
+			if lamp := lamps[p.extension]; lamp != nil && p.active && !may {
+				if why := edges[p.edge].behind(p, lamp); why != "" {
+					v.behind = append(v.behind, fmt.Sprintf("watcher %s of %s behind %s: %s", p.callID, p.extension.name, p.edge, why))
 				}
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,7 +24,38 @@ const patience = 4 * time.Second
 type client struct {
 	cluster *cluster
 	http    *http.Client
-	doors   []*nats.Conn // each begins at another NATS server
+	doors   []*door // each begins at another NATS server
+}
+
+// door is a connection to NATS. What was asked over it when it broke has lost its answer, and its caller knows.
+type door struct {
+	conn *nats.Conn
+
+	mu     sync.Mutex
+	whole  context.Context // until it breaks
+	broken context.CancelFunc
+}
+
+func newDoor(urls []string) (*door, error) {
+	d := &door{}
+	d.whole, d.broken = context.WithCancel(context.Background())
+	var err error
+	d.conn, err = connect(urls, "chaos generator", nats.DisconnectErrHandler(func(*nats.Conn, error) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.broken()
+		d.whole, d.broken = context.WithCancel(context.Background())
+	}))
+	return d, err
+}
+
+func (d *door) request(subject string, document []byte) (*nats.Msg, error) {
+	d.mu.Lock()
+	whole := d.whole
+	d.mu.Unlock()
+	ctx, cancel := context.WithTimeout(whole, patience)
+	defer cancel()
+	return d.conn.RequestWithContext(ctx, subject, document)
 }
 
 // errDial is a connection that did not come about: surely nothing was asked.
@@ -41,11 +73,11 @@ func newClient(c *cluster) (*client, error) {
 		}}}}
 	urls := c.urls()
 	for i := range urls {
-		conn, err := connect(append(append([]string{}, urls[i:]...), urls[:i]...), "chaos generator")
+		d, err := newDoor(append(append([]string{}, urls[i:]...), urls[:i]...))
 		if err != nil {
 			return nil, err
 		}
-		cl.doors = append(cl.doors, conn)
+		cl.doors = append(cl.doors, d)
 	}
 	return cl, nil
 }
@@ -60,7 +92,7 @@ func connect(urls []string, name string, more ...nats.Option) (*nats.Conn, error
 func (c *client) close() {
 	c.http.CloseIdleConnections()
 	for _, d := range c.doors {
-		d.Close()
+		d.conn.Close()
 	}
 }
 
@@ -113,7 +145,7 @@ func (c *client) rest(n *node, method, path string, body any) (out outcome, data
 
 // bus sends a document as a request.
 func (c *client) bus(door int, subject, event string, fields map[string]any) (out outcome, answer map[string]any, err error) {
-	m, err := c.doors[door%len(c.doors)].Request(subject, document(event, fields), patience)
+	m, err := c.doors[door%len(c.doors)].request(subject, document(event, fields))
 	switch {
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting):
 		return refused, nil, err

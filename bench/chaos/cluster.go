@@ -67,19 +67,19 @@ func loopback(r *rand.Rand) (layout, error) {
 
 // cluster is three nodes, and one more that may join, with their NATS servers.
 type cluster struct {
-	binary, dir string
-	layout      layout
-	nodes       []*node // the last one is the newcomer
-	servers     []*server
-	natsURLs    []string
-	token       string
+	product, dir string
+	layout       layout
+	nodes        []*node // the last one is the newcomer
+	servers      []*server
+	natsURLs     []string
+	token        string
 }
 
 const members = 3
 
 // newCluster lays a cluster out; nothing runs yet. natsd, if not "", is run for NATS.
-func newCluster(binary, natsd, dir string, l layout) (*cluster, error) {
-	c := &cluster{binary: binary, dir: dir, layout: l}
+func newCluster(product, natsd, dir string, l layout) (*cluster, error) {
+	c := &cluster{product: product, dir: dir, layout: l}
 	key := filepath.Join(dir, "gossip.key")
 	if err := os.WriteFile(key, []byte(strings.Repeat("0123456789abcdef", 4)), 0o600); err != nil {
 		return nil, err
@@ -100,7 +100,7 @@ func newCluster(binary, natsd, dir string, l layout) (*cluster, error) {
 	for m := 1; m <= members+1; m++ {
 		name := string(rune('a' + m - 1))
 		n := &node{name: name, http: l.http(m) + ":8000", log: filepath.Join(dir, name+".log")}
-		n.argv = append(append([]string{}, l.inside(m)...), binary, "serve", "--node", name, "--data", filepath.Join(dir, name), "--http", n.http,
+		n.argv = append(append([]string{}, l.inside(m)...), product, "serve", "--node", name, "--data", filepath.Join(dir, name), "--http", n.http,
 			"--gossip", l.gossip(m)+":7946", "--gossip-key", key, "--join", strings.Join(join, ","))
 		if natsd == "" && m <= members {
 			n.argv = append(n.argv, "--nats-listen", l.nats(m)+":4222", "--nats-cluster", l.nats(m)+":6222")
@@ -132,12 +132,13 @@ func (c *cluster) start() error {
 			return err
 		}
 	}
-	for _, n := range c.nodes[:members] {
+	first := c.nodes[:min(members, len(c.nodes))]
+	for _, n := range first {
 		if err := n.start(); err != nil {
 			return err
 		}
 	}
-	for _, n := range c.nodes[:members] {
+	for _, n := range first {
 		if err := n.await(); err != nil {
 			return err
 		}
@@ -150,12 +151,12 @@ func (c *cluster) start() error {
 		return err
 	}
 	var err error
-	c.token, err = c.command("token", "--account", accountID, "--ttl", "24h", "--data", filepath.Join(c.dir, "a"))
+	c.token, err = c.command("token", "--account", accountID, "--ttl", "24h", "--data", filepath.Join(c.dir, first[0].name))
 	return err
 }
 
 func (c *cluster) command(args ...string) (string, error) {
-	out, err := exec.Command(c.binary, args...).CombinedOutput()
+	out, err := exec.Command(c.product, args...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("lamplight %s: %w: %s", args[0], err, out)
 	}

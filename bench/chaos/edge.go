@@ -73,9 +73,13 @@ type notification struct {
 	}
 }
 
-func newEdge(name string, urls []string, h *history) (*edge, error) {
-	e := &edge{name: name, history: h, stop: make(chan struct{}), sources: map[string]*source{}, claims: map[int]claim{},
+func bareEdge(name string, h *history) *edge {
+	return &edge{name: name, history: h, stop: make(chan struct{}), upAt: time.Now(), sources: map[string]*source{}, claims: map[int]claim{},
 		watches: map[string]*watch{}, replies: map[string][]any{}}
+}
+
+func newEdge(name string, urls []string, h *history) (*edge, error) {
+	e := bareEdge(name, h)
 	var err error
 	e.conn, err = connect(urls, "chaos "+name, nats.ReconnectHandler(func(*nats.Conn) {
 		e.mu.Lock()

@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -18,6 +19,8 @@ type fault struct {
 	name string
 	run  func(r *run, machine int, hold time.Duration) error
 	wide bool // concerns more than its machine: never beside another
+
+	planned time.Duration // how long a request may wait that it meets; 0: limitOfWait
 }
 
 // nodeFaults can happen to any cluster.
@@ -29,8 +32,26 @@ var nodeFaults = []fault{
 	{name: "rolling restart", run: rollingRestart, wide: true},
 	{name: "join and drain a fourth node", run: joinFourth},
 	{name: "kill -9 everything", run: killAll, wide: true},
-	{name: "a node in another time namespace", run: otherClock},
+	{name: "restart of everything", run: restartAll, wide: true, planned: 40 * time.Second},
+	{name: clockApart, run: otherClock},
+	{name: clockJump, run: jumpClock},
 }
+
+// pick gives those of a kit that have these names.
+func pick(kit []fault, names ...string) (some []fault) {
+	for _, f := range kit {
+		if slices.Contains(names, f.name) {
+			some = append(some, f)
+		}
+	}
+	return some
+}
+
+const (
+	clockJump    = "a node's time of day jumps"
+	clockApart   = "a node whose boot was a day earlier"
+	farthestJump = 20 * time.Second // with callLife and the longest wait within the minute that a tombstone lives
+)
 
 // serverFaults need NATS servers of their own.
 var serverFaults = []fault{
@@ -57,7 +78,7 @@ func killTwo(r *run, machine int, hold time.Duration) error {
 	return r.restart(one, two)
 }
 
-func killAll(r *run, _ int, hold time.Duration) error {
+func killAll(r *run, _ int, _ time.Duration) error {
 	for _, n := range r.cluster.nodes[:members] {
 		n.process().signal(syscall.SIGKILL)
 	}
@@ -73,7 +94,6 @@ func killAll(r *run, _ int, hold time.Duration) error {
 			return err
 		}
 	}
-	time.Sleep(hold / 4)
 	return r.restart(r.cluster.nodes[:members]...)
 }
 
@@ -118,8 +138,38 @@ func joinFourth(r *run, _ int, hold time.Duration) error {
 	return r.drain(n)
 }
 
-// otherClock starts a node whose clocks since boot are a day ahead of the others'. The time of day can't be another for
-// one process alone: the kernel has one, and a static Go binary asks no library that could lie.
+// restartAll ends all nodes at once as an operator does, and starts them again. That is no fault but a planned end of
+// service, and takes its time: nobody is there to take over, and NATS elects its leaders anew.
+func restartAll(r *run, _ int, _ time.Duration) error {
+	nodes := r.cluster.nodes[:members]
+	errs := make([]error, members)
+	var all sync.WaitGroup
+	for i, n := range nodes {
+		all.Go(func() { errs[i] = r.drain(n) })
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return r.restart(nodes...)
+}
+
+// jumpClock puts a node's time of day ahead, then behind, then right again.
+func jumpClock(r *run, machine int, hold time.Duration) error {
+	p := r.cluster.nodes[machine-1].process()
+	by := farthestJump - hold
+	for _, offset := range []time.Duration{by, -by, 0} {
+		if err := p.jump(offset.Truncate(time.Second)); err != nil {
+			return err
+		}
+		if offset != 0 {
+			time.Sleep(hold / 2)
+		}
+	}
+	return nil
+}
+
+// otherClock starts a node whose clocks since boot are a day ahead of the others'.
 func otherClock(r *run, machine int, hold time.Duration) error {
 	n := r.cluster.nodes[machine-1]
 	n.process().kill()
@@ -144,7 +194,7 @@ func killServer(r *run, machine int, hold time.Duration) error {
 func killLeader(r *run, _ int, hold time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	js, err := jetstream.New(r.client.doors[0])
+	js, err := jetstream.New(r.client.doors[0].conn)
 	if err != nil {
 		return err
 	}
@@ -201,7 +251,7 @@ func (r *run) restart(nodes ...*node) error {
 
 // drain ends a node as an operator does, and notes when.
 func (r *run) drain(n *node) error {
-	w := window{name: "drain of " + n.name, begin: r.history.now()}
+	w := window{detail: "drain of " + n.name, begin: r.history.now()}
 	err := n.process().drain(30 * time.Second)
 	w.end = r.history.now()
 	r.history.mu.Lock()
@@ -274,46 +324,50 @@ func (r *run) measureTakeover(killed *node, orphans []string) {
 
 // step is what happens at one time: one fault, or two on different machines.
 type step struct {
-	pause    time.Duration
+	pause    time.Duration // before it
 	faults   []fault
 	machines []int
 	holds    []time.Duration
 }
 
 // only gives the faults of these names, in their order, one after the other.
-func only(r *rand.Rand, kit []fault, names []string) (all []step, err error) {
+func only(r *rand.Rand, kit []fault, names []string, hold time.Duration) (all []step, err error) {
 	for _, name := range names {
 		i := slices.IndexFunc(kit, func(f fault) bool { return f.name == name })
 		if i < 0 {
 			return nil, fmt.Errorf("there is no fault %q here", name)
 		}
 		s := step{pause: time.Second}
-		s.add(r, kit[i], 1+r.IntN(members))
+		s.add(r, kit[i], 1+r.IntN(members), hold)
 		all = append(all, s)
 	}
 	return all, nil
 }
 
-// schedule puts every fault once, in any order, and goes on with any of them, some together.
-func schedule(r *rand.Rand, kit []fault, steps int) (all []step) {
+// schedule puts every fault once, in any order, and goes on with any of them, some together. None is held for longer than
+// hold.
+func schedule(r *rand.Rand, kit []fault, steps int, hold time.Duration) (all []step) {
 	order := r.Perm(len(kit))
 	for i := range steps {
 		f := kit[r.IntN(len(kit))]
 		if i < len(order) {
 			f = kit[order[i]]
 		}
-		s := step{pause: time.Second + time.Duration(r.IntN(1500))*time.Millisecond}
+		s := step{pause: time.Duration(r.Int64N(int64(hold / 2)))}
 		machine := 1 + r.IntN(members)
-		s.add(r, f, machine)
+		s.add(r, f, machine, hold)
 		if second := kit[r.IntN(len(kit))]; i >= len(order) && !f.wide && !second.wide && r.IntN(3) == 0 {
-			s.add(r, second, 1+machine%members)
+			s.add(r, second, 1+machine%members, hold)
 		}
 		all = append(all, s)
 	}
 	return all
 }
 
-func (s *step) add(r *rand.Rand, f fault, machine int) {
+func (s *step) add(r *rand.Rand, f fault, machine int, hold time.Duration) {
 	s.faults, s.machines = append(s.faults, f), append(s.machines, machine)
-	s.holds = append(s.holds, 1500*time.Millisecond+time.Duration(r.IntN(4000))*time.Millisecond)
+	s.holds = append(s.holds, hold/4+time.Duration(r.Int64N(int64(hold*3/4))))
 }
+
+// seeded gives the random numbers of a schedule.
+func seeded(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }

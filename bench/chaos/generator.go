@@ -12,7 +12,7 @@ import (
 const (
 	maxPhones = 24
 	maxCalls  = 4
-	callLife  = 40 * time.Second // no news but its end after that: a tombstone lives a minute
+	callLife  = 20 * time.Second // no news but its end after that: a tombstone lives a minute, on a clock that may be farthestJump ahead
 	giveUp    = 90 * time.Second // news that finds nobody for so long is lost
 )
 
@@ -59,6 +59,36 @@ func (w *worker) run(ctx context.Context) {
 		default:
 			w.read(w.world.pick(w.random))
 		}
+	}
+}
+
+// insist sets one extension of its own, again and again, each time until it is acknowledged: that is how long a caller
+// who repeats a command waits. What was tried may still come to pass, so what it is set to proves nothing.
+func (w *worker) insist(ctx context.Context) {
+	name := fmt.Sprintf("insist-%d", w.number)
+	for ctx.Err() == nil {
+		o := op{kind: opInsist, worker: w.number, begin: w.history.now()}
+		begun := time.Now()
+		state := stateNames[calls[w.random.IntN(len(calls))]]
+		for o.outcome = unknown; o.outcome != acknowledged && time.Since(begun) < giveUp; {
+			o.tries++
+			var err error
+			if w.random.IntN(2) == 0 {
+				o.outcome, _, _, err = w.client.rest(w.client.cluster.pick(w.random), "POST", "/presence/"+name, map[string]any{"action": "set", "state": state})
+			} else {
+				o.outcome, _, err = w.client.bus(w.random.IntN(16), "presence.set."+token(realm)+"."+token(name), "set", map[string]any{"Realm": realm, "Username": name, "State": state})
+			}
+			if o.outcome == wrong {
+				w.history.wrong(err.Error())
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		if o.outcome != acknowledged {
+			w.history.wrong(fmt.Sprintf("a set of %s was not acknowledged within %v", name, giveUp))
+		}
+		o.end, o.took = w.history.now(), time.Since(begun)
+		w.history.add(o)
 	}
 }
 
@@ -122,10 +152,16 @@ func (w *worker) unsubscribe(i int) {
 func (w *worker) tellPhone(p *phone, expires int) {
 	p.cseq++
 	p.touched = time.Now()
-	w.repeat(op{kind: opSubscribe, extension: p.extension}, "omnipresence.subscribe."+token(realm)+"."+token(p.extension.name), "subscription", map[string]any{
-		"User": "sip:" + p.extension.address(), "From": "sip:" + p.callID[:len(p.callID)-len("@10.0.0.9")] + "@" + realm, "Call-ID": p.callID, "CSeq": p.cseq,
-		"Contact": "<sip:" + p.callID + ":5060>", "Expires": expires, "Server-ID": p.edge, "Event-Package": "dialog", "From-Tag": "f", "To-Tag": "t"})
+	subject, event, fields := p.document(p.cseq, expires)
+	w.repeat(op{kind: opSubscribe, extension: p.extension}, subject, event, fields)
 	p.renewed = time.Now()
+}
+
+// document is a SUBSCRIBE as an edge tells it.
+func (p *phone) document(cseq, expires int) (subject, event string, fields map[string]any) {
+	return "omnipresence.subscribe." + token(realm) + "." + token(p.extension.name), "subscription", map[string]any{
+		"User": "sip:" + p.extension.address(), "From": "sip:" + p.callID[:len(p.callID)-len("@10.0.0.9")] + "@" + realm, "Call-ID": p.callID, "CSeq": cseq,
+		"Contact": "<sip:" + p.callID + ":5060>", "Expires": expires, "Server-ID": p.edge, "Event-Package": "dialog", "From-Tag": "f", "To-Tag": "t"}
 }
 
 func (w *worker) startCall() {
@@ -149,9 +185,15 @@ func (w *worker) nextState(i int) {
 
 func (w *worker) tellCall(c *ongoing, state byte) {
 	c.state = state
-	w.repeat(op{kind: opCall, extension: c.extension, call: c.number, state: state}, "presence.dialog."+token(realm)+"."+token(c.id), "dialog_update", map[string]any{
-		"From": c.extension.address(), "To": "9999@" + realm, "Call-ID": c.id, "Direction": "recipient", "State": stateNames[state],
-		"Timestamp": time.Now().UnixMicro()})
+	subject, event, fields := c.extension.news(c.id, state)
+	w.repeat(op{kind: opCall, extension: c.extension, call: c.number, state: state}, subject, event, fields)
+}
+
+// news of one of its calls.
+func (e *extension) news(callID string, state byte) (subject, event string, fields map[string]any) {
+	return "presence.dialog." + token(realm) + "." + token(callID), "dialog_update", map[string]any{
+		"From": e.address(), "To": "9999@" + realm, "Call-ID": callID, "Direction": "recipient", "State": stateNames[state],
+		"Timestamp": time.Now().UnixMicro()}
 }
 
 // command sets or resets, once: whether it happened may stay unknown.
@@ -168,22 +210,7 @@ func (w *worker) command() {
 	begun := time.Now()
 	o.begin = w.history.now()
 	var err error
-	if overBus && o.kind != opResetTo {
-		event, fields := "set", map[string]any{"Realm": realm, "Username": e.name, "State": stateNames[o.state]}
-		if o.kind == opReset {
-			event, fields = "reset", map[string]any{"Realm": realm, "Username": e.name}
-		}
-		o.outcome, _, err = w.client.bus(door, "presence."+event+"."+token(realm)+"."+token(e.name), event, fields)
-	} else {
-		body := map[string]any{"action": "reset"}
-		if o.kind != opReset {
-			body["state"] = stateNames[o.state]
-		}
-		if o.kind == opSet {
-			body["action"] = "set"
-		}
-		o.outcome, _, _, err = w.client.rest(n, "POST", "/presence/"+e.name, body)
-	}
+	o.outcome, err = w.client.command(n, overBus, door, e, o.kind, o.state)
 	o.end, o.took = w.history.now(), time.Since(begun)
 	switch o.outcome {
 	case unknown:
@@ -192,6 +219,27 @@ func (w *worker) command() {
 		w.history.wrong(err.Error())
 	}
 	w.history.add(o)
+}
+
+// command makes one of the commands, over one of the two roads.
+func (c *client) command(n *node, overBus bool, door int, e *extension, what kind, state byte) (out outcome, err error) {
+	if overBus && what != opResetTo {
+		event, fields := "set", map[string]any{"Realm": realm, "Username": e.name, "State": stateNames[state]}
+		if what == opReset {
+			event, fields = "reset", map[string]any{"Realm": realm, "Username": e.name}
+		}
+		out, _, err = c.bus(door, "presence."+event+"."+token(realm)+"."+token(e.name), event, fields)
+		return out, err
+	}
+	body := map[string]any{"action": "reset"}
+	if what != opReset {
+		body["state"] = stateNames[state]
+	}
+	if what == opSet {
+		body["action"] = "set"
+	}
+	out, _, _, err = c.rest(n, "POST", "/presence/"+e.name, body)
+	return out, err
 }
 
 // read asks again until it is answered, and is one read from the first try on: only the answer counts.

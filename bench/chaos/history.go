@@ -26,11 +26,12 @@ const (
 	opCall
 	opSubscribe
 	opList
+	opInsist
 	kinds
 )
 
 func (k kind) String() string {
-	return [kinds]string{"read", "set", "reset", "reset+set", "call", "subscribe", "list"}[k]
+	return [kinds]string{"read", "set", "reset", "reset+set", "call", "subscribe", "list", "set, repeated"}[k]
 }
 
 const never = math.MaxInt64 / 2
@@ -41,12 +42,12 @@ type op struct {
 	outcome       outcome
 	worker, tries int
 	extension     *extension
-	call          int    // of opCall: which of the extension's
-	state         byte   // what was set, or the news
-	seen          string // what was read
-	stale         bool   // read, and marked so
-	begin, end    int64  // ns since the run began; end is never if the outcome is unknown
-	took          time.Duration
+	call          int           // of opCall: which of the extension's
+	state         byte          // what was set, or the news
+	seen          string        // what was read
+	stale         bool          // read, and marked so
+	begin, end    int64         // ns since the run began; end is never if the outcome is unknown
+	took          time.Duration // from the caller's first try
 }
 
 // history keeps what happened. Its methods may be called from any goroutine.
@@ -61,11 +62,12 @@ type history struct {
 	takeover []takeover
 }
 
-// window is the time of one fault, until all was well again.
+// window is the time of one fault, or of two at once, until all was well again.
 type window struct {
-	name       string
+	faults     []string
+	detail     string
 	begin, end int64
-	alone      bool // no other fault meanwhile
+	limit      time.Duration // of the wait for a success that it may cause
 }
 
 // takeover is how long a killed node's extension was out of reach.

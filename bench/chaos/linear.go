@@ -10,6 +10,9 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
+// last is the worker who reads every extension at the end.
+const last = -1
+
 // judged is how long porcupine may think about one extension.
 const judged = 20 * time.Second
 
@@ -96,12 +99,13 @@ var calls = []byte{early, confirmed, terminated}
 
 func rank(state byte) int { return bytes.IndexByte(calls, state) }
 
-// linearizable judges the history of one extension.
-func linearizable(ops []op) (porcupine.CheckResult, porcupine.LinearizationInfo) {
+// linearizable judges the history of one extension, whose last read is worker last's. If it is, order is what changed the
+// extension until then, in an order that explains all that was read.
+func linearizable(ops []op) (result porcupine.CheckResult, info porcupine.LinearizationInfo, order []input) {
 	var events []porcupine.Operation
 	for i := range ops {
 		o := &ops[i]
-		if o.outcome == refused || o.outcome == wrong || o.kind == opRead && (o.outcome != acknowledged || o.stale) || o.kind == opSubscribe || o.kind == opList {
+		if o.outcome == refused || o.outcome == wrong || o.kind == opRead && (o.outcome != acknowledged || o.stale) || o.kind == opSubscribe || o.kind == opList || o.kind == opInsist {
 			continue
 		}
 		e := porcupine.Operation{ClientId: o.worker, Input: input{o.kind, o.call, o.state}, Call: o.begin, Return: o.end}
@@ -110,5 +114,17 @@ func linearizable(ops []op) (porcupine.CheckResult, porcupine.LinearizationInfo)
 		}
 		events = append(events, e)
 	}
-	return porcupine.CheckOperationsVerbose(model, events, judged)
+	result, info = porcupine.CheckOperationsVerbose(model, events, judged)
+	if result != porcupine.Ok || len(events) == 0 {
+		return result, info, nil
+	}
+	for _, i := range info.PartialLinearizations()[0][0] {
+		if events[i].ClientId == last {
+			break
+		}
+		if in := events[i].Input.(input); in.kind != opRead {
+			order = append(order, in)
+		}
+	}
+	return result, info, order
 }

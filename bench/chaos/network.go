@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -60,26 +61,24 @@ func cut(what string, plane, from, to int) error {
 	return command(fmt.Sprintf("ip -n m%d route %s blackhole %s/32", from, what, planeAddress(plane, to)))
 }
 
-// partition cuts a machine from the others on some planes: what it sends, and if both ways what it is sent.
-func partition(name string, both bool, planes ...int) fault {
+// partition cuts a machine from the others on some planes: what it sends, what it is sent, or both.
+func partition(name string, sends, hears bool, planes ...int) fault {
 	return fault{name: name, wide: true, run: func(_ *run, machine int, hold time.Duration) error {
-		all := func(what string) error {
+		all := func(what string) (err error) {
 			for _, plane := range planes {
 				for other := 1; other <= members; other++ {
 					if other == machine {
 						continue
 					}
-					if err := cut(what, plane, machine, other); err != nil {
-						return err
+					if sends {
+						err = errors.Join(err, cut(what, plane, machine, other))
 					}
-					if both {
-						if err := cut(what, plane, other, machine); err != nil {
-							return err
-						}
+					if hears {
+						err = errors.Join(err, cut(what, plane, other, machine))
 					}
 				}
 			}
-			return nil
+			return err
 		}
 		if err := all("add"); err != nil {
 			return err
@@ -90,10 +89,11 @@ func partition(name string, both bool, planes ...int) fault {
 }
 
 var networkFaults = []fault{
-	partition("a machine cut off, both ways", true, planeGossip, planeNATS),
-	partition("a machine cut off, one way", false, planeGossip, planeNATS),
-	partition("gossip cut, both ways", true, planeGossip),
-	partition("gossip cut, one way", false, planeGossip),
-	partition("NATS cut, both ways", true, planeNATS),
-	partition("NATS cut, one way", false, planeNATS),
+	partition("a machine cut off, both ways", true, true, planeGossip, planeNATS),
+	partition("a machine cut off, what it sends", true, false, planeGossip, planeNATS),
+	partition("a machine cut off, what it hears", false, true, planeGossip, planeNATS),
+	partition("gossip cut, both ways", true, true, planeGossip),
+	partition("gossip cut, one way", true, false, planeGossip),
+	partition("NATS cut, both ways", true, true, planeNATS),
+	partition("NATS cut, one way", true, false, planeNATS),
 }

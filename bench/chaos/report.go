@@ -2,39 +2,176 @@ package chaos
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 )
 
-// limitOfWait is the bound on a request that its caller repeats, under a single fault; the machine's own noise
-// is allowed as much again.
-const limitOfWait = 30 * time.Second
+// limitOfWait bounds how long a request that its caller repeats waits for its success, under any single fault.
+const limitOfWait = 15 * time.Second
 
-// figures is a run in numbers.
+// totals are runs in numbers.
+type totals struct {
+	Seeds                            []uint64
+	Acknowledged, Refused, Unknown   int
+	Operations, Faults               map[string]int // acknowledged, by kind
+	Lost, Revived, Stuck, Torn       int
+	Behind, Differs, Slow, Undecided int
+	Waits                            map[string][]time.Duration // by kind of fault: the longest of each worker
+}
+
+func newTotals() *totals {
+	return &totals{Operations: map[string]int{}, Faults: map[string]int{}, Waits: map[string][]time.Duration{}}
+}
+
+// add puts another run's to these.
+func (t *totals) add(o *totals) {
+	t.Seeds = append(t.Seeds, o.Seeds...)
+	for _, n := range []struct{ to, from *int }{{&t.Acknowledged, &o.Acknowledged}, {&t.Refused, &o.Refused}, {&t.Unknown, &o.Unknown}, {&t.Lost, &o.Lost}, {&t.Revived, &o.Revived},
+		{&t.Stuck, &o.Stuck}, {&t.Torn, &o.Torn}, {&t.Behind, &o.Behind}, {&t.Differs, &o.Differs}, {&t.Slow, &o.Slow}, {&t.Undecided, &o.Undecided}} {
+		*n.to += *n.from
+	}
+	for k, n := range o.Operations {
+		t.Operations[k] += n
+	}
+	for k, n := range o.Faults {
+		t.Faults[k] += n
+	}
+	for k, w := range o.Waits {
+		t.Waits[k] = append(t.Waits[k], w...)
+	}
+}
+
+func (t *totals) String() string {
+	var b strings.Builder
+	faults := 0
+	for _, n := range t.Faults {
+		faults += n
+	}
+	fmt.Fprintf(&b, "seeds %v: %d operations acknowledged, %d refused, %d unknown; %d faults\n", t.Seeds, t.Acknowledged, t.Refused, t.Unknown, faults)
+	fmt.Fprintf(&b, "lost %d, revived %d, stuck lamps %d, contradictory histories %d (undecided %d), watchers behind %d, other on one node %d, waits over %v under one fault %d\n",
+		t.Lost, t.Revived, t.Stuck, t.Torn, t.Undecided, t.Behind, t.Differs, limitOfWait, t.Slow)
+	for _, k := range slices.Sorted(maps.Keys(t.Operations)) {
+		fmt.Fprintf(&b, "  %-14s %7d acknowledged\n", k, t.Operations[k])
+	}
+	fmt.Fprintf(&b, "  %-46s %5s   longest wait for a success: %7s %7s %7s\n", "fault", "times", "p50", "p99", "max")
+	for _, k := range slices.Sorted(maps.Keys(t.Waits)) {
+		w := slices.Sorted(slices.Values(t.Waits[k]))
+		fmt.Fprintf(&b, "  %-46s %5d   %35v %7v %7v\n", k, t.Faults[k], percentile(w, 50), percentile(w, 99), percentile(w, 100))
+	}
+	return b.String()
+}
+
+// totals of a run.
+func (r *run) totals(v *verdict) *totals {
+	h := r.history
+	t := newTotals()
+	t.Seeds = []uint64{r.seed}
+	t.Acknowledged, t.Refused, t.Unknown = h.counts[acknowledged], h.counts[refused], h.counts[unknown]
+	t.Lost, t.Revived, t.Stuck, t.Torn = len(v.lost), len(v.revived), len(v.stuck), len(v.torn)
+	t.Behind, t.Differs, t.Slow, t.Undecided = len(v.behind), len(v.differs), len(v.slow), v.undecided
+	for _, o := range h.ops {
+		if o.outcome == acknowledged {
+			t.Operations[o.kind.String()]++
+		}
+	}
+	for _, w := range h.windows {
+		for _, f := range w.faults {
+			t.Faults[f]++
+		}
+	}
+	t.Waits = waits(h.ops, h.windows)
+	return t
+}
+
+// met are the windows that an operation's time from its caller's first try overlaps.
+func met(o *op, windows []window) (all []*window) {
+	for i := range windows {
+		if w := &windows[i]; o.end >= w.begin && o.end-int64(o.took) <= w.end {
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
+// share is what of an operation's wait one window is to blame for: from its begin to the next one's.
+type share struct {
+	*window
+	wait time.Duration
+}
+
+func shares(o *op, windows []window) (all []share) {
+	begun := o.end - int64(o.took)
+	m := met(o, windows)
+	if len(m) == 0 {
+		return []share{{&window{detail: "no fault", limit: limitOfWait}, o.took}}
+	}
+	for i, w := range m {
+		from, to := begun, o.end
+		if i > 0 {
+			from = w.begin
+		}
+		if i+1 < len(m) {
+			to = m[i+1].begin
+		}
+		all = append(all, share{w, time.Duration(to - from)})
+	}
+	return all
+}
+
+// waits gives for each kind of fault, when it came alone, how long each worker's longest wait for a success was.
+func waits(ops []op, windows []window) map[string][]time.Duration {
+	longest := map[*window]map[int]time.Duration{}
+	for i := range ops {
+		o := &ops[i]
+		if o.outcome != acknowledged || o.worker == last {
+			continue
+		}
+		for _, s := range shares(o, windows) {
+			if len(s.faults) != 1 {
+				continue
+			}
+			if longest[s.window] == nil {
+				longest[s.window] = map[int]time.Duration{}
+			}
+			longest[s.window][o.worker] = max(longest[s.window][o.worker], s.wait)
+		}
+	}
+	all := map[string][]time.Duration{}
+	for w, of := range longest {
+		all[w.faults[0]] = slices.Sorted(slices.Values(append(all[w.faults[0]], slices.Collect(maps.Values(of))...)))
+	}
+	return all
+}
+
+// slow are the requests that waited too long although no two faults came at once.
+func slow(ops []op, windows []window) (all []string) {
+	for i := range ops {
+		o := &ops[i]
+		if o.took < limitOfWait {
+			continue
+		}
+		for _, s := range shares(o, windows) {
+			if len(s.faults) <= 1 && s.wait >= s.limit {
+				all = append(all, fmt.Sprintf("under %s a %v waited %v for its success, %d tries, %v until %v", s.detail, o.kind, s.wait.Round(time.Millisecond), o.tries,
+					o.took.Round(time.Millisecond), time.Duration(o.end).Round(time.Millisecond)))
+			}
+		}
+	}
+	return all
+}
+
+// figures is a run in numbers, with what only a single run has.
 func (r *run) figures(v *verdict) string {
 	var b strings.Builder
 	h := r.history
-	fmt.Fprintf(&b, "acknowledged %d, refused %d, unknown %d, in %v; faults %d\n", h.counts[acknowledged], h.counts[refused], h.counts[unknown],
-		time.Duration(h.now()).Round(time.Second), r.ran)
-	fmt.Fprintf(&b, "extensions %d, subscriptions %d; lost %d, revived %d, stuck lamps %d, watchers behind %d; histories torn %d, undecided %d\n",
-		v.extensions, v.phones, len(v.lost), len(v.revived), len(v.stuck), len(v.behind), len(v.torn), v.undecided)
-	byKind := map[kind][2]int{}
+	fmt.Fprintf(&b, "in %v, with %d extensions and %d subscriptions: %v", time.Duration(h.now()).Round(time.Second), v.extensions, v.phones, r.totals(v))
 	stale := 0
 	for _, o := range h.ops {
-		n := byKind[o.kind]
-		if o.outcome == acknowledged {
-			n[0]++
-		} else {
-			n[1]++
-		}
-		byKind[o.kind] = n
 		if o.stale {
 			stale++
 		}
-	}
-	for k := range kinds {
-		fmt.Fprintf(&b, "  %-10v %6d acknowledged, %d not\n", k, byKind[k][0], byKind[k][1])
 	}
 	accepted, dropped := 0, 0
 	for _, e := range r.edges {
@@ -42,27 +179,21 @@ func (r *run) figures(v *verdict) string {
 		accepted, dropped = accepted+e.accepted, dropped+e.dropped
 		e.mu.Unlock()
 	}
-	fmt.Fprintf(&b, "reads marked stale %d; NOTIFYs accepted by the edges %d, dropped as an older owner's %d\n", stale, accepted, dropped)
+	fmt.Fprintf(&b, "  reads marked stale %d; NOTIFYs accepted by the edges %d, dropped as an older owner's %d\n", stale, accepted, dropped)
 	if n := len(h.takeover); n > 0 {
-		read := func(t takeover) time.Duration { return t.read }
-		write := func(t takeover) time.Duration { return t.write }
-		fmt.Fprintf(&b, "killed nodes' extensions (%d): a read succeeds after p50 %v, p99 %v; a durable set after p50 %v, p99 %v\n", n,
-			percentile(h.takeover, read, 50), percentile(h.takeover, read, 99), percentile(h.takeover, write, 50), percentile(h.takeover, write, 99))
+		var read, write []time.Duration
+		for _, t := range h.takeover {
+			read, write = append(read, t.read), append(write, t.write)
+		}
+		slices.Sort(read)
+		slices.Sort(write)
+		fmt.Fprintf(&b, "  killed nodes' extensions (%d): a read succeeds after p50 %v, p99 %v; a durable set after p50 %v, p99 %v\n", n,
+			percentile(read, 50), percentile(read, 99), percentile(write, 50), percentile(write, 99))
 	}
 	for _, w := range r.drains {
-		fmt.Fprintf(&b, "%s took %v: worst request %v\n", w.name, time.Duration(w.end-w.begin).Round(time.Millisecond), worst(h.ops, w).took.Round(time.Millisecond))
+		fmt.Fprintf(&b, "  %s took %v: worst request begun meanwhile %v\n", w.detail, time.Duration(w.end-w.begin).Round(time.Millisecond), worst(h.ops, w).Round(time.Millisecond))
 	}
-	for _, w := range h.windows {
-		together := ""
-		if !w.alone {
-			together = ", beside another"
-		}
-		o := worst(h.ops, w)
-		done, open := within(h.ops, w)
-		fmt.Fprintf(&b, "%8v %-40s until all is well %7v: %5d acknowledged, %d unknown, worst wait for success %v (%v)%s\n", time.Duration(w.begin).Round(time.Second), w.name,
-			time.Duration(w.end-w.begin).Round(time.Millisecond), done, open, o.took.Round(time.Millisecond), o.kind, together)
-	}
-	fmt.Fprintf(&b, "acknowledged in each second:%s\n", pace(h.ops))
+	fmt.Fprintf(&b, "  acknowledged in each second:%s\n", pace(h.ops))
 	return b.String()
 }
 
@@ -88,33 +219,16 @@ func pace(ops []op) string {
 	return b.String()
 }
 
-// worst is the request that waited longest for its success and met a window.
-func worst(ops []op, w window) (longest op) {
+// worst is how long the request waited for its success that was begun within a window and waited longest.
+func worst(ops []op, w window) (longest time.Duration) {
 	for _, o := range ops {
-		if o.outcome == acknowledged && o.took > longest.took && o.end >= w.begin && o.end-int64(o.took) <= w.end {
-			longest = o
+		if begun := o.end - int64(o.took); o.outcome == acknowledged && begun >= w.begin && begun <= w.end {
+			longest = max(longest, o.took)
 		}
 	}
 	return longest
 }
 
-func within(ops []op, w window) (done, open int) {
-	for _, o := range ops {
-		switch {
-		case o.outcome == acknowledged && o.end >= w.begin && o.end <= w.end:
-			done++
-		case o.outcome == unknown && o.begin >= w.begin && o.begin <= w.end:
-			open++
-		}
-	}
-	return done, open
-}
-
-func percentile(all []takeover, of func(takeover) time.Duration, p int) time.Duration {
-	var d []time.Duration
-	for _, t := range all {
-		d = append(d, of(t))
-	}
-	slices.Sort(d)
-	return d[min(len(d)*p/100, len(d)-1)].Round(time.Millisecond)
+func percentile(sorted []time.Duration, p int) time.Duration {
+	return sorted[min(len(sorted)*p/100, len(sorted)-1)].Round(time.Millisecond)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 )
@@ -14,8 +15,9 @@ type plan struct {
 	seed    uint64
 	steps   []step
 	workers int
-	atLeast int           // acknowledged operations, if they come within limit
-	limit   time.Duration // for faults and operations
+	callers int           // more workers, who insist
+	atLeast int           // acknowledged operations: the run goes on until there are as many
+	limit   time.Duration // for all of it; a run that needs longer has failed
 	logf    func(string, ...any)
 }
 
@@ -29,7 +31,7 @@ type run struct {
 	workers []*worker
 	edges   []*edge
 	drains  []window
-	ran     int // faults
+	done    int // steps
 }
 
 // execute starts a cluster, lets the generators work through the plan's faults, and heals. What it finds is in the
@@ -58,17 +60,25 @@ func execute(c *cluster, p plan) (*run, error) {
 	ctx, stop := context.WithTimeout(context.Background(), p.limit)
 	defer stop()
 	var working sync.WaitGroup
-	for i := range p.workers {
+	for i := range p.workers + p.callers {
 		w := &worker{number: i, random: rand.New(rand.NewPCG(p.seed, uint64(i+1))), client: r.client, world: r.world, history: r.history}
 		r.workers = append(r.workers, w)
-		working.Go(func() { w.run(ctx) })
+		does := w.run
+		if i >= p.workers {
+			does = w.insist
+		}
+		working.Go(func() { does(ctx) })
 	}
 	err = r.inject(ctx)
 	for ctx.Err() == nil && err == nil && r.history.acked() < p.atLeast {
 		time.Sleep(50 * time.Millisecond)
 	}
+	late := ctx.Err() != nil
 	stop()
 	working.Wait()
+	if late && err == nil {
+		err = fmt.Errorf("%v were not enough: %d of %d steps are done, %d of %d operations", p.limit, r.done, len(p.steps), r.history.acked(), p.atLeast)
+	}
 	if e := c.healthy(starting); err == nil {
 		err = e
 	}
@@ -101,6 +111,7 @@ func (r *run) inject(ctx context.Context) error {
 		if err := r.happen(s); err != nil {
 			return err
 		}
+		r.done++
 	}
 	return nil
 }
@@ -122,14 +133,17 @@ func (r *run) happen(s step) error {
 	if err == nil {
 		err = r.cluster.healthy(starting)
 	}
+	w := window{begin: begin, end: r.history.now(), limit: limitOfWait}
+	var detail []string
+	for i, f := range s.faults {
+		w.faults = append(w.faults, f.name)
+		w.limit = max(w.limit, f.planned)
+		detail = append(detail, fmt.Sprintf("%s (machine %d, held %v)", f.name, s.machines[i], s.holds[i].Round(time.Millisecond)))
+	}
+	w.detail = strings.Join(detail, " and ")
 	r.history.mu.Lock()
-	for i, f := range s.faults {
-		r.ran++
-		r.history.windows = append(r.history.windows, window{fmt.Sprintf("%s (%d)", f.name, s.machines[i]), begin, r.history.now(), len(s.faults) == 1})
-	}
+	r.history.windows = append(r.history.windows, w)
 	r.history.mu.Unlock()
-	for i, f := range s.faults {
-		r.logf("%8v %s, machine %d, held %v; ready %v after it ended", time.Duration(begin).Round(time.Millisecond), f.name, s.machines[i], s.holds[i], time.Since(healed).Round(time.Millisecond))
-	}
+	r.logf("%8v %s; ready %v after it ended", time.Duration(begin).Round(time.Millisecond), w.detail, time.Since(healed).Round(time.Millisecond))
 	return err
 }

@@ -50,10 +50,11 @@ type phone struct {
 	renewed   time.Time // when its acknowledgement came
 }
 
-// lapsed says whether it may, or surely must, have ended by itself: what it was granted and the grace of 20 s.
-func (p *phone) lapsed(now time.Time) (may, must bool) {
+// lapsed says whether it may, or surely must, have ended by itself: what it was granted and the grace of 20 s, on clocks
+// that differ by at most skew.
+func (p *phone) lapsed(now time.Time, skew time.Duration) (may, must bool) {
 	life := time.Duration(p.expires+20) * time.Second
-	return now.After(p.touched.Add(life)), now.After(p.renewed.Add(life + 5*time.Second))
+	return now.After(p.touched.Add(life - skew)), now.After(p.renewed.Add(life + 5*time.Second + skew))
 }
 
 // world is all that the generators made. An extension that was used enough gives its place to a new one, so that each

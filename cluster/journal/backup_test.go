@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"lamplight/actors/presence"
 	"lamplight/cluster/backup"
 	"lamplight/cluster/ownership"
 )
@@ -55,7 +56,7 @@ func TestRestoredJournal(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put("7.claim", encodeClaim(claim), 0)
+	put("7.claim", encodeClaim(presence.Schema, claim), 0)
 	put("7"+hash, []byte("old"), 0)
 	put("7"+hash, []byte("new"), 100*time.Second)
 	put("8"+hash, []byte("for ever"), 0)
@@ -65,7 +66,7 @@ func TestRestoredJournal(t *testing.T) {
 	if err := begin.Finish(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := from.Conn.Request(from.Prefix+"lamplight.journal.0.lease.a", encodeLease(ownership.Lease{Node: "a", Incarnation: "7f", Left: true}), patience); err != nil {
+	if _, err := from.Conn.Request(from.Prefix+"lamplight.journal.0.lease.a", encodeLease(presence.Schema, ownership.Lease{Node: "a", Incarnation: "7f", Left: true}), patience); err != nil {
 		t.Fatal(err)
 	}
 
@@ -118,7 +119,7 @@ func TestRestoredJournal(t *testing.T) {
 func TestNamesOfABackup(t *testing.T) {
 	for _, name := range []string{"", "7", "7.", "7.claims", "lease.a", noShard, "-1.claim", "07.claim", "7.>", "7.*.s.a", "7.b" + hash[2:], "7.a.>.a123456789abcdef0123456789abcdef",
 		"7.a.s.A123456789abcdef0123456789abcdef", "7.a.s.a123456789abcdef0123456789abc.e"} {
-		if err := Check(backup.Entry{Part: backup.Journal, Name: name, Data: encodeClaim(ownership.Claim{Node: "a", Incarnation: "1"})}); err == nil {
+		if err := Check(backup.Entry{Part: backup.Journal, Name: name, Data: encodeClaim(presence.Schema, ownership.Claim{Node: "a", Incarnation: "1"})}); err == nil {
 			t.Errorf("%q was taken", name)
 		}
 	}

@@ -6,15 +6,17 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
+	"lamplight/actors/presence"
 	"lamplight/cluster/ownership"
 )
 
 // Leases and claims are written a few times a second: JSON, so that an operator can read them with any NATS client.
-// Unknown fields are tolerated; a schema above ours is not. Whoever may write to the stream can write anything there,
+// Each is one node's word and replaced by the next one whole; unknown fields are passed over, and kept where a document is
+// changed (a restore). A schema above ours is refused: it is written only once all members read it. Whoever may write to the stream can write anything there,
 // so sizes are bounded.
 const (
-	schema      = 1
 	maxDocument = 4 << 10 // bytes, with fields of newer releases
 	maxName     = 128     // of a node or an incarnation
 )
@@ -42,6 +44,8 @@ type claimDocument struct {
 	Next        string `json:"next,omitzero"`
 	Since       int64  `json:"since,string,omitzero"`
 	All         bool   `json:"all,omitzero"`
+
+	Unknown jsontext.Value `json:",embed"` // fields of newer releases
 }
 
 // decode reads a document into d.
@@ -54,7 +58,10 @@ func decode(b []byte, d any) error {
 
 // check refuses another schema and names that no node has: they become parts of subjects.
 func check(schemaOf int, node, incarnation string) error {
-	if schemaOf != schema || !isName(node) || !isName(incarnation) {
+	if schemaOf > presence.Schema {
+		return fmt.Errorf("it has schema %d, this release reads up to %d: upgrade this node", schemaOf, presence.Schema)
+	}
+	if schemaOf < 1 || !isName(node) || !isName(incarnation) {
 		return fmt.Errorf("schema %d, incarnation %.40q of node %.40q", schemaOf, incarnation, node)
 	}
 	return nil
@@ -64,7 +71,7 @@ func isName(s string) bool {
 	return s != "" && len(s) <= maxName && !strings.ContainsFunc(s, func(r rune) bool { return r <= 0x20 || r > 0x7e })
 }
 
-func encodeLease(l ownership.Lease) []byte {
+func encodeLease(schema int, l ownership.Lease) []byte {
 	b, _ := json.Marshal(leaseDocument{schema, l.Node, l.Incarnation, l.Expelled, l.Left, l.Draining, l.Before, nanos(l.Beat)})
 	return b
 }
@@ -96,21 +103,30 @@ func instant(ns int64) time.Time {
 	return time.Unix(0, ns).UTC()
 }
 
-func encodeClaim(c ownership.Claim) []byte {
-	b, _ := json.Marshal(claimDocument{schema, c.Node, c.Incarnation, c.Nonce, c.Generation, c.Base, c.Epoch, c.Released, c.Next, nanos(c.Since), c.All})
+func encodeClaim(schema int, c ownership.Claim) []byte {
+	b, _ := json.Marshal(claimDocument{Schema: schema, Node: c.Node, Incarnation: c.Incarnation, Nonce: c.Nonce, Generation: c.Generation, Base: c.Base,
+		Epoch: c.Epoch, Released: c.Released, Next: c.Next, Since: nanos(c.Since), All: c.All})
 	return b
 }
 
+// readClaim checks a claim's document.
+func readClaim(b []byte) (d claimDocument, err error) {
+	if err = decode(b, &d); err == nil {
+		err = check(d.Schema, d.Node, d.Incarnation)
+	}
+	if err == nil && d.Next != "" && !isName(d.Next) {
+		err = fmt.Errorf("next owner %.40q", d.Next)
+	}
+	if err != nil {
+		return d, fmt.Errorf("claim: %w", err)
+	}
+	return d, nil
+}
+
 func decodeClaim(b []byte) (ownership.Claim, error) {
-	var d claimDocument
-	if err := decode(b, &d); err != nil {
-		return ownership.Claim{}, fmt.Errorf("claim: %w", err)
-	}
-	if err := check(d.Schema, d.Node, d.Incarnation); err != nil {
-		return ownership.Claim{}, fmt.Errorf("claim: %w", err)
-	}
-	if d.Next != "" && !isName(d.Next) {
-		return ownership.Claim{}, fmt.Errorf("claim: next owner %.40q", d.Next)
+	d, err := readClaim(b)
+	if err != nil {
+		return ownership.Claim{}, err
 	}
 	return ownership.Claim{Node: d.Node, Incarnation: d.Incarnation, Nonce: d.Nonce, Generation: d.Generation, Base: d.Base,
 		Epoch: d.Epoch, Released: d.Released, Next: d.Next, Since: instant(d.Since), All: d.All}, nil

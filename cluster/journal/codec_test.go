@@ -4,13 +4,14 @@ import (
 	"strings"
 	"testing"
 
+	"lamplight/actors/presence"
 	"lamplight/cluster/ownership"
 )
 
 // What is read is bounded, and is written so that it reads the same.
 func FuzzLease(f *testing.F) {
-	f.Add(encodeLease(ownership.Lease{Node: "a", Incarnation: "7f"}))
-	f.Add(encodeLease(ownership.Lease{Node: "a.b-c", Incarnation: "7f", Expelled: true, Left: true}))
+	f.Add(encodeLease(presence.Schema, ownership.Lease{Node: "a", Incarnation: "7f"}))
+	f.Add(encodeLease(presence.Schema, ownership.Lease{Node: "a.b-c", Incarnation: "7f", Expelled: true, Left: true}))
 	f.Add([]byte(`{"schema":1,"node":"a","incarnation":"7f","later":{"x":[1]}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		l, err := decodeLease(data)
@@ -20,15 +21,15 @@ func FuzzLease(f *testing.F) {
 		if len(data) > maxDocument || !isName(l.Node) || !isName(l.Incarnation) {
 			t.Fatalf("%q was taken as %+v", data, l)
 		}
-		if again, err := decodeLease(encodeLease(l)); err != nil || again != l {
+		if again, err := decodeLease(encodeLease(presence.Schema, l)); err != nil || again != l {
 			t.Fatalf("%+v → %+v, %v", l, again, err)
 		}
 	})
 }
 
 func FuzzClaim(f *testing.F) {
-	f.Add(encodeClaim(ownership.Claim{Node: "a", Incarnation: "7f", Nonce: 1<<64 - 1, Generation: 3, Base: 1 << 31, Epoch: -1}))
-	f.Add(encodeClaim(ownership.Claim{Node: "a", Incarnation: "7f", Released: true, Next: "b"}))
+	f.Add(encodeClaim(presence.Schema, ownership.Claim{Node: "a", Incarnation: "7f", Nonce: 1<<64 - 1, Generation: 3, Base: 1 << 31, Epoch: -1}))
+	f.Add(encodeClaim(presence.Schema, ownership.Claim{Node: "a", Incarnation: "7f", Released: true, Next: "b"}))
 	f.Add([]byte(`{"schema":1,"node":"a","incarnation":"7f","nonce":"1","epoch":"2","later":null}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := decodeClaim(data)
@@ -38,7 +39,7 @@ func FuzzClaim(f *testing.F) {
 		if len(data) > maxDocument || !isName(c.Node) || !isName(c.Incarnation) || c.Next != "" && !isName(c.Next) {
 			t.Fatalf("%q was taken as %+v", data, c)
 		}
-		if again, err := decodeClaim(encodeClaim(c)); err != nil || again != c {
+		if again, err := decodeClaim(encodeClaim(presence.Schema, c)); err != nil || again != c {
 			t.Fatalf("%+v → %+v, %v", c, again, err)
 		}
 	})

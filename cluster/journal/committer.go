@@ -51,22 +51,33 @@ func (s *stream) send(l *lane) {
 	if len(ready) == 0 || l.starved {
 		return
 	}
-	n, batches := min(len(ready), maxGroup), 0
-	for i := range n {
-		if ready[i].whole {
-			batches++
+	n, batches, most := min(len(ready), maxGroup), 0, maxBatches
+	if s.store.replicas > 1 {
+		n, most = together(ready[:n]), maxBatches/2 // other nodes write here too
+		if n > 1 || len(ready[0].records) > 1 {
+			batches = 1
+		}
+	} else {
+		for i := range n {
+			if ready[i].whole {
+				batches++
+			}
 		}
 	}
-	if s.inFlight >= maxInFlight || batches > 0 && s.batches > 0 && s.batches+batches > maxBatches {
+	if s.inFlight >= maxInFlight || batches > 0 && s.batches > 0 && s.batches+batches > most {
 		l.starved = true
 		s.starved = append(s.starved, l)
 		return
 	}
 	group, fence, writes := l.Send(n)
+	if batches > 0 && s.store.replicas > 1 {
+		s.sendTogether(l, group, fence, writes)
+		return
+	}
 	for i := range writes {
 		w := &writes[i]
 		s.inFlight += len(w.records)
-		done := s.answerTo(l, group, i, len(w.records), w.whole, time.Now())
+		done := s.answerTo(l, group, i, i+1, len(w.records), w.whole, time.Now())
 		if w.whole {
 			s.batches++
 			s.batch(l, fence, w, done)
@@ -80,6 +91,46 @@ func (s *stream) send(l *lane) {
 			s.store.publish(s.message(l, fence, &w.records[k]), s.patience(), one)
 		}
 	}
+}
+
+// maxTogether is how many records go in one batch: NATS takes no more.
+const maxTogether = 1000
+
+// together is how many of the writes fit into one batch; the first always does, in several if need be.
+func together(writes []write) (n int) {
+	for records := 0; n < len(writes); n++ {
+		if records += len(writes[n].records); n > 0 && records > maxTogether {
+			break
+		}
+	}
+	return n
+}
+
+// sendTogether sends a group as one batch. A stream with replicas lets one write under a fence be on its way and
+// refuses all others meanwhile (10164): one by one a shard would take 20 a second, and a busy one would never catch up.
+func (s *stream) sendTogether(l *lane, group, fence uint64, writes []write) {
+	var records []row
+	for i := range writes {
+		records = append(records, writes[i].records...)
+	}
+	s.inFlight += len(records)
+	s.batches++
+	s.inBatches(l, fence, records, s.answerTo(l, group, 0, len(writes), len(records), true, time.Now()))
+}
+
+// inBatches writes records in as many batches as they need, each when the one before is kept. The lock is held.
+func (s *stream) inBatches(l *lane, fence uint64, records []row, done func(uint64, error)) {
+	n := min(len(records), maxTogether)
+	rest := records[n:]
+	s.batch(l, fence, &write{records: records[:n]}, func(sequence uint64, err error) {
+		if err != nil || len(rest) == 0 {
+			done(sequence, err)
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.inBatches(l, fence, rest, done)
+	})
 }
 
 // patience is how long a write may stay without an answer: far longer than they take at present, so that load alone
@@ -144,7 +195,7 @@ func (s *stream) message(l *lane, fence uint64, r *row) *nats.Msg {
 }
 
 // batch writes several records at once or not at all. A file-backed stream makes a store of its own for each batch
-// (3 ms), so all that need not be whole goes without one.
+// (3 ms), so where there are no replicas all that need not be whole goes without one.
 func (s *stream) batch(l *lane, fence uint64, w *write, done func(uint64, error)) {
 	s.batchNames++
 	id := s.j.incarnation + strconv.FormatUint(s.batchNames, 36)
@@ -165,7 +216,8 @@ func (s *stream) batch(l *lane, fence uint64, w *write, done func(uint64, error)
 	}
 }
 
-func (s *stream) answerTo(l *lane, group uint64, i, records int, whole bool, sent time.Time) func(uint64, error) {
+// answerTo takes the answer for the writes of a group from one up to another.
+func (s *stream) answerTo(l *lane, group uint64, from, to, records int, whole bool, sent time.Time) func(uint64, error) {
 	return func(_ uint64, err error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -174,8 +226,10 @@ func (s *stream) answerTo(l *lane, group uint64, i, records int, whole bool, sen
 		if whole {
 			s.batches--
 		}
-		if done, kept, verdict := l.Answer(group, i, outcome(err)); done {
-			s.settled(l, kept, verdict, err)
+		for i := from; i < to; i++ {
+			if done, kept, verdict := l.Answer(group, i, outcome(err)); done {
+				s.settled(l, kept, verdict, err)
+			}
 		}
 		for n := len(s.starved); n > 0 && s.inFlight < maxInFlight; n-- {
 			next := s.starved[0]

@@ -259,6 +259,70 @@ func TestWholeWritesAreKeptTogether(t *testing.T) {
 	}
 }
 
+// With replicas NATS refuses all but one write under a fence at a time: what waits goes as one batch.
+func TestWritesGoTogetherWhereThereAreReplicas(t *testing.T) {
+	s := newStage(t)
+	st := s.journal.streams[0]
+	st.mu.Lock()
+	st.store.replicas = 3
+	st.mu.Unlock()
+	seen := make(chan *nats.Msg, 100)
+	watched, err := s.direct.ChanSubscribe("lamplight.journal.0."+strconv.Itoa(ours)+".*.*.*", seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.direct.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	next := func() *nats.Msg {
+		select {
+		case m := <-seen:
+			return m
+		case <-time.After(patience):
+			t.Fatal("nothing is written")
+			return nil
+		}
+	}
+	s.proxy.back.Lock()
+	s.write("k", "first")
+	if next().Header.Get("Nats-Batch-Id") != "" {
+		t.Error("a single record goes as a batch")
+	}
+	for _, v := range []string{"second", "third", "fourth"} {
+		s.write("k", v)
+	}
+	s.write("l", "other")
+	s.proxy.back.Unlock()
+	s.durable()
+	id := ""
+	for i := range 4 {
+		h := next().Header
+		fenced := h.Get("Nats-Expected-Last-Subject-Sequence") != ""
+		if i == 0 {
+			id = h.Get("Nats-Batch-Id")
+		}
+		if id == "" || h.Get("Nats-Batch-Id") != id || fenced != (i == 0) {
+			t.Errorf("record %d of the batch: %v", i, h)
+		}
+	}
+	s.holds("fourth", "other")
+	if err := watched.Unsubscribe(); err != nil {
+		t.Fatal(err)
+	}
+	many := make([]presence.Record, 2*maxTogether+1)
+	for i := range many {
+		many[i] = presence.Record{Kind: presence.KindManual, Key: strconv.Itoa(i), Data: []byte(strconv.Itoa(i))}
+	}
+	s.ticket++
+	s.journal.Write(ours, s.claim.Generation, someone, many, false)
+	for last := uint64(0); last < s.ticket; {
+		last = s.until("durable").ticket
+	}
+	if n := len(s.kept()); n != len(many)+2 {
+		t.Errorf("%d records are kept", n)
+	}
+}
+
 // Another's claim fences what comes under ours: it is not kept, nobody is told that it was, and the shard is dropped
 // (JOURNAL.md rule 4). As that other has no lease, the shard is then taken over.
 func TestFencedWriteLosesTheShard(t *testing.T) {
@@ -266,7 +330,7 @@ func TestFencedWriteLosesTheShard(t *testing.T) {
 	s.write("k", "before")
 	s.durable()
 	other := ownership.Claim{Node: "b", Incarnation: "other", Nonce: 1, Generation: s.claim.Generation + 1, Base: 1 << 20, Epoch: s.claim.Epoch.UnixNano()}
-	if _, err := s.direct.Request("lamplight.journal.0."+strconv.Itoa(ours)+".claim", encodeClaim(other), patience); err != nil {
+	if _, err := s.direct.Request("lamplight.journal.0."+strconv.Itoa(ours)+".claim", encodeClaim(presence.Schema, other), patience); err != nil {
 		t.Fatal(err)
 	}
 	s.write("k", "after")

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lamplight/actors"
+	"lamplight/actors/presence"
 )
 
 // Shards is what the journal tells the shards of; actors.System is one.
@@ -47,6 +48,7 @@ type Config struct {
 	Missing    time.Duration // how long a stream may be missing before it is made again; 0: a minute
 	Owner      func(shard int, nodes []string) string
 	Gone       func(node string) // its incarnation was expelled, in one stream at least, or replaced; called off the journal's goroutines; nil: no one asks
+	Writes     func() int        // the newest schema that all members read; nil: presence.Schema
 	Fatal      func(error)       // a live node of the same name exists
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -75,6 +77,9 @@ type holder struct {
 
 // New makes a Journal that has not started.
 func New(c Config) *Journal {
+	if c.Writes == nil {
+		c.Writes = func() int { return presence.Schema }
+	}
 	j := &Journal{cfg: c, log: c.Log.With("part", "journal"), metrics: newMetrics(c.Registerer)}
 	j.registerGauges(c.Registerer)
 	j.incarnation = strconv.FormatUint(random(), 16)

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -190,13 +191,13 @@ func (r *Restore) Put(e backup.Entry) error {
 // restored is a claim as the backup's shard is found by the next owner: released, one takeover on (JOURNAL.md rules 8
 // and 10), and with everyone to be told again, as after a long outage (rule 7).
 func (s *store) restored(data []byte) ([]byte, error) {
-	c, err := decodeClaim(data)
+	c, err := readClaim(data)
 	if err != nil {
 		return nil, err
 	}
 	c.Base = min(c.Base+ownership.TakeOver, 1<<31)
-	c.Released, c.Next, c.Epoch, c.Since, c.All = true, "", s.created.UnixNano(), time.Time{}, true
-	return encodeClaim(c), nil
+	c.Released, c.Next, c.Epoch, c.Since, c.All = true, "", s.created.UnixNano(), 0, true
+	return json.Marshal(c)
 }
 
 // Finish waits until all is kept and takes the mark away: from then on nodes serve.

@@ -34,13 +34,18 @@ var (
 
 // store is one stream of the journal as NATS shows it. Its callbacks run on one goroutine.
 type store struct {
-	nc      *nats.Conn
-	js      jetstream.JetStream
-	name    string
-	subject string    // "<prefix>lamplight.journal.<n>."
-	news    string    // subject on which nodes tell each other of leases and claims
-	streams int       // how many the journal has
-	created time.Time // guarded by the stream's lock
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	name     string
+	subject  string // "<prefix>lamplight.journal.<n>."
+	news     string // subject on which nodes tell each other of leases and claims
+	streams  int    // how many the journal has
+	replicas int
+	created  time.Time // guarded by the stream's lock
+
+	asking sync.Mutex // guards the two below, and lets one ask at a time
+	asked  time.Time
+	madeAt time.Time
 
 	inbox   string
 	heard   []*nats.Subscription
@@ -104,7 +109,7 @@ func streamName(prefix string, number int) string {
 // newStore is a store that is not open yet.
 func newStore(js jetstream.JetStream, c Config, number int) *store {
 	n := strconv.Itoa(number)
-	return &store{nc: c.Conn, js: js, waiting: map[uint64]wait{}, inbox: nats.NewInbox(), name: streamName(c.Prefix, number),
+	return &store{nc: c.Conn, js: js, waiting: map[uint64]wait{}, inbox: c.Conn.NewInbox(), name: streamName(c.Prefix, number),
 		subject: c.Prefix + "lamplight.journal." + n + ".", news: c.Prefix + "lamplight.claims." + n}
 }
 
@@ -139,7 +144,7 @@ func openStore(ctx context.Context, js jetstream.JetStream, c Config, number, of
 // found checks a stream that is there.
 func (s *store) found(info *jetstream.StreamInfo) error {
 	got := info.Config
-	s.created = info.Created
+	s.created, s.replicas = info.Created, got.Replicas
 	s.streams = 1 // the first release made one and did not say so
 	if n, ok := got.Metadata[streamsKey]; ok {
 		s.streams, _ = strconv.Atoi(n)
@@ -299,16 +304,32 @@ func digits(s string) string {
 // atLeader reads the last message of a subject at the stream's leader, and when the stream was made; sequence 0: there
 // is no such message. It blocks.
 func (s *store) atLeader(ctx context.Context, subject string) (created time.Time, data []byte, sequence uint64, at time.Time, err error) {
-	stream, err := s.js.Stream(ctx, s.name)
-	if err != nil {
+	if created, err = s.made(ctx); err != nil {
 		return created, nil, 0, at, err
 	}
-	created = stream.CachedInfo().Created
 	m, err := s.ask(ctx, fmt.Sprintf(`{"last_by_subj":%q}`, s.subject+subject))
 	if err != nil || m == nil {
 		return created, nil, 0, at, err
 	}
 	return created, m.Data, m.Sequence, m.Time, nil
+}
+
+// madeGood is how long it counts when a stream was seen to be made: it costs the servers far more to say than what a
+// message holds, and after a stall every shard has a claim to read.
+const madeGood = 100 * time.Millisecond
+
+// made asks when the stream was made.
+func (s *store) made(ctx context.Context) (time.Time, error) {
+	s.asking.Lock()
+	defer s.asking.Unlock()
+	if err := ctx.Err(); err != nil || time.Since(s.asked) < madeGood {
+		return s.madeAt, err
+	}
+	stream, err := s.js.Stream(ctx, s.name)
+	if err == nil {
+		s.asked, s.madeAt = time.Now(), stream.CachedInfo().Created
+	}
+	return s.madeAt, err
 }
 
 // kept is a message as the leader gives it.
@@ -411,7 +432,7 @@ func (s *store) pages(ctx context.Context, filter, everything, claim, bucket str
 }
 
 func (s *store) direct(ctx context.Context, request string) (found []*nats.Msg, err error) {
-	inbox := nats.NewInbox()
+	inbox := s.nc.NewInbox()
 	answers := make(chan *nats.Msg, 2048)
 	sub, err := s.nc.ChanSubscribe(inbox, answers)
 	if err != nil {

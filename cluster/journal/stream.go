@@ -153,7 +153,7 @@ func (s *stream) note(shard int) {
 }
 
 func (s *stream) writeLease(a ownership.Action) {
-	data := encodeLease(a.Lease)
+	data := encodeLease(s.j.cfg.Writes(), a.Lease)
 	s.conditional("lease."+encodeName(a.Node), data, a.Expect, ownership.Repeat, func(seq uint64, o ownership.Outcome) {
 		if a.Node == s.j.cfg.Node && o != ownership.Unknown && s.refuses.Swap(o == ownership.Busy) != (o == ownership.Busy) {
 			s.j.log.Warn("whether the journal takes writes has changed", "refuses", o == ownership.Busy)
@@ -170,7 +170,7 @@ func (s *stream) writeLease(a ownership.Action) {
 }
 
 func (s *stream) writeClaim(a ownership.Action) {
-	subject, data := strconv.Itoa(a.Shard)+".claim", encodeClaim(a.Claim)
+	subject, data := strconv.Itoa(a.Shard)+".claim", encodeClaim(s.j.cfg.Writes(), a.Claim)
 	s.conditional(subject, data, a.Expect, s.patience(), func(seq uint64, o ownership.Outcome) {
 		if o == ownership.Accepted {
 			s.tell(subject, data, seq)

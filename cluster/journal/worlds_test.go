@@ -88,7 +88,7 @@ func TestReplaysOfAnotherWorldEnd(t *testing.T) {
 	}
 	st.mu.Unlock()
 	other := ownership.Claim{Node: "b", Incarnation: "other", Nonce: 1, Generation: s.claim.Generation + 1, Epoch: s.claim.Epoch.UnixNano()}
-	if _, err := s.direct.Request("lamplight.journal.0."+strconv.Itoa(ours)+".claim", encodeClaim(other), patience); err != nil {
+	if _, err := s.direct.Request("lamplight.journal.0."+strconv.Itoa(ours)+".claim", encodeClaim(1, other), patience); err != nil {
 		t.Fatal(err)
 	}
 	s.served()
@@ -125,7 +125,7 @@ func TestMoreLeasesThanOneAnswerHolds(t *testing.T) {
 	js, _ := s.stream()
 	for i := range 1100 {
 		l := ownership.Lease{Node: "n" + strconv.Itoa(i), Incarnation: "gone", Left: true}
-		if _, err := js.PublishAsync("lamplight.journal.0.lease."+l.Node, encodeLease(l)); err != nil {
+		if _, err := js.PublishAsync("lamplight.journal.0.lease."+l.Node, encodeLease(1, l)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -255,7 +255,7 @@ func (n *simNode) write(i int, subject string, value any, condition string, expe
 		if world != st.world || !stray && (s.now < n.cut[i] || s.now < st.down) || lost {
 			return
 		}
-		if busy {
+		if busy || condition == st.refused && s.now < st.refusedUntil {
 			if n.life == life {
 				n.post(time.Millisecond, func() { answer(0, Busy) })
 			}

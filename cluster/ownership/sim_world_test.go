@@ -100,6 +100,9 @@ type stream struct {
 	last   map[string]int // subject → index in log
 	down   Time           // no leader until then
 	lag    Time           // how far followers are behind at most
+
+	refused      string // writes on condition of this subject are refused for now
+	refusedUntil Time
 }
 
 func (st *stream) create() {
@@ -156,7 +159,7 @@ func (s *sim) faults() {
 	s.after(s.between(200*time.Millisecond, 1500*time.Millisecond), s.faults)
 	n := s.nodes[s.rng.IntN(len(s.nodes))]
 	st := s.streams[s.rng.IntN(len(s.streams))]
-	switch s.rng.IntN(11) {
+	switch s.rng.IntN(12) {
 	case 0, 1:
 		if n.alive {
 			n.crash()
@@ -196,6 +199,12 @@ func (s *sim) faults() {
 			st.create()
 			s.check.forget(st.number)
 		}
+	case 11: // NATS takes a write on its condition for one under way
+		st.refused, st.refusedUntil = claimSubject(s.rng.IntN(simShards)), s.now+s.between(time.Second, 5*time.Second)
+		if s.rng.IntN(3) == 0 {
+			st.refused = "lease." + n.name
+		}
+		s.log("stream %d refuses writes on condition of %s for %v", st.number, st.refused, st.refusedUntil-s.now)
 	}
 }
 

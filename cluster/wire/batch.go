@@ -6,9 +6,6 @@ import (
 	"lamplight/actors"
 )
 
-// schema is what this release writes; it reads any, as far as it knows the fields.
-const schema = 1
-
 // The fields of both messages.
 const (
 	msgSchema = 1
@@ -20,10 +17,10 @@ const (
 
 func appendUvarint(b []byte, v uint64) []byte { return binary.AppendUvarint(b, v) }
 
-// AppendHead begins a message of a node.
-func AppendHead(b []byte, node string) []byte {
-	c, number := coder{out: b}, schema
-	num(&c, msgSchema, &number)
+// AppendHead begins a message of a node, in a schema that the receiver reads (any, as far as it knows the fields).
+func AppendHead(b []byte, schema int, node string) []byte {
+	c := coder{out: b}
+	num(&c, msgSchema, &schema)
 	str(&c, msgFrom, &node)
 	return c.out
 }
@@ -90,8 +87,10 @@ func AppendPart(b []byte, p Part, body []byte) []byte {
 	c := coder{out: b}
 	sub(&c, msgItem, &p, func(c *coder, p *Part) {
 		partFields(c, p)
-		c.head(5, bytes)
-		c.out = append(binary.AppendUvarint(c.out, uint64(len(body))), body...)
+		if len(body) > 0 {
+			c.head(5, bytes)
+			c.out = append(binary.AppendUvarint(c.out, uint64(len(body))), body...)
+		}
 	})
 	return c.out
 }

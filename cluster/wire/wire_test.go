@@ -54,22 +54,27 @@ func messages() []actors.Message {
 	}
 }
 
-func TestBatch(t *testing.T) {
-	b := AppendHead(nil, "node-a")
-	var want []Call
+// batch has a call of each kind.
+func batch() (b Batch, data []byte) {
+	b, data = Batch{From: "node-a", Now: 1 << 39, Start: 9}, AppendHead(nil, presence.Schema, "node-a")
 	for i, m := range messages() {
 		r := actors.Request{To: actors.Address{Realm: "acme.test", User: fmt.Sprint(i)}, Message: m, Wait: time.Duration(i) * time.Second}
-		b = AppendCall(b, uint64(i), 1<<40+uint64(i), &r)
-		want = append(want, Call{ID: uint64(i), Deadline: 1<<40 + uint64(i), Request: r})
+		data = AppendCall(data, uint64(i), 1<<40+uint64(i), &r)
+		b.Calls = append(b.Calls, Call{ID: uint64(i), Deadline: 1<<40 + uint64(i), Request: r})
 	}
-	got, err := ReadBatch(AppendNow(b, 1<<39, 9))
-	if err != nil || !reflect.DeepEqual(got, Batch{From: "node-a", Calls: want, Now: 1 << 39, Start: 9}) {
-		t.Errorf("%v\n got %+v\nwant %+v", err, got.Calls, want)
+	return b, AppendNow(data, b.Now, b.Start)
+}
+
+func TestBatch(t *testing.T) {
+	want, data := batch()
+	if got, err := ReadBatch(data); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v\n got %+v\nwant %+v", err, got.Calls, want.Calls)
 	}
 }
 
-func TestAnswers(t *testing.T) {
-	full := show(300)
+// full is an answer with all fields set in some place.
+func full(watchers int) actors.Answer {
+	full := show(watchers)
 	full.Stale, full.Notified, full.Acked, full.Failed = true, 3, 2, 1
 	full.View.Closed, full.View.HasMessages, full.View.Messages = true, true, presence.Messages{New: 1, Saved: 2, UrgentNew: 3, UrgentSaved: 4, Account: "sip:m"}
 	full.Subscriptions[1].Body = ""
@@ -77,18 +82,28 @@ func TestAnswers(t *testing.T) {
 	full.Subscriptions[3].SubscriptionID, full.Subscriptions[3].ProxyRoute, full.Subscriptions[3].Package = "s", "r", presence.MessageSummary
 	full.Explain = &actors.Explain{Node: "b", Shard: 1023, Generation: 7, Transitions: []presence.Transition{{State: presence.Early, At: at, Source: "call"}},
 		Watchers: []actors.WatcherState{{CallID: "c", Package: presence.Presence, From: "f", Edge: "e", Sequence: 9, Acked: 8, Reply: 200, Behind: true}}}
-	for _, want := range []actors.Answer{{}, show(0), show(1), full, {Err: actors.ErrBusy}} {
+	return full
+}
+
+func window(watchers int) actors.Window {
+	w := actors.Window{Rows: full(watchers).Subscriptions, Next: "n", Stale: true, Sequence: 1 << 60}
+	w.Covers[0], w.Covers[1023] = 1, 1<<50
+	return w
+}
+
+func swept() actors.Swept { return actors.Swept{Done: shardsOf(1, 2), Unknown: shardsOf(1022)} }
+
+func TestAnswers(t *testing.T) {
+	for _, want := range []actors.Answer{{}, show(0), show(1), full(300), {Err: actors.ErrBusy}} {
 		got, err := ReadAnswer(string(AppendAnswer(nil, &want)))
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
 		}
 	}
-	w := actors.Window{Rows: full.Subscriptions, Next: "n", Stale: true, Sequence: 1 << 60}
-	w.Covers[0], w.Covers[1023] = 1, 1<<50
+	w, s := window(300), swept()
 	if got, err := ReadWindow(string(AppendWindow(nil, &w))); err != nil || !reflect.DeepEqual(got, w) {
 		t.Errorf("%v %+v", err, got)
 	}
-	s := actors.Swept{Done: shardsOf(1, 2), Unknown: shardsOf(1022)}
 	if got, err := ReadSwept(string(AppendSwept(nil, &s))); err != nil || got != s {
 		t.Errorf("%v %+v", err, got)
 	}
@@ -119,16 +134,20 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-func TestParts(t *testing.T) {
-	want := []Part{{ID: 1, Body: "x"}, {ID: 1<<64 - 1, Number: 3, More: true, Failed: true, Body: strings.Repeat("y", 1000)}, {}}
-	b := AppendHead(nil, "b")
-	for _, p := range want {
+// parts are a message of answers.
+func parts() (all []Part, data []byte) {
+	all, data = []Part{{ID: 1, Body: "x"}, {ID: 1<<64 - 1, Number: 3, More: true, Failed: true, Body: strings.Repeat("y", 1000)}, {}}, AppendHead(nil, presence.Schema, "b")
+	for _, p := range all {
 		body := p.Body
 		p.Body = ""
-		b = AppendPart(b, p, []byte(body))
+		data = AppendPart(data, p, []byte(body))
 	}
-	from, got, err := ReadParts(nil, b)
-	if err != nil || from != "b" || !reflect.DeepEqual(got, want) {
+	return all, data
+}
+
+func TestParts(t *testing.T) {
+	want, data := parts()
+	if from, got, err := ReadParts(nil, data); err != nil || from != "b" || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v %q %+v", err, from, got)
 	}
 }
@@ -148,10 +167,10 @@ func TestUnknownFields(t *testing.T) {
 		t.Errorf("%v %+v", err, got)
 	}
 	call := append([]byte{1<<3 | varint, 5}, more(nil, 40)...) // id 5, and no message of ours
-	b := append(AppendHead(nil, "b"), msgItem<<3|bytes, byte(len(call)))
-	batch, err := ReadBatch(more(AppendNow(append(b, call...), 4, 4), 20))
-	if err != nil || len(batch.Calls) != 1 || batch.Calls[0].ID != 5 || batch.Calls[0].Request.Message != nil || batch.Now != 4 {
-		t.Errorf("%v %+v", err, batch)
+	b := append(AppendHead(nil, presence.Schema, "b"), msgItem<<3|bytes, byte(len(call)))
+	asked, err := ReadBatch(more(AppendNow(append(b, call...), 4, 4), 20))
+	if err != nil || len(asked.Calls) != 1 || asked.Calls[0].ID != 5 || asked.Calls[0].Request.Message != nil || asked.Now != 4 {
+		t.Errorf("%v %+v", err, asked)
 	}
 }
 
@@ -171,7 +190,7 @@ func TestBadMessages(t *testing.T) {
 	if _, err := ReadSwept("\x0a\x01a"); !errors.Is(err, ErrMessage) {
 		t.Errorf("a short set: %v", err)
 	}
-	many := AppendHead(nil, "a")
+	many := AppendHead(nil, presence.Schema, "a")
 	for range maxCalls + 1 {
 		many = append(many, msgItem<<3|bytes, 0)
 	}
@@ -182,7 +201,7 @@ func TestBadMessages(t *testing.T) {
 
 // Whatever is read is read again the same from what it is written as.
 func FuzzBatch(f *testing.F) {
-	b := AppendHead(nil, "a")
+	b := AppendHead(nil, presence.Schema, "a")
 	for i, m := range messages() {
 		b = AppendCall(b, uint64(i), 7, &actors.Request{To: actors.Address{Realm: "r", User: "u"}, Message: m})
 	}
@@ -192,7 +211,7 @@ func FuzzBatch(f *testing.F) {
 		if err != nil {
 			return
 		}
-		b := AppendHead(nil, batch.From)
+		b := AppendHead(nil, presence.Schema, batch.From)
 		for i := range batch.Calls {
 			b = AppendCall(b, batch.Calls[i].ID, batch.Calls[i].Deadline, &batch.Calls[i].Request)
 		}
@@ -208,7 +227,7 @@ func FuzzAnswers(f *testing.F) {
 	f.Add(AppendAnswer(nil, &one))
 	f.Add(AppendWindow(nil, &actors.Window{Rows: one.Subscriptions, Next: "n"}))
 	f.Add(AppendSwept(nil, &actors.Swept{Done: actors.AllShards()}))
-	f.Add(AppendPart(AppendHead(nil, "b"), Part{ID: 3}, []byte("x")))
+	f.Add(AppendPart(AppendHead(nil, presence.Schema, "b"), Part{ID: 3}, []byte("x")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_, _, _ = ReadParts(nil, data)
 		_, _ = ReadWindow(string(data))
@@ -244,7 +263,7 @@ func BenchmarkShowAnswer(b *testing.B) {
 
 func BenchmarkSubscribe(b *testing.B) {
 	r := actors.Request{To: actors.Address{Realm: "acme.example.com", User: "1001"}, Message: subscribe()}
-	head := AppendHead(nil, "node-a")
+	head := AppendHead(nil, presence.Schema, "node-a")
 	var buf []byte
 	b.ReportAllocs()
 	for b.Loop() {

@@ -1,97 +1,299 @@
 package main
 
 import (
-	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"lamplight/cluster"
 )
 
-// deploy/nats.conf is enough for a node, an edge and a control client, and no more: each does its work with it, and an
-// edge speaks for no other.
-func TestLeastPrivilege(t *testing.T) {
-	t.Parallel()
-	example, err := os.ReadFile("../../deploy/nats.conf")
+// violations are what NATS servers log of users who overstep their permissions.
+type violations struct {
+	mu    sync.Mutex
+	all   []string
+	other []string // lines, for when the test fails
+}
+
+func (v *violations) take(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if strings.Contains(strings.ToLower(line), "violation") {
+		v.all = append(v.all, line)
+	} else if len(v.other) < 1000 {
+		v.other = append(v.other, time.Now().Format("15:04:05.000 ")+line)
+	}
+}
+
+// tell shows what else the servers said, if the test failed.
+func (v *violations) tell(t *testing.T) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if t.Failed() {
+		t.Logf("the servers' warnings:\n%s", strings.Join(v.other, "\n"))
+	}
+}
+
+// none wants that nobody overstepped so far.
+func (v *violations) none(t *testing.T) {
+	t.Helper()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, line := range v.all {
+		t.Errorf("a permission is missing: %s", line)
+	}
+}
+
+func (v *violations) Noticef(string, ...any)    {}
+func (v *violations) Warnf(f string, a ...any)  { v.take(f, a...) }
+func (v *violations) Errorf(f string, a ...any) { v.take(f, a...) }
+func (v *violations) Fatalf(f string, a ...any) { v.take(f, a...) }
+func (v *violations) Debugf(string, ...any)     {}
+func (v *violations) Tracef(string, ...any)     {}
+
+// deployed runs a NATS server with a configuration of deploy/ as it stands, but for addresses and directories.
+func deployed(t *testing.T, seen *violations, name string, replace ...string) *server.Server {
+	t.Helper()
+	dir := t.TempDir()
+	for _, file := range []string{name, "nats-users.conf"} {
+		text, err := os.ReadFile("../../deploy/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := strings.NewReplacer(append([]string{`"/var/lib/nats"`, `"` + t.TempDir() + `"`}, replace...)...).Replace(string(text))
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(changed), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o, err := server.ProcessConfigFile(filepath.Join(dir, name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "nats.conf")
-	conf := strings.NewReplacer(`"/var/lib/nats"`, `"`+t.TempDir()+`"`, "127.0.0.1:4222", "127.0.0.1:-1").Replace(string(example))
-	if err := os.WriteFile(path, []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	o, err := server.ProcessConfigFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.NoLog, o.NoSigs = true, true
+	o.NoSigs = true
 	s, err := server.NewServer(o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.SetLoggerV2(seen, false, false, false)
 	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("NATS did not start")
-	}
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	as := func(user, password string) string { return "nats://" + user + ":" + password + "@" + s.Addr().String() }
-	p := serve(t, t.TempDir(), "--nats", as("node", "change-me-node"))
-	p.sample()
+	return s
+}
 
-	var refused = make(chan string, 10)
-	edge, err := nats.Connect(as("edge1", "change-me-edge"), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err.Error() }))
+// as is how a user of deploy/nats-users.conf reaches servers.
+func as(user, password string, servers ...*server.Server) string {
+	urls := make([]string, len(servers))
+	for i, s := range servers {
+		urls[i] = "nats://" + user + ":" + password + "@" + s.Addr().String()
+	}
+	return strings.Join(urls, ",")
+}
+
+// client is a user's own connection, with inboxes of its own, and what NATS refused it.
+func client(t *testing.T, url, inbox string) (*nats.Conn, chan string) {
+	t.Helper()
+	refused := make(chan string, 64)
+	c, err := nats.Connect(url, nats.CustomInboxPrefix(inbox), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err.Error() }))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer edge.Close()
-	told, err := edge.SubscribeSync("lamplight.notify.edge1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc := subscription("c1")
-	for k, v := range map[string]any{"App-Name": "t", "App-Version": "1", "Event-Category": "presence", "Event-Name": "subscription", "Msg-ID": "m"} {
-		doc[k] = v
-	}
-	b, _ := json.Marshal(doc)
-	if m, err := edge.Request(subject1001, b, 10*time.Second); err != nil || !strings.Contains(string(m.Data), `"ok"`) {
-		t.Fatalf("an edge's subscription: %v", err)
-	}
-	if _, err := told.NextMsg(10 * time.Second); err != nil {
-		t.Fatalf("an edge's NOTIFY: %v", err)
-	}
-	for _, subject := range []string{"lamplight.edge.up.edge1", "lamplight.notified.box.edge1"} {
-		if err := edge.Publish(subject, []byte(`{}`)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	_ = edge.Flush()
-	if len(refused) > 0 {
-		t.Errorf("an edge may not speak for itself: %s", <-refused)
-	}
-	for _, subject := range []string{"lamplight.edge.up.edge2", "lamplight.notified.box.edge2", "presence.reset.acme%2Eexample%2Ecom.%2A", "lamplight.notify.edge1", "$JS.API.STREAM.NAMES"} {
-		if err := edge.Publish(subject, []byte(`{}`)); err != nil {
+	t.Cleanup(c.Close)
+	return c, refused
+}
+
+// mayNot wants NATS to refuse subjects, to publish to or to listen on.
+func mayNot(t *testing.T, who string, refused chan string, verb string, do func(subject string) error, subjects ...string) {
+	t.Helper()
+	for _, subject := range subjects {
+		if err := do(subject); err != nil {
 			t.Fatal(err)
 		}
 		select {
 		case why := <-refused:
-			if !strings.Contains(strings.ToLower(why), "permissions violation") {
-				t.Errorf("%s: %s", subject, why)
+			if !strings.Contains(strings.ToLower(why), "permissions violation") || !strings.Contains(why, subject) {
+				t.Errorf("%s, to %s %s: %s", who, verb, subject, why)
 			}
 		case <-time.After(10 * time.Second):
-			t.Errorf("an edge may publish to %s", subject)
+			t.Errorf("%s may %s %s", who, verb, subject)
 		}
 	}
-	control := as("control", "change-me-control")
-	if out := p.lamplight("presence", "list", "--realm", realm, "--nats", control); !strings.Contains(out, "c1") {
-		t.Errorf("control: %s", out)
+}
+
+// many subscriptions make a listing that comes in parts.
+const many = 300
+
+// Three NATS servers with deploy/nats-cluster.conf and nats-users.conf are enough for nodes, an edge and a control client
+// to do all that they do, and for nothing more.
+func TestLeastPrivilege(t *testing.T) {
+	t.Parallel()
+	addresses := ports(t, 6)
+	var seen violations
+	t.Cleanup(func() { seen.tell(t) })
+	var servers []*server.Server
+	for i := range 3 {
+		servers = append(servers, deployed(t, &seen, "nats-cluster.conf", "$NATS_NAME", fmt.Sprintf("nats-%d", i+1),
+			"0.0.0.0:4222", addresses[i], "0.0.0.0:6222", addresses[3+i],
+			"nats-1:6222", addresses[3], "nats-2:6222", addresses[4], "nats-3:6222", addresses[5]))
 	}
-	p.lamplight("presence", "set", "1001", "early", "--realm", realm, "--nats", control)
-	if strings.Contains(strings.ToLower(p.stderr.String()), "permissions violation") {
-		t.Errorf("the node lacks permissions: %s", p.stderr.String())
+	for _, s := range servers {
+		if !s.ReadyForConnections(30 * time.Second) {
+			t.Fatal("NATS did not start")
+		}
+	}
+	url := as("node", "change-me-node", servers...)
+	gossip := ports(t, 2)
+	var nodes []*process
+	for i, name := range []string{"a", "b"} {
+		p := start(t, t.TempDir(), "--node", name, "--nats", url, "--gossip", gossip[i], "--join", strings.Join(gossip, ","))
+		p.await()
+		nodes = append(nodes, p)
+	}
+	a, b := nodes[0], nodes[1]
+	a.sample()
+	eventually(t, "both nodes hold shards", 30*time.Second, func() bool {
+		o, code := overview(t, url)
+		return code == 0 && nodeOf(o, "a").Shards > 0 && nodeOf(o, "b").Shards > 0 && len(o.Disagreements) == 0
+	})
+
+	edge, edgeRefused := client(t, as("edge1", "change-me-edge", servers...), "_INBOX_edge1")
+	a.conn.Close() // from here on an edge speaks
+	a.conn = edge
+	told := a.edge("edge1")
+	a.tell(subject1001, "subscription", subscription("c1"))
+	if n := a.next(told); n.State != "terminated" || n.EdgeSeq != 1 {
+		t.Errorf("the first NOTIFY: %+v", n)
+	}
+	a.tell("presence.dialog.acme%2Eexample%2Ecom.k1", "dialog_update", map[string]any{"From": "1001@" + realm, "To": "x@" + realm, "State": "early"})
+	if n := a.next(told); n.State != "early" {
+		t.Errorf("a call's NOTIFY: %+v", n)
+	}
+	for i := range many {
+		doc := subscription(fmt.Sprintf("many-%d", i))
+		doc["User"], doc["From"] = fmt.Sprintf("%d@%s", 5000+i, realm), strings.Repeat("x", 1000)+"@"+realm
+		eventually(t, "a subscription is taken", 60*time.Second, func() bool { // a bridge repeats what was answered 503
+			return a.request("presence.subscriptions.acme%2Eexample%2Ecom", "subscription", doc)["Status"] == "ok"
+		})
+	}
+	a.tell("presence.update.acme%2Eexample%2Ecom.k2", "update", map[string]any{"Presence-ID": "1002@" + realm, "State": "confirmed", "From": "1002@" + realm, "To": "x@" + realm})
+	a.tell("presence.mwi_updates.acme%2Eexample%2Ecom.1003", "mwi_update", map[string]any{"To": "1003@" + realm, "Messages-New": 1, "Messages-Saved": 0})
+	a.say("omnipresence.notify.acme%2Eexample%2Ecom.1001", map[string]any{"Event-Name": "notify", "Call-ID": "c1"})
+	a.say("lamplight.edge.up.edge1", map[string]any{"Edge": "edge1", "Incarnation": "e1", "Seen": map[string]int{}})
+	a.say("lamplight.notified.b.edge1", map[string]any{"Edge": "edge1", "Replies": []any{}})
+	if got := a.request("presence.probes.dialog", "probe", map[string]any{"Username": "1001", "Realm": realm, "Event-Package": "dialog"}); got["State"] != "early" {
+		t.Errorf("a probe: %v", got)
+	}
+
+	control := []string{"--nats", as("control", "change-me-control", servers...), "--nats-inbox", "_INBOX_control"}
+	at := func(args ...string) string { return a.lamplight(append(append(args, "--realm", realm), control...)...) }
+	if list := at("presence", "list", "-o", "json"); strings.Count(list, "many-") < many { // comes in parts
+		t.Errorf("a listing over both nodes has %d of %d", strings.Count(list, "many-"), many)
+	}
+	at("presence", "set", "1004", "confirmed")
+	if show := at("presence", "show", "1004", "--explain"); !strings.Contains(show, "confirmed") {
+		t.Errorf("shown: %s", show)
+	}
+	at("presence", "reset", "1004")
+	at("presence", "reset", "*")
+	for _, flags := range [][]string{control, {"--nats", url}} {
+		if table := a.lamplight(append([]string{"cluster"}, flags...)...); !strings.Contains(table, "serving") {
+			t.Errorf("lamplight cluster: %s", table)
+		}
+	}
+	watch, controlRefused := client(t, control[1], control[3])
+	lamps, err := watch.SubscribeSync("lamplight.state.acme%2Eexample%2Ecom.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := watch.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	at("presence", "set", "1005", "early")
+	if _, err := lamps.NextMsg(10 * time.Second); err != nil {
+		t.Errorf("the state feed: %v", err)
+	}
+	file := filepath.Join(t.TempDir(), "lamplight.backup")
+	a.lamplight("backup", file, "--nats", url)
+
+	_ = b.cmd.Process.Kill()
+	_ = b.cmd.Wait()
+	eventually(t, "a serves all", 60*time.Second, func() bool {
+		o, code := overview(t, url)
+		return code == 0 && nodeOf(o, "b").State == cluster.Expelled && nodeOf(o, "a").Open == 1024
+	})
+	if m := a.get("/presence/1005"); m["state"] != "early" {
+		t.Errorf("after the takeover: %v", m)
+	}
+	seen.none(t)
+	for _, p := range nodes {
+		if text := strings.ToLower(p.stderr.String()); strings.Contains(text, "violation") {
+			t.Errorf("a node lacks permissions: %s", text)
+		}
+	}
+	if len(edgeRefused)+len(controlRefused) > 0 {
+		t.Errorf("refused: %d times an edge, %d times a control client", len(edgeRefused), len(controlRefused))
+	}
+
+	say := func(c *nats.Conn) func(string) error {
+		return func(subject string) error { return c.Publish(subject, []byte(`{}`)) }
+	}
+	hear := func(c *nats.Conn) func(string) error {
+		return func(subject string) error { _, err := c.SubscribeSync(subject); return err }
+	}
+	mayNot(t, "an edge", edgeRefused, "publish to", say(edge), "lamplight.edge.up.edge2", "lamplight.notified.a.edge2", "presence.reset.acme%2Eexample%2Ecom.%2A",
+		"presence.set.acme%2Eexample%2Ecom.1001", "presence.search_req.acme%2Eexample%2Ecom", "lamplight.notify.edge1", "lamplight.state.acme%2Eexample%2Ecom.1001",
+		"lamplight.journal.0.17.claim", "lamplight.claims.0", "lamplight.node.a", "lamplight.answers.a.0", "lamplight.status", "$SRV.PING", "$KV.lamplight_directory.key.x",
+		"$JS.API.STREAM.NAMES", "$JS.API.DIRECT.GET.LAMPLIGHT_JOURNAL_0", "_INBOX.x")
+	mayNot(t, "an edge", edgeRefused, "listen on", hear(edge), ">", "lamplight.notify.edge2", "lamplight.notify.*", "presence.dialog.*.*", "lamplight.journal.>", "lamplight.node.a",
+		"lamplight.state.>", "_INBOX.>", "_INBOX_control.>", "$KV.>")
+	mayNot(t, "a control client", controlRefused, "publish to", say(watch), "presence.set.other%2Eexample%2Ecom.1001", "presence.reset.other%2Eexample%2Ecom.%2A", "presence.probes.dialog",
+		subject1001, "presence.dialog.acme%2Eexample%2Ecom.k1", "lamplight.edge.up.edge1", "lamplight.journal.0.17.claim", "lamplight.node.a", "lamplight.notify.edge1", "$SRV.PING",
+		"$KV.lamplight_directory.key.x", "$JS.API.STREAM.NAMES")
+	mayNot(t, "a control client", controlRefused, "listen on", hear(watch), ">", "lamplight.state.*.*", "lamplight.notify.edge1", "_INBOX.>", "_INBOX_edge1.>", "presence.>", "lamplight.journal.>")
+	node, nodeRefused := client(t, url, "_INBOX")
+	mayNot(t, "a node", nodeRefused, "publish to", say(node), "$JS.API.STREAM.DELETE.LAMPLIGHT_JOURNAL_0", "$JS.API.STREAM.PURGE.LAMPLIGHT_JOURNAL_0", "$JS.API.STREAM.MSG.DELETE.LAMPLIGHT_JOURNAL_0",
+		"$JS.API.STREAM.UPDATE.LAMPLIGHT_JOURNAL_0", "$JS.API.STREAM.CREATE.OTHER", "$JS.API.DIRECT.GET.OTHER", "$KV.other.x", "presence.dialog.acme%2Eexample%2Ecom.k1", subject1001,
+		"lamplight.edge.up.edge1", "orders.new")
+	mayNot(t, "a node", nodeRefused, "listen on", hear(node), ">", "_INBOX_edge1.>", "_INBOX_control.>", "orders.>")
+
+	t.Run("one server, and a restore", func(t *testing.T) { restoreWith(t, file) })
+}
+
+// restoreWith loads a backup into one server with deploy/nats.conf and the lines for a restore switched on.
+func restoreWith(t *testing.T, file string) {
+	var seen violations
+	s := deployed(t, &seen, "nats.conf", "127.0.0.1:4222", "127.0.0.1:-1", `# "$JS`, `"$JS`)
+	if !s.ReadyForConnections(30 * time.Second) {
+		t.Fatal("NATS did not start")
+	}
+	url := as("node", "change-me-node", s)
+	p := start(t, t.TempDir(), "--nats", url, "--await-restore")
+	for again := range 2 { // a second one is refused, by lamplight and not by NATS
+		if again == 0 {
+			p.lamplight("restore", file, "--nats", url)
+			p.await()
+		} else {
+			fails(t, "node box serves", "restore", file, "--nats", url)
+		}
+	}
+	list := p.lamplight("presence", "list", "--realm", realm, "-o", "json", "--nats", as("control", "change-me-control", s), "--nats-inbox", "_INBOX_control")
+	if n := strings.Count(list, "many-"); n < many {
+		t.Errorf("%d of %d subscriptions are back", n, many)
+	}
+	seen.none(t)
+}
+
+// Without inboxes of its own a control client is told by NATS what is wrong.
+func TestInboxFlag(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{"a b", "a.*", ">", "$JS", "a..b", ".a"} {
+		fails(t, "--nats-inbox", "presence", "list", "--realm", realm, "--nats-inbox", bad)
 	}
 }

@@ -143,7 +143,7 @@ func (c *benchFlags) run(out io.Writer, scenario string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	result, err := bench.Run(ctx, s, version, self, target, newProgress(os.Stderr))
-	if err != nil && !errors.Is(err, bench.ErrWrong) {
+	if result == nil || result.Verdict.Watchers == 0 { // it did not come as far as its checks
 		return err
 	}
 	if e := result.Print(out); e != nil {

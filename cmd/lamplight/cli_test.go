@@ -83,6 +83,10 @@ func TestExitCodes(t *testing.T) {
 		{2, []string{"serve", "--config", filepath.Join(dir, "none")}},
 		{1, []string{"token", "--account", account, "--data", dir}}, {1, []string{"import", filepath.Join(dir, "none")}}, {1, append([]string{"import", empty}, nowhere...)},
 		{1, append([]string{"presence", "list", "--realm", "x"}, nowhere...)},
+		{0, []string{"bench", "--help"}}, {2, []string{"bench", "dance"}}, {2, []string{"bench", "blf", "--search", "told<1s"}}, {2, []string{"bench", "blf", "--rate", "-1"}},
+		{2, []string{"bench", "failover", "--target", "http://x"}}, {2, []string{"bench", "blf", "--target", "http://x", "--nodes", "1"}}, {2, []string{"bench", "blf", "--nodes", "2"}},
+		{2, []string{"bench", "rest", "--notify-rate", "many"}}, {1, []string{"bench", "compare", empty, empty}}, {2, []string{"bench", "compare", empty, "none"}},
+		{1, append([]string{"bench", "blf", "--target", "http://127.0.0.1:1"}, nowhere...)},
 	} {
 		out, talk, code := command(c.args...)
 		if code != c.code || code != 0 && (out != "" || !strings.Contains(talk, "lamplight: ")) || code == 0 && (out == "" || talk != "") {
@@ -155,5 +159,34 @@ func TestControlCommands(t *testing.T) {
 	bad := exec.Command(binary, "presence", "set", "1", "early", "--realm", "none.example.com", "--nats", p.nats)
 	if out, _ := bad.CombinedOutput(); bad.ProcessState.ExitCode() != 1 || string(out) != "lamplight: bad_identifier: no account has the realm none.example.com\n" {
 		t.Errorf("an unknown realm: exit %d, %s", bad.ProcessState.ExitCode(), out)
+	}
+}
+
+// Mistakes of who sets a cluster up are refused with what to do, before anything starts.
+func TestClusterMistakes(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	key, short := filepath.Join(dir, "gossip.key"), filepath.Join(dir, "short.key")
+	for path, text := range map[string]string{key: strings.Repeat("0a", 32), short: "too short\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		want  string
+		flags []string
+	}{
+		{"the servers are yours", []string{"--nats", "nats://127.0.0.1:1", "--nats-cluster", "127.0.0.1:6222", "--join", "127.0.0.1:7946"}},
+		{"needs --join", []string{"--nats-cluster", "127.0.0.1:6222"}},
+		{"--join \"10.1.2.3\"", []string{"--join", "10.1.2.3"}},
+		{"--join \"10.1.2.3:\"", []string{"--join", "10.1.2.3:"}},
+		{"the file has 10", []string{"--gossip-key", short}},
+		{"give --gossip-key", []string{"--gossip", "10.1.2.3:7946"}},
+		{"--gossip 127.0.0.1:7946 is the loopback address here, which 10.1.2.3:7946 can't answer to", []string{"--join", "127.0.0.1:7946,10.1.2.3:7946"}},
+		{"--gossip localhost:7946 is the loopback address", []string{"--gossip", "localhost:7946", "--join", "10.1.2.3:7946", "--gossip-key", key}},
+		{"--nats-cluster 127.0.0.1:6222 is the loopback address", []string{"--gossip", ":7946", "--nats-cluster", "127.0.0.1:6222", "--join", "10.1.2.3:7946", "--gossip-key", key}},
+		{"or a NATS server of your own?", []string{"--nats", "nats://127.0.0.1:1", "--gossip", "127.0.0.1:0"}},
+	} {
+		fails(t, c.want, append([]string{"serve", "--data", filepath.Join(dir, "data"), "--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0"}, c.flags...)...)
 	}
 }

@@ -116,3 +116,52 @@ func TestCluster(t *testing.T) {
 		t.Errorf("without NATS: exit %d", code)
 	}
 }
+
+// With two of three nodes gone there is no majority: commands say so, and in few words. The third one is not ready; with
+// the others back all is as before.
+func TestMajorityLost(t *testing.T) {
+	t.Parallel()
+	nodes := three(t)
+	for _, n := range nodes {
+		n.await()
+	}
+	nodes[0].sample()
+	nodes[0].tell(subject1001, "subscription", subscription("c1"))
+	for _, n := range nodes[1:] {
+		_ = n.cmd.Process.Kill()
+		_ = n.cmd.Wait()
+	}
+	url := nodes[0].nats
+	file := filepath.Join(t.TempDir(), "backup")
+	eventually(t, "NATS has no leader", 60*time.Second, func() bool {
+		out, _ := exec.Command(binary, "backup", file, "--nats", url).CombinedOutput()
+		return strings.Contains(string(out), "More than half of the NATS servers must be up.")
+	})
+	fails(t, "More than half of the NATS servers must be up.", "import", "../../docs/examples/acme.json", "--nats", url)
+	if out, err := exec.Command(binary, "presence", "list", "--realm", realm, "--nats", url).CombinedOutput(); err == nil || !strings.Contains(string(out), "of 1024 shards (") || len(out) > 1000 {
+		t.Errorf("a listing with %v: %.2000s", err, out)
+	}
+	if out, err := exec.Command("curl", "-s", nodes[0].http+"/readyz").Output(); err != nil || !strings.Contains(string(out), "not ready") {
+		t.Errorf("readyz: %s, %v", out, err)
+	}
+	for i, n := range nodes[1:] {
+		args := n.cmd.Args
+		nodes[1+i] = start(t, n.data, args[len(args)-10:]...)
+	}
+	eventually(t, "all is as before", 60*time.Second, func() bool {
+		out, err := exec.Command(binary, "presence", "list", "--realm", realm, "--nats", url).Output()
+		return err == nil && strings.Contains(string(out), "c1")
+	})
+}
+
+// A node that is stopped while it waits for others ends well.
+func TestStoppedWhileWaiting(t *testing.T) {
+	t.Parallel()
+	gossip, routes := ports(t, 2), ports(t, 1)
+	p := start(t, t.TempDir(), "--gossip", gossip[0], "--join", strings.Join(gossip, ","), "--nats-cluster", routes[0])
+	eventually(t, "it waits", 20*time.Second, func() bool { return strings.Contains(p.stderr.String(), "waiting for the nodes to join") })
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	if err := p.cmd.Wait(); err != nil || !strings.Contains(p.stderr.String(), "stopped before it was ready") {
+		t.Errorf("%v: %s", err, p.stderr.String())
+	}
+}

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -45,6 +47,15 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 // errUsage marks errors that are about how the command was called.
 var errUsage = errors.New("usage")
 
+// noLeader is NATS's code for a cluster that has lost its majority, or still elects.
+const noLeader = 10008
+
+func leaderless(err error) bool {
+	var api *jetstream.APIError
+	var old *nats.APIError // of the client's older interface, which key-value buckets are watched through
+	return errors.As(err, &api) && api.ErrorCode == noLeader || errors.As(err, &old) && old.ErrorCode == noLeader
+}
+
 // run is main without the process: 0 done, 1 failed, 2 wrong usage.
 func run(args []string, stdout, stderr io.Writer) int {
 	var c commands
@@ -66,6 +77,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	if err := ctx.Run(); err != nil {
 		fmt.Fprintln(stderr, "lamplight:", err)
+		if leaderless(err) {
+			fmt.Fprintln(stderr, "More than half of the NATS servers must be up.")
+		}
 		if errors.Is(err, errUsage) {
 			return 2
 		}

@@ -16,6 +16,7 @@ type natsFlags struct {
 	Nats    string `default:"embedded" placeholder:"embedded|URL[,URL]" help:"NATS servers."`
 	Creds   string `type:"existingfile" placeholder:"FILE" help:"NATS credentials file."`
 	Prefix  string `placeholder:"P" help:"Prefix of all subjects; separates installations on one NATS."`
+	Inbox   string `name:"nats-inbox" placeholder:"P" help:"Prefix of the subjects that answers come to (default _INBOX), where the NATS user has its own."`
 	NatsTLS struct {
 		CA   string `type:"existingfile" placeholder:"FILE" help:"CA that signed the NATS servers' certificates."`
 		Cert string `type:"existingfile" placeholder:"FILE" help:"Client certificate."`
@@ -35,6 +36,9 @@ func (f *natsFlags) check() error {
 	if strings.ContainsAny(f.Prefix, " *>\t\r\n") || strings.Contains(f.Prefix, "..") || strings.HasPrefix(f.Prefix, ".") {
 		return fmt.Errorf("%w: --prefix %q must be NATS subject tokens without wildcards", errUsage, f.Prefix)
 	}
+	if f.Inbox != "" && (strings.ContainsAny(f.Inbox, " *>\t\r\n$") || strings.Contains("."+f.Inbox+".", "..")) {
+		return fmt.Errorf("%w: --nats-inbox %q must be NATS subject tokens without wildcards, such as _INBOX_control", errUsage, f.Inbox)
+	}
 	if (f.NatsTLS.Cert == "") != (f.NatsTLS.Key == "") {
 		return fmt.Errorf("%w: --nats-tls-cert and --nats-tls-key go together", errUsage)
 	}
@@ -49,6 +53,9 @@ func (f *natsFlags) connect(servers, name string, more ...nats.Option) (*nats.Co
 	}
 	o := append([]nats.Option{nats.Name(name), nats.ReconnectBufSize(-1), nats.ReconnectWait(100 * time.Millisecond), nats.MaxReconnects(-1), nats.Timeout(5 * time.Second),
 		nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2), nats.FlusherTimeout(2 * time.Second)}, more...)
+	if f.Inbox != "" {
+		o = append(o, nats.CustomInboxPrefix(f.Inbox))
+	}
 	if f.Creds != "" {
 		o = append(o, nats.UserCredentials(f.Creds))
 	}
@@ -92,5 +99,5 @@ func advice(err error) string {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
 		return "give the user and password in --nats nats://USER:PASSWORD@HOST:PORT, or --creds"
 	}
-	return "is the node running? give its address with --nats"
+	return "does a node run there, or a NATS server of your own? give its address with --nats"
 }

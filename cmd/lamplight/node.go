@@ -39,7 +39,8 @@ type node struct {
 	fatal    chan error
 	ready    atomic.Bool
 	draining atomic.Bool
-	routed   atomic.Bool // the router can be asked
+	routed   atomic.Bool  // the router can be asked
+	writes   atomic.Int32 // the newest schema that may be written
 
 	server    *cluster.Server
 	conn      *nats.Conn
@@ -94,6 +95,7 @@ func (n *node) startGossip(context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.writes.Store(cluster.OldestSchema)
 	n.members, err = cluster.StartMembership(cluster.MembershipConfig{Node: f.Node, Listen: f.Gossip, Advertise: f.Advertise, Join: f.Join,
 		Key: n.gossipKey, Prefix: f.Prefix, Route: route, Log: n.log})
 	return err
@@ -172,13 +174,15 @@ func (n *node) startDirectory(ctx context.Context) error {
 func (n *node) startShards(ctx context.Context) error {
 	f := n.flags
 	n.journal = journal.New(journal.Config{Conn: n.conn, Prefix: f.prefix(), Node: f.Node, Memory: f.Storage == "memory", Replicas: n.replicas,
-		Quiet: 250 * time.Millisecond, Owner: cluster.Owner, Gone: n.gone, Log: n.log, Registerer: n.registry, Fatal: n.fail})
+		Quiet: 250 * time.Millisecond, Owner: cluster.Owner, Writes: n.newest, Gone: n.gone, Log: n.log, Registerer: n.registry, Fatal: n.fail})
 	n.fanout = bus.NewFanout(bus.FanoutConfig{Conn: n.conn, Prefix: f.prefix(), Node: f.Node, Version: version, Log: n.log,
 		Incarnation: n.journal.Incarnation, Account: func(realm string) string { id, _ := n.directory.RealmAccount(realm); return id }})
-	n.system = actors.NewSystem(actors.Config{Node: f.Node, Rules: f.rules(), Mailbox: f.MaxMailbox, Journal: n.journal, Notifier: n.fanout, Log: n.log, Registerer: n.registry})
+	rules := f.rules()
+	rules.Writes = n.newest
+	n.system = actors.NewSystem(actors.Config{Node: f.Node, Rules: rules, Mailbox: f.MaxMailbox, Journal: n.journal, Notifier: n.fanout, Log: n.log, Registerer: n.registry})
 	n.fanout.Renotify = n.system.RenotifyEdge
 	n.router = cluster.NewRouter(cluster.RouterConfig{System: n.system, Owners: n.journal, Nodes: n.journal.Owners, Conn: n.conn, Prefix: f.prefix(),
-		Node: f.Node, Timeout: f.RequestTimeout, Log: n.log, Registerer: n.registry})
+		Node: f.Node, Timeout: f.RequestTimeout, Writes: n.newest, Log: n.log, Registerer: n.registry})
 	n.system.Start()
 	if err := n.fanout.Start(); err != nil {
 		return err
@@ -285,8 +289,11 @@ func (n *node) isReady() error {
 }
 
 func (n *node) followMembers(ctx context.Context) {
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
 	var before []string
 	for {
+		n.writes.Store(int32(mayWrite(n.ready.Load(), n.members.Writes(), n.members.Nodes(), n.journal.View().Leases)))
 		now := n.members.Nodes()
 		n.journal.Members(now)
 		if n.server != nil {
@@ -298,10 +305,28 @@ func (n *node) followMembers(ctx context.Context) {
 		before = now
 		select {
 		case <-n.members.Changed():
+		case <-look.C: // a lease is no news of gossip's
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// newest is the newest schema that may be written now.
+func (n *node) newest() int { return int(n.writes.Load()) }
+
+// mayWrite is the newest schema that all who read the journal understand: the common one of all members, but the oldest
+// as long as this node does not know them all, because it starts, or because a node with a lease is no member.
+func mayWrite(ready bool, common int, members []string, leases map[string]journal.NodeState) int {
+	for node, state := range leases {
+		if (state == journal.Alive || state == journal.Draining) && !slices.Contains(members, node) {
+			return cluster.OldestSchema
+		}
+	}
+	if !ready {
+		return cluster.OldestSchema
+	}
+	return common
 }
 
 // gone lets what a node was asked fail at once, if gossip has lost it and it is expelled too: with only one of the two

@@ -21,6 +21,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
+	"lamplight/actors"
 	"lamplight/cluster/directory"
 	"lamplight/transport/bus"
 )
@@ -30,7 +31,7 @@ type presenceFlags struct {
 	Account string        `placeholder:"ID" help:"Account whose realm is meant."`
 	Realm   string        `placeholder:"R" help:"The realm."`
 	Output  string        `short:"o" enum:"table,json" default:"table" help:"table or json."`
-	Timeout time.Duration `default:"10s" help:"How long to wait for an answer."`
+	Timeout time.Duration `default:"13s" help:"How long to wait for an answer; nodes give up by their --request-timeout."`
 	natsFlags
 }
 
@@ -124,6 +125,9 @@ func (f *presenceFlags) ask(subject, event string, fields map[string]any, got fu
 		m, err := sub.NextMsg(f.Timeout)
 		if err == nats.ErrNoResponders || err == nil && m.Header.Get("Status") == "503" {
 			return fmt.Errorf("no node answers on this NATS; is `lamplight serve` running, with the same --prefix?")
+		}
+		if errors.Is(err, nats.ErrTimeout) {
+			return fmt.Errorf("no answer within %v; what was asked may or may not have happened", f.Timeout)
 		}
 		if err != nil {
 			return err
@@ -246,9 +250,19 @@ func (c *presenceList) Run(out io.Writer) error {
 		err = errors.Join(all.print(w), w.Flush())
 	}
 	if err == nil && holes != nil {
-		err = fmt.Errorf("the listing has holes: the shards %s did not answer in time", holes)
+		err = fmt.Errorf("the listing has holes: %s did not answer in time", shardsIn(holes))
 	}
 	return err
+}
+
+// shardsIn names shards of a JSON list for people: those of a node that is away are hundreds.
+func shardsIn(list jsontext.Value) string {
+	const most = 8
+	var shards []int
+	if err := json.Unmarshal(list, &shards); err != nil || len(shards) <= most {
+		return "the shards " + string(list)
+	}
+	return fmt.Sprintf("%d of %d shards (%v and more)", len(shards), actors.Shards, shards[:most])
 }
 
 // Run implements presence show.

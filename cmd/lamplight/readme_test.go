@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -61,41 +63,63 @@ func natsClient(args []string) error {
 
 var fence = regexp.MustCompile("(?ms)^```\n(.*?)^```$")
 
-// README's lines are run as they stand, through a shell in the root of a checkout; only the ports and, instead of
-// `go run …/nats`, the client differ.
-func TestReadme(t *testing.T) {
-	t.Parallel()
+// readme gives the lines to paste of each block of the sections with such a title, or of all others.
+func readme(t *testing.T, title string, but bool) (blocks [][]string) {
+	t.Helper()
 	text, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var lines []string
-	for _, block := range fence.FindAllStringSubmatch(string(text), -1) {
-		lines = append(lines, strings.Split(strings.TrimSpace(block[1]), "\n")...)
+	for _, section := range strings.Split(string(text), "\n## ") {
+		if strings.HasPrefix(section, title+"\n") == but {
+			continue
+		}
+		for _, block := range fence.FindAllStringSubmatch(section, -1) {
+			blocks = append(blocks, strings.Split(strings.TrimSpace(block[1]), "\n"))
+		}
 	}
-	root := t.TempDir() // README's bin/ and docs/ are there
+	return blocks
+}
+
+// checkout is a directory with what README's lines find in the root of a built checkout.
+func checkout(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(root, "bin"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	docs, _ := filepath.Abs("../../docs")
-	for from, to := range map[string]string{binary: "bin/lamplight", docs: "docs"} {
-		if err := os.Symlink(from, filepath.Join(root, to)); err != nil {
+	links := map[string]string{binary: "bin/lamplight"}
+	for _, dir := range []string{"docs", "tools"} {
+		links["../../"+dir] = dir
+	}
+	for from, to := range links {
+		from, err := filepath.Abs(from)
+		if err == nil {
+			err = os.Symlink(from, filepath.Join(root, to))
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	data := t.TempDir()
-	p := serve(t, data)
-	p.sample()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	return root
+}
+
+// terminal is a shell that lines are pasted into, one after the other.
+type terminal struct {
+	t     *testing.T
+	in    io.Writer
+	out   transcript
+	lines int
+}
+
+// open starts a shell; what it started ends with the test.
+func open(t *testing.T, dir string, env ...string) *terminal {
+	t.Helper()
+	w := &terminal{t: t}
 	shell := exec.Command("sh")
-	shell.Dir = root
-	shell.Env = append(os.Environ(), "LAMPLIGHT_DATA="+data, "LAMPLIGHT_NATS="+p.nats, "NATS_URL="+p.nats)
+	shell.Dir, shell.Env = dir, append(os.Environ(), env...)
 	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	var out transcript
-	shell.Stdout, shell.Stderr = &out, &out
+	shell.Stdout, shell.Stderr = &w.out, &w.out
 	in, err := shell.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -103,43 +127,167 @@ func TestReadme(t *testing.T) {
 	if err := shell.Start(); err != nil {
 		t.Fatal(err)
 	}
+	w.in = in
 	t.Cleanup(func() { _ = syscall.Kill(-shell.Process.Pid, syscall.SIGKILL); _ = shell.Wait() })
-	await := func(line, want string) {
-		t.Helper()
-		for end := time.Now().Add(20 * time.Second); !strings.Contains(out.String(), want); time.Sleep(5 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("README's %q: no %q in\n%s", line, want, out.String())
+	return w
+}
+
+// await waits until the shell wrote something.
+func (w *terminal) await(line, want string, within time.Duration) {
+	w.t.Helper()
+	for end := time.Now().Add(within); !strings.Contains(w.out.String(), want); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.t.Fatalf("README's %q: no %q in\n%s", line, want, w.out.String())
+		}
+	}
+}
+
+// paste runs a line, wants it to succeed, and gives what was written meanwhile.
+func (w *terminal) paste(line string) string {
+	w.t.Helper()
+	w.lines++
+	before := len(w.out.String())
+	fmt.Fprintf(w.in, "%s\necho; echo \"=== line %d: $?\"\n", line, w.lines)
+	w.await(line, fmt.Sprintf("=== line %d: ", w.lines), 60*time.Second)
+	out := w.out.String()[before:]
+	if !strings.Contains(out, fmt.Sprintf("=== line %d: 0\n", w.lines)) {
+		w.t.Fatalf("README's %q fails:\n%s", line, out)
+	}
+	return out
+}
+
+// README's lines are run as they stand, through a shell in the root of a checkout; only the ports and, instead of
+// `go run …/nats`, the client differ.
+func TestReadme(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	p := serve(t, data)
+	p.sample()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := open(t, checkout(t), "LAMPLIGHT_DATA="+data, "LAMPLIGHT_NATS="+p.nats, "NATS_URL="+p.nats)
+	for _, block := range readme(t, "Three nodes", true) {
+		for _, line := range block {
+			if strings.HasPrefix(line, "make ") {
+				continue // CI's own commands; what make run does, serve and sample do here
+			}
+			line = strings.ReplaceAll(line, "http://127.0.0.1:8000", p.http)
+			if strings.HasPrefix(line, `N="go run `) {
+				line = "export LAMPLIGHT_TEST_NATS=1; N=" + self
+			}
+			w.paste(line)
+			switch { // those in the background listen from here on
+			case strings.Contains(line, " sub "):
+				w.await(line, "Subscribing on lamplight.notify.edge1", 20*time.Second)
+			case strings.Contains(line, " watch "):
+				w.await(line, "watching "+realm, 20*time.Second)
 			}
 		}
 	}
-	run := 0
-	for i, line := range lines {
-		if strings.HasPrefix(line, "make ") {
-			continue // CI's own commands; what make run does, serve and sample do here
-		}
-		run++
-		line = strings.ReplaceAll(line, "http://127.0.0.1:8000", p.http)
-		if strings.HasPrefix(line, `N="go run `) {
-			line = "export LAMPLIGHT_TEST_NATS=1; N=" + self
-		}
-		fmt.Fprintf(in, "%s\necho; echo \"=== line %d: $?\"\n", line, i)
-		await(line, fmt.Sprintf("=== line %d: 0\n", i))
-		switch { // those in the background listen from here on
-		case strings.Contains(line, " sub "):
-			await(line, "Subscribing on lamplight.notify.edge1")
-		case strings.Contains(line, " watch "):
-			await(line, "watching "+realm)
-		}
-	}
-	if run < 12 {
-		t.Errorf("README has only %d lines to paste", run)
+	if w.lines < 12 {
+		t.Errorf("README has only %d lines to paste", w.lines)
 	}
 	for _, want := range []string{`"data":{"subscriptions":{}}`, `"data":"command sent"`, `"explain": {`, `"Event-Name":"subscription_ack"`, `"Event-Name":"dialog_update_ack"`,
 		"1001 is early", `[lamplight.notify.edge1] {"`, `"State":"early"`, "*3101  terminated -> confirmed", "EXTENSION  EVENT", `"name":"lamplight"`, "the configuration is good"} {
-		await("lines", want)
+		w.await("lines", want, 20*time.Second)
 	}
-	if strings.Contains(out.String(), `"status":"error"`) || strings.Contains(out.String(), `"Status":"error"`) {
-		t.Errorf("a request failed:\n%s", out.String())
+	if out := w.out.String(); strings.Contains(out, `"status":"error"`) || strings.Contains(out, `"Status":"error"`) {
+		t.Errorf("a request failed:\n%s", out)
+	}
+}
+
+// README's three nodes on one machine: make cluster's script, a kill -9 of the node that holds a lamp, the lamp at
+// another one, the node back. Only the ports differ.
+func TestReadmeCluster(t *testing.T) {
+	t.Parallel()
+	addresses := ports(t, 12)
+	port := func(i int) string { return addresses[i][strings.LastIndexByte(addresses[i], ':')+1:] }
+	list := func(from int) string { return strings.Join([]string{port(from), port(from + 1), port(from + 2)}, " ") }
+	root := checkout(t)
+	first := open(t, root, "CLUSTER_HTTP="+list(0), "CLUSTER_NATS="+list(3), "CLUSTER_GOSSIP="+list(6), "CLUSTER_ROUTES="+list(9))
+	fmt.Fprintln(first.in, "exec tools/run-cluster.sh "+account)
+	first.await("make cluster", "Ctrl-C", 90*time.Second)
+	t.Cleanup(func() { // whatever the test came to
+		for _, node := range []string{"a", "b", "c"} {
+			endPid(root, node)
+		}
+	})
+	blocks := readme(t, "Three nodes", false)
+	if len(blocks) != 3 {
+		t.Fatalf("README's cluster has %d blocks of lines", len(blocks))
+	}
+	w := open(t, root)
+	moved := strings.NewReplacer("lamplight cluster", "lamplight cluster --nats nats://"+addresses[3], ":8001/", ":"+port(0)+"/", ":8002/", ":"+port(1)+"/")
+	killed := false
+	for _, line := range append(blocks[0], blocks[1]...) {
+		out := w.paste(moved.Replace(line))
+		switch {
+		case strings.HasPrefix(line, "kill -9"):
+			killed = true
+		case strings.Contains(line, `"action":"set"`) && !strings.Contains(out, `"command sent"`):
+			t.Errorf("%s: %s", line, out)
+		case strings.Contains(line, "explain"):
+			for tries := 0; killed && strings.Contains(out, `"503"`) && tries < 3; tries++ { // an election that took longer than the request may
+				out = w.paste(moved.Replace(line))
+			}
+			if !strings.Contains(out, `"state": "confirmed"`) || strings.Contains(out, `"node": "c"`) == killed {
+				t.Errorf("%s, node c is killed: %v:\n%s", line, killed, out)
+			}
+		}
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s", w.out.String())
+		}
+	})
+	eventually(t, "node c has its share again", 60*time.Second, func() bool {
+		o, code := overview(t, "nats://"+addresses[3])
+		return code == 0 && nodeOf(o, "c").Open > 200 && len(o.Disagreements) == 0
+	})
+}
+
+// endPid ends a node by the pid that make cluster's script wrote down.
+func endPid(root, node string) {
+	text, _ := os.ReadFile(filepath.Join(root, "lamplight-cluster", node+".pid"))
+	if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+// README's three machines: each command line as it stands, but that the names are addresses of this machine, and ports
+// that nobody else uses.
+func TestReadmeMachines(t *testing.T) {
+	t.Parallel()
+	lines := readme(t, "Three nodes", false)[2]
+	addresses := ports(t, 8)
+	port := func(i int) string { return addresses[i][strings.LastIndexByte(addresses[i], ':')+1:] }
+	moved := strings.NewReplacer(" a:", " 127.0.0.2:", ",a:", ",127.0.0.2:", " b:", " 127.0.0.3:", ",b:", ",127.0.0.3:", " c:", " 127.0.0.4:", ",c:", ",127.0.0.4:",
+		":7946", ":"+port(0), ":6222", ":"+port(1))
+	var key string
+	var machines []*terminal
+	for i, line := range lines {
+		if i == 0 {
+			dir := checkout(t)
+			open(t, dir).paste(line)
+			key = filepath.Join(dir, "gossip.key")
+			continue
+		}
+		dir := checkout(t)
+		if err := os.Link(key, filepath.Join(dir, "gossip.key")); err != nil {
+			t.Fatal(err)
+		}
+		w := open(t, dir, "LAMPLIGHT_HTTP="+addresses[1+i], "LAMPLIGHT_NATS_LISTEN="+addresses[4+i])
+		fmt.Fprintln(w.in, "exec "+moved.Replace(line))
+		machines = append(machines, w)
+	}
+	for i, w := range machines {
+		w.await(lines[1+i], "is ready", 90*time.Second)
+	}
+	o, code := overview(t, "nats://"+addresses[5])
+	if code != 0 || nodeOf(o, "a").Open == 0 || nodeOf(o, "b").Open == 0 || nodeOf(o, "c").Open == 0 {
+		t.Errorf("exit %d, %+v", code, o)
 	}
 }
 

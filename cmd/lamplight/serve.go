@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -85,10 +86,38 @@ func (f *serveFlags) check() (sync time.Duration, err error) {
 			return 0, fmt.Errorf("%w: %s %q: HOST:PORT", errUsage, name, a)
 		}
 	}
+	for _, a := range f.Join {
+		if _, port, err := net.SplitHostPort(a); err != nil || port == "" {
+			return 0, fmt.Errorf("%w: --join %q: HOST:PORT[,HOST:PORT]", errUsage, a)
+		}
+	}
 	if host, _, _ := net.SplitHostPort(f.Gossip); f.GossipKey == "" && !isLoopback(host) {
 		return 0, fmt.Errorf("%w: --gossip %s is not loopback: give --gossip-key", errUsage, f.Gossip)
 	}
+	if _, err := readGossipKey(f.GossipKey); err != nil {
+		return 0, err
+	}
 	return sync, nil
+}
+
+// checkReach refuses addresses of this node that those to join could not answer to: many systems give a machine's own
+// name the loopback address. Names that can't be looked up are left to time.
+func (f *serveFlags) checkReach() error {
+	far := slices.IndexFunc(f.Join, func(a string) bool {
+		host, _, _ := net.SplitHostPort(a)
+		ip, err := net.ResolveIPAddr("ip", host)
+		return err == nil && !ip.IP.IsLoopback() && !ip.IP.IsUnspecified()
+	})
+	if far < 0 || f.Advertise != "" {
+		return nil
+	}
+	for name, a := range map[string]string{"--gossip": f.Gossip, "--nats-cluster": f.NatsCluster} {
+		host, port, _ := net.SplitHostPort(a)
+		if ip, err := net.ResolveIPAddr("ip", host); host != "" && err == nil && ip.IP.IsLoopback() {
+			return fmt.Errorf("%w: %s %s is the loopback address here, which %s can't answer to: give this machine's own address, %s ADDRESS:%s", errUsage, name, a, f.Join[far], name, port)
+		}
+	}
+	return nil
 }
 
 // checkCluster refuses what can't become a cluster.
@@ -183,10 +212,19 @@ func (c *serveCommand) Run(out io.Writer) error {
 	defer stop()
 	n := &node{flags: &c.serveFlags, sync: sync, log: log, fatal: make(chan error, 1)}
 	defer n.close()
+	if err := c.checkReach(); err != nil {
+		return err
+	}
 	if err := n.start(ctx); err != nil {
+		if ctx.Err() != nil {
+			log.Info("stopped before it was ready")
+			return nil
+		}
 		return err
 	}
 	n.announce(out)
+	tellSystemd(systemdReady)
+	defer tellSystemd(systemdStopping)
 	select {
 	case <-ctx.Done():
 		log.Info("draining")

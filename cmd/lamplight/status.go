@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lamplight/actors"
+	"lamplight/actors/presence"
 	"lamplight/cluster"
 	"lamplight/cluster/journal"
 )
@@ -23,7 +25,7 @@ func (n *node) startStatus(context.Context) error {
 
 func (n *node) status() cluster.Status {
 	v := n.journal.View()
-	s := cluster.Status{Node: n.flags.Node, Incarnation: n.journal.Incarnation(), Version: version, Reads: cluster.Schema, Writes: n.members.Writes(),
+	s := cluster.Status{Node: n.flags.Node, Incarnation: n.journal.Incarnation(), Version: version, Reads: presence.Schema, Writes: n.newest(),
 		State: cluster.Joining, Open: n.journal.Serving(), Members: n.members.Nodes(), Claims: v.Claims, Unowned: v.Unowned, Moving: n.moving(), Leases: map[string]string{}}
 	switch {
 	case n.draining.Load():
@@ -41,11 +43,11 @@ func (n *node) status() cluster.Status {
 	return s
 }
 
-// moving is how many shards placement gives to another member than the holder of their claim.
+// moving is how many shards placement gives to another member than the one that holds their claim.
 func (n *node) moving() (moving int) {
 	members := n.members.Nodes()
 	for shard := range actors.Shards {
-		if holder := n.journal.Holder(shard); holder != "" && holder != cluster.Owner(shard, members) {
+		if holder := n.journal.Holder(shard); slices.Contains(members, holder) && holder != cluster.Owner(shard, members) {
 			moving++
 		}
 	}

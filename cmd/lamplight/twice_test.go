@@ -62,7 +62,7 @@ func TestSameNameTwice(t *testing.T) {
 			return
 		case <-tick.C:
 			q := actors.Request{To: actors.Address{Realm: realm, User: strconv.FormatUint(id, 10)}, Message: actors.Show{}}
-			b := wire.AppendNow(wire.AppendCall(wire.AppendHead(nil, "asker"), id, 10_000, &q), 1, 1)
+			b := wire.AppendNow(wire.AppendCall(wire.AppendHead(nil, 1, "asker"), id, 10_000, &q), 1, 1)
 			if err := p.conn.Publish("lamplight.node.box", b); err != nil {
 				t.Fatal(err)
 			}

@@ -16,6 +16,7 @@ import (
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
+	"lamplight/cluster"
 	"lamplight/cluster/directory"
 	"lamplight/transport/document"
 )
@@ -73,7 +74,11 @@ func (b *Bus) Start() error {
 		"presence.dialog.*.*": b.dialog, "presence.update.*.*": b.dialog,
 		"presence.mwi_updates.*.*": b.mailbox, "omnipresence.notify.*.*": b.notify,
 	} {
-		s, err := b.cfg.Conn.QueueSubscribe(b.cfg.Prefix+subject, queue, handler)
+		s, err := b.cfg.Conn.QueueSubscribe(b.cfg.Prefix+subject, queue, func(m *nats.Msg) {
+			if b.mayAnswer(m.Reply) {
+				handler(m)
+			}
+		})
 		if err != nil {
 			return err
 		}
@@ -90,6 +95,16 @@ func (b *Bus) Start() error {
 		b.subs = append(b.subs, s)
 	}
 	return b.control()
+}
+
+// mayAnswer refuses who wants the answer where this node may publish and he may not.
+func (b *Bus) mayAnswer(reply string) bool {
+	may := cluster.MayAnswer(b.cfg.Prefix, reply)
+	if !may {
+		b.refused.Inc()
+		b.cfg.Log.Debug("a document is refused: its reply subject is one of Lamplight's or NATS's own", "reply", reply)
+	}
+	return may
 }
 
 // Close stops the intake; what was taken in is still answered.

@@ -427,3 +427,27 @@ func TestNotified(t *testing.T) {
 		t.Errorf("%d replies heard, 500 are good", n)
 	}
 }
+
+// A document whose reply subject is one that only a node may publish to is not taken in: its answer would be written there.
+func TestReplySubjectIsNotOurs(t *testing.T) {
+	b := newBed(t)
+	journal, err := b.conn.SubscribeSync("lamplight.journal.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for subject, event := range map[string]string{"presence.mwi_updates.acme%2Etest.1": "mwi_update", "presence.set.acme%2Etest.1": "set"} {
+		fields := `"To":"1@acme.test","Messages-New":1,"Messages-Saved":0,"Realm":"acme.test","Username":"1","State":"early"`
+		if err := b.conn.PublishRequest(subject, "lamplight.journal.0.17.claim", []byte(`{`+headers+`"Event-Name":"`+event+`",`+fields+`}`)); err != nil {
+			t.Fatal(err)
+		}
+		if all := b.request(subject, event, fields); all[0].text("Status") != "ok" {
+			t.Errorf("%s with an inbox: %v", event, all)
+		}
+	}
+	if n, _, err := journal.Pending(); err != nil || n != 0 {
+		t.Errorf("%d answers in the journal, %v", n, err)
+	}
+	if asked := b.router.requests(); len(asked) != 3 { // the counts and the lamp of the mailbox, and the manual state
+		t.Errorf("%d messages for extensions: %+v", len(asked), asked)
+	}
+}

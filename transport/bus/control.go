@@ -35,7 +35,12 @@ func (b *Bus) control() error {
 		{"reset", "presence.reset.*.*", "reset", "reset_ack", b.reset},
 		{"probe", "presence.probes.*", "probe", "update", b.probe},
 	} {
-		err := s.AddEndpoint(e.name, micro.HandlerFunc(e.handle), micro.WithEndpointSubject(b.cfg.Prefix+e.subject),
+		handler := micro.HandlerFunc(func(r micro.Request) {
+			if b.mayAnswer(r.Reply()) {
+				e.handle(r)
+			}
+		})
+		err := s.AddEndpoint(e.name, handler, micro.WithEndpointSubject(b.cfg.Prefix+e.subject),
 			micro.WithEndpointMetadata(map[string]string{"request": e.request, "response": e.response}))
 		if err != nil {
 			return err

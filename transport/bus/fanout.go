@@ -77,7 +77,7 @@ type numbered struct {
 
 // NewFanout makes a Fanout that has not started.
 func NewFanout(c FanoutConfig) *Fanout {
-	f := &Fanout{cfg: c, edges: map[string]*edge{}, inbox: nats.NewInbox(), Renotify: func(string) {}}
+	f := &Fanout{cfg: c, edges: map[string]*edge{}, inbox: c.Conn.NewInbox(), Renotify: func(string) {}}
 	f.same = document.Field(f.same, "Event-Category", "presence")
 	f.same = document.Field(f.same, "Event-Name", "notify")
 	f.same = document.Field(f.same, "App-Name", "lamplight")

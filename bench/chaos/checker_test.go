@@ -1,0 +1,267 @@
+package chaos
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+	"github.com/nats-io/nats.go"
+)
+
+// Histories and ends that never were: the checker must see what is wrong with each, and nothing wrong with the good ones.
+
+// told is one operation of a forged history, from and to in ns.
+func told(k kind, out outcome, worker int, from, to int64) op {
+	return op{kind: k, outcome: out, worker: worker, begin: from, end: to}
+}
+
+func (o op) is(state byte) op          { o.state = state; return o }
+func (o op) of(call int) op            { o.call = call; return o }
+func (o op) sees(lamp string) op       { o.seen = lamp; return o }
+func (o op) marked() op                { o.stale = true; return o }
+func (o op) waited(d time.Duration) op { o.took = d; return o }
+
+func TestLinearizable(t *testing.T) {
+	set := func(out outcome, worker int, from, to int64) op { return told(opSet, out, worker, from, to) }
+	read := func(worker int, from, to int64) op { return told(opRead, acknowledged, worker, from, to) }
+	call := func(worker int, from, to int64) op { return told(opCall, acknowledged, worker, from, to) }
+	for _, c := range []struct {
+		name string
+		ops  []op
+		want porcupine.CheckResult
+	}{
+		{"nothing happened", []op{read(0, 1, 2).sees(".")}, porcupine.Ok},
+		{"a set is read", []op{set(acknowledged, 0, 1, 2).is(early), read(1, 3, 4).sees("e")}, porcupine.Ok},
+		{"an acknowledged set is lost", []op{set(acknowledged, 0, 1, 2).is(early), read(1, 3, 4).sees(".")}, porcupine.Illegal},
+		{"a set that was refused is there", []op{set(refused, 0, 1, 2).is(early), read(1, 3, 4).sees("e")}, porcupine.Illegal},
+		{"a set of unknown fate is there", []op{set(unknown, 0, 1, never).is(early), read(1, 3, 4).sees("e")}, porcupine.Ok},
+		{"a set of unknown fate isn't there", []op{set(unknown, 0, 1, never).is(early), read(1, 3, 4).sees(".")}, porcupine.Ok},
+		{"a set of unknown fate comes, goes and comes again", []op{set(unknown, 0, 1, never).is(early), read(1, 3, 4).sees("e"), read(1, 5, 6).sees("."),
+			read(1, 7, 8).sees("e")}, porcupine.Illegal},
+		{"reads at once see it or not", []op{set(acknowledged, 0, 1, 9).is(confirmed), read(1, 2, 5).sees("c"), read(2, 2, 5).sees(".")}, porcupine.Ok},
+		{"a read goes back", []op{set(acknowledged, 0, 1, 9).is(confirmed), read(1, 2, 3).sees("c"), read(2, 4, 5).sees(".")}, porcupine.Illegal},
+		{"a stale read may go back", []op{set(acknowledged, 0, 1, 9).is(confirmed), read(1, 2, 3).sees("c"), read(2, 4, 5).sees(".").marked()}, porcupine.Ok},
+		{"two orders of two sets", []op{set(acknowledged, 0, 1, 9).is(early), set(acknowledged, 1, 1, 9).is(confirmed), read(2, 10, 11).sees("e"),
+			read(3, 12, 13).sees("c")}, porcupine.Illegal},
+		{"a call comes and goes", []op{call(0, 1, 2).is(early), read(1, 3, 4).sees(".0000e"), call(0, 5, 6).is(terminated), read(1, 7, 8).sees(".")}, porcupine.Ok},
+		{"a call's end is lost", []op{call(0, 1, 2).is(early), call(0, 3, 4).is(terminated), read(1, 5, 6).sees(".0000e")}, porcupine.Illegal},
+		{"late news revives a call", []op{call(0, 1, 2).is(early), call(1, 3, 4).is(terminated), call(0, 5, 6).is(early), read(1, 7, 8).sees(".0000e")}, porcupine.Illegal},
+		{"a call goes back to early", []op{call(0, 1, 2).is(confirmed), read(1, 3, 4).sees(".0000c"), call(0, 5, 6).is(early), read(1, 7, 8).sees(".0000e")}, porcupine.Illegal},
+		{"a reset forgets", []op{call(0, 1, 2).of(3).is(early), set(acknowledged, 0, 3, 4).is(early), told(opReset, acknowledged, 1, 5, 6), read(2, 7, 8).sees(".")}, porcupine.Ok},
+		{"a reset is lost", []op{call(0, 1, 2).of(3).is(early), told(opReset, acknowledged, 1, 5, 6), read(2, 7, 8).sees(".0003e")}, porcupine.Illegal},
+		{"a reset and set is torn apart", []op{call(0, 1, 2).is(early), told(opResetTo, acknowledged, 1, 5, 9).is(confirmed), read(2, 6, 7).sees(".")}, porcupine.Illegal},
+		{"set to terminated", []op{set(acknowledged, 0, 1, 2).is(early), set(acknowledged, 0, 3, 4).is(terminated), read(1, 5, 6).sees(".")}, porcupine.Ok},
+	} {
+		if got, _, _ := linearizable(c.ops); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+// The order that explains a history ends before the last read, and holds what came to pass before it only.
+func TestOrder(t *testing.T) {
+	_, _, order := linearizable([]op{
+		told(opSet, acknowledged, 0, 1, 10).is(early), told(opSet, acknowledged, 1, 1, 10).is(confirmed), told(opRead, acknowledged, last, 20, 30).sees("e"),
+		told(opSet, unknown, 2, 25, never).is(terminated),
+	})
+	if got := fmt.Sprint(order); got != fmt.Sprint([]input{{kind: opSet, state: confirmed}, {kind: opSet, state: early}}) {
+		t.Error(got)
+	}
+}
+
+func forgedPhone(id string, expires int, active bool, age time.Duration) *phone {
+	at := time.Now().Add(-age)
+	return &phone{extension: &extension{name: "1001"}, callID: id, edge: "edge", cseq: 1, expires: expires, active: active, touched: at, renewed: at}
+}
+
+func listed(ids ...string) []byte {
+	var all []string
+	for _, id := range ids {
+		all = append(all, fmt.Sprintf("%q:{}", id))
+	}
+	return []byte(`{"subscriptions":{"1001":{"dialog":{` + strings.Join(all, ",") + `}}}}`)
+}
+
+func TestJudgeListing(t *testing.T) {
+	stands, ended := forgedPhone("stands", 3600, true, time.Minute), forgedPhone("ended", 3600, false, time.Minute)
+	lapsed, perhaps := forgedPhone("lapsed", 5, true, time.Minute), forgedPhone("perhaps", 5, true, 26*time.Second)
+	all := []*phone{stands, ended, lapsed, perhaps}
+	for _, c := range []struct {
+		name          string
+		listing       []byte
+		lost, revived int
+	}{
+		{"good", listed("stands"), 0, 0},
+		{"what may have lapsed is still there", listed("stands", "perhaps"), 0, 0},
+		{"lost", listed(), 1, 0},
+		{"ended and there", listed("stands", "ended"), 0, 1},
+		{"lapsed and there", listed("stands", "lapsed"), 0, 1},
+		{"twice", listed("stands", "stands"), 0, 1},
+		{"nobody's", listed("stands", "stranger"), 0, 1},
+		{"of another extension", []byte(strings.Replace(string(listed("stands")), "1001", "1002", 1)), 1, 0},
+	} {
+		v := &verdict{}
+		if err := v.judgeListing("a", c.listing, all, time.Now(), 0); err != nil || len(v.lost) != c.lost || len(v.revived) != c.revived {
+			t.Errorf("%s: %v, lost %q, revived %q", c.name, err, v.lost, v.revived)
+		}
+		if len(v.faults()) != c.lost+c.revived {
+			t.Errorf("%s: not all is told: %q", c.name, v.faults())
+		}
+	}
+	if err := new(verdict).judgeListing("a", []byte(`{"subscriptions":{`), all, time.Now(), 0); err == nil {
+		t.Error("half a listing is a listing")
+	}
+}
+
+func TestJudgeLamp(t *testing.T) {
+	v := &verdict{}
+	v.judgeLamp("1001", ".")
+	v.judgeLamp("1001", "e")
+	if len(v.stuck) != 0 {
+		t.Error(v.stuck)
+	}
+	if v.judgeLamp("1001", ".0004c"); len(v.stuck) != 1 {
+		t.Error("a lamp is stuck and nobody says so")
+	}
+	e := &extension{name: "1001", calls: []string{"known"}}
+	for _, text := range []string{`{"state":"early","dialogs":[{"call_id":"unknown","state":"early","source":"call"}]}`,
+		`{"state":"terminated","dialogs":[{"call_id":"known","state":"early","source":"call"}]}`} {
+		var s shown
+		if err := json.Unmarshal([]byte(text), &s); err != nil {
+			t.Fatal(err)
+		}
+		if seen, err := e.lamp(&s); err == nil {
+			t.Errorf("%s is taken for %q", text, seen)
+		}
+	}
+}
+
+func TestOtherEnd(t *testing.T) {
+	e := &extension{name: "1001", calls: []string{"known"}}
+	lamp := func(text string) *shown {
+		var s shown
+		if err := json.Unmarshal([]byte(text), &s); err != nil {
+			t.Fatal(err)
+		}
+		return &s
+	}
+	dark, lit := lamp(`{"state":"terminated"}`), lamp(`{"state":"early","dialogs":[{"call_id":"x","state":"early","source":"manual"}]}`)
+	if why := otherEnd(e, lit, lit); why != "" {
+		t.Error(why)
+	}
+	if otherEnd(e, lit, dark) == "" || otherEnd(e, dark, lit) == "" {
+		t.Error("another lamp is the same")
+	}
+	var one listing
+	if err := json.Unmarshal(listed("stands", "ended"), &one); err != nil {
+		t.Fatal(err)
+	}
+	phones := []*phone{forgedPhone("stands", 3600, true, 0), forgedPhone("gone", 3600, false, 0), forgedPhone("lapsed", 5, true, time.Minute)}
+	if got := otherSubscriptions(phones, &one, time.Now(), 0); len(got) != 0 {
+		t.Error(got)
+	}
+	phones = append(phones, forgedPhone("ended", 3600, false, 0), forgedPhone("lost", 3600, true, 0))
+	if got := otherSubscriptions(phones, &one, time.Now(), 0); len(got) != 2 {
+		t.Error(got)
+	}
+}
+
+// notify gives an edge one message.
+func notify(t *testing.T, e *edge, number, generation, sequence int, state, body string) {
+	t.Helper()
+	b, err := json.Marshal(map[string]any{"Node": "a", "Incarnation": "1", "Edge-Seq": number, "Shard": 1, "Generation": generation, "Epoch": time.Unix(1, 0), "Sequence": sequence,
+		"State": state, "Body": body, "Targets": []any{map[string]any{"Call-ID": "stands", "Subscription-State": "active"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.hear(&nats.Msg{Data: b})
+}
+
+func TestSequence(t *testing.T) {
+	h := &history{zero: time.Now()}
+	e := bareEdge("edge", h)
+	notify(t, e, 1, 1, 10, "early", "")
+	notify(t, e, 2, 1, 11, "confirmed", "")
+	notify(t, e, 2, 1, 11, "confirmed", "") // the same message again
+	notify(t, e, 3, 2, 40, "early", "")
+	notify(t, e, 4, 1, 41, "terminated", "") // of an older owner: the edge drops it
+	if len(h.wrongs) != 0 || e.accepted != 3 || e.dropped != 1 || e.watches["stands"].state != "early" {
+		t.Errorf("%q; accepted %d, dropped %d, now %+v", h.wrongs, e.accepted, e.dropped, e.watches["stands"])
+	}
+	if notify(t, e, 5, 2, 39, "early", ""); len(h.wrongs) != 1 {
+		t.Errorf("a Sequence went back: %q", h.wrongs)
+	}
+	if notify(t, e, 6, 3, 40, "early", ""); len(h.wrongs) != 2 {
+		t.Errorf("a Sequence came twice: %q", h.wrongs)
+	}
+}
+
+func TestBehind(t *testing.T) {
+	e := bareEdge("edge", &history{zero: time.Now()})
+	p := forgedPhone("stands", 3600, true, 0)
+	var lamp shown
+	if err := json.Unmarshal([]byte(`{"state":"early","dialogs":[{"call_id":"known","state":"early","source":"call"}]}`), &lamp); err != nil {
+		t.Fatal(err)
+	}
+	if e.behind(p, &lamp) == "" {
+		t.Error("never told, and not behind")
+	}
+	for i, c := range []struct {
+		state, body string
+		good        bool
+	}{{"confirmed", "known", false}, {"early", "another", false}, {"early", "known", true}} {
+		notify(t, e, i+1, 1, i+1, c.state, c.body)
+		if why := e.behind(p, &lamp); (why == "") != c.good {
+			t.Errorf("%+v: %q", c, why)
+		}
+	}
+}
+
+func TestSlow(t *testing.T) {
+	const s = int64(time.Second)
+	windows := []window{{[]string{"one"}, "one", 10 * s, 30 * s, limitOfWait}, {[]string{"two", "three"}, "two and three", 40 * s, 60 * s, limitOfWait},
+		{[]string{"one"}, "one", 70 * s, 75 * s, limitOfWait}, {[]string{"planned"}, "planned", 110 * s, 130 * s, 2 * limitOfWait}}
+	long := told(opInsist, acknowledged, 1, 0, 28*s).waited(16 * time.Second)
+	brief := told(opInsist, acknowledged, 2, 0, 20*s).waited(2 * time.Second)
+	briefer := told(opCall, acknowledged, 2, 0, 22*s).waited(time.Second)
+	beside := told(opCall, acknowledged, 3, 0, 58*s).waited(17 * time.Second)
+	calm := told(opCall, acknowledged, 3, 0, 99*s).waited(18 * time.Second)
+	planned := told(opCall, acknowledged, 3, 0, 131*s).waited(18 * time.Second)
+	through := told(opRead, acknowledged, 4, 0, 131*s).waited(120 * time.Second) // 10 s, 30 s, 30 s, 40 s, 21 s
+	between := told(opRead, acknowledged, 4, 0, 72*s).waited(16 * time.Second)   // two at once, then one
+	again := told(opCall, acknowledged, 3, 0, 71*s).waited(3 * time.Second)
+	all := []op{long, brief, briefer, beside, calm, again, planned, between}
+	if got := slow(all, windows); len(got) != 2 || !strings.Contains(got[0], "waited 16s") || !strings.Contains(got[1], "under no fault") {
+		t.Errorf("%q", got)
+	}
+	if got := slow([]op{through}, windows); len(got) != 2 || !strings.Contains(got[0], "under one a read waited 29s") || !strings.Contains(got[1], "under one a read waited 40s") {
+		t.Errorf("%q", got)
+	}
+	if got := fmt.Sprint(waits(all, windows)); got != "map[one:[2s 2s 3s 16s] planned:[18s]]" {
+		t.Error(got)
+	}
+}
+
+// A seed gives the same schedule again, and a long enough one has every fault.
+func TestSchedule(t *testing.T) {
+	kit := append(append([]fault{}, nodeFaults...), networkFaults...)
+	show := func(steps []step) (text string, kinds map[string]bool) {
+		kinds = map[string]bool{}
+		for _, s := range steps {
+			for i, f := range s.faults {
+				kinds[f.name] = true
+				text += fmt.Sprintln(s.pause, f.name, s.machines[i], s.holds[i])
+			}
+		}
+		return text, kinds
+	}
+	one, kinds := show(schedule(seeded(7), kit, 30, time.Second))
+	two, _ := show(schedule(seeded(7), kit, 30, time.Second))
+	three, _ := show(schedule(seeded(8), kit, 30, time.Second))
+	if one != two || one == three || len(kinds) != len(kit) {
+		t.Errorf("%s\n%s\n%d of %d kinds", one, two, len(kinds), len(kit))
+	}
+}

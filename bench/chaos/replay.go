@@ -1,0 +1,116 @@
+package chaos
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// alone lays out one node with its embedded NATS server and nothing else.
+func alone(product, dir string, l layout) *cluster {
+	url := "nats://" + l.nats(1) + ":4222"
+	n := &node{name: "alone", http: l.http(1) + ":8000", log: filepath.Join(dir, "alone.log")}
+	n.argv = []string{product, "serve", "--node", n.name, "--data", filepath.Join(dir, n.name), "--http", n.http,
+		"--gossip", l.gossip(1) + ":7946", "--gossip-key", filepath.Join(dir, "gossip.key"), "--nats-listen", l.nats(1) + ":4222"}
+	return &cluster{product: product, dir: dir, layout: l, nodes: []*node{n}, natsURLs: []string{url}}
+}
+
+// replay lets one node alone live through the same history, in an order that explains what the cluster showed, and says
+// in what its end differs.
+func (r *run) replay(orders map[*extension][]input, lamps map[*extension]*shown) (differs []string, err error) {
+	l, err := loopback(rand.New(rand.NewPCG(r.seed, uint64(os.Getpid())+1)))
+	if err != nil {
+		return nil, err
+	}
+	c := alone(r.cluster.product, r.cluster.dir, l)
+	defer c.end()
+	if err := c.start(); err != nil {
+		return nil, err
+	}
+	client, err := newClient(c)
+	if err != nil {
+		return nil, err
+	}
+	defer client.close()
+	problems := make(chan string, len(r.world.all)+len(r.phones()))
+	n := c.nodes[0]
+	r.each(len(r.world.all), func(i int, _ *rand.Rand) {
+		e := r.world.all[i]
+		order, explained := orders[e]
+		if !explained || lamps[e] == nil {
+			return
+		}
+		for _, in := range order {
+			var out outcome
+			var err error
+			if in.kind == opCall {
+				subject, event, fields := e.news(e.calls[in.call], in.state)
+				out, _, err = client.bus(0, subject, event, fields)
+			} else {
+				out, err = client.command(n, i%2 == 0, 0, e, in.kind, in.state)
+			}
+			if out != acknowledged {
+				problems <- fmt.Sprintf("one node alone does not take %v of %s: %v", in, e.name, err)
+				return
+			}
+		}
+		if out, s, _, err := client.show(n, i%2 == 0, 0, e.name, ""); out != acknowledged {
+			problems <- fmt.Sprintf("one node alone does not show %s: %v", e.name, err)
+		} else if why := otherEnd(e, lamps[e], &s); why != "" {
+			problems <- why
+		}
+	})
+	phones := r.phones()
+	r.each(len(phones), func(i int, _ *rand.Rand) {
+		p := phones[i]
+		for cseq := 1; cseq <= p.cseq; cseq++ {
+			expires := p.expires
+			if cseq == p.cseq && !p.active {
+				expires = 0
+			}
+			subject, event, fields := p.document(cseq, expires)
+			if out, _, err := client.bus(0, subject, event, fields); out != acknowledged {
+				problems <- fmt.Sprintf("one node alone does not take a SUBSCRIBE of %s: %v", p.callID, err)
+				return
+			}
+		}
+	})
+	_, data, _, err := client.rest(n, "GET", "/presence", nil)
+	if err != nil {
+		return nil, err
+	}
+	var one listing
+	if err := json.Unmarshal(data, &one); err != nil {
+		return nil, err
+	}
+	close(problems)
+	for p := range problems {
+		differs = append(differs, p)
+	}
+	return append(differs, otherSubscriptions(phones, &one, time.Now(), r.skew())...), nil
+}
+
+// otherEnd says how one node's lamp differs from the cluster's.
+func otherEnd(e *extension, cluster, one *shown) string {
+	was, err := e.lamp(cluster)
+	is, err2 := e.lamp(one)
+	if err = errors.Join(err, err2); err != nil || was != is {
+		return fmt.Sprintf("%s ends as %q in the cluster and as %q on one node (%v)", e.name, was, is, err)
+	}
+	return ""
+}
+
+// otherSubscriptions says which subscriptions stand in the cluster only, or on one node only.
+func otherSubscriptions(phones []*phone, one *listing, now time.Time, skew time.Duration) (differ []string) {
+	for _, p := range phones {
+		_, there := one.Subscriptions[p.extension.name]["dialog"][p.callID]
+		if may, _ := p.lapsed(now, skew); !may && there != p.active {
+			differ = append(differ, fmt.Sprintf("subscription %s of %s: active %v in the cluster, and listed by one node: %v", p.callID, p.extension.name, p.active, there))
+		}
+	}
+	return differ
+}

@@ -1,0 +1,68 @@
+package bench_test
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"lamplight/actors"
+	"lamplight/cluster"
+)
+
+func owners(nodes []string) map[string]int {
+	held := map[string]int{}
+	for shard := range actors.Shards {
+		held[cluster.Owner(shard, nodes)]++
+	}
+	return held
+}
+
+func names(n int) []string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf("node-%03d.pop.example.com", i)
+	}
+	return all
+}
+
+// What a cluster of up to a hundred nodes does with 1024 shards: how evenly they lie, how much a crash or a newcomer
+// moves, and to how many nodes what a crashed one held goes. `go test -v -run TestScaling ./bench` prints the table of
+// docs/scaling.md.
+func TestScaling(t *testing.T) {
+	t.Logf("%5s %10s %10s %10s %14s %14s %16s", "nodes", "shards", "most", "max/mean", "a crash moves", "a join moves", "survivors share")
+	for _, n := range []int{3, 5, 10, 16, 30, 50, 100} {
+		nodes := names(n)
+		before := owners(nodes)
+		most, mean := 0, float64(actors.Shards)/float64(n)
+		for _, shards := range before {
+			most = max(most, shards)
+		}
+		// Shards fall on nodes as if by chance: the fullest of n nodes lies within five standard deviations.
+		if limit := mean + 5*math.Sqrt(mean); float64(most) > limit {
+			t.Errorf("%d nodes: the fullest holds %d shards, more than %.0f", n, most, limit)
+		}
+		survivors := nodes[1:]
+		takers, moved := map[string]int{}, 0
+		for shard := range actors.Shards {
+			was, is := cluster.Owner(shard, nodes), cluster.Owner(shard, survivors)
+			switch {
+			case was == nodes[0]:
+				takers[is]++
+			case was != is:
+				moved++
+			}
+		}
+		if moved > 0 {
+			t.Errorf("%d nodes: a crash moves %d shards of others", n, moved)
+		}
+		fullest := 0
+		for _, shards := range takers {
+			fullest = max(fullest, shards)
+		}
+		joined := owners(append(names(n), "newcomer"))["newcomer"]
+		if share := float64(actors.Shards) / float64(n+1); math.Abs(float64(joined)-share) > 5*math.Sqrt(share) {
+			t.Errorf("%d nodes: a newcomer takes %d shards, its share is %.0f", n, joined, share)
+		}
+		t.Logf("%5d %10.1f %10d %10.2f %14d %14d %10d (%d each)", n, mean, most, float64(most)/mean, before[nodes[0]], joined, len(takers), fullest)
+	}
+}

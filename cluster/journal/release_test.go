@@ -1,0 +1,85 @@
+package journal
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"lamplight/actors/presence"
+	"lamplight/cluster/ownership"
+)
+
+// testdata/schema-1-first.txt holds leases and claims as the first release wrote them, schema-1-cluster.txt as the one did that
+// several nodes share the shards from. A release that raises presence.Schema adds a file of its own, by hand.
+func TestReleases(t *testing.T) {
+	epoch, beat := int64(1763978400000000005), time.Unix(1763978400, 7).UTC()
+	kept := map[string][]any{
+		"schema-1-first.txt": {
+			ownership.Lease{Node: "a", Incarnation: "7f3a"},
+			ownership.Lease{Node: "box.example.com", Incarnation: "7f3a", Expelled: true},
+			ownership.Lease{Node: "a", Incarnation: "7f3a", Left: true},
+			ownership.Claim{Node: "a", Incarnation: "7f3a", Nonce: 1<<64 - 1, Generation: 3, Base: 98304, Epoch: epoch},
+			ownership.Claim{Node: "a", Incarnation: "7f3a", Nonce: 1, Generation: 4, Base: 131072, Epoch: epoch, Released: true, Next: "b"},
+		},
+		"schema-1-cluster.txt": {
+			ownership.Lease{Node: "a", Incarnation: "7f3a", Draining: true},
+			ownership.Lease{Node: "b", Incarnation: "9", Expelled: true, Before: "7f3a", Beat: beat},
+			ownership.Claim{Node: "b", Incarnation: "9", Nonce: 2, Generation: 5, Base: 163840, Epoch: epoch, Since: beat},
+			ownership.Claim{Node: "b", Incarnation: "9", Nonce: 3, Generation: 5, Base: 163840, Epoch: epoch, All: true},
+		},
+	}
+	for file, wants := range kept {
+		text, err := os.ReadFile("testdata/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+		if len(lines) != len(wants) {
+			t.Fatalf("%s has %d lines", file, len(lines))
+		}
+		for i, line := range lines {
+			_, data, _ := strings.Cut(line, " ")
+			var got any
+			var again []byte
+			switch want := wants[i].(type) {
+			case ownership.Lease:
+				got, err = decodeLease([]byte(data))
+				again = encodeLease(1, want)
+			case ownership.Claim:
+				got, err = decodeClaim([]byte(data))
+				again = encodeClaim(1, want)
+			}
+			if err != nil || got != wants[i] {
+				t.Errorf("%s: %s reads as %+v, %v", file, data, got, err)
+			}
+			if string(again) != data {
+				t.Errorf("%s: %s is written otherwise: %s", file, data, again)
+			}
+		}
+	}
+}
+
+// Fields of a newer release in a claim are passed over, and kept by a restore, which changes the claim. A schema that this
+// release can't read is refused with what to do.
+func TestNewerClaim(t *testing.T) {
+	const news = `"later":{"x":[1,2]}`
+	claim := string(encodeClaim(1, ownership.Claim{Node: "a", Incarnation: "7f", Generation: 3, Base: 7}))
+	claim = strings.TrimSuffix(claim, "}") + "," + news + "}"
+	if c, err := decodeClaim([]byte(claim)); err != nil || c.Generation != 3 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	b, err := (&store{created: time.Unix(5, 0)}).restored([]byte(claim))
+	if err != nil || !bytes.Contains(b, []byte(news)) {
+		t.Errorf("restored: %s, %v", b, err)
+	}
+	if c, err := decodeClaim(b); err != nil || !c.Released || c.Base != 7+ownership.TakeOver {
+		t.Errorf("restored: %+v, %v", c, err)
+	}
+	for _, doc := range [][]byte{encodeClaim(presence.Schema+1, ownership.Claim{Node: "a", Incarnation: "7f"}), encodeLease(presence.Schema+1, ownership.Lease{Node: "a", Incarnation: "7f"})} {
+		if _, err := decodeLease(doc); err == nil || !strings.Contains(err.Error(), "upgrade this node") {
+			t.Errorf("%s: %v", doc, err)
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// A service manager hears when the node is ready and when it drains.
+func TestSystemd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	p := start(t, t.TempDir())
+	next := func() string {
+		t.Helper()
+		_ = l.SetReadDeadline(time.Now().Add(60 * time.Second))
+		b := make([]byte, 100)
+		n, err := l.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b[:n])
+	}
+	if got := next(); got != "READY=1" {
+		t.Fatalf("told %q first", got)
+	}
+	p.await()
+	if out, err := exec.Command("curl", "-sf", p.http+"/readyz").CombinedOutput(); err != nil {
+		t.Errorf("told that it is ready, and /readyz says %s", out)
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	if got := next(); got != "STOPPING=1" {
+		t.Errorf("told %q at the end", got)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// goodFlags wants serve to take a command line of a file in deploy/, with files of the test's own.
+func goodFlags(t *testing.T, where string, args []string) {
+	t.Helper()
+	key := filepath.Join(t.TempDir(), "gossip.key")
+	if err := os.WriteFile(key, []byte(strings.Repeat("0a", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if len(args) == 0 || args[0] != "serve" {
+		t.Fatalf("%s runs %q", where, args)
+	}
+	args = append([]string{"check-config"}, args[1:]...)
+	for i := range args {
+		if strings.HasPrefix(args[i], "/run/secrets/") {
+			args[i] = key
+		}
+	}
+	if out, err := exec.Command(binary, args...).CombinedOutput(); err != nil {
+		t.Errorf("%s: %s", where, out)
+	}
+}
+
+// deploy/compose.yaml is read as YAML, its paths exist, and serve takes its command lines. No container is run.
+func TestCompose(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../deploy/compose.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c struct {
+		Services map[string]struct {
+			Build   struct{ Context, Dockerfile string }
+			Command []string
+			Volumes []string
+			Secrets []string
+		}
+		Volumes map[string]any
+		Secrets map[string]struct{ File string }
+	}
+	if err := yaml.Unmarshal(text, &c); err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Services) != 3 {
+		t.Fatalf("%d services", len(c.Services))
+	}
+	for name, s := range c.Services {
+		if _, err := os.Stat(filepath.Join("../../deploy", s.Build.Context, s.Build.Dockerfile)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		goodFlags(t, name, s.Command)
+		for _, v := range s.Volumes {
+			volume, _, _ := strings.Cut(v, ":")
+			if _, ok := c.Volumes[volume]; !ok {
+				t.Errorf("%s: no volume %s", name, volume)
+			}
+		}
+		for _, secret := range s.Secrets {
+			if c.Secrets[secret].File == "" {
+				t.Errorf("%s: no secret %s", name, secret)
+			}
+		}
+		if flags := strings.Join(s.Command, " "); !strings.Contains(flags, "--node "+name+" ") || !strings.Contains(flags, "--gossip "+name+":7946") {
+			t.Errorf("%s: %s", name, flags)
+		}
+	}
+}
+
+// serve takes the command line of deploy/lamplight.service.
+func TestServiceUnit(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../deploy/lamplight.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, line, ok := strings.Cut(string(text), "\nExecStart=")
+	line, _, _ = strings.Cut(line, "\n")
+	if !ok || !strings.Contains(string(text), "\nType=notify\n") {
+		t.Fatalf("the unit:\n%s", text)
+	}
+	goodFlags(t, "ExecStart", strings.Fields(line)[1:])
+}

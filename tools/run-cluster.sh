@@ -1,0 +1,85 @@
+#!/bin/sh
+# Starts three nodes on loopback whose embedded NATS servers replicate, loads the sample account, prints how to drive and
+# to break it. Ends when all three have ended; Ctrl-C ends them. CLUSTER_HTTP="8001 8002 8003" and the like choose ports.
+set -eu
+account=$1
+dir=lamplight-cluster
+http=${CLUSTER_HTTP:-8001 8002 8003}
+nats=${CLUSTER_NATS:-4222 4223 4224}
+gossip=${CLUSTER_GOSSIP:-7946 7947 7948}
+routes=${CLUSTER_ROUTES:-6222 6223 6224}
+
+nth() { shift "$1"; echo "$1"; } # nth 2 a b c is b
+umask 077
+mkdir -p $dir
+[ -s $dir/gossip.key ] || od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >$dir/gossip.key
+join=
+for p in $gossip; do join=$join${join:+, }127.0.0.1:$p; done
+
+stop() {
+	trap '' INT TERM
+	# shellcheck disable=SC2086
+	kill -TERM $pids 2>/dev/null || true
+	for p in $pids; do wait "$p" || true; done
+	exit "${1:-0}"
+}
+pids=
+trap stop INT TERM
+i=0
+for node in a b c; do
+	i=$((i + 1))
+	cat >$dir/$node.yaml <<YAML
+node: $node
+data: $dir/$node
+http: 127.0.0.1:$(nth $i $http)
+nats-listen: 127.0.0.1:$(nth $i $nats)
+nats-cluster: 127.0.0.1:$(nth $i $routes)
+gossip: 127.0.0.1:$(nth $i $gossip)
+gossip-key: $dir/gossip.key
+join: [$join]
+YAML
+	bin/lamplight serve --config $dir/$node.yaml >>$dir/$node.log 2>&1 &
+	pids="$pids $!"
+	echo $! >$dir/$node.pid
+done
+echo "Three nodes start; their logs are $dir/a.log, b.log and c.log."
+i=0
+for node in a b c; do
+	i=$((i + 1))
+	n=0
+	until curl -sf -o /dev/null "http://127.0.0.1:$(nth $i $http)/readyz"; do
+		n=$((n + 1))
+		if ! kill -0 "$(cat $dir/$node.pid)" 2>/dev/null || [ $n -ge 900 ]; then
+			echo "node $node is not ready; the end of $dir/$node.log:" >&2
+			tail -n 5 $dir/$node.log >&2
+			stop 1
+		fi
+		sleep 0.1
+	done
+done
+url=nats://127.0.0.1:$(nth 1 $nats)
+bin/lamplight import docs/examples/acme.json --nats "$url"
+bin/lamplight cluster --nats "$url"
+token=$(bin/lamplight token --account "$account" --ttl 12h --data $dir/a)
+base() { echo "http://127.0.0.1:$(nth "$1" $http)/v2/accounts/$account"; }
+cat <<TEXT
+
+Three nodes run, and any of them answers anything. In another terminal:
+
+TOKEN=$token
+curl -H "X-Auth-Token: \$TOKEN" -X POST -d '{"data":{"action":"set","state":"confirmed"}}' "$(base 1)/presence/*3101"
+curl -H "X-Auth-Token: \$TOKEN" "$(base 2)/presence/*3101?explain=true&pretty_print=true"
+
+Kill the one that holds it, and the lamp stays lit:
+
+kill -9 \$(cat $dir/c.pid)
+curl -H "X-Auth-Token: \$TOKEN" "$(base 2)/presence/*3101?explain=true&pretty_print=true"
+bin/lamplight cluster --nats $url
+
+Start it again, and it takes its share back:
+
+bin/lamplight serve --config $dir/c.yaml
+
+Ctrl-C here ends the nodes that were started here; their data stay in ./$dir.
+TEXT
+for p in $pids; do wait "$p" || true; done
