@@ -90,16 +90,21 @@ func (w *waiter) replied() bool {
 	return len(w.pending) == 0
 }
 
-// view copies what a listing shows of one subscription.
-func (x *extension) view(s *presence.Subscription, grace int, bodies bool) SubscriptionView {
-	v := SubscriptionView{User: x.address.User, Package: s.Package, CallID: s.CallID, From: s.From, Stalker: s.Stalker(),
-		Granted: s.Expires() + grace, Renewed: s.Renewed(), Version: 1, Reply: s.Reply(), Sequence: s.Sequence(),
-		UserAgent: s.UserAgent, Contact: s.Contact, SubscriptionID: s.SubscriptionID, ProxyRoute: s.ProxyRoute}
-	if s.SubscriptionID != "" {
+// view appends a copy of what a listing shows of one subscription.
+func (s *shard) view(rows []SubscriptionView, x *extension, w *presence.Subscription, document bool) []SubscriptionView {
+	v := SubscriptionView{User: x.address.User, Package: w.Package, CallID: w.CallID, From: w.From, Stalker: w.Stalker(),
+		Granted: w.Expires() + int(s.sys.cfg.Rules.Grace/time.Second), Renewed: w.Renewed(), Version: 1, Reply: w.Reply(), Sequence: w.Sequence(),
+		UserAgent: w.UserAgent, Contact: w.Contact, SubscriptionID: w.SubscriptionID, ProxyRoute: w.ProxyRoute}
+	if w.SubscriptionID != "" {
 		v.Version = 2
 	}
-	if bodies && s.Sequence() > 0 && s.View() != nil {
-		v.Body = string(render(nil, x.address, s.Package, s.View(), s.Sequence()))
+	if document && w.Sequence() > 0 && w.View() != nil {
+		s.body = render(s.body[:0], x.address, w.Package, w.View(), w.Sequence())
+		if n := len(rows); n > 0 && rows[n-1].Body == string(s.body) { // watchers that were told the same share it
+			v.Body = rows[n-1].Body
+		} else {
+			v.Body = string(s.body)
+		}
 	}
-	return v
+	return append(rows, v)
 }

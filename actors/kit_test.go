@@ -141,10 +141,14 @@ func (s *stage) extension(n int) Address {
 	}
 }
 
-// ask sends a request and gives the channel that its answer comes on.
+// ask sends a request and gives the channel that its answer comes on. Mostly this is the goroutine that does it.
 func (s *stage) ask(to Address, m Message, wait time.Duration) <-chan Answer {
+	return s.send(to, m, wait, true)
+}
+
+func (s *stage) send(to Address, m Message, wait time.Duration, here bool) <-chan Answer {
 	answer := make(chan Answer, 1)
-	s.sys.Do(Request{To: to, Message: m, Deadline: time.Now().Add(patience), Wait: wait}, func(a Answer) { answer <- a })
+	s.sys.Do(Request{To: to, Message: m, Deadline: time.Now().Add(patience), Wait: wait}, func(a Answer) { answer <- a }, here)
 	return answer
 }
 
@@ -178,7 +182,7 @@ func (s *stage) settle() {
 func (s *stage) heard() {
 	s.Helper()
 	refused := make(chan Answer, 1)
-	s.sys.Do(Request{To: s.extension(0), Message: Show{}, Deadline: time.Now().Add(-time.Second)}, func(a Answer) { refused <- a })
+	s.sys.Do(Request{To: s.extension(0), Message: Show{}, Deadline: time.Now().Add(-time.Second)}, func(a Answer) { refused <- a }, true)
 	get(s, "a refusal", refused)
 }
 

@@ -9,7 +9,8 @@ import (
 
 // Bounds of what a listing holds at a time.
 const (
-	windowSize = 500              // extensions
+	windowSize = 4 << 10          // extensions
+	sweepSize  = 500              // extensions that are reset at a time
 	windowRows = 4 << 10          // subscriptions, past which a window ends with the extensions asked so far
 	firstPage  = 128              // extensions asked before it is known how many watchers they have
 	pageTime   = 12 * time.Second // that a page may wait for what is in flight, if its caller says no less
@@ -34,16 +35,30 @@ func (s *shard) page(p *page, now time.Time) {
 		p.reply <- pageOf{shard: s.id, err: ErrNotMine}
 		return
 	}
-	inFlight := false
+	inFlight, size := false, 0
+	var room [16]*extension
+	found := room[:0]
 	for _, a := range p.to {
 		x := s.extensions[a]
-		if x != nil && x.broken {
+		if x == nil {
+			continue
+		}
+		if x.broken {
 			p.reply <- pageOf{shard: s.id, err: ErrUnavailable}
 			return
 		}
-		inFlight = inFlight || x != nil && x.ticket > s.durable
+		inFlight = inFlight || x.ticket > s.durable
+		size += len(x.state.Subscriptions())
+		found = append(found, x)
 	}
-	rows := s.rows(p) // as it is now: what comes later may not be kept when this leaves
+	rows := make([]SubscriptionView, 0, size) // as it is now: what comes later may not be kept when this leaves
+	for _, x := range found {
+		for _, w := range x.state.Subscriptions() {
+			if !p.query.HasPackage || w.Package == p.query.Package {
+				rows = s.view(rows, x, w, p.query.Bodies)
+			}
+		}
+	}
 	e := entry{ticket: s.issued, call: &call{req: Request{Message: p, Deadline: p.deadline}, done: func(a Answer) {
 		if a.Err != nil {
 			rows = nil
@@ -58,22 +73,6 @@ func (s *shard) page(p *page, now time.Time) {
 	default: // it leaves behind what is in flight: a listing never shows what is not kept
 		s.queue = append(s.queue, e)
 	}
-}
-
-func (s *shard) rows(p *page) (rows []SubscriptionView) {
-	grace := int(s.sys.cfg.Rules.Grace / time.Second)
-	for _, a := range p.to {
-		x := s.extensions[a]
-		if x == nil {
-			continue
-		}
-		for _, w := range x.state.Subscriptions() {
-			if !p.query.HasPackage || w.Package == p.query.Package {
-				rows = append(rows, x.view(w, grace, p.query.Bodies))
-			}
-		}
-	}
-	return rows
 }
 
 // Window is one stretch of a realm's subscriptions on one node.
@@ -102,7 +101,7 @@ func (s *System) Window(ctx context.Context, q Query, until string, only *ShardS
 		var names []Address
 		names, w.Next = s.realms.names(q.Realm, from, until, only, min(size, most-asked))
 		asked += len(names)
-		w.Rows = append(w.Rows, s.pageOf(ctx, q, names, &lost)...)
+		w.Rows = s.appendPage(ctx, w.Rows, q, names, &lost)
 		if w.Next == "" || ctx.Err() != nil {
 			break
 		}
@@ -117,34 +116,61 @@ func (s *System) Window(ctx context.Context, q Query, until string, only *ShardS
 	return w
 }
 
-// pageOf asks the shards of some extensions and sorts what they give. Those that give nothing are added to lost.
-func (s *System) pageOf(ctx context.Context, q Query, names []Address, lost *ShardSet) (rows []SubscriptionView) {
+// appendPage asks the shards of some extensions, each in the caller's goroutine if nothing else waits for it, and
+// appends what they give in the order of names. Those that give nothing are added to lost.
+func (s *System) appendPage(ctx context.Context, rows []SubscriptionView, q Query, names []Address, lost *ShardSet) []SubscriptionView {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(pageTime)
 	}
-	byShard := map[int][]Address{}
+	var ends [Shards]int // of each shard's part of sorted
 	for _, a := range names {
-		byShard[ShardOf(a)] = append(byShard[ShardOf(a)], a)
+		ends[ShardOf(a)]++
 	}
-	reply := make(chan pageOf, len(byShard))
-	for shard, to := range byShard {
-		s.tell(shard, &page{query: q, to: to, deadline: deadline, reply: reply})
-		lost.Add(shard)
+	asked := 0
+	for shard, n := range ends {
+		if n > 0 {
+			asked++
+		}
+		if shard > 0 {
+			ends[shard] += ends[shard-1]
+		}
 	}
-	for n := 0; n < len(byShard) && ctx.Err() == nil; n++ {
+	sorted, at := make([]Address, len(names)), ends
+	for i := len(names) - 1; i >= 0; i-- {
+		shard := ShardOf(names[i])
+		at[shard]--
+		sorted[at[shard]] = names[i]
+	}
+	reply := make(chan pageOf, asked)
+	for shard, begin := range at {
+		if begin < ends[shard] {
+			lost.Add(shard)
+			s.give(s.shards[shard], &page{query: q, to: sorted[begin:ends[shard]], deadline: deadline, reply: reply}, true)
+		}
+	}
+	var given [Shards][]SubscriptionView
+	total := 0
+	for n := 0; n < asked && ctx.Err() == nil; n++ {
 		select {
 		case p := <-reply:
 			if p.err == nil {
 				lost.Remove(p.shard)
 			}
-			rows = append(rows, p.rows...)
+			given[p.shard] = p.rows
+			total += len(p.rows)
 		case <-ctx.Done():
 		}
 	}
-	slices.SortFunc(rows, func(a, b SubscriptionView) int {
-		return cmp.Or(cmp.Compare(a.User, b.User), cmp.Compare(a.Package, b.Package), cmp.Compare(a.CallID, b.CallID))
-	})
+	rows = slices.Grow(rows, total)
+	for _, a := range names {
+		of := &given[ShardOf(a)]
+		n := 0
+		for n < len(*of) && (*of)[n].User == a.User {
+			n++
+		}
+		rows, *of = append(rows, (*of)[:n]...), (*of)[n:]
+	}
 	return rows
 }
 

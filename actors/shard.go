@@ -3,6 +3,7 @@ package actors
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,8 +37,10 @@ type entry struct {
 	answer Answer // of a read: what stood there when it came, as later changes may not be kept yet
 }
 
-// shard is the actor of one shard: its extensions, their timers, and what waits for a commit.
+// shard is the actor of one shard: its extensions, their timers, and what waits for a commit. All that is not atomic is
+// only touched by who holds running: its mailbox's turn, or a caller who lends its goroutine for one.
 type shard struct {
+	running    sync.Mutex
 	id         int
 	sys        *System
 	pid        *actor.PID
@@ -68,8 +71,8 @@ type shard struct {
 	generation atomic.Uint64 // its life, for those outside of its turn; 0: it is closed or takes nothing more
 	turn       turn          // the one that runs
 	body       []byte        // the document that is told
-	depth      atomic.Int32
-	due        atomic.Int64 // Unix ns of the next tick; 0: none
+	depth      atomic.Int32  // messages that wait for it
+	due        atomic.Int64  // Unix ns of the next tick; 0: none
 	ticking    atomic.Bool
 }
 
@@ -80,10 +83,29 @@ type renotify struct {
 
 // Receive is protoactor's entry.
 func (s *shard) Receive(ctx actor.Context) {
-	now := time.Now()
-	switch m := ctx.Message().(type) {
+	switch ctx.Message().(type) {
+	case actor.SystemMessage, actor.AutoReceiveMessage: // of protoactor's own
+		return
+	}
+	s.running.Lock()
+	defer s.running.Unlock()
+	s.handle(ctx.Message(), time.Now())
+}
+
+// lend handles a message in its sender's goroutine, if no turn runs. It says whether it did.
+func (s *shard) lend(message any) bool {
+	if !s.running.TryLock() {
+		return false
+	}
+	defer s.running.Unlock()
+	s.handle(message, time.Now())
+	return true
+}
+
+func (s *shard) handle(message any, now time.Time) {
+	s.depth.Add(-1)
+	switch m := message.(type) {
 	case *call:
-		s.depth.Add(-1)
 		s.sys.metrics.queue.Observe(now.Sub(m.at).Seconds())
 		s.request(m, now)
 	case durable:
@@ -118,8 +140,6 @@ func (s *shard) Receive(ctx actor.Context) {
 		s.page(m, now)
 	case *reloaded:
 		s.mend(m, now)
-	default:
-		return
 	}
 	if s.flushing && !s.flushed && !s.paused && len(s.queue) == 0 && s.issued == s.durable {
 		s.flushed = true
@@ -227,12 +247,15 @@ func (s *shard) enqueue(e entry, now time.Time) {
 	s.queue = append(s.queue, e)
 }
 
-// ready says whether the lease lets an entry leave that no write vouches for (JOURNAL.md rule 1).
+// ready says whether the lease lets an entry leave that no write vouches for, and marks what is answered with NATS away
+// (JOURNAL.md rule 1).
 func (s *shard) ready(e *entry) bool {
 	if e.wrote {
 		return true
 	}
-	switch s.standing() {
+	standing := s.standing()
+	e.answer.Stale = standing == CutOff
+	switch standing {
 	case Fresh:
 		return true
 	case CutOff:
@@ -302,7 +325,6 @@ func (s *shard) leave(e entry, now time.Time) bool {
 		e.x.waits = append(e.x.waits, w)
 		s.waits++
 	default:
-		e.answer.Stale = !e.wrote && s.standing() == CutOff
 		e.call.answer(e.answer)
 	}
 	if e.x != nil {
@@ -340,16 +362,16 @@ func (s *shard) notify(x *extension, n *presence.Notice, sequence uint32, now ti
 }
 
 func (s *shard) show(to Address, x *extension, explain bool) Answer {
-	a := Answer{View: presence.New(to.Realm, to.User, &s.sys.cfg.Rules).View()}
+	a := Answer{View: presence.Idle}
 	var ex *Explain
 	if explain {
 		ex = &Explain{Node: s.sys.cfg.Node, Shard: s.id, Generation: s.claim.Generation}
 	}
 	if x != nil {
 		a.View = x.state.View()
-		grace := int(s.sys.cfg.Rules.Grace / time.Second)
+		a.Subscriptions = make([]SubscriptionView, 0, len(x.state.Subscriptions()))
 		for _, w := range x.state.Subscriptions() {
-			a.Subscriptions = append(a.Subscriptions, x.view(w, grace, true))
+			a.Subscriptions = s.view(a.Subscriptions, x, w, true)
 			if ex != nil {
 				ex.Watchers = append(ex.Watchers, WatcherState{CallID: w.CallID, Package: w.Package, From: w.From, Edge: w.Edge(),
 					Sequence: w.Sequence(), Acked: w.Acked(), Reply: w.Reply(), Behind: !w.Behind().IsZero() || w.Acked() < w.Sequence()})

@@ -103,7 +103,7 @@ var desk = Address{Realm: "acme.test", User: "1001"}
 
 func ask(s *System, to Address, m Message) <-chan Answer {
 	answer := make(chan Answer, 2) // a second answer would be seen
-	s.Do(Request{To: to, Message: m, Deadline: time.Now().Add(time.Minute)}, func(a Answer) { answer <- a })
+	s.Do(Request{To: to, Message: m, Deadline: time.Now().Add(time.Minute)}, func(a Answer) { answer <- a }, false)
 	return answer
 }
 
@@ -176,7 +176,7 @@ func TestWindowGivesUp(t *testing.T) {
 		t.Error("a shard that did not answer is covered")
 	}
 	late := make(chan Answer, 1) // by the time that it is given up, so is the listing
-	s.Do(Request{To: desk, Message: Show{}, Deadline: time.Now().Add(20 * time.Millisecond)}, func(a Answer) { late <- a })
+	s.Do(Request{To: desk, Message: Show{}, Deadline: time.Now().Add(20 * time.Millisecond)}, func(a Answer) { late <- a }, false)
 	if a := <-late; !errors.Is(a.Err, ErrUnavailable) {
 		t.Errorf("a read behind a write without an answer: %v", a.Err)
 	}

@@ -23,7 +23,7 @@ func (s *System) Sweep(ctx context.Context, realm string, only *ShardSet, deadli
 	w := sweep{replies: make(chan sweepReply, sweepParallel)}
 	before := s.generations()
 	for from := ""; !w.cut; {
-		names, next := s.realms.names(realm, from, "", only, windowSize)
+		names, next := s.realms.names(realm, from, "", only, sweepSize)
 		for _, a := range names {
 			w.collect(ctx, sweepParallel-1)
 			shard := ShardOf(a)
@@ -33,7 +33,7 @@ func (s *System) Sweep(ctx context.Context, realm string, only *ShardSet, deadli
 			}
 			w.inFlight++
 			w.asked[shard]++
-			s.Do(Request{To: a, Message: command, Deadline: deadline}, func(an Answer) { w.replies <- sweepReply{shard, an.Err} })
+			s.Do(Request{To: a, Message: command, Deadline: deadline}, func(an Answer) { w.replies <- sweepReply{shard, an.Err} }, false)
 		}
 		if from = next; next == "" {
 			break

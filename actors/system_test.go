@@ -48,7 +48,7 @@ func TestFullMailboxRefuses(t *testing.T) {
 	goOn := sync.OnceFunc(func() { close(held) })
 	defer goOn()
 	s.journal.set(func(j *journal) { j.onWrite = func() { busy <- struct{}{}; <-held } })
-	first := s.ask(x, watch("a"), 0)
+	first := s.send(x, watch("a"), 0, false)
 	get(s, "the shard to be busy", busy)
 	s.journal.set(func(j *journal) { j.onWrite = nil })
 	waiting := []<-chan Answer{s.ask(x, watch("b"), 0), s.ask(x, watch("c"), 0)}
@@ -68,6 +68,29 @@ func TestFullMailboxRefuses(t *testing.T) {
 	}
 	if a := s.good(s.ask(x, Show{}, 0)); len(a.Subscriptions) != 3 {
 		t.Errorf("%d subscriptions, of 3 that were taken", len(a.Subscriptions))
+	}
+}
+
+// Whoever lends its goroutine is served behind what was sent before, and not while another turn runs.
+func TestLentTurnKeepsItsPlace(t *testing.T) {
+	s := open(t, 10)
+	x := s.extension(0)
+	busy, held := make(chan struct{}), make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(held) })
+	defer goOn()
+	s.journal.set(func(j *journal) { j.onWrite = func() { busy <- struct{}{}; <-held } })
+	first := s.send(x, watch("a"), 0, false)
+	get(s, "the shard to be busy", busy)
+	s.journal.set(func(j *journal) { j.onWrite = nil })
+	second := s.send(x, watch("b"), 0, false)
+	read := s.ask(x, Show{}, 0)
+	goOn()
+	s.durable()
+	s.durable()
+	s.good(first)
+	s.good(second)
+	if a := s.good(read); len(a.Subscriptions) != 2 {
+		t.Errorf("%d subscriptions, of 2 that were sent before", len(a.Subscriptions))
 	}
 }
 
@@ -339,7 +362,7 @@ func TestCutOffReadsStaleAndRefusesWrites(t *testing.T) {
 func TestDeadlinePassed(t *testing.T) {
 	s := open(t, 100)
 	answer := make(chan Answer, 1)
-	s.sys.Do(Request{To: s.extension(0), Message: watch("a"), Deadline: time.Now().Add(-time.Second)}, func(a Answer) { answer <- a })
+	s.sys.Do(Request{To: s.extension(0), Message: watch("a"), Deadline: time.Now().Add(-time.Second)}, func(a Answer) { answer <- a }, false)
 	if a := get(s, "an answer", answer); !errors.Is(a.Err, ErrTimeout) {
 		t.Errorf("%v", a.Err)
 	}

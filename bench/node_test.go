@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -66,6 +67,30 @@ func start(t testing.TB, data string) *node {
 // startOn starts all of a node but the NATS server at url.
 func startOn(t testing.TB, url string) *node {
 	t.Helper()
+	n := startAs(t, url, "bench")
+	for begun := time.Now(); n.journal.Serving() < actors.Shards; time.Sleep(2 * time.Millisecond) {
+		if time.Since(begun) > 2*time.Minute {
+			t.Fatal("the shards are not served")
+		}
+	}
+	return n
+}
+
+// startBeside starts a node that owns nothing beside one that owns all, and serves what that one holds.
+func startBeside(t testing.TB, owner *node) *node {
+	t.Helper()
+	n := startAs(t, owner.url, "front")
+	for begun := time.Now(); n.journal.Holder(0) != "bench" || n.journal.Holder(actors.Shards-1) != "bench"; time.Sleep(2 * time.Millisecond) {
+		if time.Since(begun) > 2*time.Minute {
+			t.Fatal("the owner is not seen")
+		}
+	}
+	return n
+}
+
+// startAs starts a node. Only that named bench ever owns anything.
+func startAs(t testing.TB, url, name string) *node {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	must := func(err error) {
 		if err != nil {
@@ -87,23 +112,17 @@ func startOn(t testing.TB, url string) *node {
 	key, err := rest.LoadOrCreateKey(t.TempDir() + "/key")
 	must(err)
 	reg := prometheus.NewRegistry()
-	n.journal = journal.New(journal.Config{Conn: n.conn, Node: "bench", Quiet: 50 * time.Millisecond, Owner: cluster.Owner, Log: log, Registerer: reg, Fatal: func(error) {}})
-	n.fanout = bus.NewFanout(bus.FanoutConfig{Conn: n.conn, Node: "bench", Version: "0", Log: log, Incarnation: n.journal.Incarnation, Account: func(string) string { return n.account }})
+	n.journal = journal.New(journal.Config{Conn: n.conn, Node: name, Quiet: 50 * time.Millisecond, Owner: func(int, []string) string { return "bench" }, Log: log, Registerer: reg, Fatal: func(error) {}})
+	n.fanout = bus.NewFanout(bus.FanoutConfig{Conn: n.conn, Node: name, Version: "0", Log: log, Incarnation: n.journal.Incarnation, Account: func(string) string { return n.account }})
 	rules := presence.Rules{CallLease: time.Hour, Grace: 20 * time.Second, TombstoneLife: time.Minute, MaxWatchers: 10000, MaxCalls: 100, MaxTombstones: 8192, Transitions: 8}
-	n.system = actors.NewSystem(actors.Config{Node: "bench", Rules: rules, Mailbox: 4096, Journal: n.journal, Notifier: n.fanout, Log: log, Registerer: reg})
+	n.system = actors.NewSystem(actors.Config{Node: name, Rules: rules, Mailbox: 4096, Journal: n.journal, Notifier: n.fanout, Log: log, Registerer: reg})
 	n.system.Start()
 	must(n.fanout.Start())
 	must(n.journal.Start(ctx, n.system))
-	n.router = cluster.NewRouter(cluster.RouterConfig{System: n.system, Owners: n.journal, Nodes: func() []string { return []string{"bench"} }, Conn: n.conn,
-		Node: "bench", Timeout: 10 * time.Second, Log: log, Registerer: reg})
+	n.router = cluster.NewRouter(cluster.RouterConfig{System: n.system, Owners: n.journal, Nodes: func() []string { return slices.Compact([]string{name, "bench"}) }, Conn: n.conn,
+		Node: name, Timeout: 10 * time.Second, Log: log, Registerer: reg})
 	must(n.router.Start())
-	for n.journal.Serving() < actors.Shards {
-		if ctx.Err() != nil {
-			t.Fatal("the shards are not served")
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-	n.bus = bus.New(bus.Config{Conn: n.conn, Node: "bench", Version: "0.1.0", Timeout: 10 * time.Second, Router: n.router, Fanout: n.fanout,
+	n.bus = bus.New(bus.Config{Conn: n.conn, Node: name, Version: "0.1.0", Timeout: 10 * time.Second, Router: n.router, Fanout: n.fanout,
 		KnownRealm: func(string) bool { return true }, AskRealm: func(_ string, then func(error)) { then(nil) }, Log: log, Registerer: reg})
 	must(n.bus.Start())
 	public := key.Public().(ed25519.PublicKey)
@@ -112,7 +131,7 @@ func startOn(t testing.TB, url string) *node {
 	must(err)
 	verifier, err := rest.NewVerifier(d, nil)
 	must(err)
-	n.rest = rest.New(rest.Config{Node: "bench", Version: "0", Timeout: 10 * time.Second, Presence: n.router, Directory: d, Verifier: verifier,
+	n.rest = rest.New(rest.Config{Node: name, Version: "0", Timeout: 10 * time.Second, Presence: n.router, Directory: d, Verifier: verifier,
 		Ready: func() error { return nil }, Log: log, Registry: prometheus.NewRegistry()})
 	must(n.rest.Start("127.0.0.1:0"))
 	t.Cleanup(func() {

@@ -243,7 +243,7 @@ func (r *Router) answered(m *nats.Msg) {
 		}
 		return
 	}
-	from, parts, err := wire.ReadParts(m.Data)
+	from, parts, err := wire.ReadParts(r.parts[:0], m.Data)
 	if err != nil {
 		r.metrics.strays.Inc()
 		return
@@ -252,6 +252,10 @@ func (r *Router) answered(m *nats.Msg) {
 	if p == nil {
 		return
 	}
+	defer func() {
+		clear(parts)
+		r.parts = parts
+	}()
 	for i := range parts {
 		if t, body := p.take(&parts[i]); t != nil {
 			r.arrived(t, body, parts[i].Failed)

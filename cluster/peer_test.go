@@ -130,7 +130,7 @@ func TestTooLate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, parts, err := wire.ReadParts(m.Data)
+		_, parts, err := wire.ReadParts(nil, m.Data)
 		if err != nil || len(parts) != 1 || parts[0].ID != id {
 			t.Fatal(parts, err)
 		}
@@ -284,7 +284,7 @@ func TestParts(t *testing.T) {
 	}
 	body := string(wire.AppendAnswer(nil, &actors.Answer{Subscriptions: []actors.SubscriptionView{{CallID: "c1"}, {CallID: "c2"}}}))
 	part := func(q *try, number, from, to int) *nats.Msg {
-		data := wire.AppendPart(wire.AppendHead(nil, presence.Schema, "b"), &wire.Part{ID: q.id, Number: number, More: to < len(body), Body: body[from:to]})
+		data := wire.AppendPart(wire.AppendHead(nil, presence.Schema, "b"), wire.Part{ID: q.id, Number: number, More: to < len(body)}, []byte(body[from:to]))
 		return &nats.Msg{Subject: r.self + "0", Data: data}
 	}
 	whole, answer := send()

@@ -18,6 +18,7 @@ import (
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
+	"lamplight/cluster/wire"
 )
 
 // Owners says who owns what; cluster/journal is one.
@@ -75,6 +76,7 @@ type Router struct {
 	closed bool
 
 	askers  map[string]*asker // only serve uses it
+	parts   []wire.Part       // only answered does, again and again
 	long    chan struct{}     // bounds listings and sweeps for peers
 	calls   *nats.Subscription
 	answers *nats.Subscription
@@ -241,27 +243,47 @@ func (r *Router) cutOff() bool {
 }
 
 // Go hands a request on. done is called exactly once, from any goroutine, and must not block.
-func (r *Router) Go(q actors.Request, done func(actors.Answer)) {
+func (r *Router) Go(q actors.Request, done func(actors.Answer)) { r.take(q, done, false) }
+
+func (r *Router) take(q actors.Request, done func(actors.Answer), here bool) {
 	if q.Deadline.IsZero() {
 		q.Deadline = time.Now().Add(r.cfg.Timeout)
 	}
-	r.route(&try{req: q, done: done, router: r, shard: actors.ShardOf(q.To)})
+	r.route(&try{req: q, done: done, router: r, shard: actors.ShardOf(q.To)}, here)
 }
+
+// waiting is a caller of Request, used again once it was answered.
+type waiting struct {
+	reply chan actors.Answer
+	done  func(actors.Answer)
+}
+
+var waitings = sync.Pool{New: func() any {
+	w := &waiting{reply: make(chan actors.Answer, 1)}
+	w.done = func(a actors.Answer) { w.reply <- a }
+	return w
+}}
 
 // Request is Go for a caller that waits. Its answer comes by the deadline; a change that was not confirmed by then
 // is ErrUnknown.
 func (r *Router) Request(ctx context.Context, q actors.Request) actors.Answer {
-	reply := make(chan actors.Answer, 1)
-	r.Go(q, func(a actors.Answer) { reply <- a })
+	w := waitings.Get().(*waiting)
+	r.take(q, w.done, true)
+	var a actors.Answer
 	select {
-	case a := <-reply:
-		return a
-	case <-ctx.Done():
-		if _, read := q.Message.(actors.Show); read {
-			return actors.Answer{Err: actors.ErrUnavailable}
+	case a = <-w.reply: // a read's of this node's own is there mostly, before anyone asks ctx for its timer
+	default:
+		select {
+		case a = <-w.reply:
+		case <-ctx.Done():
+			if _, read := q.Message.(actors.Show); read {
+				return actors.Answer{Err: actors.ErrUnavailable}
+			}
+			return actors.Answer{Err: actors.ErrUnknown}
 		}
-		return actors.Answer{Err: actors.ErrUnknown}
 	}
+	waitings.Put(w)
+	return a
 }
 
 // Gone says that a node was declared dead: what it was asked is not waited for any longer.
@@ -305,8 +327,8 @@ func (r *Router) peer(node string) *peer {
 	return p
 }
 
-// route sends a request to where its shard is now.
-func (r *Router) route(t *try) {
+// route sends a request to where its shard is now; with here, it is its caller's goroutine that does this.
+func (r *Router) route(t *try, here bool) {
 	holder := r.cfg.Node
 	if r.cfg.System.Generation(t.shard) == 0 {
 		holder = r.cfg.Owners.Holder(t.shard)
@@ -315,7 +337,7 @@ func (r *Router) route(t *try) {
 	case "":
 		r.park(t)
 	case r.cfg.Node:
-		r.cfg.System.Do(t.req, func(a actors.Answer) { r.settle(t, a) })
+		r.cfg.System.Do(t.req, func(a actors.Answer) { r.settle(t, a) }, here)
 	default:
 		r.ask(holder, t)
 	}

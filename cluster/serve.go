@@ -149,7 +149,7 @@ func (r *Router) call(a *asker, c *wire.Call) {
 			refuse(fmt.Errorf("%w: no extension", presence.ErrInvalid))
 			return
 		}
-		r.cfg.System.Do(c.Request, func(an actors.Answer) { a.answer(reply{id: id, answer: an}) })
+		r.cfg.System.Do(c.Request, func(an actors.Answer) { a.answer(reply{id: id, answer: an}) }, false)
 	}
 }
 
@@ -250,7 +250,7 @@ func (o *outgoing) add(id uint64, body []byte, failed bool) {
 			o.data = wire.AppendHead(o.data[:0], o.asker.router.cfg.Writes(), o.asker.router.cfg.Node)
 		}
 		size := min(len(body), most)
-		o.data = wire.AppendPart(o.data, &wire.Part{ID: id, Number: n, More: size < len(body), Failed: failed, Body: string(body[:size])})
+		o.data = wire.AppendPart(o.data, wire.Part{ID: id, Number: n, More: size < len(body), Failed: failed}, body[:size])
 		o.parts++
 		if body = body[size:]; len(o.data) >= most/2 || o.parts == batchCalls {
 			o.publish()

@@ -60,7 +60,7 @@ func (r *Router) retry(now time.Time) {
 	r.mu.Unlock()
 	for _, t := range due {
 		r.metrics.retried.Inc()
-		r.route(t)
+		r.route(t, false)
 	}
 }
 

@@ -40,12 +40,12 @@ type details struct {
 	transitions []Transition // oldest first
 }
 
-// idle is the View of every extension of which nothing is known.
-var idle = &View{State: Terminated}
+// Idle is the View of every extension of which nothing is known. Not to be changed.
+var Idle = &View{State: Terminated}
 
 // New makes an extension that holds nothing. Both names are lower case; rules are shared.
 func New(realm, user string, rules *Rules) *Extension {
-	return &Extension{realm: realm, user: user, rules: rules, view: idle}
+	return &Extension{realm: realm, user: user, rules: rules, view: Idle}
 }
 
 // address is the presence id.

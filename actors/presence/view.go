@@ -25,7 +25,7 @@ func rank(s State) int {
 func (e *Extension) build(now int64) *View {
 	m := e.more
 	if m == nil {
-		return idle
+		return Idle
 	}
 	v := &View{State: Terminated}
 	for _, c := range m.calls {
@@ -46,7 +46,7 @@ func (e *Extension) build(now int64) *View {
 		v.Messages, v.HasMessages = m.mailboxes[i].messages, true
 	}
 	if v.State == Terminated && len(v.Dialogs) == 0 && !v.Closed && !v.HasMessages {
-		return idle
+		return Idle
 	}
 	return v
 }

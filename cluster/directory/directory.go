@@ -257,8 +257,12 @@ func ValidID(id string) bool {
 	if len(id) != 32 {
 		return false
 	}
-	_, err := hex.DecodeString(id)
-	return err == nil && strings.ToLower(id) == id
+	for _, c := range []byte(id) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
 }
 
 // Get finds an entry; for accounts id is the account's own. Before it says ErrUnknown it asks the bucket.

@@ -82,10 +82,16 @@ type Part struct {
 	Body   string // what AppendAnswer, AppendWindow or AppendSwept gave
 }
 
-// AppendPart adds a part of an answer to a message.
-func AppendPart(b []byte, p *Part) []byte {
+// AppendPart adds a part of an answer to a message; body stands for its Body.
+func AppendPart(b []byte, p Part, body []byte) []byte {
 	c := coder{out: b}
-	sub(&c, msgItem, p, partFields)
+	sub(&c, msgItem, &p, func(c *coder, p *Part) {
+		partFields(c, p)
+		if len(body) > 0 {
+			c.head(5, bytes)
+			c.out = append(binary.AppendUvarint(c.out, uint64(len(body))), body...)
+		}
+	})
 	return c.out
 }
 
@@ -97,10 +103,10 @@ func partFields(c *coder, p *Part) {
 	str(c, 5, &p.Body)
 }
 
-// ReadParts reads a message of answers.
-func ReadParts(data []byte) (from string, parts []Part, err error) {
+// ReadParts appends what a message of answers holds to parts.
+func ReadParts(parts []Part, data []byte) (from string, _ []Part, err error) {
 	c := reader(string(data))
-	from, parts = head(c), make([]Part, 0, 16)
+	from = head(c)
 	list(c, msgItem, &parts, maxParts, partFields)
 	if c.failed || from == "" {
 		return "", nil, ErrMessage

@@ -30,7 +30,7 @@ func TestReleases(t *testing.T) {
 		want any
 	}{
 		{"batch", batchData, func(b []byte) (any, error) { return ReadBatch(b) }, asked},
-		{"parts", partsData, func(b []byte) (any, error) { _, p, err := ReadParts(b); return p, err }, answered},
+		{"parts", partsData, func(b []byte) (any, error) { _, p, err := ReadParts(nil, b); return p, err }, answered},
 		{"answer", AppendAnswer(nil, &a), func(b []byte) (any, error) { return ReadAnswer(string(b)) }, a},
 		{"busy", AppendAnswer(nil, &busy), func(b []byte) (any, error) { a, err := ReadAnswer(string(b)); return a.Err.Error(), err }, busy.Err.Error()},
 		{"window", AppendWindow(nil, &w), func(b []byte) (any, error) { return ReadWindow(string(b)) }, w},

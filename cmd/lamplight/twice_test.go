@@ -22,7 +22,7 @@ func TestSameNameTwice(t *testing.T) {
 	p := serve(t, t.TempDir(), "--nats", s.ClientURL())
 	var answered, refused atomic.Int64
 	if _, err := p.conn.Subscribe("lamplight.answers.asker.0", func(m *nats.Msg) {
-		_, parts, err := wire.ReadParts(m.Data)
+		_, parts, err := wire.ReadParts(nil, m.Data)
 		if err != nil {
 			t.Error(err)
 		}

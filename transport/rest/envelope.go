@@ -1,7 +1,10 @@
 package rest
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -9,7 +12,6 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
 
 	"lamplight/actors"
@@ -75,12 +77,11 @@ func explain(err error) failure {
 
 // begin starts the envelope.
 func (q *request) begin(dst []byte) []byte {
-	dst = append(dst, '{')
-	token := "undefined"
-	if len(q.token) > 0 {
-		token = string(q.token)
+	dst = document.Key(append(dst, '{'), "auth_token")
+	if len(q.token) == 0 {
+		return append(dst, `"undefined"`...)
 	}
-	return document.Field(dst, "auth_token", token)
+	return append(document.Escape(append(dst, '"'), q.token), '"')
 }
 
 // finish writes what stands behind data.
@@ -105,23 +106,27 @@ func (q *request) finish(dst []byte, status, revision string) []byte {
 }
 
 // ok answers with data, which is JSON.
-func (q *request) ok(code int, data []byte) {
+func (q *request) ok(code int, data []byte) { q.end(code, append(q.start(), data...)) }
+
+// start begins an answer, in memory that fasthttp uses again. The caller appends data, which is JSON, and calls end.
+func (q *request) start() []byte {
+	body := document.Key(q.begin(q.ctx.Response.SwapBody(nil)[:0]), "data")
+	q.begun = len(body)
+	return body
+}
+
+// end completes and sends an answer that start began.
+func (q *request) end(code int, body []byte) {
 	var sum [8]byte
-	h := xxhash.Sum64(data)
-	for i := range sum {
-		sum[i] = byte(h >> (8 * i))
-	}
-	revision := hexOf(sum[:])
-	etag := `"` + revision + `"`
-	q.ctx.Response.Header.Set("ETag", etag)
+	binary.LittleEndian.PutUint64(sum[:], xxhash.Sum64(body[q.begun:]))
+	revision := hex.EncodeToString(sum[:])
+	q.ctx.Response.Header.Set("ETag", `"`+revision+`"`)
 	if q.reads() && matches(string(q.ctx.Request.Header.Peek("If-None-Match")), revision) {
 		q.ctx.SetStatusCode(304)
+		q.ctx.Response.SwapBody(body[:0])
 		return
 	}
 	q.ctx.SetStatusCode(code)
-	body := q.ctx.Response.Body()[:0]
-	body = q.begin(body)
-	body = append(document.Key(body, "data"), data...)
 	q.write(q.finish(body, "success", revision))
 }
 
@@ -134,15 +139,6 @@ func matches(header, revision string) bool {
 		}
 	}
 	return false
-}
-
-func hexOf(b []byte) string {
-	const hex = "0123456789abcdef"
-	out := make([]byte, 0, 16)
-	for _, c := range b {
-		out = append(out, hex[c>>4], hex[c&15])
-	}
-	return string(out)
 }
 
 func (q *request) fail(err error) {
@@ -172,7 +168,7 @@ func (q *request) write(body []byte) {
 			body = v
 		}
 	}
-	q.ctx.SetBody(body)
+	q.ctx.Response.SwapBody(body)
 }
 
 // data reads the body's data object.
@@ -236,14 +232,20 @@ func openBraces(b []byte) (open int) {
 func requestID(ctx *fasthttp.RequestCtx) string {
 	id := ctx.Request.Header.Peek("X-Request-ID")
 	if len(id) == 0 || len(id) > 128 {
-		u := uuid.New()
-		return hexOf(u[:])
+		return newID()
 	}
 	for _, c := range id {
 		if c < 0x21 || c > 0x7e {
-			u := uuid.New()
-			return hexOf(u[:])
+			return newID()
 		}
 	}
 	return string(id)
+}
+
+// newID makes an id that is only for finding a request again.
+func newID() string {
+	var id [16]byte
+	binary.LittleEndian.PutUint64(id[:], rand.Uint64())
+	binary.LittleEndian.PutUint64(id[8:], rand.Uint64())
+	return hex.EncodeToString(id[:])
 }

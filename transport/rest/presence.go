@@ -24,9 +24,7 @@ func (q *request) name(e *directory.Entry, extension string) (actors.Address, er
 	a := actors.Address{Realm: e.Realm(), User: strings.ToLower(extension)}
 	if i := strings.LastIndexByte(a.User, '@'); i >= 0 {
 		a.User, a.Realm = a.User[:i], a.User[i+1:]
-		ctx, cancel := q.context()
-		defer cancel()
-		holder, err := q.server.cfg.Directory.FindRealm(ctx, a.Realm)
+		holder, err := q.server.cfg.Directory.FindRealm(&q.within, a.Realm)
 		if err != nil && !errors.Is(err, directory.ErrUnknown) {
 			return a, err
 		}
@@ -43,14 +41,8 @@ func (q *request) name(e *directory.Entry, extension string) (actors.Address, er
 	return a, nil
 }
 
-func (q *request) context() (context.Context, context.CancelFunc) {
-	return context.WithDeadline(context.Background(), q.deadline)
-}
-
 func (q *request) ask(to actors.Address, m actors.Message, wait time.Duration) (actors.Answer, error) {
-	ctx, cancel := q.context()
-	defer cancel()
-	a := q.server.cfg.Presence.Request(ctx, actors.Request{To: to, Message: m, Deadline: q.deadline, Wait: wait})
+	a := q.server.cfg.Presence.Request(&q.within, actors.Request{To: to, Message: m, Deadline: q.deadline, Wait: wait})
 	q.stale = q.stale || a.Stale
 	return a, a.Err
 }
@@ -73,7 +65,7 @@ func (q *request) extension(e *directory.Entry, extension string) error {
 		if err != nil {
 			return err
 		}
-		q.ok(200, document.Extension(nil, shown, &a))
+		q.end(200, document.Extension(q.start(), shown, &a))
 		return nil
 	}
 	action, state, err := q.action(true)
@@ -92,12 +84,14 @@ func (q *request) extension(e *directory.Entry, extension string) error {
 	case wait > 0:
 		q.ok(200, counts(a))
 	case action == "reset":
-		q.ok(200, document.String(nil, "reset command sent for extension "+shown))
+		q.end(200, document.String(q.start(), "reset command sent for extension "+shown))
 	default:
-		q.ok(200, document.String(nil, "command sent"))
+		q.ok(200, commandSent)
 	}
 	return nil
 }
+
+var commandSent = []byte(`"command sent"`)
 
 func counts(a actors.Answer) []byte {
 	d := document.Number([]byte{'{'}, "notified", int64(a.Notified))
@@ -172,9 +166,7 @@ func (q *request) account3(e *directory.Entry) error {
 	if a, _ := d["action"].(string); a != "reset" {
 		return errAction
 	}
-	ctx, cancel := q.context()
-	defer cancel()
-	cover, err := q.server.cfg.Presence.ResetRealm(ctx, e.Realm())
+	cover, err := q.server.cfg.Presence.ResetRealm(&q.within, e.Realm())
 	if err != nil {
 		return err
 	}
@@ -204,47 +196,74 @@ func (q *request) listing(e *directory.Entry) error {
 	}
 	l := &document.Listing{Summary: string(args.Peek("summary")) == "true"}
 	query.Bodies = !l.Summary
-	// Rows are pulled by this goroutine and either fit into one answer or, once too many, into a stream.
-	ctx, cancel := q.context()
-	rows := make(chan actors.SubscriptionView, 256)
-	var cover actors.Coverage
-	var listErr error
-	done := make(chan struct{})
+	// The lister's goroutine encodes, this one takes what it made: into one answer or, once it is too much, into a stream.
+	ctx, cancel := context.WithDeadline(context.Background(), q.deadline)
 	select {
 	case q.server.listings <- struct{}{}:
 	default:
 		cancel()
 		return errTooMany
 	}
+	c := &chunks{Listing: l, made: make(chan []byte), used: make(chan []byte, 2)}
 	go func() {
-		defer close(done)
-		defer close(rows)
+		defer close(c.made)
 		defer func() { <-q.server.listings }()
-		cover, listErr = q.server.cfg.Presence.List(ctx, query, func(s actors.SubscriptionView) error {
-			select {
-			case rows <- s:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		})
+		c.make(ctx, q.server.cfg.Presence, query)
 	}()
-	body := []byte(`{"subscriptions":`)
-	for s := range rows {
-		body = l.Row(body, &s)
+	body := append(q.start(), `{"subscriptions":`...)
+	for chunk := range c.made {
+		body = append(body, chunk...)
+		c.used <- chunk
 		if len(body) > streamFrom {
-			q.stream(body, l, rows, func() (actors.Coverage, error) { cancel(); <-done; return cover, listErr }, cancel)
+			q.stream(body, c, cancel)
 			return nil
 		}
 	}
 	cancel()
-	<-done
-	if listErr != nil {
-		return listErr
+	if c.err != nil {
+		return c.err
 	}
-	q.stale, q.next = q.stale || cover.Stale, cover.Next
-	q.ok(200, append(missing(l.End(body), cover), '}'))
+	q.stale, q.next = q.stale || c.cover.Stale, c.cover.Next
+	q.end(200, c.end(body))
 	return nil
+}
+
+// chunkSize is what a listing encodes before it is passed on.
+const chunkSize = 64 << 10
+
+// chunks is a listing on its way from the goroutine that encodes it to the one that sends it.
+type chunks struct {
+	*document.Listing
+	made  chan []byte // who takes from it takes all, and gives each back through used; it is closed behind the last
+	used  chan []byte
+	cover actors.Coverage
+	err   error
+}
+
+// make encodes rows until there are no more, or the context has ended.
+func (c *chunks) make(ctx context.Context, from Presence, query actors.Query) {
+	var chunk []byte
+	c.used <- nil // so that one is filled while the other is sent
+	c.cover, c.err = from.List(ctx, query, func(s actors.SubscriptionView) error {
+		if chunk = c.Row(chunk, &s); len(chunk) <= chunkSize {
+			return nil
+		}
+		last := chunk[len(chunk)-1] // stays: a row looks at the byte before it to place a comma
+		select {
+		case c.made <- chunk[:len(chunk)-1]:
+			chunk = <-c.used
+			chunk = append(chunk[:0], last)
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	c.made <- chunk
+}
+
+// end appends what stands behind the rows.
+func (c *chunks) end(body []byte) []byte {
+	return append(missing(c.End(body), c.cover), '}')
 }
 
 func missing(body []byte, cover actors.Coverage) []byte {
@@ -256,47 +275,35 @@ func missing(body []byte, cover actors.Coverage) []byte {
 
 // stream sends a large listing as it comes, never indented. Its revision is of the changes that it covers. What broke
 // off, because the client read too slowly or a shard was lost, says that it did.
-func (q *request) stream(body []byte, l *document.Listing, rows <-chan actors.SubscriptionView, ended func() (actors.Coverage, error), cancel context.CancelFunc) {
-	own := *q // the request's memory is fasthttp's again before the stream ends
-	head := append(document.Key(own.begin(nil), "data"), body...)
-	own.ctx = nil
+func (q *request) stream(head []byte, c *chunks, cancel context.CancelFunc) {
+	own := request{server: q.server, id: q.id} // the request's memory is fasthttp's again before the stream ends
 	conn := q.ctx.Conn()
 	q.ctx.SetStatusCode(200)
 	q.ctx.SetContentType("application/json")
 	q.ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
 		defer cancel()
-		write := func(b []byte) bool {
-			_ = conn.SetWriteDeadline(time.Now().Add(writeTime))
-			_, err := w.Write(b)
-			return err == nil
-		}
-		// A row looks at the byte before it to place a comma, so the last byte always stays for the next chunk.
-		alive := write(head[:len(head)-1])
-		chunk := append([]byte(nil), head[len(head)-1])
-		for s := range rows {
+		alive := true
+		write := func(b []byte) {
 			if !alive {
+				return
+			}
+			_ = conn.SetWriteDeadline(time.Now().Add(writeTime))
+			if _, err := w.Write(b); err != nil {
+				alive = false
 				cancel()
-				continue
-			}
-			chunk = l.Row(chunk, &s)
-			if len(chunk) > 64<<10 {
-				alive = write(chunk[:len(chunk)-1])
-				chunk = append(chunk[:0], chunk[len(chunk)-1])
 			}
 		}
-		cover, err := ended()
-		if !alive {
-			return
+		write(head)
+		for chunk := range c.made {
+			write(chunk)
+			c.used <- chunk
 		}
-		if err != nil {
-			cover.Missing = make([]int, actors.Shards)
-			for i := range cover.Missing {
-				cover.Missing[i] = i
-			}
+		if c.err != nil {
+			all := actors.AllShards()
+			c.cover.Missing = all.List()
 		}
-		own.stale, own.next = cover.Stale, cover.Next
-		chunk = append(missing(l.End(chunk), cover), '}')
-		write(own.finish(chunk, "success", strconv.FormatUint(cover.Sequence, 16)))
+		own.stale, own.next = c.cover.Stale, c.cover.Next
+		write(own.finish(c.end(nil), "success", strconv.FormatUint(c.cover.Sequence, 16)))
 	})
 }
 
@@ -305,9 +312,7 @@ func (q *request) owned(e *directory.Entry, kind, id string) error {
 	if err := q.methods("GET", "POST"); err != nil {
 		return err
 	}
-	ctx, cancel := q.context()
-	defer cancel()
-	x, err := q.server.cfg.Directory.Get(ctx, kind, e.ID, id)
+	x, err := q.server.cfg.Directory.Get(&q.within, kind, e.ID, id)
 	if err != nil {
 		return err
 	}
@@ -342,7 +347,7 @@ func (q *request) owned(e *directory.Entry, kind, id string) error {
 	answers := make(chan actors.Answer, len(ids))
 	for _, to := range ids {
 		go func() {
-			answers <- q.server.cfg.Presence.Request(ctx, actors.Request{To: to, Message: command(action, state), Deadline: q.deadline, Wait: wait})
+			answers <- q.server.cfg.Presence.Request(&q.within, actors.Request{To: to, Message: command(action, state), Deadline: q.deadline, Wait: wait})
 		}()
 	}
 	var sum actors.Answer
@@ -360,7 +365,7 @@ func (q *request) owned(e *directory.Entry, kind, id string) error {
 		q.ok(200, counts(sum))
 		return nil
 	}
-	q.ok(200, []byte(`"command sent"`))
+	q.ok(200, commandSent)
 	return nil
 }
 

@@ -24,9 +24,7 @@ func (q *request) authenticate() error {
 	if !q.server.limits.allow("api_auth", q.ctx.RemoteIP(), time.Now()) {
 		return errTooMany
 	}
-	ctx, cancel := q.context()
-	defer cancel()
-	e, err := q.server.cfg.Directory.AccountByAPIKey(ctx, key)
+	e, err := q.server.cfg.Directory.AccountByAPIKey(&q.within, key)
 	if errors.Is(err, directory.ErrUnknown) {
 		return errCredentials
 	}
@@ -128,9 +126,7 @@ func (q *request) create(kind, account string) error {
 			return errForbidden
 		}
 	}
-	ctx, cancel := q.context()
-	defer cancel()
-	e, err := q.server.cfg.Directory.Put(ctx, q.account, kind, account, id, fields, nil)
+	e, err := q.server.cfg.Directory.Put(&q.within, q.account, kind, account, id, fields, nil)
 	if err != nil {
 		return err
 	}
@@ -143,10 +139,8 @@ func (q *request) entry(kind, account, id string) error {
 		return err
 	}
 	q.subject = id
-	ctx, cancel := q.context()
-	defer cancel()
 	d := q.server.cfg.Directory
-	e, err := d.Get(ctx, kind, account, id)
+	e, err := d.Get(&q.within, kind, account, id)
 	if err != nil {
 		return err
 	}
@@ -154,7 +148,7 @@ func (q *request) entry(kind, account, id string) error {
 	case "GET", "HEAD":
 		return q.show(200, e)
 	case "DELETE":
-		if err := d.Delete(ctx, e); err != nil {
+		if err := d.Delete(&q.within, e); err != nil {
 			return err
 		}
 		return q.show(200, e)
@@ -173,7 +167,7 @@ func (q *request) entry(kind, account, id string) error {
 			return errForbidden
 		}
 	}
-	if e, err = d.Put(ctx, q.account, kind, account, id, fields, e); err != nil {
+	if e, err = d.Put(&q.within, q.account, kind, account, id, fields, e); err != nil {
 		return err
 	}
 	return q.show(200, e)

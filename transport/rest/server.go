@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -122,16 +123,17 @@ func (s *Server) Close(ctx context.Context) error {
 
 // request is one request on its way through the table.
 type request struct {
-	server   *Server
-	ctx      *fasthttp.RequestCtx
-	id       string
-	token    []byte
-	account  string // of the token
-	subject  string // the id that a 404 names
-	next     string
-	deadline time.Time
-	pretty   bool
-	stale    bool
+	within
+	server  *Server
+	ctx     *fasthttp.RequestCtx
+	id      string
+	token   []byte
+	account string // of the token
+	subject string // the id that a 404 names
+	next    string
+	begun   int // where data begins in the answer
+	pretty  bool
+	stale   bool
 }
 
 // malformed answers what fasthttp could not read as a request.
@@ -152,8 +154,9 @@ func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 
 // Handle serves one request.
 func (s *Server) Handle(ctx *fasthttp.RequestCtx) {
-	q := &request{server: s, ctx: ctx, id: requestID(ctx), deadline: time.Now().Add(s.cfg.Timeout)}
+	q := &request{server: s, ctx: ctx, id: requestID(ctx), within: within{deadline: time.Now().Add(s.cfg.Timeout)}}
 	defer func() {
+		q.release()
 		if r := recover(); r != nil {
 			s.cfg.Log.Error("panic in a handler", "request_id", q.id, "reason", r, "stack", string(debug.Stack()))
 			q.fail(failure{503, "datastore_unreachable", `{"message":"an internal error; its cause is in the log under the request_id"}`})
@@ -220,22 +223,54 @@ func (q *request) readBody() ([]byte, error) {
 
 var tooLarge = failure{413, "request_too_large", `{"message":"the body is too large","max_bytes":` + strconv.Itoa(maxBody) + `}`}
 
-// path splits the request's path into decoded segments.
-func path(raw []byte) ([]string, error) {
-	p := strings.Trim(string(raw), "/")
+// within is a context that ends at a deadline. Its timer is made for the first who waits for it: most requests' have none.
+type within struct {
+	deadline time.Time
+	once     sync.Once
+	timed    context.Context
+	cancel   context.CancelFunc
+}
+
+func (w *within) timer() context.Context {
+	w.once.Do(func() { w.timed, w.cancel = context.WithDeadline(context.Background(), w.deadline) })
+	return w.timed
+}
+
+func (w *within) Deadline() (time.Time, bool) { return w.deadline, true }
+func (w *within) Done() <-chan struct{}       { return w.timer().Done() }
+func (w *within) Err() error                  { return w.timer().Err() }
+func (w *within) Value(any) any               { return nil }
+
+// release ends the context.
+func (w *within) release() {
+	w.once.Do(func() { w.timed, w.cancel = ended, func() {} })
+	w.cancel()
+}
+
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// maxSegments are more than any path in the table has.
+const maxSegments = 8
+
+// path appends the decoded segments of the request's path.
+func path(parts []string, raw []byte) ([]string, error) {
+	p := string(raw)
 	if i := strings.IndexAny(p, "?#"); i >= 0 {
-		p = strings.TrimRight(p[:i], "/")
+		p = p[:i]
 	}
-	parts := strings.Split(p, "/")
-	if len(parts) > 8 {
-		return nil, unknown("")
-	}
-	for i, part := range parts {
+	for part := range strings.SplitSeq(strings.Trim(p, "/"), "/") {
+		if len(parts) == maxSegments {
+			return nil, unknown("")
+		}
 		d, err := url.PathUnescape(part)
 		if err != nil {
 			return nil, invalid("path", "the path is not percent-encoded correctly: "+err.Error())
 		}
-		parts[i] = d
+		parts = append(parts, d)
 	}
 	return parts, nil
 }
@@ -245,11 +280,12 @@ func (q *request) reads() bool { return q.ctx.IsGet() || q.ctx.IsHead() }
 
 // methods checks the verb; Allow names those that would do. What may be got also answers HEAD.
 func (q *request) methods(allowed ...string) error {
+	method := string(q.ctx.Method())
+	if slices.Contains(allowed, method) || method == "HEAD" && slices.Contains(allowed, "GET") {
+		return nil
+	}
 	if slices.Contains(allowed, "GET") {
 		allowed = append(allowed, "HEAD")
-	}
-	if slices.Contains(allowed, string(q.ctx.Method())) {
-		return nil
 	}
 	q.ctx.Response.Header.Set("Allow", strings.Join(append(allowed, "OPTIONS"), ", "))
 	return errMethod
@@ -257,7 +293,8 @@ func (q *request) methods(allowed ...string) error {
 
 // route is the table of paths.
 func (q *request) route() error {
-	p, err := path(q.ctx.Request.Header.RequestURI())
+	var segments [maxSegments]string
+	p, err := path(segments[:0], q.ctx.Request.Header.RequestURI())
 	if err != nil {
 		return err
 	}
@@ -338,7 +375,7 @@ func (q *request) plain(name string) error {
 	return nil
 }
 
-// findToken looks into the header, then the query, then the body, then for a bearer. The answer is a copy.
+// findToken looks into the header, then the query, then the body, then for a bearer. What it finds is the request's memory.
 func findToken(ctx *fasthttp.RequestCtx, body []byte) []byte {
 	h := &ctx.Request.Header
 	token := h.Peek("X-Auth-Token")
@@ -351,14 +388,12 @@ func findToken(ctx *fasthttp.RequestCtx, body []byte) []byte {
 	if scheme, bearer, ok := bytes.Cut(h.Peek("Authorization"), []byte(" ")); len(token) == 0 && ok && bytes.EqualFold(scheme, []byte("Bearer")) {
 		token = bytes.TrimSpace(bearer)
 	}
-	return bytes.Clone(token)
+	return token
 }
 
 // authorise checks the token.
 func (q *request) authorise() error {
-	ctx, cancel := context.WithDeadline(context.Background(), q.deadline)
-	defer cancel()
-	account, err := q.server.cfg.Verifier.Account(ctx, q.token)
+	account, err := q.server.cfg.Verifier.Account(&q.within, q.token)
 	if err != nil {
 		return errCredentials
 	}
@@ -372,9 +407,7 @@ func (q *request) authorise() error {
 // target is the account in the path, if the token may act on it.
 func (q *request) target(id string) (*directory.Entry, error) {
 	q.subject = id
-	ctx, cancel := context.WithDeadline(context.Background(), q.deadline)
-	defer cancel()
-	e, err := q.server.cfg.Directory.Get(ctx, directory.Accounts, id, id)
+	e, err := q.server.cfg.Directory.Get(&q.within, directory.Accounts, id, id)
 	if err != nil {
 		return nil, err
 	}
