@@ -82,17 +82,17 @@ func (n *node) start() error {
 	return err
 }
 
-// close ends the nodes that the run started, and removes their data if they did so well.
-func (p *place) close() error {
+// close ends the nodes that the run started, and removes their data if they did so well and nothing was wrong.
+func (p *place) close(remove bool) error {
 	errs := make([]error, len(p.nodes))
 	var all sync.WaitGroup
 	for i, n := range p.nodes {
 		if n.process != nil && n.process.Running() {
-			all.Go(func() { errs[i] = n.process.Drain(20 * time.Second) })
+			all.Go(func() { errs[i] = n.process.Drain(30 * time.Second) })
 		}
 	}
 	all.Wait()
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(errs...); err != nil || !remove {
 		return err // what the nodes wrote stays
 	}
 	return os.RemoveAll(p.dir)

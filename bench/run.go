@@ -162,7 +162,7 @@ func (r *run) close() error {
 	}
 	r.client.CloseIdleConnections()
 	if r.place != nil {
-		err = errors.Join(err, r.place.close())
+		err = errors.Join(err, r.place.close(r.result.Verdict.Right()))
 	}
 	return err
 }

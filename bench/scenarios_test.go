@@ -121,7 +121,7 @@ func TestTarget(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := p.close(); err != nil {
+		if err := p.close(true); err != nil {
 			t.Error(err)
 		}
 	}()
