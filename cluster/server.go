@@ -141,7 +141,16 @@ func startServer(c ServerConfig) (*server.Server, error) {
 		return nil, fmt.Errorf("embedded NATS server: %w", err)
 	}
 	s.SetLoggerV2(natsLog{c.Log.With("part", "nats")}, false, false, false)
-	go s.Start()
+	started := make(chan struct{})
+	go func() { s.Start(); close(started) }()
+	for waiting := true; waiting; { // it reads its files first: after a kill -9, seconds for each million records
+		select {
+		case <-started:
+			waiting = false
+		case <-time.After(5 * time.Second):
+			c.Log.Info("the embedded NATS server reads its files", "data", opts.StoreDir)
+		}
+	}
 	if !s.ReadyForConnections(10 * time.Second) {
 		s.Shutdown()
 		return nil, fmt.Errorf("embedded NATS server did not start on %s: is the port taken? give another one with --nats-listen", c.Listen)
