@@ -41,16 +41,23 @@ func TestToldInTheOrderOfCommits(t *testing.T) {
 	s.good(second)
 }
 
+// busy has the shard of x stand in the turn of a first request until goOn.
+func (s *stage) busy(x Address) (first <-chan Answer, goOn func()) {
+	s.Helper()
+	busy, held := make(chan struct{}), make(chan struct{})
+	goOn = sync.OnceFunc(func() { close(held) })
+	s.Cleanup(goOn)
+	s.journal.set(func(j *journal) { j.onWrite = func() { busy <- struct{}{}; <-held } })
+	first = s.send(x, watch("a"), 0, false)
+	get(s, "the shard to be busy", busy)
+	s.journal.set(func(j *journal) { j.onWrite = nil })
+	return first, goOn
+}
+
 func TestFullMailboxRefuses(t *testing.T) {
 	s := open(t, 2)
 	x := s.extension(0)
-	busy, held := make(chan struct{}), make(chan struct{})
-	goOn := sync.OnceFunc(func() { close(held) })
-	defer goOn()
-	s.journal.set(func(j *journal) { j.onWrite = func() { busy <- struct{}{}; <-held } })
-	first := s.send(x, watch("a"), 0, false)
-	get(s, "the shard to be busy", busy)
-	s.journal.set(func(j *journal) { j.onWrite = nil })
+	first, goOn := s.busy(x)
 	waiting := []<-chan Answer{s.ask(x, watch("b"), 0), s.ask(x, watch("c"), 0)}
 	if a := get(s, "a refusal", s.ask(x, watch("d"), 0)); !errors.Is(a.Err, ErrBusy) {
 		t.Errorf("a third waiting message is answered %v", a.Err)
@@ -75,13 +82,7 @@ func TestFullMailboxRefuses(t *testing.T) {
 func TestLentTurnKeepsItsPlace(t *testing.T) {
 	s := open(t, 10)
 	x := s.extension(0)
-	busy, held := make(chan struct{}), make(chan struct{})
-	goOn := sync.OnceFunc(func() { close(held) })
-	defer goOn()
-	s.journal.set(func(j *journal) { j.onWrite = func() { busy <- struct{}{}; <-held } })
-	first := s.send(x, watch("a"), 0, false)
-	get(s, "the shard to be busy", busy)
-	s.journal.set(func(j *journal) { j.onWrite = nil })
+	first, goOn := s.busy(x)
 	second := s.send(x, watch("b"), 0, false)
 	read := s.ask(x, Show{}, 0)
 	goOn()

@@ -52,25 +52,17 @@ func (e *edge) close() {
 }
 
 func (e *edge) speak() {
-	up, gather := time.NewTicker(5*time.Second), time.NewTicker(50*time.Millisecond)
-	defer up.Stop()
-	defer gather.Stop()
-	for {
-		select {
-		case <-e.stop:
-			return
-		case <-up.C:
-			e.mu.Lock()
-			e.up()
-			e.mu.Unlock()
-		case <-gather.C:
-			e.mu.Lock()
-			for node := range e.replies {
-				e.answer(node)
-			}
-			e.mu.Unlock()
+	gaps.Speak(e.stop, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.up()
+	}, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		for node := range e.replies {
+			e.answer(node)
 		}
-	}
+	})
 }
 
 // up says up to where nothing is missing. The lock is held.

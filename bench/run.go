@@ -192,7 +192,13 @@ func (r *run) ramp(ctx context.Context) error {
 		}
 		r.traffic.subscribe(int32(i), time.Now(), rec, func(error) { <-slots })
 	}
-	settled := func() bool { never, _, _ := r.model.behind(); return len(slots) == 0 && never == 0 }
+	settled := func() bool {
+		if len(slots) > 0 { // before all watchers are looked at
+			return false
+		}
+		never, _, _ := r.model.behind()
+		return never == 0
+	}
 	if err := r.until(ctx, settled, &r.result.Ramp, len(r.world.watches), ""); err != nil {
 		return err
 	}
@@ -292,8 +298,11 @@ func (r *run) drive(ctx context.Context, rate float64, warmup, duration time.Dur
 		}
 	}
 	idle := func() bool {
+		if !t.pace.idle() || r.news.out.Load() > 0 || r.web.out.Load() > 0 { // before all watchers are looked at
+			return false
+		}
 		_, stuck, _ := r.model.behind()
-		return t.pace.idle() && r.news.out.Load() == 0 && r.web.out.Load() == 0 && stuck == 0
+		return stuck == 0
 	}
 	return meter, r.until(ctx, idle, p, int(duration.Seconds()), "")
 }

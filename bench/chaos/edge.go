@@ -99,24 +99,13 @@ func (e *edge) close() {
 
 // speak says that the edge is there, and what the watchers answered.
 func (e *edge) speak() {
-	up, gather := time.NewTicker(5*time.Second), time.NewTicker(50*time.Millisecond)
-	defer up.Stop()
-	defer gather.Stop()
-	e.mu.Lock()
-	e.up()
-	e.mu.Unlock()
-	for {
-		select {
-		case <-e.stop:
-			return
-		case <-up.C:
-			e.mu.Lock()
-			e.up()
-			e.mu.Unlock()
-		case <-gather.C:
-			e.answer()
-		}
+	up := func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.up()
 	}
+	up()
+	gaps.Speak(e.stop, up, e.answer)
 }
 
 // up sends edge.up. The lock is held.

@@ -5,6 +5,23 @@ package gaps
 
 import "time"
 
+// Speak says every 5 s up to where nothing is missing, and sends every 50 ms what the watchers answered, until stop.
+func Speak(stop <-chan struct{}, up, answer func()) {
+	often, gather := time.NewTicker(5*time.Second), time.NewTicker(50*time.Millisecond)
+	defer often.Stop()
+	defer gather.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-often.C:
+			up()
+		case <-gather.C:
+			answer()
+		}
+	}
+}
+
 // Sources are the incarnations of nodes that were heard, by node/incarnation.
 type Sources map[string]*source
 

@@ -93,13 +93,10 @@ func (s *stream) send(l *lane) {
 	}
 }
 
-// maxTogether is how many records go in one batch: NATS takes no more.
-const maxTogether = 1000
-
 // together is how many of the writes fit into one batch; the first always does, in several if need be.
 func together(writes []write) (n int) {
 	for records := 0; n < len(writes); n++ {
-		if records += len(writes[n].records); n > 0 && records > maxTogether {
+		if records += len(writes[n].records); n > 0 && records > maxBatch {
 			break
 		}
 	}
@@ -120,7 +117,7 @@ func (s *stream) sendTogether(l *lane, group, fence uint64, writes []write) {
 
 // inBatches writes records in as many batches as they need, each when the one before is kept. The lock is held.
 func (s *stream) inBatches(l *lane, fence uint64, records []row, done func(uint64, error)) {
-	n := min(len(records), maxTogether)
+	n := min(len(records), maxBatch)
 	rest := records[n:]
 	s.batch(l, fence, &write{records: records[:n]}, func(sequence uint64, err error) {
 		if err != nil || len(rest) == 0 {

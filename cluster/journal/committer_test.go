@@ -309,7 +309,7 @@ func TestWritesGoTogetherWhereThereAreReplicas(t *testing.T) {
 	if err := watched.Unsubscribe(); err != nil {
 		t.Fatal(err)
 	}
-	many := make([]presence.Record, 2*maxTogether+1)
+	many := make([]presence.Record, 2*maxBatch+1)
 	for i := range many {
 		many[i] = presence.Record{Kind: presence.KindManual, Key: strconv.Itoa(i), Data: []byte(strconv.Itoa(i))}
 	}
