@@ -53,13 +53,24 @@ type node struct {
 // start starts a node with an embedded server.
 func start(t testing.TB, data string) *node {
 	t.Helper()
+	return startKeeping(t, data, false)
+}
+
+// startMemory starts a node that keeps nothing on disk.
+func startMemory(t testing.TB) *node {
+	t.Helper()
+	return startKeeping(t, t.TempDir(), true)
+}
+
+func startKeeping(t testing.TB, data string, memory bool) *node {
+	t.Helper()
 	begun := time.Now()
 	server, err := cluster.StartServer(cluster.ServerConfig{Listen: "127.0.0.1:0", Data: data, Sync: time.Second, Name: "bench", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	n := startOn(t, server.URL())
+	n := startServing(t, server.URL(), memory)
 	n.started = time.Since(begun)
 	return n
 }
@@ -67,7 +78,12 @@ func start(t testing.TB, data string) *node {
 // startOn starts all of a node but the NATS server at url.
 func startOn(t testing.TB, url string) *node {
 	t.Helper()
-	n := startAs(t, url, "bench")
+	return startServing(t, url, false)
+}
+
+func startServing(t testing.TB, url string, memory bool) *node {
+	t.Helper()
+	n := startAs(t, url, "bench", memory)
 	for begun := time.Now(); n.journal.Serving() < actors.Shards; time.Sleep(2 * time.Millisecond) {
 		if time.Since(begun) > 2*time.Minute {
 			t.Fatal("the shards are not served")
@@ -79,7 +95,7 @@ func startOn(t testing.TB, url string) *node {
 // startBeside starts a node that owns nothing beside one that owns all, and serves what that one holds.
 func startBeside(t testing.TB, owner *node) *node {
 	t.Helper()
-	n := startAs(t, owner.url, "front")
+	n := startAs(t, owner.url, "front", false)
 	for begun := time.Now(); n.journal.Holder(0) != "bench" || n.journal.Holder(actors.Shards-1) != "bench"; time.Sleep(2 * time.Millisecond) {
 		if time.Since(begun) > 2*time.Minute {
 			t.Fatal("the owner is not seen")
@@ -89,7 +105,7 @@ func startBeside(t testing.TB, owner *node) *node {
 }
 
 // startAs starts a node. Only that named bench ever owns anything.
-func startAs(t testing.TB, url, name string) *node {
+func startAs(t testing.TB, url, name string, memory bool) *node {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	must := func(err error) {
@@ -112,7 +128,7 @@ func startAs(t testing.TB, url, name string) *node {
 	key, err := rest.LoadOrCreateKey(t.TempDir() + "/key")
 	must(err)
 	reg := prometheus.NewRegistry()
-	n.journal = journal.New(journal.Config{Conn: n.conn, Node: name, Quiet: 50 * time.Millisecond, Owner: func(int, []string) string { return "bench" }, Log: log, Registerer: reg, Fatal: func(error) {}})
+	n.journal = journal.New(journal.Config{Conn: n.conn, Node: name, Memory: memory, Quiet: 50 * time.Millisecond, Owner: func(int, []string) string { return "bench" }, Log: log, Registerer: reg, Fatal: func(error) {}})
 	n.fanout = bus.NewFanout(bus.FanoutConfig{Conn: n.conn, Node: name, Version: "0", Log: log, Incarnation: n.journal.Incarnation, Account: func(string) string { return n.account }})
 	rules := presence.Rules{CallLease: time.Hour, Grace: 20 * time.Second, TombstoneLife: time.Minute, MaxWatchers: 10000, MaxCalls: 100, MaxTombstones: 8192, Transitions: 8}
 	n.system = actors.NewSystem(actors.Config{Node: name, Rules: rules, Mailbox: 4096, Journal: n.journal, Notifier: n.fanout, Log: log, Registerer: reg})

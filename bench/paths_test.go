@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/valyala/fasthttp"
 
 	"lamplight/actors"
@@ -55,85 +54,6 @@ func pipelined(b *testing.B, depth int, do func(i int, done func())) cost {
 }
 
 const depth = 512
-
-// Subscription refresh over NATS to its durable ack, beside the same bytes written raw to JetStream with the same
-// condition and TTL.
-func BenchmarkRefresh(b *testing.B) {
-	n := start(b, b.TempDir())
-	count := extensions()
-	n.subscribe(b, count, "c")
-	client, err := nats.Connect(n.url)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer client.Close()
-	edge, err := client.Subscribe("lamplight.notify.*", func(*nats.Msg) {}) // every subscription is told its state
-	if err != nil {
-		b.Fatal(err)
-	}
-	_ = edge.SetPendingLimits(-1, -1)
-	var floor, ours cost
-	b.Run("floor=jetstream", func(b *testing.B) { floor = raw(b, client, count, depth) })
-	b.Run("lamplight", func(b *testing.B) {
-		inbox := client.NewInbox()
-		var waiting sync.Map
-		sub, err := client.Subscribe(inbox+".*", func(m *nats.Msg) {
-			if done, ok := waiting.LoadAndDelete(m.Subject); ok {
-				done.(func())()
-			}
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer func() { _ = sub.Unsubscribe() }()
-		docs := make([][]byte, 1000)
-		for i := range docs {
-			w := watcher(i, "c")
-			docs[i] = fmt.Appendf(nil, `{"App-Name":"b","App-Version":"1","Event-Category":"presence","Event-Name":"subscription","Msg-ID":"m","User":"%s","From":"sip:%s","Call-ID":"%s","From-Tag":"%s","To-Tag":"%s","Contact":"%s","Server-ID":"%s","User-Agent":"%s","Expires":3600}`,
-				name(i), w.From, w.CallID, w.FromTag, w.ToTag, w.Contact, w.ServerID, w.UserAgent)
-		}
-		ours = pipelined(b, depth, func(i int, done func()) {
-			reply := inbox + "." + strconv.Itoa(i)
-			waiting.Store(reply, done)
-			if err := client.PublishRequest("omnipresence.subscribe.bench%2Eexample%2Ecom."+name(i%1000).User, reply, docs[i%1000]); err != nil {
-				b.Error(err)
-			}
-		})
-		ours.beside(b, floor)
-	})
-}
-
-// raw writes records to JetStream by its fastest call, with at most depth under way.
-func raw(b *testing.B, nc *nats.Conn, count, depth int) cost {
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(depth))
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx := context.Background()
-	_, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: "RAW", Subjects: []string{"raw.>"}, MaxMsgsPerSubject: 1, AllowMsgTTL: true, Storage: jetstream.FileStorage})
-	if err != nil {
-		b.Fatal(err)
-	}
-	ack, err := js.Publish(ctx, "raw.claim", []byte("x"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	fence := []string{strconv.FormatUint(ack.Sequence, 10)}
-	body := make([]byte, 220)
-	b.ReportAllocs()
-	used := cpu()
-	b.ResetTimer()
-	for i := range b.N {
-		m := &nats.Msg{Subject: "raw.17.a.s." + strconv.Itoa(i%count), Data: body, Header: nats.Header{"Nats-TTL": []string{"3680"},
-			"Nats-Expected-Last-Subject-Sequence": fence, "Nats-Expected-Last-Subject-Sequence-Subject": []string{"raw.claim"}}}
-		if _, err := js.PublishMsgAsync(m, jetstream.WithStallWait(time.Minute)); err != nil {
-			b.Fatal(err)
-		}
-	}
-	<-js.PublishAsyncComplete()
-	b.StopTimer()
-	return costOf(b, used)
-}
 
 // A change of one extension to its watchers on four edges, beside a raw NATS publish of as many bytes to the same subscriber.
 func BenchmarkChange(b *testing.B) {

@@ -1,0 +1,248 @@
+package bench_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+)
+
+// asker sends NATS requests without waiting for one before the next.
+type asker struct {
+	nc      *nats.Conn
+	inbox   string
+	count   uint64
+	waiting sync.Map
+}
+
+// newAsker is a client of its own that also hears the NOTIFYs of all edges.
+func newAsker(b *testing.B, n *node) *asker {
+	nc, err := nats.Connect(n.url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(nc.Close)
+	a := &asker{nc: nc, inbox: nc.NewInbox()}
+	for subject, hear := range map[string]nats.MsgHandler{"lamplight.notify.*": func(*nats.Msg) {}, a.inbox + ".*": func(m *nats.Msg) {
+		if done, ok := a.waiting.LoadAndDelete(m.Subject); ok {
+			done.(func())()
+		}
+	}} {
+		sub, err := nc.Subscribe(subject, hear)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = sub.SetPendingLimits(-1, -1)
+	}
+	_ = nc.Flush()
+	return a
+}
+
+func (a *asker) ask(b *testing.B, subject string, data []byte, done func()) {
+	a.count++
+	reply := a.inbox + "." + strconv.FormatUint(a.count, 10)
+	a.waiting.Store(reply, done)
+	if err := a.nc.PublishRequest(subject, reply, data); err != nil {
+		b.Error(err)
+	}
+}
+
+// subscription is the SUBSCRIBE of a bridge, and its subject.
+func subscription(i int) (subject string, data []byte) {
+	w, to := watcher(i, "c"), name(i)
+	return "omnipresence.subscribe.bench%2Eexample%2Ecom." + to.User,
+		fmt.Appendf(nil, `{"App-Name":"b","App-Version":"1","Event-Category":"presence","Event-Name":"subscription","Msg-ID":"m","User":"%s","From":"sip:%s","Call-ID":"%s","From-Tag":"%s","To-Tag":"%s","Contact":"%s","Server-ID":"%s","User-Agent":"%s","Expires":3600}`,
+			to, w.From, w.CallID, w.FromTag, w.ToTag, w.Contact, w.ServerID, w.UserAgent)
+}
+
+// refresh sends a refresh of any of count extensions.
+func (a *asker) refresh(b *testing.B, i, count int, done func()) {
+	subject, data := subscription(i * 7919 % count) // prime: neighbours are far apart
+	a.ask(b, subject, data, done)
+}
+
+// Subscription refresh over NATS to its durable ack, beside the same bytes written raw to JetStream with the same
+// condition and TTL, and beside the messages of a refresh with nothing in between: document in, record out, its
+// acknowledgement back, reply and NOTIFY out.
+func BenchmarkRefresh(b *testing.B) {
+	n, count := start(b, b.TempDir()), extensions()
+	n.subscribe(b, count, "c")
+	a := newAsker(b, n)
+	var floor, ours cost
+	b.Run("floor=jetstream", func(b *testing.B) { floor = raw(b, a.nc, count, depth) })
+	b.Run("lamplight", func(b *testing.B) {
+		ours = pipelined(b, depth, func(i int, done func()) { a.refresh(b, i, count, done) })
+		ours.beside(b, floor)
+	})
+	b.Run("floor=messages", func(b *testing.B) {
+		server := messages(b, n.conn)
+		defer server()
+		ours.beside(b, pipelined(b, depth, func(i int, done func()) {
+			_, data := subscription(i * 7919 % count)
+			a.ask(b, "floor.subscribe."+strconv.Itoa(i*7919%count), data, done)
+		}))
+	})
+}
+
+// messages answers what comes to floor.subscribe as Lamplight does, but without looking at it.
+func messages(b *testing.B, nc *nats.Conn) (stop func()) {
+	fence := rawStream(b, nc)
+	inbox := nc.NewInbox()
+	record, told := make([]byte, 220), make([]byte, 1100)
+	waiting := make(map[string]string, depth)
+	var mu sync.Mutex
+	in, err := nc.Subscribe("floor.subscribe.*", func(m *nats.Msg) {
+		which := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
+		r := rawRecord(fence, which, record)
+		r.Reply = inbox + m.Reply[strings.LastIndexByte(m.Reply, '.'):]
+		mu.Lock()
+		waiting[r.Reply] = m.Reply
+		mu.Unlock()
+		_ = nc.PublishMsg(r)
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	acks, err := nc.Subscribe(inbox+".*", func(m *nats.Msg) {
+		mu.Lock()
+		reply := waiting[m.Subject]
+		delete(waiting, m.Subject)
+		mu.Unlock()
+		_ = nc.Publish("lamplight.notify.floor", told)
+		_ = nc.Publish(reply, record[:180])
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return func() { _, _ = in.Unsubscribe(), acks.Unsubscribe() }
+}
+
+// Subscription refresh where nothing is kept on disk, beside a NATS request and reply whose handler only decodes.
+func BenchmarkRefreshMemory(b *testing.B) {
+	n, count := startMemory(b), extensions()
+	n.subscribe(b, count, "c")
+	a := newAsker(b, n)
+	var floor cost
+	b.Run("floor=decode", func(b *testing.B) {
+		sub, err := n.conn.Subscribe("floor.subscribe.*", func(m *nats.Msg) {
+			var d struct {
+				EventName string `json:"Event-Name"`
+				MsgID     string `json:"Msg-ID"`
+				User      string
+				From      string
+				CallID    string `json:"Call-ID"`
+				FromTag   string `json:"From-Tag"`
+				ToTag     string `json:"To-Tag"`
+				Contact   string
+				ServerID  string `json:"Server-ID"`
+				UserAgent string `json:"User-Agent"`
+				Expires   int64
+			}
+			if err := json.Unmarshal(m.Data, &d); err != nil || d.Expires != 3600 {
+				b.Error(err, d)
+			}
+			_ = m.Respond([]byte(`{"Status":"ok"}`))
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer func() { _ = sub.Unsubscribe() }()
+		floor = pipelined(b, depth, func(i int, done func()) {
+			_, data := subscription(i * 7919 % count)
+			a.ask(b, "floor.subscribe.1", data, done)
+		})
+	})
+	b.Run("lamplight", func(b *testing.B) {
+		pipelined(b, depth, func(i int, done func()) { a.refresh(b, i, count, done) }).beside(b, floor)
+	})
+}
+
+// rawStream makes a stream like one of the journal, and gives the condition of its writes.
+func rawStream(b *testing.B, nc *nats.Conn) (fence []string) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx := context.Background()
+	_, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: "RAW", Subjects: []string{"raw.>"}, MaxMsgsPerSubject: 1, AllowMsgTTL: true, Storage: jetstream.FileStorage})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ack, err := js.Publish(ctx, "raw.claim", []byte("x"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return []string{strconv.FormatUint(ack.Sequence, 10)}
+}
+
+func rawRecord(fence []string, name string, body []byte) *nats.Msg {
+	return &nats.Msg{Subject: "raw.17.a.s." + name, Data: body, Header: nats.Header{"Nats-TTL": []string{"3680s"},
+		"Nats-Expected-Last-Subject-Sequence": fence, "Nats-Expected-Last-Subject-Sequence-Subject": []string{"raw.claim"}}}
+}
+
+// raw writes records to JetStream by its fastest call, with at most depth under way.
+func raw(b *testing.B, nc *nats.Conn, count, depth int) cost {
+	fence := rawStream(b, nc)
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(depth))
+	if err != nil {
+		b.Fatal(err)
+	}
+	body := make([]byte, 220)
+	b.ReportAllocs()
+	used := cpu()
+	b.ResetTimer()
+	for i := range b.N {
+		if _, err := js.PublishMsgAsync(rawRecord(fence, strconv.Itoa(i*7919%count), body), jetstream.WithStallWait(time.Minute)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	<-js.PublishAsyncComplete()
+	b.StopTimer()
+	return costOf(b, used)
+}
+
+// How what an operation costs grows with what the node holds: refresh, change and read of any extension among 10,000,
+// 100,000 and 1,000,000, each with one subscription.
+func BenchmarkGrowth(b *testing.B) {
+	if os.Getenv("LAMPLIGHT_MEASURE") == "" {
+		b.Skip("it takes a million extensions: `make bench-growth` runs it")
+	}
+	for _, count := range []int{10_000, 100_000, 1_000_000} {
+		b.Run("extensions="+strconv.Itoa(count), func(b *testing.B) {
+			n := start(b, b.TempDir())
+			n.subscribe(b, count, "c")
+			a := newAsker(b, n)
+			cpuOf := func(b *testing.B, c cost) { b.ReportMetric(c.cpu, "cpu-ns/op") }
+			b.Run("refresh", func(b *testing.B) {
+				cpuOf(b, pipelined(b, depth, func(i int, done func()) { a.refresh(b, i, count, done) }))
+			})
+			through := func(b *testing.B, message any) {
+				cpuOf(b, pipelined(b, depth, func(i int, done func()) {
+					n.router.Go(actors.Request{To: name(i * 7919 % count), Message: message}, func(a actors.Answer) {
+						if a.Err != nil {
+							b.Error(a.Err)
+						}
+						done()
+					})
+				}))
+			}
+			states := []presence.State{presence.Early, presence.Confirmed}
+			b.Run("change", func(b *testing.B) {
+				states[0], states[1] = states[1], states[0] // each run changes what the one before left
+				through(b, presence.SetManual{State: states[0]})
+			})
+			b.Run("read", func(b *testing.B) { through(b, actors.Show{}) })
+		})
+	}
+}
