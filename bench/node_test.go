@@ -154,7 +154,7 @@ func startAs(t testing.TB, url, name string, memory bool) *node {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		_ = n.rest.Close(ctx)
-		n.bus.Close()
+		_ = n.bus.Close(ctx)
 		_ = n.journal.Close(ctx)
 		_ = n.router.Close(ctx)
 		n.system.Close()

@@ -112,7 +112,7 @@ func (n *node) startNATS(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			c.Routes = &cluster.Routes{Listen: f.NatsCluster, Advertise: f.Advertise, Peers: peers, Key: n.gossipKey}
+			c.Routes = &cluster.Routes{Listen: f.NatsCluster, Advertise: f.Advertise, Peers: peers, Key: n.gossipKey, Living: n.members.Nodes}
 		}
 		var err error
 		if n.server, err = cluster.StartServer(c); err != nil {
@@ -372,7 +372,7 @@ func (n *node) close() {
 		note("http", n.rest.Close(ctx))
 	}
 	if n.bus != nil {
-		n.bus.Close()
+		note("bus", n.bus.Close(ctx))
 	}
 	if n.journal != nil {
 		note("journal", n.journal.Close(ctx))

@@ -107,17 +107,29 @@ func (b *Bus) mayAnswer(reply string) bool {
 	return may
 }
 
-// Close stops the intake; what was taken in is still answered.
-func (b *Bus) Close() {
-	if b.stop == nil {
-		return
+// Close stops the intake; what came is still answered.
+func (b *Bus) Close(ctx context.Context) error {
+	if b.stop == nil || b.ctx.Err() != nil {
+		return nil
 	}
 	b.stop()
 	_ = b.service.Stop()
+	var taken sync.WaitGroup
 	for _, s := range b.subs {
-		_ = s.Unsubscribe()
+		taken.Add(1)
+		s.SetClosedHandler(func(string) { taken.Done() })
+		if !b.cfg.Conn.IsConnected() || s.Drain() != nil {
+			_ = s.Unsubscribe() // nothing comes any more, and no answer would get through
+		}
 	}
-	b.listings.Wait()
+	done := make(chan struct{})
+	go func() { taken.Wait(); b.listings.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // tokens gives the decoded tokens of a subject behind the fixed ones.

@@ -66,6 +66,7 @@ type bed struct {
 	conn   *nats.Conn
 	router *router
 	fanout *Fanout
+	bus    *Bus
 	ask    func(realm string, then func(error))
 }
 
@@ -100,7 +101,8 @@ func newBed(t *testing.T) *bed {
 	if err := x.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(x.Close)
+	b.bus = x
+	t.Cleanup(func() { _ = x.Close(context.Background()) })
 	if err := conn.Flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -429,6 +431,53 @@ func TestNotified(t *testing.T) {
 }
 
 // A document whose reply subject is one that only a node may publish to is not taken in: its answer would be written there.
+// What came before the intake was closed is answered, and what comes later finds nobody.
+func TestCloseAnswersWhatCame(t *testing.T) {
+	b := newBed(t)
+	asked, answer := make(chan struct{}), make(chan struct{})
+	b.ask = func(_ string, then func(error)) { close(asked); <-answer; then(directory.ErrUnknown) }
+	inbox := b.conn.NewRespInbox()
+	answers, err := b.conn.SubscribeSync(inbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(realm string) {
+		if err := b.conn.PublishRequest("omnipresence.subscribe."+Token(realm)+".1", inbox,
+			[]byte(`{`+headers+`"Event-Name":"subscription","User":"1@`+realm+`","Expires":60,"Call-ID":"c"}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send("other.test")
+	<-asked // holds up all that comes behind it
+	const more = 20
+	for range more {
+		send("acme.test")
+	}
+	if err := b.conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- b.bus.Close(t.Context()) }()
+	for {
+		_, err := b.conn.Request("omnipresence.subscribe.acme%2Etest.2", nil, 20*time.Millisecond)
+		if errors.Is(err, nats.ErrNoResponders) {
+			break
+		} else if !errors.Is(err, nats.ErrTimeout) {
+			t.Error(err)
+			break
+		}
+	}
+	close(answer)
+	for i := range more + 1 {
+		if m, err := answers.NextMsg(5 * time.Second); err != nil || m.Header.Get("Status") != "" {
+			t.Fatalf("answer %d: %v %v", i, m, err)
+		}
+	}
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestReplySubjectIsNotOurs(t *testing.T) {
 	b := newBed(t)
 	journal, err := b.conn.SubscribeSync("lamplight.journal.>")
