@@ -2,6 +2,7 @@
 package cluster
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -37,12 +39,16 @@ type Routes struct {
 	Advertise string   // host that they reach this one at; "": as it listens
 	Peers     []string // HOST:PORT of all servers, this one's among them
 	Key       []byte   // the gossip key, from which the routes' secret is derived; nil: none
+
+	Living func() []string // nodes whose servers live, as far as gossip knows
 }
 
 // Server is an embedded NATS server with JetStream. It holds a lock on its data directory.
 type Server struct {
-	nats *server.Server
-	lock *os.File
+	nats     *server.Server
+	lock     *os.File
+	stop     context.CancelFunc
+	electing sync.WaitGroup
 }
 
 // StartServer starts a NATS server on a data directory that no other process uses.
@@ -58,12 +64,18 @@ func StartServer(c ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := startServer(c)
+	nats, err := startServer(c)
 	if err != nil {
 		_ = lock.Close()
 		return nil, err
 	}
-	return &Server{nats: s, lock: lock}, nil
+	ctx, stop := context.WithCancel(context.Background())
+	s := &Server{nats: nats, lock: lock, stop: stop}
+	if c.Routes != nil {
+		e := &elector{nats: nats, living: c.Routes.Living, stood: map[string]time.Time{}, log: c.Log}
+		s.electing.Go(func() { e.run(ctx) })
+	}
+	return s, nil
 }
 
 // The modes of a data directory.
@@ -218,6 +230,8 @@ func (s *Server) URL() string { return s.nats.ClientURL() }
 
 // Close stops the server and releases its data directory. One of several gives up first what it leads.
 func (s *Server) Close() {
+	s.stop()
+	s.electing.Wait()
 	if s.nats.ClusterName() != "" {
 		s.nats.LameDuckShutdown()
 	}

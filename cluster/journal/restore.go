@@ -26,7 +26,7 @@ func Restored(ctx context.Context, c Config) (bool, error) {
 	}
 	s := newStore(js, c, 0)
 	for {
-		try, cancel := context.WithTimeout(ctx, 5*time.Second)
+		try, cancel := context.WithTimeout(ctx, findWithin(c.Replicas))
 		stream, err := js.Stream(try, s.name)
 		cancel()
 		switch {

@@ -29,6 +29,7 @@ import (
 var (
 	errFenced  = errors.New("journal: the condition no longer holds")
 	errBusy    = errors.New("journal: refused for now")
+	errAbsent  = fmt.Errorf("%w: the stream has no leader", errBusy)
 	errUnknown = errors.New("journal: no answer; it may or may not have been kept")
 )
 
@@ -165,18 +166,21 @@ const maxStreams = 64
 // How long one attempt to find a stream may take, and to make it. A cluster that has no leader yet does not answer at
 // all, so it is asked again soon.
 const (
-	findTime = time.Second
+	findTime = 500 * time.Millisecond
 	makeTime = 5 * time.Second
 )
 
+func findWithin(replicas int) time.Duration {
+	if replicas > 1 {
+		return findTime
+	}
+	return makeTime
+}
+
 // findOrMake waits, as long as the context lasts, for a cluster that is still coming together.
 func findOrMake(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig, log *slog.Logger) (jetstream.Stream, error) {
-	find := findTime
-	if want.Replicas == 1 {
-		find = makeTime
-	}
 	for said := time.Now(); ; {
-		try, cancel := context.WithTimeout(ctx, find)
+		try, cancel := context.WithTimeout(ctx, findWithin(want.Replicas))
 		stream, err := js.Stream(try, want.Name)
 		cancel()
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -201,7 +205,8 @@ func findOrMake(ctx context.Context, js jetstream.JetStream, want jetstream.Stre
 
 // start hears answers, and what other nodes tell of this stream.
 func (s *store) start(hear nats.MsgHandler) error {
-	for subject, handler := range map[string]nats.MsgHandler{s.inbox + ".*": s.reply, s.news: hear} {
+	elected := "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED." + s.name
+	for subject, handler := range map[string]nats.MsgHandler{s.inbox + ".*": s.reply, s.news: hear, elected: s.elected} {
 		heard, err := s.nc.Subscribe(subject, handler)
 		if err != nil {
 			return err
@@ -249,10 +254,26 @@ func (s *store) settle(id, sequence uint64, err error) {
 
 // expire gives up on what NATS did not answer in time.
 func (s *store) expire(now time.Time) {
+	s.giveUp(func(_ uint64, w wait) bool { return now.After(w.deadline) })
+}
+
+// takesOver is how long a stream's leader needs from being elected to taking writes.
+const takesOver = 30 * time.Millisecond
+
+// elected hears that the stream has another leader. What the one before did not answer, nobody will.
+func (s *store) elected(*nats.Msg) {
+	s.mu.Lock()
+	last := s.count
+	s.mu.Unlock()
+	time.AfterFunc(takesOver, func() { s.giveUp(func(id uint64, _ wait) bool { return id <= last }) })
+}
+
+// giveUp takes the outcome of some of what has no answer for unknown.
+func (s *store) giveUp(on func(uint64, wait) bool) {
 	var late []wait
 	s.mu.Lock()
 	for id, w := range s.waiting {
-		if now.After(w.deadline) {
+		if on(id, w) {
 			late = append(late, w)
 			delete(s.waiting, id)
 		}
@@ -275,7 +296,7 @@ func (s *store) reply(m *nats.Msg) {
 // ack reads a publish acknowledgement.
 func ack(m *nats.Msg) (uint64, error) {
 	if m.Header.Get("Status") == "503" {
-		return 0, errUnknown // no stream listens just now; an earlier copy can't exist, but the cost of saying so is small
+		return 0, errAbsent // nobody got it
 	}
 	text := string(m.Data)
 	if i := strings.Index(text, `"err_code":`); i >= 0 {

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -192,7 +193,11 @@ func (s *stream) conditional(subject string, data []byte, expect uint64, within 
 	s.store.publish(m, within, func(seq uint64, err error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.store.created.Equal(created) {
+		switch {
+		case !s.store.created.Equal(created):
+		case errors.Is(err, errAbsent):
+			done(seq, ownership.Unknown) // look at it again
+		default:
 			done(seq, outcome(err))
 		}
 	})
