@@ -367,3 +367,41 @@ func TestUnknownOutcomeSpendsTheClaim(t *testing.T) {
 	s.durable()
 	s.holds("second", "newest")
 }
+
+// What a lost leader did not answer is given up once another is elected; what was written since then is not. What nobody
+// got is surely not kept.
+func TestLeaderElected(t *testing.T) {
+	s := newStage(t)
+	st := &store{nc: s.direct, name: "S", inbox: s.direct.NewInbox(), news: "news", waiting: map[uint64]wait{}}
+	if err := st.start(func(*nats.Msg) {}); err != nil {
+		t.Fatal(err)
+	}
+	defer st.close()
+	outcomes := make(chan error, 3)
+	before := st.expect(time.Hour, func(_ uint64, err error) { outcomes <- err })
+	st.elected(nil)
+	after := st.expect(time.Hour, func(_ uint64, err error) { outcomes <- err })
+	if err := s.direct.Publish("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.other", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-outcomes; outcome(err) != ownership.Unknown {
+		t.Errorf("before the election: %v", err)
+	}
+	st.mu.Lock()
+	_, first := st.waiting[before]
+	_, second := st.waiting[after]
+	st.mu.Unlock()
+	if first || !second {
+		t.Errorf("waiting: %v, %v", first, second)
+	}
+	if err := s.direct.Publish("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.S", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-outcomes; outcome(err) != ownership.Unknown {
+		t.Errorf("when NATS tells of it: %v", err)
+	}
+	st.publish(&nats.Msg{Subject: "nobody.listens"}, time.Hour, func(_ uint64, err error) { outcomes <- err })
+	if err := <-outcomes; outcome(err) != ownership.Busy || !errors.Is(err, errAbsent) {
+		t.Errorf("to nobody: %v", err)
+	}
+}

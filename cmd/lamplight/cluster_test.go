@@ -1,14 +1,18 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"net"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"lamplight/cluster"
 )
@@ -115,6 +119,40 @@ func TestCluster(t *testing.T) {
 	if _, code := overview(t, "nats://127.0.0.1:1"); code != 1 {
 		t.Errorf("without NATS: exit %d", code)
 	}
+}
+
+// When the node whose server leads is killed, the others' servers stand for election without waiting for NATS to notice.
+func TestLeaderKilled(t *testing.T) {
+	t.Parallel()
+	nodes := three(t)
+	for _, n := range nodes {
+		n.await()
+	}
+	leader := func(n *process) string {
+		js, err := jetstream.New(n.conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		s, err := js.Stream(ctx, "LAMPLIGHT_JOURNAL_0")
+		if err != nil || s.CachedInfo().Cluster == nil {
+			return ""
+		}
+		return s.CachedInfo().Cluster.Leader
+	}
+	was := leader(nodes[0])
+	at := slices.Index([]string{"a", "b", "c"}, was)
+	if at < 0 {
+		t.Fatalf("the leader is %q", was)
+	}
+	left := slices.Delete(slices.Clone(nodes), at, at+1)
+	_ = nodes[at].cmd.Process.Kill()
+	_ = nodes[at].cmd.Wait()
+	eventually(t, "another leads, and stood for it", 30*time.Second, func() bool {
+		now := leader(left[0])
+		return now != "" && now != was && strings.Contains(left[0].stderr.String()+left[1].stderr.String(), "lost="+was)
+	})
 }
 
 // With two of three nodes gone there is no majority: commands say so, and in few words. The third one is not ready; with
