@@ -51,7 +51,7 @@ func startNodes(binary string, s *Settings) (*place, error) {
 		name := string(rune('a' + m - 1))
 		n := &node{name: name, log: filepath.Join(dir, name+".log"), argv: []string{binary, "serve", "--node", name, "--data", filepath.Join(dir, name),
 			"--http", host + ":8000", "--nats-listen", host + ":4222", "--gossip", host + ":7946", "--gossip-key", filepath.Join(dir, "gossip.key"),
-			"--storage", s.Storage, "--sync", s.Sync, "--notify-rate", fmt.Sprint(s.NotifyRate), "--log-level", "warn"}}
+			"--storage", s.Storage, "--sync", s.Sync, "--replicas", fmt.Sprint(s.Replicas), "--notify-rate", fmt.Sprint(s.NotifyRate), "--log-level", "warn"}}
 		if s.Nodes > 1 {
 			n.argv = append(n.argv, "--join", strings.Join(join, ","), "--nats-cluster", host+":6222")
 		}

@@ -30,6 +30,7 @@ type Settings struct {
 	NotifyRate    int           `json:"notify_rate"`        // of the nodes that the run starts; 0: no coalescing
 	Storage       string        `json:"storage"`            // of the nodes that the run starts
 	Sync          string        `json:"sync"`               // of the nodes that the run starts
+	Replicas      int           `json:"replicas"`           // of the nodes that the run starts
 	Objective     Objective     `json:"objective,omitzero"` // search for the highest rate that meets it
 }
 
@@ -82,6 +83,7 @@ func (s *Settings) Defaults() {
 		set(&s.KillEvery, 15*time.Second)
 		set(&s.DownFor, 5*time.Second)
 	}
+	set(&s.Replicas, max(s.Nodes, 1))
 	s.Largest = min(s.Largest, max(s.Extensions, 1))
 	s.Smallest = min(s.Smallest, s.Largest)
 }
@@ -108,6 +110,10 @@ func (s *Settings) Check() error {
 		return wrong("through %q: nats or rest", s.Through)
 	case s.Nodes != 0 && s.Nodes != 1 && s.Nodes != 3:
 		return wrong("%d nodes: a run starts 1 or 3", s.Nodes)
+	case s.Replicas < 1 || s.Replicas > max(s.Nodes, 1):
+		return wrong("%d replicas on %d nodes", s.Replicas, max(s.Nodes, 1))
+	case s.Scenario == "failover" && s.Replicas == 1:
+		return wrong("failover needs replicas: what only a killed node has is out of reach until it is back")
 	case s.Scenario == "failover" && s.Nodes != 3:
 		return wrong("failover kills nodes, and so it starts its own: --nodes 3")
 	case s.Extensions < 1 || s.Extensions > 5_000_000 || s.Subscriptions < 1 || s.Subscriptions > 20_000_000:

@@ -41,7 +41,7 @@ func (r *Result) Print(out io.Writer) error {
 	s := &r.Settings
 	fmt.Fprintf(out, "%s through %s: %d extensions, %d subscriptions, %d edges; %s, %d cores\n", s.Scenario, s.Through, s.Extensions, s.Subscriptions, s.Edges, r.Machine.CPU, r.Machine.Cores)
 	if s.Nodes > 0 {
-		fmt.Fprintf(out, "%d nodes started for it on the same machine: --storage %s --sync %s --notify-rate %d\n", s.Nodes, s.Storage, s.Sync, s.NotifyRate)
+		fmt.Fprintf(out, "%d nodes started for it on the same machine: --storage %s --sync %s --replicas %d --notify-rate %d\n", s.Nodes, s.Storage, s.Sync, s.Replicas, s.NotifyRate)
 	}
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "\toperation\tcount\ta second\tp50\tp90\tp99\tp99.9\tmax\trepeated\tfailed\t")

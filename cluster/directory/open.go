@@ -20,15 +20,15 @@ const (
 // patient tries again, as long as the context lasts, while a cluster of several servers comes together or elects: what
 // starts just then must not give up. A server that stands alone has no such time.
 func (d *Directory) patient(ctx context.Context, f func(context.Context) error) error {
-	within := tryTime
-	if d.cfg.Replicas <= 1 {
+	within, alone := tryTime, d.cfg.Conn.ConnectedClusterName() == ""
+	if alone {
 		within = makeTime
 	}
 	for {
 		try, cancel := context.WithTimeout(ctx, within)
 		err := f(try)
 		cancel()
-		if err == nil || ctx.Err() != nil || d.cfg.Replicas <= 1 {
+		if err == nil || ctx.Err() != nil || alone {
 			return err
 		}
 		d.cfg.Log.Debug("the directory is not to be had yet", "err", err)

@@ -26,7 +26,7 @@ func Restored(ctx context.Context, c Config) (bool, error) {
 	}
 	s := newStore(js, c, 0)
 	for {
-		try, cancel := context.WithTimeout(ctx, findWithin(c.Replicas))
+		try, cancel := context.WithTimeout(ctx, findWithin(c.Conn))
 		stream, err := js.Stream(try, s.name)
 		cancel()
 		switch {
@@ -36,7 +36,7 @@ func Restored(ctx context.Context, c Config) (bool, error) {
 			return true, nil
 		case errors.Is(err, jetstream.ErrStreamNotFound):
 			return false, nil
-		case c.Replicas <= 1 || ctx.Err() != nil:
+		case alone(c.Conn) || ctx.Err() != nil:
 			return false, err
 		}
 		select { // a cluster that is still coming together

@@ -170,17 +170,20 @@ const (
 	makeTime = 5 * time.Second
 )
 
-func findWithin(replicas int) time.Duration {
-	if replicas > 1 {
-		return findTime
+// alone says that NATS is one server, which has no leader to wait for.
+func alone(nc *nats.Conn) bool { return nc.ConnectedClusterName() == "" }
+
+func findWithin(nc *nats.Conn) time.Duration {
+	if alone(nc) {
+		return makeTime
 	}
-	return makeTime
+	return findTime
 }
 
 // findOrMake waits, as long as the context lasts, for a cluster that is still coming together.
 func findOrMake(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig, log *slog.Logger) (jetstream.Stream, error) {
 	for said := time.Now(); ; {
-		try, cancel := context.WithTimeout(ctx, findWithin(want.Replicas))
+		try, cancel := context.WithTimeout(ctx, findWithin(js.Conn()))
 		stream, err := js.Stream(try, want.Name)
 		cancel()
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -188,7 +191,7 @@ func findOrMake(ctx context.Context, js jetstream.JetStream, want jetstream.Stre
 			stream, err = js.CreateStream(try, want)
 			cancel()
 		}
-		if err == nil || ctx.Err() != nil || want.Replicas == 1 {
+		if err == nil || ctx.Err() != nil || alone(js.Conn()) {
 			return stream, err
 		}
 		if log != nil && time.Since(said) > 5*time.Second {

@@ -64,6 +64,7 @@ type benchFlags struct {
 	NotifyRate    string        `placeholder:"N" help:"--notify-rate of the nodes that are started (5; fanout and a search: 0, no coalescing)."`
 	Storage       string        `help:"--storage of the nodes that are started (file)."`
 	Sync          string        `help:"--sync of the nodes that are started (1s)."`
+	Replicas      int           `help:"--replicas of the nodes that are started (as many as nodes)."`
 	Search        string        `placeholder:"OPERATION:pN<DURATION" help:"Look for the highest rate that meets a latency, as 'told:p99<100ms'. Operations are those of the table; told: from a change to the last of its watchers' edges."`
 	JSON          string        `name:"json" placeholder:"FILE" help:"Write the result as JSON."`
 	HTML          string        `name:"html" placeholder:"FILE" help:"Write a report with plots, which opens without a network."`
@@ -73,7 +74,7 @@ type benchFlags struct {
 func (c *benchFlags) settings(scenario string) (bench.Settings, error) {
 	s := bench.Settings{Scenario: scenario, Through: c.Through, Nodes: c.Nodes, Extensions: c.Extensions, Subscriptions: c.Subscriptions, Smallest: c.AccountMin,
 		Largest: c.AccountMax, Edges: c.Edges, Rate: c.Rate, Storm: c.Storm, Duration: c.Duration, Warmup: c.Warmup, Ring: c.Ring, Talk: c.Talk,
-		Connections: c.Connections, KillEvery: c.KillEvery, DownFor: c.DownFor, Seed: c.Seed, Storage: c.Storage, Sync: c.Sync}
+		Connections: c.Connections, KillEvery: c.KillEvery, DownFor: c.DownFor, Seed: c.Seed, Storage: c.Storage, Sync: c.Sync, Replicas: c.Replicas}
 	var err error
 	if c.Search != "" {
 		if s.Objective, err = objective(c.Search); err != nil {

@@ -155,6 +155,17 @@ func TestLeaderKilled(t *testing.T) {
 	})
 }
 
+// Three nodes that keep everything once: they come up together too.
+func TestOneReplica(t *testing.T) {
+	t.Parallel()
+	nodes := three(t, "--replicas", "1")
+	for _, n := range nodes {
+		n.await()
+	}
+	nodes[0].sample()
+	nodes[1].tell(subject1001, "subscription", subscription("c1"))
+}
+
 // With two of three nodes gone there is no majority: commands say so, and in few words. The third one is not ready; with
 // the others back all is as before.
 func TestMajorityLost(t *testing.T) {
