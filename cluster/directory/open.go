@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -20,7 +21,11 @@ const (
 // patient tries again, as long as the context lasts, while a cluster of several servers comes together or elects: what
 // starts just then must not give up. A server that stands alone has no such time.
 func (d *Directory) patient(ctx context.Context, f func(context.Context) error) error {
-	within, alone := tryTime, d.cfg.Conn.ConnectedClusterName() == ""
+	return patient(ctx, d.cfg.Conn.ConnectedClusterName() == "", d.cfg.Log, f)
+}
+
+func patient(ctx context.Context, alone bool, log *slog.Logger, f func(context.Context) error) error {
+	within := tryTime
 	if alone {
 		within = makeTime
 	}
@@ -31,7 +36,7 @@ func (d *Directory) patient(ctx context.Context, f func(context.Context) error) 
 		if err == nil || ctx.Err() != nil || alone {
 			return err
 		}
-		d.cfg.Log.Debug("the directory is not to be had yet", "err", err)
+		log.Debug("the directory is not to be had yet", "err", err)
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():

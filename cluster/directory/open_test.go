@@ -11,10 +11,10 @@ import (
 // stands alone does not elect.
 func TestStartIsPatientWithAClusterOnly(t *testing.T) {
 	away := errors.New("no leader")
-	for replicas, want := range map[int]int{1: 1, 3: 3} {
-		d := New(Config{Replicas: replicas, Log: slog.New(slog.DiscardHandler)})
+	log := slog.New(slog.DiscardHandler)
+	for alone, want := range map[bool]int{true: 1, false: 3} {
 		tries := 0
-		err := d.patient(context.Background(), func(ctx context.Context) error {
+		err := patient(context.Background(), alone, log, func(ctx context.Context) error {
 			if _, bounded := ctx.Deadline(); !bounded {
 				t.Error("a try without a deadline")
 			}
@@ -23,13 +23,12 @@ func TestStartIsPatientWithAClusterOnly(t *testing.T) {
 			}
 			return nil
 		})
-		if tries != want || (err == nil) != (replicas > 1) {
-			t.Errorf("%d replicas: %d tries, %v", replicas, tries, err)
+		if tries != want || (err == nil) == alone {
+			t.Errorf("alone %v: %d tries, %v", alone, tries, err)
 		}
 	}
-	d := New(Config{Replicas: 3, Log: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(context.Background())
-	if err := d.patient(ctx, func(context.Context) error { cancel(); return away }); !errors.Is(err, away) {
+	if err := patient(ctx, false, log, func(context.Context) error { cancel(); return away }); !errors.Is(err, away) {
 		t.Errorf("after the end of the context: %v", err)
 	}
 }
