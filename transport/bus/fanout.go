@@ -62,7 +62,8 @@ type edge struct {
 	subject, reply string
 	seq            uint64
 	ring           []numbered
-	bytes          int
+	bytes          int    // that the ring takes
+	spare          []byte // the buffer of a message that the ring gave up
 	target         int // bytes that one target took last
 	spoke, down    bool
 	dropped        bool // from the table: another one has its name
@@ -174,10 +175,21 @@ func (f *Fanout) Notify(n actors.Notification) {
 		}
 		behind[i] = append(behind[i], w)
 	}
-	for i, name := range edges {
-		f.toEdge(cmp.Or(name, anyEdge), head, &n, behind[i])
+	if len(n.Watchers) < abreast {
+		for i, name := range edges {
+			f.toEdge(cmp.Or(name, anyEdge), head, &n, behind[i])
+		}
+		return
 	}
+	var all sync.WaitGroup // each edge keeps its order, as this notification is sent to all before the next
+	for i, name := range edges {
+		all.Go(func() { f.toEdge(cmp.Or(name, anyEdge), head, &n, behind[i]) })
+	}
+	all.Wait()
 }
+
+// abreast is from how many watchers on the messages for several edges are made side by side.
+const abreast = 200
 
 // heads are buffers to make heads in: each is copied into the messages of its edges.
 var heads = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
@@ -206,7 +218,7 @@ func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watche
 			f.cfg.Log.Error("too many edges; a NOTIFY is not sent", "edges", maxEdges)
 			return
 		}
-		b := make([]byte, 0, 128+len(head)+min(len(watchers), maxTargets)*max(e.target, 200))
+		b := e.buffer(128 + len(head) + min(len(watchers), maxTargets)*max(e.target, 200))
 		b = append(b, '{')
 		e.seq++
 		b = document.Field(b, "Msg-ID", f.cfg.Incarnation()+"-"+e.token+"-"+strconv.FormatUint(e.seq, 10))
@@ -239,35 +251,63 @@ func (f *Fanout) send(e *edge, data []byte) {
 	_ = f.cfg.Conn.PublishRequest(e.subject, e.reply, data)
 }
 
+// buffer is room for a message, most often where one was that the ring gave up: publishing copied it.
+func (e *edge) buffer(size int) []byte {
+	b := e.spare
+	e.spare = nil
+	if cap(b) < size || cap(b) > 2*size {
+		b = make([]byte, 0, size)
+	}
+	return b[:0]
+}
+
 func (e *edge) keep(m numbered) {
 	e.ring = append(e.ring, m)
-	e.bytes += len(m.data)
+	e.bytes += cap(m.data)
 	for len(e.ring) > 1 && (len(e.ring) > ringEntries || e.bytes > ringBytes) {
-		e.bytes -= len(e.ring[0].data)
+		e.bytes -= cap(e.ring[0].data)
+		e.spare = e.ring[0].data
 		e.ring[0] = numbered{}
 		e.ring = e.ring[1:]
 	}
 }
 
 func target(b []byte, w *presence.Subscription, n *actors.Notification) []byte {
-	b = append(b, '{')
-	fields := [...]struct{ key, value string }{{`"Call-ID":"`, w.CallID}, {`"From":"`, w.From}, {`"From-Tag":"`, w.FromTag}, {`"To-Tag":"`, w.ToTag},
-		{`"Contact":"`, w.Contact}, {`"Proxy-Route":"`, w.ProxyRoute}, {`"Subscription-ID":"`, w.SubscriptionID}}
-	plain := w.Plain() // nearly always, and there are many
-	for i := range fields {
-		switch v := &fields[i]; {
-		case v.value == "":
-		case plain:
-			b = append(append(append(b, v.key...), v.value...), `",`...)
-		default:
-			b = append(document.String(append(b, v.key[:len(v.key)-1]...), v.value), ',')
+	if w.Plain() && w.CallID != "" { // nearly always, and there are many
+		b = append(append(b, `{"Call-ID":"`...), w.CallID...)
+		if w.From != "" {
+			b = append(append(b, `","From":"`...), w.From...)
 		}
+		if w.FromTag != "" {
+			b = append(append(b, `","From-Tag":"`...), w.FromTag...)
+		}
+		if w.ToTag != "" {
+			b = append(append(b, `","To-Tag":"`...), w.ToTag...)
+		}
+		if w.Contact != "" {
+			b = append(append(b, `","Contact":"`...), w.Contact...)
+		}
+		if w.ProxyRoute != "" {
+			b = append(append(b, `","Proxy-Route":"`...), w.ProxyRoute...)
+		}
+		if w.SubscriptionID != "" {
+			b = append(append(b, `","Subscription-ID":"`...), w.SubscriptionID...)
+		}
+		b = append(b, `","Subscription-State":"`...)
+	} else {
+		b = append(b, '{')
+		for _, v := range [...]struct{ name, value string }{{"Call-ID", w.CallID}, {"From", w.From}, {"From-Tag", w.FromTag}, {"To-Tag", w.ToTag},
+			{"Contact", w.Contact}, {"Proxy-Route", w.ProxyRoute}, {"Subscription-ID", w.SubscriptionID}} {
+			if v.value != "" {
+				b = document.Field(b, v.name, v.value)
+			}
+		}
+		b = append(document.Key(b, "Subscription-State"), '"')
 	}
 	if n.End != "" {
-		b = append(append(b, `"Subscription-State":"terminated;reason=`...), n.End...)
-		return append(b, `"}`...)
+		return append(append(append(b, `terminated;reason=`...), n.End...), `"}`...)
 	}
-	b = append(b, `"Subscription-State":"active"`...)
+	b = append(b, `active"`...)
 	for _, v := range [...]struct {
 		name string
 		rate uint32
