@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
+	"pgregory.net/rapid"
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
@@ -499,4 +501,30 @@ func TestReplySubjectIsNotOurs(t *testing.T) {
 	if asked := b.router.requests(); len(asked) != 3 { // the counts and the lamp of the mailbox, and the manual state
 		t.Errorf("%d messages for extensions: %+v", len(asked), asked)
 	}
+}
+
+// Watchers are grouped by edge in the order in which they came, however many edges there are.
+func TestGrouping(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		g := groups.Get().(*grouping)
+		defer groups.Put(g)
+		var watchers []*presence.Subscription
+		want, order := map[string][]*presence.Subscription{}, []string{}
+		for _, n := range rapid.SliceOf(rapid.IntRange(0, 20)).Draw(t, "edges") {
+			w := &presence.Subscription{ServerID: strconv.Itoa(n)}
+			if watchers = append(watchers, w); want[w.ServerID] == nil {
+				order = append(order, w.ServerID)
+			}
+			want[w.ServerID] = append(want[w.ServerID], w)
+		}
+		g.group(watchers)
+		if !slices.Equal(g.edges, order) {
+			t.Fatalf("%v, want %v", g.edges, order)
+		}
+		for i, name := range order {
+			if !slices.Equal(g.behind(i), want[name]) {
+				t.Fatalf("%s: %v, want %v", name, g.behind(i), want[name])
+			}
+		}
+	})
 }

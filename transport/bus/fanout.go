@@ -64,7 +64,7 @@ type edge struct {
 	ring           []numbered
 	bytes          int    // that the ring takes
 	spare          []byte // the buffer of a message that the ring gave up
-	target         int // bytes that one target took last
+	target         int    // bytes that one target took last
 	spoke, down    bool
 	dropped        bool // from the table: another one has its name
 	incarnation    string
@@ -164,28 +164,78 @@ func (f *Fanout) Notify(n actors.Notification) {
 		f.toEdge(cmp.Or(first, anyEdge), head, &n, n.Watchers)
 		return
 	}
-	edges, at := []string{}, map[string]int{}
-	var behind [][]*presence.Subscription // by edge, in the order in which they came up
-	for _, w := range n.Watchers {
-		i, ok := at[w.Edge()]
-		if !ok {
-			i = len(edges)
-			at[w.Edge()] = i
-			edges, behind = append(edges, w.Edge()), append(behind, make([]*presence.Subscription, 0, len(n.Watchers)/2))
-		}
-		behind[i] = append(behind[i], w)
-	}
+	g := groups.Get().(*grouping)
+	g.group(n.Watchers)
 	if len(n.Watchers) < abreast {
-		for i, name := range edges {
-			f.toEdge(cmp.Or(name, anyEdge), head, &n, behind[i])
+		for i := range g.edges {
+			f.toEdge(cmp.Or(g.edges[i], anyEdge), head, &n, g.behind(i))
 		}
-		return
+	} else {
+		var all sync.WaitGroup // each edge keeps its order, as this notification is sent to all before the next
+		for i := range g.edges {
+			all.Go(func() { f.toEdge(cmp.Or(g.edges[i], anyEdge), head, &n, g.behind(i)) })
+		}
+		all.Wait()
 	}
-	var all sync.WaitGroup // each edge keeps its order, as this notification is sent to all before the next
-	for i, name := range edges {
-		all.Go(func() { f.toEdge(cmp.Or(name, anyEdge), head, &n, behind[i]) })
+	clear(g.watchers)
+	groups.Put(g)
+}
+
+// grouping is watchers by edge.
+type grouping struct {
+	edges    []string       // in the order in which they came up
+	at       map[string]int // of the edges, where there are many
+	of       []int          // each watcher's edge
+	end      []int          // of each edge's watchers
+	watchers []*presence.Subscription
+}
+
+var groups = sync.Pool{New: func() any { return &grouping{at: map[string]int{}} }}
+
+// few is up to how many edges looking at each is faster than a map.
+const few = 8
+
+func (g *grouping) group(watchers []*presence.Subscription) {
+	g.edges, g.of, g.end = g.edges[:0], g.of[:0], g.end[:0]
+	clear(g.at)
+	for _, w := range watchers {
+		i := g.edge(w.Edge())
+		g.of, g.end[i] = append(g.of, i), g.end[i]+1
 	}
-	all.Wait()
+	begin := 0
+	for i, count := range g.end {
+		g.end[i] = begin
+		begin += count
+	}
+	g.watchers = slices.Grow(g.watchers[:0], len(watchers))[:len(watchers)]
+	for k, w := range watchers {
+		i := g.of[k]
+		g.watchers[g.end[i]] = w
+		g.end[i]++
+	}
+}
+
+func (g *grouping) edge(name string) int {
+	if i := slices.Index(g.edges[:min(len(g.edges), few)], name); i >= 0 {
+		return i
+	}
+	i, ok := g.at[name]
+	if !ok {
+		i = len(g.edges)
+		g.edges, g.end = append(g.edges, name), append(g.end, 0)
+		if i >= few {
+			g.at[name] = i
+		}
+	}
+	return i
+}
+
+// behind is the watchers behind the i-th edge.
+func (g *grouping) behind(i int) []*presence.Subscription {
+	if i == 0 {
+		return g.watchers[:g.end[0]]
+	}
+	return g.watchers[g.end[i-1]:g.end[i]]
 }
 
 // abreast is from how many watchers on the messages for several edges are made side by side.
