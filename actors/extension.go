@@ -12,7 +12,6 @@ import (
 // extension is the actor of one extension. It lives in its shard's turn: only the shard sends to it, and the send
 // returns when the message has been handled.
 type extension struct {
-	address Address
 	state   *presence.Extension
 	pid     *actor.PID
 	ticket  uint64 // of its last write; answers wait until that is durable
@@ -22,6 +21,9 @@ type extension struct {
 	counter uint32
 	broken  bool // a panic; its memory is not to be trusted until reloaded
 }
+
+// address is its name, which no event changes.
+func (x *extension) address() Address { return Address{Realm: x.state.Realm(), User: x.state.User()} }
 
 // turn is one message to an extension and what came of it.
 type turn struct {
@@ -92,14 +94,14 @@ func (w *waiter) replied() bool {
 
 // view appends a copy of what a listing shows of one subscription.
 func (s *shard) view(rows []SubscriptionView, x *extension, w *presence.Subscription, document bool) []SubscriptionView {
-	v := SubscriptionView{User: x.address.User, Package: w.Package, CallID: w.CallID, From: w.From, Stalker: w.Stalker(),
+	v := SubscriptionView{User: x.state.User(), Package: w.Package, CallID: w.CallID, From: w.From, Stalker: w.Stalker(),
 		Granted: w.Expires() + int(s.sys.cfg.Rules.Grace/time.Second), Renewed: w.Renewed(), Version: 1, Reply: w.Reply(), Sequence: w.Sequence(),
 		UserAgent: w.UserAgent, Contact: w.Contact, SubscriptionID: w.SubscriptionID, ProxyRoute: w.ProxyRoute}
 	if w.SubscriptionID != "" {
 		v.Version = 2
 	}
 	if document && w.Sequence() > 0 && w.View() != nil {
-		s.body = render(s.body[:0], x.address, w.Package, w.View(), w.Sequence())
+		s.body = render(s.body[:0], x.address(), w.Package, w.View(), w.Sequence())
 		if n := len(rows); n > 0 && rows[n-1].Body == string(s.body) { // watchers that were told the same share it
 			v.Body = rows[n-1].Body
 		} else {

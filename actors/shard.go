@@ -220,7 +220,7 @@ func (s *shard) step(x *extension, event presence.Event, c *call, now time.Time)
 		records := t.fx.Records
 		e.fx.Records = nil
 		_, whole := event.(presence.Reset) // a reset is one step; news may be repeated by its sender
-		s.sys.cfg.Journal.Write(s.id, s.life, x.address, records, whole)
+		s.sys.cfg.Journal.Write(s.id, s.life, x.address(), records, whole)
 	}
 	s.timers.set(x, x.state.Next())
 	s.suspect(x)
@@ -316,7 +316,7 @@ func (s *shard) leave(e entry, now time.Time) bool {
 		n.Watchers = nil
 	}
 	if e.fx.Lamp != nil {
-		s.sys.cfg.Notifier.Lamp(LampNews{To: e.x.address, Change: *e.fx.Lamp, Sequence: e.x.counter})
+		s.sys.cfg.Notifier.Lamp(LampNews{To: e.x.address(), Change: *e.fx.Lamp, Sequence: e.x.counter})
 	}
 	switch {
 	case e.call == nil, e.call.done == nil: // no one waits, or not any more
@@ -350,8 +350,8 @@ func (s *shard) notify(x *extension, n *presence.Notice, sequence uint32, now ti
 		w.Told(sequence)
 	}
 	begun := time.Now()
-	s.body = render(s.body[:0], x.address, n.Package, n.View, sequence)
-	s.sys.cfg.Notifier.Notify(Notification{Shard: s.id, Claim: s.claim, To: x.address, Package: n.Package, State: n.View.State,
+	s.body = render(s.body[:0], x.address(), n.Package, n.View, sequence)
+	s.sys.cfg.Notifier.Notify(Notification{Shard: s.id, Claim: s.claim, To: x.address(), Package: n.Package, State: n.View.State,
 		Sequence: sequence, ContentType: contentType(n.Package), Body: s.body,
 		End: n.End, Watchers: n.Watchers, Now: now})
 	if cap(s.body) > 16<<10 {
@@ -408,7 +408,7 @@ func (s *shard) adopt(a Address, state *presence.Extension) *extension {
 		a = a.own()
 		state = presence.New(a.Realm, a.User, &s.sys.cfg.Rules)
 	}
-	x := &extension{address: a, state: state, timer: -1}
+	x := &extension{state: state, timer: -1}
 	s.adopting = x
 	x.pid = s.sys.actors.Root.Spawn(s.child)
 	s.adopting = nil
@@ -420,7 +420,7 @@ func (s *shard) adopt(a Address, state *presence.Extension) *extension {
 
 // retire stops an extension that holds nothing and waits for nothing.
 func (s *shard) retire(x *extension) {
-	if x.broken || !x.state.Empty() || x.ticket > s.durable || len(x.waits) > 0 || s.extensions[x.address] != x {
+	if x.broken || !x.state.Empty() || x.ticket > s.durable || len(x.waits) > 0 || s.extensions[x.address()] != x {
 		return
 	}
 	s.forget(x)
@@ -428,9 +428,9 @@ func (s *shard) retire(x *extension) {
 
 func (s *shard) forget(x *extension) {
 	s.timers.set(x, time.Time{})
-	delete(s.extensions, x.address)
+	delete(s.extensions, x.address())
 	delete(s.suspects, x)
-	s.sys.realms.remove(x.address)
+	s.sys.realms.remove(x.address())
 	s.sys.actors.Root.Stop(x.pid)
 	s.sys.metrics.extensions.Dec()
 	s.sys.metrics.watchers.Sub(float64(len(x.state.Subscriptions())))

@@ -107,7 +107,7 @@ func TestPanicCostsOneReload(t *testing.T) {
 	}
 	s.journal.set(func(j *journal) {
 		j.onStanding = func() { // a memory without rules: the next event panics
-			s.sys.shards[s.shard].extensions[x].state = &presence.Extension{}
+			s.sys.shards[s.shard].extensions[x].state = presence.New(x.Realm, x.User, nil)
 			j.onStanding = nil
 		}
 	})

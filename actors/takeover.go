@@ -142,7 +142,7 @@ type reloaded struct {
 // panicked keeps a panic in one extension to that extension: its memory is thrown away and read again.
 func (s *shard) panicked(x *extension, t *turn) {
 	s.sys.metrics.panics.Inc()
-	s.sys.cfg.Log.Error("panic in an extension; it is reloaded", "extension", x.address.String(), "reason", t.reason, "stack", string(t.stack))
+	s.sys.cfg.Log.Error("panic in an extension; it is reloaded", "extension", x.address().String(), "reason", t.reason, "stack", string(t.stack))
 	x.broken = true
 	s.timers.set(x, time.Time{})
 	s.reload(x)
@@ -157,7 +157,7 @@ func (s *shard) reload(x *extension) {
 
 func (s *shard) mend(m *reloaded, now time.Time) {
 	x := m.x
-	if s.extensions[x.address] != x {
+	if s.extensions[x.address()] != x {
 		return // the shard was dropped meanwhile
 	}
 	if m.again {
@@ -169,12 +169,12 @@ func (s *shard) mend(m *reloaded, now time.Time) {
 		return
 	}
 	s.forget(x)
-	state := s.restore(m.records, func(*presence.Extension, time.Time) {})[x.address]
+	state := s.restore(m.records, func(*presence.Extension, time.Time) {})[x.address()]
 	if state == nil {
 		return
 	}
 	state.Loaded(now)
-	fresh := s.adopt(x.address, state)
+	fresh := s.adopt(x.address(), state)
 	s.sys.metrics.watchers.Add(float64(len(state.Subscriptions())))
 	s.timers.set(fresh, state.Next())
 	s.backlog = append(s.backlog, renotify{x: fresh})

@@ -69,7 +69,7 @@ func (s *shard) tick(now time.Time) {
 	for i := 0; i < 20 && len(s.backlog) > 0 && !s.paused && !s.flushing && s.standing() == Fresh; i++ {
 		r := s.backlog[0]
 		s.backlog = s.backlog[1:]
-		if s.extensions[r.x.address] == r.x && !r.x.broken {
+		if s.extensions[r.x.address()] == r.x && !r.x.broken {
 			s.step(r.x, presence.Renotify{Edge: r.edge}, nil, now)
 		}
 	}

@@ -48,6 +48,12 @@ func New(realm, user string, rules *Rules) *Extension {
 	return &Extension{realm: realm, user: user, rules: rules, view: Idle}
 }
 
+// Realm is its realm, in lower case.
+func (e *Extension) Realm() string { return e.realm }
+
+// User is its name in the realm, in lower case.
+func (e *Extension) User() string { return e.user }
+
 // address is the presence id.
 func (e *Extension) address() string { return e.user + "@" + e.realm }
 
