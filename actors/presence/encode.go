@@ -65,10 +65,8 @@ var (
 func span(first int) uint64 { return (1<<partCount - 1) << first }
 
 func (e *Extension) encodeSubscription(s *Subscription) []byte {
-	texts, key, extra := s.texts(), s.key(), ""
-	if s.extra != nil {
-		extra = *s.extra
-	}
+	texts, key, more := s.texts(), s.key(), s.getRare()
+	extra := more.extra
 	size := 64 + len(extra) + sizeStr(e.realm) + sizeStr(e.user) + sizeStr(key) +
 		sizeStr(s.ServerID) + sizeStr(s.Queue) + sizeStr(s.UserAgent)
 	for _, t := range texts {
@@ -80,8 +78,8 @@ func (e *Extension) encodeSubscription(s *Subscription) []byte {
 	if s.HasCSeq {
 		b = appendNum(b, subCSeq, uint64(s.CSeq)+1)
 	}
-	b = appendNum(b, subMaxRate, uint64(s.MaxRate))
-	b = appendNum(b, subMinRate, uint64(s.MinRate))
+	b = appendNum(b, subMaxRate, uint64(more.maxRate))
+	b = appendNum(b, subMinRate, uint64(more.minRate))
 	if s.kept > swept(e.lapse(s)) {
 		b = appendNum(b, subKept, uint64(s.kept))
 	}

@@ -53,7 +53,7 @@ func (e *Extension) Loaded(now time.Time) {
 			s.held, s.behind = true, us
 			e.due(us)
 		}
-		if s.MinRate != 0 {
+		if s.MinRate() != 0 {
 			e.due(max(s.noticedAt, s.renewed) + e.period(s))
 		}
 	}
@@ -126,10 +126,7 @@ func (e *Extension) loadSubscription(data []byte) error {
 	}
 	s.take(&ev, e.near(i))
 	s.kept = max(s.kept, swept(e.lapse(s)))
-	if r.unknown != "" {
-		extra := r.unknown
-		s.extra = &extra
-	}
+	s.setRare(rare{ev.MaxRate, ev.MinRate, r.unknown})
 	if found {
 		e.watchers[i] = s
 	} else {

@@ -28,13 +28,13 @@ func (e *Extension) tell(s *Subscription, change bool, now int64) {
 	s.noticed, s.noticedAt = e.view, now
 	s.held = false
 	s.leaving = min(s.leaving, math.MaxUint8-1) + 1
-	if change || s.MaxRate != 0 {
+	if change || s.MaxRate() != 0 {
 		s.changedAt = now
 	}
 	if s.behind == 0 {
 		s.behind = now
 	}
-	if s.MinRate != 0 {
+	if s.MinRate() != 0 {
 		e.due(now + e.period(s))
 	}
 }
@@ -42,15 +42,15 @@ func (e *Extension) tell(s *Subscription, change bool, now int64) {
 // interval is the least time between two changes that a watcher is told, in µs.
 func (e *Extension) interval(s *Subscription) int64 {
 	least := e.rules.NotifyInterval.Microseconds()
-	if s.MaxRate != 0 {
-		least = max(least, 1000*second/int64(s.MaxRate))
+	if s.MaxRate() != 0 {
+		least = max(least, 1000*second/int64(s.MaxRate()))
 	}
 	return least
 }
 
 // period is the longest time between two NOTIFYs to a watcher that has a min-rate, in µs.
 func (e *Extension) period(s *Subscription) int64 {
-	return max(1000*second/int64(s.MinRate), leastPeriod, e.interval(s))
+	return max(1000*second/int64(s.MinRate()), leastPeriod, e.interval(s))
 }
 
 // free is when a watcher may be told a change.
@@ -158,7 +158,7 @@ func (e *Extension) tick(eff *Effects, now int64) {
 			late.add(s)
 			e.tell(s, true, now)
 		}
-		if s.MinRate == 0 {
+		if s.MinRate() == 0 {
 			continue
 		}
 		if at := max(s.noticedAt, s.renewed) + e.period(s); at > now {

@@ -15,9 +15,9 @@ type Subscription struct {
 	ProxyRoute, SubscriptionID            string
 	ServerID, Queue, UserAgent            string
 
-	extra   *string // the record's fields of a newer release; nil: none
-	noticed *View   // what the newest Notice holds; nil: not known (the extension was loaded)
-	told    *View   // what was really sent; nil: nothing yet
+	rare    *rare // nil: nothing of it
+	noticed *View // what the newest Notice holds; nil: not known (the extension was loaded)
+	told    *View // what was really sent; nil: nothing yet
 
 	renewed   int64 // µs, the last SUBSCRIBE
 	noticedAt int64 // µs, the newest Notice of any cause
@@ -25,18 +25,47 @@ type Subscription struct {
 	kept      int64 // µs, until when any of its records may be found; beyond swept(its lapse) it is part of the record
 	behind    int64 // µs, since when it should know something that it was not told; 0: it knows all
 
-	CSeq, MaxRate, MinRate uint32 // the rates are RFC 6446's, per 1000 s; 0: not asked
-	expires                uint32 // s, as granted
-	sequence, acked        uint32
-	who                    uint32 // hash of watcher and device, to find what a reboot left behind
-	reply                  uint16
-	Package                Package
-	HasCSeq                bool
-	schema                 uint8
-	leaving                uint8 // Notices that were made and have not left yet
-	held                   bool  // a change waits for the watcher's rate
-	plain                  bool  // see Plain
+	CSeq            uint32
+	expires         uint32 // s, as granted
+	sequence, acked uint32
+	who             uint32 // hash of watcher and device, to find what a reboot left behind
+	reply           uint16
+	Package         Package
+	HasCSeq         bool
+	schema          uint8
+	leaving         uint8 // Notices that were made and have not left yet
+	held            bool  // a change waits for the watcher's rate
+	plain           bool  // see Plain
 }
+
+// rare is what most subscriptions have nothing of.
+type rare struct {
+	maxRate, minRate uint32 // RFC 6446, per 1000 s; 0: not asked
+	extra            string // the record's fields of a newer release
+}
+
+func (s *Subscription) setRare(r rare) {
+	switch {
+	case r == rare{}:
+		s.rare = nil
+	case s.rare == nil || *s.rare != r:
+		s.rare = new(rare)
+		*s.rare = r
+	}
+}
+
+func (s *Subscription) getRare() rare {
+	if s.rare == nil {
+		return rare{}
+	}
+	return *s.rare
+}
+
+// MaxRate is the most notifications in 1000 s that the watcher asked for (RFC 6446 §4); 0: it did not.
+func (s *Subscription) MaxRate() uint32 { return s.getRare().maxRate }
+
+// MinRate is the fewest notifications in 1000 s that the watcher asked for (RFC 6446 §5); 0: it did not.
+func (s *Subscription) MinRate() uint32 { return s.getRare().minRate }
 
 // Edge is who sends this subscription's NOTIFYs.
 func (s *Subscription) Edge() string { return cmp.Or(s.ServerID, s.Queue) }
@@ -114,7 +143,8 @@ func subscriptionKey(p Package, callID string) string { return string('0'+rune(p
 // (contact and route may have moved, RFC 6665 §4.4.1); mostly nothing has changed. near is a
 // subscription that likely came through the same edge, or nil.
 func (s *Subscription) take(ev *Subscribe, near *Subscription) {
-	s.expires, s.MaxRate, s.MinRate = uint32(ev.Expires), ev.MaxRate, ev.MinRate
+	s.expires = uint32(ev.Expires)
+	s.setRare(rare{ev.MaxRate, ev.MinRate, s.getRare().extra})
 	if s.CallID == ev.CallID && s.ServerID == ev.ServerID && s.Queue == ev.Queue && s.UserAgent == ev.UserAgent &&
 		s.texts() == [6]string{ev.From, ev.FromTag, ev.ToTag, ev.Contact, ev.ProxyRoute, ev.SubscriptionID} {
 		return

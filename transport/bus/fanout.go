@@ -361,7 +361,7 @@ func target(b []byte, w *presence.Subscription, n *actors.Notification) []byte {
 	for _, v := range [...]struct {
 		name string
 		rate uint32
-	}{{"Max-Rate", w.MaxRate}, {"Min-Rate", w.MinRate}} { // RFC 6446: echoed
+	}{{"Max-Rate", w.MaxRate()}, {"Min-Rate", w.MinRate()}} { // RFC 6446: echoed
 		if v.rate > 0 {
 			b = document.Field(b, v.name, strconv.FormatFloat(float64(v.rate)/1000, 'f', -1, 64))
 		}
