@@ -256,10 +256,12 @@ func (r *Router) take(q actors.Request, done func(actors.Answer), here bool) {
 type waiting struct {
 	reply chan actors.Answer
 	done  func(actors.Answer)
+	late  *time.Timer
 }
 
 var waitings = sync.Pool{New: func() any {
-	w := &waiting{reply: make(chan actors.Answer, 1)}
+	w := &waiting{reply: make(chan actors.Answer, 1), late: time.NewTimer(time.Hour)}
+	w.late.Stop()
 	w.done = func(a actors.Answer) { w.reply <- a }
 	return w
 }}
@@ -267,23 +269,39 @@ var waitings = sync.Pool{New: func() any {
 // Request is Go for a caller that waits. Its answer comes by the deadline; a change that was not confirmed by then
 // is ErrUnknown.
 func (r *Router) Request(ctx context.Context, q actors.Request) actors.Answer {
+	if q.Deadline.IsZero() {
+		q.Deadline = time.Now().Add(r.cfg.Timeout)
+	}
 	w := waitings.Get().(*waiting)
 	r.take(q, w.done, true)
 	var a actors.Answer
 	select {
-	case a = <-w.reply: // a read's of this node's own is there mostly, before anyone asks ctx for its timer
+	case a = <-w.reply: // a read's of this node's own is there mostly
 	default:
+		var over <-chan struct{}
+		if end, ok := ctx.Deadline(); !ok || !end.Equal(q.Deadline) {
+			over = ctx.Done()
+		}
+		w.late.Reset(time.Until(q.Deadline))
 		select {
 		case a = <-w.reply:
-		case <-ctx.Done():
-			if _, read := q.Message.(actors.Show); read {
-				return actors.Answer{Err: actors.ErrUnavailable}
-			}
-			return actors.Answer{Err: actors.ErrUnknown}
+			w.late.Stop()
+		case <-w.late.C:
+			return unanswered(q)
+		case <-over:
+			return unanswered(q)
 		}
 	}
 	waitings.Put(w)
 	return a
+}
+
+// unanswered is the answer when none came.
+func unanswered(q actors.Request) actors.Answer {
+	if _, read := q.Message.(actors.Show); read {
+		return actors.Answer{Err: actors.ErrUnavailable}
+	}
+	return actors.Answer{Err: actors.ErrUnknown}
 }
 
 // Gone says that a node was declared dead: what it was asked is not waited for any longer.

@@ -36,6 +36,7 @@ type asker struct {
 	rows    int // of the answers that are to be sent
 	ready   []reply
 	sending bool
+	holding bool // serve sends, when it has been through a message
 
 	// of the goroutine that sends
 	taken []reply
@@ -85,12 +86,14 @@ func (r *Router) serve(m *nats.Msg) {
 		return
 	}
 	now, late := time.Now(), a.skew.late(clock(), int64(b.Now))
+	a.gather()
 	for i := range b.Calls {
 		c := &b.Calls[i]
 		left := min(max(int64(c.Deadline-b.Now)-late, -1), longestCall.Milliseconds())
 		c.Request.Deadline = now.Add(time.Duration(left) * time.Millisecond)
 		r.call(a, c)
 	}
+	a.gathered()
 }
 
 // asker finds who asks. Only serve calls it, one message at a time.
@@ -149,7 +152,8 @@ func (r *Router) call(a *asker, c *wire.Call) {
 			refuse(fmt.Errorf("%w: no extension", presence.ErrInvalid))
 			return
 		}
-		r.cfg.System.Do(c.Request, func(an actors.Answer) { a.answer(reply{id: id, answer: an}) }, false)
+		_, read := m.(actors.Show) // short, and most are answered at once
+		r.cfg.System.Do(c.Request, func(an actors.Answer) { a.answer(reply{id: id, answer: an}) }, read)
 	}
 }
 
@@ -192,6 +196,21 @@ func (a *asker) answer(y reply) {
 	a.ready = append(a.ready, y)
 	if !a.sending {
 		a.sending = a.router.begin(a.flush)
+	}
+}
+
+// gather holds answers back until gathered sends them together.
+func (a *asker) gather() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.holding = !a.sending; a.holding {
+		a.sending = true
+	}
+}
+
+func (a *asker) gathered() {
+	if a.holding {
+		a.flush()
 	}
 }
 
