@@ -266,6 +266,9 @@ var waitings = sync.Pool{New: func() any {
 	return w
 }}
 
+// hindsight is by how much later than its deadline a request's caller is told what is known of it then.
+const hindsight = 2 * sweepEvery
+
 // Request is Go for a caller that waits. Its answer comes by the deadline; a change that was not confirmed by then
 // is ErrUnknown.
 func (r *Router) Request(ctx context.Context, q actors.Request) actors.Answer {
@@ -282,7 +285,7 @@ func (r *Router) Request(ctx context.Context, q actors.Request) actors.Answer {
 		if end, ok := ctx.Deadline(); !ok || !end.Equal(q.Deadline) {
 			over = ctx.Done()
 		}
-		w.late.Reset(time.Until(q.Deadline))
+		w.late.Reset(time.Until(q.Deadline) + hindsight)
 		select {
 		case a = <-w.reply:
 			w.late.Stop()

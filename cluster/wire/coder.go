@@ -153,7 +153,9 @@ func flag(c *coder, field uint64, v *bool) {
 		n = 1
 	}
 	num(c, field, &n)
-	*v = n == 1
+	if c.reading { // what is written may be looked at by others
+		*v = n == 1
+	}
 }
 
 func str(c *coder, field uint64, v *string) {
