@@ -5,7 +5,7 @@ MEASURE ?= short
 VERSION ?= 0.1.0
 ACCOUNT := 4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10
 
-.PHONY: help build run cluster test bench bench-smoke bench-paths bench-growth bench-peers chaos measure lint fuzz fmt clean
+.PHONY: help build run cluster test bench bench-smoke bench-paths bench-growth bench-peers pgo chaos measure lint fuzz fmt clean
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -31,13 +31,16 @@ bench-smoke: ## that every scenario of lamplight bench runs and finds every lamp
 	$(GO) test -run 'TestScenarios|TestTarget' ./bench
 
 bench-paths: ## Go benchmarks of the hot paths, each with its floor and allocations
-	$(GO) test -run '^$$' -bench . -benchmem ./actors/... ./transport/... ./cluster ./bench
+	$(GO) test -pgo=cmd/lamplight/default.pgo -run '^$$' -bench . -benchmem ./actors/... ./transport/... ./cluster ./bench
 
 bench-growth: ## what refresh, change and read cost among 10,000, 100,000 and 1,000,000 extensions (minutes)
-	LAMPLIGHT_MEASURE=long $(GO) test -run '^$$' -bench Growth -timeout 20m ./bench
+	LAMPLIGHT_MEASURE=long $(GO) test -pgo=cmd/lamplight/default.pgo -run '^$$' -bench Growth -timeout 20m ./bench
 
 bench-peers: build ## Lamplight beside Kamailio's presence server: needs Debian's kamailio and kamailio-presence-modules
 	$(GO) run ./bench/peers
+
+pgo: ## make the profile that builds are optimized for anew (cmd/lamplight/default.pgo)
+	@tools/pgo.sh
 
 chaos: ## faults of all kinds under load, and a checker (10 minutes, as root): CHAOS_SEED=n replays a schedule, CHAOS_DIR keeps logs
 	CHAOS=long $(GO) test -v -count 1 -timeout 20m ./bench/chaos
