@@ -218,6 +218,9 @@ func (r *run) finish(p *Part, m *meter) {
 	p.Seconds = time.Since(m.begun).Seconds()
 	p.Operations = m.operations()
 	p.Blocked = r.traffic.blocked.Load()
+	if len(p.Samples) == 0 { // it took less than a second
+		p.Samples = append(p.Samples, r.sampler.sample(time.Since(m.begun)))
+	}
 }
 
 // tick is one second of a part.

@@ -84,7 +84,7 @@ func TestScenarios(t *testing.T) {
 			if c.Scenario == "failover" && len(r.Load.Events) < 3 {
 				t.Errorf("events: %+v", r.Load.Events)
 			}
-			if len(r.Load.Samples) == 0 || r.Load.Samples[0].Nodes[0].RSS == 0 {
+			if len(r.Ramp.Samples) == 0 || len(r.Load.Samples) == 0 || r.Load.Samples[0].Nodes[0].RSS == 0 {
 				t.Errorf("samples: %+v", r.Load.Samples)
 			}
 			var page, table bytes.Buffer
@@ -108,6 +108,21 @@ func TestSearch(t *testing.T) {
 	r := do(t, Settings{Scenario: "subscribe", Nodes: 1, Extensions: 100, Rate: 16_000, Duration: time.Second, Storage: "memory",
 		Objective: Objective{"refresh", 0.5, 40 * time.Millisecond}}, nil)
 	if best := r.highest(); best == 0 || best == 1_024_000 || r.Load.operation("refresh") == nil {
+		t.Errorf("%+v", r.Steps)
+	}
+}
+
+// A rate at which most calls find no free extension was not reached, however soon the others are told.
+func TestSearchNeedsExtensions(t *testing.T) {
+	r := do(t, Settings{Scenario: "blf", Nodes: 1, Extensions: 20, Subscriptions: 20, Rate: 90, Ring: 300 * time.Millisecond, Talk: 300 * time.Millisecond, Duration: time.Second, Storage: "memory",
+		Objective: Objective{"told", 0.5, time.Second}}, nil)
+	last := r.Steps[len(r.Steps)-1]
+	for _, s := range r.Steps {
+		if !s.Met {
+			last = s
+		}
+	}
+	if r.highest() > 100 || !strings.Contains(last.Why, "use more --extensions") {
 		t.Errorf("%+v", r.Steps)
 	}
 }

@@ -9,6 +9,9 @@ import (
 // closeEnough is where a search ends: the highest rate that met the objective and the lowest that didn't are this near.
 const closeEnough = 1.1
 
+// leftOut is which part of the arrivals may find no free extension: past it the rate is not what was offered.
+const leftOut = 0.05
+
 // search looks for the highest rate that meets the objective: it doubles until one doesn't, then halves the distance.
 // The load of the result is that of the highest.
 func (r *run) search(ctx context.Context) error {
@@ -62,6 +65,8 @@ func (r *run) try(ctx context.Context, rate float64) (Step, Part, error) {
 		step.Why = fmt.Sprintf("%d failed", o.Failed)
 	case stuck > 0:
 		step.Why = fmt.Sprintf("%d watchers were still behind %v later", stuck, settling)
+	case float64(part.Blocked) > leftOut*rate*r.Duration.Seconds():
+		step.Why = fmt.Sprintf("%d arrivals found every extension busy: use more --extensions", part.Blocked)
 	case step.Latency > r.Objective.Within.Microseconds():
 		step.Why = fmt.Sprintf("%v", time.Duration(step.Latency)*time.Microsecond)
 	default:

@@ -18,5 +18,5 @@ run fanout fanout --duration 15s
 run rest rest --duration 15s
 run failover failover --extensions 1000 --duration 45s
 run search-refresh subscribe --extensions 20000 --rate 1000 --search 'refresh:p99<100ms' --duration 5s
-run search-calls blf --extensions 2000 --rate 50 --ring 1s --talk 1s --search 'told:p99<250ms' --duration 5s
+run search-calls blf --extensions 10000 --rate 500 --ring 1s --talk 1s --search 'told:p99<250ms' --duration 5s
 echo "reports with plots: $out/*.html; compare two runs: bin/lamplight bench compare A.json B.json"
