@@ -16,7 +16,10 @@ type importCommand struct {
 	natsFlags
 }
 
-const importTime = 30 * time.Minute
+const (
+	importTime   = 30 * time.Minute
+	electionTime = 10 * time.Second // how long NATS servers that elect are waited for
+)
 
 // Run implements import.
 func (c *importCommand) Run(out io.Writer) error {
@@ -44,7 +47,9 @@ func (c *importCommand) Run(out io.Writer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), importTime)
 	defer cancel()
 	d := directory.New(directory.Config{Conn: conn, Prefix: c.prefix(), Log: slog.New(slog.DiscardHandler)})
-	if err := d.Start(ctx); err != nil {
+	start, stop := context.WithTimeout(ctx, electionTime)
+	defer stop()
+	if err := d.Start(start); err != nil {
 		return err
 	}
 	defer d.Close()
