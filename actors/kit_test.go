@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"context"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -123,8 +124,8 @@ func closed(t *testing.T, mailbox int) *stage {
 		told:    make(chan Notification, 100), lamps: make(chan LampNews, 100), metrics: prometheus.NewRegistry()}
 	rules := presence.Rules{CallLease: time.Hour, Grace: 20 * time.Second, TombstoneLife: time.Minute, MaxWatchers: 10, MaxCalls: 10, MaxTombstones: 10, Transitions: 8}
 	s.sys = NewSystem(Config{Node: "a", Rules: rules, Mailbox: mailbox, Journal: s.journal, Notifier: s, Log: slog.New(slog.DiscardHandler), Registerer: s.metrics})
-	s.sys.Start()
-	t.Cleanup(s.sys.Close)
+	_ = s.sys.Start(t.Context())
+	t.Cleanup(func() { _ = s.sys.Stop(context.Background()) })
 	return s
 }
 

@@ -85,8 +85,8 @@ func startSystem(t *testing.T) (*System, *handJournal) {
 	s := NewSystem(Config{Node: "a", Mailbox: 16, Journal: j, Notifier: deaf{}, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 		Rules: presence.Rules{CallLease: time.Hour, Grace: 20 * time.Second, TombstoneLife: time.Minute, MaxWatchers: 100, MaxCalls: 100, MaxTombstones: 100}})
 	j.system = s
-	s.Start()
-	t.Cleanup(s.Close)
+	_ = s.Start(t.Context())
+	t.Cleanup(func() { _ = s.Stop(context.Background()) })
 	return s, j
 }
 

@@ -62,7 +62,7 @@ func ShardOf(a Address) int {
 }
 
 // Start makes the shards and their clock. Every shard is closed until Open.
-func (s *System) Start() {
+func (s *System) Start(context.Context) error {
 	for i := range s.shards {
 		sh := &shard{id: i, sys: s, extensions: map[Address]*extension{}}
 		sh.child = actor.PropsFromProducer(func() actor.Actor { return sh.adopting }, actor.WithMailbox(newInline))
@@ -72,12 +72,13 @@ func (s *System) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
 	s.done.Go(func() { s.clock(ctx) })
+	return nil
 }
 
-// Close stops the actors. What is not durable by then is not answered as done.
-func (s *System) Close() {
+// Stop stops the actors. What is not durable by then is not answered as done.
+func (s *System) Stop(context.Context) error {
 	if s.stop == nil {
-		return
+		return nil
 	}
 	s.stop()
 	s.done.Wait()
@@ -86,6 +87,7 @@ func (s *System) Close() {
 	}
 	s.actors.Shutdown()
 	s.workers.close()
+	return nil
 }
 
 // clock wakes the shards that have something due.

@@ -30,7 +30,7 @@ func (r *run) provision(ctx context.Context) error {
 	if err := d.Start(ctx); err != nil {
 		return err
 	}
-	defer d.Close()
+	defer func() { _ = d.Stop(ctx) }()
 	if _, err := d.Import(ctx, file); err != nil {
 		return err
 	}

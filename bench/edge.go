@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"lamplight/bench/gaps"
-	"lamplight/transport/bus"
+	"lamplight/cluster/subject"
 )
 
 // edge does what BUS.md asks of who sends the NOTIFYs: it takes each message, says what it misses, answers for its
@@ -36,7 +36,7 @@ type claim struct {
 
 func newEdge(name string, conn *nats.Conn, m *model) (*edge, error) {
 	e := &edge{name: name, conn: conn, model: m, stop: make(chan struct{}), sources: gaps.Sources{}, claims: map[int64]claim{}, replies: map[string][]byte{}}
-	s, err := conn.Subscribe("lamplight.notify."+bus.Token(name), e.hear)
+	s, err := conn.Subscribe("lamplight.notify."+subject.Token(name), e.hear)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func (e *edge) up() {
 		b = fmt.Appendf(b, `%s%q:%d`, comma, name, n)
 		comma = ","
 	}
-	_ = e.conn.Publish("lamplight.edge.up."+bus.Token(e.name), append(b, "}}"...))
+	_ = e.conn.Publish("lamplight.edge.up."+subject.Token(e.name), append(b, "}}"...))
 }
 
 // answer sends what the watchers answered. The lock is held.
@@ -82,7 +82,7 @@ func (e *edge) answer(node string) {
 	b := fmt.Appendf(nil, `{"Edge":%q,"Replies":[`, e.name)
 	b = append(append(b, e.replies[node]...), "]}"...)
 	delete(e.replies, node)
-	_ = e.conn.Publish("lamplight.notified."+bus.Token(node)+"."+bus.Token(e.name), b)
+	_ = e.conn.Publish("lamplight.notified."+subject.Token(node)+"."+subject.Token(e.name), b)
 }
 
 // maxReplies is where an answer is sent before its time: 500 replies of this size stay well below a message's limit.

@@ -20,7 +20,7 @@ func BenchmarkTold(b *testing.B) {
 	n := start(b, b.TempDir())
 	to := actors.Address{Realm: realm, User: "watched"}
 	for i := range 1000 {
-		if a := n.router.Request(context.Background(), actors.Request{To: to, Message: watcher(i, "w")}); a.Err != nil {
+		if a := n.Router().Request(context.Background(), actors.Request{To: to, Message: watcher(i, "w")}); a.Err != nil {
 			b.Fatal(a.Err)
 		}
 	}
@@ -40,7 +40,7 @@ func BenchmarkTold(b *testing.B) {
 		states := []presence.State{presence.Early, presence.Confirmed}
 		for range b.N {
 			changes++
-			n.router.Go(actors.Request{To: to, Message: presence.SetManual{State: states[changes%2]}}, func(a actors.Answer) {
+			n.Router().Go(actors.Request{To: to, Message: presence.SetManual{State: states[changes%2]}}, func(a actors.Answer) {
 				if a.Err != nil {
 					b.Error(a.Err)
 				}
@@ -52,7 +52,7 @@ func BenchmarkTold(b *testing.B) {
 		ours = b.Elapsed() / time.Duration(b.N)
 	})
 	b.Run("floor=commit+publish", func(b *testing.B) {
-		js, err := jetstream.New(n.conn)
+		js, err := jetstream.New(n.Conn())
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func BenchmarkTold(b *testing.B) {
 			if _, err := js.PublishMsg(context.Background(), m); err != nil {
 				b.Fatal(err)
 			}
-			_ = n.conn.Publish("lamplight.notify.floor", message)
+			_ = n.Conn().Publish("lamplight.notify.floor", message)
 			<-heard
 		}
 		b.ReportMetric(float64(ours)/float64(b.Elapsed()/time.Duration(b.N)), "times-the-floor")

@@ -2,6 +2,7 @@ package bench_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,7 +17,7 @@ import (
 	"time"
 
 	"lamplight/actors"
-	"lamplight/cluster"
+	"lamplight/cluster/natsd"
 )
 
 // serverData is set in the environment of a child process that is only the NATS server.
@@ -39,12 +40,12 @@ func cpu() time.Duration {
 
 // serve is the child process: it says its URL, and its heap for every line that it reads.
 func serve(data string) int {
-	s, err := cluster.StartServer(cluster.ServerConfig{Listen: "127.0.0.1:0", Data: data, Sync: time.Second, Name: "bench", Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
+	s := natsd.New(natsd.Config{Listen: "127.0.0.1:0", Data: data, Sync: time.Second, Name: "bench", Log: slog.New(slog.DiscardHandler)})
+	if err := s.Start(context.Background()); err != nil {
 		fmt.Println(err)
 		return 1
 	}
-	defer s.Close()
+	defer func() { _ = s.Stop(context.Background()) }()
 	fmt.Println(s.URL())
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		fmt.Println(heap())
@@ -112,7 +113,7 @@ func (n *node) subscribe(t testing.TB, count int, call string) {
 	for i := range count {
 		slots <- struct{}{}
 		wg.Add(1)
-		n.router.Go(actors.Request{To: name(i), Message: watcher(i, call)}, func(a actors.Answer) {
+		n.Router().Go(actors.Request{To: name(i), Message: watcher(i, call)}, func(a actors.Answer) {
 			if a.Err != nil {
 				t.Errorf("subscribe: %v", a.Err)
 			}

@@ -18,7 +18,8 @@ import (
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
-	"lamplight/transport/document"
+	lamplight "lamplight/cmd/lamplight/node"
+	"lamplight/transport/kazoo"
 )
 
 // cost is what one operation takes, in ns.
@@ -62,7 +63,7 @@ func BenchmarkChange(b *testing.B) {
 			n := start(b, b.TempDir())
 			to := actors.Address{Realm: realm, User: "watched"}
 			for i := range watchers {
-				if a := n.router.Request(context.Background(), actors.Request{To: to, Message: watcher(i, "w")}); a.Err != nil {
+				if a := n.Router().Request(context.Background(), actors.Request{To: to, Message: watcher(i, "w")}); a.Err != nil {
 					b.Fatal(a.Err)
 				}
 			}
@@ -80,7 +81,7 @@ func BenchmarkChange(b *testing.B) {
 			_ = client.Flush()
 			states := []presence.State{presence.Early, presence.Confirmed}
 			change := func(i int, done func()) {
-				n.router.Go(actors.Request{To: to, Message: presence.SetManual{State: states[i%2]}}, func(a actors.Answer) {
+				n.Router().Go(actors.Request{To: to, Message: presence.SetManual{State: states[i%2]}}, func(a actors.Answer) {
 					if a.Err != nil {
 						b.Error(a.Err)
 					}
@@ -90,7 +91,7 @@ func BenchmarkChange(b *testing.B) {
 			var ours cost
 			b.Run("lamplight", func(b *testing.B) {
 				ours = pipelined(b, 16, change)
-				_ = n.conn.Flush()
+				_ = n.Conn().Flush()
 				messages.Store(arrived.Load())
 			})
 			if arrived.Load() == 0 {
@@ -102,11 +103,11 @@ func BenchmarkChange(b *testing.B) {
 				data := make([]byte, size)
 				raw := pipelined(b, 16, func(_ int, done func()) {
 					for range perChange {
-						_ = n.conn.Publish("lamplight.notify.floor", data) // to the same subscriber
+						_ = n.Conn().Publish("lamplight.notify.floor", data) // to the same subscriber
 					}
 					done()
 				})
-				_ = n.conn.Flush()
+				_ = n.Conn().Flush()
 				ours.beside(b, raw)
 			})
 			_ = sub.Unsubscribe()
@@ -189,7 +190,7 @@ func serveBare(b *testing.B, h fasthttp.RequestHandler) string {
 }
 
 func (n *node) presence() string {
-	return "http://" + n.rest.Addr() + "/v2/accounts/" + n.account + "/presence"
+	return "http://" + n.Addr(lamplight.HTTP) + "/v2/accounts/" + n.account + "/presence"
 }
 
 // REST read of one extension, its owner on the node that is asked or on another, beside bare fasthttp answering the
@@ -247,7 +248,7 @@ func BenchmarkList(b *testing.B) {
 	for i := range 100 {
 		w := watcher(i, "l")
 		plain[small][w.CallID] = w
-		if a := n.router.Request(context.Background(), actors.Request{To: actors.Address{Realm: small, User: strconv.Itoa(i)}, Message: w}); a.Err != nil {
+		if a := n.Router().Request(context.Background(), actors.Request{To: actors.Address{Realm: small, User: strconv.Itoa(i)}, Message: w}); a.Err != nil {
 			b.Fatal(a.Err)
 		}
 	}
@@ -268,7 +269,7 @@ func BenchmarkList(b *testing.B) {
 		b.ReportAllocs()
 		for range b.N {
 			rows := 0
-			if _, err := n.router.List(context.Background(), actors.Query{Realm: small}, func(actors.SubscriptionView) error { rows++; return nil }); err != nil || rows != 100 {
+			if _, err := n.Router().List(context.Background(), actors.Query{Realm: small}, func(actors.SubscriptionView) error { rows++; return nil }); err != nil || rows != 100 {
 				b.Fatalf("%d rows, %v", rows, err)
 			}
 		}
@@ -282,13 +283,13 @@ func BenchmarkListAll(b *testing.B) {
 	n := start(b, b.TempDir())
 	n.subscribe(b, extensions(), "c")
 	rows := make([]actors.SubscriptionView, 0, extensions())
-	if _, err := n.router.List(context.Background(), actors.Query{Realm: realm, Bodies: true}, func(s actors.SubscriptionView) error { rows = append(rows, s); return nil }); err != nil {
+	if _, err := n.Router().List(context.Background(), actors.Query{Realm: realm, Bodies: true}, func(s actors.SubscriptionView) error { rows = append(rows, s); return nil }); err != nil {
 		b.Fatal(err)
 	}
 	bare := serveBare(b, func(c *fasthttp.RequestCtx) {
 		c.SetContentType("application/json")
 		c.SetBodyStreamWriter(func(w *bufio.Writer) {
-			var l document.Listing
+			var l kazoo.Listing
 			var out []byte
 			for i := range rows {
 				if out = l.Row(out, &rows[i]); len(out) > 64<<10 {

@@ -98,7 +98,7 @@ func BenchmarkRefresh(b *testing.B) {
 		ours.beside(b, floor)
 	})
 	b.Run("floor=messages", func(b *testing.B) {
-		server := messages(b, n.conn)
+		server := messages(b, n.Conn())
 		defer server()
 		ours.beside(b, pipelined(b, depth, func(i int, done func()) {
 			a.ask(b, "floor.subscribe."+strconv.Itoa(far(i, count)), docs[i%len(docs)].data, done)
@@ -146,7 +146,7 @@ func BenchmarkRefreshMemory(b *testing.B) {
 	a, docs := newAsker(b, n), newRefreshes(count)
 	var floor cost
 	b.Run("floor=decode", func(b *testing.B) {
-		sub, err := n.conn.Subscribe("floor.subscribe.*", func(m *nats.Msg) {
+		sub, err := n.Conn().Subscribe("floor.subscribe.*", func(m *nats.Msg) {
 			var d struct {
 				EventName string `json:"Event-Name"`
 				MsgID     string `json:"Msg-ID"`
@@ -243,7 +243,7 @@ func BenchmarkGrowth(b *testing.B) {
 			through := func(b *testing.B, message func(i int) (int, any)) {
 				cpuOf(b, pipelined(b, depth, func(i int, done func()) {
 					i, m := message(i)
-					n.router.Go(actors.Request{To: name(far(i, count)), Message: m}, func(a actors.Answer) {
+					n.Router().Go(actors.Request{To: name(far(i, count)), Message: m}, func(a actors.Answer) {
 						if a.Err != nil {
 							b.Error(a.Err)
 						}

@@ -6,13 +6,13 @@ import (
 	"testing"
 
 	"lamplight/actors"
-	"lamplight/cluster"
+	"lamplight/cluster/gossip"
 )
 
 func owners(nodes []string) map[string]int {
 	held := map[string]int{}
 	for shard := range actors.Shards {
-		held[cluster.Owner(shard, nodes)]++
+		held[gossip.Owner(shard, nodes)]++
 	}
 	return held
 }
@@ -44,7 +44,7 @@ func TestScaling(t *testing.T) {
 		survivors := nodes[1:]
 		takers, moved := map[string]int{}, 0
 		for shard := range actors.Shards {
-			was, is := cluster.Owner(shard, nodes), cluster.Owner(shard, survivors)
+			was, is := gossip.Owner(shard, nodes), gossip.Owner(shard, survivors)
 			switch {
 			case was == nodes[0]:
 				takers[is]++

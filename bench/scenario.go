@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"lamplight/transport/bus"
+	"lamplight/cluster/subject"
 )
 
 // traffic is what the scenarios do to a world. All of its arrivals happen in the pacer's goroutine.
@@ -135,7 +135,7 @@ func (t *traffic) tell(x int32, id string, to lamp, at time.Time, rec *recorder,
 	}
 	doc := fmt.Appendf(nil, head+`dialog_update","Msg-ID":"1","From":"%s","To":"9999@%s","Call-ID":"%s","Direction":"recipient","State":"%v","Timestamp":%d}`,
 		w.address(x), home.realm, id, to, time.Now().UnixMicro())
-	t.news.send("presence.dialog."+home.realmToken+"."+bus.Token(id), doc, at, rec, then)
+	t.news.send("presence.dialog."+home.realmToken+"."+subject.Token(id), doc, at, rec, then)
 }
 
 // flip changes the one extension of the fanout scenario: a register, so that the newest wins in whatever order they come.

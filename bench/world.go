@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"lamplight/transport/bus"
+	"lamplight/cluster/subject"
 )
 
 // world is who exists in a run: accounts with extensions, and watchers with the one extension that each watches. All are
@@ -40,7 +40,7 @@ func newWorld(s *Settings, run string, random *rand.Rand) *world {
 		size = min(max(size, 1), s.Extensions-first)
 		n := len(w.accounts)
 		realm := fmt.Sprintf("b%d.%s.bench.invalid", n, run)
-		w.accounts = append(w.accounts, account{id: id(random), realm: realm, realmToken: bus.Token(realm), first: first, size: size})
+		w.accounts = append(w.accounts, account{id: id(random), realm: realm, realmToken: subject.Token(realm), first: first, size: size})
 		w.byRealm[realm] = int32(n)
 		for range size {
 			w.account = append(w.account, int32(n))

@@ -94,14 +94,14 @@ func TestFloodOfUnknownRealms(t *testing.T) {
 }
 
 // Who waits when the directory closes is told so; who asks later too.
-func TestCloseAnswersWhoWaits(t *testing.T) {
+func TestStopAnswersWhoWaits(t *testing.T) {
 	b := newBed(t)
 	d := b.open()
 	answers := make(chan error, 101)
 	for range 100 {
 		d.AskRealm("none.test", func(err error) { answers <- err })
 	}
-	d.Close()
+	_ = d.Stop(t.Context())
 	d.AskRealm("none.test", func(err error) { answers <- err })
 	for range 101 {
 		select {

@@ -18,6 +18,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"lamplight/cluster/subject"
 )
 
 // Kinds of what the directory holds.
@@ -83,7 +85,7 @@ func (e *Entry) Realm() string { return strings.ToLower(e.Text("realm")) }
 // Config is what a Directory needs.
 type Config struct {
 	Conn      *nats.Conn
-	Prefix    string
+	Prefix    subject.Prefix
 	Memory    bool
 	Replicas  int
 	Log       *slog.Logger
@@ -146,8 +148,8 @@ func (d *Directory) Start(ctx context.Context) error {
 	}
 }
 
-func bucketName(prefix string) string {
-	return strings.NewReplacer(".", "_", "*", "_", ">", "_").Replace(prefix) + "lamplight_directory"
+func bucketName(prefix subject.Prefix) string {
+	return strings.NewReplacer(".", "_", "*", "_", ">", "_").Replace(string(prefix)) + "lamplight_directory"
 }
 
 // bucketSettings are those of a bucket that is made.
@@ -159,14 +161,16 @@ func bucketSettings(c Config) jetstream.KeyValueConfig {
 	return want
 }
 
-// Close stops the watch; who still waits for an answer of the bucket gets an error.
-func (d *Directory) Close() {
+// Stop stops the watch. Callers that still wait for an answer of the bucket get an error.
+func (d *Directory) Stop(context.Context) error {
 	d.ask.close()
-	if d.watch != nil {
-		_ = d.watch.Stop()
-		d.done.Wait()
-		d.unwatch()
+	if d.watch == nil {
+		return nil
 	}
+	err := d.watch.Stop()
+	d.done.Wait()
+	d.unwatch()
+	return err
 }
 
 // apply brings one key of the bucket into the view.

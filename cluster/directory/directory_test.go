@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"lamplight/cluster/natsd/natstest"
 )
 
 const (
@@ -27,15 +28,7 @@ type bed struct {
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("NATS did not start")
-	}
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	s := natstest.Start(t, t.TempDir())
 	conn, err := nats.Connect(s.ClientURL())
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +47,7 @@ func (b *bed) open() *Directory {
 	if err := d.Start(context.Background()); err != nil {
 		b.t.Fatal(err)
 	}
-	b.t.Cleanup(d.Close)
+	b.t.Cleanup(func() { _ = d.Stop(context.Background()) })
 	return d
 }
 

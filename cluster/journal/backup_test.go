@@ -6,25 +6,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"lamplight/actors/presence"
 	"lamplight/cluster/backup"
+	"lamplight/cluster/natsd/natstest"
 	"lamplight/cluster/ownership"
+	"lamplight/cluster/subject"
 )
 
 func bare(t *testing.T) Config {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	if !s.ReadyForConnections(patience) {
-		t.Fatal("NATS did not start")
-	}
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	s := natstest.Start(t, t.TempDir())
 	conn, err := nats.Connect(s.ClientURL())
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +59,7 @@ func TestRestoredJournal(t *testing.T) {
 	if err := begin.Finish(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := from.Conn.Request(from.Prefix+"lamplight.journal.0.lease.a", encodeLease(presence.Schema, ownership.Lease{Node: "a", Incarnation: "7f", Left: true}), patience); err != nil {
+	if _, err := from.Conn.Request(from.Prefix.Of(subject.Records(0)+subject.Lease("a")), encodeLease(presence.Schema, ownership.Lease{Node: "a", Incarnation: "7f", Left: true}), patience); err != nil {
 		t.Fatal(err)
 	}
 

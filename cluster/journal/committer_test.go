@@ -13,12 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
+	"lamplight/cluster/natsd/natstest"
 	"lamplight/cluster/ownership"
 )
 
@@ -127,15 +127,7 @@ type stage struct {
 }
 
 func newStage(t *testing.T) *stage {
-	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv.Start()
-	if !srv.ReadyForConnections(patience) {
-		t.Fatal("NATS did not start")
-	}
-	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	srv := natstest.Start(t, t.TempDir())
 	s := &stage{T: t, shards: &shards{calls: make(chan heard, 10000)}, proxy: newProxy(t, strings.TrimPrefix(srv.ClientURL(), "nats://"))}
 	connect := func(url string) *nats.Conn {
 		nc, err := nats.Connect(url, nats.ReconnectBufSize(-1))
@@ -149,15 +141,16 @@ func newStage(t *testing.T) *stage {
 	s.journal = New(Config{Conn: connect("nats://" + s.proxy.ln.Addr().String()), Node: "a", Quiet: time.Millisecond, Missing: time.Second, Owner: func(int, []string) string { return "a" },
 		Fatal: func(err error) { t.Error(err) }, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 	s.shards.journal = s.journal
+	s.journal.SetShards(s.shards)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := s.journal.Start(ctx, s.shards); err != nil {
+	if err := s.journal.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		if err := s.journal.Close(ctx); err != nil {
+		if err := s.journal.Stop(ctx); err != nil {
 			t.Error(err)
 		}
 	})

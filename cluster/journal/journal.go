@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +19,7 @@ import (
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
+	"lamplight/cluster/subject"
 )
 
 // Shards is what the journal tells the shards of; actors.System is one.
@@ -39,7 +39,7 @@ type Shards interface {
 // Config is what a Journal needs.
 type Config struct {
 	Conn       *nats.Conn // without publish retries and with a small or no reconnect buffer
-	Prefix     string     // of all subjects, with its dot; "": none
+	Prefix     subject.Prefix
 	Node       string
 	Memory     bool // --storage memory
 	Replicas   int
@@ -89,13 +89,15 @@ func New(c Config) *Journal {
 	return j
 }
 
+// SetShards says whom the journal tells what it decides. It is called once, before Start.
+func (j *Journal) SetShards(s Shards) { j.shards = s }
+
 // Start opens the streams and begins to claim. The shards hear of what follows.
-func (j *Journal) Start(ctx context.Context, shards Shards) error {
+func (j *Journal) Start(ctx context.Context) error {
 	stores, err := openStores(ctx, j.cfg)
 	if err != nil {
 		return err
 	}
-	j.shards = shards
 	j.ctx, j.stop = context.WithCancel(context.Background())
 	for i, st := range stores {
 		j.streams = append(j.streams, newStream(j, st, i, len(stores)))
@@ -250,8 +252,8 @@ func (j *Journal) Flushed(shard int, life uint64) {
 	}
 }
 
-// Close gives all shards up, so that the next owner need not wait, and stops.
-func (j *Journal) Close(ctx context.Context) error {
+// Stop gives all shards up, so that the next owner need not wait, and stops.
+func (j *Journal) Stop(ctx context.Context) error {
 	if j.stop == nil {
 		return nil
 	}
@@ -288,11 +290,6 @@ func (j *Journal) drain(ctx context.Context) error {
 			return fmt.Errorf("journal: %w before all shards were given up; the next owner takes them over", ctx.Err())
 		}
 	}
-}
-
-// encodeName makes a node's name one token of a subject.
-func encodeName(s string) string {
-	return strings.NewReplacer("%", "%25", ".", "%2E", " ", "+", "*", "%2A", ">", "%3E").Replace(s)
 }
 
 type metrics struct{ unknown, fenced, busy, claims, expelled, takeovers prometheus.Counter }

@@ -16,6 +16,7 @@ import (
 
 	"lamplight/cluster/backup"
 	"lamplight/cluster/ownership"
+	"lamplight/cluster/subject"
 )
 
 // Restored says whether a journal is here and whole. While a restore is under way the error is ErrRestoring.
@@ -108,7 +109,7 @@ func (r *Restore) ID() string { return r.id }
 func (r *Restore) clear(ctx context.Context) error {
 	first := streamName(r.cfg.Prefix, 0)
 	var streams []*jetstream.StreamInfo
-	list := r.js.ListStreams(ctx, jetstream.WithStreamListSubject(r.cfg.Prefix+"lamplight.journal.>"))
+	list := r.js.ListStreams(ctx, jetstream.WithStreamListSubject(r.cfg.Prefix.Of(subject.AnyRecord)))
 	for info := range list.Info() {
 		streams = append(streams, info)
 		if id := info.Config.Metadata[restoringKey]; info.Config.Name == first && id != "" {
@@ -146,7 +147,7 @@ func (r *Restore) occupied(ctx context.Context, stream string) error {
 
 // serving names a node whose lease is in the stream and was not given up; "": there is none.
 func (r *Restore) serving(ctx context.Context, s *store) (string, error) {
-	found, err := s.last(ctx, "lease.*")
+	found, err := s.last(ctx, subject.AnyLease)
 	for _, m := range found {
 		l, err := decodeLease(m.Data)
 		if err != nil || l.Left || l.Expelled {
@@ -211,7 +212,7 @@ func (r *Restore) Finish(ctx context.Context) error {
 		return *err
 	}
 	for _, s := range r.stores {
-		if found, err := s.last(ctx, "lease.*"); err != nil || len(found) > 0 {
+		if found, err := s.last(ctx, subject.AnyLease); err != nil || len(found) > 0 {
 			return errors.Join(fmt.Errorf("a node wrote to stream %s meanwhile: stop the nodes, and run the restore again", s.name), err)
 		}
 	}

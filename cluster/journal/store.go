@@ -23,6 +23,7 @@ import (
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
+	"lamplight/cluster/subject"
 )
 
 // Outcomes of a write that was not accepted.
@@ -103,15 +104,14 @@ const (
 var ErrRestoring = errors.New("a restore is under way, or was interrupted: run lamplight restore again, to its end")
 
 // streamName is the name of a stream of the journal.
-func streamName(prefix string, number int) string {
-	return strings.ToUpper(strings.NewReplacer(".", "_", "*", "_", ">", "_").Replace(prefix)) + "LAMPLIGHT_JOURNAL_" + strconv.Itoa(number)
+func streamName(prefix subject.Prefix, number int) string {
+	return strings.ToUpper(strings.NewReplacer(".", "_", "*", "_", ">", "_").Replace(string(prefix))) + "LAMPLIGHT_JOURNAL_" + strconv.Itoa(number)
 }
 
 // newStore is a store that is not open yet.
 func newStore(js jetstream.JetStream, c Config, number int) *store {
-	n := strconv.Itoa(number)
 	return &store{nc: c.Conn, js: js, waiting: map[uint64]wait{}, inbox: c.Conn.NewInbox(), name: streamName(c.Prefix, number),
-		subject: c.Prefix + "lamplight.journal." + n + ".", news: c.Prefix + "lamplight.claims." + n}
+		subject: c.Prefix.Of(subject.Records(number)), news: c.Prefix.Of(subject.Claims(number))}
 }
 
 // settings are those of a stream that is made.
@@ -209,8 +209,8 @@ func findOrMake(ctx context.Context, js jetstream.JetStream, want jetstream.Stre
 // start hears answers, and what other nodes tell of this stream.
 func (s *store) start(hear nats.MsgHandler) error {
 	elected := "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED." + s.name
-	for subject, handler := range map[string]nats.MsgHandler{s.inbox + ".*": s.reply, s.news: hear, elected: s.elected} {
-		heard, err := s.nc.Subscribe(subject, handler)
+	for topic, handler := range map[string]nats.MsgHandler{s.inbox + ".*": s.reply, s.news: hear, elected: s.elected} {
+		heard, err := s.nc.Subscribe(topic, handler)
 		if err != nil {
 			return err
 		}
@@ -327,11 +327,11 @@ func digits(s string) string {
 
 // atLeader reads the last message of a subject at the stream's leader, and when the stream was made; sequence 0: there
 // is no such message. It blocks.
-func (s *store) atLeader(ctx context.Context, subject string) (created time.Time, data []byte, sequence uint64, at time.Time, err error) {
+func (s *store) atLeader(ctx context.Context, name string) (created time.Time, data []byte, sequence uint64, at time.Time, err error) {
 	if created, err = s.made(ctx); err != nil {
 		return created, nil, 0, at, err
 	}
-	m, err := s.ask(ctx, fmt.Sprintf(`{"last_by_subj":%q}`, s.subject+subject))
+	m, err := s.ask(ctx, fmt.Sprintf(`{"last_by_subj":%q}`, s.subject+name))
 	if err != nil || m == nil {
 		return created, nil, 0, at, err
 	}
@@ -435,9 +435,9 @@ func (s *store) pages(ctx context.Context, filter, everything, claim, bucket str
 			return nil, err
 		}
 		for _, m := range part {
-			subject, sequence, _ := stored(m)
-			if name := strings.TrimPrefix(subject, s.subject); name == claim || strings.HasPrefix(name, bucket) {
-				newest[subject] = m
+			full, sequence, _ := stored(m)
+			if name := strings.TrimPrefix(full, s.subject); name == claim || strings.HasPrefix(name, bucket) {
+				newest[full] = m
 			}
 			from = sequence + 1
 		}

@@ -13,6 +13,7 @@ import (
 
 	"lamplight/actors"
 	"lamplight/cluster/ownership"
+	"lamplight/cluster/subject"
 )
 
 // stream is one stream of the journal with the rules that hold in it: a world of its own.
@@ -54,7 +55,7 @@ func newStream(j *Journal, st *store, number, of int) *stream {
 	var shards []int
 	for id := number; id < actors.Shards; id += of {
 		shards = append(shards, id)
-		s.lanes = append(s.lanes, lane{shard: id, claim: st.subject + strconv.Itoa(id) + ".claim"})
+		s.lanes = append(s.lanes, lane{shard: id, claim: st.subject + subject.Claim(id)})
 	}
 	s.machine = ownership.New(ownership.Config{Node: j.cfg.Node, Shards: shards, Epoch: st.created.UnixNano(), Quiet: j.cfg.Quiet,
 		Random: random, Owner: j.cfg.Owner})
@@ -155,12 +156,12 @@ func (s *stream) note(shard int) {
 
 func (s *stream) writeLease(a ownership.Action) {
 	data := encodeLease(s.j.cfg.Writes(), a.Lease)
-	s.conditional("lease."+encodeName(a.Node), data, a.Expect, ownership.Repeat, func(seq uint64, o ownership.Outcome) {
+	s.conditional(subject.Lease(a.Node), data, a.Expect, ownership.Repeat, func(seq uint64, o ownership.Outcome) {
 		if a.Node == s.j.cfg.Node && o != ownership.Unknown && s.refuses.Swap(o == ownership.Busy) != (o == ownership.Busy) {
 			s.j.log.Warn("whether the journal takes writes has changed", "refuses", o == ownership.Busy)
 		}
 		if o == ownership.Accepted {
-			s.tell("lease."+encodeName(a.Node), data, seq)
+			s.tell(subject.Lease(a.Node), data, seq)
 			if a.Lease.Expelled {
 				s.j.metrics.expelled.Inc()
 				s.j.log.Warn("a silent node is expelled", "node", a.Node, "incarnation", a.Lease.Incarnation)
@@ -171,10 +172,10 @@ func (s *stream) writeLease(a ownership.Action) {
 }
 
 func (s *stream) writeClaim(a ownership.Action) {
-	subject, data := strconv.Itoa(a.Shard)+".claim", encodeClaim(s.j.cfg.Writes(), a.Claim)
-	s.conditional(subject, data, a.Expect, s.patience(), func(seq uint64, o ownership.Outcome) {
+	name, data := subject.Claim(a.Shard), encodeClaim(s.j.cfg.Writes(), a.Claim)
+	s.conditional(name, data, a.Expect, s.patience(), func(seq uint64, o ownership.Outcome) {
 		if o == ownership.Accepted {
-			s.tell(subject, data, seq)
+			s.tell(name, data, seq)
 			if !a.Claim.Released {
 				s.j.metrics.claims.Inc()
 			}
@@ -186,8 +187,8 @@ func (s *stream) writeClaim(a ownership.Action) {
 
 // conditional writes a lease or claim if expect is still its subject's last sequence. The lock is held when done is
 // called.
-func (s *stream) conditional(subject string, data []byte, expect uint64, within time.Duration, done func(uint64, ownership.Outcome)) {
-	m := &nats.Msg{Subject: s.store.subject + subject, Data: data,
+func (s *stream) conditional(name string, data []byte, expect uint64, within time.Duration, done func(uint64, ownership.Outcome)) {
+	m := &nats.Msg{Subject: s.store.subject + name, Data: data,
 		Header: nats.Header{"Nats-Expected-Last-Subject-Sequence": []string{strconv.FormatUint(expect, 10)}}}
 	created := s.store.created
 	s.store.publish(m, within, func(seq uint64, err error) {
@@ -205,13 +206,13 @@ func (s *stream) conditional(subject string, data []byte, expect uint64, within 
 
 // atLeader reads a lease or claim at the stream's leader, and whether it is still the same stream. give is called
 // with the lock held, unless the journal was stopped or the stream is another one.
-func (s *stream) atLeader(subject string, give func(data []byte, sequence uint64, at time.Time, err error)) {
+func (s *stream) atLeader(name string, give func(data []byte, sequence uint64, at time.Time, err error)) {
 	s.mu.Lock()
 	within, known := 2*s.patience(), s.store.created
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(s.j.ctx, within)
 	defer cancel()
-	created, data, sequence, at, err := s.store.atLeader(ctx, subject)
+	created, data, sequence, at, err := s.store.atLeader(ctx, name)
 	if !created.IsZero() && !created.Equal(known) {
 		if _, restoring := Restored(ctx, s.j.cfg); restoring != nil { // not to be touched before it is whole
 			created, err = time.Time{}, restoring
@@ -229,7 +230,7 @@ func (s *stream) atLeader(subject string, give func(data []byte, sequence uint64
 }
 
 func (s *stream) readLease(a ownership.Action) {
-	s.atLeader("lease."+encodeName(a.Node), func(data []byte, seq uint64, at time.Time, err error) {
+	s.atLeader(subject.Lease(a.Node), func(data []byte, seq uint64, at time.Time, err error) {
 		var l ownership.Lease
 		if seq > 0 {
 			l, err = decodeLease(data)
@@ -241,7 +242,7 @@ func (s *stream) readLease(a ownership.Action) {
 func (s *stream) readClaim(a ownership.Action) {
 	s.reads <- struct{}{}
 	defer func() { <-s.reads }()
-	s.atLeader(strconv.Itoa(a.Shard)+".claim", func(data []byte, seq uint64, at time.Time, err error) {
+	s.atLeader(subject.Claim(a.Shard), func(data []byte, seq uint64, at time.Time, err error) {
 		var c ownership.Claim
 		if seq > 0 {
 			c, err = decodeClaim(data)

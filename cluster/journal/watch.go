@@ -15,6 +15,7 @@ import (
 
 	"lamplight/actors"
 	"lamplight/cluster/ownership"
+	"lamplight/cluster/subject"
 )
 
 // How leases and claims are followed: whoever wrote one tells it to all nodes at once, by a plain message; and every
@@ -28,10 +29,10 @@ const (
 
 // tell makes a lease or claim that was just accepted known to all nodes, with the stream's creation time, so that
 // news of another world is not taken for ours.
-func (s *stream) tell(subject string, data []byte, sequence uint64) {
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, 17+len(subject)+len(data)), sequence)
+func (s *stream) tell(name string, data []byte, sequence uint64) {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, 17+len(name)+len(data)), sequence)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.store.created.UnixNano()))
-	b = append(append(append(b, subject...), 0), data...)
+	b = append(append(append(b, name...), 0), data...)
 	_ = s.store.nc.Publish(s.store.news, b)
 }
 
@@ -40,12 +41,12 @@ func (s *stream) hear(m *nats.Msg) {
 	if len(m.Data) < 17 || len(m.Data) > 16<<10 {
 		return
 	}
-	subject, data, ok := bytes.Cut(m.Data[16:], []byte{0})
+	name, data, ok := bytes.Cut(m.Data[16:], []byte{0})
 	sequence, created := binary.BigEndian.Uint64(m.Data), binary.BigEndian.Uint64(m.Data[8:])
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ok && created == uint64(s.store.created.UnixNano()) && s.j.ctx.Err() == nil {
-		s.seen(string(subject), data, sequence, time.Time{})
+		s.seen(string(name), data, sequence, time.Time{})
 	}
 }
 
@@ -72,11 +73,11 @@ func (s *stream) watch() {
 		case <-s.look:
 			both = true
 		}
-		ok := s.see("lease.*")
+		ok := s.see(subject.AnyLease)
 		if !ok {
 			missing = s.remake(missing)
 		}
-		if both && s.see("*.claim") {
+		if both && s.see(subject.AnyClaim) {
 			claims = time.Now()
 			s.mu.Lock()
 			if !s.synced && ok {
@@ -131,19 +132,19 @@ func (s *stream) see(filter string) bool {
 		return false
 	}
 	for _, m := range found {
-		subject, sequence, at := stored(m)
+		full, sequence, at := stored(m)
 		s.cursor[filter] = max(s.cursor[filter], sequence)
-		s.seen(strings.TrimPrefix(subject, s.store.subject), m.Data, sequence, at)
+		s.seen(strings.TrimPrefix(full, s.store.subject), m.Data, sequence, at)
 	}
 	return all
 }
 
 // seen reports a lease or claim to the rules; at is zero when the stream's time is not known. The lock is held.
-func (s *stream) seen(subject string, data []byte, seq uint64, at time.Time) {
-	if strings.HasPrefix(subject, "lease.") {
+func (s *stream) seen(name string, data []byte, seq uint64, at time.Time) {
+	if strings.HasPrefix(name, "lease.") {
 		l, err := decodeLease(data)
-		if err != nil || subject != "lease."+encodeName(l.Node) {
-			s.j.log.Error("a lease can't be read", "subject", subject, "err", err)
+		if err != nil || name != subject.Lease(l.Node) {
+			s.j.log.Error("a lease can't be read", "subject", name, "err", err)
 			return
 		}
 		s.act(s.machine.LeaseSeen(s.now(), l, seq, at))
@@ -152,7 +153,7 @@ func (s *stream) seen(subject string, data []byte, seq uint64, at time.Time) {
 		}
 		return
 	}
-	shard, ok := strings.CutSuffix(subject, ".claim")
+	shard, ok := strings.CutSuffix(name, ".claim")
 	id, err := strconv.Atoi(shard)
 	if !ok || err != nil || id < 0 || id >= actors.Shards || s.j.of(id) != s {
 		return

@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
-	"lamplight/cluster"
+	"lamplight/cluster/status"
 )
 
 // violations are what NATS servers log of users who overstep their permissions.
@@ -98,7 +98,7 @@ func as(user, password string, servers ...*server.Server) string {
 }
 
 // client is a user's own connection, with inboxes of its own, and what NATS refused it.
-func client(t *testing.T, url, inbox string) (*nats.Conn, chan string) {
+func controlClient(t *testing.T, url, inbox string) (*nats.Conn, chan string) {
 	t.Helper()
 	refused := make(chan string, 64)
 	c, err := nats.Connect(url, nats.CustomInboxPrefix(inbox), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err.Error() }))
@@ -163,7 +163,7 @@ func TestLeastPrivilege(t *testing.T) {
 		return code == 0 && nodeOf(o, "a").Shards > 0 && nodeOf(o, "b").Shards > 0 && len(o.Disagreements) == 0
 	})
 
-	edge, edgeRefused := client(t, as("edge1", "change-me-edge", servers...), "_INBOX_edge1")
+	edge, edgeRefused := controlClient(t, as("edge1", "change-me-edge", servers...), "_INBOX_edge1")
 	a.conn.Close() // from here on an edge speaks
 	a.conn = edge
 	told := a.edge("edge1")
@@ -207,7 +207,7 @@ func TestLeastPrivilege(t *testing.T) {
 			t.Errorf("lamplight cluster: %s", table)
 		}
 	}
-	watch, controlRefused := client(t, control[1], control[3])
+	watch, controlRefused := controlClient(t, control[1], control[3])
 	lamps, err := watch.SubscribeSync("lamplight.state.acme%2Eexample%2Ecom.*")
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +226,7 @@ func TestLeastPrivilege(t *testing.T) {
 	_ = b.cmd.Wait()
 	eventually(t, "a serves all", 60*time.Second, func() bool {
 		o, code := overview(t, url)
-		return code == 0 && nodeOf(o, "b").State == cluster.Expelled && nodeOf(o, "a").Open == 1024
+		return code == 0 && nodeOf(o, "b").State == status.Expelled && nodeOf(o, "a").Open == 1024
 	})
 	if m := a.get("/presence/1005"); m["state"] != "early" {
 		t.Errorf("after the takeover: %v", m)
@@ -257,7 +257,7 @@ func TestLeastPrivilege(t *testing.T) {
 		subject1001, "presence.dialog.acme%2Eexample%2Ecom.k1", "lamplight.edge.up.edge1", "lamplight.journal.0.17.claim", "lamplight.node.a", "lamplight.notify.edge1", "$SRV.PING",
 		"$KV.lamplight_directory.key.x", "$JS.API.STREAM.NAMES")
 	mayNot(t, "a control client", controlRefused, "listen on", hear(watch), ">", "lamplight.state.*.*", "lamplight.notify.edge1", "_INBOX.>", "_INBOX_edge1.>", "presence.>", "lamplight.journal.>")
-	node, nodeRefused := client(t, url, "_INBOX")
+	node, nodeRefused := controlClient(t, url, "_INBOX")
 	mayNot(t, "a node", nodeRefused, "publish to", say(node), "$JS.API.STREAM.DELETE.LAMPLIGHT_JOURNAL_0", "$JS.API.STREAM.PURGE.LAMPLIGHT_JOURNAL_0", "$JS.API.STREAM.MSG.DELETE.LAMPLIGHT_JOURNAL_0",
 		"$JS.API.STREAM.UPDATE.LAMPLIGHT_JOURNAL_0", "$JS.API.STREAM.CREATE.OTHER", "$JS.API.DIRECT.GET.OTHER", "$KV.other.x", "presence.dialog.acme%2Eexample%2Ecom.k1", subject1001,
 		"lamplight.edge.up.edge1", "orders.new")

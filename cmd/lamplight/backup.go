@@ -48,7 +48,7 @@ func (c *backupCommand) Run(out io.Writer) error {
 }
 
 func (c *backupCommand) write(ctx context.Context, out io.Writer) error {
-	conn, err := c.connect(c.Nats, "lamplight backup")
+	conn, err := c.connect("lamplight backup")
 	if err != nil {
 		return err
 	}

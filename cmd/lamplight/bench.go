@@ -132,7 +132,7 @@ func (c *benchFlags) run(out io.Writer, scenario string) error {
 	}
 	var target *bench.Target
 	if len(c.Target) > 0 {
-		target = &bench.Target{Connect: func(name string) (*nats.Conn, error) { return c.connect(c.Nats, name) }}
+		target = &bench.Target{Connect: func(name string) (*nats.Conn, error) { return c.connect(name) }}
 		for _, u := range c.Target {
 			target.HTTP = append(target.HTTP, strings.TrimSuffix(u, "/"))
 		}

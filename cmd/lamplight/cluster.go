@@ -7,7 +7,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"lamplight/cluster"
+	"lamplight/cluster/status"
+	"lamplight/transport/client"
 )
 
 type clusterCommand struct {
@@ -25,15 +26,16 @@ func (c *clusterCommand) Run(out io.Writer) error {
 	if c.Timeout <= 0 || c.Interval < 0 {
 		return fmt.Errorf("%w: --timeout must be above 0, --interval at least 0", errUsage)
 	}
-	conn, err := c.connect(c.Nats, "lamplight cluster")
+	conn, err := c.connect("lamplight cluster")
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	ask := func() ([]cluster.Status, error) {
+	cl := client.New(client.Config{Conn: conn, Prefix: c.prefix()})
+	ask := func() ([]status.Status, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
 		defer cancel()
-		return cluster.AskStatus(ctx, conn, c.prefix())
+		return cl.Status(ctx)
 	}
 	begun := time.Now()
 	before, err := ask()
@@ -46,7 +48,7 @@ func (c *clusterCommand) Run(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	o := cluster.Merge(before, now, apart)
+	o := status.Merge(before, now, apart)
 	if c.Output == "json" {
 		err = printJSON(out, o)
 	} else {
@@ -58,7 +60,7 @@ func (c *clusterCommand) Run(out io.Writer) error {
 	return err
 }
 
-func printOverview(out io.Writer, o cluster.Overview) error {
+func printOverview(out io.Writer, o status.Overview) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "NODE\tSTATE\tMEMBER\tSHARDS\tOPEN\tEXTENSIONS\tSUBSCRIPTIONS\tBEHIND\tEVENTS/S\tEVENTS\tTAKEOVERS\tEXPELLED\tVERSION")
 	for _, n := range o.Nodes {

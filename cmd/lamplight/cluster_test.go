@@ -14,7 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"lamplight/cluster"
+	"lamplight/cluster/status"
 )
 
 // ports are free just now: those of a cluster must be known before its nodes start.
@@ -49,7 +49,7 @@ func three(t *testing.T, flags ...string) []*process {
 }
 
 // overview is what lamplight cluster -o json prints.
-func overview(t *testing.T, url string) (o cluster.Overview, code int) {
+func overview(t *testing.T, url string) (o status.Overview, code int) {
 	t.Helper()
 	c := exec.Command(binary, "cluster", "-o", "json", "--nats", url, "--interval", "100ms")
 	out, err := c.Output()
@@ -64,7 +64,7 @@ func overview(t *testing.T, url string) (o cluster.Overview, code int) {
 	return o, c.ProcessState.ExitCode()
 }
 
-func nodeOf(o cluster.Overview, name string) (n cluster.NodeView) {
+func nodeOf(o status.Overview, name string) (n status.NodeView) {
 	for _, n := range o.Nodes {
 		if n.Node == name {
 			return n
@@ -83,7 +83,7 @@ func TestCluster(t *testing.T) {
 	}
 	nodes[0].sample()
 	nodes[0].tell(subject1001, "subscription", subscription("c1"))
-	var o cluster.Overview
+	var o status.Overview
 	eventually(t, "three nodes that serve", 30*time.Second, func() bool {
 		var code int
 		o, code = overview(t, nodes[1].nats)
@@ -91,7 +91,7 @@ func TestCluster(t *testing.T) {
 	})
 	shards, subscriptions := 0, 0
 	for _, n := range o.Nodes {
-		if n.State != cluster.Serving || !n.Member || n.Open != n.Shards || n.Shards < 250 || n.Shards > 430 || n.Takeovers < uint64(n.Shards) {
+		if n.State != status.Serving || !n.Member || n.Open != n.Shards || n.Shards < 250 || n.Shards > 430 || n.Takeovers < uint64(n.Shards) {
 			t.Errorf("%+v", n)
 		}
 		shards += n.Shards
@@ -107,13 +107,13 @@ func TestCluster(t *testing.T) {
 	_ = nodes[2].cmd.Wait()
 	eventually(t, "c is expelled and its shards are taken over", 60*time.Second, func() bool {
 		o, code := overview(t, nodes[0].nats)
-		return code == 0 && nodeOf(o, "c").State == cluster.Expelled && nodeOf(o, "c").Shards == 0 && len(o.Disagreements) == 0 &&
+		return code == 0 && nodeOf(o, "c").State == status.Expelled && nodeOf(o, "c").Shards == 0 && len(o.Disagreements) == 0 &&
 			nodeOf(o, "a").Expulsions+nodeOf(o, "b").Expulsions >= 1
 	})
 	_ = nodes[1].cmd.Process.Signal(syscall.SIGSTOP)
 	eventually(t, "b is silent, and said to hold claims", 30*time.Second, func() bool {
 		o, _ := overview(t, nodes[0].nats)
-		return nodeOf(o, "b").State == cluster.Silent && strings.Contains(strings.Join(o.Disagreements, "\n"), "b holds the claims of")
+		return nodeOf(o, "b").State == status.Silent && strings.Contains(strings.Join(o.Disagreements, "\n"), "b holds the claims of")
 	})
 	_ = nodes[1].cmd.Process.Signal(syscall.SIGCONT)
 	if _, code := overview(t, "nats://127.0.0.1:1"); code != 1 {

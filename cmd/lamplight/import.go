@@ -39,7 +39,7 @@ func (c *importCommand) Run(out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.File, err)
 	}
-	conn, err := c.connect(c.Nats, "lamplight import")
+	conn, err := c.connect("lamplight import")
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (c *importCommand) Run(out io.Writer) error {
 	if err := d.Start(start); err != nil {
 		return err
 	}
-	defer d.Close()
+	defer func() { _ = d.Stop(ctx) }()
 	n, err := d.Import(ctx, file)
 	fmt.Fprintf(out, "%d created, %d changed, %d as they were\n", n.Created, n.Changed, n.Same)
 	return err

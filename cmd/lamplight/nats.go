@@ -1,14 +1,13 @@
 package main
 
 import (
-	"crypto/tls"
-	"errors"
 	"fmt"
-	"net/url"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"lamplight/cluster/subject"
+	"lamplight/transport/client"
 )
 
 // natsFlags are shared by every command that talks to NATS.
@@ -25,11 +24,11 @@ type natsFlags struct {
 }
 
 // prefix is --prefix as subjects begin with it.
-func (f *natsFlags) prefix() string {
+func (f *natsFlags) prefix() subject.Prefix {
 	if f.Prefix == "" || strings.HasSuffix(f.Prefix, ".") {
-		return f.Prefix
+		return subject.Prefix(f.Prefix)
 	}
-	return f.Prefix + "."
+	return subject.Prefix(f.Prefix + ".")
 }
 
 func (f *natsFlags) check() error {
@@ -45,59 +44,16 @@ func (f *natsFlags) check() error {
 	return nil
 }
 
-// connect opens a connection whose publishes are never repeated or kept back (JOURNAL.md rule 4), and that finds out within
-// seconds that the server is gone without a word (the library takes minutes).
-func (f *natsFlags) connect(servers, name string, more ...nats.Option) (*nats.Conn, error) {
-	if servers == "embedded" {
-		servers = "nats://127.0.0.1:4222"
-	}
-	o := append([]nats.Option{nats.Name(name), nats.ReconnectBufSize(-1), nats.ReconnectWait(100 * time.Millisecond), nats.MaxReconnects(-1), nats.Timeout(5 * time.Second),
-		nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2), nats.FlusherTimeout(2 * time.Second)}, more...)
-	if f.Inbox != "" {
-		o = append(o, nats.CustomInboxPrefix(f.Inbox))
-	}
-	if f.Creds != "" {
-		o = append(o, nats.UserCredentials(f.Creds))
-	}
-	if f.NatsTLS.CA != "" || f.NatsTLS.Cert != "" {
-		o = append(o, nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12}))
-	}
-	if f.NatsTLS.CA != "" {
-		o = append(o, nats.RootCAs(f.NatsTLS.CA))
-	}
-	if f.NatsTLS.Cert != "" {
-		o = append(o, nats.ClientCert(f.NatsTLS.Cert, f.NatsTLS.Key))
-	}
-	conn, err := nats.Connect(servers, o...)
-	if err != nil {
-		return nil, fmt.Errorf("NATS at %s: %w; %s", redacted(servers), err, advice(err))
-	}
-	return conn, nil
+// connect opens a connection to NATS under a name that the server's own tools show.
+func (f *natsFlags) connect(name string) (*nats.Conn, error) {
+	return client.Connect(f.options(), name)
 }
 
-// redacted is a list of URLs without their passwords.
-func redacted(list string) string {
-	urls := strings.Split(list, ",")
-	for i, u := range urls {
-		if p, err := url.Parse(strings.TrimSpace(u)); err == nil {
-			urls[i] = p.Redacted()
-		}
+// options are the flags as transport/client takes them. embedded is the server of a node on this machine.
+func (f *natsFlags) options() client.Options {
+	o := client.Options{URL: f.Nats, Creds: f.Creds, InboxPrefix: f.Inbox, CA: f.NatsTLS.CA, Cert: f.NatsTLS.Cert, Key: f.NatsTLS.Key}
+	if o.URL == "embedded" {
+		o.URL = "nats://127.0.0.1:4222"
 	}
-	return strings.Join(urls, ",")
-}
-
-// advice says what to do about a connection that was not made.
-func advice(err error) string {
-	var verify *tls.CertificateVerificationError
-	switch {
-	case errors.As(err, &verify):
-		return "give the CA that signed the server's certificate with --nats-tls-ca, and a name in --nats that the certificate holds"
-	case strings.Contains(err.Error(), "tls"): // the server's refusal, or the connection that it cut
-		return "the server wants a certificate that it trusts: give one with --nats-tls-cert and --nats-tls-key"
-	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
-		return "one side speaks TLS and the other does not: see --nats-tls-ca"
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
-		return "give the user and password in --nats nats://USER:PASSWORD@HOST:PORT, or --creds"
-	}
-	return "does a node run there, or a NATS server of your own? give its address with --nats"
+	return o
 }

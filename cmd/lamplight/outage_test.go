@@ -12,20 +12,12 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"lamplight/actors"
+	"lamplight/cluster/natsd/natstest"
 )
 
 func externalNATS(t *testing.T, data string, port int) *server.Server {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: data, NoLog: true, NoSigs: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("NATS did not start")
-	}
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	return s
+	return natstest.StartWith(t, &server.Options{Port: port, JetStream: true, StoreDir: data})
 }
 
 func eventually(t *testing.T, what string, within time.Duration, done func() bool) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,12 +17,11 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
 	"lamplight/actors"
 	"lamplight/cluster/directory"
-	"lamplight/transport/bus"
+	"lamplight/transport/client"
 )
 
 // presenceFlags are shared by the control commands.
@@ -67,98 +65,54 @@ type presenceWatch struct {
 }
 
 // open connects and finds the realm.
-func (f *presenceFlags) open() (conn *nats.Conn, realm string, err error) {
+func (f *presenceFlags) open(ctx context.Context) (c *client.Client, close func(), realm string, err error) {
 	if err := f.check(); err != nil {
-		return nil, "", err
+		return nil, nil, "", err
 	}
 	if (f.Account == "") == (f.Realm == "") {
-		return nil, "", fmt.Errorf("%w: give either --account or --realm", errUsage)
+		return nil, nil, "", fmt.Errorf("%w: give either --account or --realm", errUsage)
 	}
-	if conn, err = f.connect(f.Nats, "lamplight presence"); err != nil || f.Realm != "" {
-		return conn, strings.ToLower(f.Realm), err
+	conn, err := f.connect("lamplight presence")
+	if err != nil {
+		return nil, nil, "", err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), f.Timeout)
-	defer cancel()
+	c, realm = client.New(client.Config{Conn: conn, Prefix: f.prefix(), App: "lamplight-cli", AppVersion: version}), strings.ToLower(f.Realm)
+	if realm == "" {
+		if realm, err = f.realmOf(ctx, conn); err != nil {
+			conn.Close()
+			return nil, nil, "", err
+		}
+	}
+	return c, conn.Close, realm, nil
+}
+
+// realmOf looks the account's realm up in the directory.
+func (f *presenceFlags) realmOf(ctx context.Context, conn *nats.Conn) (string, error) {
 	d := directory.New(directory.Config{Conn: conn, Prefix: f.prefix(), Log: slog.New(slog.DiscardHandler)})
+	defer func() { _ = d.Stop(ctx) }()
 	if err := d.Start(ctx); err != nil {
-		conn.Close()
-		return nil, "", err
+		return "", err
 	}
-	defer d.Close()
 	e, err := d.Get(ctx, directory.Accounts, f.Account, f.Account)
 	if err != nil {
-		conn.Close()
-		return nil, "", fmt.Errorf("account %s: %w", f.Account, err)
+		return "", fmt.Errorf("account %s: %w", f.Account, err)
 	}
-	return conn, e.Realm(), nil
+	return e.Realm(), nil
 }
 
-// ask sends a control document and gives each answer, the parts of a large one too, to got.
-func (f *presenceFlags) ask(subject, event string, fields map[string]any, got func(map[string]jsontext.Value) error) error {
-	conn, realm, err := f.open()
+// with runs a question within --timeout.
+func (f *presenceFlags) with(ask func(ctx context.Context, c *client.Client, realm string) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), f.Timeout)
+	defer cancel()
+	c, done, realm, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	doc := map[string]any{"App-Name": "lamplight-cli", "App-Version": version, "Event-Category": "presence", "Event-Name": event,
-		"Msg-ID": uuid.NewString(), "Realm": realm}
-	for k, v := range fields {
-		doc[k] = v
+	defer done()
+	if err = ask(ctx, c, realm); errors.Is(err, client.ErrNoAnswer) {
+		return fmt.Errorf("no answer within %v; what was asked may or may not have happened", f.Timeout)
 	}
-	data, err := json.Marshal(doc)
-	if err != nil {
-		return err
-	}
-	full := f.prefix() + "presence." + subject + "." + bus.Token(realm)
-	if user, ok := fields["Username"].(string); ok {
-		full += "." + bus.Token(strings.ToLower(user))
-	}
-	inbox := conn.NewRespInbox()
-	sub, err := conn.SubscribeSync(inbox)
-	if err != nil {
-		return err
-	}
-	if err := conn.PublishRequest(full, inbox, data); err != nil {
-		return err
-	}
-	for parts := 0; ; {
-		m, err := sub.NextMsg(f.Timeout)
-		if err == nats.ErrNoResponders || err == nil && m.Header.Get("Status") == "503" {
-			return fmt.Errorf("no node answers on this NATS; is `lamplight serve` running, with the same --prefix?")
-		}
-		if errors.Is(err, nats.ErrTimeout) {
-			return fmt.Errorf("no answer within %v; what was asked may or may not have happened", f.Timeout)
-		}
-		if err != nil {
-			return err
-		}
-		answer := map[string]jsontext.Value{}
-		if err := json.Unmarshal(m.Data, &answer); err != nil {
-			return err
-		}
-		if string(answer["Status"]) == `"error"` {
-			return fmt.Errorf("%s: %s", unquote(answer["Reason"]), unquote(answer["Details"]))
-		}
-		if err := got(answer); err != nil {
-			return err
-		}
-		if strings.HasSuffix(unquote(answer["Event-Name"]), "_partial_resp") {
-			parts++
-			continue
-		}
-		if sent := string(answer["Part"]); sent != "" && sent != fmt.Sprint(parts) {
-			return fmt.Errorf("%d of %s parts arrived", parts, sent)
-		}
-		return nil
-	}
-}
-
-func unquote(v jsontext.Value) string {
-	b, err := jsontext.AppendUnquote(nil, v)
-	if err != nil {
-		return string(v)
-	}
-	return string(b)
+	return err
 }
 
 func printJSON(out io.Writer, v any) error {
@@ -233,15 +187,13 @@ func sorted[V any](m map[string]V) []string {
 
 // Run implements presence list.
 func (c *presenceList) Run(out io.Writer) error {
-	fields := map[string]any{}
-	if c.Event != "" {
-		fields["Event-Package"] = c.Event
-	}
 	all := listing{}
 	var holes jsontext.Value
-	err := c.ask("search_req", "search_req", fields, func(a map[string]jsontext.Value) error {
-		holes = a["missing_shards"]
-		return all.add(a["Subscriptions"])
+	err := c.with(func(ctx context.Context, cl *client.Client, realm string) error {
+		return cl.Search(ctx, realm, c.Event, func(a client.Answer) error {
+			holes = a["missing_shards"]
+			return all.add(a["Subscriptions"])
+		})
 	})
 	if err == nil && c.Output == "json" {
 		err = printJSON(out, all)
@@ -267,121 +219,115 @@ func shardsIn(list jsontext.Value) string {
 
 // Run implements presence show.
 func (c *presenceShow) Run(out io.Writer) error {
-	early := listing{}
-	return c.ask("show", "show_req", map[string]any{"Username": c.Extension, "Explain": fmt.Sprint(c.Explain)}, func(a map[string]jsontext.Value) error {
-		if part, ok := a["Subscriptions"]; ok { // too many for one message
-			return early.add(part)
-		}
-		if len(early) > 0 {
-			all, err := json.Marshal(early)
-			if err != nil {
-				return err
+	early := listing{} // subscriptions that came in parts, because they are too many for one message
+	return c.with(func(ctx context.Context, cl *client.Client, realm string) error {
+		return cl.Show(ctx, realm, c.Extension, c.Explain, func(a client.Answer) error {
+			if part, ok := a["Subscriptions"]; ok {
+				return early.add(part)
 			}
-			a["subscriptions"] = all
-		}
-		for _, k := range []string{"App-Name", "App-Version", "Event-Category", "Event-Name", "Msg-ID", "Node"} {
-			delete(a, k)
-		}
-		if c.Output == "json" {
-			return printJSON(out, a)
-		}
-		var shown struct {
-			Extension string `json:"extension"`
-			State     string `json:"state"`
-			Dialogs   []struct {
-				CallID string `json:"call_id"`
-				State  string `json:"state"`
-				Source string `json:"source"`
-				To     string `json:"to"`
-				Since  string `json:"since"`
-			} `json:"dialogs"`
-			Subscriptions listing        `json:"subscriptions"`
-			Explain       jsontext.Value `json:"explain"`
-		}
-		data, err := json.Marshal(a)
-		if err == nil {
-			err = json.Unmarshal(data, &shown)
-		}
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(out, "%s is %s\n", shown.Extension, shown.State)
-		w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-		if len(shown.Dialogs) > 0 {
-			fmt.Fprintln(w, "STATE\tSOURCE\tTO\tSINCE\tCALL-ID")
-			for _, d := range shown.Dialogs {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", d.State, d.Source, d.To, d.Since, d.CallID)
+			if len(early) > 0 {
+				all, err := json.Marshal(early)
+				if err != nil {
+					return err
+				}
+				a["subscriptions"] = all
 			}
-		}
-		if len(shown.Subscriptions) > 0 {
-			if err := shown.Subscriptions.print(w); err != nil {
-				return err
+			for _, k := range []string{"App-Name", "App-Version", "Event-Category", "Event-Name", "Msg-ID", "Node"} {
+				delete(a, k)
 			}
-		}
-		if err := w.Flush(); err != nil || len(shown.Explain) == 0 {
-			return err
-		}
-		return printJSON(out, shown.Explain)
+			if c.Output == "json" {
+				return printJSON(out, a)
+			}
+			return printExtension(out, a)
+		})
 	})
 }
 
-func (f *presenceFlags) command(out io.Writer, subject, extension string, fields map[string]any) error {
-	fields["Username"] = extension
-	return f.ask(subject, subject, fields, func(a map[string]jsontext.Value) error {
+// printExtension prints what a show answered as tables, and what explains it as JSON.
+func printExtension(out io.Writer, a client.Answer) error {
+	var shown struct {
+		Extension string `json:"extension"`
+		State     string `json:"state"`
+		Dialogs   []struct {
+			CallID string `json:"call_id"`
+			State  string `json:"state"`
+			Source string `json:"source"`
+			To     string `json:"to"`
+			Since  string `json:"since"`
+		} `json:"dialogs"`
+		Subscriptions listing        `json:"subscriptions"`
+		Explain       jsontext.Value `json:"explain"`
+	}
+	if err := a.Decode(&shown); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s is %s\n", shown.Extension, shown.State)
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	if len(shown.Dialogs) > 0 {
+		fmt.Fprintln(w, "STATE\tSOURCE\tTO\tSINCE\tCALL-ID")
+		for _, d := range shown.Dialogs {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", d.State, d.Source, d.To, d.Since, d.CallID)
+		}
+	}
+	if len(shown.Subscriptions) > 0 {
+		if err := shown.Subscriptions.print(w); err != nil {
+			return err
+		}
+	}
+	if err := w.Flush(); err != nil || len(shown.Explain) == 0 {
+		return err
+	}
+	return printJSON(out, shown.Explain)
+}
+
+// command gives a command and prints that it was done.
+func (f *presenceFlags) command(out io.Writer, give func(ctx context.Context, c *client.Client, realm string) (client.Answer, error)) error {
+	return f.with(func(ctx context.Context, c *client.Client, realm string) error {
+		a, err := give(ctx, c, realm)
+		if err != nil {
+			return err
+		}
 		if f.Output == "json" {
 			return printJSON(out, a)
 		}
-		_, err := fmt.Fprintln(out, "done")
+		_, err = fmt.Fprintln(out, "done")
 		return err
 	})
 }
 
 // Run implements presence set.
 func (c *presenceSet) Run(out io.Writer) error {
-	return c.command(out, "set", c.Extension, map[string]any{"State": c.State})
+	return c.command(out, func(ctx context.Context, cl *client.Client, realm string) (client.Answer, error) {
+		return cl.Set(ctx, realm, c.Extension, c.State)
+	})
 }
 
 // Run implements presence reset.
 func (c *presenceReset) Run(out io.Writer) error {
-	return c.command(out, "reset", c.Extension, map[string]any{})
+	return c.command(out, func(ctx context.Context, cl *client.Client, realm string) (client.Answer, error) {
+		return cl.Reset(ctx, realm, c.Extension)
+	})
 }
 
 // Run implements presence watch.
 func (c *presenceWatch) Run(out io.Writer) error {
-	conn, realm, err := c.open()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	subject := c.prefix() + "lamplight.state." + bus.Token(realm) + "." + cmp.Or(bus.Token(strings.ToLower(c.Extension)), "*")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	sub, err := conn.SubscribeSync(subject)
+	open, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	cl, done, realm, err := c.open(open)
 	if err != nil {
 		return err
 	}
-	if err := conn.FlushTimeout(c.Timeout); err != nil {
-		return err
-	}
-	fmt.Fprintf(os.Stderr, "watching %s; Ctrl-C ends\n", realm)
-	for {
-		m, err := sub.NextMsgWithContext(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		var s struct {
-			Extension string `json:"extension"`
-			State     string `json:"state"`
-			Previous  string `json:"previous"`
-			At        string `json:"at"`
-		}
+	defer done()
+	ready := func() { fmt.Fprintf(os.Stderr, "watching %s; Ctrl-C ends\n", realm) }
+	return cl.Watch(ctx, realm, c.Extension, ready, func(change client.Change) error {
+		var err error
 		if c.Output == "json" {
-			fmt.Fprintln(out, string(m.Data))
-		} else if json.Unmarshal(m.Data, &s) == nil {
-			fmt.Fprintf(out, "%s  %s  %s -> %s\n", s.At, s.Extension, s.Previous, s.State)
+			_, err = fmt.Fprintln(out, string(change.Raw))
+		} else {
+			_, err = fmt.Fprintf(out, "%s  %s  %s -> %s\n", change.At, change.Extension, change.Previous, change.State)
 		}
-	}
+		return err
+	})
 }

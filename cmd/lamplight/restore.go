@@ -59,7 +59,7 @@ func (c *restoreCommand) checkEntry(e backup.Entry) error {
 }
 
 func (c *restoreCommand) load(ctx context.Context, f io.Reader) (s backup.Summary, err error) {
-	conn, err := c.connect(c.Nats, "lamplight restore")
+	conn, err := c.connect("lamplight restore")
 	if err != nil {
 		return s, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"lamplight/actors/presence"
+	"lamplight/cluster/natsd"
+	"lamplight/cmd/lamplight/node"
 )
 
 // serveFlags are what a node can be told.
@@ -91,7 +94,7 @@ func (f *serveFlags) check() (sync time.Duration, err error) {
 			return 0, fmt.Errorf("%w: --join %q: HOST:PORT[,HOST:PORT]", errUsage, a)
 		}
 	}
-	if host, _, _ := net.SplitHostPort(f.Gossip); f.GossipKey == "" && !isLoopback(host) {
+	if host, _, _ := net.SplitHostPort(f.Gossip); f.GossipKey == "" && !natsd.Loopback(host) {
 		return 0, fmt.Errorf("%w: --gossip %s is not loopback: give --gossip-key", errUsage, f.Gossip)
 	}
 	if _, err := readGossipKey(f.GossipKey); err != nil {
@@ -135,7 +138,7 @@ func (f *serveFlags) checkCluster() error {
 		return fmt.Errorf("%w: --nats-cluster needs --join with the gossip addresses of all nodes", errUsage)
 	case f.Storage == "memory" && f.replicas() == 1:
 		return fmt.Errorf("%w: --storage memory in a cluster needs --replicas 3: one copy would go with its server", errUsage)
-	case f.GossipKey == "" && !isLoopback(host):
+	case f.GossipKey == "" && !natsd.Loopback(host):
 		return fmt.Errorf("%w: --nats-cluster %s is not loopback: give --gossip-key, from which the servers' secret is derived", errUsage, f.NatsCluster)
 	}
 	_, err = f.route()
@@ -174,11 +177,6 @@ func (f *serveFlags) route() (string, error) {
 	return "", fmt.Errorf("%w: --nats-cluster %s listens everywhere: say with --advertise at which host the others find this node", errUsage, f.NatsCluster)
 }
 
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
 func (f *serveFlags) rules() presence.Rules {
 	r := presence.Rules{CallLease: f.CallLease, Grace: 20 * time.Second, TombstoneLife: time.Minute,
 		MaxWatchers: f.MaxWatchers, MaxCalls: f.MaxDialogs, MaxTombstones: 8192, Transitions: 8}
@@ -208,51 +206,78 @@ func (c *serveCommand) Run(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	n := &node{flags: &c.serveFlags, sync: sync, log: log, fatal: make(chan error, 1)}
-	defer n.close()
 	if err := c.checkReach(); err != nil {
 		return err
 	}
-	if err := n.start(ctx); err != nil {
+	config, err := c.node(sync, log)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	n := node.New(config)
+	defer func() { _ = n.Stop(context.Background()) }() // it logs what goes wrong
+	if err := n.Start(ctx); err != nil {
 		if ctx.Err() != nil {
 			log.Info("stopped before it was ready")
 			return nil
 		}
 		return err
 	}
-	n.announce(out)
+	c.announce(out, n)
 	tellSystemd(systemdReady)
 	defer tellSystemd(systemdStopping)
 	select {
 	case <-ctx.Done():
 		log.Info("draining")
 		return nil
-	case err := <-n.fatal:
+	case err := <-n.Failed():
 		return err
 	}
 }
 
-func (n *node) announce(out io.Writer) {
-	address := n.rest.Addr()
-	_, port, _ := net.SplitHostPort(address)
-	fmt.Fprintf(out, "http listening on %s\n", address)
-	if n.server != nil {
-		fmt.Fprintf(out, "nats listening on %s\n", strings.TrimPrefix(n.server.URL(), "nats://"))
+// node is the configuration of a node that the flags ask for. check has found them good.
+func (f *serveFlags) node(sync time.Duration, log *slog.Logger) (node.Config, error) {
+	c := node.Config{Name: f.Node, Version: version, Data: f.Data, NATS: f.options(), Prefix: f.prefix(),
+		Memory: f.Storage == "memory", Replicas: f.Replicas, AwaitRestore: f.AwaitRestore,
+		Gossip: f.Gossip, Advertise: f.Advertise, Join: f.Join,
+		HTTP: f.HTTP, RequestTimeout: f.RequestTimeout, RateLimit: f.RateLimit, TokenKey: f.tokenKeyPath(),
+		Rules: f.rules(), MaxMailbox: f.MaxMailbox, Log: log}
+	if f.Nats == "embedded" {
+		route, err := f.route()
+		if err != nil {
+			return c, err
+		}
+		c.Embedded = &node.Embedded{Listen: f.NatsListen, Config: f.NatsConfig, Sync: sync, Cluster: f.NatsCluster, Route: route}
+		if f.NatsCluster != "" && f.Replicas == 0 {
+			c.Replicas = f.replicas()
+		}
 	}
-	fmt.Fprintf(out, "gossip listening on %s\n", n.members.Addr())
-	fmt.Fprintf(out, "node %s is ready. Try:\n  lamplight import docs/examples/acme.json%s\n  curl http://127.0.0.1:%s/readyz\n", n.flags.Node, n.natsHint(), port)
+	var err error
+	if c.GossipKey, err = readGossipKey(f.GossipKey); err != nil {
+		return c, err
+	}
+	if f.JWKS != "" {
+		c.JWKS, err = os.ReadFile(f.JWKS)
+	}
+	return c, err
 }
 
-func (n *node) natsHint() string {
-	if n.server == nil {
-		return " --nats " + n.flags.Nats
+// announce says where the node listens and what to try.
+func (f *serveFlags) announce(out io.Writer, n *node.Node) {
+	for _, listener := range []string{node.HTTP, node.NATS, node.Gossip} {
+		if address := n.Addr(listener); address != "" {
+			fmt.Fprintf(out, "%s listening on %s\n", listener, address)
+		}
 	}
-	if url := n.server.URL(); url != "nats://127.0.0.1:4222" {
-		return " --nats " + url
+	hint := ""
+	switch address := n.Addr(node.NATS); {
+	case address == "":
+		hint = " --nats " + f.Nats
+	case address != "127.0.0.1:4222":
+		hint = " --nats nats://" + address
 	}
-	return ""
+	fmt.Fprintf(out, "node %s is ready. Try:\n  lamplight import docs/examples/acme.json%s\n  curl http://127.0.0.1:%s/readyz\n", f.Node, hint, n.Port(node.HTTP))
 }
 
 func readGossipKey(path string) ([]byte, error) {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"lamplight/cluster/directory"
-	"lamplight/transport/rest"
+	"lamplight/transport/access"
 )
 
 type tokenCommand struct {
@@ -34,11 +34,11 @@ func (c *tokenCommand) Run(out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("%w; start `lamplight serve` once, which makes the key, or give --data or --token-key", err)
 	}
-	key, err := rest.ParseKey(data)
+	key, err := access.ParseKey(data)
 	if err != nil {
 		return err
 	}
-	token, err := rest.Sign(key, c.Account, c.TTL)
+	token, err := access.Sign(key, c.Account, c.TTL)
 	if err != nil {
 		return err
 	}

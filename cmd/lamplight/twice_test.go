@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"lamplight/actors"
-	"lamplight/cluster/wire"
+	"lamplight/cluster/route/wire"
 )
 
 // A second process of a node's name is refused, and answers nothing in the first one's place until it is: "not mine"

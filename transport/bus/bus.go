@@ -4,21 +4,22 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
-	"lamplight/cluster"
 	"lamplight/cluster/directory"
-	"lamplight/transport/document"
+	"lamplight/cluster/subject"
+	"lamplight/transport/appendjson"
+	"lamplight/transport/kazoo"
 )
 
 // Router takes messages to their extensions. Go calls done exactly once, from any goroutine.
@@ -31,7 +32,7 @@ type Router interface {
 // Config is what a Bus needs.
 type Config struct {
 	Conn       *nats.Conn
-	Prefix     string
+	Prefix     subject.Prefix
 	Node       string
 	Version    string
 	Timeout    time.Duration
@@ -67,14 +68,14 @@ func New(c Config) *Bus {
 const queue = "lamplight"
 
 // Start begins to take documents in.
-func (b *Bus) Start() error {
+func (b *Bus) Start(context.Context) error {
 	b.ctx, b.stop = context.WithCancel(context.Background())
-	for subject, handler := range map[string]nats.MsgHandler{
-		"omnipresence.subscribe.*.*": b.subscribe, "presence.subscriptions.*": b.subscribe,
-		"presence.dialog.*.*": b.dialog, "presence.update.*.*": b.dialog,
-		"presence.mwi_updates.*.*": b.mailbox, "omnipresence.notify.*.*": b.notify,
+	for topic, handler := range map[string]nats.MsgHandler{
+		subject.AnySubscription: b.subscribe, subject.AnySubscriptionOfRealm: b.subscribe,
+		subject.AnyDialogUpdate: b.update, subject.AnyUpdate: b.update,
+		subject.AnyMailboxUpdate: b.mailbox, subject.AnyWatcherReply: b.watcherReply,
 	} {
-		s, err := b.cfg.Conn.QueueSubscribe(b.cfg.Prefix+subject, queue, func(m *nats.Msg) {
+		s, err := b.cfg.Conn.QueueSubscribe(b.cfg.Prefix.Of(topic), queue, func(m *nats.Msg) {
 			if b.mayAnswer(m.Reply) {
 				handler(m)
 			}
@@ -85,10 +86,10 @@ func (b *Bus) Start() error {
 		_ = s.SetPendingLimits(1<<17, 256<<20)
 		b.subs = append(b.subs, s)
 	}
-	for subject, handler := range map[string]nats.MsgHandler{
-		"lamplight.edge.up.*": b.edgeUp, "lamplight.notified." + Token(b.cfg.Node) + ".*": b.notified,
+	for topic, handler := range map[string]nats.MsgHandler{
+		subject.AnyEdgeUp: b.edgeUp, subject.NotifiedTo(b.cfg.Node): b.notified,
 	} {
-		s, err := b.cfg.Conn.Subscribe(b.cfg.Prefix+subject, handler)
+		s, err := b.cfg.Conn.Subscribe(b.cfg.Prefix.Of(topic), handler)
 		if err != nil {
 			return err
 		}
@@ -99,7 +100,7 @@ func (b *Bus) Start() error {
 
 // mayAnswer refuses who wants the answer where this node may publish and he may not.
 func (b *Bus) mayAnswer(reply string) bool {
-	may := cluster.MayAnswer(b.cfg.Prefix, reply)
+	may := b.cfg.Prefix.MayAnswer(reply)
 	if !may {
 		b.refused.Inc()
 		b.cfg.Log.Debug("a document is refused: its reply subject is one of Lamplight's or NATS's own", "reply", reply)
@@ -107,8 +108,8 @@ func (b *Bus) mayAnswer(reply string) bool {
 	return may
 }
 
-// Close stops the intake; what came is still answered.
-func (b *Bus) Close(ctx context.Context) error {
+// Stop stops the intake. What came before is still answered.
+func (b *Bus) Stop(ctx context.Context) error {
 	if b.stop == nil || b.ctx.Err() != nil {
 		return nil
 	}
@@ -132,12 +133,12 @@ func (b *Bus) Close(ctx context.Context) error {
 	}
 }
 
-// tokens gives the decoded tokens of a subject behind the fixed ones.
-func (b *Bus) tokens(subject string, fixed int) ([]string, error) {
-	parts := strings.Split(strings.TrimPrefix(subject, b.cfg.Prefix), ".")
+// tokens gives the decoded tokens of a subject behind the fixed ones, in lower case.
+func (b *Bus) tokens(full string, fixed int) ([]string, error) {
+	parts := strings.Split(b.cfg.Prefix.Cut(full), ".")
 	out := make([]string, 0, 2)
 	for _, p := range parts[min(fixed, len(parts)):] {
-		name, err := ParseToken(p)
+		name, err := subject.ParseToken(p)
 		if err != nil {
 			return nil, refuse("the subject's token %.60q is %s", p, err)
 		}
@@ -154,73 +155,73 @@ func (b *Bus) known(realm string, then func(error)) {
 	}
 	b.cfg.AskRealm(realm, func(err error) {
 		if errors.Is(err, directory.ErrUnknown) {
-			err = refusal{404, "no account has the realm " + realm}
+			err = kazoo.Refusal{Code: 404, Reason: "no account has the realm " + realm}
 		}
 		then(err)
 	})
 }
 
 // sameRealm checks that a document is about the realm of its subject.
-func sameRealm(subject string, to actors.Address) error {
-	if to.Realm != subject {
-		return refuse("the document is about the realm %.100q, its subject about %.100q", to.Realm, subject)
+func sameRealm(realm string, to actors.Address) error {
+	if to.Realm != realm {
+		return refuse("the document is about the realm %.100q, its subject about %.100q", to.Realm, realm)
 	}
 	return nil
 }
 
 func (b *Bus) subscribe(m *nats.Msg) {
 	f, t, err := b.read(m, 2, "subscription")
-	var a addressed
+	var a kazoo.Addressed
 	if err == nil {
-		a, err = f.subscription()
+		a, err = f.Subscription()
 	}
-	if s, ok := a.event.(presence.Subscribe); err == nil && ok && s.Expires > 0 && !b.cfg.Fanout.room(cmp.Or(s.ServerID, s.Queue, anyEdge)) {
+	if s, ok := a.Event.(presence.Subscribe); err == nil && ok && s.Expires > 0 && !b.cfg.Fanout.room(cmp.Or(s.ServerID, s.Queue, subject.AnyEdge)) {
 		err = errEdges
 	}
-	if err == nil && len(t) > 1 && t[1] != a.to.User {
-		err = refuse("User is %.100q, the subject is about %.100q", a.to.User, t[1])
+	if err == nil && len(t) > 1 && t[1] != a.To.User {
+		err = refuse("User is %.100q, the subject is about %.100q", a.To.User, t[1])
 	}
 	b.take(m, f, t, err, a)
 }
 
-func (b *Bus) dialog(m *nats.Msg) {
+func (b *Bus) update(m *nats.Msg) {
 	name := "dialog_update"
-	if strings.HasPrefix(strings.TrimPrefix(m.Subject, b.cfg.Prefix), "presence.update.") {
+	if strings.HasPrefix(b.cfg.Prefix.Cut(m.Subject), strings.TrimSuffix(subject.AnyUpdate, "*.*")) {
 		name = "update"
 	}
 	f, t, err := b.read(m, 2, name)
-	var a addressed
+	var a kazoo.Addressed
 	if err == nil {
-		callID, _ := ParseToken(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]) // case matters in a Call-ID
-		a, err = f.update(callID)
+		callID, _ := subject.ParseToken(subject.Last(m.Subject)) // in its own case, which matters in a Call-ID
+		a, err = f.Update(callID)
 	}
 	b.take(m, f, t, err, a)
 }
 
 func (b *Bus) mailbox(m *nats.Msg) {
 	f, t, err := b.read(m, 2, "mwi_update")
-	var all []addressed
+	var all []kazoo.Addressed
 	if err == nil {
-		all, err = f.mailbox()
+		all, err = f.Mailbox()
 	}
-	if err == nil && t[1] != all[0].to.User {
-		err = refuse("To is %.100q, the subject is about %.100q", all[0].to.User, t[1])
+	if err == nil && t[1] != all[0].To.User {
+		err = refuse("To is %.100q, the subject is about %.100q", all[0].To.User, t[1])
 	}
 	b.take(m, f, t, err, all...)
 }
 
-func (b *Bus) notify(m *nats.Msg) {
+func (b *Bus) watcherReply(m *nats.Msg) {
 	f, t, err := b.read(m, 2, "notify")
-	var a addressed
+	var a kazoo.Addressed
 	if err == nil {
-		a, err = f.notified(actors.Address{Realm: t[0], User: t[1]})
+		a, err = f.WatcherReply(actors.Address{Realm: t[0], User: t[1]})
 	}
 	b.take(m, f, t, err, a)
 }
 
 // read decodes a document and its subject.
-func (b *Bus) read(m *nats.Msg, fixed int, names ...string) (*fields, []string, error) {
-	f, err := decode(m.Data, names...)
+func (b *Bus) read(m *nats.Msg, fixed int, names ...string) (*kazoo.Document, []string, error) {
+	f, err := kazoo.Read(m.Data, names...)
 	t, terr := b.tokens(m.Subject, fixed)
 	if err == nil {
 		err = terr
@@ -229,10 +230,10 @@ func (b *Bus) read(m *nats.Msg, fixed int, names ...string) (*fields, []string, 
 }
 
 // take sends the messages of one document to their extensions, and answers when all are durable.
-func (b *Bus) take(m *nats.Msg, f *fields, t []string, err error, all ...addressed) {
+func (b *Bus) take(m *nats.Msg, f *kazoo.Document, t []string, err error, all ...kazoo.Addressed) {
 	for i := range all {
 		if err == nil {
-			err = sameRealm(t[0], all[i].to)
+			err = sameRealm(t[0], all[i].To)
 		}
 	}
 	if err != nil {
@@ -250,15 +251,15 @@ func (b *Bus) take(m *nats.Msg, f *fields, t []string, err error, all ...address
 }
 
 // hand gives messages to their extensions; done hears the first error once all have answered.
-func (b *Bus) hand(deadline time.Time, all []addressed, done func(error)) {
+func (b *Bus) hand(deadline time.Time, all []kazoo.Addressed, done func(error)) {
 	if len(all) == 1 {
-		b.cfg.Router.Go(actors.Request{To: all[0].to, Message: all[0].event, Deadline: deadline}, func(a actors.Answer) { done(a.Err) })
+		b.cfg.Router.Go(actors.Request{To: all[0].To, Message: all[0].Event, Deadline: deadline}, func(a actors.Answer) { done(a.Err) })
 		return
 	}
 	var mu sync.Mutex
 	left, first := len(all), error(nil)
 	for _, one := range all {
-		b.cfg.Router.Go(actors.Request{To: one.to, Message: one.event, Deadline: deadline}, func(a actors.Answer) {
+		b.cfg.Router.Go(actors.Request{To: one.To, Message: one.Event, Deadline: deadline}, func(a actors.Answer) {
 			mu.Lock()
 			defer mu.Unlock()
 			if first == nil {
@@ -271,53 +272,53 @@ func (b *Bus) hand(deadline time.Time, all []addressed, done func(error)) {
 	}
 }
 
-func (b *Bus) refuse(m *nats.Msg, f *fields, err error) {
+func (b *Bus) refuse(m *nats.Msg, f *kazoo.Document, err error) {
 	b.refused.Inc()
 	b.cfg.Log.Debug("document refused", "subject", m.Subject, "err", err)
 	b.ack(m, f, err)
 }
 
 // ack answers a document that came as a request.
-func (b *Bus) ack(m *nats.Msg, f *fields, err error) {
+func (b *Bus) ack(m *nats.Msg, f *kazoo.Document, err error) {
 	if m.Reply == "" {
 		return
 	}
 	_ = m.Respond(b.reply(f, err))
 }
 
-func (b *Bus) reply(f *fields, err error) []byte {
+func (b *Bus) reply(f *kazoo.Document, err error) []byte {
 	d := b.begin(f, string(f.EventName)+"_ack")
 	if err == nil {
-		d = document.Field(d, "Status", "ok")
+		d = appendjson.Field(d, "Status", "ok")
 		return append(d, '}')
 	}
-	code, reason := status(err)
-	d = document.Field(d, "Status", "error")
-	d = document.Field(d, "Code", code)
-	d = document.Field(d, "Reason", reason)
-	d = document.Field(d, "Details", err.Error())
+	code, reason := codeOf(err)
+	d = appendjson.Field(d, "Status", "error")
+	d = appendjson.Field(d, "Code", code)
+	d = appendjson.Field(d, "Reason", reason)
+	d = appendjson.Field(d, "Details", err.Error())
 	return append(d, '}')
 }
 
 // begin starts a document in answer to f.
-func (b *Bus) begin(f *fields, name string) []byte {
+func (b *Bus) begin(f *kazoo.Document, name string) []byte {
 	d := make([]byte, 0, 256)
 	d = append(d, '{')
-	d = document.Field(d, "App-Name", "lamplight")
-	d = document.Field(d, "App-Version", b.cfg.Version)
-	d = document.Field(d, "Event-Category", "presence")
-	d = document.Field(d, "Event-Name", name)
-	d = document.Field(d, "Msg-ID", string(f.MsgID))
-	return document.Field(d, "Node", b.cfg.Node)
+	d = appendjson.Field(d, "App-Name", "lamplight")
+	d = appendjson.Field(d, "App-Version", b.cfg.Version)
+	d = appendjson.Field(d, "Event-Category", "presence")
+	d = appendjson.Field(d, "Event-Name", name)
+	d = appendjson.Field(d, "Msg-ID", string(f.MsgID))
+	return appendjson.Field(d, "Node", b.cfg.Node)
 }
 
-// status is the one table from errors to API.md's codes and messages.
-func status(err error) (code, message string) {
-	var r refusal
+// codeOf is the one table from errors to HTTP's codes and messages.
+func codeOf(err error) (code, message string) {
+	var r kazoo.Refusal
 	switch {
-	case errors.As(err, &r) && r.code == 404:
+	case errors.As(err, &r) && r.Code == 404:
 		return "404", "bad_identifier"
-	case errors.As(err, &r) && r.code == 413:
+	case errors.As(err, &r) && r.Code == 413:
 		return "413", "request_too_large"
 	case errors.As(err, &r), errors.Is(err, presence.ErrInvalid):
 		return "400", "validation error"
@@ -328,53 +329,41 @@ func status(err error) (code, message string) {
 	return "503", "datastore_unreachable"
 }
 
-// edgeUp hears an edge say that it is there and what it has seen.
+// edgeUp hears an edge say that it lives and what it has seen.
 func (b *Bus) edgeUp(m *nats.Msg) {
-	var d struct {
-		Edge        text             `json:"Edge"`
-		Incarnation text             `json:"Incarnation"`
-		Seen        map[string]count `json:"Seen"`
+	edge, err := subject.ParseToken(subject.Last(m.Subject))
+	var d kazoo.EdgeUp
+	if err == nil {
+		d, err = kazoo.ReadEdgeUp(m.Data, edge)
 	}
-	t, err := b.tokensAsSent(m.Subject)
-	if err != nil || len(m.Data) > 1<<20 || json.Unmarshal(m.Data, &d) != nil || string(d.Edge) != t || t == anyEdge || d.Incarnation == "" {
+	if err != nil || edge == subject.AnyEdge {
 		b.refused.Inc()
 		return
 	}
 	seen, known := d.Seen[b.cfg.Node+"/"+b.cfg.Fanout.cfg.Incarnation()]
-	b.cfg.Fanout.up(t, string(d.Incarnation), uint64(max(seen.n, 0)), known)
-}
-
-// tokensAsSent is the last token of a subject, decoded, in its own case.
-func (b *Bus) tokensAsSent(subject string) (string, error) {
-	return ParseToken(subject[strings.LastIndexByte(subject, '.')+1:])
+	b.cfg.Fanout.up(edge, d.Incarnation, uint64(seen), known)
 }
 
 // notified hears what the watchers behind an edge answered.
 func (b *Bus) notified(m *nats.Msg) {
-	var d struct {
-		Edge    text `json:"Edge"`
-		Replies []struct {
-			Presentity text  `json:"Presentity"`
-			Package    text  `json:"Event-Package"`
-			CallID     text  `json:"Call-ID"`
-			Sequence   count `json:"Sequence"`
-			Reply      count `json:"Reply"`
-		} `json:"Replies"`
+	edge, err := subject.ParseToken(subject.Last(m.Subject))
+	var replies []kazoo.Addressed
+	wrong := 1
+	if err == nil {
+		replies, wrong, err = kazoo.ReadNotified(m.Data, edge)
 	}
-	t, err := b.tokensAsSent(m.Subject)
-	if err != nil || len(m.Data) > 1<<20 || json.Unmarshal(m.Data, &d) != nil || string(d.Edge) != t || len(d.Replies) > maxTargets {
+	if err != nil {
 		b.refused.Inc()
 		return
 	}
+	b.refused.Add(float64(wrong))
 	deadline := time.Now().Add(b.cfg.Timeout)
-	for _, r := range d.Replies {
-		to, err := address("Presentity", r.Presentity)
-		p, perr := eventPackage(r.Package)
-		if err != nil || perr != nil || r.Sequence.n < 0 || r.Sequence.n > 1<<31 || r.Reply.n < 0 || r.Reply.n > 999 {
-			b.refused.Inc()
-			continue
-		}
-		b.cfg.Router.Go(actors.Request{To: to, Deadline: deadline, Message: presence.Notified{Package: p, HasPackage: true, CallID: string(r.CallID),
-			Sequence: uint32(r.Sequence.n), Reply: int(r.Reply.n)}}, func(actors.Answer) {})
+	for _, r := range replies {
+		b.cfg.Router.Go(actors.Request{To: r.To, Message: r.Event, Deadline: deadline}, func(actors.Answer) {})
 	}
+}
+
+// refuse makes the error of a document that contradicts its subject.
+func refuse(format string, a ...any) error {
+	return kazoo.Refusal{Code: 400, Reason: fmt.Sprintf(format, a...)}
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -23,7 +22,13 @@ import (
 	"lamplight/actors"
 	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
+	"lamplight/cluster/natsd/natstest"
+	"lamplight/cluster/subject"
+	"lamplight/transport/kazoo"
 )
+
+// headers are what every document carries besides its name.
+const headers = `"App-Name":"test","App-Version":"1","Event-Category":"presence","Msg-ID":"m1",`
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"))
@@ -74,15 +79,7 @@ type bed struct {
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("NATS did not start")
-	}
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	s := natstest.Start(t, "")
 	connect := func() *nats.Conn {
 		c, err := nats.Connect(s.ClientURL())
 		if err != nil {
@@ -94,17 +91,17 @@ func newBed(t *testing.T) *bed {
 	b := &bed{t: t, conn: connect(), router: &router{}, ask: func(_ string, then func(error)) { then(directory.ErrUnknown) }}
 	conn, log := connect(), slog.New(slog.DiscardHandler)
 	b.fanout = NewFanout(FanoutConfig{Conn: conn, Node: "n", Version: "0", Incarnation: func() string { return "i" }, Account: func(string) string { return "" }, Log: log})
-	if err := b.fanout.Start(); err != nil {
+	if err := b.fanout.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(b.fanout.Close)
+	t.Cleanup(func() { _ = b.fanout.Stop(context.Background()) })
 	x := New(Config{Conn: conn, Node: "n", Version: "0.1.0", Timeout: 5 * time.Second, Router: b.router, Fanout: b.fanout, Log: log, Registerer: prometheus.NewRegistry(),
 		KnownRealm: func(r string) bool { return r == "acme.test" }, AskRealm: func(r string, then func(error)) { b.ask(r, then) }})
-	if err := x.Start(); err != nil {
+	if err := x.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	b.bus = x
-	t.Cleanup(func() { _ = x.Close(context.Background()) })
+	t.Cleanup(func() { _ = x.Stop(context.Background()) })
 	if err := conn.Flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +172,7 @@ func TestErrorReplies(t *testing.T) {
 		"unknown, subscribe":    {"omnipresence.subscribe.other%2Etest.1", "subscription", `"User":"1@other.test","Expires":60`, "404", "bad_identifier"},
 		"directory away":        {"presence.set.away%2Etest.1", "set", set("away.test"), "503", "datastore_unreachable"},
 		"flood of unknown":      {"presence.set.flood%2Etest.1", "set", set("flood.test"), "429", "too_many_requests"},
-		"long document":         {"presence.set.acme%2Etest.1", "set", `"x":"` + strings.Repeat("x", maxDocument) + `"`, "413", "request_too_large"},
+		"long document":         {"presence.set.acme%2Etest.1", "set", `"x":"` + strings.Repeat("x", kazoo.MaxDocument) + `"`, "413", "request_too_large"},
 		"probe without package": {"presence.probes.dialog", "probe", `"Realm":"acme.test","Username":"1"`, "400", "validation error"},
 		"probe of another":      {"presence.probes.dialog", "probe", `"Realm":"acme.test","Username":"1","Event-Package":"presence"`, "400", "validation error"},
 		"new on another node":   {"presence.set.new%2Etest.1", "set", set("new.test"), "", ""},
@@ -332,7 +329,7 @@ func TestLampBounds(t *testing.T) {
 			CallID string `json:"call_id"`
 		} `json:"dialogs"`
 	}
-	if err := json.Unmarshal(m.Data, &d); err != nil || d.State != "early" || len(d.Dialogs) == 0 || d.Dialogs[0].CallID != "0" || len(m.Data) > maxMessage {
+	if err := json.Unmarshal(m.Data, &d); err != nil || d.State != "early" || len(d.Dialogs) == 0 || d.Dialogs[0].CallID != "0" || len(m.Data) > kazoo.MaxMessage {
 		t.Errorf("%v: %d bytes, %s, %d dialogs", err, len(m.Data), d.State, len(d.Dialogs))
 	}
 }
@@ -434,7 +431,7 @@ func TestNotified(t *testing.T) {
 
 // A document whose reply subject is one that only a node may publish to is not taken in: its answer would be written there.
 // What came before the intake was closed is answered, and what comes later finds nobody.
-func TestCloseAnswersWhatCame(t *testing.T) {
+func TestStopAnswersWhatCame(t *testing.T) {
 	b := newBed(t)
 	asked, answer := make(chan struct{}), make(chan struct{})
 	b.ask = func(_ string, then func(error)) { close(asked); <-answer; then(directory.ErrUnknown) }
@@ -444,7 +441,7 @@ func TestCloseAnswersWhatCame(t *testing.T) {
 		t.Fatal(err)
 	}
 	send := func(realm string) {
-		if err := b.conn.PublishRequest("omnipresence.subscribe."+Token(realm)+".1", inbox,
+		if err := b.conn.PublishRequest(subject.Subscription(realm, "1"), inbox,
 			[]byte(`{`+headers+`"Event-Name":"subscription","User":"1@`+realm+`","Expires":60,"Call-ID":"c"}`)); err != nil {
 			t.Fatal(err)
 		}
@@ -459,7 +456,7 @@ func TestCloseAnswersWhatCame(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed := make(chan error, 1)
-	go func() { closed <- b.bus.Close(t.Context()) }()
+	go func() { closed <- b.bus.Stop(t.Context()) }()
 	for {
 		_, err := b.conn.Request("omnipresence.subscribe.acme%2Etest.2", nil, 20*time.Millisecond)
 		if errors.Is(err, nats.ErrNoResponders) {

@@ -10,7 +10,9 @@ import (
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
-	"lamplight/transport/document"
+	"lamplight/cluster/subject"
+	"lamplight/transport/appendjson"
+	"lamplight/transport/kazoo"
 )
 
 // partSize is about how much of a listing one search_partial_resp carries.
@@ -29,18 +31,18 @@ func (b *Bus) control() error {
 		name, subject, request, response string
 		handle                           func(micro.Request)
 	}{
-		{"search", "presence.search_req.*", "search_req", "search_resp", b.search},
-		{"show", "presence.show.*.*", "show_req", "show_resp", b.show},
-		{"set", "presence.set.*.*", "set", "set_ack", b.set},
-		{"reset", "presence.reset.*.*", "reset", "reset_ack", b.reset},
-		{"probe", "presence.probes.*", "probe", "update", b.probe},
+		{"search", subject.AnySearch, "search_req", "search_resp", b.search},
+		{"show", subject.AnyShow, "show_req", "show_resp", b.show},
+		{"set", subject.AnySet, "set", "set_ack", b.set},
+		{"reset", subject.AnyReset, "reset", "reset_ack", b.reset},
+		{"probe", subject.AnyProbe, "probe", "update", b.probe},
 	} {
 		handler := micro.HandlerFunc(func(r micro.Request) {
 			if b.mayAnswer(r.Reply()) {
 				e.handle(r)
 			}
 		})
-		err := s.AddEndpoint(e.name, handler, micro.WithEndpointSubject(b.cfg.Prefix+e.subject),
+		err := s.AddEndpoint(e.name, handler, micro.WithEndpointSubject(b.cfg.Prefix.Of(e.subject)),
 			micro.WithEndpointMetadata(map[string]string{"request": e.request, "response": e.response}))
 		if err != nil {
 			return err
@@ -50,9 +52,9 @@ func (b *Bus) control() error {
 }
 
 // asked reads a control document, about one extension or about a realm. then may come on another goroutine.
-func (b *Bus) asked(r micro.Request, name string, then func(*fields, actors.Address, error)) {
-	f, err := decode(r.Data(), name)
-	to := actors.Address{Realm: strings.ToLower(string(f.Realm)), User: strings.ToLower(string(f.Username))}
+func (b *Bus) asked(r micro.Request, name string, then func(*kazoo.Document, actors.Address, error)) {
+	f, err := kazoo.Read(r.Data(), name)
+	to := f.Target()
 	if err == nil {
 		err = b.sameSubject(r.Subject(), to)
 	}
@@ -63,8 +65,9 @@ func (b *Bus) asked(r micro.Request, name string, then func(*fields, actors.Addr
 	b.known(to.Realm, func(err error) { then(f, to, err) })
 }
 
-func (b *Bus) sameSubject(subject string, to actors.Address) error {
-	t, err := b.tokens(subject, 2)
+// sameSubject checks that a control document is about the extension, or the realm, of its subject.
+func (b *Bus) sameSubject(full string, to actors.Address) error {
+	t, err := b.tokens(full, 2)
 	if err != nil {
 		return err
 	}
@@ -79,7 +82,7 @@ func (b *Bus) sameSubject(subject string, to actors.Address) error {
 			return refuse("Username is %.100q, the subject is about %.100q", to.User, t[1])
 		}
 		if to.User != "*" {
-			if err := checkName("Username", to); err != nil {
+			if err := kazoo.CheckTarget(to); err != nil {
 				return err
 			}
 		}
@@ -87,7 +90,7 @@ func (b *Bus) sameSubject(subject string, to actors.Address) error {
 	return sameRealm(t[0], to)
 }
 
-func (b *Bus) answer(r micro.Request, f *fields, err error) {
+func (b *Bus) answer(r micro.Request, f *kazoo.Document, err error) {
 	if err != nil {
 		b.refused.Inc()
 	}
@@ -97,7 +100,7 @@ func (b *Bus) answer(r micro.Request, f *fields, err error) {
 var errAsterisk = refuse("a bare * is no extension")
 
 func (b *Bus) set(r micro.Request) {
-	b.asked(r, "set", func(f *fields, to actors.Address, err error) {
+	b.asked(r, "set", func(f *kazoo.Document, to actors.Address, err error) {
 		state, ok := presence.ParseState(strings.ToLower(string(f.State)))
 		if err == nil && (!ok || state != presence.Early && state != presence.Confirmed && state != presence.Terminated) {
 			err = refuse("State is %.40q; it must be early, confirmed or terminated", f.State)
@@ -110,7 +113,7 @@ func (b *Bus) set(r micro.Request) {
 }
 
 func (b *Bus) reset(r micro.Request) {
-	b.asked(r, "reset", func(f *fields, to actors.Address, err error) {
+	b.asked(r, "reset", func(f *kazoo.Document, to actors.Address, err error) {
 		if err != nil || to.User != "*" {
 			b.command(r, f, to, presence.Reset{}, err)
 			return
@@ -125,7 +128,7 @@ func (b *Bus) reset(r micro.Request) {
 	})
 }
 
-func (b *Bus) command(r micro.Request, f *fields, to actors.Address, e presence.Event, err error) {
+func (b *Bus) command(r micro.Request, f *kazoo.Document, to actors.Address, e presence.Event, err error) {
 	if err != nil {
 		b.answer(r, f, err)
 		return
@@ -134,7 +137,7 @@ func (b *Bus) command(r micro.Request, f *fields, to actors.Address, e presence.
 }
 
 func (b *Bus) show(r micro.Request) {
-	b.asked(r, "show_req", func(f *fields, to actors.Address, err error) {
+	b.asked(r, "show_req", func(f *kazoo.Document, to actors.Address, err error) {
 		if err == nil && to.User == "*" {
 			err = errAsterisk
 		}
@@ -154,17 +157,17 @@ func (b *Bus) show(r micro.Request) {
 }
 
 // shown answers show_req. Subscriptions that NATS would not carry in one message come in parts before it.
-func (b *Bus) shown(r micro.Request, f *fields, to actors.Address, a *actors.Answer) {
+func (b *Bus) shown(r micro.Request, f *kazoo.Document, to actors.Address, a *actors.Answer) {
 	sent := 0
 	whole := func() []byte {
 		d := b.begin(f, "show_resp")
 		if sent > 0 {
-			d = document.Number(d, "Part", int64(sent))
+			d = appendjson.Number(d, "Part", int64(sent))
 		}
 		if a.Stale {
-			d = append(document.Key(d, "stale"), "true"...)
+			d = appendjson.True(d, "stale")
 		}
-		fields := document.Extension(nil, to.User, a)
+		fields := kazoo.AppendExtension(nil, to.User, a)
 		return append(append(d, ','), fields[1:]...) // they stand beside the document's own
 	}
 	d := whole()
@@ -179,14 +182,14 @@ func (b *Bus) shown(r micro.Request, f *fields, to actors.Address, a *actors.Ans
 		d = whole()
 	}
 	if len(d) > most {
-		b.answer(r, f, refusal{413, fmt.Sprintf("the answer has %d bytes, NATS carries %d; ask without Explain, or over HTTP", len(d), most)})
+		b.answer(r, f, kazoo.Refusal{Code: 413, Reason: fmt.Sprintf("the answer has %d bytes, NATS carries %d; ask without Explain, or over HTTP", len(d), most)})
 		return
 	}
 	_ = r.Respond(d)
 }
 
 // long runs what takes more than a moment off NATS's goroutine, a bounded number at a time.
-func (b *Bus) long(r micro.Request, f *fields, run func(context.Context)) {
+func (b *Bus) long(r micro.Request, f *kazoo.Document, run func(context.Context)) {
 	select {
 	case b.listing <- struct{}{}:
 	default:
@@ -202,11 +205,10 @@ func (b *Bus) long(r micro.Request, f *fields, run func(context.Context)) {
 }
 
 func (b *Bus) search(r micro.Request) {
-	b.asked(r, "search_req", func(f *fields, to actors.Address, err error) {
+	b.asked(r, "search_req", func(f *kazoo.Document, to actors.Address, err error) {
 		q := actors.Query{Realm: to.Realm, Bodies: true}
-		if err == nil && f.EventPackage != "" {
-			q.Package, err = eventPackage(f.EventPackage)
-			q.HasPackage = true
+		if err == nil {
+			q.Package, q.HasPackage, err = f.Package()
 		}
 		if err != nil {
 			b.answer(r, f, err)
@@ -229,15 +231,15 @@ func (b *Bus) search(r micro.Request) {
 type parts struct {
 	b       *Bus
 	r       micro.Request
-	f       *fields
+	f       *kazoo.Document
 	name    string
 	most    int
-	listing document.Listing
+	listing kazoo.Listing
 	rows    []byte
 	sent    int
 }
 
-func (b *Bus) parts(r micro.Request, f *fields, name string) *parts {
+func (b *Bus) parts(r micro.Request, f *kazoo.Document, name string) *parts {
 	return &parts{b: b, r: r, f: f, name: name, most: min(partSize, int(b.cfg.Conn.MaxPayload())/4)}
 }
 
@@ -253,32 +255,31 @@ func (p *parts) row(s actors.SubscriptionView) {
 func (p *parts) flush() {
 	p.sent++
 	_ = p.r.Respond(p.b.part(p.f, p.name, p.sent, p.listing.End(p.rows), actors.Coverage{}))
-	p.listing, p.rows = document.Listing{}, nil
+	p.listing, p.rows = kazoo.Listing{}, nil
 }
 
 // part is one message of a listing. Part numbers those that come before the last, and in the last says how many came.
-func (b *Bus) part(f *fields, name string, number int, subscriptions []byte, cover actors.Coverage) []byte {
+func (b *Bus) part(f *kazoo.Document, name string, number int, subscriptions []byte, cover actors.Coverage) []byte {
 	d := b.begin(f, name)
-	d = document.Field(d, "Realm", string(f.Realm))
+	d = appendjson.Field(d, "Realm", string(f.Realm))
 	if number > 0 {
-		d = document.Number(d, "Part", int64(number))
+		d = appendjson.Number(d, "Part", int64(number))
 	}
 	if cover.Stale {
-		d = append(document.Key(d, "stale"), "true"...)
+		d = appendjson.True(d, "stale")
 	}
 	if len(cover.Missing) > 0 {
-		d = document.Missing(d, cover.Missing)
+		d = kazoo.AppendMissing(d, cover.Missing)
 	}
-	d = append(document.Key(d, "Subscriptions"), subscriptions...)
+	d = append(appendjson.Key(d, "Subscriptions"), subscriptions...)
 	return append(d, '}')
 }
 
 // probe answers with the present state as an `update`.
 func (b *Bus) probe(r micro.Request) {
-	f, err := decode(r.Data(), "probe")
-	to := actors.Address{Realm: strings.ToLower(string(f.Realm)), User: strings.ToLower(string(f.Username))}
-	subject := r.Subject()
-	p, ok := presence.ParsePackage(subject[strings.LastIndexByte(subject, '.')+1:])
+	f, err := kazoo.Read(r.Data(), "probe")
+	to := f.Target()
+	p, ok := presence.ParsePackage(subject.Last(r.Subject()))
 	switch {
 	case err != nil:
 	case !ok:
@@ -290,7 +291,7 @@ func (b *Bus) probe(r micro.Request) {
 	case !strings.EqualFold(string(f.EventPackage), p.String()):
 		err = refuse("Event-Package is %.40q, the subject is about %s", f.EventPackage, p)
 	default:
-		err = checkName("Username", to)
+		err = kazoo.CheckTarget(to)
 	}
 	if err != nil {
 		b.answer(r, f, err)
@@ -312,24 +313,24 @@ func (b *Bus) probe(r micro.Request) {
 }
 
 // state is an `update` with the present state of an extension.
-func (b *Bus) state(f *fields, to actors.Address, p presence.Package, a *actors.Answer) []byte {
+func (b *Bus) state(f *kazoo.Document, to actors.Address, p presence.Package, a *actors.Answer) []byte {
 	d := b.begin(f, "update")
-	d = document.Field(d, "Presence-ID", to.String())
-	d = document.Field(d, "Event-Package", p.String())
-	d = document.Field(d, "State", a.View.State.String())
+	d = appendjson.Field(d, "Presence-ID", to.String())
+	d = appendjson.Field(d, "Event-Package", p.String())
+	d = appendjson.Field(d, "State", a.View.State.String())
 	if a.View.HasMessages {
-		d = document.Number(d, "Messages-New", int64(a.View.Messages.New))
-		d = document.Number(d, "Messages-Saved", int64(a.View.Messages.Saved))
+		d = appendjson.Number(d, "Messages-New", int64(a.View.Messages.New))
+		d = appendjson.Number(d, "Messages-Saved", int64(a.View.Messages.Saved))
 	}
 	if len(a.View.Dialogs) > 0 {
 		w := a.View.Dialogs[0]
-		d = document.Field(d, "Call-ID", w.CallID)
-		d = document.Field(d, "Direction", w.Direction.String())
-		d = document.Field(d, "From", w.From)
-		d = document.Field(d, "To", w.To)
+		d = appendjson.Field(d, "Call-ID", w.CallID)
+		d = appendjson.Field(d, "Direction", w.Direction.String())
+		d = appendjson.Field(d, "From", w.From)
+		d = appendjson.Field(d, "To", w.To)
 	}
 	if a.Stale {
-		d = append(document.Key(d, "stale"), "true"...)
+		d = appendjson.True(d, "stale")
 	}
 	return append(d, '}')
 }

@@ -2,11 +2,11 @@ package bus
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,19 +14,18 @@ import (
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
-	"lamplight/transport/document"
+	"lamplight/cluster/subject"
+	"lamplight/transport/appendjson"
+	"lamplight/transport/kazoo"
 )
 
 // Bounds of the fan-out.
 const (
-	maxTargets  = 500
-	maxMessage  = 256 << 10
 	ringEntries = 4096
 	ringBytes   = 8 << 20
 	maxEdges    = 4096
 	renotifyGap = 10 * time.Second
 	lookGap     = time.Minute
-	anyEdge     = "any" // where the NOTIFYs of subscriptions go that name no edge
 )
 
 var errEdges = fmt.Errorf("there are %d edges already; no subscription behind another one is taken", maxEdges)
@@ -34,7 +33,7 @@ var errEdges = fmt.Errorf("there are %d edges already; no subscription behind an
 // FanoutConfig is what a Fanout needs.
 type FanoutConfig struct {
 	Conn        *nats.Conn
-	Prefix      string
+	Prefix      subject.Prefix
 	Node        string
 	Incarnation func() string
 	Version     string
@@ -46,9 +45,9 @@ type FanoutConfig struct {
 // Messages to one edge keep their order.
 type Fanout struct {
 	cfg      FanoutConfig
+	sender   kazoo.Sender
 	Renotify func(edge string) // tells every watcher behind the edge its newest state
 	inbox    string
-	same     []byte // what all messages begin with
 	replies  *nats.Subscription
 	mu       sync.Mutex
 	edges    map[string]*edge
@@ -78,22 +77,17 @@ type numbered struct {
 
 // NewFanout makes a Fanout that has not started.
 func NewFanout(c FanoutConfig) *Fanout {
-	f := &Fanout{cfg: c, edges: map[string]*edge{}, inbox: c.Conn.NewInbox(), Renotify: func(string) {}}
-	f.same = document.Field(f.same, "Event-Category", "presence")
-	f.same = document.Field(f.same, "Event-Name", "notify")
-	f.same = document.Field(f.same, "App-Name", "lamplight")
-	f.same = document.Field(f.same, "App-Version", c.Version)
-	f.same = document.Field(f.same, "Node", c.Node)
+	f := &Fanout{cfg: c, sender: kazoo.NewSender(c.Version, c.Node), edges: map[string]*edge{}, inbox: c.Conn.NewInbox(), Renotify: func(string) {}}
 	return f
 }
 
-// Start listens for NATS saying that nobody listens.
-func (f *Fanout) Start() (err error) {
+// Start begins to listen for NATS saying that no edge takes a message.
+func (f *Fanout) Start(context.Context) (err error) {
 	f.replies, err = f.cfg.Conn.Subscribe(f.inbox+".*", func(m *nats.Msg) {
 		if m.Header.Get("Status") != "503" {
 			return
 		}
-		name, err := ParseToken(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
+		name, err := subject.ParseToken(subject.Last(m.Subject))
 		if err != nil {
 			return
 		}
@@ -105,8 +99,13 @@ func (f *Fanout) Start() (err error) {
 	return err
 }
 
-// Close stops listening.
-func (f *Fanout) Close() { _ = f.replies.Unsubscribe() }
+// Stop stops listening.
+func (f *Fanout) Stop(context.Context) error {
+	if f.replies == nil {
+		return nil
+	}
+	return f.replies.Unsubscribe()
+}
 
 func (f *Fanout) edge(name string) *edge {
 	f.mu.Lock()
@@ -116,8 +115,8 @@ func (f *Fanout) edge(name string) *edge {
 		if len(f.edges) >= maxEdges && !f.makeRoom() {
 			return nil
 		}
-		e = &edge{name: name, token: Token(name)}
-		e.subject, e.reply = f.cfg.Prefix+"lamplight.notify."+e.token, f.inbox+"."+e.token
+		e = &edge{name: name, token: subject.Token(name)}
+		e.subject, e.reply = f.cfg.Prefix.Of(subject.Notify(name)), f.inbox+"."+e.token
 		f.edges[name] = e
 	}
 	return e
@@ -157,23 +156,23 @@ func (f *Fanout) room(name string) bool { return f.edge(name) != nil }
 // Notify implements actors.Notifier.
 func (f *Fanout) Notify(n actors.Notification) {
 	room := heads.Get().(*[]byte)
-	head := f.head((*room)[:0], &n)
+	head := kazoo.AppendNotifyHead((*room)[:0], f.sender, f.cfg.Incarnation(), &n)
 	defer func() { *room = head; heads.Put(room) }()
 	first := n.Watchers[0].Edge()
 	if !slices.ContainsFunc(n.Watchers, func(w *presence.Subscription) bool { return w.Edge() != first }) {
-		f.toEdge(cmp.Or(first, anyEdge), head, &n, n.Watchers)
+		f.toEdge(cmp.Or(first, subject.AnyEdge), head, &n, n.Watchers)
 		return
 	}
 	g := groups.Get().(*grouping)
 	g.group(n.Watchers)
 	if len(n.Watchers) < abreast {
 		for i := range g.edges {
-			f.toEdge(cmp.Or(g.edges[i], anyEdge), head, &n, g.behind(i))
+			f.toEdge(cmp.Or(g.edges[i], subject.AnyEdge), head, &n, g.behind(i))
 		}
 	} else {
 		var all sync.WaitGroup // each edge keeps its order, as this notification is sent to all before the next
 		for i := range g.edges {
-			all.Go(func() { f.toEdge(cmp.Or(g.edges[i], anyEdge), head, &n, g.behind(i)) })
+			all.Go(func() { f.toEdge(cmp.Or(g.edges[i], subject.AnyEdge), head, &n, g.behind(i)) })
 		}
 		all.Wait()
 	}
@@ -244,23 +243,6 @@ const abreast = 200
 // heads are buffers to make heads in: each is copied into the messages of its edges.
 var heads = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
 
-// head appends all of a message but its number and targets, made once for all edges.
-func (f *Fanout) head(b []byte, n *actors.Notification) []byte {
-	b = append(b, f.same...)
-	b = document.Field(b, "Incarnation", f.cfg.Incarnation())
-	b = document.Number(b, "Shard", int64(n.Shard))
-	b = document.Number(b, "Generation", int64(n.Claim.Generation))
-	b = document.Time(b, "Epoch", n.Claim.Epoch)
-	b = append(document.Key(b, "Presentity"), '"')
-	b = append(document.Escape(append(document.Escape(b, n.To.User), '@'), n.To.Realm), '"')
-	b = document.Field(b, "Event-Package", n.Package.String())
-	b = document.Field(b, "State", n.State.String())
-	b = document.Number(b, "Sequence", int64(n.Sequence))
-	b = document.Field(b, "Content-Type", n.ContentType)
-	b = append(document.Key(b, "Body"), '"')
-	return append(document.Escape(b, n.Body), '"')
-}
-
 func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watchers []*presence.Subscription) {
 	for len(watchers) > 0 {
 		e := f.lock(name)
@@ -268,20 +250,20 @@ func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watche
 			f.cfg.Log.Error("too many edges; a NOTIFY is not sent", "edges", maxEdges)
 			return
 		}
-		b := e.buffer(128 + len(head) + min(len(watchers), maxTargets)*max(e.target, 200))
+		b := e.buffer(128 + len(head) + min(len(watchers), kazoo.MaxTargets)*max(e.target, 200))
 		b = append(b, '{')
 		e.seq++
-		b = document.Field(b, "Msg-ID", f.cfg.Incarnation()+"-"+e.token+"-"+strconv.FormatUint(e.seq, 10))
-		b = document.Number(b, "Edge-Seq", int64(e.seq))
+		b = appendjson.Field(b, "Msg-ID", f.cfg.Incarnation()+"-"+e.token+"-"+strconv.FormatUint(e.seq, 10))
+		b = appendjson.Number(b, "Edge-Seq", int64(e.seq))
 		b = append(append(b, ','), head...)
-		b = append(document.Key(b, "Targets"), '[')
+		b = append(appendjson.Key(b, "Targets"), '[')
 		i := 0
-		for ; i < len(watchers) && i < maxTargets; i++ {
+		for ; i < len(watchers) && i < kazoo.MaxTargets; i++ {
 			fits := len(b)
 			if i > 0 {
 				b = append(b, ',')
 			}
-			if b = target(b, watchers[i], n); i > 0 && len(b) > maxMessage-len("]}") {
+			if b = kazoo.AppendTarget(b, watchers[i], n); i > 0 && len(b) > kazoo.MaxMessage-len("]}") {
 				b = b[:fits]
 				break
 			}
@@ -322,73 +304,10 @@ func (e *edge) keep(m numbered) {
 	}
 }
 
-func target(b []byte, w *presence.Subscription, n *actors.Notification) []byte {
-	if w.Plain() && w.CallID != "" { // nearly always, and there are many
-		b = append(append(b, `{"Call-ID":"`...), w.CallID...)
-		if w.From != "" {
-			b = append(append(b, `","From":"`...), w.From...)
-		}
-		if w.FromTag != "" {
-			b = append(append(b, `","From-Tag":"`...), w.FromTag...)
-		}
-		if w.ToTag != "" {
-			b = append(append(b, `","To-Tag":"`...), w.ToTag...)
-		}
-		if w.Contact != "" {
-			b = append(append(b, `","Contact":"`...), w.Contact...)
-		}
-		if w.ProxyRoute != "" {
-			b = append(append(b, `","Proxy-Route":"`...), w.ProxyRoute...)
-		}
-		if w.SubscriptionID != "" {
-			b = append(append(b, `","Subscription-ID":"`...), w.SubscriptionID...)
-		}
-		b = append(b, `","Subscription-State":"`...)
-	} else {
-		b = append(b, '{')
-		for _, v := range [...]struct{ name, value string }{{"Call-ID", w.CallID}, {"From", w.From}, {"From-Tag", w.FromTag}, {"To-Tag", w.ToTag},
-			{"Contact", w.Contact}, {"Proxy-Route", w.ProxyRoute}, {"Subscription-ID", w.SubscriptionID}} {
-			if v.value != "" {
-				b = document.Field(b, v.name, v.value)
-			}
-		}
-		b = append(document.Key(b, "Subscription-State"), '"')
-	}
-	if n.End != "" {
-		return append(append(append(b, `terminated;reason=`...), n.End...), `"}`...)
-	}
-	b = append(b, `active"`...)
-	for _, v := range [...]struct {
-		name string
-		rate uint32
-	}{{"Max-Rate", w.MaxRate()}, {"Min-Rate", w.MinRate()}} { // RFC 6446: echoed
-		if v.rate > 0 {
-			b = document.Field(b, v.name, strconv.FormatFloat(float64(v.rate)/1000, 'f', -1, 64))
-		}
-	}
-	b = strconv.AppendInt(append(b, `,"Expires":`...), int64(w.Left(n.Now)), 10)
-	return append(b, '}')
-}
-
 // Lamp implements actors.Notifier.
 func (f *Fanout) Lamp(c actors.LampNews) {
-	b := make([]byte, 0, 512)
-	b = append(b, '{')
-	b = document.Field(b, "extension", c.To.User)
-	b = document.Field(b, "realm", c.To.Realm)
-	b = document.Field(b, "account_id", f.cfg.Account(c.To.Realm))
-	b = document.Field(b, "state", c.Change.State.String())
-	b = document.Field(b, "previous", c.Change.Previous.String())
-	b = document.Key(b, "dialogs")
-	head, dialogs := len(b), c.Change.View.Dialogs
-	for b = document.Dialogs(b, dialogs); len(b) > maxMessage && len(dialogs) > 1; b = document.Dialogs(b[:head], dialogs) {
-		dialogs = dialogs[:len(dialogs)/2] // the most important ones come first
-	}
-	b = document.Number(b, "sequence", int64(c.Sequence))
-	b = document.Time(b, "at", c.Change.At)
-	b = document.Field(b, "node", f.cfg.Node)
-	b = append(b, '}')
-	_ = f.cfg.Conn.Publish(f.cfg.Prefix+"lamplight.state."+Token(c.To.Realm)+"."+Token(c.To.User), b)
+	b := kazoo.AppendState(make([]byte, 0, 512), &c, f.cfg.Account(c.To.Realm), f.cfg.Node)
+	_ = f.cfg.Conn.Publish(f.cfg.Prefix.Of(subject.State(c.To.Realm, c.To.User)), b)
 }
 
 // up is what an edge says of itself: seen is the highest number up to which it misses nothing of ours.

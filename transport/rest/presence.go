@@ -1,19 +1,19 @@
 package rest
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
-	"lamplight/transport/document"
+	"lamplight/transport/access"
+	"lamplight/transport/appendjson"
+	"lamplight/transport/httpd"
+	"lamplight/transport/kazoo"
 )
 
 // streamFrom is the size from which a listing is streamed, without ETag.
@@ -21,35 +21,23 @@ const streamFrom = 1 << 20
 
 // name reads an extension: a user of the account's realm, or a full user@realm whose realm is in the token's tree.
 func (q *request) name(e *directory.Entry, extension string) (actors.Address, error) {
-	a := actors.Address{Realm: e.Realm(), User: strings.ToLower(extension)}
-	if i := strings.LastIndexByte(a.User, '@'); i >= 0 {
-		a.User, a.Realm = a.User[:i], a.User[i+1:]
-		holder, err := q.server.cfg.Directory.FindRealm(&q.within, a.Realm)
-		if err != nil && !errors.Is(err, directory.ErrUnknown) {
-			return a, err
-		}
-		if err != nil || !q.server.cfg.Directory.InTree(q.account, holder) {
-			return a, errForbidden
-		}
+	to, err := q.server.cfg.Access.Extension(&q.Within, q.account, e, extension)
+	var wrong *access.InvalidName
+	if errors.As(err, &wrong) {
+		return to, httpd.Invalid("extension", wrong.Reason)
 	}
-	switch {
-	case a.User == "" || a.User == "*":
-		return a, invalid("extension", "Name one extension; the whole account is reset at …/presence")
-	case len(a.User) > 256 || !utf8.ValidString(extension) || strings.ContainsFunc(a.User, unicode.IsControl):
-		return a, invalid("extension", "An extension has at most 256 bytes, in UTF-8, and no control characters")
-	}
-	return a, nil
+	return to, err
 }
 
 func (q *request) ask(to actors.Address, m actors.Message, wait time.Duration) (actors.Answer, error) {
-	a := q.server.cfg.Presence.Request(&q.within, actors.Request{To: to, Message: m, Deadline: q.deadline, Wait: wait})
-	q.stale = q.stale || a.Stale
+	a := q.server.cfg.Presence.Request(&q.Within, actors.Request{To: to, Message: m, Deadline: q.Until, Wait: wait})
+	q.Stale = q.Stale || a.Stale
 	return a, a.Err
 }
 
 // extension serves …/presence/{EXTENSION}.
 func (q *request) extension(e *directory.Entry, extension string) error {
-	if err := q.methods("GET", "POST"); err != nil {
+	if err := q.Methods("GET", "POST"); err != nil {
 		return err
 	}
 	to, err := q.name(e, extension)
@@ -60,12 +48,12 @@ func (q *request) extension(e *directory.Entry, extension string) error {
 	if to.Realm != e.Realm() {
 		shown = to.String()
 	}
-	if q.reads() {
-		a, err := q.ask(to, actors.Show{Explain: string(q.ctx.QueryArgs().Peek("explain")) == "true"}, 0)
+	if q.Reads() {
+		a, err := q.ask(to, actors.Show{Explain: string(q.QueryArgs().Peek("explain")) == "true"}, 0)
 		if err != nil {
 			return err
 		}
-		q.end(200, document.Extension(q.start(), shown, &a))
+		q.End(200, kazoo.AppendExtension(q.Begin(), shown, &a))
 		return nil
 	}
 	action, state, err := q.action(true)
@@ -82,11 +70,11 @@ func (q *request) extension(e *directory.Entry, extension string) error {
 	}
 	switch {
 	case wait > 0:
-		q.ok(200, counts(a))
+		q.OK(200, counts(a))
 	case action == "reset":
-		q.end(200, document.String(q.start(), "reset command sent for extension "+shown))
+		q.End(200, appendjson.String(q.Begin(), "reset command sent for extension "+shown))
 	default:
-		q.ok(200, commandSent)
+		q.OK(200, commandSent)
 	}
 	return nil
 }
@@ -94,9 +82,9 @@ func (q *request) extension(e *directory.Entry, extension string) error {
 var commandSent = []byte(`"command sent"`)
 
 func counts(a actors.Answer) []byte {
-	d := document.Number([]byte{'{'}, "notified", int64(a.Notified))
-	d = document.Number(d, "acked", int64(a.Acked))
-	return append(document.Number(d, "failed", int64(a.Failed)), '}')
+	d := appendjson.Number([]byte{'{'}, "notified", int64(a.Notified))
+	d = appendjson.Number(d, "acked", int64(a.Acked))
+	return append(appendjson.Number(d, "failed", int64(a.Failed)), '}')
 }
 
 func command(action string, state presence.State) presence.Event {
@@ -135,28 +123,28 @@ func (q *request) action(resetIsDefault bool) (string, presence.State, error) {
 
 func (q *request) wait() (time.Duration, error) {
 	d := 5 * time.Second
-	switch w := string(q.ctx.QueryArgs().Peek("wait")); w {
+	switch w := string(q.QueryArgs().Peek("wait")); w {
 	case "", "false":
 		return 0, nil
 	case "true":
 	default:
 		var err error
 		if d, err = time.ParseDuration(w); err != nil || d <= 0 || d > q.server.cfg.Timeout {
-			return 0, invalid("wait", "Field must be true, or a duration such as 2s, at most "+q.server.cfg.Timeout.String())
+			return 0, httpd.Invalid("wait", "Field must be true, or a duration such as 2s, at most "+q.server.cfg.Timeout.String())
 		}
 	}
-	return max(min(d, time.Until(q.deadline)-answerTime), time.Millisecond), nil
+	return max(min(d, time.Until(q.Until)-answerTime), time.Millisecond), nil
 }
 
 // answerTime is what of the deadline stays for the answer when a caller waits for watchers as long as it may.
 const answerTime = 500 * time.Millisecond
 
-// account3 serves …/presence of a whole account.
-func (q *request) account3(e *directory.Entry) error {
-	if err := q.methods("GET", "POST"); err != nil {
+// wholeAccount serves …/presence of a whole account.
+func (q *request) wholeAccount(e *directory.Entry) error {
+	if err := q.Methods("GET", "POST"); err != nil {
 		return err
 	}
-	if q.reads() {
+	if q.Reads() {
 		return q.listing(e)
 	}
 	d, err := q.data()
@@ -166,43 +154,43 @@ func (q *request) account3(e *directory.Entry) error {
 	if a, _ := d["action"].(string); a != "reset" {
 		return errAction
 	}
-	cover, err := q.server.cfg.Presence.ResetRealm(&q.within, e.Realm())
+	cover, err := q.server.cfg.Presence.ResetRealm(&q.Within, e.Realm())
 	if err != nil {
 		return err
 	}
 	if len(cover.Missing) > 0 {
 		return actors.ErrUnknown
 	}
-	q.ok(200, []byte(`"reset command sent for account"`))
+	q.OK(200, []byte(`"reset command sent for account"`))
 	return nil
 }
 
 func (q *request) listing(e *directory.Entry) error {
-	args := q.ctx.QueryArgs()
+	args := q.QueryArgs()
 	query := actors.Query{Realm: e.Realm(), Bodies: true, From: strings.ToLower(string(args.Peek("start_key")))}
 	if v := string(args.Peek("event")); v != "" {
 		p, ok := presence.ParsePackage(v)
 		if !ok {
-			return invalid("event", "Field must be dialog, presence or message-summary")
+			return httpd.Invalid("event", "Field must be dialog, presence or message-summary")
 		}
 		query.Package, query.HasPackage = p, true
 	}
 	if v := string(args.Peek("page_size")); v != "" {
 		n, err := strconv.Atoi(v)
 		if err != nil || n < 1 || n > 100_000 {
-			return invalid("page_size", "Field must be a number of extensions, 1 to 100000")
+			return httpd.Invalid("page_size", "Field must be a number of extensions, 1 to 100000")
 		}
 		query.Limit = n
 	}
-	l := &document.Listing{Summary: string(args.Peek("summary")) == "true"}
+	l := &kazoo.Listing{Summary: string(args.Peek("summary")) == "true"}
 	query.Bodies = !l.Summary
 	// The lister's goroutine encodes, this one takes what it made: into one answer or, once it is too much, into a stream.
-	ctx, cancel := context.WithDeadline(context.Background(), q.deadline)
+	ctx, cancel := context.WithDeadline(context.Background(), q.Until)
 	select {
 	case q.server.listings <- struct{}{}:
 	default:
 		cancel()
-		return errTooMany
+		return httpd.ErrTooMany
 	}
 	c := &chunks{Listing: l, made: make(chan []byte), used: make(chan []byte, 2)}
 	go func() {
@@ -210,7 +198,7 @@ func (q *request) listing(e *directory.Entry) error {
 		defer func() { <-q.server.listings }()
 		c.make(ctx, q.server.cfg.Presence, query)
 	}()
-	body := append(q.start(), `{"subscriptions":`...)
+	body := append(q.Begin(), `{"subscriptions":`...)
 	for chunk := range c.made {
 		body = append(body, chunk...)
 		c.used <- chunk
@@ -223,8 +211,8 @@ func (q *request) listing(e *directory.Entry) error {
 	if c.err != nil {
 		return c.err
 	}
-	q.stale, q.next = q.stale || c.cover.Stale, c.cover.Next
-	q.end(200, c.end(body))
+	q.Stale, q.Next = q.Stale || c.cover.Stale, c.cover.Next
+	q.End(200, c.end(body))
 	return nil
 }
 
@@ -233,7 +221,7 @@ const chunkSize = 64 << 10
 
 // chunks is a listing on its way from the goroutine that encodes it to the one that sends it.
 type chunks struct {
-	*document.Listing
+	*kazoo.Listing
 	made  chan []byte // who takes from it takes all, and gives each back through used; it is closed behind the last
 	used  chan []byte
 	cover actors.Coverage
@@ -270,49 +258,32 @@ func missing(body []byte, cover actors.Coverage) []byte {
 	if len(cover.Missing) == 0 {
 		return body
 	}
-	return document.Missing(body, cover.Missing)
+	return kazoo.AppendMissing(body, cover.Missing)
 }
 
-// stream sends a large listing as it comes, never indented. Its revision is of the changes that it covers. What broke
-// off, because the client read too slowly or a shard was lost, says that it did.
+// stream sends a large listing as it comes. Its revision is of the changes that it covers. A listing that broke off,
+// because the client read too slowly or a shard was lost, says so: it names all shards as missing.
 func (q *request) stream(head []byte, c *chunks, cancel context.CancelFunc) {
-	own := request{server: q.server, id: q.id} // the request's memory is fasthttp's again before the stream ends
-	conn := q.ctx.Conn()
-	q.ctx.SetStatusCode(200)
-	q.ctx.SetContentType("application/json")
-	q.ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
+	q.Stream(head, func(put func([]byte)) httpd.Tail {
 		defer cancel()
-		alive := true
-		write := func(b []byte) {
-			if !alive {
-				return
-			}
-			_ = conn.SetWriteDeadline(time.Now().Add(writeTime))
-			if _, err := w.Write(b); err != nil {
-				alive = false
-				cancel()
-			}
-		}
-		write(head)
 		for chunk := range c.made {
-			write(chunk)
+			put(chunk)
 			c.used <- chunk
 		}
 		if c.err != nil {
 			all := actors.AllShards()
 			c.cover.Missing = all.List()
 		}
-		own.stale, own.next = c.cover.Stale, c.cover.Next
-		write(own.finish(c.end(nil), "success", strconv.FormatUint(c.cover.Sequence, 16)))
-	})
+		return httpd.Tail{Data: c.end(nil), Revision: strconv.FormatUint(c.cover.Sequence, 16), Next: c.cover.Next, Stale: c.cover.Stale}
+	}, cancel)
 }
 
 // owned serves …/devices/{ID}/presence and …/users/{ID}/presence.
 func (q *request) owned(e *directory.Entry, kind, id string) error {
-	if err := q.methods("GET", "POST"); err != nil {
+	if err := q.Methods("GET", "POST"); err != nil {
 		return err
 	}
-	x, err := q.server.cfg.Directory.Get(&q.within, kind, e.ID, id)
+	x, err := q.server.cfg.Directory.Get(&q.Within, kind, e.ID, id)
 	if err != nil {
 		return err
 	}
@@ -320,16 +291,16 @@ func (q *request) owned(e *directory.Entry, kind, id string) error {
 	if err != nil {
 		return err
 	}
-	if q.reads() {
+	if q.Reads() {
 		d := []byte(`{"presence_ids":{`)
 		for _, to := range ids {
 			a, err := q.ask(to, actors.Show{}, 0)
 			if err != nil {
 				return err
 			}
-			d = append(document.Field(append(document.Key(d, to.String()), '{'), "state", a.View.State.String()), '}')
+			d = append(appendjson.Field(append(appendjson.Key(d, to.String()), '{'), "state", a.View.State.String()), '}')
 		}
-		q.ok(200, append(d, '}', '}'))
+		q.OK(200, append(d, '}', '}'))
 		return nil
 	}
 	action, state, err := q.action(false)
@@ -341,13 +312,13 @@ func (q *request) owned(e *directory.Entry, kind, id string) error {
 		return err
 	}
 	if len(ids) == 0 {
-		q.ok(200, []byte(`"nothing to send command to"`))
+		q.OK(200, []byte(`"nothing to send command to"`))
 		return nil
 	}
 	answers := make(chan actors.Answer, len(ids))
 	for _, to := range ids {
 		go func() {
-			answers <- q.server.cfg.Presence.Request(&q.within, actors.Request{To: to, Message: command(action, state), Deadline: q.deadline, Wait: wait})
+			answers <- q.server.cfg.Presence.Request(&q.Within, actors.Request{To: to, Message: command(action, state), Deadline: q.Until, Wait: wait})
 		}()
 	}
 	var sum actors.Answer
@@ -362,10 +333,10 @@ func (q *request) owned(e *directory.Entry, kind, id string) error {
 		return sum.Err
 	}
 	if wait > 0 {
-		q.ok(200, counts(sum))
+		q.OK(200, counts(sum))
 		return nil
 	}
-	q.ok(200, commandSent)
+	q.OK(200, commandSent)
 	return nil
 }
 

@@ -1,17 +1,13 @@
 package rest
 
 import (
-	"errors"
-	"net"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/go-json-experiment/json"
-	"golang.org/x/time/rate"
 
 	"lamplight/cluster/directory"
+	"lamplight/transport/access"
 )
 
 // authenticate serves PUT /api_auth: an API key for a token.
@@ -21,32 +17,17 @@ func (q *request) authenticate() error {
 		return err
 	}
 	key, _ := d["api_key"].(string)
-	if !q.server.limits.allow("api_auth", q.ctx.RemoteIP(), time.Now()) {
-		return errTooMany
+	if err := q.server.cfg.Access.Allow("api_auth", q.RemoteIP()); err != nil {
+		return err
 	}
-	e, err := q.server.cfg.Directory.AccountByAPIKey(&q.within, key)
-	if errors.Is(err, directory.ErrUnknown) {
-		return errCredentials
-	}
+	e, token, err := q.server.cfg.Access.LogIn(&q.Within, key)
 	if err != nil {
 		return err
 	}
-	token, err := q.server.cfg.Sign(e.ID)
-	if err != nil {
-		return err
-	}
-	q.token = []byte(token)
+	q.Token = []byte(token)
 	data, _ := json.Marshal(map[string]any{"account_id": e.ID, "account_name": e.Text("name"), "is_reseller": false}, json.Deterministic(true))
-	q.ok(201, data)
+	q.OK(201, data)
 	return nil
-}
-
-func bodyToken(body []byte) string {
-	var d struct {
-		AuthToken string `json:"auth_token"`
-	}
-	_ = json.Unmarshal(body, &d)
-	return d.AuthToken
 }
 
 // shown is an entry as the API shows it: with its id, without secrets.
@@ -72,27 +53,27 @@ func shown(e *directory.Entry) map[string]any {
 func (q *request) show(code int, e *directory.Entry) error {
 	data, err := json.Marshal(shown(e), json.Deterministic(true))
 	if err == nil {
-		q.ok(code, data)
+		q.OK(code, data)
 	}
 	return err
 }
 
 // accounts serves /accounts: the token's tree, and new accounts in it.
 func (q *request) accounts() error {
-	if err := q.methods("GET", "PUT"); err != nil {
+	if err := q.Methods("GET", "PUT"); err != nil {
 		return err
 	}
-	if q.reads() {
+	if q.Reads() {
 		return q.list(directory.Accounts, q.account)
 	}
 	return q.create(directory.Accounts, "")
 }
 
 func (q *request) collection(kind, account string) error {
-	if err := q.methods("GET", "PUT"); err != nil {
+	if err := q.Methods("GET", "PUT"); err != nil {
 		return err
 	}
-	if q.reads() {
+	if q.Reads() {
 		return q.list(kind, account)
 	}
 	return q.create(kind, account)
@@ -107,7 +88,7 @@ func (q *request) list(kind, account string) error {
 	}
 	data, err := json.Marshal(out, json.Deterministic(true))
 	if err == nil {
-		q.ok(200, data)
+		q.OK(200, data)
 	}
 	return err
 }
@@ -122,11 +103,11 @@ func (q *request) create(kind, account string) error {
 		account = id
 		if parent, _ := fields["parent_id"].(string); parent == "" {
 			fields["parent_id"] = q.account
-		} else if !q.server.cfg.Directory.InTree(q.account, parent) {
-			return errForbidden
+		} else if !q.server.cfg.Access.MayActOn(q.account, parent) {
+			return access.ErrForbidden
 		}
 	}
-	e, err := q.server.cfg.Directory.Put(&q.within, q.account, kind, account, id, fields, nil)
+	e, err := q.server.cfg.Directory.Put(&q.Within, q.account, kind, account, id, fields, nil)
 	if err != nil {
 		return err
 	}
@@ -135,20 +116,20 @@ func (q *request) create(kind, account string) error {
 
 // entry serves one account, user or device.
 func (q *request) entry(kind, account, id string) error {
-	if err := q.methods("GET", "POST", "PATCH", "DELETE"); err != nil {
+	if err := q.Methods("GET", "POST", "PATCH", "DELETE"); err != nil {
 		return err
 	}
-	q.subject = id
+	q.Subject = id
 	d := q.server.cfg.Directory
-	e, err := d.Get(&q.within, kind, account, id)
+	e, err := d.Get(&q.Within, kind, account, id)
 	if err != nil {
 		return err
 	}
-	switch string(q.ctx.Method()) {
+	switch string(q.Method()) {
 	case "GET", "HEAD":
 		return q.show(200, e)
 	case "DELETE":
-		if err := d.Delete(&q.within, e); err != nil {
+		if err := d.Delete(&q.Within, e); err != nil {
 			return err
 		}
 		return q.show(200, e)
@@ -157,17 +138,17 @@ func (q *request) entry(kind, account, id string) error {
 	if err != nil {
 		return err
 	}
-	if string(q.ctx.Method()) == "PATCH" {
+	if string(q.Method()) == "PATCH" {
 		fields = directory.Merge(e.Fields, fields)
 	} else {
 		keepUnseen(kind, e, fields)
 	}
 	if kind == directory.Accounts {
-		if parent, _ := fields["parent_id"].(string); parent != e.Text("parent_id") && !d.InTree(q.account, parent) {
-			return errForbidden
+		if parent, _ := fields["parent_id"].(string); parent != e.Text("parent_id") && !q.server.cfg.Access.MayActOn(q.account, parent) {
+			return access.ErrForbidden
 		}
 	}
-	if e, err = d.Put(&q.within, q.account, kind, account, id, fields, e); err != nil {
+	if e, err = d.Put(&q.Within, q.account, kind, account, id, fields, e); err != nil {
 		return err
 	}
 	return q.show(200, e)
@@ -184,40 +165,4 @@ func keepUnseen(kind string, old *directory.Entry, fields map[string]any) {
 			sip["password"] = old.Text("sip.password")
 		}
 	}
-}
-
-// limits bounds requests per account and client address. It remembers a bounded number of both together.
-type limits struct {
-	perSecond int
-	mu        sync.Mutex
-	of        map[string]*rate.Limiter
-}
-
-func newLimits(perSecond int) *limits {
-	return &limits{perSecond: perSecond, of: map[string]*rate.Limiter{}}
-}
-
-func (l *limits) allow(account string, from net.IP, now time.Time) bool {
-	if l.perSecond <= 0 {
-		return true
-	}
-	key := account + " " + from.String()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	r := l.of[key]
-	if r == nil {
-		if len(l.of) >= 100_000 { // forget those who have their full allowance again
-			for k, old := range l.of {
-				if old.TokensAt(now) >= float64(l.perSecond) {
-					delete(l.of, k)
-				}
-			}
-			if len(l.of) >= 100_000 {
-				return false
-			}
-		}
-		r = rate.NewLimiter(rate.Limit(l.perSecond), l.perSecond)
-		l.of[key] = r
-	}
-	return r.AllowN(now, 1)
 }

@@ -17,7 +17,6 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/golang-jwt/jwt/v5"
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
@@ -25,6 +24,9 @@ import (
 	"lamplight/actors"
 	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
+	"lamplight/cluster/natsd/natstest"
+	"lamplight/transport/access"
+	"lamplight/transport/httpd"
 )
 
 // router answers like one whose extensions hold nothing; err is what it answers to changes.
@@ -75,7 +77,8 @@ const (
 type edge struct {
 	t      testing.TB
 	router *router
-	server *Server
+	server *httpd.Server
+	api    *API
 	url    string
 	key    ed25519.PrivateKey
 	tokens map[string]string
@@ -83,15 +86,7 @@ type edge struct {
 
 func newEdge(t testing.TB, rateLimit int) *edge {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("NATS did not start")
-	}
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	s := natstest.Start(t, t.TempDir())
 	conn, err := nats.Connect(s.ClientURL())
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +98,7 @@ func newEdge(t testing.TB, rateLimit int) *edge {
 	if err := d.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(d.Close)
+	t.Cleanup(func() { _ = d.Stop(context.Background()) })
 	object := func(s string) (m map[string]any) { _ = json.Unmarshal([]byte(s), &m); return m }
 	if _, err := d.Import(ctx, directory.Import{Accounts: []map[string]any{
 		object(`{"id":"` + root + `","name":"Root","realm":"root.test","api_key":"k","users":[{"id":"` + user + `","username":"ada"}],"devices":[{"id":"` + phone + `","owner_id":"` + user + `","sip":{"username":"1001","password":"secret"}}]}`),
@@ -112,28 +107,29 @@ func newEdge(t testing.TB, rateLimit int) *edge {
 		t.Fatal(err)
 	}
 	e := &edge{t: t, router: &router{}, tokens: map[string]string{}}
-	if e.key, err = LoadOrCreateKey(filepath.Join(t.TempDir(), "key")); err != nil {
+	if e.key, err = access.LoadOrCreateKey(filepath.Join(t.TempDir(), "key")); err != nil {
 		t.Fatal(err)
 	}
-	public := e.key.Public().(ed25519.PublicKey)
-	if err := d.PublishKey(ctx, KeyID(public), public); err != nil {
-		t.Fatal(err)
-	}
-	v, err := NewVerifier(d, nil)
+	control, err := access.New(access.Config{Directory: d, Key: e.key, TokenLife: time.Hour, RateLimit: rateLimit})
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := control.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
 	for _, a := range []string{root, child, other} {
-		if e.tokens[a], err = Sign(e.key, a, time.Hour); err != nil {
+		if e.tokens[a], err = access.Sign(e.key, a, time.Hour); err != nil {
 			t.Fatal(err)
 		}
 	}
-	e.server = New(Config{Node: "lamplight@test", Version: "0", Timeout: 5 * time.Second, RateLimit: rateLimit, Presence: e.router, Directory: d, Verifier: v,
-		Sign: func(a string) (string, error) { return Sign(e.key, a, time.Hour) }, Ready: func() error { return nil }, Log: log, Registry: prometheus.NewRegistry()})
-	if err := e.server.Start("127.0.0.1:0"); err != nil {
+	e.server = httpd.New(httpd.Config{Listen: "127.0.0.1:0", Node: "lamplight@test", Version: "0", Timeout: 5 * time.Second,
+		Ready: func() error { return nil }, Log: log, Registry: prometheus.NewRegistry()})
+	e.api = New(Config{Timeout: 5 * time.Second, Presence: e.router, Directory: d, Access: control})
+	e.api.Mount(e.server)
+	if err := e.server.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = e.server.Close(context.Background()) })
+	t.Cleanup(func() { _ = e.server.Stop(context.Background()) })
 	e.url = "http://" + e.server.Addr()
 	return e
 }
@@ -213,10 +209,10 @@ func TestWaitEndsBeforeTheDeadline(t *testing.T) {
 func TestErrorTable(t *testing.T) {
 	e := newEdge(t, 0)
 	mine, base := e.tokens[root], "/v2/accounts/"+root
-	expired, _ := Sign(e.key, root, -time.Minute)
-	none, _ := jwt.NewWithClaims(jwt.SigningMethodNone, claims{AccountID: root, RegisteredClaims: jwt.RegisteredClaims{Issuer: Issuer, ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour))}}).SignedString(jwt.UnsafeAllowNoneSignatureType)
-	noExpiry := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims{AccountID: root, RegisteredClaims: jwt.RegisteredClaims{Issuer: Issuer}})
-	noExpiry.Header["kid"] = KeyID(e.key.Public().(ed25519.PublicKey))
+	expired, _ := access.Sign(e.key, root, -time.Minute)
+	none, _ := jwt.NewWithClaims(jwt.SigningMethodNone, jwt.MapClaims{"account_id": root, "iss": access.Issuer, "exp": time.Now().Add(time.Hour).Unix()}).SignedString(jwt.UnsafeAllowNoneSignatureType)
+	noExpiry := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{"account_id": root, "iss": access.Issuer})
+	noExpiry.Header["kid"] = access.KeyID(e.key.Public().(ed25519.PublicKey))
 	eternal, _ := noExpiry.SignedString(e.key)
 	for _, c := range []struct {
 		name, method, path, token, body, code, message, data string
@@ -259,7 +255,7 @@ func TestErrorTable(t *testing.T) {
 	if r := e.do("POST", base+"/presence/1001", mine, ""); r.Code != 503 || r.Message != "datastore_unreachable" || r.Header.Get("Retry-After") == "" {
 		t.Errorf("out of reach: %d %s", r.Code, r.Raw)
 	}
-	if r := e.do("POST", base+"/presence/1001", mine, strings.Repeat("x", maxBody+1)); r.Code != 413 || r.Message != "request_too_large" {
+	if r := e.do("POST", base+"/presence/1001", mine, strings.Repeat("x", httpd.MaxBody+1)); r.Code != 413 || r.Message != "request_too_large" {
 		t.Errorf("large body: %d %.200s", r.Code, r.Raw)
 	}
 }
@@ -344,18 +340,6 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
-func FuzzPath(f *testing.F) {
-	for _, s := range []string{"/v2/accounts/a/presence/%2A3101", "/v2//", "/%", "/v2/accounts/x/presence/1?x#y", "/%ff"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, raw string) {
-		p, err := path(nil, []byte(raw))
-		if err == nil && (len(p) == 0 || len(p) > 8) {
-			t.Errorf("%q: %d segments", raw, len(p))
-		}
-	})
-}
-
 // Whatever the body, an action is one that the router knows, or the answer says what is wrong.
 func FuzzBody(f *testing.F) {
 	for _, s := range []string{`{"data":{"action":"set","state":"early"}}`, `{"data": {"action": "reset"}`, `{"data":{"reset":true},"auth_token":"x"}`,
@@ -363,15 +347,14 @@ func FuzzBody(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		q := &request{ctx: &fasthttp.RequestCtx{}}
-		q.ctx.Request.SetBodyString(body)
-		_ = bodyToken(q.ctx.PostBody())
+		q := &request{Request: &httpd.Request{RequestCtx: &fasthttp.RequestCtx{}}}
+		q.RequestCtx.Request.SetBodyString(body)
 		for _, resetIsDefault := range []bool{false, true} {
 			action, state, err := q.action(resetIsDefault)
 			switch {
 			case err != nil:
-				if answer := explain(err); answer.code != 400 || !jsontext.Value(answer.data).IsValid() {
-					t.Errorf("%q is answered %d %s", body, answer.code, answer.data)
+				if answer, _ := explain(err).(httpd.Failure); answer.Code != 400 || !jsontext.Value(answer.Data).IsValid() {
+					t.Errorf("%q is answered %d %s", body, answer.Code, answer.Data)
 				}
 			case action == "reset" && state == presence.None:
 			case action != "set" && action != "reset", state != presence.Early && state != presence.Confirmed && state != presence.Terminated:

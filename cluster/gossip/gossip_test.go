@@ -1,0 +1,274 @@
+package gossip
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"io"
+	"log"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"lamplight/actors/presence"
+)
+
+// transcript is a log that a test reads while it is written.
+type transcript struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (w *transcript) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.all.Write(b)
+}
+
+func (w *transcript) has(text string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.Contains(w.all.String(), text)
+}
+
+func (w *transcript) reset() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all.Reset()
+}
+
+// gossiper is a Membership of a test's own.
+func gossiper(t *testing.T, c Config) (*Membership, *transcript) {
+	t.Helper()
+	said := &transcript{}
+	c.Listen, c.Log = "127.0.0.1:0", slog.New(slog.NewTextHandler(said, nil))
+	m := New(c)
+	if err := m.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Stop(t.Context()) })
+	return m, said
+}
+
+// works wants a node to take another good one as a member, after all that was done to it.
+func works(t *testing.T, m *Membership, c Config) {
+	t.Helper()
+	c.Node, c.Join = "good", []string{m.Addr()}
+	other, _ := gossiper(t, c)
+	for end := time.Now().Add(20 * time.Second); !slices.Equal(m.Nodes(), []string{"a", "good"}) || !slices.Equal(other.Nodes(), []string{"a", "good"}); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%v and %v don't see each other", m.Nodes(), other.Nodes())
+		}
+	}
+}
+
+var key = bytes.Repeat([]byte{7}, 32)
+
+// Bytes of any kind on the gossip port, over UDP and TCP, neither end a node nor make it speak of its state.
+func TestStrayBytes(t *testing.T) {
+	t.Parallel()
+	for name, k := range map[string][]byte{"with a key": key, "without": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := Config{Node: "a", Key: k, Route: "10.1.2.3:6222"}
+			m, _ := gossiper(t, c)
+			r := rand.New(rand.NewPCG(1, 2))
+			junk := func(first byte) []byte {
+				b := make([]byte, 1+r.IntN(2000))
+				for i := range b {
+					b[i] = byte(r.Uint32())
+				}
+				b[0] = first
+				return b
+			}
+			udp, err := net.Dial("udp", m.Addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer udp.Close()
+			for i := range 2000 {
+				_, _ = udp.Write(junk(byte(i))) // a refusal of an earlier one is no error of this one
+			}
+			for i := range 100 {
+				tcp, err := net.Dial("tcp", m.Addr())
+				if err != nil {
+					t.Fatalf("the port is closed: %v", err)
+				}
+				_, _ = tcp.Write(junk(byte(i % 16)))
+				_ = tcp.(*net.TCPConn).CloseWrite()
+				_ = tcp.SetReadDeadline(time.Now().Add(5 * time.Second))
+				answer, _ := io.ReadAll(io.LimitReader(tcp, 1<<20))
+				if k != nil && bytes.Contains(answer, []byte(c.Route)) {
+					t.Errorf("it was told of the node's state: %q", answer)
+				}
+				_ = tcp.Close()
+			}
+			works(t, m, Config{Key: k})
+		})
+	}
+}
+
+// stranger is a peer that speaks memberlist, but is no node of ours.
+func stranger(t *testing.T, name string, key, meta []byte) *memberlist.Memberlist {
+	t.Helper()
+	o := memberlist.DefaultLocalConfig()
+	o.Name, o.BindAddr, o.BindPort, o.AdvertisePort, o.SecretKey = name, "127.0.0.1", 0, 0, key
+	o.Logger, o.Delegate = log.New(io.Discard, "", 0), says(meta)
+	l, err := memberlist.Create(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Shutdown() })
+	return l
+}
+
+// says is a delegate whose metadata are these.
+type says []byte
+
+func (s says) NodeMeta(int) []byte             { return s }
+func (s says) NotifyMsg([]byte)                {}
+func (s says) GetBroadcasts(int, int) [][]byte { return nil }
+func (s says) LocalState(bool) []byte          { return []byte("state of a stranger") }
+func (s says) MergeRemoteState([]byte, bool)   {}
+
+const goodMeta = `{"schema":1,"oldest":1}`
+
+// Who has no key, or another, joins nothing and learns of no node.
+func TestPeersWithoutTheKey(t *testing.T) {
+	t.Parallel()
+	m, said := gossiper(t, Config{Node: "a", Key: key})
+	for name, k := range map[string][]byte{"no key": nil, "another key": bytes.Repeat([]byte{8}, 32), "a shorter key": bytes.Repeat([]byte{7}, 16)} {
+		l := stranger(t, "stranger", k, []byte(goodMeta))
+		if n, err := l.Join([]string{m.Addr()}); err == nil || n > 0 || l.NumMembers() != 1 {
+			t.Errorf("%s: it joined %d nodes, and knows %d: %v", name, n, l.NumMembers(), err)
+		}
+	}
+	works(t, m, Config{Key: key})
+	if !said.has("is --gossip-key the same on all nodes?") {
+		t.Error("the log does not say what to look at")
+	}
+}
+
+// Who has the key, and says of itself what no node of this installation says, is no member, and changes nothing for
+// those who are. What it does say may be anything.
+func TestHostileMetadata(t *testing.T) {
+	t.Parallel()
+	m, said := gossiper(t, Config{Node: "a", Key: key, Prefix: "inst"})
+	for what, p := range map[string]struct{ name, meta, why string }{
+		"no metadata":       {"s1", "", "not a node of this installation"},
+		"not JSON":          {"s2", "\x00\xff{", "not a node of this installation"},
+		"another type":      {"s3", `{"schema":"x"}`, "not a node of this installation"},
+		"as much as fits":   {"s4", `{"schema":1,"oldest":1,"prefix":"` + strings.Repeat("x", memberlist.MetaMaxSize-40) + `"}`, "its --prefix is"},
+		"another prefix":    {"s5", goodMeta, "its --prefix is"},
+		"a schema too new":  {"s6", `{"schema":9,"oldest":9,"prefix":"inst"}`, "upgrade one release at a time"},
+		"a schema too old":  {"s7", `{"schema":0,"oldest":0,"prefix":"inst"}`, "upgrade one release at a time"},
+		"a control in name": {"s8\r\nPUB x 0", `{"schema":1,"oldest":1,"prefix":"inst"}`, "its name can't be one"},
+		"a long name":       {strings.Repeat("n", 200), `{"schema":1,"oldest":1,"prefix":"inst"}`, "its name can't be one"},
+	} {
+		l := stranger(t, p.name, key, []byte(p.meta))
+		said.reset()
+		for end := time.Now().Add(20 * time.Second); !said.has(p.why); time.Sleep(50 * time.Millisecond) {
+			_, _ = l.Join([]string{m.Addr()}) // that it is no member shows below
+			if time.Now().After(end) {
+				t.Fatalf("%s: nothing says %q", what, p.why)
+			}
+		}
+		if nodes := m.Nodes(); !slices.Equal(nodes, []string{"a"}) {
+			t.Errorf("%s: members %q", what, nodes)
+		}
+		if m.Writes() != presence.Schema {
+			t.Errorf("%s: it changed what is written to %d", what, m.Writes())
+		}
+		_ = l.Shutdown()
+	}
+	works(t, m, Config{Key: key, Prefix: "inst"})
+}
+
+// A message of gossip's own form that no memberlist would send: more metadata than it allows, as an alive message over
+// UDP (its type, then MessagePack).
+func TestHugeMetadata(t *testing.T) {
+	t.Parallel()
+	m, said := gossiper(t, Config{Node: "a"})
+	text := func(b []byte, s string) []byte {
+		return append(binary.BigEndian.AppendUint16(append(b, 0xda), uint16(len(s))), s...)
+	}
+	alive := []byte{4, 0x86}
+	alive = append(text(alive, "Incarnation"), 1)
+	alive = text(text(alive, "Node"), "huge")
+	alive = text(text(alive, "Addr"), "\x7f\x00\x00\x01")
+	alive = append(text(alive, "Port"), 0xcd, 0x20, 0x20)
+	alive = text(text(alive, "Meta"), `{"schema":1,"oldest":1,"route":"`+strings.Repeat("x", 50000)+`"}`)
+	alive = text(text(alive, "Vsn"), "\x01\x05\x02\x00\x00\x00")
+	udp, err := net.Dial("udp", m.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	for end := time.Now().Add(20 * time.Second); !said.has("not a node of this installation"); time.Sleep(20 * time.Millisecond) {
+		if _, err := udp.Write(alive); err != nil {
+			t.Fatal(err)
+		}
+		if time.Now().After(end) {
+			t.Fatal("the message was not looked at")
+		}
+	}
+	if nodes := m.Nodes(); !slices.Equal(nodes, []string{"a"}) {
+		t.Errorf("members %q", nodes)
+	}
+	works(t, m, Config{})
+}
+
+// What is written is what all members read: one that reads less holds the others back, until it is gone.
+func TestWrites(t *testing.T) {
+	list := []Member{{Name: "a", Schema: 3}, {Name: "b", Schema: 2}, {Name: "c", Schema: 9}}
+	if got := commonSchema(4, list); got != 2 {
+		t.Errorf("with b, who reads 2: %d", got)
+	}
+	if got := commonSchema(4, []Member{list[0], list[2]}); got != 3 {
+		t.Errorf("without b: %d", got)
+	}
+	if got := commonSchema(4, list[2:]); got != 4 {
+		t.Errorf("never more than this release knows: %d", got)
+	}
+}
+
+// A drain whose time is over doesn't wait for ever for nodes that have left too.
+func TestLeaveTime(t *testing.T) {
+	over, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Hour))
+	defer cancel()
+	far, cancel := context.WithDeadline(t.Context(), time.Now().Add(time.Hour))
+	defer cancel()
+	for _, ctx := range []context.Context{over, far, t.Context()} {
+		if d := leaveTime(ctx); d <= 0 || d > time.Second {
+			t.Errorf("%v", d)
+		}
+	}
+}
+
+// Whatever a peer says of itself, what is taken from it is small and is what it says again.
+func FuzzReadHello(f *testing.F) {
+	f.Add([]byte(goodMeta))
+	f.Add([]byte(`{"schema":1,"oldest":1,"prefix":"x","route":"10.0.0.1:6222","later":[1]}`))
+	f.Add([]byte(`{"schema":-1}`))
+	f.Fuzz(func(t *testing.T, meta []byte) {
+		h, err := readHello(meta)
+		if err != nil {
+			return
+		}
+		if len(meta) > memberlist.MetaMaxSize {
+			t.Fatalf("%d bytes were taken", len(meta))
+		}
+		if h.Route != "" {
+			if _, _, err := net.SplitHostPort(h.Route); err != nil {
+				t.Fatalf("route %q", h.Route)
+			}
+		}
+	})
+}

@@ -1,0 +1,38 @@
+// Package natstest starts a plain NATS server in the process of a test.
+package natstest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// Start starts a server on a free port of the loopback address and stops it when the test ends. JetStream keeps its data
+// in the directory data; with "" there is no JetStream.
+func Start(t testing.TB, data string) *server.Server {
+	t.Helper()
+	return StartWith(t, &server.Options{JetStream: data != "", StoreDir: data})
+}
+
+// StartWith is Start with other options. It sets those that every test wants.
+func StartWith(t testing.TB, o *server.Options) *server.Server {
+	t.Helper()
+	o.NoLog, o.NoSigs = true, true
+	if o.Host == "" {
+		o.Host = "127.0.0.1"
+	}
+	if o.Port == 0 {
+		o.Port = server.RANDOM_PORT
+	}
+	s, err := server.NewServer(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the NATS server did not start")
+	}
+	return s
+}

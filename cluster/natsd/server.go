@@ -1,0 +1,269 @@
+// Package natsd runs the NATS server that is embedded in a node: alone, or as one of a cluster whose streams replicate.
+// It owns the data directory, which one process locks and which belongs to a standalone or to a clustered server for
+// good, and it has a clustered server stand for election as soon as gossip has lost a leader. It knows nothing of
+// shards, records or requests. New and Start are called once, Stop from any goroutine.
+package natsd
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"golang.org/x/sys/unix"
+)
+
+// Config is what an embedded NATS server needs.
+type Config struct {
+	Listen string        // HOST:PORT; loopback only, unless ConfigFile brings authentication
+	Data   string        // the data directory
+	Config string        // a NATS configuration file, read first; "": none
+	Sync   time.Duration // how much a power cut may take; 0: nothing, every write is synced
+	Name   string
+	Routes *Routes // nil: the server stands alone
+	Log    *slog.Logger
+}
+
+// Routes makes the embedded servers of several nodes a cluster, whose streams replicate.
+type Routes struct {
+	Listen    string   // HOST:PORT for the other servers
+	Advertise string   // host that they reach this one at; "": as it listens
+	Peers     []string // HOST:PORT of all servers, this one's among them
+	Key       []byte   // the gossip key, from which the routes' secret is derived; nil: none
+
+	Living func() []string // nodes whose servers live, as far as gossip knows
+}
+
+// Server is an embedded NATS server with JetStream. It holds a lock on its data directory.
+type Server struct {
+	cfg      Config
+	nats     *server.Server
+	lock     *os.File
+	cancel   context.CancelFunc
+	electing sync.WaitGroup
+}
+
+// New makes a Server that has not started.
+func New(c Config) *Server { return &Server{cfg: c} }
+
+// Start starts the server on a data directory that no other process uses, and returns when clients can connect. After a
+// kill -9 the server first reads its files, which takes seconds for each million records.
+func (s *Server) Start(context.Context) error {
+	c := s.cfg
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w; give another one with --data", err)
+	}
+	mode := Standalone
+	if c.Routes != nil {
+		mode = Clustered
+	}
+	lock, err := lockDirectory(c.Data, mode)
+	if err != nil {
+		return err
+	}
+	nats, err := run(c)
+	if err != nil {
+		_ = lock.Close()
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.nats, s.lock, s.cancel = nats, lock, cancel
+	if c.Routes != nil {
+		e := &elector{nats: nats, living: c.Routes.Living, stood: map[string]time.Time{}, log: c.Log}
+		s.electing.Go(func() { e.run(ctx) })
+	}
+	return nil
+}
+
+// The modes of a data directory.
+const (
+	Standalone = "standalone"
+	Clustered  = "clustered"
+)
+
+// Mode is what a data directory was used as; "": it is new.
+func Mode(dir string) string {
+	b, _ := os.ReadFile(filepath.Join(dir, "mode"))
+	return strings.TrimSpace(string(b))
+}
+
+func lockDirectory(dir, mode string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data directory %s can't be written: %w; give another one with --data", dir, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("data directory %s is in use by another lamplight process: stop that one, or give this one its own --data", dir)
+	}
+	switch was := Mode(dir); {
+	case was == mode:
+		return f, nil
+	case was == "":
+		err = os.WriteFile(filepath.Join(dir, "mode"), []byte(mode+"\n"), 0o600)
+	case was == Clustered:
+		err = errors.New("it belongs to a clustered server; starting it standalone would delete its streams: give --nats-cluster, or another --data")
+	default:
+		err = errors.New("it belongs to a standalone server; starting it in a cluster would delete its streams: " +
+			"save it with lamplight backup, start the cluster with empty data directories, and load it there with lamplight restore")
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("data directory %s: %w", dir, err)
+	}
+	return f, nil
+}
+
+// run starts a NATS server and waits until clients can connect.
+func run(c Config) (*server.Server, error) {
+	opts := &server.Options{}
+	if c.Config != "" {
+		var err error
+		if opts, err = server.ProcessConfigFile(c.Config); err != nil {
+			return nil, fmt.Errorf("--nats-config: %w", err)
+		}
+	}
+	host, port, err := splitAddress(c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("--nats-listen: %w", err)
+	}
+	if !Loopback(host) && opts.Users == nil && opts.Nkeys == nil && opts.Username == "" && opts.Authorization == "" && len(opts.TrustedOperators) == 0 {
+		return nil, fmt.Errorf("--nats-listen %s is not loopback, and no authentication is configured: give users in --nats-config, or listen on 127.0.0.1", c.Listen)
+	}
+	opts.Host, opts.Port = host, port
+	if port == 0 {
+		opts.Port = server.RANDOM_PORT
+	}
+	opts.ServerName = c.Name
+	opts.NoSigs, opts.JetStream = true, true
+	opts.StoreDir = filepath.Join(c.Data, "nats")
+	opts.SyncInterval, opts.SyncAlways = c.Sync, c.Sync == 0
+	if opts.JetStreamMaxStore <= 0 {
+		opts.JetStreamMaxStore = diskLimit(c.Data)
+	}
+	if c.Routes != nil {
+		if err := c.Routes.apply(opts); err != nil {
+			return nil, err
+		}
+	}
+	s, err := server.NewServer(opts)
+	if err != nil {
+		return nil, fmt.Errorf("embedded NATS server: %w", err)
+	}
+	s.SetLoggerV2(natsLog{c.Log.With("part", "nats")}, false, false, false)
+	started := make(chan struct{})
+	go func() { s.Start(); close(started) }()
+	for waiting := true; waiting; { // it reads its files first: after a kill -9, seconds for each million records
+		select {
+		case <-started:
+			waiting = false
+		case <-time.After(5 * time.Second):
+			c.Log.Info("the embedded NATS server reads its files", "data", opts.StoreDir)
+		}
+	}
+	if !s.ReadyForConnections(10 * time.Second) {
+		s.Shutdown()
+		return nil, fmt.Errorf("embedded NATS server did not start on %s: is the port taken? give another one with --nats-listen", c.Listen)
+	}
+	return s, nil
+}
+
+// apply sets what makes the server one of several.
+func (r *Routes) apply(opts *server.Options) error {
+	host, port, err := splitAddress(r.Listen)
+	if err != nil {
+		return fmt.Errorf("--nats-cluster: %w", err)
+	}
+	opts.Cluster = server.ClusterOpts{Name: "lamplight", Host: host, Port: port, NoAdvertise: true, PoolSize: -1}
+	if r.Advertise != "" {
+		opts.Cluster.Advertise = net.JoinHostPort(r.Advertise, strconv.Itoa(port))
+	}
+	var user *url.Userinfo
+	if r.Key != nil {
+		mac := hmac.New(sha256.New, r.Key)
+		mac.Write([]byte("lamplight nats routes"))
+		opts.Cluster.Username, opts.Cluster.Password = "lamplight", hex.EncodeToString(mac.Sum(nil))
+		user = url.UserPassword(opts.Cluster.Username, opts.Cluster.Password)
+	}
+	for _, p := range r.Peers {
+		opts.Routes = append(opts.Routes, &url.URL{Scheme: "nats", Host: p, User: user})
+	}
+	opts.LameDuckDuration, opts.LameDuckGracePeriod = 200*time.Millisecond, 50*time.Millisecond
+	return nil
+}
+
+// diskLimit leaves a tenth of what is free, so that the journal refuses writes before the disk is full: NATS
+// survives its own limit, but turns JetStream off when a write hits the end of the disk.
+func diskLimit(dir string) int64 {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil {
+		return 1 << 40
+	}
+	var used int64
+	_ = filepath.Walk(dir, func(_ string, i os.FileInfo, err error) error {
+		if err == nil && i.Mode().IsRegular() {
+			used += i.Size()
+		}
+		return nil
+	})
+	return max(used+int64(st.Bavail)*st.Bsize*9/10, 1<<20)
+}
+
+// splitAddress splits HOST:PORT, where the port may be a name.
+func splitAddress(a string) (string, int, error) {
+	host, p, err := net.SplitHostPort(a)
+	if err != nil {
+		return "", 0, err
+	}
+	port, err := net.LookupPort("tcp", p)
+	return host, port, err
+}
+
+// Loopback says that a host name or address can be reached from this machine only.
+func Loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// URL is where clients connect.
+func (s *Server) URL() string { return s.nats.ClientURL() }
+
+// Addr is where the server listens for clients.
+func (s *Server) Addr() string { return s.nats.Addr().String() }
+
+// Stop stops the server and releases its data directory. One of several first hands what it leads to the others.
+func (s *Server) Stop(context.Context) error {
+	if s.nats == nil {
+		return nil
+	}
+	s.cancel()
+	s.electing.Wait()
+	if s.nats.ClusterName() != "" {
+		s.nats.LameDuckShutdown()
+	}
+	s.nats.Shutdown()
+	s.nats.WaitForShutdown()
+	return s.lock.Close()
+}
+
+// natsLog hands the NATS server's log lines on.
+type natsLog struct{ log *slog.Logger }
+
+func (l natsLog) Noticef(f string, v ...any) { l.log.Debug(fmt.Sprintf(f, v...)) }
+func (l natsLog) Warnf(f string, v ...any)   { l.log.Warn(fmt.Sprintf(f, v...)) }
+func (l natsLog) Fatalf(f string, v ...any)  { l.log.Error(fmt.Sprintf(f, v...)) }
+func (l natsLog) Errorf(f string, v ...any)  { l.log.Error(fmt.Sprintf(f, v...)) }
+func (l natsLog) Debugf(f string, v ...any)  {}
+func (l natsLog) Tracef(f string, v ...any)  {}

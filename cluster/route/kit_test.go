@@ -1,0 +1,341 @@
+package route
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+	"lamplight/cluster/natsd/natstest"
+	"lamplight/cluster/route/wire"
+	"lamplight/cluster/subject"
+)
+
+// table is who holds what, moved by the test, and all records that were written.
+type table struct {
+	mu          sync.Mutex
+	holder      [actors.Shards]string
+	generation  [actors.Shards]uint64
+	records     [actors.Shards]map[string]actors.Stored
+	written     map[presence.Kind]int
+	commands    map[actors.Address]int // manual states written
+	unanswering map[string]bool        // nodes whose writes stay without an answer
+}
+
+func (tb *table) Holder(shard int) string {
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	return tb.holder[shard]
+}
+
+func (tb *table) set(shard int, node string) {
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	tb.holder[shard] = node
+}
+
+func (tb *table) count(to actors.Address) int {
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	return tb.commands[to]
+}
+
+// shortJournal is a node's journal: everything is durable at once.
+type shortJournal struct {
+	node     string
+	table    *table
+	system   *actors.System
+	standing atomic.Uint32
+	numbers  atomic.Uint32
+	mu       sync.Mutex
+	lives    [actors.Shards]uint64
+	tickets  [actors.Shards]uint64
+}
+
+// ticket counts the writes of a shard's life.
+func (j *shortJournal) ticket(shard int, life uint64) uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.lives[shard] != life {
+		j.lives[shard], j.tickets[shard] = life, 0
+	}
+	j.tickets[shard]++
+	return j.tickets[shard]
+}
+
+func (j *shortJournal) Write(shard int, life uint64, to actors.Address, records []presence.Record, _ bool) {
+	tb, ticket := j.table, j.ticket(shard, life)
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	if tb.records[shard] == nil {
+		tb.records[shard] = map[string]actors.Stored{}
+	}
+	for _, r := range records {
+		tb.records[shard][string(r.Kind)+to.String()+r.Key] = actors.Stored{Kind: r.Kind, Data: r.Data, At: time.Now()}
+		tb.written[r.Kind]++
+		if r.Kind == presence.KindManual {
+			tb.commands[to]++
+		}
+	}
+	if !tb.unanswering[j.node] {
+		j.system.Durable(shard, ticket)
+	}
+}
+func (j *shortJournal) Standing(int, uint64) actors.Standing {
+	return actors.Standing(j.standing.Load())
+}
+func (j *shortJournal) Vouch(lives *[actors.Shards]uint64) bool {
+	standing := j.Standing(0, 0)
+	if standing == actors.Unsure {
+		*lives = [actors.Shards]uint64{}
+	}
+	return standing == actors.CutOff
+}
+func (j *shortJournal) Mine(shard int) bool { return j.table.Holder(shard) == j.node }
+func (j *shortJournal) Flushed(int, uint64) {}
+func (j *shortJournal) Number(_ int, _ uint64, counter uint32) (uint32, uint32, bool) {
+	return j.numbers.Add(1), counter + 1, true
+}
+func (j *shortJournal) Reload(int, func([]actors.Stored, error)) {}
+
+// member is one node: real NATS connection, real shards.
+type member struct {
+	name    string
+	conn    *nats.Conn
+	journal *shortJournal
+	system  *actors.System
+	router  *Router
+}
+
+// nodes is several members in the test's process, on one NATS server.
+type nodes struct {
+	t      testing.TB
+	server *server.Server
+	table  *table
+	named  []string
+	of     map[string]*member
+}
+
+// startNodes starts members that hold the shards in turn. adjust may change what a router is made of.
+func startNodes(t testing.TB, adjust func(*Config), names ...string) *nodes {
+	t.Helper()
+	s := natstest.Start(t, "")
+	n := &nodes{t: t, server: s, named: names, of: map[string]*member{},
+		table: &table{written: map[presence.Kind]int{}, commands: map[actors.Address]int{}, unanswering: map[string]bool{}}}
+	for _, name := range names {
+		n.join(name, adjust)
+	}
+	for shard := range actors.Shards {
+		n.give(shard, names[shard%len(names)])
+	}
+	for shard := range actors.Shards {
+		n.opened(shard)
+	}
+	return n
+}
+
+func (n *nodes) connect() *nats.Conn {
+	n.t.Helper()
+	c, err := nats.Connect(n.server.ClientURL(), nats.ReconnectBufSize(-1))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(c.Close)
+	return c
+}
+
+func (n *nodes) join(name string, adjust func(*Config)) *member {
+	n.t.Helper()
+	log, reg := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
+	m := &member{name: name, conn: n.connect(), journal: &shortJournal{node: name, table: n.table}}
+	c := Config{Owners: n.table, Nodes: func() []string { return n.named }, Conn: m.conn, Prefix: "test.", Node: name,
+		Timeout: 10 * time.Second, Log: log, Registerer: reg}
+	if adjust != nil {
+		adjust(&c)
+	}
+	keep := rules()
+	keep.Writes = c.Writes
+	m.system = actors.NewSystem(actors.Config{Node: name, Rules: keep, Mailbox: 4096, Journal: m.journal, Notifier: &told{}, Log: log, Registerer: reg})
+	m.journal.system, c.System = m.system, m.system
+	_ = m.system.Start(context.Background())
+	m.router = New(c)
+	if err := m.router.Start(context.Background()); err != nil {
+		n.t.Fatal(err)
+	}
+	n.of[name] = m
+	n.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := m.router.Stop(ctx); err != nil {
+			n.t.Error(err)
+		}
+		_ = m.system.Stop(ctx)
+	})
+	return m
+}
+
+// take opens a shard on a node, from what was written.
+func (n *nodes) take(shard int, node string) {
+	n.t.Helper()
+	n.give(shard, node)
+	n.opened(shard)
+}
+
+func (n *nodes) opened(shard int) {
+	n.t.Helper()
+	m := n.of[n.table.Holder(shard)]
+	until(n.t, "the shard is open", func() bool { return m.system.Generation(shard) == n.table.generation[shard] })
+}
+
+func (n *nodes) give(shard int, node string) {
+	tb := n.table
+	tb.mu.Lock()
+	tb.holder[shard] = node
+	tb.generation[shard]++
+	claim := actors.Claim{Generation: tb.generation[shard], Epoch: time.Unix(1, 0)}
+	var records []actors.Stored
+	for _, r := range tb.records[shard] {
+		records = append(records, r)
+	}
+	tb.mu.Unlock()
+	n.of[node].system.Open(shard, actors.Opening{Claim: claim, Records: records, Since: time.Now().Add(time.Hour)})
+}
+
+// unknownFate is a ticket up to which it is not known whether writes were kept: all of them.
+const unknownFate = 1 << 60
+
+// drop takes a shard from a node; none holds it then.
+func (n *nodes) drop(shard int, node string) {
+	n.table.set(shard, "")
+	m := n.of[node]
+	m.system.Drop(shard, unknownFate)
+	until(n.t, "the shard is closed", func() bool { return m.system.Generation(shard) == 0 })
+}
+
+func until(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// at is the nth extension whose shard a node holds.
+func (n *nodes) at(node string, nth int) actors.Address {
+	for i := 0; ; i++ {
+		a := actors.Address{Realm: "acme.test", User: fmt.Sprintf("%d", 1000+i)}
+		if n.table.Holder(actors.ShardOf(a)) == node {
+			if nth == 0 {
+				return a
+			}
+			nth--
+		}
+	}
+}
+
+func (m *member) ask(to actors.Address, message actors.Message, within time.Duration) actors.Answer {
+	return m.router.Request(context.Background(), actors.Request{To: to, Message: message, Deadline: time.Now().Add(within)})
+}
+
+// must is ask with an answer that has no error.
+func (n *nodes) must(from string, to actors.Address, message actors.Message) actors.Answer {
+	n.t.Helper()
+	a := n.of[from].ask(to, message, 20*time.Second)
+	if a.Err != nil {
+		n.t.Fatalf("%T to %v: %v", message, to, a.Err)
+	}
+	return a
+}
+
+// mute is a node that takes every call and answers none.
+type mute struct {
+	mu    sync.Mutex
+	calls []wire.Call
+	reply *nats.Conn
+}
+
+func (n *nodes) mute(name string) *mute {
+	n.t.Helper()
+	m := &mute{reply: n.connect()}
+	_, err := m.reply.Subscribe("test."+subject.Node(name), func(msg *nats.Msg) {
+		b, err := wire.ReadBatch(msg.Data)
+		if err != nil {
+			n.t.Error(err)
+			return
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.calls = append(m.calls, b.Calls...)
+	})
+	if err == nil {
+		err = m.reply.Flush()
+	}
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return m
+}
+
+func (m *mute) heard() []wire.Call {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]wire.Call(nil), m.calls...)
+}
+
+// waits is how many requests wait for another try.
+func (r *Router) waits() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.parked)
+}
+
+func counted(c prometheus.Counter) float64 {
+	var m dto.Metric
+	if err := c.Write(&m); err != nil {
+		panic(err)
+	}
+	return m.GetCounter().GetValue()
+}
+
+// told collects what the shards told.
+type told struct {
+	mu    sync.Mutex
+	notes []actors.Notification
+	calls []string
+}
+
+func (t *told) Notify(n actors.Notification) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, w := range n.Watchers {
+		t.calls = append(t.calls, w.CallID)
+	}
+	n.Watchers = nil
+	t.notes = append(t.notes, n)
+}
+func (t *told) Lamp(actors.LampNews) {}
+
+func (t *told) last() actors.Notification {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.notes) == 0 {
+		return actors.Notification{}
+	}
+	return t.notes[len(t.notes)-1]
+}
+
+func rules() presence.Rules {
+	return presence.Rules{NotifyInterval: 200 * time.Millisecond, CallLease: time.Hour, Grace: 20 * time.Second,
+		TombstoneLife: time.Minute, MaxWatchers: 10000, MaxCalls: 100, MaxTombstones: 8192, Transitions: 8}
+}

@@ -1,0 +1,120 @@
+package route
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+	"lamplight/cluster/gossip"
+)
+
+// heads are the schema numbers that a node's messages began with since the last look.
+type heads struct {
+	t        *testing.T
+	messages *nats.Subscription
+	conn     *nats.Conn
+}
+
+// all wants every message that a node sent since, at least one, to have a schema.
+func (h *heads) all(from string, schema byte) {
+	h.t.Helper()
+	if err := h.conn.Flush(); err != nil {
+		h.t.Fatal(err)
+	}
+	seen := 0
+	for waiting, _, _ := h.messages.Pending(); waiting > 0; waiting-- {
+		m, err := h.messages.NextMsg(10 * time.Second)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		if len(m.Data) < 5 || m.Data[0] != 1<<3 || !strings.HasPrefix(string(m.Data[2:]), "\x12\x01"+from) {
+			continue
+		}
+		if seen++; m.Data[1] != schema {
+			h.t.Errorf("%s has schema %d, want %d", m.Subject, m.Data[1], schema)
+		}
+	}
+	if seen == 0 {
+		h.t.Errorf("%s sent nothing", from)
+	}
+}
+
+func gossiper(t *testing.T, c gossip.Config) *gossip.Membership {
+	t.Helper()
+	c.Listen, c.Log = "127.0.0.1:0", slog.New(slog.DiscardHandler)
+	m := gossip.New(c)
+	if err := m.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Stop(context.Background()) })
+	return m
+}
+
+// A node of a newer release writes what the older one beside it reads, records and messages alike, until that one has
+// gone; and again when one comes back.
+func TestRollingUpgrade(t *testing.T) {
+	old := gossiper(t, gossip.Config{Node: "a"})
+	newer := gossiper(t, gossip.Config{Node: "b", Schema: 2, Join: []string{old.Addr()}})
+	both := func(m *gossip.Membership, others int) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); len(m.Nodes()) != others; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%v are members", m.Nodes())
+			}
+		}
+	}
+	both(old, 2)
+	both(newer, 2)
+	n := startNodes(t, func(c *Config) {
+		if c.Writes = old.Writes; c.Node == "b" {
+			c.Writes = newer.Writes
+		}
+	}, "a", "b")
+	h := &heads{t: t, conn: n.connect()}
+	var err error
+	if h.messages, err = h.conn.SubscribeSync("test.lamplight.*.>"); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	// record is the schema of the manual state that b keeps of an extension of its own, which a was asked to set.
+	record := func(state presence.State) byte {
+		t.Helper()
+		to := n.at("b", 0)
+		for from, to := range map[string]actors.Address{"a": to, "b": n.at("a", 0)} {
+			if a := n.must(from, to, presence.SetManual{State: state}); a.Err != nil {
+				t.Fatal(a.Err)
+			}
+		}
+		n.table.mu.Lock()
+		defer n.table.mu.Unlock()
+		for _, r := range n.table.records[actors.ShardOf(to)] {
+			return r.Data[1]
+		}
+		return 0
+	}
+	if got := record(presence.Early); got != 1 {
+		t.Errorf("beside an older member a record has schema %d", got)
+	}
+	h.all("b", 1)
+	if err := old.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	both(newer, 1)
+	if got := record(presence.Confirmed); got != 2 {
+		t.Errorf("with no older member a record has schema %d", got)
+	}
+	h.all("b", 2)
+	gossiper(t, gossip.Config{Node: "c", Join: []string{newer.Addr()}})
+	both(newer, 2)
+	if newer.Writes() != 1 {
+		t.Errorf("beside an older member again: %d", newer.Writes())
+	}
+}

@@ -1,0 +1,218 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"lamplight/actors"
+	"lamplight/cluster/directory"
+	"lamplight/cluster/gossip"
+	"lamplight/cluster/journal"
+	"lamplight/cluster/natsd"
+	"lamplight/cluster/route"
+	"lamplight/transport/access"
+	"lamplight/transport/bus"
+	"lamplight/transport/client"
+	"lamplight/transport/httpd"
+	"lamplight/transport/rest"
+)
+
+func (n *Node) startGossip(ctx context.Context) error {
+	c := &n.cfg
+	route := ""
+	if c.Embedded != nil {
+		route = c.Embedded.Route
+	}
+	n.members = gossip.New(gossip.Config{Node: c.Name, Listen: c.Gossip, Advertise: c.Advertise, Join: c.Join,
+		Key: c.GossipKey, Prefix: string(c.Prefix), Route: route, Log: n.log})
+	return n.teardown.start(ctx, "gossip", n.members)
+}
+
+// startNATS starts the embedded server, if there is one, and connects.
+func (n *Node) startNATS(ctx context.Context) error {
+	c := &n.cfg
+	servers := c.NATS
+	if e := c.Embedded; e != nil {
+		s := natsd.Config{Listen: e.Listen, Data: c.Data, Config: e.Config, Sync: e.Sync, Name: c.Name, Log: n.log}
+		if e.Cluster != "" {
+			n.log.Info("waiting for the nodes to join", "join", c.Join)
+			peers, err := n.members.Peers(ctx, c.Data, natsd.Mode(c.Data) == "")
+			if err != nil {
+				return err
+			}
+			s.Routes = &natsd.Routes{Listen: e.Cluster, Advertise: c.Advertise, Peers: peers, Key: c.GossipKey, Living: n.members.Nodes}
+		}
+		n.server = natsd.New(s)
+		if err := n.teardown.start(ctx, "NATS server", n.server); err != nil {
+			return err
+		}
+		servers.URL = n.server.URL()
+	} else if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return err
+	}
+	var err error
+	if n.conn, err = client.Connect(servers, "lamplight node "+c.Name); err != nil {
+		return err
+	}
+	n.teardown.add("NATS connection", func(context.Context) error { n.conn.Close(); return nil })
+	if c.Replicas == 0 {
+		if c.Replicas = 1; n.conn.ConnectedClusterName() != "" {
+			c.Replicas = 3
+		}
+	}
+	return nil
+}
+
+// awaitRestore refuses a journal that is only half restored, and waits for a restore if it was told to.
+func (n *Node) awaitRestore(ctx context.Context) error {
+	c := &n.cfg
+	for said := false; ; said = true {
+		whole, err := journal.Restored(ctx, journal.Config{Conn: n.conn, Prefix: c.Prefix, Replicas: c.Replicas})
+		if !c.AwaitRestore || whole {
+			return err
+		}
+		if err != nil && !errors.Is(err, journal.ErrRestoring) {
+			return err
+		}
+		if !said {
+			n.log.Info("waiting for lamplight restore", "nats", n.conn.ConnectedUrlRedacted())
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (n *Node) startDirectory(ctx context.Context) error {
+	c := &n.cfg
+	n.directory = directory.New(directory.Config{Conn: n.conn, Prefix: c.Prefix, Memory: c.Memory, Replicas: c.Replicas, Log: n.log, RealmGone: n.realmGone})
+	return n.teardown.start(ctx, "directory", n.directory)
+}
+
+// startShards starts all that owns and routes: journal, shards, fan-out and router. The node answers the other nodes only
+// once its lease is its own.
+func (n *Node) startShards(ctx context.Context) error {
+	c := &n.cfg
+	n.journal = journal.New(journal.Config{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Memory: c.Memory, Replicas: c.Replicas, Streams: c.Streams,
+		Quiet: c.Quiet, Owner: c.Place, Writes: n.newest, Gone: n.gone, Log: n.log, Registerer: n.registry, Fatal: n.fail})
+	n.fanout = bus.NewFanout(bus.FanoutConfig{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Version: c.Version, Log: n.log,
+		Incarnation: n.journal.Incarnation, Account: func(realm string) string { id, _ := n.directory.RealmAccount(realm); return id }})
+	rules := c.Rules
+	rules.Writes = n.newest
+	n.system = actors.NewSystem(actors.Config{Node: c.Name, Rules: rules, Mailbox: c.MaxMailbox, Journal: n.journal, Notifier: n.fanout, Log: n.log, Registerer: n.registry})
+	n.fanout.Renotify = n.system.RenotifyEdge
+	n.router = route.New(route.Config{System: n.system, Owners: n.journal, Nodes: n.journal.Owners, Conn: n.conn, Prefix: c.Prefix,
+		Node: c.Name, Timeout: c.RequestTimeout, Writes: n.newest, Log: n.log, Registerer: n.registry})
+	n.journal.SetShards(n.system)
+
+	// The node leaves gossip when its shards are another's and all is told, and before its NATS server stops.
+	n.teardown.add("leaving the cluster", n.members.Stop)
+	n.teardown.add("following the members", n.stopFollowing)
+	if err := n.teardown.start(ctx, "fan-out", n.fanout); err != nil {
+		return err
+	}
+	n.teardown.add("flushing the fan-out", n.flush)
+	if err := n.teardown.start(ctx, "shards", n.system); err != nil {
+		return err
+	}
+	n.journal.Members(n.members.Nodes())
+	// The router stops behind the journal: to the last moment it tells the other nodes that a shard is here no more.
+	n.teardown.add("router", n.router.Stop)
+	if err := n.teardown.start(ctx, "handing the shards over", n.journal); err != nil {
+		return err
+	}
+	if err := n.awaitLease(ctx); err != nil {
+		return err
+	}
+	if err := n.router.Start(ctx); err != nil {
+		return err
+	}
+	n.routed.Store(true)
+	n.startFollowing()
+	return nil
+}
+
+// flush waits until all that was published has reached NATS. A node without NATS has nobody to tell.
+func (n *Node) flush(ctx context.Context) error {
+	if !n.conn.IsConnected() {
+		return nil
+	}
+	return n.conn.FlushWithContext(ctx)
+}
+
+// awaitLease waits until the lease is the node's. Before that another process may be the node: its callers must hear
+// nothing from this one.
+func (n *Node) awaitLease(ctx context.Context) error {
+	return n.await(ctx, func() error {
+		if n.journal.Fresh() {
+			return nil
+		}
+		return errors.New("the journal takes no heartbeat of this node")
+	})
+}
+
+// awaitShards waits until every shard has an owner and this node's are loaded.
+func (n *Node) awaitShards(ctx context.Context) error {
+	said := time.Now()
+	return n.await(ctx, func() error {
+		held, loading := n.journal.Held()
+		if held == actors.Shards && loading == 0 {
+			return nil
+		}
+		if time.Since(said) > 10*time.Second {
+			said = time.Now()
+			n.log.Info("waiting for all shards to have an owner", "owned", held, "loading here", loading, "members", n.members.Nodes())
+		}
+		return fmt.Errorf("%d of %d shards have an owner, %d are loading here", held, actors.Shards, loading)
+	})
+}
+
+// await waits until check finds nothing missing, the node fails, or ctx ends.
+func (n *Node) await(ctx context.Context, check func() error) error {
+	t := time.NewTicker(5 * time.Millisecond)
+	defer t.Stop()
+	for {
+		missing := check()
+		if missing == nil {
+			return nil
+		}
+		select {
+		case <-t.C:
+		case err := <-n.fatal:
+			return err
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", missing, ctx.Err())
+		}
+	}
+}
+
+// startTransports opens the doors: NATS, then HTTP.
+func (n *Node) startTransports(ctx context.Context) error {
+	c := &n.cfg
+	key, err := access.LoadOrCreateKey(c.TokenKey)
+	if err != nil {
+		return fmt.Errorf("token key %s: %w", c.TokenKey, err)
+	}
+	control, err := access.New(access.Config{Directory: n.directory, Key: key, JWKS: c.JWKS, TokenLife: tokenLife, RateLimit: c.RateLimit})
+	if err != nil {
+		return err
+	}
+	if err := control.Start(ctx); err != nil {
+		return err
+	}
+	n.endLostRealms(ctx)
+	intake := bus.New(bus.Config{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Version: c.Version, Timeout: c.RequestTimeout, Router: n.router, Fanout: n.fanout,
+		KnownRealm: func(realm string) bool { _, ok := n.directory.RealmAccount(realm); return ok }, AskRealm: n.directory.AskRealm, Log: n.log, Registerer: n.registry})
+	if err := n.teardown.start(ctx, "intake from NATS", intake); err != nil {
+		return err
+	}
+	n.http = httpd.New(httpd.Config{Listen: c.HTTP, Node: "lamplight@" + c.Name, Version: c.Version, Timeout: c.RequestTimeout, Ready: n.isReady,
+		Log: n.log, Registry: n.registry})
+	rest.New(rest.Config{Timeout: c.RequestTimeout, Presence: n.router, Directory: n.directory, Access: control}).Mount(n.http)
+	return n.teardown.start(ctx, "HTTP", n.http)
+}

@@ -1,0 +1,69 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+	"lamplight/cluster/journal"
+	"lamplight/cluster/status"
+	"lamplight/transport/bus"
+)
+
+// startStatus answers lamplight cluster, from before the node serves until it has drained.
+func (n *Node) startStatus(context.Context) error {
+	n.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_members", Help: "Nodes that gossip shows, this one among them."},
+		func() float64 { return float64(len(n.members.Nodes())) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_shards_moving", Help: "Shards that placement gives to another member than their holder, as this node sees it."},
+			func() float64 { return float64(n.moving()) }))
+	return bus.AnswerStatus(n.conn, n.cfg.Prefix, n.status)
+}
+
+// status is what the node says of itself.
+func (n *Node) status() status.Status {
+	v := n.journal.View()
+	s := status.Status{Node: n.cfg.Name, Incarnation: n.journal.Incarnation(), Version: n.cfg.Version, Reads: presence.Schema, Writes: n.newest(),
+		State: status.Joining, Open: n.journal.Serving(), Members: n.members.Nodes(), Claims: v.Claims, Unowned: v.Unowned, Moving: n.moving(), Leases: map[string]string{}}
+	switch {
+	case n.draining.Load():
+		s.State = status.Draining
+	case n.ready.Load():
+		s.State = status.Serving
+	}
+	for node, lease := range v.Leases {
+		s.Leases[node] = map[journal.NodeState]string{journal.Left: status.Gone, journal.Expelled: status.Expelled,
+			journal.Draining: status.Draining, journal.Alive: status.Serving}[lease]
+	}
+	figures := n.figures()
+	s.Extensions, s.Subscriptions, s.Behind = int(figures["extensions"]), int(figures["watchers"]), int(figures["watchers_behind"])
+	s.Events, s.Takeovers, s.Expulsions = uint64(figures["events_total"]), uint64(figures["journal_takeovers_total"]), uint64(figures["journal_expelled_total"])
+	return s
+}
+
+// moving is how many shards placement gives to another member than the one that holds their claim.
+func (n *Node) moving() (moving int) {
+	members := n.members.Nodes()
+	for shard := range actors.Shards {
+		if holder := n.journal.Holder(shard); slices.Contains(members, holder) && holder != n.cfg.Place(shard, members) {
+			moving++
+		}
+	}
+	return moving
+}
+
+// figures are the node's own metrics, so that what lamplight cluster shows and what /metrics shows can't differ.
+func (n *Node) figures() map[string]float64 {
+	figures := map[string]float64{}
+	families, _ := n.registry.Gather()
+	for _, f := range families {
+		if name, ours := strings.CutPrefix(f.GetName(), "lamplight_"); ours && len(f.GetMetric()) == 1 {
+			m := f.GetMetric()[0]
+			figures[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	return figures
+}

@@ -1,0 +1,153 @@
+package access
+
+import (
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/MicahParks/keyfunc/v3"
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/maypok86/otter/v2"
+)
+
+// Issuer is the iss claim of every token.
+const Issuer = "lamplight"
+
+type claims struct {
+	AccountID string `json:"account_id"`
+	OwnerID   string `json:"owner_id,omitempty"`
+	jwt.RegisteredClaims
+}
+
+// LoadOrCreateKey reads an Ed25519 key (PEM, PKCS #8), or makes one.
+func LoadOrCreateKey(path string) (ed25519.PrivateKey, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			return nil, err
+		}
+		return key, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return ParseKey(data)
+}
+
+// ParseKey reads an Ed25519 private key.
+func ParseKey(data []byte) (ed25519.PrivateKey, error) {
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return nil, errors.New("token key: not a PEM file")
+	}
+	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("token key: %w", err)
+	}
+	key, ok := k.(ed25519.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("token key: %T; it must be Ed25519", k)
+	}
+	return key, nil
+}
+
+// KeyID names a public key.
+func KeyID(public ed25519.PublicKey) string {
+	sum := sha256.Sum256(public)
+	return hex.EncodeToString(sum[:12])
+}
+
+// Sign makes a token for an account.
+func Sign(key ed25519.PrivateKey, account string, ttl time.Duration) (string, error) {
+	now := time.Now()
+	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims{AccountID: account, RegisteredClaims: jwt.RegisteredClaims{
+		Issuer: Issuer, IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(ttl))}})
+	t.Header["kid"] = KeyID(key.Public().(ed25519.PublicKey))
+	return t.SignedString(key)
+}
+
+// Keys finds the public half of a node's token key.
+type Keys interface {
+	PublicKey(ctx context.Context, id string) ([]byte, error)
+}
+
+// Verifier checks tokens and remembers its verdicts for as long as they hold.
+type Verifier struct {
+	keys    Keys
+	foreign keyfunc.Keyfunc
+	public  crypto.PublicKey // of --jwks when it is a PEM public key
+	parser  *jwt.Parser
+	good    *otter.Cache[[32]byte, verdict]
+}
+
+type verdict struct {
+	account string
+	expires time.Time
+}
+
+// NewVerifier also takes a JWKS or a PEM public key of another issuer of tokens; nil: none.
+func NewVerifier(keys Keys, jwks []byte) (*Verifier, error) {
+	v := &Verifier{keys: keys, parser: jwt.NewParser(jwt.WithValidMethods([]string{"EdDSA", "RS256", "ES256"}),
+		jwt.WithIssuer(Issuer), jwt.WithExpirationRequired())}
+	var err error
+	if block, _ := pem.Decode(jwks); block != nil {
+		if v.public, err = x509.ParsePKIXPublicKey(block.Bytes); err != nil {
+			return nil, fmt.Errorf("--jwks: %w", err)
+		}
+	} else if len(jwks) > 0 {
+		if v.foreign, err = keyfunc.NewJWKSetJSON(jwks); err != nil {
+			return nil, fmt.Errorf("--jwks: %w", err)
+		}
+	}
+	v.good, err = otter.New(&otter.Options[[32]byte, verdict]{MaximumSize: 100_000})
+	return v, err
+}
+
+// Account is the account that a token speaks for; ErrCredentials for a token that is not good.
+func (v *Verifier) Account(ctx context.Context, token []byte) (string, error) {
+	if len(token) == 0 || len(token) > 8192 {
+		return "", ErrCredentials
+	}
+	sum := sha256.Sum256(token)
+	if known, ok := v.good.GetIfPresent(sum); ok {
+		if time.Now().Before(known.expires) {
+			return known.account, nil
+		}
+		return "", ErrCredentials
+	}
+	var c claims
+	_, err := v.parser.ParseWithClaims(string(token), &c, func(t *jwt.Token) (any, error) {
+		kid, _ := t.Header["kid"].(string)
+		if t.Method == jwt.SigningMethodEdDSA {
+			if k, err := v.keys.PublicKey(ctx, kid); err == nil && len(k) == ed25519.PublicKeySize {
+				return ed25519.PublicKey(k), nil
+			}
+		}
+		switch {
+		case v.foreign != nil:
+			return v.foreign.Keyfunc(t)
+		case v.public != nil:
+			return v.public, nil
+		}
+		return nil, ErrCredentials
+	})
+	if err != nil || c.AccountID == "" {
+		return "", ErrCredentials
+	}
+	v.good.Set(sum, verdict{c.AccountID, c.ExpiresAt.Time})
+	return c.AccountID, nil
+}

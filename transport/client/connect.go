@@ -1,0 +1,76 @@
+package client
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Options say how to reach NATS.
+type Options struct {
+	URL         string // of one server, or of several with commas between them
+	Creds       string // file with NATS credentials; "": none
+	InboxPrefix string // what the subjects begin with at which answers arrive; "": _INBOX
+	CA          string // file with the CA that signed the servers' certificates; "": the system's
+	Cert, Key   string // files with a client certificate and its key; "": none
+}
+
+// Connect opens a connection that reconnects for ever and that never repeats or keeps back what is published while it is
+// broken: a second copy of a document may land behind a newer one (docs/contract/journal.md, rule 4). It finds out within
+// seconds that a server is gone without a word, where the library's defaults take minutes.
+func Connect(o Options, name string, more ...nats.Option) (*nats.Conn, error) {
+	all := append([]nats.Option{nats.Name(name), nats.ReconnectBufSize(-1), nats.ReconnectWait(100 * time.Millisecond), nats.MaxReconnects(-1), nats.Timeout(5 * time.Second),
+		nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2), nats.FlusherTimeout(2 * time.Second)}, more...)
+	if o.InboxPrefix != "" {
+		all = append(all, nats.CustomInboxPrefix(o.InboxPrefix))
+	}
+	if o.Creds != "" {
+		all = append(all, nats.UserCredentials(o.Creds))
+	}
+	if o.CA != "" || o.Cert != "" {
+		all = append(all, nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12}))
+	}
+	if o.CA != "" {
+		all = append(all, nats.RootCAs(o.CA))
+	}
+	if o.Cert != "" {
+		all = append(all, nats.ClientCert(o.Cert, o.Key))
+	}
+	conn, err := nats.Connect(o.URL, all...)
+	if err != nil {
+		return nil, fmt.Errorf("NATS at %s: %w; %s", redacted(o.URL), err, advice(err))
+	}
+	return conn, nil
+}
+
+// redacted is a list of URLs without their passwords.
+func redacted(list string) string {
+	urls := strings.Split(list, ",")
+	for i, u := range urls {
+		if p, err := url.Parse(strings.TrimSpace(u)); err == nil {
+			urls[i] = p.Redacted()
+		}
+	}
+	return strings.Join(urls, ",")
+}
+
+// advice says what to do about a connection that was not made.
+func advice(err error) string {
+	var verify *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &verify):
+		return "give the CA that signed the server's certificate with --nats-tls-ca, and a name in --nats that the certificate holds"
+	case strings.Contains(err.Error(), "tls"): // the server's refusal, or the connection that it cut
+		return "the server wants a certificate that it trusts: give one with --nats-tls-cert and --nats-tls-key"
+	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
+		return "one side speaks TLS and the other does not: see --nats-tls-ca"
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
+		return "give the user and password in --nats nats://USER:PASSWORD@HOST:PORT, or --creds"
+	}
+	return "does a node run there, or a NATS server of your own? give its address with --nats"
+}

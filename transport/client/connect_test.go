@@ -1,0 +1,69 @@
+package client
+
+import (
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"lamplight/cluster/natsd/natstest"
+)
+
+// A NATS server whose machine is gone sends no word of it: a node must find that out by itself, and soon, to go on with
+// another server.
+func TestNATSGoneWithoutAWord(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t, "")
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hole sync.RWMutex // locked: nothing passes
+	go func() {
+		for {
+			in, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", strings.TrimPrefix(s.ClientURL(), "nats://"))
+			if err != nil {
+				_ = in.Close()
+				return
+			}
+			for _, way := range [][2]net.Conn{{in, out}, {out, in}} {
+				t.Cleanup(func() { _ = way[0].Close() })
+				go func() { _, _ = io.Copy(through{way[1], &hole}, way[0]) }()
+			}
+		}
+	}()
+	conn, err := Connect(Options{URL: "nats://" + ln.Addr().String() + "," + s.ClientURL()}, "test", nats.DontRandomize())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	hole.Lock()
+	t.Cleanup(hole.Unlock)
+	_ = ln.Close()
+	found := func() bool { return conn.IsConnected() && conn.ConnectedUrl() == s.ClientURL() }
+	for end := time.Now().Add(30 * time.Second); !found(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("another server is found: not within 30 s")
+		}
+	}
+}
+
+// through passes on what is written while nobody holds the lock.
+type through struct {
+	to   io.Writer
+	hole *sync.RWMutex
+}
+
+func (w through) Write(b []byte) (int, error) {
+	w.hole.RLock()
+	defer w.hole.RUnlock()
+	return w.to.Write(b)
+}

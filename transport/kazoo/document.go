@@ -1,0 +1,279 @@
+package kazoo
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"lamplight/actors"
+	"lamplight/cluster/subject"
+)
+
+// Bounds of documents.
+const (
+	MaxDocument = 64 << 10 // bytes
+	MaxField    = 4 << 10  // bytes of one value
+	maxExpires  = 86400    // seconds
+)
+
+// Gregorian is what must be added to Unix seconds to get Kazoo's timestamps, which count seconds from the year 0.
+const Gregorian = 62167219200
+
+// Text is a field that must be a string; null counts as absent.
+type Text string
+
+// UnmarshalJSONFrom reads the field.
+func (t *Text) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	tok, err := d.ReadToken()
+	if err != nil {
+		return err
+	}
+	switch tok.Kind() {
+	case 'n':
+		*t = ""
+	case '"':
+		*t = Text(tok.String())
+		if len(*t) > MaxField {
+			return fmt.Errorf("a value of %d bytes; at most %d are taken", len(*t), MaxField)
+		}
+		if strings.ContainsFunc(string(*t), unicode.IsControl) { // they would end up in SIP headers
+			return errors.New("must not hold control characters")
+		}
+	default:
+		return fmt.Errorf("must be a string, not %s", tok.Kind())
+	}
+	return nil
+}
+
+// Number is a field that is a whole number, or one as a decimal string; null counts as absent.
+type Number struct {
+	n   int64
+	set bool
+}
+
+// UnmarshalJSONFrom reads the field.
+func (c *Number) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	tok, err := d.ReadToken()
+	if err != nil {
+		return err
+	}
+	switch tok.Kind() {
+	case 'n':
+		*c = Number{}
+		return nil
+	case '"', '0':
+		s := tok.String()
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			f, ferr := strconv.ParseFloat(s, 64)
+			if ferr != nil || !(f >= -(1<<53) && f <= 1<<53) || f != float64(int64(f)) {
+				return fmt.Errorf("must be a whole number, not %.40q", s)
+			}
+			n = int64(f)
+		}
+		*c = Number{n, true}
+		return nil
+	}
+	return fmt.Errorf("must be a number, not %s", tok.Kind())
+}
+
+// Flag is a field that is true or false, or one of them as a string; null counts as absent.
+type Flag bool
+
+// UnmarshalJSONFrom reads the field.
+func (v *Flag) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	tok, err := d.ReadToken()
+	if err != nil {
+		return err
+	}
+	switch s := tok.String(); {
+	case tok.Kind() == 'n', s == "false":
+		*v = false
+	case s == "true":
+		*v = true
+	default:
+		return fmt.Errorf("must be true or false, not %.40q", s)
+	}
+	return nil
+}
+
+// Document is every field that Lamplight uses of the documents that come in (docs/contract/nats.md, "In" and
+// "Control"). Which of them a document must have depends on its Event-Name. Other fields are ignored.
+type Document struct {
+	AppName       Text `json:"App-Name"`
+	AppVersion    Text `json:"App-Version"`
+	EventCategory Text `json:"Event-Category"`
+	EventName     Text `json:"Event-Name"`
+	MsgID         Text `json:"Msg-ID"`
+	ServerID      Text `json:"Server-ID"`
+
+	User           Text   `json:"User"`
+	Expires        Number `json:"Expires"`
+	CallID         Text   `json:"Call-ID"`
+	From           Text   `json:"From"`
+	To             Text   `json:"To"`
+	FromTag        Text   `json:"From-Tag"`
+	ToTag          Text   `json:"To-Tag"`
+	Contact        Text   `json:"Contact"`
+	EventPackage   Text   `json:"Event-Package"`
+	Queue          Text   `json:"Queue"`
+	SubscriptionID Text   `json:"Subscription-ID"`
+	ProxyRoute     Text   `json:"Proxy-Route"`
+	UserAgent      Text   `json:"User-Agent"`
+	CSeq           Number `json:"CSeq"`
+	MaxRate        Text   `json:"Max-Rate"`
+	MinRate        Text   `json:"Min-Rate"`
+
+	State         Text   `json:"State"`
+	Direction     Text   `json:"Direction"`
+	CallDirection Text   `json:"Call-Direction"`
+	Presentity    Text   `json:"Presentity"`
+	PresenceID    Text   `json:"Presence-ID"`
+	TargetCallID  Text   `json:"Target-Call-ID"`
+	SwitchURI     Text   `json:"Switch-URI"`
+	Timestamp     Number `json:"Timestamp"`
+
+	MessagesNew         Number `json:"Messages-New"`
+	MessagesSaved       Number `json:"Messages-Saved"`
+	MessagesUrgent      Number `json:"Messages-Urgent"`
+	MessagesUrgentSaved Number `json:"Messages-Urgent-Saved"`
+	MessageAccount      Text   `json:"Message-Account"`
+	ExtendedPresenceID  Text   `json:"Extended-Presence-ID"`
+
+	Sequence Number `json:"Sequence"`
+	Reply    Number `json:"Reply"`
+
+	Realm    Text `json:"Realm"`
+	Username Text `json:"Username"`
+	Explain  Flag `json:"Explain"`
+}
+
+// Refusal is an error that the sender of a document gets back.
+type Refusal struct {
+	Code   int    // as HTTP answers the same mistake: docs/contract/http.md, "Errors"
+	Reason string // what was wrong, with the value, and what would be right
+}
+
+func (r Refusal) Error() string { return r.Reason }
+
+// refuse makes a Refusal with code 400.
+func refuse(format string, a ...any) error { return Refusal{400, fmt.Sprintf(format, a...)} }
+
+// unreadable is the refusal of what is no JSON, or has fields of the wrong type.
+func unreadable(err error) error {
+	return refuse("the document can't be read: %s", strings.TrimPrefix(err.Error(), "json: "))
+}
+
+// Read decodes a document whose Event-Name is one of names, and checks that it has the fields that every document has.
+// It refuses duplicate names, invalid UTF-8, wrong types and values that are too long. The Document is never nil: with
+// an error it holds what could be read, so that the reply can carry the Msg-ID.
+func Read(data []byte, names ...string) (*Document, error) {
+	f := new(Document)
+	if len(data) > MaxDocument {
+		return f, Refusal{413, fmt.Sprintf("a document of %d bytes; at most %d are taken", len(data), MaxDocument)}
+	}
+	if err := json.Unmarshal(data, f); err != nil {
+		return f, unreadable(err)
+	}
+	for _, h := range [...]struct {
+		name  string
+		value Text
+	}{{"App-Name", f.AppName}, {"App-Version", f.AppVersion}, {"Event-Category", f.EventCategory}, {"Event-Name", f.EventName}, {"Msg-ID", f.MsgID}} {
+		if h.value == "" {
+			return f, refuse("%s is missing", h.name)
+		}
+	}
+	if f.EventCategory != "presence" {
+		return f, refuse("Event-Category is %.40q; it must be presence", f.EventCategory)
+	}
+	for _, n := range names {
+		if string(f.EventName) == n {
+			return f, nil
+		}
+	}
+	return f, refuse("Event-Name is %.40q; on this subject it must be %s", f.EventName, strings.Join(names, " or "))
+}
+
+// address reads sip:user@realm or user@realm; a URI's port and parameters are dropped.
+func address(field string, value Text) (actors.Address, error) {
+	s := strings.ToLower(strings.TrimSpace(string(value)))
+	if i, j := strings.IndexByte(s, '<'), strings.LastIndexByte(s, '>'); i >= 0 && j > i {
+		s = s[i+1 : j]
+	}
+	for _, scheme := range []string{"sips:", "sip:"} {
+		if rest, ok := strings.CutPrefix(s, scheme); ok {
+			s, _, _ = strings.Cut(rest, ";")
+			if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, '@') {
+				s = s[:i]
+			}
+			break
+		}
+	}
+	at := strings.LastIndexByte(s, '@')
+	if at <= 0 || at == len(s)-1 {
+		return actors.Address{}, refuse("%s is %.60q; it must be user@realm or sip:user@realm", field, value)
+	}
+	a := actors.Address{User: s[:at], Realm: s[at+1:]}
+	return a, checkName(field, a)
+}
+
+func checkName(field string, a actors.Address) error {
+	if len(a.User) > subject.MaxName || len(a.Realm) > subject.MaxName {
+		return refuse("%s is over %d bytes long", field, subject.MaxName)
+	}
+	if a.User == "*" {
+		return refuse("%s: a bare * is no extension", field)
+	}
+	return nil
+}
+
+// bare takes the scheme off a URI for display.
+func bare(t Text) string {
+	v := string(t)
+	for _, scheme := range []string{"sip:", "sips:"} {
+		if len(v) >= len(scheme) && strings.EqualFold(v[:len(scheme)], scheme) {
+			return v[len(scheme):]
+		}
+	}
+	return v
+}
+
+func expires(c Number, most int64) (int, error) {
+	if c.n < 0 || c.n > most {
+		return 0, refuse("Expires is %d; it must be 0 to %d seconds", c.n, most)
+	}
+	return int(c.n), nil
+}
+
+// timestamp reads Gregorian or Unix seconds or Unix microseconds; absent is the zero time.
+func timestamp(c Number) (time.Time, error) {
+	switch {
+	case !c.set:
+		return time.Time{}, nil
+	case c.n < 0:
+		return time.Time{}, refuse("Timestamp is negative")
+	case c.n > 1e13:
+		return time.UnixMicro(c.n), nil
+	case c.n < Gregorian:
+		return time.Unix(c.n, 0), nil
+	}
+	return time.Unix(c.n-Gregorian, 0), nil
+}
+
+// rate reads notifications per second (RFC 6446) as thousandths.
+func rate(name string, t Text) (uint32, error) {
+	if t == "" {
+		return 0, nil
+	}
+	f, err := strconv.ParseFloat(string(t), 64)
+	if err != nil || !(f > 0 && f <= 1000) {
+		return 0, refuse("%s is %.20q; it must be notifications per second above 0, at most 1000", name, t)
+	}
+	return max(uint32(f*1000), 1), nil
+}

@@ -1,0 +1,147 @@
+package kazoo
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+	"lamplight/cluster/subject"
+)
+
+// headers are what every document carries besides its name.
+const headers = `"App-Name":"test","App-Version":"1","Event-Category":"presence","Msg-ID":"m1",`
+
+func read(t *testing.T, doc string, names ...string) *Document {
+	t.Helper()
+	f, err := Read([]byte(doc), names...)
+	if err != nil {
+		t.Fatalf("%s: %v", doc, err)
+	}
+	return f
+}
+
+func TestNumbersComeAsStringsToo(t *testing.T) {
+	for _, e := range []string{`1800`, `"1800"`, `1800.0`} {
+		f := read(t, `{`+headers+`"Event-Name":"subscription","User":"sip:1001@acme.test","From":"a@acme.test","Expires":`+e+`,"CSeq":null}`, "subscription")
+		a, err := f.Subscription()
+		if s := a.Event.(presence.Subscribe); err != nil || s.Expires != 1800 || s.HasCSeq {
+			t.Errorf("Expires %s: %+v %v", e, s, err)
+		}
+	}
+	for _, e := range []string{`true`, `"x"`, `1.5`, `[]`, `1e400`, `"1800 "`} {
+		if _, err := Read([]byte(`{`+headers+`"Event-Name":"subscription","Expires":`+e+`}`), "subscription"); err == nil {
+			t.Errorf("Expires %s was taken", e)
+		}
+	}
+}
+
+func TestWhatEveryDocumentCarries(t *testing.T) {
+	whole := map[string]string{"App-Name": "x", "App-Version": "1", "Event-Category": "presence", "Event-Name": "update", "Msg-ID": "m"}
+	doc := func(without, value string) string {
+		d := `{"x":[1]`
+		for k, v := range whole {
+			if k != without {
+				d += `,"` + k + `":"` + v + `"`
+			} else if value != "" {
+				d += `,"` + k + `":` + value
+			}
+		}
+		return d + `}`
+	}
+	read(t, doc("", ""), "update")
+	for name := range whole {
+		for _, value := range []string{"", `""`, `null`, `5`} {
+			if _, err := Read([]byte(doc(name, value)), "update"); err == nil {
+				t.Errorf("a document whose %s is %q was taken", name, value)
+			}
+		}
+	}
+	for field, value := range map[string]string{"Contact": "<sip:a@b>\r\nVia: x", "From": "a\u0000@b", "User-Agent": strings.Repeat("x", MaxField+1)} {
+		if _, err := Read([]byte(`{`+headers+`"Event-Name":"update","`+field+`":"`+value+`"}`), "update"); err == nil {
+			t.Errorf("%s %.30q was taken", field, value)
+		}
+	}
+}
+
+func TestWhichExtension(t *testing.T) {
+	for doc, want := range map[string]string{
+		`"Presence-ID":"1@a.test","Presentity":"2@a.test","From":"3@a.test"`: "1@a.test",
+		`"Presentity":"sip:2@A.test;user=phone","From":"3@a.test"`:           "2@a.test",
+		`"From":"<sip:3@a.test:5060;transport=tcp>"`:                         "3@a.test",
+		`"From":"SIPS:*3101@a.test"`:                                         "*3101@a.test",
+	} {
+		f := read(t, `{`+headers+`"Event-Name":"dialog_update","To":"9@a.test","State":"early",`+doc+`}`, "dialog_update")
+		f.From = Text(strings.TrimSpace(string(f.From)))
+		if f.From == "" {
+			f.From = "3@a.test"
+		}
+		a, err := f.Update("k")
+		if err != nil || a.To.String() != want {
+			t.Errorf("%s: %v %v", doc, a.To, err)
+		}
+	}
+}
+
+func TestRegisterOrCall(t *testing.T) {
+	id := hexmd5("*3101@acme.test")
+	for doc, register := range map[string]bool{
+		`"State":"confirmed"`:                        true,
+		`"State":"confirmed","Call-ID":"` + id + `"`: true,
+		`"State":"confirmed","Call-ID":"other"`:      false,
+		`"State":"offline","Call-ID":"other"`:        true,
+	} {
+		f := read(t, `{`+headers+`"Event-Name":"update","Presence-ID":"*3101@acme.test",`+doc+`}`, "update")
+		a, err := f.Update("k")
+		_, is := a.Event.(presence.RegisterEvent)
+		if err != nil || is != register {
+			t.Errorf("%s: %T %v", doc, a.Event, err)
+		}
+	}
+}
+
+func TestTimestamps(t *testing.T) {
+	at := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
+	for _, n := range []int64{at.Unix(), at.Unix() + Gregorian, at.UnixMicro()} {
+		if got, err := timestamp(Number{n, true}); err != nil || !got.Equal(at) {
+			t.Errorf("%d: %v %v", n, got, err)
+		}
+	}
+}
+
+func TestMailboxLamps(t *testing.T) {
+	f := read(t, `{`+headers+`"Event-Name":"mwi_update","To":"1001@acme.test","Messages-New":"1","Messages-Saved":0,"Extended-Presence-ID":"vm"}`, "mwi_update")
+	all, err := f.Mailbox()
+	if err != nil || len(all) != 3 || all[1].To != (actors.Address{Realm: "acme.test", User: "*981001"}) || all[2].To.User != "vm" {
+		t.Errorf("%+v %v", all, err)
+	}
+}
+
+// Whatever comes in, what goes on is bounded and names an extension.
+func FuzzDocuments(f *testing.F) {
+	f.Add([]byte(`{` + headers + `"Event-Name":"subscription","User":"1001@acme.test","Expires":"60","From":"x@y","Call-ID":"c"}`))
+	f.Add([]byte(`{` + headers + `"Event-Name":"update","Presence-ID":"sip:a@b","State":"early","Timestamp":63606201099}`))
+	f.Add([]byte(`{` + headers + `"Event-Name":"mwi_update","To":"a@b","Messages-New":1,"Messages-Saved":null}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		d, err := Read(data, "subscription", "dialog_update", "update", "mwi_update", "notify")
+		if d == nil {
+			t.Fatal("no document")
+		}
+		if err != nil {
+			return
+		}
+		all, _ := d.Mailbox()
+		if a, err := d.Subscription(); err == nil {
+			all = append(all, a)
+		}
+		if a, err := d.Update("k"); err == nil {
+			all = append(all, a)
+		}
+		for _, a := range all {
+			if a.To.User == "" || a.To.Realm == "" || a.To.User == "*" || len(a.To.User) > subject.MaxName || len(a.To.Realm) > subject.MaxName {
+				t.Errorf("%q became %q", data, a.To)
+			}
+		}
+	})
+}

@@ -1,0 +1,137 @@
+package kazoo
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/go-json-experiment/json"
+
+	"lamplight/actors/presence"
+	"lamplight/transport/appendjson"
+)
+
+// Bounds of what an edge says.
+const (
+	maxEdgeDocument = 1 << 20 // bytes of an edge.up or notified document
+	MaxReplies      = 500     // replies in one notified document
+)
+
+// EdgeUp is what an edge says of itself: that it lives, and what it has seen.
+type EdgeUp struct {
+	Edge        string
+	Incarnation string
+	// Seen is the highest Edge-Seq up to which the edge misses nothing, by "<node>/<incarnation of the node>".
+	Seen map[string]int64
+}
+
+// ReadEdgeUp reads an edge.up document that came on the subject of edge.
+func ReadEdgeUp(data []byte, edge string) (EdgeUp, error) {
+	var d struct {
+		Edge        Text              `json:"Edge"`
+		Incarnation Text              `json:"Incarnation"`
+		Seen        map[string]Number `json:"Seen"`
+	}
+	if err := readEdgeDocument(data, &d); err != nil {
+		return EdgeUp{}, err
+	}
+	if string(d.Edge) != edge {
+		return EdgeUp{}, refuse("Edge is %.100q, the subject is about %.100q", d.Edge, edge)
+	}
+	if d.Incarnation == "" {
+		return EdgeUp{}, refuse("Incarnation is missing")
+	}
+	up := EdgeUp{Edge: edge, Incarnation: string(d.Incarnation), Seen: make(map[string]int64, len(d.Seen))}
+	for source, n := range d.Seen {
+		up.Seen[source] = max(n.n, 0)
+	}
+	return up, nil
+}
+
+// Append appends the document.
+func (u *EdgeUp) Append(dst []byte) []byte {
+	dst = appendjson.Field(append(dst, '{'), "Edge", u.Edge)
+	dst = appendjson.Field(dst, "Incarnation", u.Incarnation)
+	dst = append(appendjson.Key(dst, "Seen"), '{')
+	for source, n := range u.Seen {
+		dst = strconv.AppendInt(appendjson.OutsideKey(dst, source), n, 10)
+	}
+	return append(dst, "}}"...)
+}
+
+// Reply is what a watcher answered to a NOTIFY.
+type Reply struct {
+	Presentity string // user@realm
+	Package    presence.Package
+	CallID     string
+	Sequence   uint32 // of the NOTIFY
+	Code       int    // the SIP status code
+}
+
+// ReadNotified reads a notified document that came on the subject of edge. wrong is how many of its replies it left out
+// because they could not be read.
+func ReadNotified(data []byte, edge string) (replies []Addressed, wrong int, err error) {
+	var d struct {
+		Edge    Text `json:"Edge"`
+		Replies []struct {
+			Presentity Text   `json:"Presentity"`
+			Package    Text   `json:"Event-Package"`
+			CallID     Text   `json:"Call-ID"`
+			Sequence   Number `json:"Sequence"`
+			Reply      Number `json:"Reply"`
+		} `json:"Replies"`
+	}
+	if err := readEdgeDocument(data, &d); err != nil {
+		return nil, 0, err
+	}
+	if string(d.Edge) != edge {
+		return nil, 0, refuse("Edge is %.100q, the subject is about %.100q", d.Edge, edge)
+	}
+	if len(d.Replies) > MaxReplies {
+		return nil, 0, refuse("%d replies; at most %d are taken in one document", len(d.Replies), MaxReplies)
+	}
+	replies = make([]Addressed, 0, len(d.Replies))
+	for _, r := range d.Replies {
+		to, err := address("Presentity", r.Presentity)
+		p, perr := parsePackage(r.Package)
+		if err != nil || perr != nil || !validReply(r.Sequence, r.Reply) {
+			wrong++
+			continue
+		}
+		replies = append(replies, Addressed{to, presence.Notified{Package: p, HasPackage: true, CallID: string(r.CallID),
+			Sequence: uint32(r.Sequence.n), Reply: int(r.Reply.n)}})
+	}
+	return replies, wrong, nil
+}
+
+// AppendNotified appends a notified document with replies, at most MaxReplies of them.
+func AppendNotified(dst []byte, edge string, replies []Reply) []byte {
+	dst = appendjson.Field(append(dst, '{'), "Edge", edge)
+	dst = append(appendjson.Key(dst, "Replies"), '[')
+	for i := range replies {
+		r := &replies[i]
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendjson.Field(append(dst, '{'), "Presentity", r.Presentity)
+		dst = appendjson.Field(dst, "Event-Package", r.Package.String())
+		dst = appendjson.Field(dst, "Call-ID", r.CallID)
+		dst = appendjson.Number(dst, "Sequence", int64(r.Sequence))
+		dst = append(appendjson.Number(dst, "Reply", int64(r.Code)), '}')
+	}
+	return append(dst, "]}"...)
+}
+
+func readEdgeDocument(data []byte, into any) error {
+	if len(data) > maxEdgeDocument {
+		return Refusal{413, fmt.Sprintf("a document of %d bytes; an edge may send at most %d", len(data), maxEdgeDocument)}
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return unreadable(err)
+	}
+	return nil
+}
+
+// validReply says whether a Sequence and a SIP status code are in their ranges.
+func validReply(sequence, code Number) bool {
+	return sequence.n >= 0 && sequence.n <= 1<<31 && code.n >= 0 && code.n <= 999
+}

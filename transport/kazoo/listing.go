@@ -1,0 +1,194 @@
+package kazoo
+
+import (
+	"strconv"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+	"lamplight/transport/appendjson"
+)
+
+// appendSubscription appends one subscription as listings show it.
+func appendSubscription(dst []byte, s *actors.SubscriptionView) []byte {
+	dst = append(dst, '{')
+	dst = appendjson.Number(dst, "expires", int64(s.Granted))
+	dst = appendjson.Field(dst, "from", s.From)
+	body := s.Body
+	if body == "" {
+		body = "undefined"
+	}
+	dst = append(appendjson.Key(dst, "notify"), '{')
+	dst = appendjson.Field(dst, "body", body)
+	dst = appendjson.Number(dst, "reply", int64(s.Reply))
+	dst = appendjson.Number(dst, "sequence", int64(s.Sequence))
+	dst = append(dst, '}')
+	dst = appendjson.Field(dst, "stalker", s.Stalker)
+	dst = appendjson.Number(dst, "timestamp", s.Renewed.Unix()+Gregorian)
+	dst = appendjson.Number(dst, "version", int64(s.Version))
+	for _, o := range [...][2]string{{"user_agent", s.UserAgent}, {"contact", s.Contact}, {"subscription_id", s.SubscriptionID}, {"proxy_route", s.ProxyRoute}} {
+		if o[1] != "" {
+			dst = appendjson.Field(dst, o[0], o[1])
+		}
+	}
+	return append(dst, '}')
+}
+
+// Listing nests rows that come sorted by extension, package and Call-ID. Its zero value is ready.
+type Listing struct {
+	Summary bool // counts instead of subscriptions
+	user    string
+	pkg     presence.Package
+	count   int
+	begun   bool
+	Rows    int
+}
+
+// Row appends one more row.
+func (l *Listing) Row(dst []byte, s *actors.SubscriptionView) []byte {
+	if !l.begun {
+		dst = append(dst, '{')
+	}
+	newUser := !l.begun || s.User != l.user
+	newPackage := newUser || s.Package != l.pkg
+	if l.begun && newPackage {
+		dst = l.closePackage(dst)
+	}
+	if l.begun && newUser {
+		dst = append(dst, '}')
+	}
+	if newUser {
+		dst = append(appendjson.OutsideKey(dst, s.User), '{')
+	}
+	if newPackage {
+		dst = appendjson.Key(dst, s.Package.String())
+		if !l.Summary {
+			dst = append(dst, '{')
+		}
+		l.count = 0
+	}
+	l.begun, l.user, l.pkg = true, s.User, s.Package
+	l.count++
+	l.Rows++
+	if l.Summary {
+		return dst
+	}
+	return appendSubscription(appendjson.OutsideKey(dst, s.CallID), s)
+}
+
+func (l *Listing) closePackage(dst []byte) []byte {
+	if l.Summary {
+		return strconv.AppendInt(dst, int64(l.count), 10)
+	}
+	return append(dst, '}')
+}
+
+// End closes the object.
+func (l *Listing) End(dst []byte) []byte {
+	if !l.begun {
+		return append(dst, "{}"...)
+	}
+	return append(l.closePackage(dst), "}}"...)
+}
+
+// AppendMissing appends which shards a listing does not cover.
+func AppendMissing(dst []byte, shards []int) []byte {
+	dst = append(appendjson.Key(dst, "timeout"), "true"...)
+	dst = append(appendjson.Key(dst, "missing_shards"), '[')
+	for i, shard := range shards {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = strconv.AppendInt(dst, int64(shard), 10)
+	}
+	return append(dst, ']')
+}
+
+// AppendDialogs appends the dialogs of a view.
+func AppendDialogs(dst []byte, dialogs []presence.DialogView) []byte {
+	dst = append(dst, '[')
+	for i := range dialogs {
+		d := &dialogs[i]
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendDialog(dst, d)
+	}
+	return append(dst, ']')
+}
+
+func appendDialog(dst []byte, d *presence.DialogView) []byte {
+	dst = append(dst, '{')
+	dst = appendjson.Field(dst, "call_id", d.CallID)
+	dst = appendjson.Field(dst, "state", d.State.String())
+	dst = appendjson.Field(dst, "direction", d.Direction.String())
+	dst = appendjson.Field(dst, "source", d.Source)
+	dst = appendjson.Field(dst, "from", d.From)
+	dst = appendjson.Field(dst, "to", d.To)
+	dst = appendjson.Time(dst, "since", d.Since)
+	dst = appendjson.Time(dst, "expires", d.Expires)
+	return append(dst, '}')
+}
+
+// AppendExtension appends what a Show answered.
+func AppendExtension(dst []byte, user string, a *actors.Answer) []byte {
+	dst = append(dst, '{')
+	dst = appendjson.Field(dst, "extension", user)
+	dst = appendjson.Field(dst, "state", a.View.State.String())
+	dst = AppendDialogs(appendjson.Key(dst, "dialogs"), a.View.Dialogs)
+	dst = appendjson.Key(dst, "subscriptions")
+	var l Listing
+	for i := range a.Subscriptions {
+		dst = l.Row(dst, &a.Subscriptions[i])
+	}
+	dst = l.End(dst)
+	if a.Explain != nil {
+		dst = appendExplain(appendjson.Key(dst, "explain"), a)
+	}
+	return append(dst, '}')
+}
+
+func appendExplain(dst []byte, a *actors.Answer) []byte {
+	e := a.Explain
+	dst = append(dst, '{')
+	dst = appendjson.Field(dst, "node", e.Node)
+	dst = appendjson.Number(dst, "shard", int64(e.Shard))
+	dst = appendjson.Number(dst, "generation", int64(e.Generation))
+	d := a.View.Dialogs
+	if len(d) > 0 && a.View.State != presence.Terminated {
+		dst = appendDialog(appendjson.Key(dst, "winner"), &d[0])
+		d = d[1:]
+	} else {
+		dst = append(appendjson.Key(dst, "winner"), "null"...)
+	}
+	dst = AppendDialogs(appendjson.Key(dst, "losers"), d)
+	dst = append(appendjson.Key(dst, "transitions"), '[')
+	for i, t := range e.Transitions {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, '{')
+		dst = appendjson.Field(dst, "state", t.State.String())
+		dst = appendjson.Field(dst, "source", t.Source)
+		dst = appendjson.Time(dst, "at", t.At)
+		dst = append(dst, '}')
+	}
+	dst = append(dst, ']')
+	dst = append(appendjson.Key(dst, "watchers"), '[')
+	for i := range e.Watchers {
+		w := &e.Watchers[i]
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, '{')
+		dst = appendjson.Field(dst, "call_id", w.CallID)
+		dst = appendjson.Field(dst, "event", w.Package.String())
+		dst = appendjson.Field(dst, "from", w.From)
+		dst = appendjson.Field(dst, "edge", w.Edge)
+		dst = appendjson.Number(dst, "sequence", int64(w.Sequence))
+		dst = appendjson.Number(dst, "acked", int64(w.Acked))
+		dst = appendjson.Number(dst, "reply", int64(w.Reply))
+		dst = strconv.AppendBool(appendjson.Key(dst, "behind"), w.Behind)
+		dst = append(dst, '}')
+	}
+	return append(dst, "]}"...)
+}

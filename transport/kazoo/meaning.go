@@ -1,0 +1,223 @@
+package kazoo
+
+import (
+	"cmp"
+	"crypto/md5"
+	"encoding/hex"
+	"strings"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+	"lamplight/cluster/subject"
+)
+
+// hexmd5 is the md5 sum of a string, in hexadecimal digits.
+func hexmd5(s string) string {
+	sum := md5.Sum([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
+
+// Addressed is an event with the extension that it is about.
+type Addressed struct {
+	To    actors.Address
+	Event presence.Event
+}
+
+// parsePackage reads Event-Package, whose default is dialog.
+func parsePackage(t Text) (presence.Package, error) {
+	if t == "" {
+		return presence.Dialog, nil
+	}
+	p, ok := presence.ParsePackage(strings.ToLower(string(t)))
+	if !ok {
+		return p, refuse("Event-Package is %.40q; it must be dialog, presence or message-summary", t)
+	}
+	return p, nil
+}
+
+// Subscription is what a `subscription` document means.
+func (f *Document) Subscription() (Addressed, error) {
+	var s presence.Subscribe
+	if f.User == "" || !f.Expires.set {
+		return Addressed{}, refuse("User or Expires is missing")
+	}
+	to, err := address("User", f.User)
+	if err != nil {
+		return Addressed{}, err
+	}
+	if s.Expires, err = expires(f.Expires, maxExpires); err != nil {
+		return Addressed{}, err
+	}
+	if s.Package, err = parsePackage(f.EventPackage); err != nil {
+		return Addressed{}, err
+	}
+	if f.CSeq.n < 0 || f.CSeq.n > 1<<32-1 {
+		return Addressed{}, refuse("CSeq is %d; it must be 0 to 2^32-1", f.CSeq.n)
+	}
+	s.CSeq, s.HasCSeq = uint32(f.CSeq.n), f.CSeq.set
+	if s.MaxRate, err = rate("Max-Rate", f.MaxRate); err != nil {
+		return Addressed{}, err
+	}
+	if s.MinRate, err = rate("Min-Rate", f.MinRate); err != nil {
+		return Addressed{}, err
+	}
+	s.CallID = string(f.CallID)
+	if s.CallID == "" { // the watcher itself names it
+		s.CallID = hexmd5(to.String() + "\x00" + strings.ToLower(bare(f.From)))
+	}
+	s.From, s.FromTag, s.ToTag = bare(f.From), string(f.FromTag), string(f.ToTag)
+	s.Contact, s.ProxyRoute, s.UserAgent = string(f.Contact), string(f.ProxyRoute), string(f.UserAgent)
+	s.SubscriptionID, s.ServerID, s.Queue = string(f.SubscriptionID), string(f.ServerID), string(f.Queue)
+	if edge := cmp.Or(s.ServerID, s.Queue); len(edge) > subject.MaxName || edge == subject.AnyEdge {
+		return Addressed{}, refuse("Server-ID or Queue is %.40q: an edge's name has at most %d bytes and is not any", edge, subject.MaxName)
+	}
+	return Addressed{to, s}, nil
+}
+
+// presentity says which extension an update is about.
+func (f *Document) presentity() (actors.Address, error) {
+	switch {
+	case f.PresenceID != "":
+		return address("Presence-ID", f.PresenceID)
+	case f.Presentity != "":
+		return address("Presentity", f.Presentity)
+	}
+	return address("From", f.From)
+}
+
+// Update is what a `dialog_update` or `update` document means: news of a call, or of a register. callID is the one of the
+// subject, for documents that do not carry their own.
+func (f *Document) Update(callID string) (Addressed, error) {
+	isUpdate := f.EventName == "update"
+	if isUpdate && (f.PresenceID == "" || f.State == "") {
+		return Addressed{}, refuse("Presence-ID or State is missing")
+	}
+	if !isUpdate && (f.From == "" || f.To == "") {
+		return Addressed{}, refuse("From or To is missing")
+	}
+	to, err := f.presentity()
+	if err != nil {
+		return Addressed{}, err
+	}
+	state := presence.None
+	if f.State != "" {
+		var ok bool
+		state, ok = presence.ParseState(strings.ToLower(string(f.State)))
+		if !ok || !isUpdate && (state == presence.Online || state == presence.Offline) {
+			return Addressed{}, refuse("State is %.40q; it must be early, confirmed or terminated (an update also: trying, online, offline)", f.State)
+		}
+	}
+	at, err := timestamp(f.Timestamp)
+	if err != nil {
+		return Addressed{}, err
+	}
+	lease, err := expires(f.Expires, 365*maxExpires)
+	if err != nil {
+		return Addressed{}, err
+	}
+	if _, err := parsePackage(f.EventPackage); err != nil {
+		return Addressed{}, err
+	}
+	if isUpdate && (f.register() || state == presence.Online || state == presence.Offline) {
+		return Addressed{to, presence.RegisterEvent{Name: hexmd5(to.String()), State: state, Timestamp: at, Expires: lease,
+			From: bare(f.From), To: bare(f.To), Source: "update"}}, nil
+	}
+	direction := presence.Initiator
+	switch d := strings.ToLower(cmp.Or(string(f.Direction), string(f.CallDirection))); d {
+	case "", "initiator", "inbound":
+	case "recipient", "outbound":
+		direction = presence.Recipient
+	default:
+		return Addressed{}, refuse("Direction is %.40q; it must be initiator or recipient", d)
+	}
+	return Addressed{to, presence.CallEvent{CallID: cmp.Or(string(f.CallID), callID), Direction: direction, State: state,
+		Timestamp: at, Expires: lease, From: bare(f.From), To: bare(f.To), FromTag: string(f.FromTag), ToTag: string(f.ToTag),
+		TargetCallID: string(f.TargetCallID), SwitchURI: string(f.SwitchURI), Source: string(f.EventName)}}, nil
+}
+
+// register says whether an update is a register: without Call-ID, or named by the md5 of its Presence-ID.
+func (f *Document) register() bool {
+	if f.CallID == "" {
+		return true
+	}
+	id := string(f.PresenceID)
+	for _, name := range []string{id, bare(f.PresenceID), strings.ToLower(id), strings.ToLower(bare(f.PresenceID))} {
+		if strings.EqualFold(string(f.CallID), hexmd5(name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Mailbox is what an `mwi_update` document means: the counts of the mailbox first, then the lamps that follow them.
+func (f *Document) Mailbox() ([]Addressed, error) {
+	if f.To == "" || !f.MessagesNew.set || !f.MessagesSaved.set {
+		return nil, refuse("To, Messages-New or Messages-Saved is missing")
+	}
+	to, err := address("To", f.To)
+	if err != nil {
+		return nil, err
+	}
+	e := presence.MailboxEvent{Source: to.String(), Account: bare(f.MessageAccount)}
+	for _, c := range []struct {
+		name string
+		from Number
+		into *uint32
+	}{{"Messages-New", f.MessagesNew, &e.New}, {"Messages-Saved", f.MessagesSaved, &e.Saved},
+		{"Messages-Urgent", f.MessagesUrgent, &e.UrgentNew}, {"Messages-Urgent-Saved", f.MessagesUrgentSaved, &e.UrgentSaved}} {
+		if c.from.n < 0 || c.from.n > 1e6 {
+			return nil, refuse("%s is %d; it must be 0 to 1000000", c.name, c.from.n)
+		}
+		*c.into = uint32(c.from.n)
+	}
+	lamp := presence.MailboxEvent{Source: to.String(), Lamp: true, New: e.New}
+	lit := actors.Address{Realm: to.Realm, User: "*98" + to.User}
+	if err := checkName("To", lit); err != nil {
+		return nil, err
+	}
+	out := []Addressed{{to, e}, {lit, lamp}}
+	if id := f.ExtendedPresenceID; id != "" {
+		if !strings.Contains(string(id), "@") {
+			id += Text("@" + to.Realm)
+		}
+		x, err := address("Extended-Presence-ID", id)
+		if err != nil {
+			return nil, err
+		}
+		if x.Realm != to.Realm {
+			return nil, refuse("Extended-Presence-ID is in the realm %s, the mailbox in %s", x.Realm, to.Realm)
+		}
+		if x != lit {
+			out = append(out, Addressed{x, lamp})
+		}
+	}
+	return out, nil
+}
+
+// WatcherReply is what a `notify` document means. The extension is the one of the subject.
+func (f *Document) WatcherReply(to actors.Address) (Addressed, error) {
+	if f.To == "" || f.From == "" || f.CallID == "" {
+		return Addressed{}, refuse("To, From or Call-ID is missing")
+	}
+	if !validReply(f.Sequence, f.Reply) {
+		return Addressed{}, refuse("Sequence must be 0 to 2^31, Reply 0 to 999")
+	}
+	p, err := parsePackage(f.EventPackage)
+	return Addressed{to, presence.Notified{Package: p, HasPackage: f.EventPackage != "", CallID: string(f.CallID),
+		Sequence: uint32(f.Sequence.n), Reply: int(f.Reply.n)}}, err
+}
+
+// Package is the Event-Package that the document asks for; false when it names none.
+func (f *Document) Package() (p presence.Package, named bool, err error) {
+	p, err = parsePackage(f.EventPackage)
+	return p, f.EventPackage != "", err
+}
+
+// Target is the extension that a control document names, or the realm alone when it has no Username. Both are lower
+// case; CheckTarget says whether they can be an extension.
+func (f *Document) Target() actors.Address {
+	return actors.Address{Realm: strings.ToLower(string(f.Realm)), User: strings.ToLower(string(f.Username))}
+}
+
+// CheckTarget refuses what can be no extension.
+func CheckTarget(to actors.Address) error { return checkName("Username", to) }

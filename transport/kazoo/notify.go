@@ -1,0 +1,114 @@
+package kazoo
+
+import (
+	"strconv"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+	"lamplight/transport/appendjson"
+)
+
+// Bounds of a NOTIFY message (docs/contract/nats.md, "NOTIFY fan-out").
+const (
+	MaxTargets = 500       // watchers in one message
+	MaxMessage = 256 << 10 // bytes of one message
+)
+
+// Sender is the part of a NOTIFY message that never changes while a node runs, encoded once.
+type Sender []byte
+
+// NewSender encodes what all messages of a node have in common.
+func NewSender(version, node string) Sender {
+	var b []byte
+	b = appendjson.Field(b, "Event-Category", "presence")
+	b = appendjson.Field(b, "Event-Name", "notify")
+	b = appendjson.Field(b, "App-Name", "lamplight")
+	b = appendjson.Field(b, "App-Version", version)
+	return appendjson.Field(b, "Node", node)
+}
+
+// AppendNotifyHead appends the fields of a NOTIFY message that are the same for all edges, which are all but Msg-ID,
+// Edge-Seq and Targets.
+func AppendNotifyHead(b []byte, s Sender, incarnation string, n *actors.Notification) []byte {
+	b = append(b, s...)
+	b = appendjson.Field(b, "Incarnation", incarnation)
+	b = appendjson.Number(b, "Shard", int64(n.Shard))
+	b = appendjson.Number(b, "Generation", int64(n.Claim.Generation))
+	b = appendjson.Time(b, "Epoch", n.Claim.Epoch)
+	b = append(appendjson.Key(b, "Presentity"), '"')
+	b = append(appendjson.Escape(append(appendjson.Escape(b, n.To.User), '@'), n.To.Realm), '"')
+	b = appendjson.Field(b, "Event-Package", n.Package.String())
+	b = appendjson.Field(b, "State", n.State.String())
+	b = appendjson.Number(b, "Sequence", int64(n.Sequence))
+	b = appendjson.Field(b, "Content-Type", n.ContentType)
+	b = append(appendjson.Key(b, "Body"), '"')
+	return append(appendjson.Escape(b, n.Body), '"')
+}
+
+// AppendTarget appends one watcher of a NOTIFY message. Fields that are empty are left out.
+func AppendTarget(b []byte, w *presence.Subscription, n *actors.Notification) []byte {
+	if w.Plain() && w.CallID != "" { // nearly always, and there are many
+		b = append(append(b, `{"Call-ID":"`...), w.CallID...)
+		if w.From != "" {
+			b = append(append(b, `","From":"`...), w.From...)
+		}
+		if w.FromTag != "" {
+			b = append(append(b, `","From-Tag":"`...), w.FromTag...)
+		}
+		if w.ToTag != "" {
+			b = append(append(b, `","To-Tag":"`...), w.ToTag...)
+		}
+		if w.Contact != "" {
+			b = append(append(b, `","Contact":"`...), w.Contact...)
+		}
+		if w.ProxyRoute != "" {
+			b = append(append(b, `","Proxy-Route":"`...), w.ProxyRoute...)
+		}
+		if w.SubscriptionID != "" {
+			b = append(append(b, `","Subscription-ID":"`...), w.SubscriptionID...)
+		}
+		b = append(b, `","Subscription-State":"`...)
+	} else {
+		b = append(b, '{')
+		for _, v := range [...]struct{ name, value string }{{"Call-ID", w.CallID}, {"From", w.From}, {"From-Tag", w.FromTag}, {"To-Tag", w.ToTag},
+			{"Contact", w.Contact}, {"Proxy-Route", w.ProxyRoute}, {"Subscription-ID", w.SubscriptionID}} {
+			if v.value != "" {
+				b = appendjson.Field(b, v.name, v.value)
+			}
+		}
+		b = append(appendjson.Key(b, "Subscription-State"), '"')
+	}
+	if n.End != "" {
+		return append(append(append(b, `terminated;reason=`...), n.End...), `"}`...)
+	}
+	b = append(b, `active"`...)
+	for _, v := range [...]struct {
+		name string
+		rate uint32
+	}{{"Max-Rate", w.MaxRate()}, {"Min-Rate", w.MinRate()}} { // RFC 6446: echoed
+		if v.rate > 0 {
+			b = appendjson.Field(b, v.name, strconv.FormatFloat(float64(v.rate)/1000, 'f', -1, 64))
+		}
+	}
+	b = strconv.AppendInt(append(b, `,"Expires":`...), int64(w.Left(n.Now)), 10)
+	return append(b, '}')
+}
+
+// AppendState appends a change of a lamp as the state feed tells it (docs/contract/nats.md, "State feed").
+func AppendState(b []byte, c *actors.LampNews, account, node string) []byte {
+	b = append(b, '{')
+	b = appendjson.Field(b, "extension", c.To.User)
+	b = appendjson.Field(b, "realm", c.To.Realm)
+	b = appendjson.Field(b, "account_id", account)
+	b = appendjson.Field(b, "state", c.Change.State.String())
+	b = appendjson.Field(b, "previous", c.Change.Previous.String())
+	b = appendjson.Key(b, "dialogs")
+	head, dialogs := len(b), c.Change.View.Dialogs
+	for b = AppendDialogs(b, dialogs); len(b) > MaxMessage && len(dialogs) > 1; b = AppendDialogs(b[:head], dialogs) {
+		dialogs = dialogs[:len(dialogs)/2] // the most important ones come first
+	}
+	b = appendjson.Number(b, "sequence", int64(c.Sequence))
+	b = appendjson.Time(b, "at", c.Change.At)
+	b = appendjson.Field(b, "node", node)
+	return append(b, '}')
+}
