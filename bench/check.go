@@ -2,18 +2,17 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
 	"time"
 
-	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json"
 
 	"lamplight/cluster/directory"
+	"lamplight/transport/client"
 )
 
 // ErrWrong says that the cluster did not do what it acknowledged.
@@ -34,14 +33,11 @@ func (r *run) provision(ctx context.Context) error {
 	if _, err := d.Import(ctx, file); err != nil {
 		return err
 	}
-	var answer struct {
-		Token string `json:"auth_token"`
+	answer, err := r.ask(ctx, http.MethodPut, "/v2/api_auth", map[string]any{"api_key": r.world.key})
+	if err == nil {
+		r.token = answer.AuthToken
 	}
-	if err := r.ask(ctx, http.MethodPut, "/v2/api_auth", `{"data":{"api_key":"`+r.world.key+`"}}`, func(b io.Reader) error { return json.NewDecoder(b).Decode(&answer) }); err != nil {
-		return err
-	}
-	r.token = answer.Token
-	return nil
+	return err
 }
 
 // remove takes the accounts of the run out of a cluster that goes on.
@@ -51,12 +47,12 @@ func (r *run) remove() error {
 	defer cancel()
 	var all error
 	for i := range r.world.accounts {
-		if err := r.ask(ctx, http.MethodDelete, "/v2/accounts/"+r.world.accounts[i].id, "", nil); err != nil {
+		if _, err := r.ask(ctx, http.MethodDelete, "/v2/accounts/"+r.world.accounts[i].id, nil); err != nil {
 			all = err
 		}
 		r.progress.At(i+1, "")
 	}
-	if err := r.ask(ctx, http.MethodDelete, "/v2/accounts/"+r.world.parent, "", nil); err != nil {
+	if _, err := r.ask(ctx, http.MethodDelete, "/v2/accounts/"+r.world.parent, nil); err != nil {
 		all = err
 	}
 	if all != nil {
@@ -65,42 +61,21 @@ func (r *run) remove() error {
 	return nil
 }
 
-// ask sends one REST request, and another one while the cluster has no room for it.
-func (r *run) ask(ctx context.Context, method, path, body string, read func(io.Reader) error) error {
+// ask makes one REST request, and another one while the cluster has no room for it.
+func (r *run) ask(ctx context.Context, method, path string, data any) (*client.Envelope, error) {
 	for try := 0; ; try++ {
-		q, err := http.NewRequestWithContext(ctx, method, r.target.HTTP[try%len(r.target.HTTP)]+path, strings.NewReader(body))
-		if err != nil {
-			return err
-		}
-		q.Header.Set("X-Auth-Token", r.token)
-		a, err := r.client.Do(q)
-		if err == nil {
-			err = taken(a, method, path, read)
-			if a.StatusCode != http.StatusServiceUnavailable && a.StatusCode != http.StatusTooManyRequests {
-				return err
-			}
-		}
-		if try == 20 {
-			return err
+		c := client.REST{Base: r.target.HTTP[try%len(r.target.HTTP)], Token: r.token, HTTP: r.client}
+		e, err := c.Do(ctx, method, path, data)
+		full := e == nil || e.Code == http.StatusServiceUnavailable || e.Code == http.StatusTooManyRequests
+		if err == nil || !full || try == 20 {
+			return e, err
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		case <-time.After(250 * time.Millisecond):
 		}
 	}
-}
-
-func taken(a *http.Response, method, path string, read func(io.Reader) error) error {
-	defer a.Body.Close()
-	if a.StatusCode >= 300 {
-		b, _ := io.ReadAll(io.LimitReader(a.Body, 300))
-		return fmt.Errorf("%s %s: %d %s", method, path, a.StatusCode, b)
-	}
-	if read == nil {
-		return nil
-	}
-	return read(a.Body)
 }
 
 // check looks at what every watcher was told last, and at what the listings show.
@@ -142,7 +117,11 @@ func (r *run) check(ctx context.Context) error {
 	}
 	m := r.model
 	v.OutOfOrder, v.Duplicates, v.Mistakes = m.outOfOrder.Load(), m.duplicates.Load(), m.count.Load()
-	v.SentAgain, v.Fenced, v.Replaced = m.sentAgain.Load(), m.fenced.Load(), m.replaced.Load()
+	v.Replaced = m.replaced.Load()
+	for _, e := range r.edges {
+		c := e.Counts()
+		v.SentAgain, v.Fenced = v.SentAgain+c.Duplicates, v.Fenced+c.Fenced
+	}
 	v.Examples = append(append(append(v.Examples, m.mistakes.list()...), r.news.why.list()...), r.web.why.list()...)
 	if !v.Right() {
 		return fmt.Errorf("%w: %s", ErrWrong, v.text())
@@ -152,23 +131,24 @@ func (r *run) check(ctx context.Context) error {
 
 // list counts the subscriptions that an account's listing shows. A listing that says that it has holes is asked again.
 func (r *run) list(ctx context.Context, a *account, listed []uint8) error {
-	var answer struct {
-		Data struct {
-			Subscriptions map[string]map[string]map[string]struct{} `json:"subscriptions"` // extension → package → Call-ID
-			Timeout       bool                                      `json:"timeout"`
-		} `json:"data"`
+	var shown struct {
+		Subscriptions map[string]map[string]map[string]struct{} `json:"subscriptions"` // extension → package → Call-ID
+		Timeout       bool                                      `json:"timeout"`
 	}
 	for range 5 {
-		answer.Data.Subscriptions, answer.Data.Timeout = nil, false
-		err := r.ask(ctx, http.MethodGet, "/v2/accounts/"+a.id+"/presence", "", func(b io.Reader) error { return jsonv2.UnmarshalRead(b, &answer) })
+		answer, err := r.ask(ctx, http.MethodGet, "/v2/accounts/"+a.id+"/presence", nil)
+		if err == nil {
+			shown.Subscriptions, shown.Timeout = nil, false
+			err = json.Unmarshal(answer.Data, &shown)
+		}
 		if err != nil {
 			return fmt.Errorf("the listing of %s: %w", a.realm, err)
 		}
-		if !answer.Data.Timeout {
+		if !shown.Timeout {
 			break
 		}
 	}
-	for _, packages := range answer.Data.Subscriptions {
+	for _, packages := range shown.Subscriptions {
 		for _, calls := range packages {
 			for callID := range calls {
 				if i := r.world.watcher(callID); i >= 0 && listed[i] < 255 {

@@ -19,8 +19,8 @@ const (
 
 func (l lamp) String() string { return [...]string{"terminated", "early", "confirmed"}[l] }
 
-func lampOf(state []byte) lamp {
-	switch string(state) {
+func lampOf(state string) lamp {
+	switch state {
 	case "early":
 		return early
 	case "confirmed":
@@ -36,9 +36,9 @@ type model struct {
 	watchers   []watcher
 	meter      atomic.Pointer[meter] // where changes are measured now
 
-	outOfOrder, duplicates, sentAgain, fenced, replaced atomic.Int64
-	mistakes                                            reasons
-	count                                               atomic.Int64 // of mistakes
+	outOfOrder, duplicates, replaced atomic.Int64
+	mistakes                         reasons
+	count                            atomic.Int64 // of mistakes
 }
 
 // extension is one lamp.
@@ -63,7 +63,7 @@ type change struct {
 // watcher is what one watcher was told last. The lock of its extension guards it.
 type watcher struct {
 	sequence int64
-	epoch    string
+	epoch    time.Time
 	lamp     lamp
 	told     bool
 }
@@ -74,7 +74,7 @@ type notified struct {
 	watchers  []int32
 	state     lamp
 	sequence  int64
-	epoch     string
+	epoch     time.Time
 	repeated  bool
 	now       time.Time
 }
@@ -155,7 +155,7 @@ func (m *model) told(n *notified) {
 		}
 		w := &m.watchers[i]
 		switch {
-		case !w.told || w.epoch < n.epoch || w.epoch == n.epoch && w.sequence < n.sequence:
+		case !w.told || w.epoch.Before(n.epoch) || w.epoch.Equal(n.epoch) && w.sequence < n.sequence:
 			w.told, w.epoch, w.sequence, w.lamp = true, n.epoch, n.sequence, n.state
 			fresh++
 		case n.repeated: // what was lost and sent again comes late

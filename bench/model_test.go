@@ -7,9 +7,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats.go"
-
-	"lamplight/bench/gaps"
 )
 
 // small is a world of one extension with four watchers, behind two edges.
@@ -60,7 +57,7 @@ func TestNamesLeadBack(t *testing.T) {
 
 // tell is what an edge does when it hears of the small world's extension.
 func tell(m *model, l lamp, sequence int64, watchers ...int32) {
-	m.told(&notified{extension: m.world.address(0), watchers: watchers, state: l, sequence: sequence, epoch: "e", now: time.Now()})
+	m.told(&notified{extension: m.world.address(0), watchers: watchers, state: l, sequence: sequence, epoch: time.Unix(1, 0), now: time.Now()})
 }
 
 func told(m *model) int64 {
@@ -129,10 +126,10 @@ func TestWrongIsSeen(t *testing.T) {
 		"a stranger":   {func(m *model) { tell(m, early, 7, -1) }, Verdict{Mistakes: 1}},
 		"another lamp": {func(m *model) { m.told(&notified{extension: "1@x"}) }, Verdict{Mistakes: 1}},
 		"a new epoch": {func(m *model) {
-			m.told(&notified{extension: m.world.address(0), watchers: []int32{1}, state: early, sequence: 1, epoch: "f"})
+			m.told(&notified{extension: m.world.address(0), watchers: []int32{1}, state: early, sequence: 1, epoch: time.Unix(2, 0)})
 		}, Verdict{}},
 		"an old, again": {func(m *model) {
-			m.told(&notified{extension: m.world.address(0), watchers: []int32{1}, sequence: 5, epoch: "e", repeated: true})
+			m.told(&notified{extension: m.world.address(0), watchers: []int32{1}, sequence: 5, epoch: time.Unix(1, 0), repeated: true})
 		}, Verdict{}},
 	} {
 		got := verdict(c.do)
@@ -151,36 +148,32 @@ func TestWrongIsSeen(t *testing.T) {
 }
 
 // What BUS.md shows as a NOTIFY, for the small world.
-func message(m *model, number, generation, sequence, state string) *nats.Msg {
-	return &nats.Msg{Data: []byte(`{"App-Name":"lamplight","Event-Name":"notify","Node":"a","Incarnation":"7f","Edge-Seq":` + number + `,"Shard":17,"Generation":` + generation +
+func message(m *model, number, generation, sequence, state string) []byte {
+	return []byte(`{"App-Name":"lamplight","Event-Name":"notify","Node":"a","Incarnation":"7f","Edge-Seq":` + number + `,"Shard":17,"Generation":` + generation +
 		`,"Epoch":"2026-11-23T10:00:00Z","Presentity":"` + m.world.address(0) + `","Event-Package":"dialog","State":"` + state + `","Sequence":` + sequence +
-		`,"Body":"<dialog-info version=\"1\" \"State\":\"x\">","Targets":[{"Call-ID":"0-run","From":"a","Subscription-State":"active"},{"Call-ID":"1-run","From-Tag":"b"}]}`)}
+		`,"Body":"<dialog-info version=\"1\" \"State\":\"x\">","Targets":[{"Call-ID":"0-run","From":"a","Subscription-State":"active"},{"Call-ID":"1-run","From-Tag":"b"}]}`)
 }
 
 func TestEdgeHears(t *testing.T) {
 	m := small(t)
-	e := &edge{name: "bench-0-run", model: m, sources: gaps.Sources{}, claims: map[int64]claim{}, replies: map[string][]byte{}, upAt: time.Now()}
+	e := newEdge("bench-0-run", nil, m)
 	m.change(0, early, time.Now())
-	e.hear(message(m, "1", "3", "9", "early"))
+	e.Hear(message(m, "1", "3", "9", "early"))
 	for _, i := range []int{0, 1} {
 		if w := m.watchers[i]; !w.told || w.lamp != early || w.sequence != 9 {
 			t.Errorf("watcher %d: %+v", i, w)
 		}
 	}
-	want := `{"Presentity":"` + m.world.address(0) + `","Event-Package":"dialog","Sequence":9,"Reply":200,"Call-ID":"0-run"},{"Presentity":"` + m.world.address(0) + `","Event-Package":"dialog","Sequence":9,"Reply":200,"Call-ID":"1-run"}`
-	if got := string(e.replies["a"]); got != want {
-		t.Errorf("replies %s", got)
-	}
-	e.hear(message(m, "1", "3", "9", "early")) // sent again
-	e.hear(message(m, "3", "4", "11", "confirmed"))
-	e.hear(message(m, "2", "3", "10", "early")) // of a claim that has gone
-	if m.sentAgain.Load() != 1 || m.fenced.Load() != 1 || m.watchers[0].lamp != confirmed || e.sources.Seen()["a/7f"] != 3 {
-		t.Errorf("%d sent again, %d fenced, %+v, %+v", m.sentAgain.Load(), m.fenced.Load(), m.watchers[0], e.sources.Seen())
+	e.Hear(message(m, "1", "3", "9", "early")) // sent again
+	e.Hear(message(m, "3", "4", "11", "confirmed"))
+	e.Hear(message(m, "2", "3", "10", "early")) // of a claim that has gone
+	if c := e.Counts(); c.Duplicates != 1 || c.Fenced != 1 || m.watchers[0].lamp != confirmed {
+		t.Errorf("%+v, %+v", c, m.watchers[0])
 	}
 	if m.count.Load() != 0 {
 		t.Error(m.mistakes.list())
 	}
-	e.hear(&nats.Msg{Data: []byte("?")})
+	e.Hear([]byte("?"))
 	if m.count.Load() != 1 {
 		t.Error("nonsense passes for a NOTIFY")
 	}

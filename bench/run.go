@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"lamplight/transport/edge"
 )
 
 // Target is a cluster that runs already.
@@ -42,7 +44,7 @@ type run struct {
 	traffic  *traffic
 	news     *news
 	web      *web
-	edges    []*edge
+	edges    []*edge.Edge
 	conns    []*nats.Conn
 	client   *http.Client // for what is not load
 	sampler  *sampler
@@ -124,8 +126,8 @@ func (r *run) open(ctx context.Context) error {
 		return err
 	}
 	for i, name := range r.world.edges {
-		e, err := newEdge(name, r.conns[r.Connections+i], r.model)
-		if err != nil {
+		e := newEdge(name, r.conns[r.Connections+i], r.model)
+		if err := e.Start(ctx); err != nil {
 			return err
 		}
 		r.edges = append(r.edges, e)
@@ -152,7 +154,7 @@ func (r *run) close() error {
 		r.news.close()
 	}
 	for _, e := range r.edges {
-		e.close()
+		_ = e.Stop(context.Background())
 	}
 	if r.place == nil && r.token != "" {
 		err = r.remove()

@@ -64,7 +64,7 @@ func (t *traffic) subscribe(i int32, at time.Time, rec *recorder, then func(err 
 	home := w.home(x)
 	doc := fmt.Appendf(nil, head+`subscription","Msg-ID":"1","User":"%s","From":"sip:w%d@%s","Call-ID":"%s","From-Tag":"f%d","To-Tag":"t%d","Contact":"<sip:w%d@10.0.0.9:5060>","Event-Package":"dialog","Server-ID":"%s","User-Agent":"bench","Expires":3600}`,
 		w.address(x), i, home.realm, w.callID(i), i, i, i, w.edges[int(i)%len(w.edges)])
-	t.news.send("omnipresence.subscribe."+home.realmToken+"."+w.user(x), doc, at, rec, then)
+	t.news.send(subject.Subscription(home.realm, w.user(x)), doc, at, rec, then)
 }
 
 // refresh is an arrival of the subscribe scenario.
@@ -135,7 +135,7 @@ func (t *traffic) tell(x int32, id string, to lamp, at time.Time, rec *recorder,
 	}
 	doc := fmt.Appendf(nil, head+`dialog_update","Msg-ID":"1","From":"%s","To":"9999@%s","Call-ID":"%s","Direction":"recipient","State":"%v","Timestamp":%d}`,
 		w.address(x), home.realm, id, to, time.Now().UnixMicro())
-	t.news.send("presence.dialog."+home.realmToken+"."+subject.Token(id), doc, at, rec, then)
+	t.news.send(subject.DialogUpdate(home.realm, id), doc, at, rec, then)
 }
 
 // flip changes the one extension of the fanout scenario: a register, so that the newest wins in whatever order they come.
@@ -154,7 +154,7 @@ func (t *traffic) flip(at time.Time) {
 	}
 	w := t.world
 	doc := fmt.Appendf(nil, head+`update","Msg-ID":"1","Presence-ID":"%s","State":"%v","Timestamp":%d}`, w.address(0), to, time.Now().UnixMicro())
-	t.news.sendBy(0, "presence.update."+w.home(0).realmToken+".register", doc, at, t.meter().of("change"), then)
+	t.news.sendBy(0, subject.Update(w.home(0).realm, "register"), doc, at, t.meter().of("change"), then)
 }
 
 func (t *traffic) path(x int32) string {

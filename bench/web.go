@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"lamplight/transport/client"
 )
 
 // web sends REST requests over keep-alive connections, one request at a time on each. What has to wait for a free
@@ -93,7 +95,7 @@ func (w *web) visit(v *visit, q *fasthttp.Request, a *fasthttp.Response, clients
 		case err == nil && a.StatusCode() != fasthttp.StatusServiceUnavailable && a.StatusCode() != fasthttp.StatusTooManyRequests:
 			return fmt.Errorf("%s %s: %d %.200s", v.method, v.path, a.StatusCode(), a.Body())
 		case time.Since(v.at) > patience:
-			return fmt.Errorf("%s: %w", v.method, errGivenUp)
+			return fmt.Errorf("%s: %w", v.method, client.ErrGivenUp)
 		}
 		*n++
 		v.rec.repeat()

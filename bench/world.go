@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
-
-	"lamplight/cluster/subject"
 )
 
 // world is who exists in a run: accounts with extensions, and watchers with the one extension that each watches. All are
@@ -26,8 +24,8 @@ type world struct {
 }
 
 type account struct {
-	id, realm   string
-	realmToken  string
+	id, realm string
+	string
 	first, size int
 }
 
@@ -40,7 +38,7 @@ func newWorld(s *Settings, run string, random *rand.Rand) *world {
 		size = min(max(size, 1), s.Extensions-first)
 		n := len(w.accounts)
 		realm := fmt.Sprintf("b%d.%s.bench.invalid", n, run)
-		w.accounts = append(w.accounts, account{id: id(random), realm: realm, realmToken: subject.Token(realm), first: first, size: size})
+		w.accounts = append(w.accounts, account{id: id(random), realm: realm, first: first, size: size})
 		w.byRealm[realm] = int32(n)
 		for range size {
 			w.account = append(w.account, int32(n))

@@ -167,7 +167,7 @@ func (r *run) checkHistories(v *verdict) map[*extension][]input {
 }
 
 // wholeListing is what a node lists when no shard is missing, and when it was asked for that.
-func (r *run) wholeListing(n *node, asked *time.Time) (json.RawMessage, error) {
+func (r *run) wholeListing(n *node, asked *time.Time) ([]byte, error) {
 	for begun := time.Now(); ; time.Sleep(50 * time.Millisecond) {
 		*asked = time.Now()
 		out, data, stale, err := r.client.rest(n, "GET", "/presence", nil)
@@ -231,7 +231,7 @@ func (v *verdict) judgeListing(node string, data []byte, phones []*phone, asked 
 
 // checkWatchers waits until each watcher's last NOTIFY carries the final state.
 func (r *run) checkWatchers(v *verdict, lamps map[*extension]*shown) {
-	edges := map[string]*edge{}
+	edges := map[string]*watcherEdge{}
 	for _, e := range r.edges {
 		edges[e.name] = e
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
-	"github.com/nats-io/nats.go"
 )
 
 // Histories and ends that never were: the checker must see what is wrong with each, and nothing wrong with the good ones.
@@ -170,26 +169,26 @@ func TestOtherEnd(t *testing.T) {
 }
 
 // notify gives an edge one message.
-func notify(t *testing.T, e *edge, number, generation, sequence int, state, body string) {
+func notify(t *testing.T, e *watcherEdge, number, generation, sequence int, state, body string) {
 	t.Helper()
 	b, err := json.Marshal(map[string]any{"Node": "a", "Incarnation": "1", "Edge-Seq": number, "Shard": 1, "Generation": generation, "Epoch": time.Unix(1, 0), "Sequence": sequence,
 		"State": state, "Body": body, "Targets": []any{map[string]any{"Call-ID": "stands", "Subscription-State": "active"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.hear(&nats.Msg{Data: b})
+	e.Hear(b)
 }
 
 func TestSequence(t *testing.T) {
 	h := &history{zero: time.Now()}
-	e := bareEdge("edge", h)
+	e := newEdge("edge", nil, h)
 	notify(t, e, 1, 1, 10, "early", "")
 	notify(t, e, 2, 1, 11, "confirmed", "")
 	notify(t, e, 2, 1, 11, "confirmed", "") // the same message again
 	notify(t, e, 3, 2, 40, "early", "")
 	notify(t, e, 4, 1, 41, "terminated", "") // of an older owner: the edge drops it
-	if len(h.wrongs) != 0 || e.accepted != 3 || e.dropped != 1 || e.watches["stands"].state != "early" {
-		t.Errorf("%q; accepted %d, dropped %d, now %+v", h.wrongs, e.accepted, e.dropped, e.watches["stands"])
+	if len(h.wrongs) != 0 || e.accepted != 3 || e.Counts().Fenced != 1 || e.watches["stands"].state != "early" {
+		t.Errorf("%q; accepted %d, dropped %d, now %+v", h.wrongs, e.accepted, e.Counts().Fenced, e.watches["stands"])
 	}
 	if notify(t, e, 5, 2, 39, "early", ""); len(h.wrongs) != 1 {
 		t.Errorf("a Sequence went back: %q", h.wrongs)
@@ -200,7 +199,7 @@ func TestSequence(t *testing.T) {
 }
 
 func TestBehind(t *testing.T) {
-	e := bareEdge("edge", &history{zero: time.Now()})
+	e := newEdge("edge", nil, &history{zero: time.Now()})
 	p := forgedPhone("stands", 3600, true, 0)
 	var lamp shown
 	if err := json.Unmarshal([]byte(`{"state":"early","dialogs":[{"call_id":"known","state":"early","source":"call"}]}`), &lamp); err != nil {

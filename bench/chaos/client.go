@@ -1,20 +1,21 @@
 package chaos
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/nats-io/nats.go"
+
+	"lamplight/cluster/subject"
+	lamplight "lamplight/transport/client"
 )
 
 // patience is how long a caller waits for one answer before it counts as none.
@@ -29,7 +30,8 @@ type client struct {
 
 // door is a connection to NATS. What was asked over it when it broke has lost its answer, and its caller knows.
 type door struct {
-	conn *nats.Conn
+	conn   *nats.Conn
+	client *lamplight.Client
 
 	mu     sync.Mutex
 	whole  context.Context // until it breaks
@@ -39,23 +41,28 @@ type door struct {
 func newDoor(urls []string) (*door, error) {
 	d := &door{}
 	d.whole, d.broken = context.WithCancel(context.Background())
-	var err error
-	d.conn, err = connect(urls, "chaos generator", nats.DisconnectErrHandler(func(*nats.Conn, error) {
+	conn, err := connect(urls, "chaos generator", nats.DisconnectErrHandler(func(*nats.Conn, error) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.broken()
 		d.whole, d.broken = context.WithCancel(context.Background())
 	}))
-	return d, err
+	if err != nil {
+		return nil, err
+	}
+	d.conn, d.client = conn, lamplight.New(lamplight.Config{Conn: conn, App: "chaos", AppVersion: "1"})
+	return d, nil
 }
 
-func (d *door) request(subject string, document []byte) (*nats.Msg, error) {
+// ask asks over the door, until its connection breaks.
+func (d *door) ask(topic, event string, fields lamplight.Fields) (answer lamplight.Answer, err error) {
 	d.mu.Lock()
 	whole := d.whole
 	d.mu.Unlock()
 	ctx, cancel := context.WithTimeout(whole, patience)
 	defer cancel()
-	return d.conn.RequestWithContext(ctx, subject, document)
+	err = d.client.Ask(ctx, topic, event, fields, func(a lamplight.Answer) error { answer = a; return nil })
+	return answer, err
 }
 
 // errDial is a connection that did not come about: surely nothing was asked.
@@ -82,11 +89,10 @@ func newClient(c *cluster) (*client, error) {
 	return cl, nil
 }
 
-// connect opens a connection that moves to another server when its own is gone, and keeps nothing back meanwhile.
+// connect opens a connection that moves to another server within a moment when its own is gone.
 func connect(urls []string, name string, more ...nats.Option) (*nats.Conn, error) {
-	return nats.Connect(strings.Join(urls, ","), append([]nats.Option{nats.Name(name), nats.DontRandomize(), nats.MaxReconnects(-1),
-		nats.ReconnectWait(50 * time.Millisecond), nats.ReconnectJitter(20*time.Millisecond, 0), nats.ReconnectBufSize(-1), nats.Timeout(time.Second),
-		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2), nats.IgnoreDiscoveredServers()}, more...)...)
+	return lamplight.Connect(lamplight.Options{URL: strings.Join(urls, ",")}, name, append([]nats.Option{nats.DontRandomize(), nats.ReconnectWait(50 * time.Millisecond),
+		nats.ReconnectJitter(20*time.Millisecond, 0), nats.Timeout(time.Second), nats.PingInterval(time.Second), nats.IgnoreDiscoveredServers()}, more...)...)
 }
 
 func (c *client) close() {
@@ -97,103 +103,58 @@ func (c *client) close() {
 }
 
 // rest asks one node over HTTP. data is the envelope's when the answer is a success.
-func (c *client) rest(n *node, method, path string, body any) (out outcome, data json.RawMessage, stale bool, err error) {
+func (c *client) rest(n *node, method, path string, body any) (out outcome, data jsontext.Value, stale bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	var content io.Reader
-	if body != nil {
-		b, _ := json.Marshal(map[string]any{"data": body})
-		content = bytes.NewReader(b)
-	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://"+n.http+"/v2/accounts/"+accountID+path, content)
-	if err != nil {
-		return wrong, nil, false, err
-	}
-	r.Header.Set("X-Auth-Token", c.cluster.token)
-	a, err := c.http.Do(r)
-	if err != nil {
-		var dial errDial
-		if errors.As(err, &dial) {
-			return refused, nil, false, err
-		}
-		return unknown, nil, false, err
-	}
-	defer a.Body.Close()
-	text, err := io.ReadAll(a.Body)
-	if err != nil {
-		return unknown, nil, false, err
-	}
-	var e struct {
-		Data    json.RawMessage
-		Status  string
-		Message string
-		Stale   bool
-	}
-	if err := json.Unmarshal(text, &e); err != nil {
-		return wrong, nil, false, fmt.Errorf("%s %s: no envelope: %.200q", method, path, text)
-	}
+	api := lamplight.REST{Base: "http://" + n.http, Token: c.cluster.token, HTTP: c.http}
+	e, err := api.Do(ctx, method, "/v2/accounts/"+accountID+path, body)
+	var dial errDial
 	switch {
-	case a.StatusCode == 200 && e.Status == "success":
+	case err == nil:
 		return acknowledged, e.Data, e.Stale, nil
-	case a.StatusCode == 503:
-		return unknown, nil, false, fmt.Errorf("503 %.200s", e.Data)
-	case a.StatusCode == 429:
-		return refused, nil, false, errors.New("429")
+	case errors.As(err, &dial):
+		return refused, nil, false, err
+	case errors.Is(err, lamplight.ErrNoEnvelope):
+		return wrong, nil, false, err
+	case e == nil, e.Code == http.StatusServiceUnavailable:
+		return unknown, nil, false, err
+	case e.Code == http.StatusTooManyRequests:
+		return refused, nil, false, err
 	}
-	return wrong, nil, false, fmt.Errorf("%s %s at %s: %d %.300q", method, path, n.name, a.StatusCode, text)
+	return wrong, nil, false, fmt.Errorf("at %s: %w", n.name, err)
 }
 
 // bus sends a document as a request.
-func (c *client) bus(door int, subject, event string, fields map[string]any) (out outcome, answer map[string]any, err error) {
-	m, err := c.doors[door%len(c.doors)].request(subject, document(event, fields))
+func (c *client) bus(door int, topic, event string, fields lamplight.Fields) (out outcome, answer lamplight.Answer, err error) {
+	answer, err = c.doors[door%len(c.doors)].ask(topic, event, fields)
+	var refusal *lamplight.Refusal
 	switch {
-	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting):
-		return refused, nil, err
-	case err != nil:
-		return unknown, nil, err
-	}
-	if err := json.Unmarshal(m.Data, &answer); err != nil {
-		return wrong, nil, fmt.Errorf("%s: %w in %.200q", subject, err, m.Data)
-	}
-	if answer["Status"] == "ok" || answer["Event-Name"] == "show_resp" {
+	case err == nil:
 		return acknowledged, answer, nil
+	case errors.Is(err, lamplight.ErrNoNode), errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting):
+		return refused, nil, err
+	case !errors.As(err, &refusal):
+		return unknown, nil, err
+	case refusal.Code == "503":
+		return unknown, nil, err
+	case refusal.Code == "429":
+		return refused, nil, err
 	}
-	switch answer["Code"] {
-	case "503":
-		return unknown, nil, fmt.Errorf("503 %v", answer["Details"])
-	case "429":
-		return refused, nil, errors.New("429")
-	}
-	return wrong, nil, fmt.Errorf("%s: %.300q", subject, m.Data)
+	return wrong, nil, fmt.Errorf("%s: %w", topic, err)
 }
-
-func document(event string, fields map[string]any) []byte {
-	d := map[string]any{"App-Name": "chaos", "App-Version": "1", "Event-Category": "presence", "Event-Name": event, "Msg-ID": "m"}
-	for k, v := range fields {
-		d[k] = v
-	}
-	b, err := json.Marshal(d)
-	if err != nil {
-		panic(err)
-	}
-	return b
-}
-
-// token encodes one token of a subject (BUS.md).
-func token(s string) string { return strings.ReplaceAll(url.QueryEscape(s), ".", "%2E") }
 
 // shown is one extension as a read gives it.
 type shown struct {
-	State   string
+	State   string `json:"state"`
 	Dialogs []struct {
 		CallID string `json:"call_id"`
-		State  string
-		Source string
-	}
+		State  string `json:"state"`
+		Source string `json:"source"`
+	} `json:"dialogs"`
 	Explain struct {
-		Node  string
-		Shard int
-	}
+		Node  string `json:"node"`
+		Shard int    `json:"shard"`
+	} `json:"explain"`
 }
 
 // show reads an extension, over one of the two roads.
@@ -207,13 +168,11 @@ func (c *client) show(n *node, overBus bool, door int, name, query string) (out 
 		}
 		return out, s, stale, err
 	}
-	out, a, err := c.bus(door, "presence.show."+token(realm)+"."+token(name), "show_req", map[string]any{"Realm": realm, "Username": name})
+	out, a, err := c.bus(door, subject.Show(realm, name), "show_req", lamplight.Fields{"Realm": realm, "Username": name})
 	if out == acknowledged {
-		b, _ := json.Marshal(a)
-		if err = json.Unmarshal(b, &s); err != nil {
+		if err = a.Decode(&s); err != nil {
 			out = wrong
 		}
 	}
-	marked, _ := a["stale"].(bool)
-	return out, s, marked, err
+	return out, s, string(a["stale"]) == "true", err
 }

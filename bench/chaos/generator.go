@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"lamplight/cluster/subject"
 )
 
 // Bounds of what a worker has at a time.
@@ -76,7 +78,7 @@ func (w *worker) insist(ctx context.Context) {
 			if w.random.IntN(2) == 0 {
 				o.outcome, _, _, err = w.client.rest(w.client.cluster.pick(w.random), "POST", "/presence/"+name, map[string]any{"action": "set", "state": state})
 			} else {
-				o.outcome, _, err = w.client.bus(w.random.IntN(16), "presence.set."+token(realm)+"."+token(name), "set", map[string]any{"Realm": realm, "Username": name, "State": state})
+				o.outcome, _, err = w.client.bus(w.random.IntN(16), subject.Set(realm, name), "set", map[string]any{"Realm": realm, "Username": name, "State": state})
 			}
 			if o.outcome == wrong {
 				w.history.wrong(err.Error())
@@ -101,12 +103,12 @@ func (w *worker) finish() {
 }
 
 // repeat sends news until it is acknowledged, as BUS.md tells senders.
-func (w *worker) repeat(o op, subject, event string, fields map[string]any) bool {
+func (w *worker) repeat(o op, topic, event string, fields map[string]any) bool {
 	begun := time.Now()
 	o.begin, o.worker = w.history.now(), w.number
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
 		o.tries++
-		out, _, err := w.client.bus(w.random.IntN(16), subject, event, fields)
+		out, _, err := w.client.bus(w.random.IntN(16), topic, event, fields)
 		if out == wrong {
 			w.history.wrong(err.Error())
 		}
@@ -114,7 +116,7 @@ func (w *worker) repeat(o op, subject, event string, fields map[string]any) bool
 			o.outcome, o.end, o.took = out, w.history.now(), time.Since(begun)
 			if out != acknowledged {
 				o.outcome, o.end = unknown, never
-				w.history.wrong(fmt.Sprintf("news found nobody for %v: %s %v (%v)", giveUp, subject, fields, err))
+				w.history.wrong(fmt.Sprintf("news found nobody for %v: %s %v (%v)", giveUp, topic, fields, err))
 			}
 			w.history.add(o)
 			return out == acknowledged
@@ -152,14 +154,14 @@ func (w *worker) unsubscribe(i int) {
 func (w *worker) tellPhone(p *phone, expires int) {
 	p.cseq++
 	p.touched = time.Now()
-	subject, event, fields := p.document(p.cseq, expires)
-	w.repeat(op{kind: opSubscribe, extension: p.extension}, subject, event, fields)
+	topic, event, fields := p.document(p.cseq, expires)
+	w.repeat(op{kind: opSubscribe, extension: p.extension}, topic, event, fields)
 	p.renewed = time.Now()
 }
 
 // document is a SUBSCRIBE as an edge tells it.
-func (p *phone) document(cseq, expires int) (subject, event string, fields map[string]any) {
-	return "omnipresence.subscribe." + token(realm) + "." + token(p.extension.name), "subscription", map[string]any{
+func (p *phone) document(cseq, expires int) (topic, event string, fields map[string]any) {
+	return subject.Subscription(realm, p.extension.name), "subscription", map[string]any{
 		"User": "sip:" + p.extension.address(), "From": "sip:" + p.callID[:len(p.callID)-len("@10.0.0.9")] + "@" + realm, "Call-ID": p.callID, "CSeq": cseq,
 		"Contact": "<sip:" + p.callID + ":5060>", "Expires": expires, "Server-ID": p.edge, "Event-Package": "dialog", "From-Tag": "f", "To-Tag": "t"}
 }
@@ -185,13 +187,13 @@ func (w *worker) nextState(i int) {
 
 func (w *worker) tellCall(c *ongoing, state byte) {
 	c.state = state
-	subject, event, fields := c.extension.news(c.id, state)
-	w.repeat(op{kind: opCall, extension: c.extension, call: c.number, state: state}, subject, event, fields)
+	topic, event, fields := c.extension.news(c.id, state)
+	w.repeat(op{kind: opCall, extension: c.extension, call: c.number, state: state}, topic, event, fields)
 }
 
 // news of one of its calls.
-func (e *extension) news(callID string, state byte) (subject, event string, fields map[string]any) {
-	return "presence.dialog." + token(realm) + "." + token(callID), "dialog_update", map[string]any{
+func (e *extension) news(callID string, state byte) (topic, event string, fields map[string]any) {
+	return subject.DialogUpdate(realm, callID), "dialog_update", map[string]any{
 		"From": e.address(), "To": "9999@" + realm, "Call-ID": callID, "Direction": "recipient", "State": stateNames[state],
 		"Timestamp": time.Now().UnixMicro()}
 }
@@ -224,11 +226,11 @@ func (w *worker) command() {
 // command makes one of the commands, over one of the two roads.
 func (c *client) command(n *node, overBus bool, door int, e *extension, what kind, state byte) (out outcome, err error) {
 	if overBus && what != opResetTo {
-		event, fields := "set", map[string]any{"Realm": realm, "Username": e.name, "State": stateNames[state]}
+		topic, event, fields := subject.Set(realm, e.name), "set", map[string]any{"Realm": realm, "Username": e.name, "State": stateNames[state]}
 		if what == opReset {
-			event, fields = "reset", map[string]any{"Realm": realm, "Username": e.name}
+			topic, event, fields = subject.Reset(realm, e.name), "reset", map[string]any{"Realm": realm, "Username": e.name}
 		}
-		out, _, err = c.bus(door, "presence."+event+"."+token(realm)+"."+token(e.name), event, fields)
+		out, _, err = c.bus(door, topic, event, fields)
 		return out, err
 	}
 	body := map[string]any{"action": "reset"}

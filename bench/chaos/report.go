@@ -176,7 +176,7 @@ func (r *run) figures(v *verdict) string {
 	accepted, dropped := 0, 0
 	for _, e := range r.edges {
 		e.mu.Lock()
-		accepted, dropped = accepted+e.accepted, dropped+e.dropped
+		accepted, dropped = accepted+e.accepted, dropped+int(e.Counts().Fenced)
 		e.mu.Unlock()
 	}
 	fmt.Fprintf(&b, "  reads marked stale %d; NOTIFYs accepted by the edges %d, dropped as an older owner's %d\n", stale, accepted, dropped)

@@ -29,7 +29,7 @@ type run struct {
 	world   *world
 	history *history
 	workers []*worker
-	edges   []*edge
+	edges   []*watcherEdge
 	drains  []window
 	done    int // steps
 }
@@ -51,7 +51,7 @@ func execute(c *cluster, p plan) (*run, error) {
 	for i, name := range edgeNames {
 		urls := c.urls()
 		at := i % len(urls)
-		e, err := newEdge(name, append(append([]string{}, urls[at:]...), urls[:at]...), r.history)
+		e, err := startEdge(context.Background(), name, append(append([]string{}, urls[at:]...), urls[:at]...), r.history)
 		if err != nil {
 			return r, err
 		}

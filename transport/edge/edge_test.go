@@ -1,0 +1,174 @@
+package edge
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+
+	"lamplight/actors/presence"
+	"lamplight/cluster/natsd/natstest"
+	"lamplight/cluster/subject"
+	"lamplight/transport/kazoo"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"))
+}
+
+// bed is an edge and a connection that plays the nodes.
+type bed struct {
+	t        *testing.T
+	node     *nats.Conn
+	ups      *nats.Subscription
+	replies  *nats.Subscription
+	messages chan Message
+	edge     *Edge
+}
+
+func newBed(t *testing.T) *bed {
+	t.Helper()
+	s := natstest.Start(t, "")
+	connect := func() *nats.Conn {
+		c, err := nats.Connect(s.ClientURL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		return c
+	}
+	b := &bed{t: t, node: connect(), messages: make(chan Message, 1000)}
+	var err error
+	if b.ups, err = b.node.SubscribeSync("p." + subject.AnyEdgeUp); err != nil {
+		t.Fatal(err)
+	}
+	if b.replies, err = b.node.SubscribeSync("p." + subject.NotifiedTo("a")); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.node.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	b.edge = New(Config{Conn: connect(), Prefix: "p.", Name: "edge 1", Incarnation: "e1", Handle: func(m Message) { b.messages <- m },
+		Unreadable: func(data []byte, _ error) { b.messages <- Message{Notify: &kazoo.Notify{State: string(data)}} }})
+	if err := b.edge.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.edge.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+// say publishes a NOTIFY of a node's incarnation under a claim, for one watcher.
+func (b *bed) say(source string, number, generation int) {
+	b.t.Helper()
+	var node, incarnation string
+	_, _ = fmt.Sscanf(source, "%1s/%1s", &node, &incarnation)
+	doc := fmt.Sprintf(`{"Node":%q,"Incarnation":%q,"Edge-Seq":%d,"Shard":3,"Generation":%d,"Epoch":"2026-11-23T10:00:00Z","Presentity":"1@a.test",`+
+		`"Event-Package":"dialog","State":"early","Sequence":%d,"Targets":[{"Call-ID":"c1"}]}`, node, incarnation, number, generation, number)
+	if err := b.node.Publish("p.lamplight.notify.edge+1", []byte(doc)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// gets wants the next message to be the one with a number.
+func (b *bed) gets(number int64, repeated bool) Message {
+	b.t.Helper()
+	select {
+	case m := <-b.messages:
+		if m.EdgeSeq != number || m.Repeated != repeated {
+			b.t.Fatalf("message %d (repeated: %v), want %d (%v)", m.EdgeSeq, m.Repeated, number, repeated)
+		}
+		return m
+	case <-time.After(10 * time.Second):
+		b.t.Fatalf("message %d never came", number)
+	}
+	return Message{}
+}
+
+// up is the next edge.up.
+func (b *bed) up() kazoo.EdgeUp {
+	b.t.Helper()
+	m, err := b.ups.NextMsg(10 * time.Second)
+	if err != nil {
+		b.t.Fatalf("no edge.up: %v", err)
+	}
+	d, err := kazoo.ReadEdgeUp(m.Data, "edge 1")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return d
+}
+
+// An edge says at once that it is there, and at once when something is missing; what is sent again it takes once.
+func TestEdgeMissesNothing(t *testing.T) {
+	b := newBed(t)
+	if up := b.up(); up.Incarnation != "e1" || len(up.Seen) != 0 {
+		t.Fatalf("the first edge.up: %+v", up)
+	}
+	b.say("a/1", 1, 1)
+	b.gets(1, false)
+	b.say("a/1", 3, 1)
+	b.gets(3, false)
+	if up := b.up(); up.Seen["a/1"] != 1 {
+		t.Fatalf("edge.up at the gap: %+v", up)
+	}
+	b.say("a/1", 2, 1)
+	b.say("a/1", 3, 1)
+	b.say("a/1", 4, 1)
+	b.gets(2, true)
+	b.gets(4, false)
+	if c := b.edge.Counts(); c != (Counts{Duplicates: 1}) {
+		t.Errorf("%+v", c)
+	}
+	if up := b.up(); up.Seen["a/1"] != 4 {
+		t.Errorf("edge.up after all: %+v", up)
+	}
+}
+
+// What a former owner of a shard says is dropped, and counts as heard.
+func TestEdgeFencesFormerOwners(t *testing.T) {
+	b := newBed(t)
+	b.say("b/1", 1, 5)
+	b.gets(1, false)
+	b.say("a/1", 1, 4)
+	b.say("b/1", 2, 5)
+	b.gets(2, false)
+	if c := b.edge.Counts(); c != (Counts{Fenced: 1}) {
+		t.Errorf("%+v", c)
+	}
+	if err := b.node.Publish("p.lamplight.notify.edge+1", []byte("no JSON")); err != nil {
+		t.Fatal(err)
+	}
+	if m := <-b.messages; m.State != "no JSON" {
+		t.Errorf("what can't be read: %+v", m)
+	}
+}
+
+// What the watchers answer reaches the node that told them, gathered.
+func TestRepliesAreGathered(t *testing.T) {
+	b := newBed(t)
+	b.say("a/1", 7, 1)
+	m := b.gets(7, false)
+	for range kazoo.MaxReplies + 1 {
+		b.edge.ReplyAll(m, 200)
+	}
+	for _, want := range []int{kazoo.MaxReplies, 1} {
+		r, err := b.replies.NextMsg(10 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, wrong, err := kazoo.ReadNotified(r.Data, "edge 1")
+		if err != nil || wrong > 0 || len(all) != want {
+			t.Fatalf("%d replies, %d wrong, %v; want %d", len(all), wrong, err, want)
+		}
+		if e := all[0].Event.(presence.Notified); e.CallID != "c1" || e.Sequence != 7 || e.Reply != 200 || all[0].To.String() != "1@a.test" {
+			t.Errorf("%+v", all[0])
+		}
+	}
+}

@@ -1,0 +1,63 @@
+package edge
+
+import (
+	"testing"
+	"time"
+)
+
+func TestTake(t *testing.T) {
+	all := sources{}
+	for _, c := range []struct {
+		n                 int64
+		again, twice, gap bool
+		seen              int64
+	}{{1, false, false, false, 1}, {2, false, false, false, 2}, {2, true, true, false, 2}, {5, false, false, true, 2}, {6, false, false, false, 2}, {5, true, true, false, 2},
+		{4, true, false, false, 2}, {3, true, false, false, 6}, {7, false, false, false, 7}} {
+		a := all.take("a/1", c.n, time.Now())
+		again, twice, gap := a.repeated, a.duplicate, a.gap
+		if seen := all.report(time.Now())["a/1"]; again != c.again || twice != c.twice || gap != c.gap || seen != c.seen {
+			t.Errorf("%d: again %v, twice %v, gap %v, seen %d", c.n, again, twice, gap, seen)
+		}
+	}
+	if all.take("a/2", 1, time.Now()).duplicate {
+		t.Error("another incarnation counts anew")
+	}
+}
+
+// What does not come is not waited for for ever: neither long nor with much behind it.
+func TestWhatWontComeIsNotWaitedFor(t *testing.T) {
+	all, now := sources{}, time.Unix(1000, 0)
+	all.take("a/1", 1, now)
+	all.take("a/1", 9, now)
+	if seen := all.report(now.Add(patience))["a/1"]; seen != 1 {
+		t.Errorf("seen %d while 2 may come", seen)
+	}
+	now = now.Add(patience + time.Second)
+	if seen := all.report(now)["a/1"]; seen != 9 {
+		t.Errorf("seen %d after 16 s", seen)
+	}
+	if a := all.take("a/1", 10, now); a != (arrival{}) {
+		t.Errorf("10 follows 9: %+v", a)
+	}
+	for n := range int64(maxBeyond + 2) {
+		all.take("a/1", 100+n, now)
+	}
+	if n := len(all["a/1"].beyond); n > maxBeyond {
+		t.Errorf("%d messages wait behind a gap", n)
+	}
+}
+
+// The earlier incarnations of a node that was started again are forgotten, those of a node that only says nothing are not.
+func TestEarlierIncarnationsAreForgotten(t *testing.T) {
+	all, now := sources{}, time.Unix(1000, 0)
+	all.take("a/1", 1, now)
+	all.take("b/x/1", 4, now)
+	all.take("a/2", 1, now.Add(time.Second))
+	if seen := all.report(now.Add(time.Hour)); len(seen) != 3 {
+		t.Errorf("right after the restart: %v", seen)
+	}
+	all.take("a/2", 2, now.Add(time.Minute))
+	if seen := all.report(now.Add(time.Hour)); len(seen) != 2 || seen["a/2"] != 2 || seen["b/x/1"] != 4 {
+		t.Errorf("later: %v", seen)
+	}
+}

@@ -1,0 +1,100 @@
+package kazoo
+
+import (
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+	"lamplight/transport/appendjson"
+)
+
+// notification is a NOTIFY for watchers whose fields are drawn.
+func notification(t *rapid.T) (*actors.Notification, []*presence.Subscription) {
+	word := rapid.OneOf(rapid.StringMatching(`[a-z0-9@.:;<>"\\ é-]{0,20}`), rapid.Just(""))
+	n := &actors.Notification{Shard: rapid.IntRange(0, actors.Shards-1).Draw(t, "shard"), Sequence: rapid.Uint32().Draw(t, "sequence"),
+		Claim: actors.Claim{Generation: uint64(rapid.Uint32().Draw(t, "generation")), Epoch: time.Unix(rapid.Int64Range(0, 1<<33).Draw(t, "epoch"), 5)},
+		To:    actors.Address{Realm: "acme.test", User: word.Draw(t, "user")}, Package: presence.Dialog, State: presence.Early,
+		ContentType: "application/dialog-info+xml", Body: []byte(word.Draw(t, "body")), Now: time.Unix(1, 0)}
+	if rapid.Bool().Draw(t, "ends") {
+		n.End = "timeout"
+	}
+	all := make([]*presence.Subscription, rapid.IntRange(1, 4).Draw(t, "watchers"))
+	for i := range all {
+		all[i] = &presence.Subscription{CallID: word.Draw(t, "call"), From: word.Draw(t, "from"), Contact: word.Draw(t, "contact"),
+			FromTag: word.Draw(t, "tag"), ProxyRoute: word.Draw(t, "route")}
+	}
+	return n, all
+}
+
+// message is a whole NOTIFY message.
+func message(n *actors.Notification, watchers []*presence.Subscription) []byte {
+	b := appendjson.Number([]byte{'{'}, "Edge-Seq", 7)
+	b = AppendNotifyHead(append(b, ','), NewSender("0.1.0", "a"), "i1", n)
+	b = append(appendjson.Key(b, "Targets"), '[')
+	for i, w := range watchers {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = AppendTarget(b, w, n)
+	}
+	return append(b, "]}"...)
+}
+
+// What a node writes an edge reads, and as a JSON decoder reads it.
+func TestNotifyReadsBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n, watchers := notification(t)
+		data := message(n, watchers)
+		got, err := ReadNotify(data)
+		if err != nil {
+			t.Fatalf("%s: %v", data, err)
+		}
+		var want Notify
+		if err := json.Unmarshal(data, &want); err != nil {
+			t.Fatalf("%s: %v", data, err)
+		}
+		if d := cmp.Diff(&want, got); d != "" {
+			t.Fatalf("%s: %s", data, d)
+		}
+		if len(got.Targets) != len(watchers) || got.Presentity != n.To.String() || got.Sequence != int64(n.Sequence) || !got.Epoch.Equal(n.Claim.Epoch) {
+			t.Fatalf("%s became %+v", data, got)
+		}
+		if r := (notifyReader{text: string(data)}); !r.message(new(Notify)) {
+			t.Fatalf("%s needs a JSON decoder", data)
+		}
+	})
+}
+
+// Whatever comes in, the reader ends, and what it takes a JSON decoder takes too.
+func FuzzReadNotify(f *testing.F) {
+	f.Add(`{"Node":"a","Edge-Seq":1,"Targets":[{"Call-ID":"c\"1","Expires":5}]}`)
+	f.Add(`{"Targets":[{"Call-ID":"\ud800"},{}],"x":"y"} `)
+	f.Add(`{"Epoch":"2026-11-23T10:00:00Z","Sequence":99999999999999999999}`)
+	f.Fuzz(func(t *testing.T, data string) {
+		if n, err := ReadNotify([]byte(data)); (n == nil) == (err == nil) {
+			t.Errorf("%q: %v %v", data, n, err)
+		}
+	})
+}
+
+// BenchmarkReadNotify reads a message with 500 targets.
+func BenchmarkReadNotify(b *testing.B) {
+	n := &actors.Notification{To: actors.Address{Realm: "acme.test", User: "1001"}, Package: presence.Dialog, Body: []byte("<dialog-info/>"), Claim: actors.Claim{Epoch: time.Unix(5, 0)}}
+	watchers := make([]*presence.Subscription, MaxTargets)
+	for i := range watchers {
+		watchers[i] = &presence.Subscription{CallID: "call-1@10.0.0.9", From: "1002@acme.test", FromTag: "a1b2c3", ToTag: "d4e5f6", Contact: "<sip:1002@10.0.0.9:5060>"}
+	}
+	data := message(n, watchers)
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ReadNotify(data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
