@@ -28,7 +28,7 @@ func (s *stage) shows(name string, ok func(float64) bool) {
 	s.Fatalf("%s stands at %v", name, value)
 }
 
-// DESIGN.md, what always holds, 5: who was not told yet is counted, with for how long, until it was told.
+// A watcher that was not told yet is counted, and for how long it has not been, until it is told.
 func TestWatchersBehind(t *testing.T) {
 	t.Parallel()
 	s := open(t, 100)

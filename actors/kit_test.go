@@ -52,10 +52,10 @@ func (j *journal) Mine(int) bool {
 
 func (j *journal) Flushed(int, uint64) { j.flushed <- struct{}{} }
 
-func (j *journal) Vouch(lives *[Shards]uint64) bool {
+func (j *journal) Vouch(generations *[Shards]uint64) bool {
 	standing := j.Standing(0, 0)
 	if standing == Unsure {
-		*lives = [Shards]uint64{}
+		*generations = [Shards]uint64{}
 	}
 	return standing == CutOff
 }

@@ -7,29 +7,30 @@ import (
 	"time"
 )
 
-// Bounds of what a listing holds at a time.
+// Bounds of what a listing holds in memory at a time.
 const (
-	windowSize = 4 << 10          // extensions
-	sweepSize  = 500              // extensions that are reset at a time
-	windowRows = 4 << 10          // subscriptions, past which a window ends with the extensions asked so far
-	firstPage  = 128              // extensions asked before it is known how many watchers they have
-	pageTime   = 12 * time.Second // that a page may wait for what is in flight, if its caller says no less
+	windowSize = 4 << 10          // extensions of a window
+	windowRows = 4 << 10          // subscriptions; once a window has as many, it ends with the extensions asked so far
+	firstPage  = 128              // extensions that are asked before it is known how many watchers they have
+	pageTime   = 12 * time.Second // how long a page may wait for writes in flight, when its caller sets no deadline
 )
 
 // page asks a shard for the subscriptions of some of its extensions.
 type page struct {
-	query    Query
-	to       []Address
-	deadline time.Time
-	reply    chan<- pageOf
+	caller
+	query Query
+	to    []Address
+	reply chan<- pageOf
 }
 
+// pageOf is a shard's answer to a page.
 type pageOf struct {
 	shard int
 	rows  []SubscriptionView
 	err   error
 }
 
+// page answers a page at once, or behind the writes in flight that its rows show.
 func (s *shard) page(p *page, now time.Time) {
 	if !s.open || s.flushing {
 		p.reply <- pageOf{shard: s.id, err: ErrNotMine}
@@ -51,7 +52,7 @@ func (s *shard) page(p *page, now time.Time) {
 		size += len(x.state.Subscriptions())
 		found = append(found, x)
 	}
-	rows := make([]SubscriptionView, 0, size) // as it is now: what comes later may not be kept when this leaves
+	rows := make([]SubscriptionView, 0, size) // as they are now: a later change may not be durable when this answer leaves
 	for _, x := range found {
 		for _, w := range x.state.Subscriptions() {
 			if !p.query.HasPackage || w.Package == p.query.Package {
@@ -59,34 +60,36 @@ func (s *shard) page(p *page, now time.Time) {
 			}
 		}
 	}
-	e := entry{ticket: s.issued, call: &call{req: Request{Message: p, Deadline: p.deadline}, done: func(a Answer) {
+	p.done = func(a Answer) {
 		if a.Err != nil {
 			rows = nil
 		}
 		p.reply <- pageOf{shard: s.id, rows: rows, err: a.Err}
-	}}}
+	}
+	e := entry{ticket: s.issued, caller: &p.caller}
 	switch {
 	case !inFlight && s.ready(&e):
-		e.call.answer(Answer{})
-	case s.standing() == CutOff: // what is in flight may stay so for long
-		e.call.answer(Answer{Err: ErrUnavailable})
-	default: // it leaves behind what is in flight: a listing never shows what is not kept
+		p.answer(Answer{})
+	case s.standing() == CutOff: // a write in flight may stay so for long
+		p.answer(Answer{Err: ErrUnavailable})
+	default: // it leaves behind the writes in flight: a listing never shows what is not durable
 		s.queue = append(s.queue, e)
 	}
 }
 
 // Window is one stretch of a realm's subscriptions on one node.
 type Window struct {
-	Rows     []SubscriptionView // sorted by extension, package and Call-ID; those of a shard not covered are to be thrown away
+	Rows     []SubscriptionView // sorted by extension, package and Call-ID; rows of a shard that is not covered do not count
 	Next     string             // the first extension that was left out; "": this was the last stretch
-	Covers   [Shards]uint64     // the shards that this stretch covers whole, each with its generation; 0: not
-	Stale    bool               // the node can't reach NATS
+	Covers   [Shards]uint64     // the generation of each shard that this stretch covers completely; 0: it does not
+	Stale    bool               // the node can't reach NATS and answers from memory
 	Sequence uint64             // grows with every durable change on the node
 }
 
-// Window reads the realm's subscriptions from q.From on, before until unless that is "", of the shards in only (nil:
-// all): at most q.Limit extensions, fewer if they have many subscriptions. A shard is covered if it was open all the
-// while and answered before the context ended, and the lease is fresh in the end, or NATS is away.
+// Window reads a realm's subscriptions: those of the extensions from q.From on and, unless until is "", before until, in
+// the shards of only (nil: in all). It reads at most q.Limit extensions, and fewer if they have many subscriptions. It
+// waits until all shards have answered or the context ends. A shard is covered when it was open all the while, answered
+// before the context ended, and the lease is fresh in the end or NATS is out of reach.
 func (s *System) Window(ctx context.Context, q Query, until string, only *ShardSet) Window {
 	w := Window{Sequence: s.version.Load()}
 	before := s.generations()
@@ -95,7 +98,7 @@ func (s *System) Window(ctx context.Context, q Query, until string, only *ShardS
 	from := q.From
 	for asked := 0; asked < most && len(w.Rows) < windowRows; from = w.Next {
 		size := firstPage
-		if len(w.Rows) > 0 { // as many as fill the window, if the next have as many watchers as the last
+		if len(w.Rows) > 0 { // as many as fill the window, if the next ones have as many watchers as the last ones
 			size = max(1, min(windowSize, (windowRows-len(w.Rows))*asked/len(w.Rows)))
 		}
 		var names []Address
@@ -116,14 +119,14 @@ func (s *System) Window(ctx context.Context, q Query, until string, only *ShardS
 	return w
 }
 
-// appendPage asks the shards of some extensions, each in the caller's goroutine if nothing else waits for it, and
-// appends what they give in the order of names. Those that give nothing are added to lost.
+// appendPage asks the shards of some extensions for their subscriptions and appends these in the order of names. A shard
+// that nothing else waits for answers in the caller's goroutine. Shards that do not answer are added to lost.
 func (s *System) appendPage(ctx context.Context, rows []SubscriptionView, q Query, names []Address, lost *ShardSet) []SubscriptionView {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(pageTime)
 	}
-	var ends [Shards]int // of each shard's part of sorted
+	var ends [Shards]int // where each shard's part of sorted ends
 	for _, a := range names {
 		ends[ShardOf(a)]++
 	}
@@ -146,7 +149,7 @@ func (s *System) appendPage(ctx context.Context, rows []SubscriptionView, q Quer
 	for shard, begin := range at {
 		if begin < ends[shard] {
 			lost.Add(shard)
-			s.give(s.shards[shard], &page{query: q, to: sorted[begin:ends[shard]], deadline: deadline, reply: reply}, true)
+			s.give(s.shards[shard], &page{caller: caller{deadline: deadline}, query: q, to: sorted[begin:ends[shard]], reply: reply}, true)
 		}
 	}
 	var given [Shards][]SubscriptionView
@@ -174,15 +177,15 @@ func (s *System) appendPage(ctx context.Context, rows []SubscriptionView, q Quer
 	return rows
 }
 
-// List gives the realm's subscriptions on this node to yield, sorted by extension, package and Call-ID. It holds one
-// window of them at a time.
+// List passes the realm's subscriptions on this node to yield, sorted by extension, package and Call-ID. It holds one
+// window of them at a time. An error of yield ends it.
 func (s *System) List(ctx context.Context, q Query, yield func(SubscriptionView) error) (Coverage, error) {
 	cover := Coverage{Sequence: s.version.Load()}
 	covered := AllShards()
 	limit, listed, last := q.Limit, 0, ""
 	for q.Limit = windowSize; ; {
 		w := s.Window(ctx, q, "", nil)
-		if ctx.Err() != nil { // what comes behind is missing everywhere
+		if ctx.Err() != nil { // all extensions behind this one are missing, so no shard is covered
 			covered, w.Next = ShardSet{}, ""
 		}
 		cover.Stale = cover.Stale || w.Stale

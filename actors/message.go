@@ -9,42 +9,40 @@ import (
 	"lamplight/actors/presence"
 )
 
-// Address names one extension. Both parts are lower case.
-type Address struct{ Realm, User string }
+// Address names one extension. Both parts are in lower case.
+type Address = presence.Address
 
-// String is user@realm.
-func (a Address) String() string { return a.User + "@" + a.Realm }
-
-// own is the address without the document that it came from, its realm shared with others.
-func (a Address) own() Address {
+// intern copies an address, so that it does not keep the document in memory that it was read from. All extensions of a
+// realm share one copy of the realm's name.
+func intern(a Address) Address {
 	return Address{Realm: unique.Make(a.Realm).Value(), User: strings.Clone(a.User)}
 }
 
-// Message is what a transport may ask of one extension: any presence.Event, or Show.
-// Only those; the router and the shard know how to carry each of them.
-type Message any
+// Message is what may be asked of one extension, by a transport or by another node. A listing of a realm and a command to
+// a whole realm are no Messages: System.Window and System.CommandRealm take them.
+type Message = presence.Message
 
 // Show asks for the extension as it is. It changes nothing.
-type Show struct{ Explain bool }
+type Show = presence.Show
 
-// Request is one message on its way to its extension.
+// Request is one Message for one extension.
 type Request struct {
 	To       Address
 	Message  Message
-	Deadline time.Time     // past it, a command that has not been applied is dropped (ErrTimeout)
-	Wait     time.Duration // for SetManual and Reset: wait up to this long for the watchers' replies
+	Deadline time.Time     // a request that is not applied by then is dropped; the router sets it where the caller did not
+	Wait     time.Duration // for SetManual and Reset: how long the answer waits for the watchers' replies; 0: not at all
 }
 
-// Answer is what became of a Request. An Answer to an event leaves only when the event is durable.
+// Answer is the result of a Request. The answer to an event leaves only when the event is durable.
 type Answer struct {
 	Err           error
-	View          *presence.View     // never nil when Err is nil and the request was Show
-	Subscriptions []SubscriptionView // Show
-	Explain       *Explain           // Show with Explain
-	Notified      int                // with Wait: watchers told, and what they answered
-	Acked         int
-	Failed        int
-	Stale         bool // the node can't reach NATS and answered from what it holds
+	View          *presence.View     // set when the request was Show and Err is nil
+	Subscriptions []SubscriptionView // for Show
+	Explanation   *Explanation       // for Show with Explain
+	Notified      int                // with Wait: the number of watchers that were told,
+	Acked         int                // of those that accepted the NOTIFY (a reply below 300),
+	Failed        int                // and of those that refused it
+	Stale         bool               // the node can't reach NATS and answered from memory: another node may know more
 }
 
 // SubscriptionView is a copy of one subscription, as listings show it.
@@ -53,21 +51,21 @@ type SubscriptionView struct {
 	Package        presence.Package
 	CallID         string
 	From           string
-	Stalker        string    // Subscription-ID, else Server-ID, else Queue
-	Granted        int       // seconds, with the grace
-	Renewed        time.Time // the last (re)subscription
+	Stalker        string    // the Subscription-ID, else the Server-ID, else the Queue
+	Granted        int       // the interval in seconds, with the grace
+	Renewed        time.Time // when the last SUBSCRIBE came
 	Version        int       // 2 with a Subscription-ID, else 1
 	Body           string    // of the last NOTIFY; "" before the first
-	Reply          int
-	Sequence       uint32
+	Reply          int       // the SIP response to the last NOTIFY; 0: none yet
+	Sequence       uint32    // of the last NOTIFY; 0 before the first
 	UserAgent      string
 	Contact        string
 	SubscriptionID string
 	ProxyRoute     string
 }
 
-// Explain is why the lamp is what it is.
-type Explain struct {
+// Explanation says why the lamp is what it is.
+type Explanation struct {
 	Node        string
 	Shard       int
 	Generation  uint64
@@ -75,46 +73,47 @@ type Explain struct {
 	Watchers    []WatcherState
 }
 
-// WatcherState is what one watcher was told and what it answered.
+// WatcherState is what one watcher was told and what it replied.
 type WatcherState struct {
 	CallID   string
 	Package  presence.Package
 	From     string
 	Edge     string
-	Sequence uint32 // of the last NOTIFY sent
-	Acked    uint32 // the highest Sequence it answered
+	Sequence uint32 // of the last NOTIFY that was sent
+	Acked    uint32 // the highest Sequence that it replied to
 	Reply    int
-	Behind   bool // it should know something newer than it was told, or than it acknowledged
+	Behind   bool // it should know more than it was told, or has not replied to the last NOTIFY
 }
 
 // Query selects the subscriptions of one realm.
 type Query struct {
 	Realm      string
 	Package    presence.Package
-	HasPackage bool   // unset: all packages
-	From       string // list extensions >= From
-	Limit      int    // extensions at most; 0: all
+	HasPackage bool   // false: all event packages
+	From       string // the extensions from this user on, in order of their names
+	Limit      int    // the number of extensions; 0: all
 	Bodies     bool   // fill SubscriptionView.Body
 }
 
-// Coverage says which shards a listing or a realm-wide command covered.
+// Coverage says which shards a listing or a command to a realm covered.
 type Coverage struct {
-	Missing  []int // shards that did not answer within the deadline; nil: none
+	Missing  []int // the shards that did not answer within the deadline, in rising order; nil: all did
 	Stale    bool
-	Sequence uint64 // grows with every change of what was listed
-	Next     string // the first extension past Limit; "" when the listing is whole
+	Sequence uint64 // grows with every durable change on the nodes that were asked
+	Next     string // the first extension past Query.Limit; "": the listing is complete
 }
 
-// Errors that an Answer carries besides those of package presence.
+// The errors that an Answer carries besides those of package presence. Each transport has a table from these to its own
+// codes.
 var (
-	// ErrBusy: a bound is reached; nothing was changed; try again later.
+	// ErrBusy says that a bound was reached. Nothing was changed; the caller may try again later.
 	ErrBusy = errors.New("too many requests wait for this extension's shard")
-	// ErrUnavailable: the owner or the journal could not be reached; nothing was changed.
+	// ErrUnavailable says that the owner or the journal could not be reached. Nothing was changed.
 	ErrUnavailable = errors.New("the owner of the extension or the journal is out of reach")
-	// ErrUnknown: as ErrUnavailable, but the change may or may not have happened.
+	// ErrUnknown says that the journal did not confirm the change. It may have happened or not.
 	ErrUnknown = errors.New("the journal did not confirm the change in time; it may or may not have happened")
-	// ErrNotMine: this node does not own the shard; nothing was changed.
+	// ErrNotMine says that this node does not own the shard. Nothing was changed; the router asks the owner.
 	ErrNotMine = errors.New("the shard is owned by another node")
-	// ErrTimeout: the deadline passed before the change was applied; nothing was changed.
+	// ErrTimeout says that the deadline passed before the change was applied. Nothing was changed.
 	ErrTimeout = errors.New("the deadline passed before the request was served")
 )

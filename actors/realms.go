@@ -7,10 +7,11 @@ import (
 	"github.com/google/btree"
 )
 
-// realms is the node's index from realm to the names of its extensions, in order, so that a listing costs what it
-// lists and any part of it can be read without the rest.
+// realms is the node's index from a realm to the names of its extensions, in order. With it a listing costs only the
+// extensions that it lists, and any part of a realm can be read without the rest. Its methods may be called from any
+// goroutine.
 type realms struct {
-	mu   sync.RWMutex
+	mu   sync.RWMutex // a shard takes it in its turn; nothing is called under it
 	of   map[string]*btree.BTreeG[string]
 	free *btree.FreeListG[string]
 }
@@ -41,8 +42,9 @@ func (r *realms) remove(a Address) {
 	}
 }
 
-// names are the first most extensions of the realm that are at or after from and, unless until is "", before until,
-// those of other shards than only left out. next is the first one past them; "": there is none.
+// names returns the first extensions of the realm that are not before from and, unless until is "", before until. It
+// returns at most most of them, and only those of the shards in only (nil: of all shards). next is the first such
+// extension that did not fit; "": all did.
 func (r *realms) names(realm, from, until string, only *ShardSet, most int) (names []Address, next string) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -51,7 +53,7 @@ func (r *realms) names(realm, from, until string, only *ShardSet, most int) (nam
 		return nil, ""
 	}
 	users.AscendGreaterOrEqual(from, func(u string) bool {
-		a := Address{realm, u}
+		a := Address{Realm: realm, User: u}
 		switch {
 		case until != "" && u >= until:
 			return false
@@ -67,7 +69,7 @@ func (r *realms) names(realm, from, until string, only *ShardSet, most int) (nam
 	return names, next
 }
 
-// Realms lists the realms of which anything is held.
+// Realms lists the realms of which this node holds an extension, in no order.
 func (s *System) Realms() []string {
 	s.realms.mu.RLock()
 	defer s.realms.mu.RUnlock()

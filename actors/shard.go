@@ -12,79 +12,85 @@ import (
 	"lamplight/actors/presence"
 )
 
-// call is a request with the one who waits for its answer.
-type call struct {
-	req  Request
-	done func(Answer)
-	at   time.Time // when it came to this node
+// caller is one who waits for an answer of the shard, to a call or to a page. It is answered exactly once.
+type caller struct {
+	done     func(Answer) // nil once it was answered
+	deadline time.Time
+	wait     time.Duration // how long it also waits for the watchers' replies; 0: it does not
 }
 
-func (c *call) answer(a Answer) {
+// call is a Request that its shard has not answered yet.
+type call struct {
+	caller
+	to      Address
+	message Message
+	at      time.Time // when it came to this node
+}
+
+// answer answers the caller, if there is one and it has not been answered.
+func (c *caller) answer(a Answer) {
 	if c != nil && c.done != nil {
 		c.done(a)
 		c.done = nil
 	}
 }
 
-// entry is what leaves once everything written before it is durable.
-type entry struct {
-	ticket uint64    // the write that it waits for
-	wrote  bool      // it wrote itself: the fence vouches for it, no fresh lease is needed to tell
-	at     time.Time // when it wrote
-	x      *extension
-	fx     presence.Effects
-	call   *call
-	answer Answer // of a read: what stood there when it came, as later changes may not be kept yet
-}
-
-// shard is the actor of one shard: its extensions, their timers, and what waits for a commit. All that is not atomic is
-// only touched by who holds running: its mailbox's turn, or a caller who lends its goroutine for one.
+// shard is the actor of one shard: its extensions, their timers, and the entries that wait for a commit. Whoever holds
+// running has the shard's turn: protoactor with a message of the mailbox, or a caller that lends its goroutine for one
+// message. Only then may the fields be used that are not atomic.
 type shard struct {
-	running    sync.Mutex
-	id         int
-	sys        *System
-	pid        *actor.PID
-	child      *actor.Props
-	adopting   *extension
-	open       bool
-	life       uint64 // generation of the claim that it was opened under
-	paused     bool
-	flushing   bool // it takes nothing more until it is dropped or resumed
-	flushed    bool
-	wanted     atomic.Bool // someone waits for it to open
-	claim      Claim
-	claims     uint32 // counts Open and Resume; an extension's counter belongs to one of them
-	highest    uint32 // counter of any extension under this claim
+	running  sync.Mutex
+	id       int
+	sys      *System
+	pid      *actor.PID
+	child    *actor.Props // of the extensions' actors
+	adopting *extension   // the extension whose actor is being made
+
+	open     bool
+	opened   uint64 // the generation of the claim that the shard was opened under; Resume does not change it
+	paused   bool   // nothing leaves that follows a write, and no notification, until Resume
+	flushing bool   // the shard takes nothing more until it is dropped or resumed
+	flushed  bool   // it has said so to the journal
+	claim    Claim  // the present one
+	claims   uint32 // counts Open and Resume; an extension's counter belongs to one of them
+	highest  uint32 // the highest counter of any extension under the present claim
+
 	extensions map[Address]*extension
 	timers     timers
-	ticked     time.Time // when it last looked at what time does
+	ticked     time.Time // when the last tick ran
 	queue      []entry
-	issued     uint64
-	durable    uint64
-	waiting    []*call // for the shard to open
+	issued     uint64  // the ticket of the last write
+	durable    uint64  // the ticket up to which all writes are durable
+	waiting    []*call // calls that wait for the shard to open
 	backlog    []renotify
-	waits      int
-	suspects   map[*extension]struct{} // whose watchers may be behind
-	behind     int                     // watchers, when they were counted last
-	counted    time.Time
-	oldest     atomic.Int64  // Unix ns since when the first of them is; 0: none is
-	generation atomic.Uint64 // its life, for those outside of its turn; 0: it is closed or takes nothing more
-	turn       turn          // the one that runs
-	body       []byte        // the document that is told
-	depth      atomic.Int32  // messages that wait for it
-	due        atomic.Int64  // Unix ns of the next tick; 0: none
-	ticking    atomic.Bool
+	waits      int // the number of waiters of all extensions
+
+	suspects map[*extension]struct{} // extensions whose watchers may be behind
+	behind   int                     // the number of watchers that were behind at the last count
+	counted  time.Time               // when that was
+
+	step step   // the one that runs
+	body []byte // the buffer of the document that is sent
+
+	// Others read these without the turn.
+	wanted     atomic.Bool   // calls wait for the shard to open
+	oldest     atomic.Int64  // since when the first watcher has been behind, in Unix ns; 0: none is
+	generation atomic.Uint64 // opened; 0: the shard is closed or takes nothing more
+	depth      atomic.Int32  // messages that wait for the shard
+	due        atomic.Int64  // when the next tick is due, in Unix ns; 0: none is
+	ticking    atomic.Bool   // a tick is on its way
 }
 
+// renotify is an extension whose watchers are to be told again: those behind the edge, or all if that is "".
 type renotify struct {
 	x    *extension
 	edge string
 }
 
-// Receive is protoactor's entry.
+// Receive implements actor.ReceiveFunc: protoactor calls it with each message of the mailbox.
 func (s *shard) Receive(ctx actor.Context) {
 	switch ctx.Message().(type) {
-	case actor.SystemMessage, actor.AutoReceiveMessage: // of protoactor's own
+	case actor.SystemMessage, actor.AutoReceiveMessage: // protoactor's own
 		return
 	}
 	s.running.Lock()
@@ -92,7 +98,7 @@ func (s *shard) Receive(ctx actor.Context) {
 	s.handle(ctx.Message(), time.Now())
 }
 
-// lend handles a message in its sender's goroutine, if no turn runs. It says whether it did.
+// lend runs the shard's turn for a message in the sender's goroutine, if no turn runs. It says whether it did.
 func (s *shard) lend(message any) bool {
 	if !s.running.TryLock() {
 		return false
@@ -102,6 +108,7 @@ func (s *shard) lend(message any) bool {
 	return true
 }
 
+// handle handles one message: it is the shard's turn. The caller holds running.
 func (s *shard) handle(message any, now time.Time) {
 	s.depth.Add(-1)
 	switch m := message.(type) {
@@ -125,7 +132,7 @@ func (s *shard) handle(message any, now time.Time) {
 		s.generation.Store(0)
 	case dropped:
 		s.drop(m.doubt)
-		s.turnAway()
+		s.refuseWaiting()
 	case edgeUp:
 		s.backlog = slices.DeleteFunc(s.backlog, func(r renotify) bool { return r.edge == string(m) })
 		for _, x := range s.extensions {
@@ -143,14 +150,15 @@ func (s *shard) handle(message any, now time.Time) {
 	}
 	if s.flushing && !s.flushed && !s.paused && len(s.queue) == 0 && s.issued == s.durable {
 		s.flushed = true
-		s.sys.cfg.Journal.Flushed(s.id, s.life)
+		s.sys.cfg.Journal.Flushed(s.id, s.opened)
 	}
 	s.wanted.Store(len(s.waiting) > 0)
 	s.schedule(now)
 }
 
+// request serves a call, keeps it until the shard opens, or refuses it.
 func (s *shard) request(c *call, now time.Time) {
-	if !c.req.Deadline.IsZero() && now.After(c.req.Deadline) {
+	if !c.deadline.IsZero() && now.After(c.deadline) {
 		c.answer(Answer{Err: ErrTimeout})
 		return
 	}
@@ -166,206 +174,81 @@ func (s *shard) request(c *call, now time.Time) {
 		s.waiting = append(s.waiting, c)
 		return
 	}
-	x := s.extensions[c.req.To]
+	x := s.extensions[c.to]
 	if x != nil && x.broken {
 		c.answer(Answer{Err: ErrUnavailable})
 		return
 	}
-	if show, ok := c.req.Message.(Show); ok {
-		s.enqueue(entry{x: x, call: c, answer: s.show(c.req.To, x, show.Explain)}, now)
+	if show, ok := c.message.(Show); ok {
+		s.enqueue(entry{x: x, caller: &c.caller, answer: s.show(x, show.Explain)}, now)
 		return
 	}
-	event, ok := c.req.Message.(presence.Event)
+	event, ok := c.message.(presence.Event)
 	if !ok {
-		c.answer(Answer{Err: fmt.Errorf("%w: %T", presence.ErrInvalid, c.req.Message)})
+		c.answer(Answer{Err: fmt.Errorf("%w: %T", presence.ErrInvalid, c.message)})
 		return
 	}
-	if _, reply := event.(presence.Notified); !reply && s.standing() == CutOff {
+	if _, reply := event.(presence.Notified); !reply && s.standing() == CutOff { // a watcher's reply writes nothing
 		c.answer(Answer{Err: ErrUnavailable})
 		return
 	}
 	if x == nil {
-		x = s.adopt(c.req.To, nil)
+		x = s.adopt(c.to, nil)
 	}
-	s.step(x, event, c, now)
+	s.apply(x, event, &c.caller, now)
 }
 
-// step applies one event and sends what came of it on its way.
-func (s *shard) step(x *extension, event presence.Event, c *call, now time.Time) {
+// apply has an extension apply an event, hands its records to the journal, and queues its notifications and the answer to
+// by. by is nil when no one waits for an answer.
+func (s *shard) apply(x *extension, event presence.Event, by *caller, now time.Time) {
 	watchers := len(x.state.Subscriptions())
-	s.turn = turn{event: event, now: now}
+	s.step = step{event: event, now: now}
 	begun := time.Now()
-	s.sys.actors.Root.Send(x.pid, &s.turn)
-	t := s.turn
-	s.turn = turn{}
+	s.sys.actors.Root.Send(x.pid, &s.step)
+	t := s.step
+	s.step = step{}
 	applied := time.Now()
 	s.sys.metrics.apply.Observe(applied.Sub(begun).Seconds())
 	s.sys.metrics.events.Inc()
 	s.sys.metrics.watchers.Add(float64(len(x.state.Subscriptions()) - watchers))
 	if t.reason != nil {
 		s.panicked(x, &t)
-		c.answer(Answer{Err: ErrUnavailable})
+		by.answer(Answer{Err: ErrUnavailable})
 		return
 	}
 	if t.err != nil {
-		c.answer(Answer{Err: t.err})
+		by.answer(Answer{Err: t.err})
 		s.retire(x)
 		return
 	}
-	e := entry{x: x, fx: t.fx, call: c}
+	e := entry{x: x, fx: t.fx, caller: by}
 	if len(t.fx.Records) > 0 {
 		s.issued++
 		e.ticket, e.wrote, e.at = s.issued, true, applied
 		x.ticket = s.issued
 		records := t.fx.Records
 		e.fx.Records = nil
-		_, whole := event.(presence.Reset) // a reset is one step; news may be repeated by its sender
-		s.sys.cfg.Journal.Write(s.id, s.life, x.address(), records, whole)
+		_, whole := event.(presence.Reset) // half a reset must not stay; the sender of news repeats it
+		s.sys.cfg.Journal.Write(s.id, s.opened, x.address(), records, whole)
 	}
 	s.timers.set(x, x.state.Next())
 	s.suspect(x)
 	if _, ok := event.(presence.Notified); ok {
 		s.replied(x, now)
 	}
-	if c == nil && !e.wrote && e.fx.Lamp == nil && len(e.fx.Notices) == 0 {
+	if by == nil && !e.wrote && e.fx.Lamp == nil && len(e.fx.Notices) == 0 {
 		s.retire(x)
 		return
 	}
 	s.enqueue(e, now)
 }
 
-// enqueue lets an entry leave at once if nothing that it may show is still in flight, else in its turn.
-func (s *shard) enqueue(e entry, now time.Time) {
-	if !e.wrote {
-		inFlight := e.x != nil && e.x.ticket > s.durable
-		tells := len(e.fx.Notices) > 0 || e.fx.Lamp != nil
-		if !inFlight && !(tells && (len(s.queue) > 0 || s.paused)) && s.ready(&e) && s.leave(e, now) {
-			return
-		}
-		e.ticket = s.issued
-	}
-	s.queue = append(s.queue, e)
-}
-
-// ready says whether the lease lets an entry leave that no write vouches for, and marks what is answered with NATS away
-// (JOURNAL.md rule 1).
-func (s *shard) ready(e *entry) bool {
-	if e.wrote {
-		return true
-	}
-	standing := s.standing()
-	e.answer.Stale = standing == CutOff
-	switch standing {
-	case Fresh:
-		return true
-	case CutOff:
-		return e.call != nil && len(e.fx.Notices) == 0
-	}
-	return false
-}
-
-func (s *shard) standing() Standing { return s.sys.cfg.Journal.Standing(s.id, s.life) }
-
-// release lets leave what has become durable, in order.
-func (s *shard) release(now time.Time) {
-	n := 0
-	for n < len(s.queue) && !s.paused {
-		e := &s.queue[n]
-		if e.ticket > s.durable || !s.ready(e) || !s.leave(*e, now) {
-			break
-		}
-		s.queue[n] = entry{}
-		n++
-	}
-	if n == len(s.queue) {
-		s.queue = s.queue[:0]
-		if cap(s.queue) > 1024 {
-			s.queue = nil
-		}
-	} else {
-		s.queue = s.queue[n:]
-	}
-}
-
-// leave tells and answers. It says false when the claim's numbers are used up: the entry then waits for Resume.
-func (s *shard) leave(e entry, now time.Time) bool {
-	told := map[*presence.Subscription]uint32(nil)
-	if e.wrote {
-		s.sys.version.Add(1)
-		s.sys.metrics.commit.Observe(now.Sub(e.at).Seconds())
-	}
-	for i := range e.fx.Notices {
-		n := &e.fx.Notices[i]
-		if len(n.Watchers) == 0 {
-			continue
-		}
-		sequence, ok := s.number(e.x)
-		if !ok {
-			s.paused = true
-			return false
-		}
-		s.notify(e.x, n, sequence, now)
-		if e.call != nil && e.call.req.Wait > 0 {
-			if told == nil {
-				told = map[*presence.Subscription]uint32{}
-			}
-			for _, w := range n.Watchers {
-				told[w] = sequence
-			}
-		}
-		n.Watchers = nil
-	}
-	if e.fx.Lamp != nil {
-		s.sys.cfg.Notifier.Lamp(LampNews{To: e.x.address(), Change: *e.fx.Lamp, Sequence: e.x.counter})
-	}
-	switch {
-	case e.call == nil, e.call.done == nil: // no one waits, or not any more
-	case len(told) > 0:
-		w := &waiter{call: e.call, answer: Answer{Notified: len(told)}, pending: told, deadline: now.Add(e.call.req.Wait)}
-		e.x.waits = append(e.x.waits, w)
-		s.waits++
-	default:
-		e.call.answer(e.answer)
-	}
-	if e.x != nil {
-		s.retire(e.x)
-	}
-	return true
-}
-
-func (s *shard) number(x *extension) (uint32, bool) {
-	if x.claim != s.claims {
-		x.counter, x.claim = s.highest, s.claims
-	}
-	sequence, next, ok := s.sys.cfg.Journal.Number(s.id, s.claim.Generation, x.counter)
-	if ok {
-		x.counter = next
-		s.highest = max(s.highest, next)
-	}
-	return sequence, ok
-}
-
-func (s *shard) notify(x *extension, n *presence.Notice, sequence uint32, now time.Time) {
-	for _, w := range n.Watchers {
-		w.Told(sequence)
-	}
-	begun := time.Now()
-	s.body = render(s.body[:0], x.address(), n.Package, n.View, sequence)
-	s.sys.cfg.Notifier.Notify(Notification{Shard: s.id, Claim: s.claim, To: x.address(), Package: n.Package, State: n.View.State,
-		Sequence: sequence, ContentType: contentType(n.Package), Body: s.body,
-		End: n.End, Watchers: n.Watchers, Now: now})
-	if cap(s.body) > 16<<10 {
-		s.body = nil
-	}
-	s.sys.metrics.tell.Observe(time.Since(begun).Seconds())
-	s.sys.metrics.told.Add(float64(len(n.Watchers)))
-}
-
-func (s *shard) show(to Address, x *extension, explain bool) Answer {
+// show is the answer to a Show; x is nil for an extension that holds nothing.
+func (s *shard) show(x *extension, explain bool) Answer {
 	a := Answer{View: presence.Idle}
-	var ex *Explain
+	var ex *Explanation
 	if explain {
-		ex = &Explain{Node: s.sys.cfg.Node, Shard: s.id, Generation: s.claim.Generation}
+		ex = &Explanation{Node: s.sys.cfg.Node, Shard: s.id, Generation: s.claim.Generation}
 	}
 	if x != nil {
 		a.View = x.state.View()
@@ -381,31 +264,14 @@ func (s *shard) show(to Address, x *extension, explain bool) Answer {
 			ex.Transitions = append(ex.Transitions, x.state.Transitions()...)
 		}
 	}
-	a.Explain = ex
+	a.Explanation = ex
 	return a
 }
 
-// replied answers the callers that waited for what the watchers say.
-func (s *shard) replied(x *extension, now time.Time) {
-	keep := x.waits[:0]
-	for _, w := range x.waits {
-		if w.replied() || now.After(w.deadline) {
-			s.waits--
-			w.call.answer(w.answer)
-			continue
-		}
-		keep = append(keep, w)
-	}
-	x.waits = keep
-	if len(keep) == 0 {
-		x.waits = nil
-	}
-}
-
-// adopt makes the actor of an extension; state is nil for one of which nothing is known.
+// adopt makes the actor of an extension; state is nil for one that holds nothing yet.
 func (s *shard) adopt(a Address, state *presence.Extension) *extension {
 	if state == nil {
-		a = a.own()
+		a = intern(a)
 		state = presence.New(a.Realm, a.User, &s.sys.cfg.Rules)
 	}
 	x := &extension{state: state, timer: -1}
@@ -426,6 +292,7 @@ func (s *shard) retire(x *extension) {
 	s.forget(x)
 }
 
+// forget stops an extension's actor and drops its memory.
 func (s *shard) forget(x *extension) {
 	s.timers.set(x, time.Time{})
 	delete(s.extensions, x.address())

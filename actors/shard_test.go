@@ -17,22 +17,22 @@ import (
 
 // handJournal is a journal in the test's hand.
 type handJournal struct {
-	mu       sync.Mutex
-	mine     bool
-	standing atomic.Uint32
-	holdBack bool // writes stay without an answer
-	held     []func()
-	system   *System
-	number   atomic.Uint32
-	lives    [Shards]uint64
-	tickets  [Shards]uint64
+	mu          sync.Mutex
+	mine        bool
+	standing    atomic.Uint32
+	holdBack    bool // writes stay without an answer
+	held        []func()
+	system      *System
+	number      atomic.Uint32
+	generations [Shards]uint64
+	tickets     [Shards]uint64
 }
 
-func (j *handJournal) Write(shard int, life uint64, _ Address, _ []presence.Record, _ bool) {
+func (j *handJournal) Write(shard int, generation uint64, _ Address, _ []presence.Record, _ bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.lives[shard] != life {
-		j.lives[shard], j.tickets[shard] = life, 0
+	if j.generations[shard] != generation {
+		j.generations[shard], j.tickets[shard] = generation, 0
 	}
 	j.tickets[shard]++
 	ticket := j.tickets[shard]
@@ -45,9 +45,9 @@ func (j *handJournal) Write(shard int, life uint64, _ Address, _ []presence.Reco
 }
 func (j *handJournal) Standing(int, uint64) Standing { return Standing(j.standing.Load()) }
 func (j *handJournal) Flushed(int, uint64)           {}
-func (j *handJournal) Vouch(lives *[Shards]uint64) bool {
+func (j *handJournal) Vouch(generations *[Shards]uint64) bool {
 	if j.Standing(0, 0) == Unsure {
-		*lives = [Shards]uint64{}
+		*generations = [Shards]uint64{}
 	}
 	return j.Standing(0, 0) == CutOff
 }
@@ -211,7 +211,7 @@ func TestWindows(t *testing.T) {
 		return users, w.Next, covered
 	}
 	var odd ShardSet
-	odd.Add(ShardOf(Address{"acme.test", "3"}))
+	odd.Add(ShardOf(Address{Realm: "acme.test", User: "3"}))
 	for _, c := range []struct {
 		from, before string
 		most         int
@@ -241,7 +241,7 @@ func TestWindows(t *testing.T) {
 	}
 }
 
-func TestSweep(t *testing.T) {
+func TestCommandRealm(t *testing.T) {
 	s, j := startSystem(t)
 	s.openAll(t, 1)
 	for i := range 200 {
@@ -250,27 +250,27 @@ func TestSweep(t *testing.T) {
 		}
 	}
 	all := AllShards()
-	closed := ShardOf(Address{"acme.test", "5"})
+	closed := ShardOf(Address{Realm: "acme.test", User: "5"})
 	s.Drop(closed, 1<<60)
 	until(t, "it is closed", func() bool { return s.Generation(closed) == 0 })
-	swept := s.Sweep(context.Background(), "acme.test", &all, time.Now().Add(time.Minute), presence.Reset{})
-	if missing := swept.Done.Missing(); len(missing) != 1 || missing[0] != closed || !swept.Unknown.Empty() {
-		t.Errorf("%v not done, %v unknown", missing, swept.Unknown.List())
+	result := s.CommandRealm(context.Background(), "acme.test", &all, time.Now().Add(time.Minute), presence.Reset{})
+	if missing := result.Done.Missing(); len(missing) != 1 || missing[0] != closed || !result.Unknown.Empty() {
+		t.Errorf("%v not done, %v unknown", missing, result.Unknown.List())
 	}
-	if a := <-ask(s, Address{"acme.test", "9"}, Show{}); a.View == nil || a.View.State != presence.Terminated {
+	if a := <-ask(s, Address{Realm: "acme.test", User: "9"}, Show{}); a.View == nil || a.View.State != presence.Terminated {
 		t.Errorf("%+v", a)
 	}
 	// A write without an answer: its shard is unknown, the others are done.
-	to := Address{"acme.test", "9"}
+	to := Address{Realm: "acme.test", User: "9"}
 	if a := <-ask(s, to, presence.SetManual{State: presence.Early}); a.Err != nil {
 		t.Fatal(a.Err)
 	}
 	j.set(true, true)
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	swept = s.Sweep(ctx, "acme.test", &all, time.Now().Add(time.Minute), presence.Reset{})
-	if !swept.Unknown.Has(ShardOf(to)) || swept.Done.Has(ShardOf(to)) {
-		t.Errorf("%v unknown", swept.Unknown.List())
+	result = s.CommandRealm(ctx, "acme.test", &all, time.Now().Add(time.Minute), presence.Reset{})
+	if !result.Unknown.Has(ShardOf(to)) || result.Done.Has(ShardOf(to)) {
+		t.Errorf("%v unknown", result.Unknown.List())
 	}
 	j.release()
 }

@@ -14,19 +14,20 @@ import (
 	"lamplight/actors/presence"
 )
 
-// Config is what a System needs.
+// Config is what a System needs. All fields must be set.
 type Config struct {
 	Node       string
 	Rules      presence.Rules
-	Mailbox    int // messages that may wait for one shard
+	Mailbox    int // the number of messages that may wait for one shard; a request past it is refused with ErrBusy
 	Journal    Journal
 	Notifier   Notifier
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// System is the shards of one node. Its methods may be called from any goroutine and none of them blocks, those that
-// take a context apart.
+// System is the shards of one node. Its methods may be called from any goroutine once Start has returned. The methods that
+// take a context wait for answers. Do with here may run a shard's turn in its caller's goroutine. Close waits for the
+// shards to stop. The others queue a message and return at once.
 type System struct {
 	cfg     Config
 	actors  *actor.ActorSystem
@@ -39,7 +40,7 @@ type System struct {
 	done    sync.WaitGroup
 }
 
-// NewSystem makes a System. It starts nothing.
+// NewSystem makes a System and registers its metrics. It starts nothing.
 func NewSystem(cfg Config) *System {
 	s := &System{cfg: cfg, workers: newWorkers(), metrics: newMetrics(cfg.Registerer)}
 	s.actors = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
@@ -47,11 +48,12 @@ func NewSystem(cfg Config) *System {
 	}))
 	s.realms = newRealms()
 	cfg.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_watchers_behind_seconds",
-		Help: "For how long the watcher that is behind for the longest time has been."}, s.behindFor))
+		Help: "How long the watcher that has been behind for the longest time has been so, in seconds; 0: none is behind."}, s.behindFor))
 	return s
 }
 
-// ShardOf says which shard an extension lives in.
+// ShardOf returns the shard of an extension: the xxhash64 of user@realm, modulo Shards. The journal's subjects depend on
+// it; it never changes.
 func ShardOf(a Address) int {
 	var d xxhash.Digest
 	d.Reset()
@@ -61,7 +63,7 @@ func ShardOf(a Address) int {
 	return int(d.Sum64() % Shards)
 }
 
-// Start makes the shards and their clock. Every shard is closed until Open.
+// Start makes the shards and starts their clock. It must be called once. Every shard is closed until Open.
 func (s *System) Start(context.Context) error {
 	for i := range s.shards {
 		sh := &shard{id: i, sys: s, extensions: map[Address]*extension{}}
@@ -75,7 +77,8 @@ func (s *System) Start(context.Context) error {
 	return nil
 }
 
-// Stop stops the actors. What is not durable by then is not answered as done.
+// Stop stops the clock, the shards and their workers, and waits for them. Requests whose change is not durable by then are
+// not answered. Calls of the System after it are lost.
 func (s *System) Stop(context.Context) error {
 	if s.stop == nil {
 		return nil
@@ -90,7 +93,7 @@ func (s *System) Stop(context.Context) error {
 	return nil
 }
 
-// clock wakes the shards that have something due.
+// clock sends a tick to each shard that has something due, every 5 ms.
 func (s *System) clock(ctx context.Context) {
 	t := time.NewTicker(5 * time.Millisecond)
 	defer t.Stop()
@@ -100,7 +103,7 @@ func (s *System) clock(ctx context.Context) {
 			return
 		case now := <-t.C:
 			ns := now.UnixNano()
-			back := ns < last // then what is due soon is so by the clock as it was
+			back := ns < last // the clock was put back: what is due by the clock as it was must not wait until then
 			last = ns
 			for _, sh := range s.shards {
 				if d := sh.due.Load(); d != 0 && (d <= ns || back) && sh.ticking.CompareAndSwap(false, true) {
@@ -111,9 +114,9 @@ func (s *System) clock(ctx context.Context) {
 	}
 }
 
-// Do hands a request to its shard. done is called exactly once, from any goroutine, and must not block.
-// With here, the caller waits for the answer anyway and lends its goroutine: if nothing else waits for the shard, its
-// turn runs there, which saves two switches.
+// Do hands a request to its shard. done is called exactly once, from any goroutine, perhaps before Do returns, and must
+// not block. With here, the caller lends its goroutine because it waits for the answer anyway: if nothing else waits for
+// the shard, the shard's turn runs there, which saves two switches of goroutines.
 func (s *System) Do(r Request, done func(Answer), here bool) {
 	sh := s.shards[ShardOf(r.To)]
 	if int(sh.depth.Load()) >= s.cfg.Mailbox {
@@ -121,20 +124,22 @@ func (s *System) Do(r Request, done func(Answer), here bool) {
 		done(Answer{Err: ErrBusy})
 		return
 	}
-	s.give(sh, &call{req: r, done: done, at: time.Now()}, here)
+	s.give(sh, &call{caller: caller{done, r.Deadline, r.Wait}, to: r.To, message: r.Message, at: time.Now()}, here)
 }
 
-// give hands a message to a shard; with here, in the caller's goroutine if nothing else waits for it.
+// give hands a message to a shard. With here, the shard handles it in the caller's goroutine if nothing else waits for the
+// shard. Otherwise the message goes through the mailbox and keeps its place behind all that was sent before.
 func (s *System) give(sh *shard, message any, here bool) {
 	if waiting := sh.depth.Add(1); !here || waiting > 1 || !sh.lend(message) {
 		s.actors.Root.Send(sh.pid, message)
 	}
 }
 
-// Generation is the claim's generation under which the shard was opened on this node; 0: it is not open.
+// Generation returns the generation of the claim under which the shard was opened on this node; 0: it is not open, or takes
+// nothing more.
 func (s *System) Generation(shard int) uint64 { return s.shards[shard].generation.Load() }
 
-// generations are those of all shards.
+// generations returns Generation of all shards.
 func (s *System) generations() (of [Shards]uint64) {
 	for i, sh := range s.shards {
 		of[i] = sh.generation.Load()
@@ -142,7 +147,7 @@ func (s *System) generations() (of [Shards]uint64) {
 	return of
 }
 
-// Messages from the journal to a shard.
+// The messages of the journal and of the clock to a shard.
 type (
 	resumed struct {
 		claim Claim
@@ -156,29 +161,30 @@ type (
 	edgeUp  string
 )
 
-// Open gives a shard to this node with all its records.
+// Open opens a shard on this node with all its records.
 func (s *System) Open(shard int, o Opening) { s.tell(shard, &o) }
 
-// Pause holds back all that the shard would tell (JOURNAL.md rule 8).
+// Pause holds back all notifications of the shard, and all answers that wait for a write (docs/contract/journal.md, rule 8).
 func (s *System) Pause(shard int) { s.tell(shard, paused{}) }
 
-// Resume goes on under a new claim of this node; with end, all subscriptions end first (rule 8).
+// Resume lets a paused shard go on, under a new claim of this node. With end, all subscriptions end first, because the
+// shard's numbers have come to their end (docs/contract/journal.md, rule 8).
 func (s *System) Resume(shard int, c Claim, end bool) { s.tell(shard, &resumed{c, end}) }
 
-// Flush lets the shard take nothing more; it says Flushed when all that it took is kept and told.
+// Flush has the shard take nothing more. The shard calls Journal.Flushed when all that it took is durable and told.
 func (s *System) Flush(shard int) { s.tell(shard, flush{}) }
 
-// Drop takes a shard away: its memory is forgotten. Of writes up to the ticket doubt it is not known whether they are
-// kept; who waits for another is told that the shard is not ours.
+// Drop closes a shard and forgets its memory. It is not known of writes up to the ticket doubt whether they are durable:
+// their callers are answered ErrUnknown. All other callers are answered ErrNotMine.
 func (s *System) Drop(shard int, doubt uint64) { s.tell(shard, dropped{doubt}) }
 
-// Durable says that all writes of the shard up to ticket are kept.
+// Durable says that all writes of the shard up to ticket are durable.
 func (s *System) Durable(shard int, ticket uint64) { s.tell(shard, durable(ticket)) }
 
-// Wanted says whether someone waits for the shard to open.
+// Wanted says whether requests wait for the shard to open. The journal opens such shards first.
 func (s *System) Wanted(shard int) bool { return s.shards[shard].wanted.Load() }
 
-// RenotifyEdge tells every watcher behind the edge its newest state, paced.
+// RenotifyEdge notifies every watcher behind the edge again, a few extensions at a time.
 func (s *System) RenotifyEdge(edge string) {
 	for i := range s.shards {
 		s.tell(i, edgeUp(edge))
@@ -191,7 +197,7 @@ type metrics struct {
 	extensions, watchers, behind  prometheus.Gauge
 	refused, panics, told, events prometheus.Counter
 
-	// What the stages of a change's way cost.
+	// The seconds that a change spends in each stage.
 	queue, apply, commit, tell prometheus.Observer
 }
 
@@ -207,16 +213,16 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		return g
 	}
 	stages := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "lamplight_stage_seconds", Buckets: prometheus.ExponentialBuckets(1e-6, 4, 12),
-		Help: "What the stages of a change's way take at its owner: queue, until its shard takes it; apply; commit, until it is durable; tell, rendering and publishing its NOTIFYs."}, []string{"stage"})
+		Help: "Seconds that a change spends in each stage at its owner: queue (waiting for its shard), apply, commit (until it is durable), tell (rendering and publishing its NOTIFYs)."}, []string{"stage"})
 	r.MustRegister(stages)
 	return &metrics{
 		queue: stages.WithLabelValues("queue"), apply: stages.WithLabelValues("apply"), commit: stages.WithLabelValues("commit"), tell: stages.WithLabelValues("tell"),
-		extensions: gauge("extensions", "Extensions in memory."),
-		watchers:   gauge("watchers", "Subscriptions in memory."),
-		behind:     gauge("watchers_behind", "Watchers that should know more than they were told, as last seen by their shard."),
-		refused:    counter("shard_refused_total", "Requests refused because a shard's mailbox was full."),
-		panics:     counter("extension_panics_total", "Panics caught in an extension, each of which cost a reload."),
-		told:       counter("notify_total", "Watchers told, one each per NOTIFY."),
-		events:     counter("events_total", "Events applied."),
+		extensions: gauge("extensions", "Extensions that this node holds in memory."),
+		watchers:   gauge("watchers", "Subscriptions that this node holds in memory."),
+		behind:     gauge("watchers_behind", "Watchers that should know more than they were told. Each shard counts its own every 500 ms."),
+		refused:    counter("shard_refused_total", "Requests refused with 429 because too many messages waited for their shard."),
+		panics:     counter("extension_panics_total", "Panics caught in an extension. Each one costs that extension a reload and is logged with its stack."),
+		told:       counter("notify_total", "NOTIFYs sent, counted once for each watcher."),
+		events:     counter("events_total", "Events that extensions applied or refused, timers included."),
 	}
 }

@@ -140,7 +140,7 @@ func TestPanicCostsOneReload(t *testing.T) {
 	}
 }
 
-// While a claim's outcome is unknown nothing is told, and afterwards all under the new claim (JOURNAL.md rule 8).
+// While a claim's outcome is unknown nothing is told, and afterwards all under the new claim (docs/contract/journal.md, rule 8).
 func TestPauseHoldsBackUntilResume(t *testing.T) {
 	s := open(t, 100)
 	made := s.ask(s.extension(0), watch("a"), 0)
@@ -282,7 +282,7 @@ func TestReadShowsNothingThatIsNotKept(t *testing.T) {
 	s.good(second)
 }
 
-// A shard that is handed over takes nothing more and says when all is kept and told (JOURNAL.md rule 11).
+// A shard that is handed over takes nothing more and says when all is kept and told (docs/contract/journal.md, rule 11).
 func TestFlush(t *testing.T) {
 	s := open(t, 100)
 	made := s.ask(s.extension(0), watch("a"), 0)
@@ -373,7 +373,7 @@ func TestDeadlinePassed(t *testing.T) {
 	}
 }
 
-// A shard that is asked all the time still tells again who may not have been told (JOURNAL.md rule 7).
+// A shard that is asked all the time still tells again who may not have been told (docs/contract/journal.md, rule 7).
 func TestBusyShardIsStillLookedAfter(t *testing.T) {
 	s := closed(t, 100)
 	x := s.extension(0)

@@ -6,11 +6,11 @@ import (
 	"lamplight/actors/presence"
 )
 
-// load takes a shard over: its records become extensions, and who waited is served.
+// load opens the shard: it makes extensions of the records and serves the requests that waited.
 func (s *shard) load(m *Opening, now time.Time) {
 	s.drop(0)
 	s.open, s.paused, s.flushing, s.flushed = true, false, false, false
-	s.claim, s.life = m.Claim, m.Claim.Generation
+	s.claim, s.opened = m.Claim, m.Claim.Generation
 	s.claims++
 	s.issued, s.durable, s.highest = 0, 0, 0
 	recent := map[*presence.Extension]bool{}
@@ -31,14 +31,14 @@ func (s *shard) load(m *Opening, now time.Time) {
 			s.backlog = append(s.backlog, renotify{x: x})
 		}
 	}
-	s.generation.Store(s.life) // from here on, what it holds is in the index of realms
+	s.generation.Store(s.opened) // not before all extensions are in the index of realms: a listing then finds them
 	if m.End {
 		s.endAll(now)
 	}
 	s.serveWaiting(now)
 }
 
-// serveWaiting serves who waited for the shard.
+// serveWaiting serves the requests that waited for the shard to open.
 func (s *shard) serveWaiting(now time.Time) {
 	waiting := s.waiting
 	s.waiting = nil
@@ -47,19 +47,19 @@ func (s *shard) serveWaiting(now time.Time) {
 	}
 }
 
-// turnAway sends who waits for the shard to open elsewhere.
-func (s *shard) turnAway() {
+// refuseWaiting answers the requests that wait for the shard to open: it is another node's, and the router asks that node.
+func (s *shard) refuseWaiting() {
 	for _, c := range s.waiting {
 		c.answer(Answer{Err: ErrNotMine})
 	}
 	s.waiting = nil
 }
 
-// resume goes on under a new claim of this node.
+// resume goes on under a new claim of this node. The shard keeps its memory.
 func (s *shard) resume(m *resumed, now time.Time) {
 	s.claim, s.paused, s.flushing, s.flushed, s.highest = m.claim, false, false, false, 0
 	s.claims++
-	s.generation.Store(s.life)
+	s.generation.Store(s.opened)
 	s.release(now)
 	if m.end {
 		s.endAll(now)
@@ -67,17 +67,19 @@ func (s *shard) resume(m *resumed, now time.Time) {
 	s.serveWaiting(now)
 }
 
-// endAll ends all subscriptions, so that phones begin anew: the shard's numbers come to their end (JOURNAL.md rule 8).
+// endAll ends all subscriptions, so that phones subscribe anew, because the shard's numbers have come to their end
+// (docs/contract/journal.md, rule 8). The shard then takes nothing until it is resumed.
 func (s *shard) endAll(now time.Time) {
 	for _, x := range s.extensions {
 		if len(x.state.Subscriptions()) > 0 && !x.broken {
-			s.step(x, presence.EndSubscriptions{Reason: "deactivated"}, nil, now)
+			s.apply(x, presence.EndSubscriptions{Reason: "deactivated"}, nil, now)
 		}
 	}
 	s.flushing = true
 }
 
-// restore builds extensions from records. A record that can't be read costs only itself, and is logged.
+// restore makes extensions of records, and passes each with the time of each of its records to seen. It logs and skips a
+// record that can't be read.
 func (s *shard) restore(records []Stored, seen func(*presence.Extension, time.Time)) map[Address]*presence.Extension {
 	states := map[Address]*presence.Extension{}
 	for i := range records {
@@ -86,14 +88,14 @@ func (s *shard) restore(records []Stored, seen func(*presence.Extension, time.Ti
 		var x *presence.Extension
 		if err == nil {
 			if x = states[Address{Realm: string(realm), User: string(user)}]; x == nil {
-				a := Address{Realm: string(realm), User: string(user)}.own()
+				a := intern(Address{Realm: string(realm), User: string(user)})
 				x = presence.New(a.Realm, a.User, &s.sys.cfg.Rules)
 				states[a] = x
 			}
 			err = x.Load(r.Kind, r.Data)
 		}
 		if err != nil {
-			s.sys.cfg.Log.Error("a record can't be read and is left as it is", "shard", s.id, "kind", string(rune(r.Kind)), "err", err)
+			s.sys.cfg.Log.Error("a record of the journal can't be read; this node serves without it and leaves it in the journal; a newer release may have written it", "shard", s.id, "kind", string(rune(r.Kind)), "err", err)
 			continue
 		}
 		seen(x, r.At)
@@ -101,7 +103,7 @@ func (s *shard) restore(records []Stored, seen func(*presence.Extension, time.Ti
 	return states
 }
 
-// drop forgets the shard's memory. Of writes up to the ticket doubt it is not known whether they are kept.
+// drop closes the shard and forgets its memory. See System.Drop for doubt.
 func (s *shard) drop(doubt uint64) {
 	if !s.open {
 		return
@@ -111,9 +113,9 @@ func (s *shard) drop(doubt uint64) {
 	for i := range s.queue {
 		e := &s.queue[i]
 		if e.wrote && e.ticket <= doubt {
-			e.call.answer(Answer{Err: ErrUnknown})
+			e.caller.answer(Answer{Err: ErrUnknown})
 		} else {
-			e.call.answer(Answer{Err: ErrNotMine})
+			e.caller.answer(Answer{Err: ErrNotMine})
 		}
 	}
 	s.queue, s.backlog = nil, nil
@@ -121,7 +123,7 @@ func (s *shard) drop(doubt uint64) {
 	s.showBehind(0, 0)
 	for _, x := range s.extensions {
 		for _, w := range x.waits {
-			w.call.answer(w.answer)
+			w.caller.answer(w.answer)
 		}
 		x.waits = nil
 		s.forget(x)
@@ -130,24 +132,26 @@ func (s *shard) drop(doubt uint64) {
 	s.timers.heap = nil
 }
 
-// reloaded is the shard's records, read again because of one extension; with again set, they are to be read anew.
+// reloaded is the message that brings the shard's records, which were read again because of one extension.
 type reloaded struct {
 	x       *extension
 	records []Stored
 	err     error
-	durable uint64 // what was durable when the reading began
-	again   bool
+	durable uint64 // the highest durable ticket when the reading began
+	again   bool   // it brings nothing: the records are to be read once more
 }
 
-// panicked keeps a panic in one extension to that extension: its memory is thrown away and read again.
-func (s *shard) panicked(x *extension, t *turn) {
+// panicked handles a panic in an extension. Its memory may be half changed, so the shard refuses requests to it until it
+// has been made anew from its records. All other extensions go on.
+func (s *shard) panicked(x *extension, t *step) {
 	s.sys.metrics.panics.Inc()
-	s.sys.cfg.Log.Error("panic in an extension; it is reloaded", "extension", x.address().String(), "reason", t.reason, "stack", string(t.stack))
+	s.sys.cfg.Log.Error("an extension panicked; it is unavailable until it has been read again from the journal; please report this with the stack", "extension", x.address().String(), "reason", t.reason, "stack", string(t.stack))
 	x.broken = true
 	s.timers.set(x, time.Time{})
 	s.reload(x)
 }
 
+// reload has the journal read the shard's records again.
 func (s *shard) reload(x *extension) {
 	before := s.durable
 	s.sys.cfg.Journal.Reload(s.id, func(records []Stored, err error) {
@@ -155,6 +159,8 @@ func (s *shard) reload(x *extension) {
 	})
 }
 
+// mend makes an extension anew from its records, and tells its watchers. It reads them once more while a write of the
+// extension was still in flight when the reading began: the records may lack it.
 func (s *shard) mend(m *reloaded, now time.Time) {
 	x := m.x
 	if s.extensions[x.address()] != x {
@@ -164,7 +170,7 @@ func (s *shard) mend(m *reloaded, now time.Time) {
 		s.reload(x)
 		return
 	}
-	if m.err != nil || x.ticket > m.durable { // its own writes were still on their way
+	if m.err != nil || x.ticket > m.durable {
 		time.AfterFunc(100*time.Millisecond, func() { s.sys.tell(s.id, &reloaded{x: x, again: true}) })
 		return
 	}

@@ -7,13 +7,14 @@ import (
 	"lamplight/actors/presence"
 )
 
-// timers are the extensions of a shard with something due, the soonest first.
+// timers are the extensions of a shard that have something due, as a heap with the soonest first. It implements
+// heap.Interface. Each extension knows its index.
 type timers struct {
 	heap []timed
 }
 
 type timed struct {
-	at int64 // Unix ns: a time.Time would double what each extension costs here
+	at int64 // Unix ns; a time.Time would double what each extension takes here
 	x  *extension
 }
 
@@ -36,7 +37,7 @@ func (t *timers) Pop() any {
 	return e
 }
 
-// set moves the extension to the time; zero takes it out.
+// set sets when the extension is due; the zero time takes it out.
 func (t *timers) set(x *extension, at time.Time) {
 	switch {
 	case at.IsZero() && x.timer >= 0:
@@ -50,7 +51,7 @@ func (t *timers) set(x *extension, at time.Time) {
 	}
 }
 
-// next is when the first one is due, in Unix ns; 0: never.
+// next returns when the soonest extension is due, in Unix ns; 0: none is.
 func (t *timers) next() int64 {
 	if len(t.heap) == 0 {
 		return 0
@@ -58,24 +59,30 @@ func (t *timers) next() int64 {
 	return t.heap[0].at
 }
 
+// renotifyPerTick is how many extensions of the backlog a shard tells again in one tick, so that a takeover or an edge that
+// returns does not hold up requests.
+const renotifyPerTick = 20
+
+// tick does all that time does to a shard: it lets the extensions that are due run their timers, tells a part of the
+// backlog again, lets entries leave that waited for the lease, and answers callers whose deadline has passed.
 func (s *shard) tick(now time.Time) {
 	s.ticked = now
 	for at := s.timers.next(); at != 0 && at <= now.UnixNano() && s.open && !s.flushing; at = s.timers.next() {
 		x := heap.Pop(&s.timers).(timed).x
 		if !x.broken {
-			s.step(x, presence.Tick{}, nil, now)
+			s.apply(x, presence.Tick{}, nil, now)
 		}
 	}
-	for i := 0; i < 20 && len(s.backlog) > 0 && !s.paused && !s.flushing && s.standing() == Fresh; i++ {
+	for i := 0; i < renotifyPerTick && len(s.backlog) > 0 && !s.paused && !s.flushing && s.standing() == Fresh; i++ {
 		r := s.backlog[0]
 		s.backlog = s.backlog[1:]
 		if s.extensions[r.x.address()] == r.x && !r.x.broken {
-			s.step(r.x, presence.Renotify{Edge: r.edge}, nil, now)
+			s.apply(r.x, presence.Renotify{Edge: r.edge}, nil, now)
 		}
 	}
 	s.release(now)
 	for i := range s.queue {
-		if c := s.queue[i].call; c != nil && c.done != nil && now.After(c.req.Deadline) {
+		if c := s.queue[i].caller; c != nil && c.done != nil && now.After(c.deadline) {
 			if s.queue[i].wrote {
 				c.answer(Answer{Err: ErrUnknown})
 			} else {
@@ -94,19 +101,19 @@ func (s *shard) tick(now time.Time) {
 	}
 }
 
-// expire answers callers that wait for the shard to open and should not any longer. That the shard will not be opened
-// here may show without a Drop: it never was ours.
+// expire answers the callers that wait for the shard to open and have waited long enough. It asks whether the shard is
+// still to be opened here, because a shard that was never opened here is not dropped either.
 func (s *shard) expire(now time.Time) {
 	if len(s.waiting) == 0 {
 		return
 	}
 	if !s.sys.cfg.Journal.Mine(s.id) {
-		s.turnAway()
+		s.refuseWaiting()
 		return
 	}
 	keep := s.waiting[:0]
 	for _, c := range s.waiting {
-		if now.After(c.req.Deadline) {
+		if now.After(c.deadline) {
 			c.answer(Answer{Err: ErrUnavailable})
 			continue
 		}
@@ -116,8 +123,8 @@ func (s *shard) expire(now time.Time) {
 	s.waiting = keep
 }
 
-// schedule says when the clock should tick this shard next. What has to be looked after soon counts from the last tick,
-// so that requests that come in quick succession can't put it off.
+// schedule sets when the clock ticks this shard next. Work that needs a look soon counts from the last tick and not from
+// now: else requests in quick succession would put the tick off for ever.
 func (s *shard) schedule(now time.Time) {
 	var due int64
 	if now.UnixNano() < s.ticked.UnixNano() {

@@ -240,7 +240,7 @@ func BenchmarkGrowth(b *testing.B) {
 					a.ask(b, subject, data, done)
 				}))
 			})
-			through := func(b *testing.B, message func(i int) (int, any)) {
+			through := func(b *testing.B, message func(i int) (int, actors.Message)) {
 				cpuOf(b, pipelined(b, depth, func(i int, done func()) {
 					i, m := message(i)
 					n.Router().Go(actors.Request{To: name(far(i, count)), Message: m}, func(a actors.Answer) {
@@ -253,12 +253,12 @@ func BenchmarkGrowth(b *testing.B) {
 			}
 			states, changes := []presence.State{presence.Early, presence.Confirmed}, 0 // over all of the benchmark's tries
 			b.Run("change", func(b *testing.B) {
-				through(b, func(int) (int, any) {
+				through(b, func(int) (int, actors.Message) {
 					changes++
 					return changes, presence.SetManual{State: states[changes/count%2]}
 				})
 			})
-			b.Run("read", func(b *testing.B) { through(b, func(i int) (int, any) { return i, actors.Show{} }) })
+			b.Run("read", func(b *testing.B) { through(b, func(i int) (int, actors.Message) { return i, actors.Show{} }) })
 		})
 	}
 }

@@ -4,7 +4,7 @@ import "strconv"
 
 const xmlHead = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
 
-// weight orders states by which one a phone that shows a single dialog should show.
+// weight orders states by importance: a phone that shows a single dialog should show the one with the highest weight.
 func weight(state string) int {
 	switch state {
 	case "early":
@@ -19,7 +19,8 @@ func weight(state string) int {
 	return 0
 }
 
-// stateName is the state as the schema has it (RFC 4235 §4.4): phones compare it byte by byte.
+// stateName returns the state as the schema spells it (RFC 4235 §4.4), because phones compare it byte by byte. An unknown
+// state becomes terminated.
 func stateName(state string) string {
 	if weight(state) == 0 {
 		return "terminated"
@@ -28,6 +29,7 @@ func stateName(state string) string {
 }
 
 // AppendDialogInfo appends an application/dialog-info+xml document with full state (RFC 4235 §4).
+// The dialogs stand in the caller's order.
 func AppendDialogInfo(dst []byte, d DialogInfo) []byte {
 	dst = append(dst, xmlHead+`<dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="`...)
 	dst = strconv.AppendUint(dst, uint64(d.Version), 10)
@@ -53,6 +55,7 @@ func AppendDialogInfo(dst []byte, d DialogInfo) []byte {
 	return append(dst, "</dialog-info>\n"...)
 }
 
+// appendDialog appends one dialog (RFC 4235 §4.1.1). A dialog without a local side has the entity there.
 func appendDialog(dst []byte, d *Dialog, entity string) []byte {
 	dst = append(dst, `<dialog id="`...)
 	dst = appendEscaped(dst, d.ID)
@@ -77,7 +80,7 @@ func appendDialog(dst []byte, d *Dialog, entity string) []byte {
 	return append(dst, "</dialog>\n"...)
 }
 
-// appendParty appends one side of a dialog (RFC 4235 §4.1.6): phones pick up at its target.
+// appendParty appends one side of a dialog (RFC 4235 §4.1.6). Phones send a call pickup to its target.
 func appendParty(dst []byte, side, address string) []byte {
 	dst = append(append(append(dst, '<'), side...), "><identity>"...)
 	dst = appendURI(dst, address)

@@ -1,13 +1,13 @@
 // Package body renders the documents of the event packages: dialog-info (RFC 4235), PIDF with RPID
 // (RFC 3863, RFC 4480) and message-summary (RFC 3842).
 //
-// It is pure and owns nothing: each renderer appends to the caller's slice and may be called from
-// anywhere. Everything that came from outside is escaped, cut to a bound, and stripped of what the
-// format cannot hold, so that a document is well-formed whatever the names in it are. It does not
-// know who is told a document, or what an extension is beyond the structs here.
+// It is pure and owns nothing: each function appends to the caller's slice, and may be called from any goroutine. Every text
+// that came from outside is escaped, cut to 1024 bytes, and stripped of bytes that the format cannot hold, so that a document
+// is well-formed whatever the names in it are. The package does not know who is sent a document, nor what an extension is
+// beyond the structs here. It imports only the standard library; package presence uses it.
 package body
 
-// Content types (RFC 4235 §9.1, RFC 3863 §5.1, RFC 3842 §6.2).
+// The content types of the documents (RFC 4235 §9.1, RFC 3863 §5.1, RFC 3842 §6.2).
 const (
 	ContentTypeDialogInfo     = "application/dialog-info+xml"
 	ContentTypePIDF           = "application/pidf+xml"
@@ -19,8 +19,8 @@ type DialogInfo struct {
 	Entity  string // user@realm
 	Version uint32 // the NOTIFY's Sequence
 	Dialogs []Dialog
-	Single  bool // only the most important dialog: many phones show just the first
-	Dummy   bool // with no dialogs, one terminated dialog instead of none
+	Single  bool // show only the most important dialog, as many phones look only at the first one
+	Dummy   bool // when there are no dialogs, show a terminated one
 }
 
 // Dialog is one dialog, seen from the entity.
@@ -29,8 +29,8 @@ type Dialog struct {
 	CallID    string
 	LocalTag  string
 	RemoteTag string
-	Direction string // "initiator" or "recipient"; "": left out
-	State     string // RFC 4235 §3.7.1
+	Direction string // "initiator" or "recipient"; anything else is left out
+	State     string // RFC 4235 §3.7.1; a state that the schema does not know is shown as terminated
 	Local     string // user@realm; "": the entity
 	Remote    string // user@realm; "": left out
 }
@@ -38,11 +38,11 @@ type Dialog struct {
 // PIDF is a presence document.
 type PIDF struct {
 	Entity string // user@realm, the presentity
-	Closed bool   // the basic status
-	State  string // the lamp; confirmed is "on the phone" (RFC 4480 §3.2)
+	Closed bool   // the basic status is closed, not open
+	State  string // the lamp: "confirmed" is shown as on-the-phone (RFC 4480 §3.2)
 }
 
-// MessageSummary is a simple message summary of the class voice-message.
+// MessageSummary is a simple message summary of the message context class voice-message (RFC 3458).
 type MessageSummary struct {
 	Account                            string // user@realm or a URI; "": left out
 	New, Saved, UrgentNew, UrgentSaved uint32

@@ -17,7 +17,7 @@ func AppendMessageSummary(dst []byte, m MessageSummary) []byte {
 		dst = append(dst, "Message-Account: "...)
 		start := len(dst)
 		dst = appendURI(dst, m.Account)
-		uri := bytes.ReplaceAll(dst[start:], []byte("&amp;"), []byte("&")) // this is no XML
+		uri := bytes.ReplaceAll(dst[start:], []byte("&amp;"), []byte("&")) // appendURI escapes these for XML, and this is no XML
 		uri = bytes.ReplaceAll(uri, []byte("&apos;"), []byte("'"))
 		dst = append(append(dst[:start], uri...), "\r\n"...)
 	}
@@ -28,6 +28,7 @@ func AppendMessageSummary(dst []byte, m MessageSummary) []byte {
 	return append(dst, ")\r\n"...)
 }
 
+// appendPair appends two counts as "new/saved".
 func appendPair(dst []byte, a, b uint32) []byte {
 	dst = strconv.AppendUint(dst, uint64(a), 10)
 	dst = append(dst, '/')

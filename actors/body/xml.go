@@ -5,10 +5,10 @@ import (
 	"unicode/utf8"
 )
 
-// maxText is where an outside string is cut. Call-IDs, tags and addresses are far shorter.
+// maxText is how many bytes of a text from outside are shown. Call-IDs, tags and addresses are far shorter.
 const maxText = 1024
 
-// text is an outside string, cut on a rune's boundary.
+// text cuts a text from outside to maxText, at the start of a rune.
 func text(s string) string {
 	if len(s) <= maxText {
 		return s
@@ -20,8 +20,8 @@ func text(s string) string {
 	return s[:n]
 }
 
-// appendEscaped appends s as XML character data or attribute value, without what XML 1.0 §2.2 forbids
-// and without what is not UTF-8. White space is escaped, because an attribute would lose it.
+// appendEscaped appends s as XML character data or as an attribute value. It leaves out characters that XML 1.0 §2.2 forbids
+// and bytes that are not UTF-8. It escapes tabs and line ends, because an XML reader makes them spaces in an attribute.
 func appendEscaped(dst []byte, s string) []byte {
 	s = text(s)
 	for i := 0; i < len(s); {
@@ -59,8 +59,8 @@ func appendEscaped(dst []byte, s string) []byte {
 	return dst
 }
 
-// appendURI appends an address as a SIP URI, still to be read as XML: what RFC 3261 §25.1 does not
-// allow in a user part or host is percent-encoded, so nothing in it needs an XML escape but & and '.
+// appendURI appends an address as a SIP URI for use in XML. Bytes that RFC 3261 §25.1 does not allow in a user part or a host
+// are percent-encoded, so that only & and ' need an XML escape.
 func appendURI(dst []byte, s string) []byte {
 	s = text(s)
 	if !hasScheme(s) {
@@ -83,12 +83,13 @@ func appendURI(dst []byte, s string) []byte {
 	return dst
 }
 
+// hasScheme says whether an address begins with the scheme of a SIP, tel or pres URI, in any case.
 func hasScheme(s string) bool {
 	scheme, _, found := strings.Cut(s, ":")
 	return found && (strings.EqualFold(scheme, "sip") || strings.EqualFold(scheme, "sips") || strings.EqualFold(scheme, "tel") || strings.EqualFold(scheme, "pres"))
 }
 
-// appendAttr appends an attribute; an empty one is left out.
+// appendAttr appends an attribute, unless its value is empty.
 func appendAttr(dst []byte, name, value string) []byte {
 	if value == "" {
 		return dst

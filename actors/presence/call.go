@@ -26,7 +26,7 @@ type call struct {
 	lease    int64 // µs, the end of the lease that the newest news of this state gave
 	extended int64 // µs, the end of the lease that news without a state gave
 	until    int64 // µs; a tombstone's end
-	kept     int64 // µs, until when any of its records may be found; beyond swept(ends()) it is part of the record
+	sweptAt  int64 // µs, until when any of its records may be found; beyond swept(ends()) it is part of the record
 	parts    []part
 	unknown  string
 	schema   uint8
@@ -57,8 +57,8 @@ func (c *call) ends() int64 { return max(c.lease, c.extended) }
 
 func (c *call) visible(now int64) bool { return c.state != Terminated && c.ends() > now }
 
-// forget is when nothing needs to be known of it any more.
-func (c *call) forget(life int64) int64 {
+// forgetAt is when nothing needs to be known of it any more.
+func (c *call) forgetAt(life int64) int64 {
 	if c.state == Terminated {
 		return c.until
 	}
@@ -85,7 +85,7 @@ func (e *Extension) callEvent(eff *Effects, ev *CallEvent, now int64) error {
 	if ev.State > Terminated || ev.Direction > Recipient || ev.CallID == "" && ev.ID == "" {
 		return fmt.Errorf("%w: a call needs a Call-ID or id, a state and a direction", ErrInvalid)
 	}
-	if err := fits(ev.Expires, longest, ev.CallID, ev.ID, ev.From, ev.To, ev.FromTag, ev.ToTag,
+	if err := fits(ev.Expires, LongestLease, ev.CallID, ev.ID, ev.From, ev.To, ev.FromTag, ev.ToTag,
 		ev.TargetCallID, ev.SwitchURI, ev.Source); err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (e *Extension) callEvent(eff *Effects, ev *CallEvent, now int64) error {
 	if ev.Expires > 0 {
 		lease = at + int64(ev.Expires)*second
 	}
-	stale := at < now-e.life()
+	stale := at < now-e.tombstoneLife()
 	var c *call
 	i, found := 0, false
 	if e.more != nil {
@@ -113,7 +113,7 @@ func (e *Extension) callEvent(eff *Effects, ev *CallEvent, now int64) error {
 		}
 	}
 	if !found {
-		c = &call{key: own(key), schema: e.rules.writes()}
+		c = &call{key: strings.Clone(key), schema: e.rules.writes()}
 		m := e.open()
 		m.calls = slices.Insert(m.calls, i, c)
 	}
@@ -121,7 +121,7 @@ func (e *Extension) callEvent(eff *Effects, ev *CallEvent, now int64) error {
 		return nil
 	}
 	if c.state == Terminated {
-		c.until = now + e.life()
+		c.until = now + e.tombstoneLife()
 	}
 	e.keepCall(eff, c, now)
 	e.changed(eff, cause(ev.Source, "call"), now)
@@ -180,7 +180,7 @@ func (c *call) merge(ev *CallEvent, at, lease int64) bool {
 		ev.ToTag, ev.TargetCallID, ev.SwitchURI, ev.Source} {
 		if v != "" && c.parts[i].less(v, ev.State, at) {
 			if v != c.parts[i].value {
-				c.parts[i].value = own(v)
+				c.parts[i].value = strings.Clone(v)
 			}
 			c.parts[i].state, c.parts[i].at = ev.State, at
 			change = true
@@ -207,14 +207,14 @@ func searchCall(calls []*call, key string) (int, bool) {
 }
 
 func (e *Extension) keepCall(eff *Effects, c *call, now int64) {
-	e.due(c.forget(e.life()))
+	e.due(c.forgetAt(e.tombstoneLife()))
 	if c.state == Terminated {
-		e.bury(eff, KindCall, c.key, e.encodeCall(c), max(c.kept, c.until), now)
+		e.bury(eff, KindCall, c.key, e.encodeCall(c), max(c.sweptAt, c.until), now)
 		return
 	}
 	e.due(c.ends())
-	c.kept = max(c.kept, swept(c.ends()))
-	e.keep(eff, KindCall, c.key, e.encodeCall(c), c.kept, now)
+	c.sweptAt = max(c.sweptAt, swept(c.ends()))
+	e.keep(eff, KindCall, c.key, e.encodeCall(c), c.sweptAt, now)
 }
 
 func cause(source, otherwise string) string {

@@ -12,9 +12,22 @@ type manual struct {
 
 const manualKey = "m"
 
+// ParseManual reads a manual state: "early", "confirmed" or "terminated", in lower case. ok is false for all else.
+func ParseManual(s string) (state State, ok bool) {
+	state, ok = ParseState(s)
+	return state, ok && state.manual()
+}
+
+// manual says whether the API may set this state.
+func (s State) manual() bool { return s == Early || s == Confirmed || s == Terminated }
+
+func errManual(s State) error {
+	return fmt.Errorf("%w: the manual state is %q; it must be early, confirmed or terminated", ErrInvalid, s)
+}
+
 func (e *Extension) setManual(eff *Effects, state State, now int64) error {
-	if state != Early && state != Confirmed && state != Terminated {
-		return fmt.Errorf("%w: a manual state of %q", ErrInvalid, state)
+	if !state.manual() {
+		return errManual(state)
 	}
 	if e.putManual(eff, state, now) {
 		e.changed(eff, "manual", now)
@@ -33,7 +46,7 @@ func (e *Extension) putManual(eff *Effects, state State, now int64) bool {
 	m := e.open()
 	if state == None {
 		m.manual = manual{}
-		gone := now + e.life()
+		gone := now + e.tombstoneLife()
 		e.bury(eff, KindManual, manualKey, appendNum(e.appendHead(nil, 0, manualKey), recGone, uint64(gone)), 0, now)
 		return true
 	}
@@ -44,25 +57,25 @@ func (e *Extension) putManual(eff *Effects, state State, now int64) bool {
 
 // reset forgets calls, registers and the manual state, and tells everyone anew, in one step.
 func (e *Extension) reset(eff *Effects, then State, now int64) error {
-	if then != None && then != Early && then != Confirmed && then != Terminated {
-		return fmt.Errorf("%w: a manual state of %q", ErrInvalid, then)
+	if then != None && !then.manual() {
+		return errManual(then)
 	}
-	e.forget(eff, now)
+	e.buryAll(eff, now)
 	e.putManual(eff, then, now)
-	e.view = e.turn(eff, "reset", now)
+	e.view = e.rebuild(eff, "reset", now)
 	e.renotify(eff, "", now)
 	return nil
 }
 
-// forget makes every call and register a tombstone: late news of them can't light the lamp again.
-func (e *Extension) forget(eff *Effects, now int64) {
+// buryAll makes every call and register a tombstone: late news of them can't light the lamp again.
+func (e *Extension) buryAll(eff *Effects, now int64) {
 	if e.more == nil {
 		return
 	}
 	for _, c := range e.more.calls {
 		if c.state != Terminated {
 			c.end()
-			c.until = now + e.life()
+			c.until = now + e.tombstoneLife()
 			e.keepCall(eff, c, now)
 		}
 	}
@@ -77,7 +90,7 @@ func (e *Extension) forget(eff *Effects, now int64) {
 		if r.key[0] == 'b' {
 			r.state = Online
 		}
-		r.at, r.lease, r.until = max(r.at, now), 0, now+e.life()
+		r.at, r.lease, r.until = max(r.at, now), 0, now+e.tombstoneLife()
 		e.keepRegister(eff, r, now)
 	}
 }
@@ -99,7 +112,7 @@ func (e *Extension) end(eff *Effects, reason string, now int64) {
 	if reason == "" {
 		reason = "noresource"
 	}
-	e.forget(eff, now)
+	e.buryAll(eff, now)
 	e.putManual(eff, None, now)
 	if m := e.more; m != nil {
 		for _, b := range m.mailboxes {
@@ -108,7 +121,7 @@ func (e *Extension) end(eff *Effects, reason string, now int64) {
 		m.mailboxes = nil
 	}
 	last := e.endWatchers(eff, now)
-	e.view = e.turn(eff, "end", now)
+	e.view = e.rebuild(eff, "end", now)
 	last.into(eff, e.view, reason)
 }
 

@@ -9,5 +9,5 @@
 //  3. Call Apply with Tick when Next says so.
 //  4. Stop keeping the Extension when Empty.
 //
-// It imports only the standard library. It does not know documents (package body), subjects or nodes.
+// It imports only the standard library and package body. It does not know subjects or nodes.
 package presence

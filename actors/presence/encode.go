@@ -3,29 +3,29 @@ package presence
 // The fields of each kind of record, beside those that all have. A number once given keeps its
 // meaning for ever; new fields get new numbers.
 const (
-	subFrom           = 10
-	subFromTag        = 11
-	subToTag          = 12
-	subContact        = 13
-	subProxyRoute     = 14
-	subSubscriptionID = 15
-	subServerID       = 16
-	subQueue          = 17
-	subUserAgent      = 18
-	subRenewed        = 19 // µs
-	subExpires        = 20 // s
-	subCSeq           = 21 // + 1; 0: none came
-	subMaxRate        = 22
-	subMinRate        = 23
-	subReplaced       = 24 // of a tombstone
-	subKept           = 25 // µs
+	subscriptionFrom           = 10
+	subscriptionFromTag        = 11
+	subscriptionToTag          = 12
+	subscriptionContact        = 13
+	subscriptionProxyRoute     = 14
+	subscriptionSubscriptionID = 15
+	subscriptionServerID       = 16
+	subscriptionQueue          = 17
+	subscriptionUserAgent      = 18
+	subscriptionRenewed        = 19 // µs
+	subscriptionExpires        = 20 // s
+	subscriptionCSeq           = 21 // + 1; 0: none came
+	subscriptionMaxRate        = 22
+	subscriptionMinRate        = 23
+	subscriptionReplaced       = 24 // of a tombstone
+	subscriptionSwept          = 25 // µs
 
 	callState    = 10
 	callAt       = 11 // µs, as the four below
 	callSince    = 12
 	callLease    = 13
 	callExtended = 14
-	callKept     = 15
+	callSwept    = 15
 	callValue    = 20 // + part
 	callPartAt   = 32 // + part; 0: as callAt
 	callPartRank = 44 // + part; 0: as callState
@@ -50,15 +50,15 @@ const (
 )
 
 var (
-	subNum  = mask(subRenewed, subExpires, subCSeq, subMaxRate, subMinRate, subReplaced, subKept)
-	subStr  = mask(subFrom, subFromTag, subToTag, subContact, subProxyRoute, subSubscriptionID, subServerID, subQueue, subUserAgent)
-	callNum = mask(callState, callAt, callSince, callLease, callExtended, callKept) | span(callPartAt) | span(callPartRank)
-	callStr = span(callValue)
-	regNum  = mask(regState, regAt, regSince, regLease)
-	regStr  = mask(regFrom, regTo, regSource)
-	manNum  = mask(manState, manAt)
-	boxNum  = mask(boxNew, boxSaved, boxUrgentNew, boxUrgentSaved, boxSince)
-	boxStr  = mask(boxAccount)
+	subscriptionNum = mask(subscriptionRenewed, subscriptionExpires, subscriptionCSeq, subscriptionMaxRate, subscriptionMinRate, subscriptionReplaced, subscriptionSwept)
+	subscriptionStr = mask(subscriptionFrom, subscriptionFromTag, subscriptionToTag, subscriptionContact, subscriptionProxyRoute, subscriptionSubscriptionID, subscriptionServerID, subscriptionQueue, subscriptionUserAgent)
+	callNum         = mask(callState, callAt, callSince, callLease, callExtended, callSwept) | span(callPartAt) | span(callPartRank)
+	callStr         = span(callValue)
+	regNum          = mask(regState, regAt, regSince, regLease)
+	regStr          = mask(regFrom, regTo, regSource)
+	manNum          = mask(manState, manAt)
+	boxNum          = mask(boxNew, boxSaved, boxUrgentNew, boxUrgentSaved, boxSince)
+	boxStr          = mask(boxAccount)
 )
 
 // span is the mask of one field for each part of a call.
@@ -73,22 +73,22 @@ func (e *Extension) encodeSubscription(s *Subscription) []byte {
 		size += sizeStr(t)
 	}
 	b := e.appendHead(make([]byte, 0, size), s.schema, key)
-	b = appendNum(b, subRenewed, uint64(s.renewed))
-	b = appendNum(b, subExpires, uint64(s.expires))
+	b = appendNum(b, subscriptionRenewed, uint64(s.renewed))
+	b = appendNum(b, subscriptionExpires, uint64(s.expires))
 	if s.HasCSeq {
-		b = appendNum(b, subCSeq, uint64(s.CSeq)+1)
+		b = appendNum(b, subscriptionCSeq, uint64(s.CSeq)+1)
 	}
-	b = appendNum(b, subMaxRate, uint64(more.maxRate))
-	b = appendNum(b, subMinRate, uint64(more.minRate))
-	if s.kept > swept(e.lapse(s)) {
-		b = appendNum(b, subKept, uint64(s.kept))
+	b = appendNum(b, subscriptionMaxRate, uint64(more.maxRate))
+	b = appendNum(b, subscriptionMinRate, uint64(more.minRate))
+	if s.sweptAt > swept(e.lapse(s)) {
+		b = appendNum(b, subscriptionSwept, uint64(s.sweptAt))
 	}
 	for i, t := range texts {
-		b = appendStr(b, subFrom+i, t)
+		b = appendStr(b, subscriptionFrom+i, t)
 	}
-	b = appendStr(b, subServerID, s.ServerID)
-	b = appendStr(b, subQueue, s.Queue)
-	b = appendStr(b, subUserAgent, s.UserAgent)
+	b = appendStr(b, subscriptionServerID, s.ServerID)
+	b = appendStr(b, subscriptionQueue, s.Queue)
+	b = appendStr(b, subscriptionUserAgent, s.UserAgent)
 	return append(b, extra...)
 }
 
@@ -96,9 +96,9 @@ func (e *Extension) encodeEnded(t *ended) []byte {
 	b := make([]byte, 0, 2+sizeStr(e.realm)+sizeStr(e.user)+sizeStr(t.key)+9+7+3)
 	b = e.appendHead(b, 0, t.key)
 	b = appendNum(b, recGone, uint64(t.until))
-	b = appendNum(b, subCSeq, uint64(t.cseq)+1)
+	b = appendNum(b, subscriptionCSeq, uint64(t.cseq)+1)
 	if t.replaced {
-		b = appendNum(b, subReplaced, 1)
+		b = appendNum(b, subscriptionReplaced, 1)
 	}
 	return b
 }
@@ -111,8 +111,8 @@ func (e *Extension) encodeCall(c *call) []byte {
 	b = appendNum(b, callSince, uint64(c.since))
 	b = appendNum(b, callLease, uint64(c.lease))
 	b = appendNum(b, callExtended, uint64(c.extended))
-	if c.state != Terminated && c.kept > swept(c.ends()) {
-		b = appendNum(b, callKept, uint64(c.kept))
+	if c.state != Terminated && c.sweptAt > swept(c.ends()) {
+		b = appendNum(b, callSwept, uint64(c.sweptAt))
 	}
 	for i, p := range c.parts {
 		if p.value == "" {

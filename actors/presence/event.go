@@ -2,16 +2,6 @@ package presence
 
 import "time"
 
-// Package is an event package (RFC 6665 §7.2).
-type Package uint8
-
-// The event packages that Lamplight serves.
-const (
-	Dialog         Package = iota // RFC 4235
-	Presence                      // RFC 3856
-	MessageSummary                // RFC 3842
-)
-
 // Kind says what a record, and thus a durable thing of an extension, is.
 // Its value is the <kind> token of the record's subject.
 type Kind byte
@@ -50,10 +40,21 @@ const (
 	Recipient
 )
 
-// Event is one thing that happened to, or is asked of, one extension.
-// News (Subscribe, CallEvent, RegisterEvent, MailboxEvent, Notified) may come in any
-// order and any number of times. Commands (SetManual, Reset) count in the order in which they come.
+// Event is one thing that happened to one extension or is asked of it. Apply takes it.
+//
+// News (Subscribe, CallEvent, RegisterEvent, MailboxEvent, Notified) may come in any order and any number of times.
+// Commands (SetManual, Reset, End) count in the order in which they come. The owner of the extension makes the others
+// (Renotify, EndSubscriptions, Tick) itself.
 type Event interface{ event() }
+
+// Message is what may be asked of an extension from outside, from a transport or another node: news, a command, or Show.
+// All of these but Show are Events.
+type Message interface{ message() }
+
+// Show asks for the extension as it is. It changes nothing. The extension's actor answers it; it is no Event.
+type Show struct {
+	Explain bool // also say why the lamp is what it is
+}
 
 // Subscribe creates, refreshes or, with Expires 0, ends a subscription (RFC 6665 §4.1).
 type Subscribe struct {
@@ -152,3 +153,13 @@ func (Renotify) event()         {}
 func (End) event()              {}
 func (EndSubscriptions) event() {}
 func (Tick) event()             {}
+
+func (Subscribe) message()     {}
+func (CallEvent) message()     {}
+func (RegisterEvent) message() {}
+func (MailboxEvent) message()  {}
+func (Notified) message()      {}
+func (SetManual) message()     {}
+func (Reset) message()         {}
+func (End) message()           {}
+func (Show) message()          {}

@@ -2,7 +2,6 @@ package presence
 
 import (
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -54,8 +53,8 @@ func (e *Extension) Realm() string { return e.realm }
 // User is its name in the realm, in lower case.
 func (e *Extension) User() string { return e.user }
 
-// address is the presence id.
-func (e *Extension) address() string { return e.user + "@" + e.realm }
+// Address is its name, which no event changes.
+func (e *Extension) Address() Address { return Address{Realm: e.realm, User: e.user} }
 
 // View is the extension as it is.
 func (e *Extension) View() *View { return e.view }
@@ -134,8 +133,8 @@ func (e *Extension) due(us int64) {
 	}
 }
 
-// life is how long a tombstone stays, in µs.
-func (e *Extension) life() int64 { return e.rules.TombstoneLife.Microseconds() }
+// tombstoneLife is how long a tombstone stays, in µs.
+func (e *Extension) tombstoneLife() int64 { return e.rules.TombstoneLife.Microseconds() }
 
 // keep adds a record that is swept then; 0: it stays until it is replaced. The owner's timer ends things, the TTL only
 // sweeps. Nothing may be swept before what it replaced would have been: a NATS server that was killed finds that one
@@ -202,8 +201,8 @@ func stamp(t time.Time, now int64) int64 {
 	return max(us, 1)
 }
 
-// longest is the longest lease that may be asked for, in seconds: a year.
-const longest = 365 * 24 * 3600
+// LongestLease is the longest lease, in seconds, that news of a call or register may ask for: a year.
+const LongestLease = 365 * 24 * 3600
 
 // fits refuses a lease or a text out of bounds.
 func fits(expires, most int, texts ...string) error {
@@ -211,12 +210,9 @@ func fits(expires, most int, texts ...string) error {
 		return fmt.Errorf("%w: expires %d", ErrInvalid, expires)
 	}
 	for _, s := range texts {
-		if len(s) > maxField {
+		if len(s) > MaxText {
 			return fmt.Errorf("%w: a field of %d bytes", ErrInvalid, len(s))
 		}
 	}
 	return nil
 }
-
-// own copies a string that stays, so that it does not keep the document that it came from.
-func own(s string) string { return strings.Clone(s) }

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -78,5 +79,50 @@ func TestRenotifyBehindOneEdge(t *testing.T) {
 	s.do(Renotify{Edge: "queue-2"}).heard("dialog terminated b").do(Renotify{}).heard("dialog terminated a,b")
 	if w := s.e.Subscriptions()[1]; w.Stalker() != "queue-2" || s.e.Subscriptions()[0].Stalker() != "edge-1" {
 		t.Fatalf("stalker %q", w.Stalker())
+	}
+}
+
+// A register's Call-ID is the md5 of the presence id, however its publisher wrote that.
+func TestWhatIsARegister(t *testing.T) {
+	const name = "6a204bd89f3c8348afd5c77c717a097a" // printf asdfasdf | md5sum
+	if got := RegisterName("asdfasdf"); got != name {
+		t.Errorf("the name is %s", got)
+	}
+	for _, c := range []struct {
+		callID string
+		ids    []string
+		want   bool
+	}{
+		{"", nil, true},
+		{name, []string{"sip:asdfasdf", "asdfasdf"}, true},
+		{strings.ToUpper(name), []string{"asdfasdf"}, true},
+		{name, []string{"ASDFasdf"}, true},
+		{RegisterName("ASDFasdf"), []string{"ASDFasdf"}, true},
+		{RegisterName("ASDFasdf"), []string{"asdfasdf"}, false},
+		{"call@host", []string{"asdfasdf"}, false},
+	} {
+		if got := IsRegister(c.callID, c.ids...); got != c.want {
+			t.Errorf("Call-ID %q of %q: %v", c.callID, c.ids, got)
+		}
+	}
+}
+
+// Only what a lamp may show can be set; transports refuse the rest by the same rule as Apply.
+func TestManualStates(t *testing.T) {
+	for state := None; state <= Offline; state++ {
+		want := state == Early || state == Confirmed || state == Terminated
+		if _, ok := ParseManual(state.String()); ok != want {
+			t.Errorf("%q may be set: %v", state, ok)
+		}
+		for _, command := range []Event{SetManual{state}, Reset{Then: state}} {
+			e := New("acme.test", "1001", &Rules{})
+			_, err := e.Apply(command, begin)
+			if _, reset := command.(Reset); (err == nil) != (want || reset && state == None) {
+				t.Errorf("%+v: %v", command, err)
+			}
+		}
+	}
+	if _, ok := ParseManual("Early"); ok {
+		t.Error("the names are lower case")
 	}
 }

@@ -180,7 +180,7 @@ func dump(e *Extension) string {
 	if m := e.more; m != nil {
 		for _, c := range m.calls {
 			shown := *c
-			shown.kept = 0 // only says how long a tombstone's record stays
+			shown.sweptAt = 0 // only says how long a tombstone's record stays
 			fmt.Fprintf(&b, "%+v\n", shown)
 		}
 		for _, r := range m.registers {

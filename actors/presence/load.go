@@ -45,11 +45,11 @@ func (e *Extension) Loaded(now time.Time) {
 		}
 	}
 	e.bound(us)
-	e.sweep(us)
+	e.forgetOver(us)
 	e.view = e.build(us)
 	for _, s := range e.watchers {
 		e.due(e.lapse(s))
-		if gone && s.Package != MessageSummary {
+		if gone && packages[s.Package].shows {
 			s.held, s.behind = true, us
 			e.due(us)
 		}
@@ -63,16 +63,16 @@ func (e *Extension) Loaded(now time.Time) {
 func (e *Extension) bound(now int64) {
 	for _, s := range e.watchers {
 		s.renewed = min(s.renewed, now)
-		s.kept = min(s.kept, swept(now+longestSubscription*second+e.rules.Grace.Microseconds()))
+		s.sweptAt = min(s.sweptAt, swept(now+LongestSubscription*second+e.rules.Grace.Microseconds()))
 	}
 	if e.more == nil {
 		return
 	}
-	last, newest := now+e.life(), now+minute+second
-	lease := newest + max(longest*second, e.rules.CallLease.Microseconds())
+	last, newest := now+e.tombstoneLife(), now+minute+second
+	lease := newest + max(LongestLease*second, e.rules.CallLease.Microseconds())
 	for _, c := range e.more.calls {
 		c.until, c.at = min(c.until, last), min(c.at, newest)
-		c.lease, c.extended, c.kept = min(c.lease, lease), min(c.extended, lease), min(c.kept, swept(lease))
+		c.lease, c.extended, c.sweptAt = min(c.lease, lease), min(c.extended, lease), min(c.sweptAt, swept(lease))
 	}
 	for _, r := range e.more.registers {
 		r.until, r.at, r.lease = min(r.until, last), min(r.at, newest), min(r.lease, lease)
@@ -95,15 +95,15 @@ func (e *Extension) read(r *record, data []byte, num, str uint64) error {
 
 func (e *Extension) loadSubscription(data []byte) error {
 	var r record
-	if err := e.read(&r, data, subNum, subStr); err != nil {
+	if err := e.read(&r, data, subscriptionNum, subscriptionStr); err != nil {
 		return err
 	}
 	key := r.str[recKey]
 	pkg := Package(key[0] - '0')
-	if pkg > MessageSummary || len(key) < 2 {
+	if pkg > LastPackage || len(key) < 2 {
 		return fmt.Errorf("%w: key %q", ErrRecord, key)
 	}
-	cseq, err := r.number(subCSeq, math.MaxUint32+1)
+	cseq, err := r.number(subscriptionCSeq, math.MaxUint32+1)
 	if err != nil {
 		return err
 	}
@@ -112,20 +112,20 @@ func (e *Extension) loadSubscription(data []byte) error {
 		if found {
 			e.watchers = append(e.watchers[:i], e.watchers[i+1:]...)
 		}
-		e.entomb(ended{key: own(key), until: int64(r.num[recGone]), cseq: uint32(max(cseq, 1) - 1), replaced: r.num[subReplaced] != 0})
+		e.entomb(ended{key: strings.Clone(key), until: int64(r.num[recGone]), cseq: uint32(max(cseq, 1) - 1), replaced: r.num[subscriptionReplaced] != 0})
 		return nil
 	}
 	ev := Subscribe{
-		Package: pkg, CallID: key[1:], From: r.str[subFrom], FromTag: r.str[subFromTag], ToTag: r.str[subToTag],
-		Contact: r.str[subContact], ProxyRoute: r.str[subProxyRoute], SubscriptionID: r.str[subSubscriptionID],
-		ServerID: r.str[subServerID], Queue: r.str[subQueue], UserAgent: r.str[subUserAgent],
+		Package: pkg, CallID: key[1:], From: r.str[subscriptionFrom], FromTag: r.str[subscriptionFromTag], ToTag: r.str[subscriptionToTag],
+		Contact: r.str[subscriptionContact], ProxyRoute: r.str[subscriptionProxyRoute], SubscriptionID: r.str[subscriptionSubscriptionID],
+		ServerID: r.str[subscriptionServerID], Queue: r.str[subscriptionQueue], UserAgent: r.str[subscriptionUserAgent],
 	}
 	s := &Subscription{Package: pkg, schema: uint8(r.num[recSchema])}
 	if err := s.numbers(&r, &ev, cseq); err != nil {
 		return err
 	}
 	s.take(&ev, e.near(i))
-	s.kept = max(s.kept, swept(e.lapse(s)))
+	s.sweptAt = max(s.sweptAt, swept(e.lapse(s)))
 	s.setRare(rare{ev.MaxRate, ev.MinRate, r.unknown})
 	if found {
 		e.watchers[i] = s
@@ -136,15 +136,15 @@ func (e *Extension) loadSubscription(data []byte) error {
 }
 
 func (s *Subscription) numbers(r *record, ev *Subscribe, cseq uint64) error {
-	renewed, err := r.moment(subRenewed)
-	expires, err2 := r.number(subExpires, longestSubscription)
-	most, err3 := r.number(subMaxRate, math.MaxUint32)
-	least, err4 := r.number(subMinRate, math.MaxUint32)
-	kept, err5 := r.moment(subKept)
+	renewed, err := r.moment(subscriptionRenewed)
+	expires, err2 := r.number(subscriptionExpires, LongestSubscription)
+	most, err3 := r.number(subscriptionMaxRate, math.MaxUint32)
+	least, err4 := r.number(subscriptionMinRate, math.MaxUint32)
+	sweptAt, err5 := r.moment(subscriptionSwept)
 	if err := cmp.Or(err, err2, err3, err4, err5); err != nil {
 		return err
 	}
-	s.kept = kept
+	s.sweptAt = sweptAt
 	s.renewed, ev.Expires, ev.MaxRate, ev.MinRate = renewed, int(expires), uint32(most), uint32(least)
 	if cseq > 0 {
 		s.CSeq, s.HasCSeq = uint32(cseq-1), true
@@ -162,17 +162,17 @@ func (e *Extension) loadCall(data []byte) error {
 	if err != nil || state == 0 || !(len(key) > 1 && key[0] == 'i' || len(key) > 2 && key[0] == 'c') {
 		return fmt.Errorf("%w: call %q in state %d", ErrRecord, key, state)
 	}
-	c := &call{key: own(key), state: State(state), unknown: r.unknown, schema: uint8(r.num[recSchema])}
+	c := &call{key: strings.Clone(key), state: State(state), unknown: r.unknown, schema: uint8(r.num[recSchema])}
 	for _, t := range []struct {
 		field int
 		to    *int64
-	}{{recGone, &c.until}, {callAt, &c.at}, {callSince, &c.since}, {callLease, &c.lease}, {callExtended, &c.extended}, {callKept, &c.kept}} {
+	}{{recGone, &c.until}, {callAt, &c.at}, {callSince, &c.since}, {callLease, &c.lease}, {callExtended, &c.extended}, {callSwept, &c.sweptAt}} {
 		if *t.to, err = r.moment(t.field); err != nil {
 			return err
 		}
 	}
 	if c.state != Terminated {
-		c.until, c.kept = 0, max(c.kept, swept(c.ends()))
+		c.until, c.sweptAt = 0, max(c.sweptAt, swept(c.ends()))
 		c.parts = make([]part, partCount)
 		for i := range c.parts {
 			if err := c.parts[i].decode(&r, i, c); err != nil {
@@ -200,7 +200,7 @@ func (p *part) decode(r *record, i int, c *call) error {
 	if err != nil {
 		return err
 	}
-	p.value, p.at, p.state = own(r.str[callValue+i]), c.at, c.state
+	p.value, p.at, p.state = strings.Clone(r.str[callValue+i]), c.at, c.state
 	if rank != 0 {
 		p.state = State(rank)
 	}
@@ -225,8 +225,8 @@ func (e *Extension) loadRegister(data []byte) error {
 		return fmt.Errorf("%w: register %q in state %d", ErrRecord, key, state)
 	}
 	g := &register{
-		key: own(key), state: State(state), from: own(r.str[regFrom]), to: own(r.str[regTo]),
-		source: own(r.str[regSource]), unknown: r.unknown, schema: uint8(r.num[recSchema]),
+		key: strings.Clone(key), state: State(state), from: strings.Clone(r.str[regFrom]), to: strings.Clone(r.str[regTo]),
+		source: strings.Clone(r.str[regSource]), unknown: r.unknown, schema: uint8(r.num[recSchema]),
 	}
 	for _, t := range []struct {
 		field int
@@ -278,7 +278,7 @@ func (e *Extension) loadMailbox(data []byte) error {
 	if key != ownCounts && key[0] != 'l' {
 		return fmt.Errorf("%w: mailbox %q", ErrRecord, key)
 	}
-	b := &mailbox{key: own(key), unknown: r.unknown, schema: uint8(r.num[recSchema])}
+	b := &mailbox{key: strings.Clone(key), unknown: r.unknown, schema: uint8(r.num[recSchema])}
 	for _, n := range []struct {
 		field int
 		to    *uint32
@@ -293,7 +293,7 @@ func (e *Extension) loadMailbox(data []byte) error {
 	if b.since, err = r.moment(boxSince); err != nil {
 		return err
 	}
-	b.messages.Account = own(r.str[boxAccount])
+	b.messages.Account = strings.Clone(r.str[boxAccount])
 	m := e.open()
 	i, found := searchMailbox(m.mailboxes, b.key)
 	switch {

@@ -17,6 +17,28 @@ type mailbox struct {
 
 const ownCounts = "c"
 
+// MailboxUpdate is what a voicemail system reports of one mailbox.
+type MailboxUpdate struct {
+	Mailbox  Address
+	Extended string // a further extension of the mailbox's realm whose lamp it lights; "": none
+	Messages Messages
+}
+
+// Events are the events that an update means. The mailbox's own extension learns the counts, for its watchers of
+// message-summary. Two lamps follow the new messages: that of *98 and the mailbox's user, which is the key that phones
+// use for the mailbox, and that of the extended one.
+func (u MailboxUpdate) Events() []Addressed {
+	m, source := u.Messages, u.Mailbox.String()
+	counts := MailboxEvent{Source: source, New: m.New, Saved: m.Saved, UrgentNew: m.UrgentNew, UrgentSaved: m.UrgentSaved, Account: m.Account}
+	lamp := MailboxEvent{Source: source, Lamp: true, New: m.New}
+	key := Address{Realm: u.Mailbox.Realm, User: "*98" + u.Mailbox.User}
+	events := []Addressed{{u.Mailbox, counts}, {key, lamp}}
+	if u.Extended != "" && u.Extended != key.User {
+		events = append(events, Addressed{Address{Realm: u.Mailbox.Realm, User: u.Extended}, lamp})
+	}
+	return events
+}
+
 func (m *mailbox) lit() bool { return m.key != ownCounts && m.messages.New > 0 }
 
 func (e *Extension) mailboxEvent(eff *Effects, ev *MailboxEvent, now int64) error {
@@ -50,14 +72,14 @@ func (e *Extension) mailboxEvent(eff *Effects, ev *MailboxEvent, now int64) erro
 		if err := e.roomForMailbox(); err != nil {
 			return err
 		}
-		b = &mailbox{key: own(key), since: now, schema: e.rules.writes()}
+		b = &mailbox{key: strings.Clone(key), since: now, schema: e.rules.writes()}
 		m := e.open()
 		m.mailboxes = slices.Insert(m.mailboxes, i, b)
 	}
 	if (b.messages.New > 0) != (ev.New > 0) {
 		b.since = now
 	}
-	messages.Account = own(ev.Account)
+	messages.Account = strings.Clone(ev.Account)
 	b.messages = messages
 	e.keep(eff, KindMailbox, b.key, e.encodeMailbox(b), 0, now)
 	e.changed(eff, "mailbox", now)
@@ -73,7 +95,7 @@ func (e *Extension) roomForMailbox() error {
 
 // buryMailbox overwrites the record. Nothing orders mailboxes, so no tombstone stays in memory.
 func (e *Extension) buryMailbox(eff *Effects, b *mailbox, now int64) {
-	gone := now + e.life()
+	gone := now + e.tombstoneLife()
 	e.bury(eff, KindMailbox, b.key, appendNum(e.appendHead(nil, b.schema, b.key), recGone, uint64(gone)), 0, now)
 }
 

@@ -19,19 +19,6 @@ func (s State) String() string {
 	return ""
 }
 
-// String is the event package's name (RFC 6665 §7.2).
-func (p Package) String() string {
-	switch p {
-	case Dialog:
-		return "dialog"
-	case Presence:
-		return "presence"
-	case MessageSummary:
-		return "message-summary"
-	}
-	return ""
-}
-
 // String is the direction as RFC 4235 §4.1.2 writes it.
 func (d Direction) String() string {
 	if d == Recipient {
@@ -51,14 +38,4 @@ func ParseState(s string) (State, bool) {
 		}
 	}
 	return None, false
-}
-
-// ParsePackage is the inverse of String.
-func ParsePackage(s string) (Package, bool) {
-	for p := Dialog; p <= MessageSummary; p++ {
-		if p.String() == s {
-			return p, true
-		}
-	}
-	return Dialog, false
 }

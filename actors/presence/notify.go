@@ -10,7 +10,7 @@ import (
 const leastPeriod = int64(time.Second / time.Microsecond)
 
 // batch gathers watchers by event package.
-type batch [MessageSummary + 1][]*Subscription
+type batch [len(packages)][]*Subscription
 
 func (b *batch) add(s *Subscription) { b[s.Package] = append(b[s.Package], s) }
 
@@ -62,8 +62,8 @@ func (e *Extension) free(s *Subscription, now int64) int64 {
 	return s.changedAt + e.interval(s)
 }
 
-// turn rebuilds the View and notes a change of the lamp; the caller stores and tells it.
-func (e *Extension) turn(eff *Effects, source string, now int64) *View {
+// rebuild rebuilds the View and notes a change of the lamp; the caller stores and tells it.
+func (e *Extension) rebuild(eff *Effects, source string, now int64) *View {
 	v := e.build(now)
 	if equal(e.view, v) {
 		return e.view
@@ -84,13 +84,13 @@ func (e *Extension) turn(eff *Effects, source string, now int64) *View {
 // changed tells whoever should learn of a change: now, or when its rate allows.
 func (e *Extension) changed(eff *Effects, source string, now int64) {
 	before := e.view
-	e.view = e.turn(eff, source, now)
+	e.view = e.rebuild(eff, source, now)
 	if e.view == before || len(e.watchers) == 0 {
 		return
 	}
 	var told batch
 	var k known
-	for pkg := Dialog; pkg <= MessageSummary; pkg++ {
+	for pkg := range LastPackage + 1 {
 		if same(pkg, before, e.view) {
 			continue
 		}
@@ -146,7 +146,7 @@ func (e *Extension) tick(eff *Effects, now int64) {
 	}
 	e.next = 0
 	last := e.lapsed(eff, now)
-	e.sweep(now)
+	e.forgetOver(now)
 	e.changed(eff, "lease", now)
 	last.into(eff, e.view, "timeout")
 	// Whoever the change was told to is past all of this but its own next time.
@@ -184,9 +184,9 @@ func (e *Extension) lapsed(eff *Effects, now int64) (last batch) {
 	return last
 }
 
-// sweep forgets what needs to be known no more, and asks for a Tick for the rest.
-func (e *Extension) sweep(now int64) {
-	m, life := e.more, e.life()
+// forgetOver forgets what needs to be known no more, and asks for a Tick for the rest.
+func (e *Extension) forgetOver(now int64) {
+	m, life := e.more, e.tombstoneLife()
 	if m == nil {
 		return
 	}
@@ -202,8 +202,8 @@ func (e *Extension) sweep(now int64) {
 		}
 		return false
 	}
-	m.calls = slices.DeleteFunc(m.calls, func(c *call) bool { return over(c.ends(), c.forget(life)) })
-	m.registers = slices.DeleteFunc(m.registers, func(r *register) bool { return over(r.lease, r.forget(life)) })
+	m.calls = slices.DeleteFunc(m.calls, func(c *call) bool { return over(c.ends(), c.forgetAt(life)) })
+	m.registers = slices.DeleteFunc(m.registers, func(r *register) bool { return over(r.lease, r.forgetAt(life)) })
 	m.ended = slices.DeleteFunc(m.ended, func(t ended) bool { return over(0, t.until) })
 	if len(m.transitions) == 0 && m.manual.state == None && len(m.calls)+len(m.registers)+len(m.ended)+len(m.mailboxes) == 0 {
 		e.more = nil

@@ -33,7 +33,6 @@ const (
 )
 
 const (
-	maxField   = 4096           // bytes of one string (BUS.md)
 	maxUnknown = 16 << 10       // bytes of fields of newer releases that are carried along
 	maxRecord  = 64 << 10       // bytes
 	maxMoment  = 253402300799e6 // µs, the end of the year 9999
@@ -41,6 +40,9 @@ const (
 	commonNum  = 1<<recSchema | 1<<recGone
 	commonStr  = 1<<recRealm | 1<<recUser | 1<<recKey
 )
+
+// MaxText is how many bytes one string of an event or of a record may have.
+const MaxText = 4096
 
 // record is a decoded record. Its strings share one allocation.
 type record struct {
@@ -104,7 +106,7 @@ func (r *record) parse(data []byte, num, str uint64) error {
 		case isNum && wire == wireVarint:
 			r.num[field] = v
 		case isStr && wire == wireBytes:
-			if len(text) > maxField+2 { // a key is a Call-ID and a letter or two
+			if len(text) > MaxText+2 { // a key is a Call-ID and a letter or two
 				return fmt.Errorf("%w: field %d of %d bytes", ErrRecord, field, len(text))
 			}
 			r.str[field] = all[end-len(text) : end]
@@ -158,7 +160,7 @@ func ParseAddress(data []byte) (realm, user []byte, err error) {
 		}
 		data = rest
 	}
-	if len(realm) == 0 || len(user) == 0 || len(realm) > maxField || len(user) > maxField {
+	if len(realm) == 0 || len(user) == 0 || len(realm) > MaxText || len(user) > MaxText {
 		return nil, nil, fmt.Errorf("%w: no address", ErrRecord)
 	}
 	return realm, user, nil

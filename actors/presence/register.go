@@ -1,6 +1,8 @@
 package presence
 
 import (
+	"crypto/md5"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,13 +26,35 @@ type register struct {
 	schema   uint8
 }
 
+// RegisterName is the name under which Kazoo publishes a state of an extension that is no call: the md5 of the presence
+// id, in lower-case hex.
+func RegisterName(presenceID string) string {
+	sum := md5.Sum([]byte(presenceID))
+	return hex.EncodeToString(sum[:])
+}
+
+// IsRegister says whether an update with this Call-ID is about a register and not about a call: it has no Call-ID, or its
+// Call-ID is the RegisterName of one of the forms in which the publisher may have written the presence id. Each form
+// also counts in lower case.
+func IsRegister(callID string, presenceIDs ...string) bool {
+	if callID == "" {
+		return true
+	}
+	for _, id := range presenceIDs {
+		if strings.EqualFold(callID, RegisterName(id)) || strings.EqualFold(callID, RegisterName(strings.ToLower(id))) {
+			return true
+		}
+	}
+	return false
+}
+
 // off says that nothing is lit (lamp) or closed (basic): what was never heard of looks the same.
 func (r *register) off() bool { return r.state == Terminated || r.state == Online }
 
 func (r *register) visible(now int64) bool { return !r.off() && (r.lease == 0 || r.lease > now) }
 
-// forget is when nothing needs to be known of it any more; 0: never.
-func (r *register) forget(life int64) int64 {
+// forgetAt is when nothing needs to be known of it any more; 0: never.
+func (r *register) forgetAt(life int64) int64 {
 	switch {
 	case r.off():
 		return r.until
@@ -44,7 +68,7 @@ func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) er
 	if ev.Name == "" || ev.State == None || ev.State > Offline {
 		return fmt.Errorf("%w: a register needs a name and a state", ErrInvalid)
 	}
-	if err := fits(ev.Expires, longest, ev.Name, ev.From, ev.To, ev.Source); err != nil {
+	if err := fits(ev.Expires, LongestLease, ev.Name, ev.From, ev.To, ev.Source); err != nil {
 		return err
 	}
 	slot := "l"
@@ -93,9 +117,9 @@ func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) er
 		m.registers = slices.Insert(m.registers, i, r)
 	}
 	if fresh.off() {
-		fresh.until, fresh.lease = now+e.life(), 0
+		fresh.until, fresh.lease = now+e.tombstoneLife(), 0
 	}
-	fresh.key, fresh.from, fresh.to, fresh.source = own(key), own(ev.From), own(ev.To), own(ev.Source)
+	fresh.key, fresh.from, fresh.to, fresh.source = strings.Clone(key), strings.Clone(ev.From), strings.Clone(ev.To), strings.Clone(ev.Source)
 	*r = fresh
 	e.keepRegister(eff, r, now)
 	e.changed(eff, cause(ev.Source, "register"), now)
@@ -128,7 +152,7 @@ func searchRegister(registers []*register, key string) (int, bool) {
 }
 
 func (e *Extension) keepRegister(eff *Effects, r *register, now int64) {
-	if f := r.forget(e.life()); f != 0 {
+	if f := r.forgetAt(e.tombstoneLife()); f != 0 {
 		e.due(f)
 	}
 	if r.off() {

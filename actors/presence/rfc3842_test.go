@@ -1,6 +1,9 @@
 package presence
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestOwnCounts(t *testing.T) { // RFC 3842 §3
 	s := newStage(t)
@@ -31,5 +34,22 @@ func TestMailboxesLightALamp(t *testing.T) {
 	s.do(a).lamp(Confirmed).do(Reset{}).lamp(Confirmed).do(b).lamp(Terminated).reload().lamp(Terminated)
 	if len(s.e.View().Dialogs) != 0 {
 		t.Fatalf("%+v", s.e.View())
+	}
+}
+
+// A mailbox's counts go to its own extension; its new messages light the *98 key and the extension that its owner chose.
+func TestMailboxUpdateLightsItsLamps(t *testing.T) {
+	box := MailboxUpdate{Mailbox: Address{Realm: "acme.test", User: "1001"}, Messages: Messages{New: 1, Saved: 2, UrgentNew: 3, UrgentSaved: 4, Account: "sip:m"}}
+	counts := MailboxEvent{Source: "1001@acme.test", New: 1, Saved: 2, UrgentNew: 3, UrgentSaved: 4, Account: "sip:m"}
+	lamp := MailboxEvent{Source: "1001@acme.test", Lamp: true, New: 1}
+	for extended, users := range map[string][]string{"": {"*981001"}, "vm": {"*981001", "vm"}, "*981001": {"*981001"}, "1001": {"*981001", "1001"}} {
+		box.Extended = extended
+		want := []Addressed{{box.Mailbox, counts}}
+		for _, user := range users {
+			want = append(want, Addressed{Address{Realm: "acme.test", User: user}, lamp})
+		}
+		if got := box.Events(); !slices.Equal(got, want) {
+			t.Errorf("with %q also: %+v", extended, got)
+		}
 	}
 }

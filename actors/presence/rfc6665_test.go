@@ -89,7 +89,7 @@ func TestLapsedWhileDownEndsProperly(t *testing.T) {
 	s.do(Tick{}).heard("dialog terminated a timeout", "dialog terminated b") // b learns that the call is gone
 }
 
-func TestRebootReplaces(t *testing.T) { // SIP.md, last paragraph
+func TestRebootReplaces(t *testing.T) { // docs/contract/sip.md, "Subscription state"
 	phone := func(id, contact string) Subscribe {
 		ev := watch(Dialog, id)
 		ev.From, ev.Contact = "1002@acme.example.com", contact

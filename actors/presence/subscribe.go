@@ -1,6 +1,8 @@
 package presence
 
 import (
+	"crypto/md5"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,7 +16,8 @@ type ended struct {
 	replaced bool   // the phone gave the Call-ID up: SUBSCRIBEs without CSeq are ignored too
 }
 
-const longestSubscription = 86400 // seconds (BUS.md, Expires)
+// LongestSubscription is the longest interval, in seconds, that a SUBSCRIBE may ask for.
+const LongestSubscription = 24 * 3600
 
 // single holds what one accepted SUBSCRIBE gives, in one allocation.
 type single struct {
@@ -52,11 +55,18 @@ func (e *Extension) subscribe(eff *Effects, ev *Subscribe, now int64) error {
 	return nil
 }
 
+// UnnamedCallID names the subscription of a SUBSCRIBE that brings no Call-ID: the watcher has one such subscription for
+// each extension and event package. from is the watcher, user@realm.
+func UnnamedCallID(to Address, from string) string {
+	sum := md5.Sum([]byte(to.String() + "\x00" + strings.ToLower(from)))
+	return hex.EncodeToString(sum[:])
+}
+
 func checkSubscribe(ev *Subscribe) error {
-	if ev.Package > MessageSummary || ev.CallID == "" {
+	if ev.Package > LastPackage || ev.CallID == "" {
 		return fmt.Errorf("%w: a SUBSCRIBE needs an event package and a Call-ID", ErrInvalid)
 	}
-	return fits(ev.Expires, longestSubscription, ev.CallID, ev.From, ev.FromTag, ev.ToTag, ev.Contact,
+	return fits(ev.Expires, LongestSubscription, ev.CallID, ev.From, ev.FromTag, ev.ToTag, ev.Contact,
 		ev.ProxyRoute, ev.UserAgent, ev.SubscriptionID, ev.ServerID, ev.Queue)
 }
 
@@ -104,9 +114,9 @@ func (e *Extension) accept(eff *Effects, s *Subscription, now int64) {
 	s.renewed = now
 	end := e.lapse(s)
 	e.due(end)
-	s.kept = max(s.kept, swept(end))
+	s.sweptAt = max(s.sweptAt, swept(end))
 	one := &single{}
-	one.records[0] = Record{Kind: KindSubscription, Key: s.key(), Data: e.encodeSubscription(s), TTL: ttl(s.kept, now)}
+	one.records[0] = Record{Kind: KindSubscription, Key: s.key(), Data: e.encodeSubscription(s), TTL: ttl(s.sweptAt, now)}
 	one.watchers[0] = s
 	one.notices[0] = Notice{Package: s.Package, View: e.view, Watchers: one.watchers[:]}
 	eff.Records, eff.Notices = one.records[:], one.notices[:]
@@ -120,7 +130,7 @@ func (e *Extension) lapse(s *Subscription) int64 {
 
 // endOne leaves a subscription's tombstone; the caller has taken it from the watchers.
 func (e *Extension) endOne(eff *Effects, s *Subscription, replaced bool, now int64) {
-	t := ended{key: s.key(), until: now + e.life(), replaced: replaced}
+	t := ended{key: s.key(), until: now + e.tombstoneLife(), replaced: replaced}
 	if s.HasCSeq {
 		t.cseq = s.CSeq
 		if replaced && t.cseq < ^uint32(0) {
@@ -129,7 +139,7 @@ func (e *Extension) endOne(eff *Effects, s *Subscription, replaced bool, now int
 	}
 	s.held = false
 	e.entomb(t)
-	e.bury(eff, KindSubscription, t.key, e.encodeEnded(&t), max(s.kept, t.until), now)
+	e.bury(eff, KindSubscription, t.key, e.encodeEnded(&t), max(s.sweptAt, t.until), now)
 }
 
 func (e *Extension) entomb(t ended) {
@@ -212,10 +222,10 @@ func device(contact string) string {
 
 // notified notes what a watcher answered. What it answered before this owner came counts no more.
 func (e *Extension) notified(ev *Notified) error {
-	if ev.Reply < 0 || ev.Reply > 699 || ev.HasPackage && ev.Package > MessageSummary {
+	if ev.Reply < 0 || ev.Reply > 699 || ev.HasPackage && ev.Package > LastPackage {
 		return fmt.Errorf("%w: reply %d", ErrInvalid, ev.Reply)
 	}
-	for pkg := Dialog; pkg <= MessageSummary; pkg++ {
+	for pkg := range LastPackage + 1 {
 		if ev.HasPackage && pkg != ev.Package {
 			continue
 		}

@@ -22,7 +22,7 @@ type Subscription struct {
 	renewed   int64 // µs, the last SUBSCRIBE
 	noticedAt int64 // µs, the newest Notice of any cause
 	changedAt int64 // µs, the newest Notice that counts for the rate
-	kept      int64 // µs, until when any of its records may be found; beyond swept(its lapse) it is part of the record
+	sweptAt   int64 // µs, until when any of its records may be found; beyond swept(its lapse) it is part of the record
 	behind    int64 // µs, since when it should know something that it was not told; 0: it knows all
 
 	CSeq            uint32
@@ -35,7 +35,6 @@ type Subscription struct {
 	schema          uint8
 	leaving         uint8 // Notices that were made and have not left yet
 	held            bool  // a change waits for the watcher's rate
-	plain           bool  // see Plain
 }
 
 // rare is what most subscriptions have nothing of.
@@ -69,9 +68,6 @@ func (s *Subscription) MinRate() uint32 { return s.getRare().minRate }
 
 // Edge is who sends this subscription's NOTIFYs.
 func (s *Subscription) Edge() string { return cmp.Or(s.ServerID, s.Queue) }
-
-// Plain says that all its strings are printable ASCII without quotes and backslashes: they are valid JSON as they are.
-func (s *Subscription) Plain() bool { return s.plain }
 
 // Stalker is the name that listings show for who follows the subscription.
 func (s *Subscription) Stalker() string { return cmp.Or(s.SubscriptionID, s.ServerID, s.Queue) }
@@ -173,19 +169,6 @@ func (s *Subscription) take(ev *Subscribe, near *Subscription) {
 		at += len(t)
 	}
 	s.who = identity(s.From, s.Contact)
-	s.plain = true
-	for _, t := range to {
-		s.plain = s.plain && plain(*t)
-	}
-}
-
-func plain(text string) bool {
-	for i := range len(text) {
-		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
 }
 
 // near is a neighbour of what stands, or is about to stand, at i.

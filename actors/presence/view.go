@@ -2,8 +2,6 @@ package presence
 
 import (
 	"cmp"
-	"crypto/md5"
-	"encoding/hex"
 	"slices"
 	"strconv"
 )
@@ -111,12 +109,11 @@ func (e *Extension) addStates(v *View, now int64) {
 
 // constant gives a dialog the name that Kazoo gives to what is no call.
 func (e *Extension) constant(d DialogView) DialogView {
-	d.From = e.address()
+	d.From = e.Address().String()
 	if d.To == "" {
 		d.To = d.From
 	}
-	sum := md5.Sum([]byte(d.From))
-	d.ID = hex.EncodeToString(sum[:])
+	d.ID = RegisterName(d.From)
 	d.CallID = d.ID
 	return d
 }
@@ -139,24 +136,6 @@ func (v *View) distinguish() {
 			seen[d.ID] = true
 		}
 	}
-}
-
-// same says that two Views give the same document of an event package.
-func same(pkg Package, a, b *View) bool {
-	switch {
-	case a == b:
-		return true
-	case a == nil || b == nil:
-		return false
-	case pkg == Presence:
-		return a.State == b.State && a.Closed == b.Closed
-	case pkg == MessageSummary:
-		return a.HasMessages == b.HasMessages && a.Messages == b.Messages
-	}
-	return slices.EqualFunc(a.Dialogs, b.Dialogs, func(x, y DialogView) bool {
-		x.Since, x.Expires, x.Source = y.Since, y.Expires, y.Source // not in the document
-		return x == y
-	})
 }
 
 // equal says that two Views are the same in all.

@@ -171,8 +171,8 @@ func (l *listing) ask(ctx context.Context, of map[string]*actors.ShardSet, from,
 		}
 		waiting++
 		m := &wire.Window{Query: q, Until: until, Only: *only}
-		l.router.ask(node, &try{router: l.router, req: actors.Request{Message: m, Deadline: deadline},
-			raw: func(body string, err error) { results <- given{node, body, err} }})
+		l.router.ask(node, &try{router: l.router, req: actors.Request{Deadline: deadline},
+			node: &question{window: m, answered: func(body string, err error) { results <- given{node, body, err} }}})
 	}
 	if only := of[l.router.cfg.Node]; only != nil {
 		w := l.router.window(ctx, &wire.Window{Query: q, Until: until, Only: *only}, deadline)

@@ -14,7 +14,6 @@ import (
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
-	"lamplight/cluster/route/wire"
 )
 
 const listed = "list.test"
@@ -230,7 +229,7 @@ func TestRealmCommands(t *testing.T) {
 	if rows, _ := n.list("a", actors.Query{}, 10*time.Second); !slices.Equal(without(rows, shard), nil) || len(rows) == 0 {
 		t.Errorf("%d rows are left", len(rows))
 	}
-	if m, ok := dead.heard()[0].Request.Message.(*wire.Sweep); !ok || !reflect.DeepEqual(m.Only.List(), []int{shard}) {
+	if m := dead.heard()[0].Command; m == nil || !reflect.DeepEqual(m.Only.List(), []int{shard}) {
 		t.Errorf("asked %+v", m)
 	}
 }

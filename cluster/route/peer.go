@@ -74,7 +74,11 @@ func (p *peer) send(t *try) error {
 	b := p.last()
 	t.remote = &remote{id: p.router.ids.Add(1), size: len(b.data)}
 	deadline := uint64(max(b.clock+t.req.Deadline.Sub(b.begun).Milliseconds(), 0))
-	b.data = wire.AppendCall(b.data, t.id, deadline, &t.req)
+	call := wire.Call{ID: t.id, Deadline: deadline, Request: t.req}
+	if t.node != nil {
+		call.Window, call.Command = t.node.window, t.node.command
+	}
+	b.data = wire.AppendCall(b.data, call)
 	b.calls = append(b.calls, t.id)
 	t.size = len(b.data) - t.size
 	p.bytes += t.size
@@ -219,7 +223,7 @@ func (p *peer) sweep(now time.Time) {
 
 // moved says whether a call's shard has been another's for two sweeps: an answer that was on its way has come by then.
 func (p *peer) moved(t *try, now time.Time) bool {
-	if t.raw != nil || now.Sub(t.sent) < movedAfter {
+	if t.node != nil || now.Sub(t.sent) < movedAfter {
 		return false
 	}
 	if holder := p.router.cfg.Owners.Holder(t.shard); holder == "" || holder == p.name {
@@ -291,8 +295,8 @@ func (p *peer) take(part *wire.Part) (*try, string) {
 
 // arrived is for a try that was answered.
 func (r *Router) arrived(t *try, body string, failed bool) {
-	if t.raw != nil && !failed {
-		t.raw(body, nil)
+	if t.node != nil && !failed {
+		t.node.answered(body, nil)
 		return
 	}
 	a, err := wire.ReadAnswer(body)
@@ -304,7 +308,7 @@ func (r *Router) arrived(t *try, body string, failed bool) {
 	if _, show := t.req.Message.(actors.Show); show && a.Err == nil && a.View == nil {
 		a.View = &presence.View{State: presence.Terminated}
 	}
-	if t.raw != nil && a.Err == nil {
+	if t.node != nil && a.Err == nil {
 		a.Err = actors.ErrUnknown
 	}
 	r.settle(t, a)

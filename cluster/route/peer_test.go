@@ -122,7 +122,7 @@ func TestTooLate(t *testing.T) {
 	}
 	send := func(id, deadline, now uint64) error {
 		b := wire.AppendHead(nil, presence.Schema, "x")
-		b = wire.AppendCall(b, id, deadline, &actors.Request{To: to, Message: presence.SetManual{State: presence.Early}})
+		b = wire.AppendCall(b, wire.Call{ID: id, Deadline: deadline, Request: actors.Request{To: to, Message: presence.SetManual{State: presence.Early}}})
 		if err := stray.Publish("test.lamplight.node.b", wire.AppendNow(b, now, 7)); err != nil {
 			t.Fatal(err)
 		}
@@ -174,7 +174,7 @@ func TestSkew(t *testing.T) {
 func TestStrayMessages(t *testing.T) {
 	n := startNodes(t, nil, "a", "b")
 	stray := n.connect()
-	call := wire.AppendCall(wire.AppendHead(nil, presence.Schema, "x"), 1, 1000, &actors.Request{Message: actors.Show{}})
+	call := wire.AppendCall(wire.AppendHead(nil, presence.Schema, "x"), wire.Call{ID: 1, Deadline: 1000, Request: actors.Request{Message: actors.Show{}}})
 	for _, data := range [][]byte{nil, {}, {1, 2, 3}, make([]byte, 100_000), call, wire.AppendHead(nil, presence.Schema, ""), wire.AppendNow(call, 1, 1)} {
 		for _, subject := range []string{"node.a", "node.b", "answers.a.0", "answers.a.77", "answers.b.xx"} {
 			if err := stray.PublishRequest("test.lamplight."+subject, "test.lamplight.node.a", data); err != nil {

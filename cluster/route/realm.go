@@ -12,32 +12,32 @@ import (
 
 // ResetRealm resets every extension of the realm.
 func (r *Router) ResetRealm(ctx context.Context, realm string) (actors.Coverage, error) {
-	return r.each(ctx, wire.Sweep{Realm: realm, Reset: true})
+	return r.each(ctx, wire.RealmCommand{Realm: realm, Reset: true})
 }
 
 // EndRealm ends all that is held of a realm that no account has any more.
 func (r *Router) EndRealm(ctx context.Context, realm string) (actors.Coverage, error) {
-	return r.each(ctx, wire.Sweep{Realm: realm, Reason: "noresource"})
+	return r.each(ctx, wire.RealmCommand{Realm: realm, Reason: "noresource"})
 }
 
-// swept is what became of one request of a realm's command.
-type swept struct {
+// commanded is what became of one request of a realm's command.
+type commanded struct {
 	only actors.ShardSet
-	actors.Swept
+	actors.Commanded
 	err error
 }
 
 // each has every shard do a command once: its owner does it for all that it owns in one request. Shards that surely have
 // not done it are asked again, of their owner by then, until the deadline. The coverage names what is not known to be
 // done; the error is then ErrUnknown.
-func (r *Router) each(ctx context.Context, command wire.Sweep) (cover actors.Coverage, err error) {
+func (r *Router) each(ctx context.Context, command wire.RealmCommand) (cover actors.Coverage, err error) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(r.cfg.Timeout)
 	}
 	todo, unknown := actors.AllShards(), actors.ShardSet{}
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		for _, s := range r.sweepOwners(ctx, deadline, command, &todo) {
+		for _, s := range r.commandOwners(ctx, deadline, command, &todo) {
 			done := s.Done
 			switch {
 			case errors.Is(s.err, actors.ErrUnknown):
@@ -94,11 +94,11 @@ func (r *Router) owners(shards *actors.ShardSet) map[string]*actors.ShardSet {
 	return by
 }
 
-// sweepOwners asks the owners of some shards, all at a time.
-func (r *Router) sweepOwners(ctx context.Context, deadline time.Time, command wire.Sweep, todo *actors.ShardSet) (all []swept) {
+// commandOwners asks the owners of some shards, all at a time.
+func (r *Router) commandOwners(ctx context.Context, deadline time.Time, command wire.RealmCommand, todo *actors.ShardSet) (all []commanded) {
 	owners := r.owners(todo)
-	results := make(chan swept, len(owners))
-	local := (*wire.Sweep)(nil)
+	results := make(chan commanded, len(owners))
+	local := (*wire.RealmCommand)(nil)
 	for node, only := range owners {
 		m := command
 		m.Only = *only
@@ -106,18 +106,18 @@ func (r *Router) sweepOwners(ctx context.Context, deadline time.Time, command wi
 			local = &m
 			continue
 		}
-		r.ask(node, &try{router: r, req: actors.Request{Message: &m, Deadline: deadline}, raw: func(body string, err error) {
-			s := swept{only: m.Only, err: err}
+		r.ask(node, &try{router: r, req: actors.Request{Deadline: deadline}, node: &question{command: &m, answered: func(body string, err error) {
+			s := commanded{only: m.Only, err: err}
 			if err == nil {
-				if s.Swept, err = wire.ReadSwept(body); err != nil {
+				if s.Commanded, err = wire.ReadCommanded(body); err != nil {
 					s.err = actors.ErrUnknown
 				}
 			}
 			results <- s
-		}})
+		}}})
 	}
 	if local != nil {
-		results <- swept{only: local.Only, Swept: r.sweep(ctx, deadline, local)}
+		results <- commanded{only: local.Only, Commanded: r.command(ctx, deadline, local)}
 	}
 	for range owners { // each comes by the deadline
 		all = append(all, <-results)
@@ -125,13 +125,13 @@ func (r *Router) sweepOwners(ctx context.Context, deadline time.Time, command wi
 	return all
 }
 
-// sweep does a command in shards of this node.
-func (r *Router) sweep(ctx context.Context, deadline time.Time, m *wire.Sweep) actors.Swept {
+// command does a command in shards of this node.
+func (r *Router) command(ctx context.Context, deadline time.Time, m *wire.RealmCommand) actors.Commanded {
 	ctx, cancel := context.WithDeadline(ctx, deadline.Add(time.Second)) // past the deadline the shards answer
 	defer cancel()
-	var command presence.Event = presence.End{Reason: m.Reason}
+	var command actors.Message = presence.End{Reason: m.Reason}
 	if m.Reset {
 		command = presence.Reset{}
 	}
-	return r.cfg.System.Sweep(ctx, m.Realm, &m.Only, deadline, command)
+	return r.cfg.System.CommandRealm(ctx, m.Realm, &m.Only, deadline, command)
 }

@@ -74,7 +74,7 @@ type Router struct {
 
 	askers  map[string]*asker // only serve uses it
 	parts   []wire.Part       // only answered does, again and again
-	long    chan struct{}     // bounds listings and sweeps for peers
+	long    chan struct{}     // bounds listings and commands to realms for peers
 	calls   *nats.Subscription
 	answers *nats.Subscription
 	stop    context.CancelFunc

@@ -28,7 +28,7 @@ func TestAnyNodeAnswers(t *testing.T) {
 		}
 		for _, from := range n.named {
 			a := n.must(from, to, actors.Show{Explain: true})
-			if a.View.State != presence.Early || len(a.View.Dialogs) != 4 || len(a.Subscriptions) != 3 || a.Explain.Node != owner || a.View.Messages.New != 2 {
+			if a.View.State != presence.Early || len(a.View.Dialogs) != 4 || len(a.Subscriptions) != 3 || a.Explanation.Node != owner || a.View.Messages.New != 2 {
 				t.Errorf("%v from %s: %+v", to, from, a)
 			}
 		}
@@ -210,7 +210,7 @@ func TestLargeAnswers(t *testing.T) {
 		}
 		near.Subscriptions[i].Renewed = far.Subscriptions[i].Renewed
 	}
-	if !reflect.DeepEqual(far.Subscriptions, near.Subscriptions) || !reflect.DeepEqual(far.Explain.Watchers, near.Explain.Watchers) {
+	if !reflect.DeepEqual(far.Subscriptions, near.Subscriptions) || !reflect.DeepEqual(far.Explanation.Watchers, near.Explanation.Watchers) {
 		t.Error("the answer of another node differs from the owner's own")
 	}
 }

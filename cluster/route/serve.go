@@ -15,7 +15,7 @@ import (
 
 // Bounds of what is done for other nodes.
 const (
-	maxLong     = 16               // listings and sweeps at a time
+	maxLong     = 16               // listings and commands to realms at a time
 	maxAskers   = 1024             // nodes
 	maxAsked    = 2 * maxPeerCalls // calls of one node
 	maxRows     = 1 << 18          // subscriptions in answers to one node that are to be sent
@@ -134,25 +134,25 @@ func (r *Router) call(a *asker, c *wire.Call) {
 		return
 	}
 	to := c.Request.To
-	switch m := c.Request.Message.(type) {
-	case nil:
-		refuse(fmt.Errorf("%w: this release does not know it", presence.ErrInvalid))
-	case *wire.Window:
+	switch {
+	case c.Window != nil:
 		r.aside(refuse, func() {
-			w := r.window(r.ctx, m, c.Request.Deadline)
+			w := r.window(r.ctx, c.Window, c.Request.Deadline)
 			a.answer(reply{id: id, body: wire.AppendWindow(nil, &w)})
 		})
-	case *wire.Sweep:
+	case c.Command != nil:
 		r.aside(refuse, func() {
-			swept := r.sweep(r.ctx, c.Request.Deadline, m)
-			a.answer(reply{id: id, body: wire.AppendSwept(nil, &swept)})
+			done := r.command(r.ctx, c.Request.Deadline, c.Command)
+			a.answer(reply{id: id, body: wire.AppendCommanded(nil, &done)})
 		})
+	case c.Request.Message == nil:
+		refuse(fmt.Errorf("%w: this release does not know it", presence.ErrInvalid))
 	default:
 		if to.Realm == "" || to.User == "" || len(to.Realm) > subject.MaxName || len(to.User) > subject.MaxName {
 			refuse(fmt.Errorf("%w: no extension", presence.ErrInvalid))
 			return
 		}
-		_, read := m.(actors.Show) // short, and most are answered at once
+		_, read := c.Request.Message.(actors.Show) // short, and most are answered at once
 		r.cfg.System.Do(c.Request, func(an actors.Answer) { a.answer(reply{id: id, answer: an}) }, read)
 	}
 }

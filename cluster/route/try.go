@@ -7,19 +7,27 @@ import (
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
+	"lamplight/cluster/route/wire"
 )
 
 // try is a request on its way.
 type try struct {
-	req     actors.Request
+	req     actors.Request // to an extension; a question to a node uses its Deadline only
 	done    func(actors.Answer)
-	raw     func(body string, err error) // in the place of done for what goes to a node, not to an extension; never tried again
+	node    *question // not nil: it asks a node, not an extension, and is never tried again; done is nil
 	router  *Router
 	shard   int
 	pause   time.Duration
 	due     time.Time
 	unknown bool // an earlier try may have been applied
 	*remote      // once it was sent to a peer
+}
+
+// question is what a node is asked about a realm: a window of a listing, or to give a command.
+type question struct {
+	window   *wire.Window
+	command  *wire.RealmCommand
+	answered func(body string, err error)
 }
 
 // park keeps a request for another try a little later, if there is any hope.
@@ -67,8 +75,8 @@ func (r *Router) retry(now time.Time) {
 // settle decides what an answer means for the caller.
 func (r *Router) settle(t *try, a actors.Answer) {
 	switch {
-	case t.raw != nil:
-		t.raw("", a.Err)
+	case t.node != nil:
+		t.node.answered("", a.Err)
 	case errors.Is(a.Err, actors.ErrNotMine):
 		r.park(t)
 	case errors.Is(a.Err, actors.ErrUnknown):
@@ -85,8 +93,8 @@ var untouched = []error{actors.ErrBusy, actors.ErrUnavailable, actors.ErrTimeout
 
 // undelivered is for a try that surely reached no one.
 func (r *Router) undelivered(t *try) {
-	if t.raw != nil {
-		t.raw("", actors.ErrUnavailable)
+	if t.node != nil {
+		t.node.answered("", actors.ErrUnavailable)
 		return
 	}
 	r.park(t)
@@ -96,8 +104,8 @@ func (r *Router) undelivered(t *try) {
 func (r *Router) lost(t *try) {
 	read, news := nature(t.req.Message)
 	switch {
-	case t.raw != nil:
-		t.raw("", actors.ErrUnknown)
+	case t.node != nil:
+		t.node.answered("", actors.ErrUnknown)
 	case read:
 		r.park(t)
 	case news:
@@ -127,8 +135,8 @@ func (t *try) late() {
 	if t.unknown {
 		err = actors.ErrUnknown
 	}
-	if t.raw != nil {
-		t.raw("", err)
+	if t.node != nil {
+		t.node.answered("", err)
 		return
 	}
 	t.done(actors.Answer{Err: err})

@@ -15,6 +15,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.yaml.in/yaml/v3"
+
+	"lamplight/actors/presence"
 )
 
 // version is set by the build.
@@ -62,7 +64,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	exit := -1
 	parser, err := kong.New(&c, kong.Name("lamplight"), kong.Description("Which lamp is lit, and who must be told: presence (BLF, buddy lists, message lamps) for telephone carriers."),
 		kong.UsageOnError(), kong.DefaultEnvars("LAMPLIGHT"), kong.Configuration(yamlFile), kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { exit = code }), kong.BindTo(stdout, (*io.Writer)(nil)), kong.Vars{"version": version})
+		kong.Exit(func(code int) { exit = code }), kong.BindTo(stdout, (*io.Writer)(nil)), kong.Vars{"version": version, "packages": presence.PackageNames()})
 	if err != nil {
 		fmt.Fprintln(stderr, "lamplight:", err)
 		return 2

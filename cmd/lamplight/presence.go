@@ -43,7 +43,7 @@ type presenceCommand struct {
 
 type presenceList struct {
 	presenceFlags
-	Event string `help:"Only this event package: dialog, presence or message-summary."`
+	Event string `help:"Only this event package: ${packages}."`
 }
 type presenceShow struct {
 	presenceFlags

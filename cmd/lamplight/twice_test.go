@@ -61,8 +61,8 @@ func TestSameNameTwice(t *testing.T) {
 			}
 			return
 		case <-tick.C:
-			q := actors.Request{To: actors.Address{Realm: realm, User: strconv.FormatUint(id, 10)}, Message: actors.Show{}}
-			b := wire.AppendNow(wire.AppendCall(wire.AppendHead(nil, 1, "asker"), id, 10_000, &q), 1, 1)
+			call := wire.Call{ID: id, Deadline: 10_000, Request: actors.Request{To: actors.Address{Realm: realm, User: strconv.FormatUint(id, 10)}, Message: actors.Show{}}}
+			b := wire.AppendNow(wire.AppendCall(wire.AppendHead(nil, 1, "asker"), call), 1, 1)
 			if err := p.conn.Publish("lamplight.node.box", b); err != nil {
 				t.Fatal(err)
 			}

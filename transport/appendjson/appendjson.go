@@ -13,6 +13,13 @@ func String(dst []byte, s string) []byte { return append(Escape(append(dst, '"')
 
 // Escape appends what stands between the quotes of a JSON string.
 func Escape[T string | []byte](dst []byte, s T) []byte {
+	if allPlain(s) {
+		return append(dst, s...)
+	}
+	return escape(dst, s)
+}
+
+func escape[T string | []byte](dst []byte, s T) []byte {
 	const hex = "0123456789abcdef"
 	start := 0
 	for i := 0; i < len(s); {
@@ -49,6 +56,43 @@ func Escape[T string | []byte](dst []byte, s T) []byte {
 		start = i
 	}
 	return append(dst, s[start:]...)
+}
+
+// allPlain says whether all bytes of s are plain. Nearly every string is, and a NOTIFY for many watchers holds many:
+// looking at eight bytes at a time takes a third of the time that looking at each by itself takes.
+func allPlain[T string | []byte](s T) bool {
+	n := len(s)
+	if n >= 8 {
+		for i := 0; i < n-8; i += 8 {
+			if !plain8(four(s, i) | four(s, i+4)<<32) {
+				return false
+			}
+		}
+		return plain8(four(s, n-8) | four(s, n-4)<<32) // the last eight, some of them for the second time
+	}
+	if n >= 4 {
+		return plain8(four(s, 0) | four(s, n-4)<<32)
+	}
+	for i := range n {
+		if !plain[s[i]] {
+			return false
+		}
+	}
+	return true
+}
+
+// four is the four bytes of s at i. The compiler makes it one load, and of two in a row one.
+func four[T string | []byte](s T, i int) uint64 {
+	return uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24
+}
+
+// plain8 says whether each of the eight bytes of w is plain.
+func plain8(w uint64) bool {
+	const each = 0x0101010101010101
+	control := w - ' '*each // a byte below a space borrows, which sets its high bit
+	quote := w ^ '"'*each - each
+	backslash := w ^ '\\'*each - each
+	return (w|control|quote|backslash)&(0x80*each) == 0
 }
 
 // plain says which bytes stand for themselves in a JSON string.

@@ -29,3 +29,22 @@ func invalid(r rune) rune {
 	}
 	return r
 }
+
+// Eight bytes are looked at together; each value of a byte is escaped right in each place.
+func TestEachByteInEachPlace(t *testing.T) {
+	for size := 1; size <= 17; size++ {
+		for at := range size {
+			for c := range 256 {
+				b := []byte(strings.Repeat("a", size))
+				b[at] = byte(c)
+				var got string
+				if err := json.Unmarshal(String(nil, string(b)), &got); err != nil {
+					t.Fatalf("%v: %s", err, String(nil, string(b)))
+				}
+				if want := strings.ToValidUTF8(string(b), "\ufffd"); got != want {
+					t.Fatalf("%q reads back as %q", b, got)
+				}
+			}
+		}
+	}
+}

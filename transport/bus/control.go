@@ -101,8 +101,8 @@ var errAsterisk = refuse("a bare * is no extension")
 
 func (b *Bus) set(r micro.Request) {
 	b.asked(r, "set", func(f *kazoo.Document, to actors.Address, err error) {
-		state, ok := presence.ParseState(strings.ToLower(string(f.State)))
-		if err == nil && (!ok || state != presence.Early && state != presence.Confirmed && state != presence.Terminated) {
+		state, ok := presence.ParseManual(strings.ToLower(string(f.State)))
+		if err == nil && !ok {
 			err = refuse("State is %.40q; it must be early, confirmed or terminated", f.State)
 		}
 		if err == nil && to.User == "*" {
@@ -128,12 +128,12 @@ func (b *Bus) reset(r micro.Request) {
 	})
 }
 
-func (b *Bus) command(r micro.Request, f *kazoo.Document, to actors.Address, e presence.Event, err error) {
+func (b *Bus) command(r micro.Request, f *kazoo.Document, to actors.Address, m actors.Message, err error) {
 	if err != nil {
 		b.answer(r, f, err)
 		return
 	}
-	b.cfg.Router.Go(actors.Request{To: to, Message: e, Deadline: time.Now().Add(b.cfg.Timeout)}, func(a actors.Answer) { b.answer(r, f, a.Err) })
+	b.cfg.Router.Go(actors.Request{To: to, Message: m, Deadline: time.Now().Add(b.cfg.Timeout)}, func(a actors.Answer) { b.answer(r, f, a.Err) })
 }
 
 func (b *Bus) show(r micro.Request) {
@@ -283,7 +283,7 @@ func (b *Bus) probe(r micro.Request) {
 	switch {
 	case err != nil:
 	case !ok:
-		err = refuse("the subject's event package must be dialog, presence or message-summary")
+		err = refuse("the subject's event package must be %s", presence.PackageNames())
 	case to.User == "" || to.Realm == "":
 		err = refuse("Username or Realm is missing")
 	case f.EventPackage == "":

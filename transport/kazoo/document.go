@@ -12,14 +12,14 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"lamplight/actors"
+	"lamplight/actors/presence"
 	"lamplight/cluster/subject"
 )
 
 // Bounds of documents.
 const (
-	MaxDocument = 64 << 10 // bytes
-	MaxField    = 4 << 10  // bytes of one value
-	maxExpires  = 86400    // seconds
+	MaxDocument = 64 << 10         // bytes
+	MaxField    = presence.MaxText // bytes of one value
 )
 
 // Gregorian is what must be added to Unix seconds to get Kazoo's timestamps, which count seconds from the year 0.

@@ -85,7 +85,7 @@ func TestWhichExtension(t *testing.T) {
 }
 
 func TestRegisterOrCall(t *testing.T) {
-	id := hexmd5("*3101@acme.test")
+	id := presence.RegisterName("*3101@acme.test")
 	for doc, register := range map[string]bool{
 		`"State":"confirmed"`:                        true,
 		`"State":"confirmed","Call-ID":"` + id + `"`: true,

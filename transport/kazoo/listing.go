@@ -141,14 +141,14 @@ func AppendExtension(dst []byte, user string, a *actors.Answer) []byte {
 		dst = l.Row(dst, &a.Subscriptions[i])
 	}
 	dst = l.End(dst)
-	if a.Explain != nil {
+	if a.Explanation != nil {
 		dst = appendExplain(appendjson.Key(dst, "explain"), a)
 	}
 	return append(dst, '}')
 }
 
 func appendExplain(dst []byte, a *actors.Answer) []byte {
-	e := a.Explain
+	e := a.Explanation
 	dst = append(dst, '{')
 	dst = appendjson.Field(dst, "node", e.Node)
 	dst = appendjson.Number(dst, "shard", int64(e.Shard))

@@ -2,8 +2,6 @@ package kazoo
 
 import (
 	"cmp"
-	"crypto/md5"
-	"encoding/hex"
 	"strings"
 
 	"lamplight/actors"
@@ -11,16 +9,10 @@ import (
 	"lamplight/cluster/subject"
 )
 
-// hexmd5 is the md5 sum of a string, in hexadecimal digits.
-func hexmd5(s string) string {
-	sum := md5.Sum([]byte(s))
-	return hex.EncodeToString(sum[:])
-}
-
-// Addressed is an event with the extension that it is about.
+// Addressed is a message with the extension that it is about.
 type Addressed struct {
 	To    actors.Address
-	Event presence.Event
+	Event actors.Message
 }
 
 // parsePackage reads Event-Package, whose default is dialog.
@@ -30,7 +22,7 @@ func parsePackage(t Text) (presence.Package, error) {
 	}
 	p, ok := presence.ParsePackage(strings.ToLower(string(t)))
 	if !ok {
-		return p, refuse("Event-Package is %.40q; it must be dialog, presence or message-summary", t)
+		return p, refuse("Event-Package is %.40q; it must be %s", t, presence.PackageNames())
 	}
 	return p, nil
 }
@@ -45,7 +37,7 @@ func (f *Document) Subscription() (Addressed, error) {
 	if err != nil {
 		return Addressed{}, err
 	}
-	if s.Expires, err = expires(f.Expires, maxExpires); err != nil {
+	if s.Expires, err = expires(f.Expires, presence.LongestSubscription); err != nil {
 		return Addressed{}, err
 	}
 	if s.Package, err = parsePackage(f.EventPackage); err != nil {
@@ -62,8 +54,8 @@ func (f *Document) Subscription() (Addressed, error) {
 		return Addressed{}, err
 	}
 	s.CallID = string(f.CallID)
-	if s.CallID == "" { // the watcher itself names it
-		s.CallID = hexmd5(to.String() + "\x00" + strings.ToLower(bare(f.From)))
+	if s.CallID == "" {
+		s.CallID = presence.UnnamedCallID(to, bare(f.From))
 	}
 	s.From, s.FromTag, s.ToTag = bare(f.From), string(f.FromTag), string(f.ToTag)
 	s.Contact, s.ProxyRoute, s.UserAgent = string(f.Contact), string(f.ProxyRoute), string(f.UserAgent)
@@ -111,15 +103,15 @@ func (f *Document) Update(callID string) (Addressed, error) {
 	if err != nil {
 		return Addressed{}, err
 	}
-	lease, err := expires(f.Expires, 365*maxExpires)
+	lease, err := expires(f.Expires, presence.LongestLease)
 	if err != nil {
 		return Addressed{}, err
 	}
 	if _, err := parsePackage(f.EventPackage); err != nil {
 		return Addressed{}, err
 	}
-	if isUpdate && (f.register() || state == presence.Online || state == presence.Offline) {
-		return Addressed{to, presence.RegisterEvent{Name: hexmd5(to.String()), State: state, Timestamp: at, Expires: lease,
+	if isUpdate && (presence.IsRegister(string(f.CallID), string(f.PresenceID), bare(f.PresenceID)) || state == presence.Online || state == presence.Offline) {
+		return Addressed{to, presence.RegisterEvent{Name: presence.RegisterName(to.String()), State: state, Timestamp: at, Expires: lease,
 			From: bare(f.From), To: bare(f.To), Source: "update"}}, nil
 	}
 	direction := presence.Initiator
@@ -135,20 +127,6 @@ func (f *Document) Update(callID string) (Addressed, error) {
 		TargetCallID: string(f.TargetCallID), SwitchURI: string(f.SwitchURI), Source: string(f.EventName)}}, nil
 }
 
-// register says whether an update is a register: without Call-ID, or named by the md5 of its Presence-ID.
-func (f *Document) register() bool {
-	if f.CallID == "" {
-		return true
-	}
-	id := string(f.PresenceID)
-	for _, name := range []string{id, bare(f.PresenceID), strings.ToLower(id), strings.ToLower(bare(f.PresenceID))} {
-		if strings.EqualFold(string(f.CallID), hexmd5(name)) {
-			return true
-		}
-	}
-	return false
-}
-
 // Mailbox is what an `mwi_update` document means: the counts of the mailbox first, then the lamps that follow them.
 func (f *Document) Mailbox() ([]Addressed, error) {
 	if f.To == "" || !f.MessagesNew.set || !f.MessagesSaved.set {
@@ -158,24 +136,20 @@ func (f *Document) Mailbox() ([]Addressed, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := presence.MailboxEvent{Source: to.String(), Account: bare(f.MessageAccount)}
+	update := presence.MailboxUpdate{Mailbox: to}
+	m := &update.Messages
+	m.Account = bare(f.MessageAccount)
 	for _, c := range []struct {
 		name string
 		from Number
 		into *uint32
-	}{{"Messages-New", f.MessagesNew, &e.New}, {"Messages-Saved", f.MessagesSaved, &e.Saved},
-		{"Messages-Urgent", f.MessagesUrgent, &e.UrgentNew}, {"Messages-Urgent-Saved", f.MessagesUrgentSaved, &e.UrgentSaved}} {
+	}{{"Messages-New", f.MessagesNew, &m.New}, {"Messages-Saved", f.MessagesSaved, &m.Saved},
+		{"Messages-Urgent", f.MessagesUrgent, &m.UrgentNew}, {"Messages-Urgent-Saved", f.MessagesUrgentSaved, &m.UrgentSaved}} {
 		if c.from.n < 0 || c.from.n > 1e6 {
 			return nil, refuse("%s is %d; it must be 0 to 1000000", c.name, c.from.n)
 		}
 		*c.into = uint32(c.from.n)
 	}
-	lamp := presence.MailboxEvent{Source: to.String(), Lamp: true, New: e.New}
-	lit := actors.Address{Realm: to.Realm, User: "*98" + to.User}
-	if err := checkName("To", lit); err != nil {
-		return nil, err
-	}
-	out := []Addressed{{to, e}, {lit, lamp}}
 	if id := f.ExtendedPresenceID; id != "" {
 		if !strings.Contains(string(id), "@") {
 			id += Text("@" + to.Realm)
@@ -187,9 +161,15 @@ func (f *Document) Mailbox() ([]Addressed, error) {
 		if x.Realm != to.Realm {
 			return nil, refuse("Extended-Presence-ID is in the realm %s, the mailbox in %s", x.Realm, to.Realm)
 		}
-		if x != lit {
-			out = append(out, Addressed{x, lamp})
+		update.Extended = x.User
+	}
+	events := update.Events()
+	out := make([]Addressed, len(events))
+	for i, e := range events {
+		if err := checkName("To", e.To); err != nil { // the name of the *98 key is longer than the mailbox's
+			return nil, err
 		}
+		out[i] = Addressed{e.To, e.Message}
 	}
 	return out, nil
 }

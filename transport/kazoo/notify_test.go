@@ -1,6 +1,7 @@
 package kazoo
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -96,5 +97,30 @@ func BenchmarkReadNotify(b *testing.B) {
 		if _, err := ReadNotify(data); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkTargets writes the part of a NOTIFY that is a watcher's own, for 1000 watchers.
+func BenchmarkTargets(b *testing.B) {
+	now := time.UnixMicro(1_790_000_000_000_000)
+	for name, contact := range map[string]string{"plain": "<sip:77@10.0.0.9:5060;line=1>", "quoted": `"Reception" <sip:77@10.0.0.9:5060>;+sip.instance="<urn:uuid:0>"`} {
+		x := presence.New("acme.test", "1001", &presence.Rules{Grace: 20 * time.Second, TombstoneLife: time.Minute})
+		for i := range 1000 {
+			if _, err := x.Apply(presence.Subscribe{CallID: fmt.Sprintf("77-%d@10.0.0.9", i), From: fmt.Sprintf("%d@acme.example.com", i), FromTag: "a1b2c3", ToTag: "d4e5f6",
+				Contact: contact, ProxyRoute: "sip:10.0.0.1", SubscriptionID: "s1", ServerID: "edge1", Expires: 1800}, now); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.Run(name, func(b *testing.B) {
+			n := &actors.Notification{Now: now}
+			var buf []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				buf = buf[:0]
+				for _, w := range x.Subscriptions() {
+					buf = AppendTarget(buf, w, n)
+				}
+			}
+		})
 	}
 }

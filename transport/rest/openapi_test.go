@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"lamplight/actors/presence"
 )
 
 type operation struct {
@@ -174,5 +176,13 @@ func TestOpenAPIReferences(t *testing.T) {
 	walk(doc)
 	if seen < 200 {
 		t.Errorf("only %d references", seen)
+	}
+}
+
+// The description lists the event packages that there are.
+func TestOpenAPIListsTheEventPackages(t *testing.T) {
+	want := "enum: [" + strings.ReplaceAll(presence.PackageNames(), " or ", ", ") + "]"
+	if !strings.Contains(string(openapi), want) {
+		t.Errorf("openapi.yaml has no %s", want)
 	}
 }

@@ -87,7 +87,7 @@ func counts(a actors.Answer) []byte {
 	return append(appendjson.Number(d, "failed", int64(a.Failed)), '}')
 }
 
-func command(action string, state presence.State) presence.Event {
+func command(action string, state presence.State) actors.Message {
 	if action == "reset" {
 		return presence.Reset{Then: state}
 	}
@@ -112,9 +112,9 @@ func (q *request) action(resetIsDefault bool) (string, presence.State, error) {
 	}
 	state := presence.None
 	if raw, there := d["state"]; there && raw != nil || action == "set" {
-		s, ok := raw.(string)
-		state, _ = presence.ParseState(s)
-		if !ok || state != presence.Early && state != presence.Confirmed && state != presence.Terminated {
+		s, _ := raw.(string)
+		var ok bool
+		if state, ok = presence.ParseManual(s); !ok {
 			return "", 0, errState
 		}
 	}
@@ -171,7 +171,7 @@ func (q *request) listing(e *directory.Entry) error {
 	if v := string(args.Peek("event")); v != "" {
 		p, ok := presence.ParsePackage(v)
 		if !ok {
-			return httpd.Invalid("event", "Field must be dialog, presence or message-summary")
+			return httpd.Invalid("event", "Field must be "+presence.PackageNames())
 		}
 		query.Package, query.HasPackage = p, true
 	}

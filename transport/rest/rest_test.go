@@ -47,7 +47,7 @@ func (r *router) Request(_ context.Context, q actors.Request) actors.Answer {
 	if r.err != nil {
 		return actors.Answer{Err: r.err}
 	}
-	return actors.Answer{View: &presence.View{State: presence.Terminated}, Notified: 2, Acked: 1, Failed: 1, Explain: &actors.Explain{}}
+	return actors.Answer{View: &presence.View{State: presence.Terminated}, Notified: 2, Acked: 1, Failed: 1, Explanation: &actors.Explanation{}}
 }
 
 func (r *router) List(_ context.Context, q actors.Query, yield func(actors.SubscriptionView) error) (actors.Coverage, error) {

@@ -49,19 +49,19 @@ func ReadWindow(text string) (w actors.Window, err error) {
 	return w, nil
 }
 
-// AppendSwept appends what became of a Sweep.
-func AppendSwept(b []byte, s *actors.Swept) []byte {
+// AppendCommanded appends what became of a RealmCommand.
+func AppendCommanded(b []byte, s *actors.Commanded) []byte {
 	c := coder{out: b}
-	sweptFields(&c, s)
+	commandedFields(&c, s)
 	return c.out
 }
 
-// ReadSwept is the inverse of AppendSwept.
-func ReadSwept(text string) (s actors.Swept, err error) {
+// ReadCommanded is the inverse of AppendCommanded.
+func ReadCommanded(text string) (s actors.Commanded, err error) {
 	c := reader(text)
-	sweptFields(c, &s)
+	commandedFields(c, &s)
 	if c.failed {
-		return actors.Swept{}, ErrMessage
+		return actors.Commanded{}, ErrMessage
 	}
 	return s, nil
 }
@@ -74,7 +74,7 @@ func answerFields(c *coder, a *actors.Answer) {
 	num(c, 6, &a.Failed)
 	maybe(c, 7, &a.View, viewFields)
 	list(c, 8, &a.Subscriptions, maxRows, rowFields)
-	maybe(c, 9, &a.Explain, explainFields)
+	maybe(c, 9, &a.Explanation, explanationFields)
 }
 
 // maybe carries a message that may be nil.
@@ -120,7 +120,7 @@ func dialogFields(c *coder, v *presence.DialogView) {
 
 func rowFields(c *coder, v *actors.SubscriptionView) {
 	str(c, 1, &v.User)
-	upTo(c, 2, &v.Package, presence.MessageSummary)
+	upTo(c, 2, &v.Package, presence.LastPackage)
 	str(c, 3, &v.CallID)
 	str(c, 4, &v.From)
 	str(c, 5, &v.Stalker)
@@ -143,7 +143,7 @@ func rowFields(c *coder, v *actors.SubscriptionView) {
 	str(c, 16, &v.ProxyRoute)
 }
 
-func explainFields(c *coder, v *actors.Explain) {
+func explanationFields(c *coder, v *actors.Explanation) {
 	str(c, 1, &v.Node)
 	num(c, 2, &v.Shard)
 	num(c, 3, &v.Generation)
@@ -159,7 +159,7 @@ func transitionFields(c *coder, v *presence.Transition) {
 
 func watcherFields(c *coder, v *actors.WatcherState) {
 	str(c, 1, &v.CallID)
-	upTo(c, 2, &v.Package, presence.MessageSummary)
+	upTo(c, 2, &v.Package, presence.LastPackage)
 	str(c, 3, &v.From)
 	str(c, 4, &v.Edge)
 	num(c, 5, &v.Sequence)
@@ -191,7 +191,7 @@ func stretchFields(c *coder, w *actors.Window) {
 	list(c, 5, &w.Rows, maxRows, rowFields)
 }
 
-func sweptFields(c *coder, s *actors.Swept) {
+func commandedFields(c *coder, s *actors.Commanded) {
 	shards(c, 1, &s.Done)
 	shards(c, 2, &s.Unknown)
 }

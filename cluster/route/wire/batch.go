@@ -1,10 +1,6 @@
 package wire
 
-import (
-	"encoding/binary"
-
-	"lamplight/actors"
-)
+import "encoding/binary"
 
 // The fields of both messages.
 const (
@@ -26,9 +22,8 @@ func AppendHead(b []byte, schema int, node string) []byte {
 }
 
 // AppendCall adds a call to a batch.
-func AppendCall(b []byte, id, deadline uint64, r *actors.Request) []byte {
+func AppendCall(b []byte, call Call) []byte {
 	c := coder{out: b}
-	call := Call{ID: id, Deadline: deadline, Request: *r}
 	sub(&c, msgItem, &call, callFields)
 	return c.out
 }
@@ -79,7 +74,7 @@ type Part struct {
 	Number int
 	More   bool   // parts follow
 	Failed bool   // Body is an Answer with an error, whatever was asked
-	Body   string // what AppendAnswer, AppendWindow or AppendSwept gave
+	Body   string // what AppendAnswer, AppendWindow or AppendCommanded gave
 }
 
 // AppendPart adds a part of an answer to a message; body stands for its Body.

@@ -22,7 +22,7 @@ var update = commandline.Bool("update", false, "write the present schema's messa
 func TestReleases(t *testing.T) {
 	asked, batchData := batch()
 	answered, partsData := parts()
-	a, busy, w, s := full(5), actors.Answer{Err: fmt.Errorf("%w: of 4 things", actors.ErrBusy)}, window(5), swept()
+	a, busy, w, s := full(5), actors.Answer{Err: fmt.Errorf("%w: of 4 things", actors.ErrBusy)}, window(5), commanded()
 	now := []struct {
 		name string
 		data []byte
@@ -34,7 +34,7 @@ func TestReleases(t *testing.T) {
 		{"answer", AppendAnswer(nil, &a), func(b []byte) (any, error) { return ReadAnswer(string(b)) }, a},
 		{"busy", AppendAnswer(nil, &busy), func(b []byte) (any, error) { a, err := ReadAnswer(string(b)); return a.Err.Error(), err }, busy.Err.Error()},
 		{"window", AppendWindow(nil, &w), func(b []byte) (any, error) { return ReadWindow(string(b)) }, w},
-		{"swept", AppendSwept(nil, &s), func(b []byte) (any, error) { return ReadSwept(string(b)) }, s},
+		{"swept", AppendCommanded(nil, &s), func(b []byte) (any, error) { return ReadCommanded(string(b)) }, s},
 	}
 	own := fmt.Sprintf("testdata/schema-%d.txt", presence.Schema)
 	if _, err := os.Stat(own); *update && os.IsNotExist(err) {

@@ -14,20 +14,22 @@ type Window struct {
 	Only  actors.ShardSet
 }
 
-// Sweep gives a command to every extension of a realm in some shards (actors.System.Sweep).
-type Sweep struct {
+// RealmCommand gives a command to every extension of a realm in some shards (actors.System.CommandRealm).
+type RealmCommand struct {
 	Realm  string
 	Only   actors.ShardSet
 	Reset  bool // presence.Reset; else presence.End
 	Reason string
 }
 
-// Call is one request on its way to another node. Request.Message is a message to an extension, a *Window or a *Sweep;
-// nil when this release does not know what was sent.
+// Call is one request on its way to another node. It asks one extension (Request.Message) or the node about a realm
+// (Window or Command): exactly one of the three is set. None is when this release does not know what was asked.
 type Call struct {
 	ID       uint64
 	Deadline uint64 // ms, by the clock that Batch.Now is of
 	Request  actors.Request
+	Window   *Window
+	Command  *RealmCommand
 }
 
 // The fields of a call that say what it asks.
@@ -42,7 +44,7 @@ const (
 	callReset
 	callEnd
 	callWindow
-	callSweep
+	callRealmCommand
 )
 
 func callFields(c *coder, q *Call) {
@@ -54,17 +56,25 @@ func callFields(c *coder, q *Call) {
 	num(c, 5, &wait)
 	q.Request.Wait = time.Duration(min(wait, maxWait)) * time.Millisecond
 	if c.reading {
-		readMessage(c, &q.Request)
+		readAsked(c, q)
 	} else {
-		writeMessage(c, q.Request.Message)
+		writeAsked(c, q)
 	}
 }
 
 // maxWait bounds how long a caller may wait for watchers, in ms.
 const maxWait = 60_000
 
-func writeMessage(c *coder, m actors.Message) {
-	switch m := m.(type) {
+func writeAsked(c *coder, q *Call) {
+	switch {
+	case q.Window != nil:
+		sub(c, callWindow, q.Window, windowFields)
+		return
+	case q.Command != nil:
+		sub(c, callRealmCommand, q.Command, realmCommandFields)
+		return
+	}
+	switch m := q.Request.Message.(type) {
 	case actors.Show:
 		sub(c, callShow, &m, showFields)
 	case presence.Subscribe:
@@ -83,42 +93,39 @@ func writeMessage(c *coder, m actors.Message) {
 		sub(c, callReset, &m, resetFields)
 	case presence.End:
 		sub(c, callEnd, &m, endFields)
-	case *Window:
-		sub(c, callWindow, m, windowFields)
-	case *Sweep:
-		sub(c, callSweep, m, sweepFields)
 	}
 }
 
-func readMessage(c *coder, q *actors.Request) {
-	for q.Message == nil {
+func readAsked(c *coder, q *Call) {
+	m := &q.Request.Message
+	for *m == nil && q.Window == nil && q.Command == nil {
 		switch c.peek() {
 		case 0:
 			return
 		case callShow:
-			q.Message = read(c, callShow, showFields)
+			*m = read(c, callShow, showFields)
 		case callSubscribe:
-			q.Message = read(c, callSubscribe, subscribeFields)
+			*m = read(c, callSubscribe, subscribeFields)
 		case callCall:
-			q.Message = read(c, callCall, callEventFields)
+			*m = read(c, callCall, callEventFields)
 		case callRegister:
-			q.Message = read(c, callRegister, registerFields)
+			*m = read(c, callRegister, registerFields)
 		case callMailbox:
-			q.Message = read(c, callMailbox, mailboxFields)
+			*m = read(c, callMailbox, mailboxFields)
 		case callNotified:
-			q.Message = read(c, callNotified, notifiedFields)
+			*m = read(c, callNotified, notifiedFields)
 		case callManual:
-			q.Message = read(c, callManual, manualFields)
+			*m = read(c, callManual, manualFields)
 		case callReset:
-			q.Message = read(c, callReset, resetFields)
+			*m = read(c, callReset, resetFields)
 		case callEnd:
-			q.Message = read(c, callEnd, endFields)
+			*m = read(c, callEnd, endFields)
 		case callWindow:
 			w := read(c, callWindow, windowFields)
-			q.Message = &w
-		case callSweep:
-			w := read(c, callSweep, sweepFields)
-			q.Message = &w
+			q.Window = &w
+		case callRealmCommand:
+			w := read(c, callRealmCommand, realmCommandFields)
+			q.Command = &w
 		default:
 			c.skip()
 		}
@@ -212,7 +219,7 @@ func windowFields(c *coder, v *Window) {
 	shards(c, 8, &v.Only)
 }
 
-func sweepFields(c *coder, v *Sweep) {
+func realmCommandFields(c *coder, v *RealmCommand) {
 	str(c, 1, &v.Realm)
 	shards(c, 2, &v.Only)
 	flag(c, 3, &v.Reset)

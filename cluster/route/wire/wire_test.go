@@ -49,18 +49,27 @@ func messages() []actors.Message {
 		presence.MailboxEvent{Source: "m@b", Lamp: true, New: 1, Saved: 2, UrgentNew: 3, UrgentSaved: 4, Account: "sip:m"},
 		presence.Notified{Package: presence.MessageSummary, HasPackage: true, CallID: "c", Sequence: 1 << 31, Reply: 200},
 		presence.SetManual{State: presence.Early}, presence.Reset{}, presence.Reset{Then: presence.Confirmed}, presence.End{Reason: "noresource"},
-		&Window{Query: actors.Query{Realm: "acme.test", Package: presence.Presence, HasPackage: true, From: "1", Limit: 500, Bodies: true}, Until: "2", Only: shardsOf(0, 63, 64, 1023)},
-		&Sweep{Realm: "acme.test", Only: actors.AllShards(), Reset: true}, &Sweep{Realm: "acme.test", Reason: "noresource"},
 	}
 }
 
-// batch has a call of each kind.
+// asked has a call of each kind.
+func asked() (calls []Call) {
+	for _, m := range messages() {
+		calls = append(calls, Call{Request: actors.Request{Message: m}})
+	}
+	return append(calls,
+		Call{Window: &Window{Query: actors.Query{Realm: "acme.test", Package: presence.Presence, HasPackage: true, From: "1", Limit: 500, Bodies: true}, Until: "2", Only: shardsOf(0, 63, 64, 1023)}},
+		Call{Command: &RealmCommand{Realm: "acme.test", Only: actors.AllShards(), Reset: true}}, Call{Command: &RealmCommand{Realm: "acme.test", Reason: "noresource"}})
+}
+
+// batch is a message with a call of each kind.
 func batch() (b Batch, data []byte) {
 	b, data = Batch{From: "node-a", Now: 1 << 39, Start: 9}, AppendHead(nil, presence.Schema, "node-a")
-	for i, m := range messages() {
-		r := actors.Request{To: actors.Address{Realm: "acme.test", User: fmt.Sprint(i)}, Message: m, Wait: time.Duration(i) * time.Second}
-		data = AppendCall(data, uint64(i), 1<<40+uint64(i), &r)
-		b.Calls = append(b.Calls, Call{ID: uint64(i), Deadline: 1<<40 + uint64(i), Request: r})
+	for i, call := range asked() {
+		call.ID, call.Deadline = uint64(i), 1<<40+uint64(i)
+		call.Request.To, call.Request.Wait = actors.Address{Realm: "acme.test", User: fmt.Sprint(i)}, time.Duration(i)*time.Second
+		data = AppendCall(data, call)
+		b.Calls = append(b.Calls, call)
 	}
 	return b, AppendNow(data, b.Now, b.Start)
 }
@@ -80,7 +89,7 @@ func full(watchers int) actors.Answer {
 	full.Subscriptions[1].Body = ""
 	full.Subscriptions[2].Body = "another"
 	full.Subscriptions[3].SubscriptionID, full.Subscriptions[3].ProxyRoute, full.Subscriptions[3].Package = "s", "r", presence.MessageSummary
-	full.Explain = &actors.Explain{Node: "b", Shard: 1023, Generation: 7, Transitions: []presence.Transition{{State: presence.Early, At: at, Source: "call"}},
+	full.Explanation = &actors.Explanation{Node: "b", Shard: 1023, Generation: 7, Transitions: []presence.Transition{{State: presence.Early, At: at, Source: "call"}},
 		Watchers: []actors.WatcherState{{CallID: "c", Package: presence.Presence, From: "f", Edge: "e", Sequence: 9, Acked: 8, Reply: 200, Behind: true}}}
 	return full
 }
@@ -91,7 +100,9 @@ func window(watchers int) actors.Window {
 	return w
 }
 
-func swept() actors.Swept { return actors.Swept{Done: shardsOf(1, 2), Unknown: shardsOf(1022)} }
+func commanded() actors.Commanded {
+	return actors.Commanded{Done: shardsOf(1, 2), Unknown: shardsOf(1022)}
+}
 
 func TestAnswers(t *testing.T) {
 	for _, want := range []actors.Answer{{}, show(0), show(1), full(300), {Err: actors.ErrBusy}} {
@@ -100,11 +111,11 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
 		}
 	}
-	w, s := window(300), swept()
+	w, s := window(300), commanded()
 	if got, err := ReadWindow(string(AppendWindow(nil, &w))); err != nil || !reflect.DeepEqual(got, w) {
 		t.Errorf("%v %+v", err, got)
 	}
-	if got, err := ReadSwept(string(AppendSwept(nil, &s))); err != nil || got != s {
+	if got, err := ReadCommanded(string(AppendCommanded(nil, &s))); err != nil || got != s {
 		t.Errorf("%v %+v", err, got)
 	}
 }
@@ -187,7 +198,7 @@ func TestBadMessages(t *testing.T) {
 	if _, err := ReadAnswer("\x3a\x02\x08\x63"); !errors.Is(err, ErrMessage) {
 		t.Errorf("a state that is none: %v", err)
 	}
-	if _, err := ReadSwept("\x0a\x01a"); !errors.Is(err, ErrMessage) {
+	if _, err := ReadCommanded("\x0a\x01a"); !errors.Is(err, ErrMessage) {
 		t.Errorf("a short set: %v", err)
 	}
 	many := AppendHead(nil, presence.Schema, "a")
@@ -202,8 +213,9 @@ func TestBadMessages(t *testing.T) {
 // Whatever is read is read again the same from what it is written as.
 func FuzzBatch(f *testing.F) {
 	b := AppendHead(nil, presence.Schema, "a")
-	for i, m := range messages() {
-		b = AppendCall(b, uint64(i), 7, &actors.Request{To: actors.Address{Realm: "r", User: "u"}, Message: m})
+	for i, call := range asked() {
+		call.ID, call.Deadline, call.Request.To = uint64(i), 7, actors.Address{Realm: "r", User: "u"}
+		b = AppendCall(b, call)
 	}
 	f.Add(AppendNow(b, 1, 1))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -213,7 +225,7 @@ func FuzzBatch(f *testing.F) {
 		}
 		b := AppendHead(nil, presence.Schema, batch.From)
 		for i := range batch.Calls {
-			b = AppendCall(b, batch.Calls[i].ID, batch.Calls[i].Deadline, &batch.Calls[i].Request)
+			b = AppendCall(b, batch.Calls[i])
 		}
 		again, err := ReadBatch(AppendNow(b, batch.Now, batch.Start))
 		if err != nil || !reflect.DeepEqual(batch, again) {
@@ -226,12 +238,12 @@ func FuzzAnswers(f *testing.F) {
 	one := show(3)
 	f.Add(AppendAnswer(nil, &one))
 	f.Add(AppendWindow(nil, &actors.Window{Rows: one.Subscriptions, Next: "n"}))
-	f.Add(AppendSwept(nil, &actors.Swept{Done: actors.AllShards()}))
+	f.Add(AppendCommanded(nil, &actors.Commanded{Done: actors.AllShards()}))
 	f.Add(AppendPart(AppendHead(nil, presence.Schema, "b"), Part{ID: 3}, []byte("x")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_, _, _ = ReadParts(nil, data)
 		_, _ = ReadWindow(string(data))
-		_, _ = ReadSwept(string(data))
+		_, _ = ReadCommanded(string(data))
 		a, err := ReadAnswer(string(data))
 		if err != nil {
 			return
@@ -262,12 +274,12 @@ func BenchmarkShowAnswer(b *testing.B) {
 }
 
 func BenchmarkSubscribe(b *testing.B) {
-	r := actors.Request{To: actors.Address{Realm: "acme.example.com", User: "1001"}, Message: subscribe()}
+	call := Call{ID: 1 << 60, Deadline: 1 << 40, Request: actors.Request{To: actors.Address{Realm: "acme.example.com", User: "1001"}, Message: subscribe()}}
 	head := AppendHead(nil, presence.Schema, "node-a")
 	var buf []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = AppendNow(AppendCall(append(buf[:0], head...), 1<<60, 1<<40, &r), 1<<40, 1<<60)
+		buf = AppendNow(AppendCall(append(buf[:0], head...), call), 1<<40, 1<<60)
 		if _, err := ReadBatch(buf); err != nil {
 			b.Fatal(err)
 		}

@@ -1,0 +1,47 @@
+package presence
+
+import "lamplight/actors/body"
+
+// maxDocument is how many bytes a document may have, so that it fits a message on NATS (256 KiB) with its escapes and a
+// target.
+const maxDocument = 128 << 10
+
+// dialogInfo is the document of the package dialog (RFC 4235).
+func dialogInfo(dst []byte, to Address, v *View, sequence uint32) []byte {
+	d := body.DialogInfo{Entity: to.String(), Version: sequence, Dialogs: make([]body.Dialog, 0, len(v.Dialogs))}
+	for i := range v.Dialogs {
+		x := &v.Dialogs[i]
+		repeated := false // a manual state and a register share the presence id's name: the first one, which wins, is listed
+		for j := range d.Dialogs {
+			repeated = repeated || d.Dialogs[j].ID == x.ID
+		}
+		if repeated {
+			continue
+		}
+		d.Dialogs = append(d.Dialogs, body.Dialog{ID: x.ID, CallID: x.CallID, LocalTag: x.FromTag, RemoteTag: x.ToTag,
+			Direction: x.Direction.String(), State: x.State.String(), Local: x.From, Remote: x.To})
+	}
+	for {
+		out := body.AppendDialogInfo(dst, d)
+		if len(out)-len(dst) <= maxDocument || len(d.Dialogs) <= 1 {
+			return out
+		}
+		d.Dialogs = d.Dialogs[:len(d.Dialogs)/2] // the most important ones come first
+	}
+}
+
+// pidf is the document of the package presence (RFC 3856, RFC 3863).
+func pidf(dst []byte, to Address, v *View, _ uint32) []byte {
+	return body.AppendPIDF(dst, body.PIDF{Entity: to.String(), Closed: v.Closed, State: v.State.String()})
+}
+
+// messageSummary is the document of the package message-summary (RFC 3842).
+func messageSummary(dst []byte, to Address, v *View, _ uint32) []byte {
+	m := v.Messages
+	account := m.Account
+	if account == "" {
+		account = to.String()
+	}
+	return body.AppendMessageSummary(dst, body.MessageSummary{Account: account, New: m.New, Saved: m.Saved,
+		UrgentNew: m.UrgentNew, UrgentSaved: m.UrgentSaved})
+}
