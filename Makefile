@@ -5,9 +5,9 @@ MEASURE ?= short
 VERSION ?= 0.1.0
 ACCOUNT := 4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10
 
-.PHONY: help build run cluster test bench bench-smoke bench-paths bench-growth bench-peers pgo chaos measure lint fuzz fmt clean
+.PHONY: help build run cluster test bench bench-smoke bench-paths bench-growth bench-peers pgo chaos measure lint licences licences-check fuzz fmt clean
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/lamplight
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/lamplight ./cmd/lamplight
@@ -23,6 +23,7 @@ test: ## run every test with the race detector
 
 lint: ## gofmt, go vet, staticcheck and more, by golangci-lint (built from tools/lint the first time: minutes)
 	$(GO) tool -modfile=tools/lint/go.mod golangci-lint run ./...
+	$(GO) tool -modfile=tools/lint/go.mod golangci-lint run --build-tags nolinkname ./cluster/...
 
 bench: build ## the standard set of lamplight bench, on nodes of its own: minutes; results in bench-results/
 	@tools/run-bench.sh bench-results
@@ -31,7 +32,7 @@ bench-smoke: ## that every scenario of lamplight bench runs and finds every lamp
 	$(GO) test -run 'TestScenarios|TestTarget' ./bench
 
 bench-paths: ## Go benchmarks of the hot paths, each with its floor and allocations
-	$(GO) test -pgo=cmd/lamplight/default.pgo -run '^$$' -bench . -benchmem ./actors/... ./transport/... ./cluster ./bench
+	$(GO) test -pgo=cmd/lamplight/default.pgo -run '^$$' -bench . -benchmem ./actors/... ./transport/... ./cluster/... ./cmd/lamplight/node ./bench
 
 bench-growth: ## what refresh, change and read cost among 10,000, 100,000 and 1,000,000 extensions (minutes)
 	LAMPLIGHT_MEASURE=long $(GO) test -pgo=cmd/lamplight/default.pgo -run '^$$' -bench Growth -timeout 20m ./bench
@@ -47,6 +48,13 @@ chaos: ## faults of all kinds under load, and a checker (10 minutes, as root): C
 
 measure: ## heap per extension and start-up time, at LAMPLIGHT_BENCH_EXTENSIONS (100000); with MEASURE=long also with 1M records
 	LAMPLIGHT_MEASURE=$(MEASURE) $(GO) test -v -run 'TestMemory|TestStart' -timeout 20m ./bench
+
+licences: ## write docs/licences.md: the licence of each module that is linked
+	@tools/licences.sh docs/licences.md
+
+licences-check: ## fail if docs/licences.md is out of date, or a module has no known licence
+	@now=$$(mktemp) && trap 'rm -f '$$now EXIT && tools/licences.sh $$now && \
+		{ diff docs/licences.md $$now || { echo 'docs/licences.md is out of date: make licences writes it anew'; exit 1; }; }
 
 fuzz: ## 20 seconds of each fuzz test
 	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \

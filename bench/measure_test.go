@@ -126,7 +126,7 @@ func (n *node) subscribe(t testing.TB, count int, call string) {
 
 func measuring(t *testing.T) {
 	if os.Getenv("LAMPLIGHT_MEASURE") == "" {
-		t.Skip("a measurement, not a test: `make measure` runs it")
+		t.Skip("a measurement, not a test: `make measure` runs it") //nolint:forbidigo // not for lack of anything
 	}
 }
 

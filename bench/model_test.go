@@ -147,7 +147,7 @@ func TestWrongIsSeen(t *testing.T) {
 	}
 }
 
-// What BUS.md shows as a NOTIFY, for the small world.
+// What docs/contract/nats.md, "NOTIFY", shows, for the small world.
 func message(m *model, number, generation, sequence, state string) []byte {
 	return []byte(`{"App-Name":"lamplight","Event-Name":"notify","Node":"a","Incarnation":"7f","Edge-Seq":` + number + `,"Shard":17,"Generation":` + generation +
 		`,"Epoch":"2026-11-23T10:00:00Z","Presentity":"` + m.world.address(0) + `","Event-Package":"dialog","State":"` + state + `","Sequence":` + sequence +

@@ -226,7 +226,7 @@ func raw(b *testing.B, nc *nats.Conn, count, depth int) cost {
 // 100,000 and 1,000,000, each with one subscription.
 func BenchmarkGrowth(b *testing.B) {
 	if os.Getenv("LAMPLIGHT_MEASURE") == "" {
-		b.Skip("it takes a million extensions: `make bench-growth` runs it")
+		b.Skip("it takes a million extensions: `make bench-growth` runs it") //nolint:forbidigo // not for lack of anything
 	}
 	for _, count := range []int{10_000, 100_000, 1_000_000} {
 		b.Run("extensions="+strconv.Itoa(count), func(b *testing.B) {

@@ -189,7 +189,7 @@ func (e *Extension) roomForNew(now int64) error {
 }
 
 // stamp is the time that an event counts from: its own, or its arrival when it has none or one
-// that can't be (BUS.md, Timestamp).
+// that can't be (docs/contract/nats.md, "Calls").
 func stamp(t time.Time, now int64) int64 {
 	if t.IsZero() {
 		return now

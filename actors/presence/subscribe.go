@@ -162,7 +162,7 @@ func (e *Extension) findEnded(pkg Package, callID string) (int, bool) {
 }
 
 // leftBehind are the subscriptions that the phone had before it rebooted with a new Call-ID: same
-// watcher, same device, same package (SIP.md). Two phones that share one login differ in Contact.
+// watcher, same device, same package (docs/contract/sip.md, "Subscription state"). Two phones that share one login differ in Contact.
 func (e *Extension) leftBehind(s *Subscription) (old []*Subscription) {
 	if s.who == 0 {
 		return nil

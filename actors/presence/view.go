@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// rank orders what may be lit: early > confirmed > trying > terminated (SIP.md, row 4235).
+// rank orders what may be lit: early > confirmed > trying > terminated (docs/contract/sip.md, "dialog").
 func rank(s State) int {
 	switch s {
 	case Early:

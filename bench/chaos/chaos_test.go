@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"lamplight/tools/need"
 )
 
 // long says that `make chaos` runs.
@@ -29,6 +31,10 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		defer func() { _ = os.RemoveAll(scratch) }()
+		if size := os.Getenv("CHAOS"); size != "" && !long {
+			fmt.Printf("CHAOS is %q; it must be \"long\", or not set for a short run\n", size)
+			return 2
+		}
 		inside := os.Getenv("CHAOS_TOTALS") != ""
 		if !inside {
 			_ = os.Setenv("CHAOS_TOTALS", filepath.Join(scratch, "totals"))
@@ -112,10 +118,25 @@ func newPlan(t *testing.T, seed uint64, kit []fault, short, whole size) plan {
 	if names := os.Getenv("CHAOS_FAULTS"); names != "" {
 		var err error
 		if steps, err = only(random, kit, strings.Split(names, ","), s.hold); err != nil {
-			t.Skip(err)
+			t.Fatalf("CHAOS_FAULTS: %v", err)
 		}
 	}
 	return plan{seed: seed, steps: steps, workers: 20, callers: 4, atLeast: s.atLeast, limit: limit, logf: t.Logf}
+}
+
+// A name that is no fault of a test fails it, and the test says which faults it has.
+func TestMisspeltFault(t *testing.T) {
+	self := exec.Command(os.Args[0], "-test.run=^TestCluster$")
+	self.Env = append(os.Environ(), "CHAOS_FAULTS=drain a node,kil -9 a node", "CHAOS_BINARY=none", "CHAOS_NATSD=none")
+	out, err := self.CombinedOutput()
+	if err == nil {
+		t.Errorf("TestCluster passes with a misspelt fault:\n%s", out)
+	}
+	for _, want := range append(names(nodeFaults[:3]), `CHAOS_FAULTS: no fault here is named "kil -9 a node"`) {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("TestCluster with a misspelt fault does not say %q:\n%s", want, out)
+		}
+	}
 }
 
 // Nodes with embedded NATS servers.
@@ -126,15 +147,11 @@ func TestCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	kit := append([]fault{}, nodeFaults...)
-	without := func(name, why string) {
-		t.Logf("WITHOUT %q: %s", name, why)
-		kit = slices.DeleteFunc(kit, func(f fault) bool { return f.name == name })
+	if !need.Has(t, canJump, needOfJump, clockJump) {
+		kit = slices.DeleteFunc(kit, func(f fault) bool { return f.name == clockJump })
 	}
-	if !canJump {
-		without(clockJump, "the code for it is for Linux on amd64")
-	}
-	if os.Geteuid() != 0 {
-		without(clockApart, "a time namespace needs root")
+	if !need.Has(t, os.Geteuid() == 0, "root, whom a time namespace needs, for %q", clockApart) {
+		kit = slices.DeleteFunc(kit, func(f fault) bool { return f.name == clockApart })
 	}
 	prove(t, l, false, newPlan(t, seed, kit, size{2, 1500, 2 * time.Second}, size{16, 50_000, 5 * time.Second}))
 }
@@ -165,11 +182,7 @@ func TestPartition(t *testing.T) {
 }
 
 func inHub(t *testing.T) {
-	if os.Getenv("LAMPLIGHT_NO_NETNS") == "1" {
-		const why = "NO PARTITION WAS TESTED: LAMPLIGHT_NO_NETNS=1"
-		fmt.Println(why) // a skipped test says nothing without -v
-		t.Skip(why)
-	}
+	need.Met(t, os.Getenv("LAMPLIGHT_NO_NETNS") != "1", "network namespaces, and LAMPLIGHT_NO_NETNS=1 says that there are none")
 	if out, err := exec.Command("unshare", "--net", "--mount", "ip", "netns", "list").CombinedOutput(); err != nil {
 		t.Fatalf("network namespaces need root, util-linux (unshare) and iproute2 (ip): %v: %s; with LAMPLIGHT_NO_NETNS=1 no partition is tested", err, out)
 	}

@@ -7,7 +7,11 @@ import (
 	"os/exec"
 	"testing"
 	"time"
+
+	"lamplight/tools/need"
 )
+
+const needOfJump = "Linux on amd64, whose vDSO the code knows, for %q"
 
 // One process's time of day jumps ahead and back, and ours does not.
 func TestJump(t *testing.T) {
@@ -18,9 +22,7 @@ func TestJump(t *testing.T) {
 		}
 		os.Exit(0)
 	}
-	if !canJump {
-		t.Skip("NO CLOCK JUMPS HERE: the code for it is for Linux on amd64")
-	}
+	need.Met(t, canJump, needOfJump, clockJump)
 	c := exec.Command(os.Args[0], "-test.run=^TestJump$")
 	c.Env = append(os.Environ(), "CHAOS_TELL_TIME=1", "CHAOS_BINARY=none", "CHAOS_NATSD=none")
 	in, err := c.StdinPipe()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -330,12 +331,19 @@ type step struct {
 	holds    []time.Duration
 }
 
+func names(kit []fault) (all []string) {
+	for _, f := range kit {
+		all = append(all, f.name)
+	}
+	return all
+}
+
 // only gives the faults of these names, in their order, one after the other.
-func only(r *rand.Rand, kit []fault, names []string, hold time.Duration) (all []step, err error) {
-	for _, name := range names {
+func only(r *rand.Rand, kit []fault, wanted []string, hold time.Duration) (all []step, err error) {
+	for _, name := range wanted {
 		i := slices.IndexFunc(kit, func(f fault) bool { return f.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("there is no fault %q here", name)
+			return nil, fmt.Errorf("no fault here is named %q; the names, separated by commas, are: %s", name, strings.Join(names(kit), ", "))
 		}
 		s := step{pause: time.Second}
 		s.add(r, kit[i], 1+r.IntN(members), hold)

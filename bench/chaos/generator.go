@@ -102,7 +102,7 @@ func (w *worker) finish() {
 	w.calls = nil
 }
 
-// repeat sends news until it is acknowledged, as BUS.md tells senders.
+// repeat sends news until it is acknowledged, as docs/contract/nats.md, "Replies", tells senders.
 func (w *worker) repeat(o op, topic, event string, fields map[string]any) bool {
 	begun := time.Now()
 	o.begin, o.worker = w.history.now(), w.number

@@ -91,7 +91,7 @@ func Merge(old, change map[string]any) map[string]any {
 	return out
 }
 
-// merge creates or updates one entry by its id, else by what names it (CLI.md).
+// merge creates or updates one entry by its id, else by what names it (docs/contract/command-line.md, "lamplight import").
 func (d *Directory) merge(ctx context.Context, n *Counts, kind, account string, fields map[string]any) (string, error) {
 	id, isText := fields["id"].(string)
 	if fields["id"] != nil && !isText {

@@ -27,7 +27,7 @@ import (
 // newest.
 const OldestSchema = 1
 
-// Membership follows who is there, by gossip. It only advises: claims decide (JOURNAL.md rule 11).
+// Membership follows who is there, by gossip. It only advises: claims decide (docs/contract/journal.md, rule 11).
 type Membership struct {
 	cfg     Config
 	list    *memberlist.Memberlist

@@ -317,7 +317,7 @@ func TestWritesGoTogetherWhereThereAreReplicas(t *testing.T) {
 }
 
 // Another's claim fences what comes under ours: it is not kept, nobody is told that it was, and the shard is dropped
-// (JOURNAL.md rule 4). As that other has no lease, the shard is then taken over.
+// (docs/contract/journal.md, rule 4). As that other has no lease, the shard is then taken over.
 func TestFencedWriteLosesTheShard(t *testing.T) {
 	s := newStage(t)
 	s.write("k", "before")
@@ -344,7 +344,7 @@ func TestFencedWriteLosesTheShard(t *testing.T) {
 }
 
 // A write without an answer may land at any time: the claim is spent, and all is written again under the next one
-// (JOURNAL.md rule 5).
+// (docs/contract/journal.md, rule 5).
 func TestUnknownOutcomeSpendsTheClaim(t *testing.T) {
 	s := newStage(t)
 	s.proxy.back.Lock()

@@ -75,7 +75,7 @@ type content struct {
 	sequence uint64
 }
 
-// read gives a shard's records together with its claim (JOURNAL.md rule 6): whole if it is small, else by its 16
+// read gives a shard's records together with its claim (docs/contract/journal.md, rule 6): whole if it is small, else by its 16
 // buckets. A replica that lags gives an older claim, or none.
 func (s *stream) read(shard int) (content, error) {
 	ctx, cancel := context.WithTimeout(s.j.ctx, 10*time.Second)

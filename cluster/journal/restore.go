@@ -189,7 +189,7 @@ func (r *Restore) Put(e backup.Entry) error {
 	return r.Publish(m)
 }
 
-// restored is a claim as the backup's shard is found by the next owner: released, one takeover on (JOURNAL.md rules 8
+// restored is a claim as the backup's shard is found by the next owner: released, one takeover on (docs/contract/journal.md, rules 8
 // and 10), and with everyone to be told again, as after a long outage (rule 7).
 func (s *store) restored(data []byte) ([]byte, error) {
 	c, err := readClaim(data)

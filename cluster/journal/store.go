@@ -1,5 +1,5 @@
 // Package journal keeps the records of all extensions in JetStream, and with them who owns which shard
-// (JOURNAL.md). store.go speaks to NATS, committer.go queues and fences writes, journal.go drives the rules of
+// (docs/contract/journal.md). store.go speaks to NATS, committer.go queues and fences writes, journal.go drives the rules of
 // package ownership with what NATS answers. It calls the shards of package actors; they call Write, Number and
 // Standing, which never block.
 package journal
@@ -402,7 +402,7 @@ func recordName(k presence.Kind, to actors.Address, key string) string {
 	return name[:1] + "." + string(rune(k)) + "." + name
 }
 
-// last gives the last messages of all subjects that match, by direct get (JOURNAL.md rule 6), of one moment. It blocks.
+// last gives the last messages of all subjects that match, by direct get (docs/contract/journal.md, rule 6), of one moment. It blocks.
 func (s *store) last(ctx context.Context, filters ...string) ([]*nats.Msg, error) {
 	full := make([]string, len(filters))
 	for i, f := range filters {

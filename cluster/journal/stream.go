@@ -64,7 +64,7 @@ func newStream(j *Journal, st *store, number, of int) *stream {
 
 func (s *stream) lane(shard int) *lane { return &s.lanes[shard/len(s.j.streams)] }
 
-// now is a clock that counts suspended time (JOURNAL.md rule 1).
+// now is a clock that counts suspended time (docs/contract/journal.md, rule 1).
 func (s *stream) now() ownership.Time { return boottime() }
 
 // tick lets time pass until the journal stops.
@@ -262,7 +262,7 @@ func (s *stream) readClaim(a ownership.Action) {
 	})
 }
 
-// recreated begins anew in another stream of the same name (JOURNAL.md rule 10). The lock is held.
+// recreated begins anew in another stream of the same name (docs/contract/journal.md, rule 10). The lock is held.
 func (s *stream) recreated(created time.Time) {
 	s.j.log.Error("the journal's stream was re-created; all that it held is gone, and its shards are claimed anew", "stream", s.store.name)
 	s.store.created = created

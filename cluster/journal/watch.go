@@ -90,7 +90,7 @@ func (s *stream) watch() {
 }
 
 // remake makes the stream again that has been missing for long: somebody deleted it, or it was in the memory of a server
-// that was started again. What it held is gone. Our heartbeats then show that it is another one (JOURNAL.md rule 10). It
+// that was started again. What it held is gone. Our heartbeats then show that it is another one (docs/contract/journal.md, rule 10). It
 // says since when the stream is missing.
 func (s *stream) remake(since time.Time) time.Time {
 	ctx, cancel := context.WithTimeout(s.j.ctx, makeTime)

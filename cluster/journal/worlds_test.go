@@ -36,7 +36,7 @@ func (s *stage) served() {
 	s.holds("afterwards")
 }
 
-// A stream that somebody deletes while nodes run is another world when it is there again (JOURNAL.md rule 10): made
+// A stream that somebody deletes while nodes run is another world when it is there again (docs/contract/journal.md, rule 10): made
 // again by hand at once, or by the nodes when nobody does.
 func TestStreamDeleted(t *testing.T) {
 	for name, byHand := range map[string]bool{"and made again": true, "and not made again": false} {
@@ -95,7 +95,7 @@ func TestReplaysOfAnotherWorldEnd(t *testing.T) {
 }
 
 // A process that was frozen does not take its own absence for NATS's: it answers nothing from old memory, not even as
-// stale, before it has heard what became of its shards (JOURNAL.md rule 1).
+// stale, before it has heard what became of its shards (docs/contract/journal.md, rule 1).
 func TestFrozenProcessAnswersNothing(t *testing.T) {
 	s := newStage(t)
 	st := s.journal.of(ours)

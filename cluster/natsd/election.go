@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"slices"
 	"time"
-	_ "unsafe" // for go:linkname
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -27,12 +26,10 @@ const (
 	electionTime  = time.Second             // standing again sooner would put off the election that it waits for, of up to 0.8 s
 )
 
-// lookupRaftNode is the server's own; nothing that it exports leads to its raft groups.
-//
-//go:linkname lookupRaftNode github.com/nats-io/nats-server/v2/server.(*Server).lookupRaftNode
-func lookupRaftNode(s *server.Server, group string) server.RaftNode
-
 func (e *elector) run(ctx context.Context) {
+	if !canStand {
+		return
+	}
 	e.began = time.Now()
 	t := time.NewTicker(electionLook)
 	defer t.Stop()

@@ -1,4 +1,4 @@
-// Package ownership is JOURNAL.md's rules as a pure state machine: who may answer, who may write, who takes what over.
+// Package ownership is the rules of docs/contract/journal.md as a pure state machine: who may answer, who may write, who takes what over.
 //
 // One Machine serves one node and one stream of the journal; a Lane orders the writes of one of its shards. Both
 // have no clock, no I/O and no goroutine: what happened goes in as a method call with the time since boot, what is

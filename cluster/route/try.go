@@ -100,7 +100,7 @@ func (r *Router) undelivered(t *try) {
 	r.park(t)
 }
 
-// lost is for a try that may or may not have been applied: only what does no harm twice is tried again (JOURNAL.md rule 5).
+// lost is for a try that may or may not have been applied: only what does no harm twice is tried again (docs/contract/journal.md, rule 5).
 func (r *Router) lost(t *try) {
 	read, news := nature(t.req.Message)
 	switch {

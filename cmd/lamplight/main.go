@@ -58,13 +58,19 @@ func leaderless(err error) bool {
 	return errors.As(err, &api) && api.ErrorCode == noLeader || errors.As(err, &old) && old.ErrorCode == noLeader
 }
 
+// newParser is the command line.
+func newParser(c *commands, more ...kong.Option) (*kong.Kong, error) {
+	return kong.New(c, append([]kong.Option{kong.Name("lamplight"), kong.DefaultEnvars("LAMPLIGHT"),
+		kong.Description("Which lamp is lit, and who must be told: presence (BLF, buddy lists, message lamps) for telephone carriers."),
+		kong.Vars{"version": version, "packages": presence.PackageNames()}}, more...)...)
+}
+
 // run is main without the process: 0 done, 1 failed, 2 wrong usage.
 func run(args []string, stdout, stderr io.Writer) int {
 	var c commands
 	exit := -1
-	parser, err := kong.New(&c, kong.Name("lamplight"), kong.Description("Which lamp is lit, and who must be told: presence (BLF, buddy lists, message lamps) for telephone carriers."),
-		kong.UsageOnError(), kong.DefaultEnvars("LAMPLIGHT"), kong.Configuration(yamlFile), kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { exit = code }), kong.BindTo(stdout, (*io.Writer)(nil)), kong.Vars{"version": version, "packages": presence.PackageNames()})
+	parser, err := newParser(&c, kong.UsageOnError(), kong.Configuration(yamlFile), kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exit = code }), kong.BindTo(stdout, (*io.Writer)(nil)))
 	if err != nil {
 		fmt.Fprintln(stderr, "lamplight:", err)
 		return 2

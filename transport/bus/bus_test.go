@@ -144,7 +144,7 @@ func (b *bed) request(subject, event, fields string) []doc {
 	}
 }
 
-// `Code` and `Reason` are API.md's code and message; Details says more.
+// `Code` and `Reason` are the code and message of docs/contract/http.md, "Errors"; Details says more.
 func TestErrorReplies(t *testing.T) {
 	b := newBed(t)
 	b.ask = func(realm string, then func(error)) {
@@ -197,7 +197,7 @@ func TestErrorReplies(t *testing.T) {
 	}
 }
 
-// Every row of BUS.md's control table is an endpoint of the micro service, with its schema and version.
+// Every row of the table in docs/contract/nats.md, "Control", is an endpoint of the micro service, with its schema and version.
 func TestMicroService(t *testing.T) {
 	b := newBed(t)
 	m, err := b.conn.Request("$SRV.INFO.lamplight", nil, 10*time.Second)

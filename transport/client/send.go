@@ -16,7 +16,7 @@ import (
 )
 
 // How a Sender repeats. Documents about what happened may be applied twice without harm (docs/contract/nats.md,
-// "Acknowledged means kept"); commands may not, and do not belong here.
+// "Replies"); commands may not, and do not belong here.
 const (
 	sendAgain = 2 * time.Second       // a document without an answer is sent again after this
 	sendPause = 50 * time.Millisecond // and one that was turned away after this

@@ -103,7 +103,7 @@ func (v *Flag) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return nil
 }
 
-// Document is every field that Lamplight uses of the documents that come in (docs/contract/nats.md, "In" and
+// Document is every field that Lamplight uses of the documents that come in (docs/contract/nats.md, "Documents" and
 // "Control"). Which of them a document must have depends on its Event-Name. Other fields are ignored.
 type Document struct {
 	AppName       Text `json:"App-Name"`

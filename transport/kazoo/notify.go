@@ -8,7 +8,7 @@ import (
 	"lamplight/transport/appendjson"
 )
 
-// Bounds of a NOTIFY message (docs/contract/nats.md, "NOTIFY fan-out").
+// Bounds of a NOTIFY message (docs/contract/nats.md, "NOTIFY").
 const (
 	MaxTargets = 500       // watchers in one message
 	MaxMessage = 256 << 10 // bytes of one message

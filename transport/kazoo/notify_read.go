@@ -8,7 +8,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Notify is a NOTIFY message as an edge gets it (docs/contract/nats.md, "NOTIFY fan-out"). Its strings share the memory of
+// Notify is a NOTIFY message as an edge gets it (docs/contract/nats.md, "NOTIFY"). Its strings share the memory of
 // the whole message: clone what is kept for long.
 type Notify struct {
 	Node        string    `json:"Node"`

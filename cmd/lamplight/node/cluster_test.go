@@ -159,7 +159,7 @@ func (p *cluster) check(last map[actors.Address]presence.State) {
 	}
 }
 
-// On join only the newcomer's share moves, and nobody's request fails; the same when a node drains (JOURNAL.md rule 11).
+// On join only the newcomer's share moves, and nobody's request fails; the same when a node drains (docs/contract/journal.md, rule 11).
 func TestJoinAndDrainMoveOnlyWhatTheyMust(t *testing.T) {
 	p := newCluster(t, "a", "b")
 	stop := p.load(p.nodes...)
