@@ -143,6 +143,8 @@ func (s *shard) handle(message any, now time.Time) {
 				}
 			}
 		}
+	case watchedEdges:
+		m <- s.watchedEdges()
 	case *page:
 		s.page(m, now)
 	case *reloaded:

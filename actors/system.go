@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -189,6 +190,37 @@ func (s *System) RenotifyEdge(edge string) {
 	for i := range s.shards {
 		s.tell(i, edgeUp(edge))
 	}
+}
+
+// watchedEdges asks a shard which edges its watchers are behind.
+type watchedEdges chan<- map[string]struct{}
+
+func (s *shard) watchedEdges() map[string]struct{} {
+	edges := map[string]struct{}{}
+	for _, x := range s.extensions {
+		for _, w := range x.state.Subscriptions() {
+			edges[w.Edge()] = struct{}{}
+		}
+	}
+	return edges
+}
+
+// WatchedEdges returns the names of all edges that watchers on this node are behind. It looks at every subscription, one
+// shard after the other, each in its turn, so it is for use every few minutes at most. It ends early, with an error, when
+// the context ends.
+func (s *System) WatchedEdges(ctx context.Context) (map[string]struct{}, error) {
+	all := map[string]struct{}{}
+	reply := make(chan map[string]struct{}, 1)
+	for i := range s.shards {
+		s.tell(i, watchedEdges(reply))
+		select {
+		case edges := <-reply:
+			maps.Copy(all, edges)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return all, nil
 }
 
 func (s *System) tell(shard int, m any) { s.give(s.shards[shard], m, false) }

@@ -45,6 +45,7 @@ type serveFlags struct {
 	MaxWatchers    int           `default:"10000" help:"Watchers per extension."`
 	MaxDialogs     int           `default:"100" help:"Calls, registers or mailboxes per extension."`
 	MaxMailbox     int           `default:"4096" help:"Messages that wait for one shard."`
+	EdgeMemory     int64         `default:"256" placeholder:"MIB" help:"Memory for messages that are kept for edges to be sent again, in MiB for all edges together."`
 	LogLevel       string        `default:"info" help:"debug, info, warn or error."`
 	LogFormat      string        `enum:"text,json" default:"text" help:"text or json."`
 	natsFlags
@@ -75,7 +76,7 @@ func (f *serveFlags) check() (sync time.Duration, err error) {
 	if f.RequestTimeout <= 0 || f.RequestTimeout > 12*time.Second {
 		return 0, fmt.Errorf("%w: --request-timeout %v: above 0, at most 12s", errUsage, f.RequestTimeout)
 	}
-	if f.NotifyRate < 0 || f.NotifyRate > 1000 || f.RateLimit < 0 || f.CallLease <= 0 || f.MaxWatchers < 1 || f.MaxDialogs < 1 || f.MaxMailbox < 1 {
+	if f.NotifyRate < 0 || f.NotifyRate > 1000 || f.RateLimit < 0 || f.CallLease <= 0 || f.MaxWatchers < 1 || f.MaxDialogs < 1 || f.MaxMailbox < 1 || f.EdgeMemory < 1 {
 		return 0, fmt.Errorf("%w: --notify-rate is 0 to 1000, --rate-limit at least 0, --call-lease above 0, the bounds at least 1", errUsage)
 	}
 	if f.Replicas < 0 || f.Replicas > 5 {
@@ -242,7 +243,7 @@ func (f *serveFlags) node(sync time.Duration, log *slog.Logger) (node.Config, er
 		Memory: f.Storage == "memory", Replicas: f.Replicas, AwaitRestore: f.AwaitRestore,
 		Gossip: f.Gossip, Advertise: f.Advertise, Join: f.Join,
 		HTTP: f.HTTP, RequestTimeout: f.RequestTimeout, RateLimit: f.RateLimit, TokenKey: f.tokenKeyPath(),
-		Rules: f.rules(), MaxMailbox: f.MaxMailbox, Log: log}
+		Rules: f.rules(), MaxMailbox: f.MaxMailbox, EdgeMemory: f.EdgeMemory << 20, Log: log}
 	if f.Nats == "embedded" {
 		route, err := f.route()
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,6 +76,7 @@ type bed struct {
 	fanout *Fanout
 	bus    *Bus
 	ask    func(realm string, then func(error))
+	found  atomic.Pointer[looked] // what a look for watched edges finds
 }
 
 func newBed(t *testing.T) *bed {
@@ -89,13 +91,15 @@ func newBed(t *testing.T) *bed {
 		return c
 	}
 	b := &bed{t: t, conn: connect(), router: &router{}, ask: func(_ string, then func(error)) { then(directory.ErrUnknown) }}
-	conn, log := connect(), slog.New(slog.DiscardHandler)
-	b.fanout = NewFanout(FanoutConfig{Conn: conn, Node: "n", Version: "0", Incarnation: func() string { return "i" }, Account: func(string) string { return "" }, Log: log})
+	conn, log, registry := connect(), slog.New(slog.DiscardHandler), prometheus.NewRegistry()
+	b.fanout = NewFanout(FanoutConfig{Conn: conn, Node: "n", Version: "0", Incarnation: func() string { return "i" }, Account: func(string) string { return "" }, Log: log, Registerer: registry})
+	b.watched()
+	b.fanout.Watched = func(context.Context) (map[string]struct{}, error) { l := b.found.Load(); return l.edges, l.err }
 	if err := b.fanout.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.fanout.Stop(context.Background()) })
-	x := New(Config{Conn: conn, Node: "n", Version: "0.1.0", Timeout: 5 * time.Second, Router: b.router, Fanout: b.fanout, Log: log, Registerer: prometheus.NewRegistry(),
+	x := New(Config{Conn: conn, Node: "n", Version: "0.1.0", Timeout: 5 * time.Second, Router: b.router, Fanout: b.fanout, Log: log, Registerer: registry,
 		KnownRealm: func(r string) bool { return r == "acme.test" }, AskRealm: func(r string, then func(error)) { b.ask(r, then) }})
 	if err := x.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -358,9 +362,7 @@ func TestEdgeDownAndUp(t *testing.T) {
 	}
 	b.fanout.Notify(n) // nobody listens
 	down := func() bool {
-		e := b.fanout.lock("e1")
-		defer e.mu.Unlock()
-		return e.down
+		return b.fanout.find("e1").downSince.Load() != 0
 	}
 	for end := time.Now().Add(10 * time.Second); !down(); {
 		if time.Now().After(end) {
@@ -386,23 +388,33 @@ func TestEdgeDownAndUp(t *testing.T) {
 	}
 }
 
-// The table of edges is bounded; names that were never sent anything make room, others are refused at the subscription.
-func TestTooManyEdges(t *testing.T) {
+// An edge that stays down is known as such after 10 s, and not any more when it is back.
+func TestEdgeStaysDown(t *testing.T) {
 	b := newBed(t)
-	for i := range maxEdges {
-		if !b.fanout.room(fmt.Sprint("said-", i)) {
-			t.Fatal("no room")
+	b.up("e1", "x", "")
+	b.up("silent", "x", "")
+	eventually(t, "the edges are known", func() bool { return b.fanout.find("e1") != nil && b.fanout.find("silent") != nil })
+	for _, edge := range []string{"e1", "never-spoke"} {
+		b.fanout.Notify(actors.Notification{Now: time.Now(), Watchers: []*presence.Subscription{{CallID: "c", ServerID: edge}}}) // nobody listens
+	}
+	eventually(t, "the edge is down", func() bool { return b.fanout.find("e1").downSince.Load() != 0 })
+	now := time.Now()
+	if down := b.fanout.Down(now.Add(9 * time.Second)); len(down) != 0 {
+		t.Errorf("down after 9 s: %v", down)
+	}
+	if down := b.fanout.Down(now.Add(11 * time.Second)); !slices.Equal(down, []string{"e1"}) {
+		t.Errorf("down after 11 s: %v", down)
+	}
+	b.up("e1", "x", "")
+	eventually(t, "the edge is back", func() bool { return len(b.fanout.Down(now.Add(time.Hour))) == 0 })
+}
+
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
 		}
-	}
-	for i := range maxEdges {
-		b.fanout.Notify(actors.Notification{Watchers: []*presence.Subscription{{ServerID: fmt.Sprint("used-", i)}}})
-	}
-	a := b.request("omnipresence.subscribe.acme%2Etest.1", "subscription", `"User":"1@acme.test","Expires":60,"Server-ID":"one-more"`)[0]
-	if a.text("Code") != "429" || len(b.router.requests()) != 0 {
-		t.Errorf("a subscription behind one edge too many: %s", a)
-	}
-	if a := b.request("omnipresence.subscribe.acme%2Etest.1", "subscription", `"User":"1@acme.test","Expires":60,"Server-ID":"used-1"`)[0]; a.text("Status") != "ok" {
-		t.Errorf("one behind a known edge: %s", a)
 	}
 }
 
@@ -503,8 +515,8 @@ func TestReplySubjectIsNotOurs(t *testing.T) {
 // Watchers are grouped by edge in the order in which they came, however many edges there are.
 func TestGrouping(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		g := groups.Get().(*grouping)
-		defer groups.Put(g)
+		g := groupings.Get().(*grouping)
+		defer groupings.Put(g)
 		var watchers []*presence.Subscription
 		want, order := map[string][]*presence.Subscription{}, []string{}
 		for _, n := range rapid.SliceOf(rapid.IntRange(0, 20)).Draw(t, "edges") {

@@ -3,14 +3,15 @@ package bus
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
@@ -19,55 +20,73 @@ import (
 	"lamplight/transport/kazoo"
 )
 
-// Bounds of the fan-out.
 const (
-	ringEntries = 4096
-	ringBytes   = 8 << 20
-	maxEdges    = 4096
-	renotifyGap = 10 * time.Second
-	lookGap     = time.Minute
+	renotifyGap  = 10 * time.Second // how often at most an edge that misses more than is kept has all watchers told again
+	idleGap      = time.Minute      // the same for an edge that this node has sent nothing
+	parallelFrom = 200              // watchers from which the messages for several edges are made at the same time
 )
-
-var errEdges = fmt.Errorf("there are %d edges already; no subscription behind another one is taken", maxEdges)
 
 // FanoutConfig is what a Fanout needs.
 type FanoutConfig struct {
 	Conn        *nats.Conn
 	Prefix      subject.Prefix
 	Node        string
-	Incarnation func() string
+	Incarnation func() string // of the node, fixed once the journal has started
 	Version     string
-	Account     func(realm string) string // account id of a realm
+	Account     func(realm string) string // the id of the account that has the realm
+	Kept        int64                     // bytes that are kept for all edges to be sent again; 0: DefaultKept
 	Log         *slog.Logger
+	Registerer  prometheus.Registerer
 }
 
-// Fanout implements actors.Notifier: it numbers what each edge is sent and keeps the newest of it to send again.
-// Messages to one edge keep their order.
+// Fanout implements actors.Notifier. It numbers what each edge is sent and keeps the newest of it to send it again.
+// Messages for one edge keep the order of the calls.
 type Fanout struct {
-	cfg      FanoutConfig
-	sender   kazoo.Sender
-	Renotify func(edge string) // tells every watcher behind the edge its newest state
-	inbox    string
-	replies  *nats.Subscription
-	mu       sync.Mutex
-	edges    map[string]*edge
+	cfg    FanoutConfig
+	sender kazoo.Sender
+	inbox  string // what the subjects begin with at which NATS says that nobody listens
+
+	// Renotify has every watcher behind an edge told its newest state. Set before Start.
+	Renotify func(edge string)
+	// Watched returns the edges that watchers on this node are behind. Set before Start.
+	Watched func(ctx context.Context) (map[string]struct{}, error)
+
+	replies *nats.Subscription
+	cancel  context.CancelFunc
+	looking sync.WaitGroup
+	crowded chan struct{} // there is no room for another edge
+	kept    atomic.Int64  // bytes in all rings
+
+	mu           sync.Mutex
+	edges        map[string]*edge
+	forgottenSeq uint64 // the highest Edge-Seq of an edge that was forgotten
 }
 
-// edge is one receiver of NOTIFYs. Its lock is held while a message is numbered and published.
+// edge is one receiver of NOTIFYs. Its lock is held while a message is numbered and published. Whoever holds Fanout.mu may
+// take it, never the other way round.
 type edge struct {
-	mu          sync.Mutex
+	fanout      *Fanout
 	name, token string
 
 	subject, reply string
-	seq            uint64
-	ring           []numbered
-	bytes          int    // that the ring takes
-	spare          []byte // the buffer of a message that the ring gave up
-	target         int    // bytes that one target took last
-	spoke, down    bool
-	dropped        bool // from the table: another one has its name
-	incarnation    string
-	renotified     time.Time
+
+	mu          sync.Mutex
+	seq         uint64     // of the newest message
+	ring        []numbered // the newest messages, oldest first
+	bytes       int        // that the ring takes
+	spare       []byte     // the buffer of a message that left the ring
+	target      int        // bytes that one target of the last message took
+	base        uint64     // what seq was when the entry was made
+	spoke       bool       // it has said edge.up
+	forgotten   bool       // it is not in the table any more
+	incarnation string
+	renotified  time.Time
+
+	// Others read these without the lock. Times are in Unix ns.
+	downSince atomic.Int64 // since when nobody listens: it gets nothing until it says edge.up; 0: somebody does
+	heard     atomic.Int64 // when it spoke last, or when the entry was made
+	sent      atomic.Bool  // it was sent something since the last look began
+	used      atomic.Bool  // it was sent something since the last look, or had watchers then
 }
 
 type numbered struct {
@@ -77,179 +96,100 @@ type numbered struct {
 
 // NewFanout makes a Fanout that has not started.
 func NewFanout(c FanoutConfig) *Fanout {
-	f := &Fanout{cfg: c, sender: kazoo.NewSender(c.Version, c.Node), edges: map[string]*edge{}, inbox: c.Conn.NewInbox(), Renotify: func(string) {}}
+	if c.Kept == 0 {
+		c.Kept = DefaultKept
+	}
+	f := &Fanout{cfg: c, sender: kazoo.NewSender(c.Version, c.Node), edges: map[string]*edge{}, inbox: c.Conn.NewInbox(), crowded: make(chan struct{}, 1),
+		Renotify: func(string) {}, Watched: func(context.Context) (map[string]struct{}, error) { return nil, context.Canceled }}
+	gauge := func(name, help string, value func() float64) {
+		c.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_" + name, Help: help}, value))
+	}
+	gauge("edges", "Edges that this node has sent NOTIFYs to or has heard of.", func() float64 {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return float64(len(f.edges))
+	})
+	gauge("edges_down", "Edges that nobody has heard for 10 s and more; their watchers are told when they are back.", func() float64 { return float64(len(f.Down(time.Now()))) })
+	gauge("edge_kept_bytes", "Bytes of messages that are kept for edges to be sent again.", func() float64 { return float64(f.kept.Load()) })
 	return f
 }
 
-// Start begins to listen for NATS saying that no edge takes a message.
+// Start begins to listen for NATS saying that no edge takes a message, and to look for edges that are not needed.
 func (f *Fanout) Start(context.Context) (err error) {
-	f.replies, err = f.cfg.Conn.Subscribe(f.inbox+".*", func(m *nats.Msg) {
-		if m.Header.Get("Status") != "503" {
-			return
-		}
-		name, err := subject.ParseToken(subject.Last(m.Subject))
-		if err != nil {
-			return
-		}
-		if e := f.lock(name); e != nil {
-			e.down = e.spoke
-			e.mu.Unlock()
-		}
-	})
-	return err
+	if f.replies, err = f.cfg.Conn.Subscribe(f.inbox+".*", f.unheard); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	f.cancel = cancel
+	f.looking.Go(func() { f.look(ctx) })
+	return nil
 }
 
-// Stop stops listening.
+// Stop ends both.
 func (f *Fanout) Stop(context.Context) error {
-	if f.replies == nil {
+	if f.cancel == nil {
 		return nil
 	}
+	f.cancel()
+	f.looking.Wait()
 	return f.replies.Unsubscribe()
 }
 
-func (f *Fanout) edge(name string) *edge {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	e := f.edges[name]
+// unheard takes NATS's word that nobody listens for an edge. An edge that never spoke may not know of edge.up at all: it
+// is never marked as down.
+func (f *Fanout) unheard(m *nats.Msg) {
+	if m.Header.Get("Status") != "503" {
+		return
+	}
+	name, err := subject.ParseToken(subject.Last(m.Subject))
+	if err != nil {
+		return
+	}
+	e := f.find(name)
 	if e == nil {
-		if len(f.edges) >= maxEdges && !f.makeRoom() {
-			return nil
-		}
-		e = &edge{name: name, token: subject.Token(name)}
-		e.subject, e.reply = f.cfg.Prefix.Of(subject.Notify(name)), f.inbox+"."+e.token
-		f.edges[name] = e
+		return
 	}
-	return e
-}
-
-// makeRoom forgets an edge that was never sent anything. The lock is held.
-func (f *Fanout) makeRoom() bool {
-	for name, e := range f.edges {
-		e.mu.Lock()
-		e.dropped = e.seq == 0
-		e.mu.Unlock()
-		if e.dropped {
-			delete(f.edges, name)
-			return true
-		}
-	}
-	return false
-}
-
-// lock finds an edge and takes its lock; nil when there is no room for it.
-func (f *Fanout) lock(name string) *edge {
-	for {
-		e := f.edge(name)
-		if e == nil {
-			return nil
-		}
-		if e.mu.Lock(); !e.dropped {
-			return e
-		}
-		e.mu.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.spoke {
+		e.downSince.CompareAndSwap(0, time.Now().UnixNano())
 	}
 }
-
-// room says whether the edge can be sent anything.
-func (f *Fanout) room(name string) bool { return f.edge(name) != nil }
 
 // Notify implements actors.Notifier.
 func (f *Fanout) Notify(n actors.Notification) {
-	room := heads.Get().(*[]byte)
-	head := kazoo.AppendNotifyHead((*room)[:0], f.sender, f.cfg.Incarnation(), &n)
-	defer func() { *room = head; heads.Put(room) }()
+	buffer := heads.Get().(*[]byte)
+	head := kazoo.AppendNotifyHead((*buffer)[:0], f.sender, f.cfg.Incarnation(), &n)
+	defer func() { *buffer = head; heads.Put(buffer) }()
 	first := n.Watchers[0].Edge()
 	if !slices.ContainsFunc(n.Watchers, func(w *presence.Subscription) bool { return w.Edge() != first }) {
 		f.toEdge(cmp.Or(first, subject.AnyEdge), head, &n, n.Watchers)
 		return
 	}
-	g := groups.Get().(*grouping)
+	g := groupings.Get().(*grouping)
 	g.group(n.Watchers)
-	if len(n.Watchers) < abreast {
+	if len(n.Watchers) < parallelFrom {
 		for i := range g.edges {
 			f.toEdge(cmp.Or(g.edges[i], subject.AnyEdge), head, &n, g.behind(i))
 		}
 	} else {
-		var all sync.WaitGroup // each edge keeps its order, as this notification is sent to all before the next
+		var all sync.WaitGroup // each edge keeps its order, because this notification is sent to all before the next
 		for i := range g.edges {
 			all.Go(func() { f.toEdge(cmp.Or(g.edges[i], subject.AnyEdge), head, &n, g.behind(i)) })
 		}
 		all.Wait()
 	}
 	clear(g.watchers)
-	groups.Put(g)
+	groupings.Put(g)
 }
 
-// grouping is watchers by edge.
-type grouping struct {
-	edges    []string       // in the order in which they came up
-	at       map[string]int // of the edges, where there are many
-	of       []int          // each watcher's edge
-	end      []int          // of each edge's watchers
-	watchers []*presence.Subscription
-}
-
-var groups = sync.Pool{New: func() any { return &grouping{at: map[string]int{}} }}
-
-// few is up to how many edges looking at each is faster than a map.
-const few = 8
-
-func (g *grouping) group(watchers []*presence.Subscription) {
-	g.edges, g.of, g.end = g.edges[:0], g.of[:0], g.end[:0]
-	clear(g.at)
-	for _, w := range watchers {
-		i := g.edge(w.Edge())
-		g.of, g.end[i] = append(g.of, i), g.end[i]+1
-	}
-	begin := 0
-	for i, count := range g.end {
-		g.end[i] = begin
-		begin += count
-	}
-	g.watchers = slices.Grow(g.watchers[:0], len(watchers))[:len(watchers)]
-	for k, w := range watchers {
-		i := g.of[k]
-		g.watchers[g.end[i]] = w
-		g.end[i]++
-	}
-}
-
-func (g *grouping) edge(name string) int {
-	if i := slices.Index(g.edges[:min(len(g.edges), few)], name); i >= 0 {
-		return i
-	}
-	i, ok := g.at[name]
-	if !ok {
-		i = len(g.edges)
-		g.edges, g.end = append(g.edges, name), append(g.end, 0)
-		if i >= few {
-			g.at[name] = i
-		}
-	}
-	return i
-}
-
-// behind is the watchers behind the i-th edge.
-func (g *grouping) behind(i int) []*presence.Subscription {
-	if i == 0 {
-		return g.watchers[:g.end[0]]
-	}
-	return g.watchers[g.end[i-1]:g.end[i]]
-}
-
-// abreast is from how many watchers on the messages for several edges are made side by side.
-const abreast = 200
-
-// heads are buffers to make heads in: each is copied into the messages of its edges.
+// heads are buffers for the part of a message that all its edges get. It is copied into their messages.
 var heads = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
 
+// toEdge sends an edge as many messages as its watchers need.
 func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watchers []*presence.Subscription) {
 	for len(watchers) > 0 {
-		e := f.lock(name)
-		if e == nil {
-			f.cfg.Log.Error("too many edges; a NOTIFY is not sent", "edges", maxEdges)
-			return
-		}
+		e := f.lock(name, true)
 		b := e.buffer(128 + len(head) + min(len(watchers), kazoo.MaxTargets)*max(e.target, 200))
 		b = append(b, '{')
 		e.seq++
@@ -271,19 +211,22 @@ func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watche
 		b = append(b, "]}"...)
 		e.target = (len(b)-len(head))/i + 8
 		watchers = watchers[i:]
+		e.sent.Store(true)
+		e.used.Store(true)
 		e.keep(numbered{e.seq, b})
-		if !e.down {
+		if e.downSince.Load() == 0 {
 			f.send(e, b)
 		}
 		e.mu.Unlock()
 	}
 }
 
+// send publishes a message. Its reply subject is only for NATS, which says there at once that nobody listens.
 func (f *Fanout) send(e *edge, data []byte) {
 	_ = f.cfg.Conn.PublishRequest(e.subject, e.reply, data)
 }
 
-// buffer is room for a message, most often where one was that the ring gave up: publishing copied it.
+// buffer is memory for a message: that of a message that left the ring, if it fits. Publishing has copied that one.
 func (e *edge) buffer(size int) []byte {
 	b := e.spare
 	e.spare = nil
@@ -293,12 +236,20 @@ func (e *edge) buffer(size int) []byte {
 	return b[:0]
 }
 
+// keep puts a message into the ring. The oldest ones leave it past the bounds of the ring, and past the bound of all rings
+// together. An edge that misses one that has left has all its watchers told again.
 func (e *edge) keep(m numbered) {
 	e.ring = append(e.ring, m)
-	e.bytes += cap(m.data)
-	for len(e.ring) > 1 && (len(e.ring) > ringEntries || e.bytes > ringBytes) {
-		e.bytes -= cap(e.ring[0].data)
-		e.spare = e.ring[0].data
+	size := cap(m.data)
+	e.bytes += size
+	all := e.fanout.kept.Add(int64(size))
+	for len(e.ring) > 0 && (len(e.ring) > ringMessages || e.bytes > ringBytes && len(e.ring) > 1 || all > e.fanout.cfg.Kept) {
+		size := cap(e.ring[0].data)
+		e.bytes -= size
+		all = e.fanout.kept.Add(-int64(size))
+		if len(e.ring) > 1 { // the message that was just added is still to be sent
+			e.spare = e.ring[0].data
+		}
 		e.ring[0] = numbered{}
 		e.ring = e.ring[1:]
 	}
@@ -310,9 +261,11 @@ func (f *Fanout) Lamp(c actors.LampNews) {
 	_ = f.cfg.Conn.Publish(f.cfg.Prefix.Of(subject.State(c.To.Realm, c.To.User)), b)
 }
 
-// up is what an edge says of itself: seen is the highest number up to which it misses nothing of ours.
+// up takes what an edge says of itself: seen is the highest Edge-Seq up to which it misses nothing of this node, known
+// says whether it has named this incarnation of the node at all. What it misses is sent again from the ring. Where that is
+// not enough, all its watchers are told their newest state, at most once in renotifyGap unless the edge is a new one.
 func (f *Fanout) up(name, incarnation string, seen uint64, known bool) {
-	e := f.lock(name)
+	e := f.lock(name, false)
 	if e == nil {
 		return
 	}
@@ -320,8 +273,10 @@ func (f *Fanout) up(name, incarnation string, seen uint64, known bool) {
 	if len(e.ring) > 0 {
 		first = e.ring[0].seq
 	}
-	again := incarnation != e.incarnation
-	e.spoke, e.down, e.incarnation = true, false, incarnation
+	restarted := incarnation != e.incarnation
+	e.spoke, e.incarnation = true, incarnation
+	e.downSince.Store(0)
+	e.heard.Store(time.Now().UnixNano())
 	all := !known || seen+1 < first || seen > e.seq
 	if !all {
 		for _, m := range e.ring {
@@ -331,10 +286,10 @@ func (f *Fanout) up(name, incarnation string, seen uint64, known bool) {
 		}
 	}
 	gap := renotifyGap
-	if e.seq == 0 { // most likely nobody here is behind it: a look at all watchers for nothing
-		gap = lookGap
+	if e.seq == e.base { // most likely nobody here is behind it: all watchers would be looked at for nothing
+		gap = idleGap
 	}
-	all = all && (again || time.Since(e.renotified) > gap)
+	all = all && (restarted || time.Since(e.renotified) > gap)
 	if all {
 		e.renotified = time.Now()
 	}

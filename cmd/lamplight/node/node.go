@@ -67,6 +67,7 @@ type Config struct {
 
 	Rules      presence.Rules // Writes is set by the node
 	MaxMailbox int
+	EdgeMemory int64 // bytes of messages that are kept for edges to be sent again; 0: 256 MiB
 
 	// Quiet is how long membership must have been quiet before the first claims; 0: 250 ms.
 	Quiet time.Duration

@@ -100,12 +100,12 @@ func (n *Node) startShards(ctx context.Context) error {
 	c := &n.cfg
 	n.journal = journal.New(journal.Config{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Memory: c.Memory, Replicas: c.Replicas, Streams: c.Streams,
 		Quiet: c.Quiet, Owner: c.Place, Writes: n.newest, Gone: n.gone, Log: n.log, Registerer: n.registry, Fatal: n.fail})
-	n.fanout = bus.NewFanout(bus.FanoutConfig{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Version: c.Version, Log: n.log,
+	n.fanout = bus.NewFanout(bus.FanoutConfig{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Version: c.Version, Kept: c.EdgeMemory, Log: n.log, Registerer: n.registry,
 		Incarnation: n.journal.Incarnation, Account: func(realm string) string { id, _ := n.directory.RealmAccount(realm); return id }})
 	rules := c.Rules
 	rules.Writes = n.newest
 	n.system = actors.NewSystem(actors.Config{Node: c.Name, Rules: rules, Mailbox: c.MaxMailbox, Journal: n.journal, Notifier: n.fanout, Log: n.log, Registerer: n.registry})
-	n.fanout.Renotify = n.system.RenotifyEdge
+	n.fanout.Renotify, n.fanout.Watched = n.system.RenotifyEdge, n.system.WatchedEdges
 	n.router = route.New(route.Config{System: n.system, Owners: n.journal, Nodes: n.journal.Owners, Conn: n.conn, Prefix: c.Prefix,
 		Node: c.Name, Timeout: c.RequestTimeout, Writes: n.newest, Log: n.log, Registerer: n.registry})
 	n.journal.SetShards(n.system)

@@ -1,0 +1,67 @@
+package bus
+
+import (
+	"slices"
+	"sync"
+
+	"lamplight/actors/presence"
+)
+
+// grouping sorts watchers by the edge that they are behind.
+type grouping struct {
+	edges    []string                 // in the order in which they came up
+	index    map[string]int           // of the edges behind the first linearScanMax
+	of       []int                    // the index of each watcher's edge
+	end      []int                    // where each edge's watchers end
+	watchers []*presence.Subscription // sorted
+}
+
+var groupings = sync.Pool{New: func() any { return &grouping{index: map[string]int{}} }}
+
+// linearScanMax is the number of edges up to which a linear scan beats a map lookup.
+const linearScanMax = 8
+
+// group sorts watchers. Those behind one edge keep their order.
+func (g *grouping) group(watchers []*presence.Subscription) {
+	g.edges, g.of, g.end = g.edges[:0], g.of[:0], g.end[:0]
+	clear(g.index)
+	for _, w := range watchers {
+		i := g.edge(w.Edge())
+		g.of, g.end[i] = append(g.of, i), g.end[i]+1
+	}
+	begin := 0
+	for i, count := range g.end {
+		g.end[i] = begin
+		begin += count
+	}
+	g.watchers = slices.Grow(g.watchers[:0], len(watchers))[:len(watchers)]
+	for k, w := range watchers {
+		i := g.of[k]
+		g.watchers[g.end[i]] = w
+		g.end[i]++
+	}
+}
+
+// edge is the index of an edge.
+func (g *grouping) edge(name string) int {
+	if i := slices.Index(g.edges[:min(len(g.edges), linearScanMax)], name); i >= 0 {
+		return i
+	}
+	i, ok := g.index[name]
+	if !ok {
+		i = len(g.edges)
+		g.edges, g.end = append(g.edges, name), append(g.end, 0)
+		if i >= linearScanMax {
+			g.index[name] = i
+		}
+	}
+	return i
+}
+
+// behind returns the watchers behind the edge with an index.
+func (g *grouping) behind(i int) []*presence.Subscription {
+	if i == 0 {
+		return g.watchers[:g.end[0]]
+	}
+	return g.watchers[g.end[i-1]:g.end[i]]
+}
