@@ -9,33 +9,32 @@ import (
 
 // call is a call of the extension, or its tombstone.
 //
-// It is the merge of all news of it, and the merge is a least upper bound: each part takes the
-// greatest of what was said, in an order that does not depend on arrival. So any order and any
-// repetition of the same news ends the same. One thing stands outside of it: news older than a
-// tombstone's life counts only if it moves a known call forward (a call that it could begin would
-// have outlived the tombstone that ends it).
+// A call is the merge of all news of it. The merge is a least upper bound: each part takes the greatest value that was
+// said, in an order that does not depend on arrival. So any order and any repetition of the same news has the same end.
+// There is one exception: news older than a tombstone's life counts only if it moves a known call forward. It must not
+// begin a call, because the tombstone that ended that call may have been forgotten.
 //
-// When its lease lapses a call is no longer visible, but stays for a tombstone's life, so that
-// news with a longer lease finds what was known. Its record, which lives a minute longer than the
-// lease, does the same after a restart.
+// When its lease ends, a call is no longer visible. It stays for a tombstone's life, so that news with a longer lease
+// finds what was known of it. After a restart its record does the same, which the journal keeps for a minute longer than
+// the lease.
 type call struct {
 	key      string
 	state    State
-	at       int64 // µs, the newest news of this state
-	since    int64 // µs, the oldest news of this state
+	at       int64 // µs, the time of the newest news of this state
+	since    int64 // µs, the time of the oldest news of this state
 	lease    int64 // µs, the end of the lease that the newest news of this state gave
-	extended int64 // µs, the end of the lease that news without a state gave
-	until    int64 // µs; a tombstone's end
-	sweptAt  int64 // µs, until when any of its records may be found; beyond swept(ends()) it is part of the record
+	extended int64 // µs, the end of the latest lease that news without a state gave
+	until    int64 // µs, the end of the tombstone; 0: the call is none
+	sweptAt  int64 // µs, when the journal sweeps the last of its records; the record holds it if it is later than swept(ends())
 	parts    []part
-	unknown  string
-	schema   uint8
+	unknown  string // the record's fields of a newer release
+	schema   uint8  // of the record
 }
 
-// part is one value of a call, and the rank of the news that it came with.
+// part is one value of a call, with the state and time of the news that brought it: they decide which news wins.
 type part struct {
 	value string
-	at    int64
+	at    int64 // µs
 	state State
 }
 
@@ -53,11 +52,13 @@ const (
 	partCount
 )
 
+// ends is when the call's lease ends, in µs.
 func (c *call) ends() int64 { return max(c.lease, c.extended) }
 
+// visible says whether the call counts for the lamp.
 func (c *call) visible(now int64) bool { return c.state != Terminated && c.ends() > now }
 
-// forgetAt is when nothing needs to be known of it any more.
+// forgetAt is when the call need not be known any more, in µs. life is a tombstone's.
 func (c *call) forgetAt(life int64) int64 {
 	if c.state == Terminated {
 		return c.until
@@ -65,8 +66,8 @@ func (c *call) forgetAt(life int64) int64 {
 	return c.ends() + life
 }
 
-// callKey names a call: by its id when it was published (forks share a Call-ID), else by Call-ID
-// and direction.
+// callKey names a call. A published call has an id of its own, because forks share a Call-ID; any other is named by its
+// Call-ID and direction.
 func callKey(ev *CallEvent) string {
 	if ev.ID != "" {
 		return "i" + ev.ID
@@ -74,6 +75,7 @@ func callKey(ev *CallEvent) string {
 	return "c" + direction(ev.Direction) + ev.CallID
 }
 
+// direction is the direction as keys and parts write it.
 func direction(d Direction) string {
 	if d == Recipient {
 		return "1"
@@ -81,6 +83,7 @@ func direction(d Direction) string {
 	return "0"
 }
 
+// callEvent merges news of a call into the call, or begins one.
 func (e *Extension) callEvent(eff *Effects, ev *CallEvent, now int64) error {
 	if ev.State > Terminated || ev.Direction > Recipient || ev.CallID == "" && ev.ID == "" {
 		return fmt.Errorf("%w: a call needs a Call-ID or id, a state and a direction", ErrInvalid)
@@ -128,7 +131,7 @@ func (e *Extension) callEvent(eff *Effects, ev *CallEvent, now int64) error {
 	return nil
 }
 
-// roomForCall refuses what would be new, or newly visible, past a bound.
+// roomForCall refuses a call that would be new, or visible again, when a bound is reached. known says that the call exists.
 func (e *Extension) roomForCall(visible, known bool, now int64) error {
 	if m, most := e.more, e.rules.MaxCalls; visible && most > 0 && m != nil && len(m.calls)+len(m.registers) >= most {
 		n := 0
@@ -138,7 +141,7 @@ func (e *Extension) roomForCall(visible, known bool, now int64) error {
 			}
 		}
 		if n >= most {
-			return fmt.Errorf("%w: %d", ErrTooManyCalls, n)
+			return fmt.Errorf("%w: it has %d, at most %d are allowed", ErrTooManyCalls, n, most)
 		}
 	}
 	if known {
@@ -147,7 +150,8 @@ func (e *Extension) roomForCall(visible, known bool, now int64) error {
 	return e.roomForNew(now)
 }
 
-// merge takes news in, and says whether it changed anything.
+// merge merges news into the call, and says whether that changed it. at and lease are when the news happened and when its
+// lease ends, in µs.
 func (c *call) merge(ev *CallEvent, at, lease int64) bool {
 	switch {
 	case ev.State == None:
@@ -189,7 +193,7 @@ func (c *call) merge(ev *CallEvent, at, lease int64) bool {
 	return change
 }
 
-// less says that a value of this rank takes the part's place.
+// less says whether a value of news with this state and time takes the part's place.
 func (p *part) less(v string, state State, at int64) bool {
 	if c := cmp.Or(cmp.Compare(p.state, state), cmp.Compare(p.at, at)); c != 0 {
 		return c < 0
@@ -197,15 +201,17 @@ func (p *part) less(v string, state State, at int64) bool {
 	return p.value < v
 }
 
-// end makes it a tombstone. When each of its ends was does not matter.
+// end makes the call a tombstone. It drops all times, so that ends that came at different times leave the same.
 func (c *call) end() {
 	c.state, c.at, c.since, c.lease, c.extended, c.parts = Terminated, 0, 0, 0, 0, nil
 }
 
+// searchCall finds a call by its key, or the place where it belongs.
 func searchCall(calls []*call, key string) (int, bool) {
 	return slices.BinarySearchFunc(calls, key, func(c *call, key string) int { return strings.Compare(c.key, key) })
 }
 
+// keepCall adds the call's record to the effects and asks for the Ticks that the call needs.
 func (e *Extension) keepCall(eff *Effects, c *call, now int64) {
 	e.due(c.forgetAt(e.tombstoneLife()))
 	if c.state == Terminated {
@@ -217,6 +223,7 @@ func (e *Extension) keepCall(eff *Effects, c *call, now int64) {
 	e.keep(eff, KindCall, c.key, e.encodeCall(c), c.sweptAt, now)
 }
 
+// cause is the source of a change for the log of the lamp: the one that news names, else otherwise.
 func cause(source, otherwise string) string {
 	if source == "" {
 		return otherwise

@@ -2,14 +2,15 @@ package presence
 
 import "fmt"
 
-// manual is what the API set.
+// manual is the manual state, which the API sets.
 type manual struct {
-	state   State // None: nothing is set
-	at      int64 // µs
-	unknown string
-	schema  uint8
+	state   State  // None: none is set
+	at      int64  // µs, when it was set
+	unknown string // the record's fields of a newer release
+	schema  uint8  // of the record
 }
 
+// manualKey is the key of the manual state's record.
 const manualKey = "m"
 
 // ParseManual reads a manual state: "early", "confirmed" or "terminated", in lower case. ok is false for all else.
@@ -21,10 +22,12 @@ func ParseManual(s string) (state State, ok bool) {
 // manual says whether the API may set this state.
 func (s State) manual() bool { return s == Early || s == Confirmed || s == Terminated }
 
+// errManual is the error for a state that can't be set.
 func errManual(s State) error {
 	return fmt.Errorf("%w: the manual state is %q; it must be early, confirmed or terminated", ErrInvalid, s)
 }
 
+// setManual sets the manual state, or removes it with Terminated.
 func (e *Extension) setManual(eff *Effects, state State, now int64) error {
 	if !state.manual() {
 		return errManual(state)
@@ -35,7 +38,7 @@ func (e *Extension) setManual(eff *Effects, state State, now int64) error {
 	return nil
 }
 
-// putManual sets the manual state or, with None or Terminated, removes it.
+// putManual sets the manual state or, with None or Terminated, removes it. It says whether that changed anything.
 func (e *Extension) putManual(eff *Effects, state State, now int64) bool {
 	if state == Terminated {
 		state = None
@@ -55,7 +58,8 @@ func (e *Extension) putManual(eff *Effects, state State, now int64) bool {
 	return true
 }
 
-// reset forgets calls, registers and the manual state, and tells everyone anew, in one step.
+// reset ends all calls and registers, puts then in the place of the manual state, and tells all watchers again, in one
+// step.
 func (e *Extension) reset(eff *Effects, then State, now int64) error {
 	if then != None && !then.manual() {
 		return errManual(then)
@@ -67,7 +71,7 @@ func (e *Extension) reset(eff *Effects, then State, now int64) error {
 	return nil
 }
 
-// buryAll makes every call and register a tombstone: late news of them can't light the lamp again.
+// buryAll makes every call and register a tombstone, so that late news of them can't light the lamp again.
 func (e *Extension) buryAll(eff *Effects, now int64) {
 	if e.more == nil {
 		return
@@ -95,7 +99,7 @@ func (e *Extension) buryAll(eff *Effects, now int64) {
 	}
 }
 
-// renotify tells the watchers behind an edge, or all, the present state at once.
+// renotify tells the watchers behind an edge, or with "" all, the present state at once, whatever their rate.
 func (e *Extension) renotify(eff *Effects, edge string, now int64) {
 	var told batch
 	for _, s := range e.watchers {
@@ -107,7 +111,7 @@ func (e *Extension) renotify(eff *Effects, edge string, now int64) {
 	told.into(eff, e.view, "")
 }
 
-// end ends every subscription and forgets the rest.
+// end ends every subscription and forgets all else.
 func (e *Extension) end(eff *Effects, reason string, now int64) {
 	if reason == "" {
 		reason = "noresource"
@@ -125,7 +129,7 @@ func (e *Extension) end(eff *Effects, reason string, now int64) {
 	last.into(eff, e.view, reason)
 }
 
-// endWatchers ends every subscription; the batch is who is to be told.
+// endWatchers ends every subscription. It returns the watchers, which the caller must tell so.
 func (e *Extension) endWatchers(eff *Effects, now int64) (last batch) {
 	for _, s := range e.watchers {
 		last.add(s)

@@ -2,19 +2,20 @@ package presence
 
 import "time"
 
-// Rules are the bounds and intervals that every extension of a node shares. They never change while a node runs.
+// Rules are the bounds and intervals that all extensions of a node share. They do not change while a node runs.
 type Rules struct {
-	NotifyInterval time.Duration // least time between two coalesced NOTIFYs to one watcher; 0: none held back
-	CallLease      time.Duration // a call without news lives this long
-	Grace          time.Duration // a subscription outlives its Expires by this (20 s)
-	TombstoneLife  time.Duration // a minute
-	MaxWatchers    int
-	MaxCalls       int
-	MaxTombstones  int
-	Transitions    int        // how many lamp transitions are remembered for explain
-	Writes         func() int // the newest schema that all members read, and so the newest that may be written; nil: Schema
+	NotifyInterval time.Duration // the least time between two changes that a watcher is told; 0: no change is held back
+	CallLease      time.Duration // how long a call lives without news, when its news brings no lease
+	Grace          time.Duration // how much longer than its Expires a subscription lives
+	TombstoneLife  time.Duration // how long it is remembered that something has ended
+	MaxWatchers    int           // subscriptions of one extension; 0: any number
+	MaxCalls       int           // visible calls of one extension, as many registers, and as many mailboxes that light it; 0: any number
+	MaxTombstones  int           // things of one extension that have ended and are remembered; 0: any number
+	Transitions    int           // changes of the lamp that are remembered for explain
+	Writes         func() int    // the schema to write: the newest that all members read; nil: Schema
 }
 
+// writes is the schema to write.
 func (r *Rules) writes() uint8 {
 	if r.Writes == nil {
 		return Schema
@@ -22,8 +23,8 @@ func (r *Rules) writes() uint8 {
 	return uint8(r.Writes())
 }
 
-// Effects is what Apply asks its caller to do, in this order: keep the records, and once all of
-// them are durable publish the lamp change and send the notices.
+// Effects is what Apply asks its caller to do: write the records and, once all of them are durable, send the notices and
+// publish the change of the lamp.
 type Effects struct {
 	Records []Record
 	Notices []Notice
@@ -33,18 +34,19 @@ type Effects struct {
 // Record is the durable form of one thing. Its name is (Kind, extension, Key).
 type Record struct {
 	Kind      Kind
-	Key       string        // for subscriptions package + Call-ID, for calls Call-ID + direction or id, …
-	Data      []byte        // see record.go; never empty
-	TTL       time.Duration // 0: no TTL
-	Tombstone bool          // for counting only; a tombstone is a record like any other
+	Key       string        // unique among the extension's things of this kind, such as the package and Call-ID of a subscription
+	Data      []byte        // what Load reads; never empty
+	TTL       time.Duration // when the journal may sweep the record, in whole seconds; 0: never
+	Tombstone bool          // the thing has ended; such a record is written and read like any other
 }
 
-// Notice is one NOTIFY for several watchers of the same event package. View is immutable.
+// Notice is one NOTIFY for several watchers of the same event package. The caller gives it a Sequence and passes that to
+// Told of each watcher when it sends the NOTIFY.
 type Notice struct {
 	Package  Package
 	View     *View
 	Watchers []*Subscription
-	End      string // not empty: the subscriptions ended for this reason (timeout, noresource, …)
+	End      string // not empty: the subscriptions have ended, for this reason (RFC 6665 §4.1.3)
 }
 
 // LampChange is a change of the lamp, for the state feed.
@@ -52,22 +54,22 @@ type LampChange struct {
 	State, Previous State
 	View            *View
 	At              time.Time
-	Source          string
+	Source          string // what changed it, such as "dialog_update", "manual" or "lease"
 }
 
-// View is what an extension looks like at one moment. It is never changed once made.
+// View is an extension at one moment. Nobody changes a View once it is made, so any goroutine may read it.
 type View struct {
 	State       State        // the lamp: Early, Confirmed or Terminated
-	Dialogs     []DialogView // the winner first
-	Closed      bool         // RFC 3863 basic status, from the register Offline
-	Messages    Messages     // the mailbox's own counts
-	HasMessages bool
+	Dialogs     []DialogView // the most important first
+	Closed      bool         // the basic status (RFC 3863) is closed: the register says Offline
+	Messages    Messages     // the counts of the extension's own mailbox
+	HasMessages bool         // false: no counts have come
 }
 
 // Messages are the counts of one mailbox (RFC 3842).
 type Messages struct {
 	New, Saved, UrgentNew, UrgentSaved uint32
-	Account                            string
+	Account                            string // Message-Account (RFC 3842 §3.5); "": the extension
 }
 
 // DialogView is one dialog of a View.
@@ -76,9 +78,9 @@ type DialogView struct {
 	CallID       string
 	State        State
 	Direction    Direction
-	Source       string    // "call", "register", "manual", "mailbox"
-	Since        time.Time // the last change of its state
-	Expires      time.Time // end of its lease; zero: none
+	Source       string    // "call", "register", "manual" or "mailbox"
+	Since        time.Time // when its state last changed
+	Expires      time.Time // when its lease ends; zero: never
 	From, To     string
 	FromTag      string
 	ToTag        string
@@ -86,7 +88,7 @@ type DialogView struct {
 	SwitchURI    string
 }
 
-// Transition is one remembered change of the lamp, for explain.
+// Transition is one remembered change of the lamp, which explain shows.
 type Transition struct {
 	State  State
 	At     time.Time

@@ -1,7 +1,7 @@
 package presence
 
-// The fields of each kind of record, beside those that all have. A number once given keeps its
-// meaning for ever; new fields get new numbers.
+// The fields of each kind of record, beside those that all have. A number keeps its meaning for ever; a new field gets a
+// new number.
 const (
 	subscriptionFrom           = 10
 	subscriptionFromTag        = 11
@@ -14,10 +14,10 @@ const (
 	subscriptionUserAgent      = 18
 	subscriptionRenewed        = 19 // µs
 	subscriptionExpires        = 20 // s
-	subscriptionCSeq           = 21 // + 1; 0: none came
+	subscriptionCSeq           = 21 // plus 1; absent: none came
 	subscriptionMaxRate        = 22
 	subscriptionMinRate        = 23
-	subscriptionReplaced       = 24 // of a tombstone
+	subscriptionReplaced       = 24 // only in a tombstone
 	subscriptionSwept          = 25 // µs
 
 	callState    = 10
@@ -26,9 +26,9 @@ const (
 	callLease    = 13
 	callExtended = 14
 	callSwept    = 15
-	callValue    = 20 // + part
-	callPartAt   = 32 // + part; 0: as callAt
-	callPartRank = 44 // + part; 0: as callState
+	callValue    = 20 // plus the number of the part
+	callPartAt   = 32 // plus the number of the part; absent: as callAt
+	callPartRank = 44 // plus the number of the part; absent: as callState
 
 	regState  = 10
 	regAt     = 11
@@ -49,6 +49,7 @@ const (
 	boxSince       = 15
 )
 
+// The known fields of each kind of record, as masks of their numbers: those that hold a number, those that hold a string.
 var (
 	subscriptionNum = mask(subscriptionRenewed, subscriptionExpires, subscriptionCSeq, subscriptionMaxRate, subscriptionMinRate, subscriptionReplaced, subscriptionSwept)
 	subscriptionStr = mask(subscriptionFrom, subscriptionFromTag, subscriptionToTag, subscriptionContact, subscriptionProxyRoute, subscriptionSubscriptionID, subscriptionServerID, subscriptionQueue, subscriptionUserAgent)
@@ -64,6 +65,7 @@ var (
 // span is the mask of one field for each part of a call.
 func span(first int) uint64 { return (1<<partCount - 1) << first }
 
+// encodeSubscription makes the record of a subscription.
 func (e *Extension) encodeSubscription(s *Subscription) []byte {
 	texts, key, more := s.texts(), s.key(), s.getRare()
 	extra := more.extra
@@ -92,6 +94,7 @@ func (e *Extension) encodeSubscription(s *Subscription) []byte {
 	return append(b, extra...)
 }
 
+// encodeEnded makes the record of a subscription's tombstone.
 func (e *Extension) encodeEnded(t *ended) []byte {
 	b := make([]byte, 0, 2+sizeStr(e.realm)+sizeStr(e.user)+sizeStr(t.key)+9+7+3)
 	b = e.appendHead(b, 0, t.key)
@@ -103,6 +106,7 @@ func (e *Extension) encodeEnded(t *ended) []byte {
 	return b
 }
 
+// encodeCall makes the record of a call or of its tombstone.
 func (e *Extension) encodeCall(c *call) []byte {
 	b := e.appendHead(make([]byte, 0, 256), c.schema, c.key)
 	b = appendNum(b, recGone, uint64(c.until))
@@ -129,6 +133,7 @@ func (e *Extension) encodeCall(c *call) []byte {
 	return append(b, c.unknown...)
 }
 
+// encodeRegister makes the record of a register or of its tombstone.
 func (e *Extension) encodeRegister(r *register) []byte {
 	b := e.appendHead(make([]byte, 0, 192), r.schema, r.key)
 	b = appendNum(b, recGone, uint64(r.until))
@@ -142,6 +147,7 @@ func (e *Extension) encodeRegister(r *register) []byte {
 	return append(b, r.unknown...)
 }
 
+// encodeManual makes the record of a manual state that is set.
 func (e *Extension) encodeManual(m *manual) []byte {
 	b := e.appendHead(make([]byte, 0, 96), m.schema, manualKey)
 	b = appendNum(b, manState, uint64(m.state))
@@ -149,6 +155,7 @@ func (e *Extension) encodeManual(m *manual) []byte {
 	return append(b, m.unknown...)
 }
 
+// encodeMailbox makes the record of a mailbox.
 func (e *Extension) encodeMailbox(m *mailbox) []byte {
 	b := e.appendHead(make([]byte, 0, 128), m.schema, m.key)
 	b = appendNum(b, boxNew, uint64(m.messages.New))

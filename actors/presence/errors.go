@@ -2,16 +2,16 @@ package presence
 
 import "errors"
 
-// Errors of Apply and Load. They are wrapped with what exactly was wrong; ask with errors.Is.
+// The errors of Apply and Load. They are wrapped with the value that was wrong; ask for them with errors.Is.
 var (
-	// ErrTooManyWatchers: Rules.MaxWatchers subscriptions are held.
+	// ErrTooManyWatchers says that the extension has Rules.MaxWatchers subscriptions.
 	ErrTooManyWatchers = errors.New("too many watchers of this extension")
-	// ErrTooManyCalls: Rules.MaxCalls calls (or as many registers, or mailboxes) are held.
+	// ErrTooManyCalls says that the extension has Rules.MaxCalls visible calls, or registers, or mailboxes.
 	ErrTooManyCalls = errors.New("too many calls of this extension")
-	// ErrTooManyTombstones: so much ended within Rules.TombstoneLife that nothing new is taken.
+	// ErrTooManyTombstones says that so much has ended within Rules.TombstoneLife that nothing new may begin.
 	ErrTooManyTombstones = errors.New("too many recently ended things of this extension")
-	// ErrInvalid: the event contradicts itself or passes a bound of its fields.
+	// ErrInvalid says that the event contradicts itself or is past a bound of its fields.
 	ErrInvalid = errors.New("invalid event")
-	// ErrRecord: the bytes are no record of this extension and kind.
+	// ErrRecord says that the bytes are no record of this extension and kind.
 	ErrRecord = errors.New("invalid record")
 )

@@ -2,8 +2,8 @@ package presence
 
 import "time"
 
-// Kind says what a record, and thus a durable thing of an extension, is.
-// Its value is the <kind> token of the record's subject.
+// Kind says what a record is about. Its value is the <kind> token of the record's subject
+// (docs/contract/journal.md, "Subjects").
 type Kind byte
 
 // The kinds of records.
@@ -16,11 +16,11 @@ const (
 	KindPublication  Kind = 'p'
 )
 
-// State is the state of a call, a register, a manual state or the lamp.
-// The order of Trying, Early, Confirmed, Terminated is the order in which a call moves.
+// State is the state of a call, a register, the manual state or the lamp. A call moves through Trying, Early, Confirmed and
+// Terminated in the order of their values, and never back. Records carry the values: they never change.
 type State uint8
 
-// The states (RFC 4235 §3.7; Online and Offline are the basic status of RFC 3863).
+// The states (RFC 4235 §3.7). Online and Offline are the basic status of RFC 3863.
 const (
 	None State = iota
 	Trying
@@ -31,7 +31,7 @@ const (
 	Offline
 )
 
-// Direction is who began a call, seen from the extension (RFC 4235 §4.1.2).
+// Direction says whether the extension began a call or received it (RFC 4235 §4.1.2).
 type Direction uint8
 
 // The directions.
@@ -71,39 +71,39 @@ type Subscribe struct {
 	Queue          string
 	CSeq           uint32
 	HasCSeq        bool
-	Expires        int    // seconds, as granted
-	MaxRate        uint32 // RFC 6446, notifications per 1000 seconds; 0 = not asked
-	MinRate        uint32 // RFC 6446, notifications per 1000 seconds; 0 = not asked
+	Expires        int    // seconds, as granted, at most LongestSubscription
+	MaxRate        uint32 // the most notifications per 1000 seconds that the watcher wants (RFC 6446 §4); 0: it did not say
+	MinRate        uint32 // the fewest notifications per 1000 seconds that it wants (RFC 6446 §5); 0: it did not say
 }
 
 // CallEvent is news of one call of the extension.
 type CallEvent struct {
 	CallID       string
-	ID           string // publication and dialog id when it came as a PUBLISH; else ""
+	ID           string // the dialog's id in its publication, when the news came as a PUBLISH; else ""
 	Direction    Direction
-	State        State     // Trying, Early, Confirmed, Terminated; None only extends the lease
-	Timestamp    time.Time // zero: the time of arrival
-	Expires      int       // lease in seconds; 0: the default lease
+	State        State     // Trying, Early, Confirmed or Terminated; None: the news only extends the lease
+	Timestamp    time.Time // when it happened; zero: when it arrived
+	Expires      int       // the lease in seconds, at most LongestLease; 0: Rules.CallLease
 	From, To     string    // user@realm without "sip:"; From is the extension's side
 	FromTag      string
 	ToTag        string
 	TargetCallID string
 	SwitchURI    string
-	Source       string // what told us, for explain: "dialog_update", "update", "publish"
+	Source       string // what brought the news, for explain: "dialog_update", "update" or "publish"
 }
 
 // RegisterEvent is the newest value of a state that a feature publishes under a constant name.
 type RegisterEvent struct {
-	Name      string // hex md5 of the presence id
+	Name      string // RegisterName of the presence id
 	State     State
-	Timestamp time.Time // zero: the time of arrival
-	Expires   int       // lease in seconds; 0: stays until changed
+	Timestamp time.Time // when it happened; zero: when it arrived
+	Expires   int       // the lease in seconds, at most LongestLease; 0: it stays until it is changed
 	From, To  string
-	Source    string
+	Source    string // what brought the news, for explain
 }
 
-// MailboxEvent is a count of messages. With Lamp unset it is the mailbox's own count, for the
-// watchers of message-summary; with Lamp set the extension's lamp follows Source's new messages.
+// MailboxEvent is the count of messages of one mailbox. Without Lamp, the mailbox is the extension's own, and the watchers of
+// message-summary are told. With Lamp, the extension's lamp follows the mailbox's new messages. MailboxUpdate makes both.
 type MailboxEvent struct {
 	Source      string // the mailbox, user@realm
 	Lamp        bool
@@ -114,32 +114,34 @@ type MailboxEvent struct {
 	Account     string // Message-Account (RFC 3842 §3.5)
 }
 
-// Notified is what a watcher answered to a NOTIFY.
+// Notified is a watcher's reply to a NOTIFY.
 type Notified struct {
 	Package    Package
-	HasPackage bool // unset: the Call-ID alone names the subscription
+	HasPackage bool // false: the Call-ID alone names the subscriptions
 	CallID     string
-	Sequence   uint32 // 0: not said
-	Reply      int    // SIP response code; 0: not said
+	Sequence   uint32 // of the NOTIFY; 0: the news does not say
+	Reply      int    // the SIP response code, up to 699; 0: the news does not say
 }
 
-// SetManual sets the manual state; Terminated removes it.
+// SetManual sets the manual state. Terminated removes it.
 type SetManual struct{ State State }
 
-// Reset forgets calls, registers and the manual state and tells every watcher anew.
-// With Then set, that manual state stands afterwards, in the same step.
+// Reset ends all calls and registers, removes the manual state and tells every watcher again. With Then, that manual state
+// is set in the same step.
 type Reset struct{ Then State }
 
-// Renotify tells watchers the present state again: all of them, or those behind one edge.
+// Renotify tells the watchers behind one edge the present state again, or with "" all watchers.
 type Renotify struct{ Edge string }
 
-// End ends every subscription of the extension and forgets the rest (its account is gone).
-type End struct{ Reason string } // Subscription-State reason (RFC 6665 §4.1.3), "noresource"
+// End ends every subscription of the extension and forgets all else, because its account is gone. Reason is that of the
+// Subscription-State (RFC 6665 §4.1.3); "": noresource.
+type End struct{ Reason string }
 
-// EndSubscriptions ends every subscription and keeps the rest.
-type EndSubscriptions struct{ Reason string } // Subscription-State reason (RFC 6665 §4.1.3), "deactivated"
+// EndSubscriptions ends every subscription and keeps all else. Reason is that of the Subscription-State (RFC 6665 §4.1.3),
+// such as deactivated.
+type EndSubscriptions struct{ Reason string }
 
-// Tick lets timers run: leases, expiries, NOTIFYs held back by their rate.
+// Tick does what time does: it ends leases and subscriptions, and sends the changes that a watcher's rate held back.
 type Tick struct{}
 
 func (Subscribe) event()        {}

@@ -10,7 +10,7 @@ const (
 	minute = 60 * second
 )
 
-// moment is the time of µs since 1970; 0 is the zero time.
+// moment is the time that is us microseconds after 1970; 0 is the zero time.
 func moment(us int64) time.Time {
 	if us == 0 {
 		return time.Time{}
@@ -18,18 +18,19 @@ func moment(us int64) time.Time {
 	return time.UnixMicro(us).UTC()
 }
 
-// Extension is one extension (presentity): its watchers and all that its lamp depends on.
+// Extension is one extension (presentity): its watchers and all that its lamp depends on. It must be used by one goroutine at
+// a time.
 type Extension struct {
 	realm    string
 	user     string
 	rules    *Rules
-	watchers []*Subscription // sorted by key
+	watchers []*Subscription // sorted by package, then Call-ID
 	view     *View
-	more     *details // nil as long as there is nothing but watchers
-	next     int64    // µs, not later than the next thing that time does; 0: nothing
+	more     *details // nil while the extension has nothing but watchers
+	next     int64    // µs, when the next Tick is due, or earlier; 0: none is
 }
 
-// details is what most extensions do not have most of the time.
+// details holds what most extensions do not have most of the time.
 type details struct {
 	calls       []*call     // sorted by key, tombstones too
 	registers   []*register // sorted by key, tombstones too
@@ -39,30 +40,32 @@ type details struct {
 	transitions []Transition // oldest first
 }
 
-// Idle is the View of every extension of which nothing is known. Not to be changed.
+// Idle is the View of every extension of which nothing is known.
 var Idle = &View{State: Terminated}
 
-// New makes an extension that holds nothing. Both names are lower case; rules are shared.
+// New makes an extension that holds nothing. Both names must be in lower case. It keeps rules, which extensions share.
 func New(realm, user string, rules *Rules) *Extension {
 	return &Extension{realm: realm, user: user, rules: rules, view: Idle}
 }
 
-// Realm is its realm, in lower case.
+// Realm returns the extension's realm, in lower case.
 func (e *Extension) Realm() string { return e.realm }
 
-// User is its name in the realm, in lower case.
+// User returns the extension's name in its realm, in lower case.
 func (e *Extension) User() string { return e.user }
 
-// Address is its name, which no event changes.
+// Address returns the extension's name, which no event changes.
 func (e *Extension) Address() Address { return Address{Realm: e.realm, User: e.user} }
 
-// View is the extension as it is.
+// View returns the extension as it is.
 func (e *Extension) View() *View { return e.view }
 
-// Subscriptions are all subscriptions, sorted by package, then Call-ID. Not to be changed or kept.
+// Subscriptions returns all subscriptions, sorted by package, then Call-ID. The caller must not change the slice, nor use it
+// after the next Apply.
 func (e *Extension) Subscriptions() []*Subscription { return e.watchers }
 
-// Transitions are the remembered changes of the lamp, oldest first. Not to be changed or kept.
+// Transitions returns the remembered changes of the lamp, oldest first. The caller must not change the slice, nor use it
+// after the next Apply.
 func (e *Extension) Transitions() []Transition {
 	if e.more == nil {
 		return nil
@@ -70,17 +73,18 @@ func (e *Extension) Transitions() []Transition {
 	return e.more.transitions
 }
 
-// Next is when the next Tick is due; zero: never.
+// Next returns when the next Tick is due; the zero time: none is.
 func (e *Extension) Next() time.Time { return moment(e.next) }
 
-// Empty says that nothing is held, not even a tombstone.
+// Empty says that the extension holds nothing, not even a tombstone.
 func (e *Extension) Empty() bool {
 	m := e.more
 	return len(e.watchers) == 0 && (m == nil ||
 		len(m.calls)+len(m.registers)+len(m.mailboxes)+len(m.ended) == 0 && m.manual.state == None)
 }
 
-// Apply lets an event happen. An error says that it was refused, and nothing has changed.
+// Apply applies an event at the time now. On an error the event was refused and the extension has not changed; it wraps one of
+// the errors of this package. See the package's comment for what the caller must do with the Effects.
 func (e *Extension) Apply(ev Event, now time.Time) (Effects, error) {
 	var eff Effects
 	var err error
@@ -118,7 +122,7 @@ func (e *Extension) Apply(ev Event, now time.Time) (Effects, error) {
 	return eff, nil
 }
 
-// open makes sure that there are details.
+// open returns the details, which it makes if there are none.
 func (e *Extension) open() *details {
 	if e.more == nil {
 		e.more = &details{}
@@ -126,32 +130,32 @@ func (e *Extension) open() *details {
 	return e.more
 }
 
-// due asks for a Tick at us or earlier.
+// due asks for a Tick at us (µs) or earlier.
 func (e *Extension) due(us int64) {
 	if e.next == 0 || us < e.next {
 		e.next = max(us, 1)
 	}
 }
 
-// tombstoneLife is how long a tombstone stays, in µs.
+// tombstoneLife is Rules.TombstoneLife in µs.
 func (e *Extension) tombstoneLife() int64 { return e.rules.TombstoneLife.Microseconds() }
 
-// keep adds a record that is swept then; 0: it stays until it is replaced. The owner's timer ends things, the TTL only
-// sweeps. Nothing may be swept before what it replaced would have been: a NATS server that was killed finds that one
-// again, and with it a call that has ended or a subscription that is gone.
+// keep adds a record that the journal may sweep at sweep (µs); 0: it stays until another one replaces it. The owner's timers
+// end things; the record's TTL only frees space. A record's TTL must not be shorter than that of the record it replaces. A
+// NATS server that was killed can find the older record again, and would bring an ended call or subscription back to life.
 func (e *Extension) keep(eff *Effects, kind Kind, key string, data []byte, sweep, now int64) {
 	eff.Records = append(eff.Records, Record{Kind: kind, Key: key, Data: data, TTL: ttl(sweep, now)})
 }
 
-// bury adds a tombstone's record.
+// bury adds a tombstone's record, as keep does.
 func (e *Extension) bury(eff *Effects, kind Kind, key string, data []byte, sweep, now int64) {
 	eff.Records = append(eff.Records, Record{Kind: kind, Key: key, Data: data, TTL: ttl(sweep, now), Tombstone: true})
 }
 
-// swept is when a record is swept at the earliest whose lease ends then: a minute later.
+// swept is when the journal may sweep a record whose lease ends at leaseEnd, in µs: a minute later.
 func swept(leaseEnd int64) int64 { return leaseEnd + minute }
 
-// ttl is in whole seconds, and never less than one.
+// ttl is the TTL of a record that may be swept at sweep (µs; 0: never), in whole seconds and at least one.
 func ttl(sweep, now int64) time.Duration {
 	if sweep == 0 {
 		return 0
@@ -159,8 +163,8 @@ func ttl(sweep, now int64) time.Duration {
 	return time.Duration((max(sweep-now, 1)+second-1)/second) * time.Second
 }
 
-// roomForNew refuses what is new while too much has just ended. What exists may always end: so
-// there are never more tombstones than the bound and what was alive.
+// roomForNew refuses to begin anything while the extension has too many tombstones. What exists may always end, so there are
+// never more tombstones than the bound and the number of things that lived.
 func (e *Extension) roomForNew(now int64) error {
 	m, most := e.more, e.rules.MaxTombstones
 	if m == nil || most <= 0 || len(m.calls)+len(m.registers)+len(m.ended) < most {
@@ -183,13 +187,13 @@ func (e *Extension) roomForNew(now int64) error {
 		}
 	}
 	if n >= most {
-		return fmt.Errorf("%w: %d", ErrTooManyTombstones, n)
+		return fmt.Errorf("%w: %d, at most %d are remembered", ErrTooManyTombstones, n, most)
 	}
 	return nil
 }
 
-// stamp is the time that an event counts from: its own, or its arrival when it has none or one
-// that can't be (docs/contract/nats.md, "Calls").
+// stamp is the time that an event counts from, in µs: its own, or that of its arrival when it has none or one that is more
+// than a minute ahead (docs/contract/nats.md, "Calls").
 func stamp(t time.Time, now int64) int64 {
 	if t.IsZero() {
 		return now
@@ -204,14 +208,14 @@ func stamp(t time.Time, now int64) int64 {
 // LongestLease is the longest lease, in seconds, that news of a call or register may ask for: a year.
 const LongestLease = 365 * 24 * 3600
 
-// fits refuses a lease or a text out of bounds.
+// fits refuses an interval that is not 0 to most seconds, and texts that are longer than MaxText.
 func fits(expires, most int, texts ...string) error {
 	if expires < 0 || expires > most {
-		return fmt.Errorf("%w: expires %d", ErrInvalid, expires)
+		return fmt.Errorf("%w: Expires is %d s; it must be 0 to %d", ErrInvalid, expires, most)
 	}
 	for _, s := range texts {
 		if len(s) > MaxText {
-			return fmt.Errorf("%w: a field of %d bytes", ErrInvalid, len(s))
+			return fmt.Errorf("%w: a field has %d bytes; at most %d are allowed", ErrInvalid, len(s), MaxText)
 		}
 	}
 	return nil

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// Load takes one record from the journal, in any order.
-// An error says that the bytes are no record of this kind and extension; nothing has changed.
+// Load takes one record from the journal. Records may come in any order; of several with one key the last one counts. On an
+// error, which wraps ErrRecord, the bytes are no record of this kind and extension, and nothing has changed. Call Loaded
+// after the last record.
 func (e *Extension) Load(kind Kind, data []byte) error {
 	switch kind {
 	case KindSubscription:
@@ -23,15 +24,15 @@ func (e *Extension) Load(kind Kind, data []byte) error {
 		return e.loadManual(data)
 	case KindMailbox:
 		return e.loadMailbox(data)
-	case KindPublication: // of a later release; its record alone carries it
+	case KindPublication: // of a later release: it stays in the journal and is not shown
 		return nil
 	}
 	return fmt.Errorf("%w: kind %q", ErrRecord, byte(kind))
 }
 
-// Loaded ends the loading: what is over for good is dropped. What lapsed while nobody held the
-// extension is left to the next Tick, which is due at once: subscriptions end with their last
-// NOTIFY, and watchers learn of the calls that are gone.
+// Loaded ends the loading. It drops tombstones that are over. Leases that ended while no node held the extension are left to
+// the next Tick, which is due at once: it ends subscriptions with a last NOTIFY and tells watchers of the calls that are
+// gone.
 func (e *Extension) Loaded(now time.Time) {
 	us := now.UnixMicro()
 	e.next = 0
@@ -59,7 +60,8 @@ func (e *Extension) Loaded(now time.Time) {
 	}
 }
 
-// bound keeps a record that is damaged, or was written by a clock ahead of ours, from staying for ever.
+// bound cuts times that are too far in the future, so that a record that is damaged, or was written by a node whose clock is
+// ahead, does not stay for ever.
 func (e *Extension) bound(now int64) {
 	for _, s := range e.watchers {
 		s.renewed = min(s.renewed, now)
@@ -82,17 +84,18 @@ func (e *Extension) bound(now int64) {
 	}
 }
 
-// read parses a record and sees that it is this extension's.
+// read parses a record and checks that it is this extension's. num and str are the masks of the known fields.
 func (e *Extension) read(r *record, data []byte, num, str uint64) error {
 	if err := r.parse(data, num, str); err != nil {
 		return err
 	}
 	if r.str[recRealm] != e.realm || r.str[recUser] != e.user {
-		return fmt.Errorf("%w: of another extension", ErrRecord)
+		return fmt.Errorf("%w: it is of the extension %.100q, not of %.100q", ErrRecord, r.str[recUser]+"@"+r.str[recRealm], e.Address())
 	}
 	return nil
 }
 
+// loadSubscription takes the record of a subscription or of its tombstone.
 func (e *Extension) loadSubscription(data []byte) error {
 	var r record
 	if err := e.read(&r, data, subscriptionNum, subscriptionStr); err != nil {
@@ -135,6 +138,7 @@ func (e *Extension) loadSubscription(data []byte) error {
 	return nil
 }
 
+// numbers takes the numbers of a subscription's record into s and ev.
 func (s *Subscription) numbers(r *record, ev *Subscribe, cseq uint64) error {
 	renewed, err := r.moment(subscriptionRenewed)
 	expires, err2 := r.number(subscriptionExpires, LongestSubscription)
@@ -152,6 +156,7 @@ func (s *Subscription) numbers(r *record, ev *Subscribe, cseq uint64) error {
 	return nil
 }
 
+// loadCall takes the record of a call or of its tombstone.
 func (e *Extension) loadCall(data []byte) error {
 	var r record
 	if err := e.read(&r, data, callNum, callStr); err != nil {
@@ -181,7 +186,7 @@ func (e *Extension) loadCall(data []byte) error {
 		}
 	} else {
 		c.end()
-		c.until = max(c.until, 1) // so that a Tick forgets it
+		c.until = max(c.until, 1) // not 0, so that a Tick forgets it
 	}
 	m := e.open()
 	if i, found := searchCall(m.calls, c.key); found {
@@ -192,6 +197,7 @@ func (e *Extension) loadCall(data []byte) error {
 	return nil
 }
 
+// decode takes the ith part of a call's record.
 func (p *part) decode(r *record, i int, c *call) error {
 	if r.str[callValue+i] == "" {
 		return nil
@@ -210,6 +216,7 @@ func (p *part) decode(r *record, i int, c *call) error {
 	return err
 }
 
+// loadRegister takes the record of a register or of its tombstone.
 func (e *Extension) loadRegister(data []byte) error {
 	var r record
 	if err := e.read(&r, data, regNum, regStr); err != nil {
@@ -250,6 +257,7 @@ func (e *Extension) loadRegister(data []byte) error {
 	return nil
 }
 
+// loadManual takes the record of the manual state, or of its removal.
 func (e *Extension) loadManual(data []byte) error {
 	var r record
 	if err := e.read(&r, data, manNum, 0); err != nil {
@@ -269,6 +277,7 @@ func (e *Extension) loadManual(data []byte) error {
 	return nil
 }
 
+// loadMailbox takes the record of a mailbox, or of its end.
 func (e *Extension) loadMailbox(data []byte) error {
 	var r record
 	if err := e.read(&r, data, boxNum, boxStr); err != nil {

@@ -1,32 +1,34 @@
 package presence
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
 
-// mailbox is a count of messages: the extension's own, or that of a mailbox that lights its lamp.
-// It carries no time of its own, so the last to arrive wins.
+// mailbox is the count of messages of the extension's own mailbox, or of one that lights the extension's lamp. News of a
+// mailbox carries no time, so the last to arrive wins.
 type mailbox struct {
-	key      string // "c": the own counts; "l" and the source: a lamp
+	key      string // ownCounts, or "l" and the mailbox that lights the lamp
 	messages Messages
-	since    int64 // µs, the last change between none and some
-	unknown  string
-	schema   uint8
+	since    int64  // µs, when the new messages last changed between none and some
+	unknown  string // the record's fields of a newer release
+	schema   uint8  // of the record
 }
 
+// ownCounts is the key of the extension's own mailbox.
 const ownCounts = "c"
 
-// MailboxUpdate is what a voicemail system reports of one mailbox.
+// MailboxUpdate is a voicemail system's report of one mailbox (docs/contract/nats.md, "Mailboxes").
 type MailboxUpdate struct {
 	Mailbox  Address
 	Extended string // a further extension of the mailbox's realm whose lamp it lights; "": none
 	Messages Messages
 }
 
-// Events are the events that an update means. The mailbox's own extension learns the counts, for its watchers of
-// message-summary. Two lamps follow the new messages: that of *98 and the mailbox's user, which is the key that phones
-// use for the mailbox, and that of the extended one.
+// Events returns the events that an update means, with the extensions that they go to. The mailbox's own extension gets the
+// counts, for its watchers of message-summary. Two lamps follow the new messages: that of the extension *98 and the
+// mailbox's user, which is the key that phones have for the mailbox, and that of the extended extension.
 func (u MailboxUpdate) Events() []Addressed {
 	m, source := u.Messages, u.Mailbox.String()
 	counts := MailboxEvent{Source: source, New: m.New, Saved: m.Saved, UrgentNew: m.UrgentNew, UrgentSaved: m.UrgentSaved, Account: m.Account}
@@ -39,8 +41,10 @@ func (u MailboxUpdate) Events() []Addressed {
 	return events
 }
 
+// lit says whether the mailbox lights the extension's lamp.
 func (m *mailbox) lit() bool { return m.key != ownCounts && m.messages.New > 0 }
 
+// mailboxEvent takes the counts of a mailbox. A mailbox that lights the lamp is forgotten when it has no new messages.
 func (e *Extension) mailboxEvent(eff *Effects, ev *MailboxEvent, now int64) error {
 	if err := fits(0, 0, ev.Source, ev.Account); err != nil {
 		return err
@@ -86,19 +90,22 @@ func (e *Extension) mailboxEvent(eff *Effects, ev *MailboxEvent, now int64) erro
 	return nil
 }
 
+// roomForMailbox refuses a new mailbox when the bound is reached: MaxCalls that light the lamp, and the own one.
 func (e *Extension) roomForMailbox() error {
 	if most := e.rules.MaxCalls; most > 0 && e.more != nil && len(e.more.mailboxes) >= most+1 {
-		return ErrTooManyCalls
+		return fmt.Errorf("%w: it has %d mailboxes, at most %d are allowed", ErrTooManyCalls, len(e.more.mailboxes), most+1)
 	}
 	return nil
 }
 
-// buryMailbox overwrites the record. Nothing orders mailboxes, so no tombstone stays in memory.
+// buryMailbox replaces the mailbox's record by a tombstone. No tombstone stays in memory: the last news to arrive wins, so
+// there is nothing to compare it with.
 func (e *Extension) buryMailbox(eff *Effects, b *mailbox, now int64) {
 	gone := now + e.tombstoneLife()
 	e.bury(eff, KindMailbox, b.key, appendNum(e.appendHead(nil, b.schema, b.key), recGone, uint64(gone)), 0, now)
 }
 
+// searchMailbox finds a mailbox by its key, or the place where it belongs.
 func searchMailbox(boxes []*mailbox, key string) (int, bool) {
 	return slices.BinarySearchFunc(boxes, key, func(b *mailbox, key string) int { return strings.Compare(b.key, key) })
 }

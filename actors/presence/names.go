@@ -1,6 +1,6 @@
 package presence
 
-// String is the state as documents write it; None is empty.
+// String returns the state as documents write it; "" for None.
 func (s State) String() string {
 	switch s {
 	case Trying:
@@ -19,7 +19,7 @@ func (s State) String() string {
 	return ""
 }
 
-// String is the direction as RFC 4235 §4.1.2 writes it.
+// String returns the direction as RFC 4235 §4.1.2 writes it.
 func (d Direction) String() string {
 	if d == Recipient {
 		return "recipient"
@@ -27,8 +27,8 @@ func (d Direction) String() string {
 	return "initiator"
 }
 
-// ParseState is the inverse of String; "proceeding" is read as Trying.
-func ParseState(s string) (State, bool) {
+// ParseState is the inverse of String. It reads "proceeding" as Trying. ok is false for all else.
+func ParseState(s string) (state State, ok bool) {
 	if s == "proceeding" {
 		return Trying, true
 	}

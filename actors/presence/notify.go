@@ -3,17 +3,17 @@ package presence
 import (
 	"math"
 	"slices"
-	"time"
 )
 
-// A watcher that asks for a NOTIFY at least so often (RFC 6446 §5) gets one a second at most.
-const leastPeriod = int64(time.Second / time.Microsecond)
+// leastPeriod is the least time between two NOTIFYs that a watcher's min-rate (RFC 6446 §5) causes, in µs.
+const leastPeriod = second
 
-// batch gathers watchers by event package.
+// batch holds the watchers that are to be told, by event package.
 type batch [len(packages)][]*Subscription
 
 func (b *batch) add(s *Subscription) { b[s.Package] = append(b[s.Package], s) }
 
+// into adds the notices for the batch's watchers to the effects. end is that of the Notice.
 func (b *batch) into(eff *Effects, v *View, end string) {
 	for pkg, watchers := range b {
 		if len(watchers) > 0 {
@@ -22,8 +22,8 @@ func (b *batch) into(eff *Effects, v *View, end string) {
 	}
 }
 
-// tell notes that the present View goes to a watcher. A change counts for its rate; for one with a
-// rate of its own so does every NOTIFY (RFC 6446 §4.3).
+// tell notes that a watcher is told the present View. change says that the View has changed for it. A change counts for the
+// watcher's rate; when the watcher asked for a max-rate itself, every NOTIFY counts (RFC 6446 §4.3).
 func (e *Extension) tell(s *Subscription, change bool, now int64) {
 	s.noticed, s.noticedAt = e.view, now
 	s.held = false
@@ -39,7 +39,7 @@ func (e *Extension) tell(s *Subscription, change bool, now int64) {
 	}
 }
 
-// interval is the least time between two changes that a watcher is told, in µs.
+// interval is the least time between two changes that are told to a watcher, in µs.
 func (e *Extension) interval(s *Subscription) int64 {
 	least := e.rules.NotifyInterval.Microseconds()
 	if s.MaxRate() != 0 {
@@ -53,16 +53,17 @@ func (e *Extension) period(s *Subscription) int64 {
 	return max(1000*second/int64(s.MinRate()), leastPeriod, e.interval(s))
 }
 
-// free is when a watcher may be told a change.
+// free is when a watcher may be told a change, in µs.
 func (e *Extension) free(s *Subscription, now int64) int64 {
 	if s.changedAt == 0 {
 		return now
 	}
-	s.changedAt = min(s.changedAt, now) // a clock that went back must not silence anyone
+	s.changedAt = min(s.changedAt, now) // a clock that was put back must not silence the watcher
 	return s.changedAt + e.interval(s)
 }
 
-// rebuild rebuilds the View and notes a change of the lamp; the caller stores and tells it.
+// rebuild makes the View of this moment, and adds a change of the lamp to the effects. The caller must store the View and
+// tell the watchers. It returns the present View if nothing has changed.
 func (e *Extension) rebuild(eff *Effects, source string, now int64) *View {
 	v := e.build(now)
 	if equal(e.view, v) {
@@ -81,7 +82,8 @@ func (e *Extension) rebuild(eff *Effects, source string, now int64) *View {
 	return v
 }
 
-// changed tells whoever should learn of a change: now, or when its rate allows.
+// changed rebuilds the View and tells each watcher that sees a difference, now or when its rate allows. source is what
+// changed the extension.
 func (e *Extension) changed(eff *Effects, source string, now int64) {
 	before := e.view
 	e.view = e.rebuild(eff, source, now)
@@ -108,14 +110,15 @@ func (e *Extension) changed(eff *Effects, source string, now int64) {
 	told.into(eff, e.view, "")
 }
 
-// known remembers the last comparison with the present View: most watchers were told the same one.
+// known remembers the last comparison of a View with the present one: most watchers were told the same View.
 type known struct {
 	view *View
 	pkg  Package
 	same bool
 }
 
-// pass says whether a watcher is told the View now. If not, it knows it already or is held.
+// pass says whether a watcher is to be told the present View now. If not, the watcher sees no difference to what it was told,
+// or its rate holds the change back until a Tick.
 func (e *Extension) pass(s *Subscription, k *known, now int64) bool {
 	if k.view != s.noticed || k.pkg != s.Package || k.view == nil {
 		*k = known{s.noticed, s.Package, same(s.Package, s.noticed, e.view)}
@@ -139,7 +142,8 @@ func (e *Extension) pass(s *Subscription, k *known, now int64) bool {
 	return false
 }
 
-// tick ends what is over, tells what was held back, and finds the next thing that time does.
+// tick ends leases and subscriptions that are over, tells the changes that rates held back, and finds when the next Tick is
+// due.
 func (e *Extension) tick(eff *Effects, now int64) {
 	if e.next == 0 || now < e.next {
 		return
@@ -149,7 +153,7 @@ func (e *Extension) tick(eff *Effects, now int64) {
 	e.forgetOver(now)
 	e.changed(eff, "lease", now)
 	last.into(eff, e.view, "timeout")
-	// Whoever the change was told to is past all of this but its own next time.
+	// A watcher that changed has just told is not held any more, and its min-rate counts from now.
 	var late batch
 	var k known
 	for _, s := range e.watchers {
@@ -171,7 +175,7 @@ func (e *Extension) tick(eff *Effects, now int64) {
 	late.into(eff, e.view, "")
 }
 
-// lapsed ends the subscriptions whose time is over (RFC 6665 §4.2.2, reason timeout).
+// lapsed ends the subscriptions whose time is over (RFC 6665 §4.2.2), and returns their watchers, which are to be told.
 func (e *Extension) lapsed(eff *Effects, now int64) (last batch) {
 	e.watchers = slices.DeleteFunc(e.watchers, func(s *Subscription) bool {
 		if e.lapse(s) > now {
@@ -184,13 +188,14 @@ func (e *Extension) lapsed(eff *Effects, now int64) (last batch) {
 	return last
 }
 
-// forgetOver forgets what needs to be known no more, and asks for a Tick for the rest.
+// forgetOver forgets all that need not be known any more, and asks for the Ticks that the rest needs.
 func (e *Extension) forgetOver(now int64) {
 	m, life := e.more, e.tombstoneLife()
 	if m == nil {
 		return
 	}
-	// over drops at the second time, and asks for a Tick at the first that is still to come.
+	// over says whether a thing whose lease ends at ends is to be forgotten because forget has passed (both in µs; 0: never).
+	// If not, it asks for a Tick at the earlier one that is still to come.
 	over := func(ends, forget int64) bool {
 		if forget != 0 && forget <= now {
 			return true

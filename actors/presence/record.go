@@ -6,16 +6,16 @@ import (
 	"math/bits"
 )
 
-// A record is a list of fields, each a varint tag (number<<3 | wire type) and a value, as in
-// protocol buffers: hand-written because it is a few lines, and a release that reads a newer one's
-// record must keep every byte that it does not know.
+// A record is a list of fields as in protocol buffers: each is a varint tag (number<<3 | wire type) and a value. It is
+// written by hand because that is a few lines, and because a release that reads the record of a newer one must keep every
+// byte that it does not know.
 
-// Schema is the newest form that this release reads: of records here, and of leases, claims and messages between nodes. It
-// is written once all members read it (Rules.Writes). A record of a newer schema keeps its number and what this release does
-// not know of it.
+// Schema is the newest form of records that this release reads. Leases, claims and messages between nodes have the same
+// number. A node writes it once all members read it (Rules.Writes). A record of a newer schema keeps that number, and the
+// fields that this release does not know, through every change.
 const Schema = 1
 
-// Wire types.
+// The wire types of protocol buffers.
 const (
 	wireVarint  = 0
 	wireFixed64 = 1
@@ -23,20 +23,21 @@ const (
 	wireFixed32 = 5
 )
 
-// Fields that every record may have. Numbers are never used again for something else.
+// The fields that every record may have. A number keeps its meaning for ever.
 const (
 	recSchema = 1
 	recRealm  = 2
 	recUser   = 3
 	recKey    = 4 // the record's own Key
-	recGone   = 5 // µs; set: a tombstone, until then
+	recGone   = 5 // µs; the record is a tombstone, which ends then
 )
 
+// Bounds of what is read.
 const (
-	maxUnknown = 16 << 10       // bytes of fields of newer releases that are carried along
-	maxRecord  = 64 << 10       // bytes
+	maxUnknown = 16 << 10       // bytes of a record's unknown fields
+	maxRecord  = 64 << 10       // bytes of a record
 	maxMoment  = 253402300799e6 // µs, the end of the year 9999
-	maxNumbers = 64             // field numbers below this may be known
+	maxNumbers = 64             // known fields have numbers below this
 	commonNum  = 1<<recSchema | 1<<recGone
 	commonStr  = 1<<recRealm | 1<<recUser | 1<<recKey
 )
@@ -44,14 +45,15 @@ const (
 // MaxText is how many bytes one string of an event or of a record may have.
 const MaxText = 4096
 
-// record is a decoded record. Its strings share one allocation.
+// record is a decoded record: its known fields by their numbers, and the bytes of the unknown ones. Its strings share one
+// allocation.
 type record struct {
 	num     [maxNumbers]uint64
 	str     [maxNumbers]string
 	unknown string
 }
 
-// cut takes the first field off a record: its tag, its number or its bytes, and what follows.
+// cut returns the first field of a record: its tag, and its number v or its bytes text. rest is what follows.
 func cut(data []byte) (tag, v uint64, text, rest []byte, err error) {
 	tag, n := binary.Uvarint(data)
 	if n <= 0 || tag>>3 == 0 {
@@ -81,8 +83,8 @@ func cut(data []byte) (tag, v uint64, text, rest []byte, err error) {
 	return tag, v, rest[:size], rest[size:], nil
 }
 
-// parse reads a record whose known fields are those in the two masks.
-// A known field that comes twice counts the last time; one of the wrong wire type is an error.
+// parse reads a record whose known fields are those in the two masks. Of a known field that comes twice the last one counts;
+// a known field with the wrong wire type is an error.
 func (r *record) parse(data []byte, num, str uint64) error {
 	if len(data) > maxRecord {
 		return fmt.Errorf("%w: %d bytes", ErrRecord, len(data))
@@ -106,7 +108,7 @@ func (r *record) parse(data []byte, num, str uint64) error {
 		case isNum && wire == wireVarint:
 			r.num[field] = v
 		case isStr && wire == wireBytes:
-			if len(text) > MaxText+2 { // a key is a Call-ID and a letter or two
+			if len(text) > MaxText+2 { // a key is a text and up to two letters
 				return fmt.Errorf("%w: field %d of %d bytes", ErrRecord, field, len(text))
 			}
 			r.str[field] = all[end-len(text) : end]
@@ -128,7 +130,7 @@ func (r *record) parse(data []byte, num, str uint64) error {
 	return err
 }
 
-// moment is a field that holds µs.
+// moment returns a field that holds a time in µs.
 func (r *record) moment(field int) (int64, error) {
 	if r.num[field] > maxMoment {
 		return 0, fmt.Errorf("%w: time %d", ErrRecord, r.num[field])
@@ -136,7 +138,7 @@ func (r *record) moment(field int) (int64, error) {
 	return int64(r.num[field]), nil
 }
 
-// number is a field with a bound.
+// number returns a field that must be at most most.
 func (r *record) number(field int, most uint64) (uint64, error) {
 	if r.num[field] > most {
 		return 0, fmt.Errorf("%w: field %d is %d", ErrRecord, field, r.num[field])
@@ -144,8 +146,8 @@ func (r *record) number(field int, most uint64) (uint64, error) {
 	return r.num[field], nil
 }
 
-// ParseAddress gives the extension that a record belongs to, as parts of data. It reads no further than it must:
-// whether the rest is a record is for Load to say.
+// ParseAddress returns the extension that a record belongs to, as parts of data. It reads no further than it must: only Load
+// checks the rest of the record.
 func ParseAddress(data []byte) (realm, user []byte, err error) {
 	for len(data) > 0 && (realm == nil || user == nil) {
 		tag, _, text, rest, err := cut(data)
@@ -166,7 +168,7 @@ func ParseAddress(data []byte) (realm, user []byte, err error) {
 	return realm, user, nil
 }
 
-// appendNum appends a number; 0 is left out.
+// appendNum appends a field with a number, unless that is 0.
 func appendNum(b []byte, field int, v uint64) []byte {
 	if v == 0 {
 		return b
@@ -175,7 +177,7 @@ func appendNum(b []byte, field int, v uint64) []byte {
 	return binary.AppendUvarint(b, v)
 }
 
-// appendStr appends a string; "" is left out.
+// appendStr appends a field with a string, unless that is "".
 func appendStr(b []byte, field int, s string) []byte {
 	if s == "" {
 		return b
@@ -185,7 +187,7 @@ func appendStr(b []byte, field int, s string) []byte {
 	return append(b, s...)
 }
 
-// appendHead begins a record.
+// appendHead appends the fields that a record begins with. schema is the one that it was read with, 0 for a new record.
 func (e *Extension) appendHead(b []byte, schema uint8, key string) []byte {
 	b = appendNum(b, recSchema, uint64(max(schema, e.rules.writes())))
 	b = appendStr(b, recRealm, e.realm)
@@ -193,10 +195,10 @@ func (e *Extension) appendHead(b []byte, schema uint8, key string) []byte {
 	return appendStr(b, recKey, key)
 }
 
-// sizeStr is no less than what appendStr appends.
+// sizeStr is how many bytes appendStr appends at most.
 func sizeStr(s string) int { return 2 + (bits.Len(uint(len(s)))+6)/7 + len(s) }
 
-// mask is the set of field numbers.
+// mask is a set of field numbers, as bits.
 func mask(fields ...int) (m uint64) {
 	for _, f := range fields {
 		m |= 1 << f

@@ -8,25 +8,25 @@ import (
 	"strings"
 )
 
-// register is a state that a feature publishes under a constant name, or its tombstone: what went
-// off stays for a tombstone's life with its stamp, so that older news of it loses.
+// register is a state that a feature publishes under a constant name, or its tombstone. A register that went off stays for a
+// tombstone's life with its time, so that older news of it loses.
 //
-// A name has two slots, so that online and offline (presence only, RFC 3863 §4.1.4) never touch
-// the lamp. Registers are ordered by their owner: news of equal stamps counts as it arrives.
+// A name has two registers, one for the lamp and one for the basic status, so that Online and Offline, which only the
+// package presence shows (RFC 3863 §4.1.4), never change the lamp. Of news with the same time the last to arrive wins.
 type register struct {
-	key      string // "l" or "b" (lamp or basic), then the name
+	key      string // "l" (lamp) or "b" (basic status), then the name
 	state    State
-	at       int64 // µs, the stamp of the newest news
-	since    int64 // µs, the last change of the state
-	lease    int64 // µs; 0: stays until changed
-	until    int64 // µs; a tombstone's end
+	at       int64 // µs, the time of the newest news
+	since    int64 // µs, when the state last changed
+	lease    int64 // µs, when its lease ends; 0: it has none and stays until it is changed
+	until    int64 // µs, the end of the tombstone; 0: the register is none
 	from, to string
-	source   string
-	unknown  string
-	schema   uint8
+	source   string // what brought the news
+	unknown  string // the record's fields of a newer release
+	schema   uint8  // of the record
 }
 
-// RegisterName is the name under which Kazoo publishes a state of an extension that is no call: the md5 of the presence
+// RegisterName returns the name under which Kazoo publishes a state of an extension that is no call: the md5 of the presence
 // id, in lower-case hex.
 func RegisterName(presenceID string) string {
 	sum := md5.Sum([]byte(presenceID))
@@ -48,12 +48,13 @@ func IsRegister(callID string, presenceIDs ...string) bool {
 	return false
 }
 
-// off says that nothing is lit (lamp) or closed (basic): what was never heard of looks the same.
+// off says that the register shows nothing: it is Terminated or Online, as if it had never been published.
 func (r *register) off() bool { return r.state == Terminated || r.state == Online }
 
+// visible says whether the register counts for the lamp or the basic status.
 func (r *register) visible(now int64) bool { return !r.off() && (r.lease == 0 || r.lease > now) }
 
-// forgetAt is when nothing needs to be known of it any more; 0: never.
+// forgetAt is when the register need not be known any more, in µs; 0: never. life is a tombstone's.
 func (r *register) forgetAt(life int64) int64 {
 	switch {
 	case r.off():
@@ -64,6 +65,7 @@ func (r *register) forgetAt(life int64) int64 {
 	return 0
 }
 
+// registerEvent takes the newest value of a register.
 func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) error {
 	if ev.Name == "" || ev.State == None || ev.State > Offline {
 		return fmt.Errorf("%w: a register needs a name and a state", ErrInvalid)
@@ -78,7 +80,7 @@ func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) er
 	key, began := slot+ev.Name, stamp(ev.Timestamp, now)
 	at := began
 	if !ev.Timestamp.IsZero() && at != now && at%second == 0 {
-		at += second - 1 // a stamp in whole seconds: it may have been any moment of that second
+		at += second - 1 // in whole seconds: it may have been any moment of that second
 	}
 	var r *register
 	i, found := 0, false
@@ -91,7 +93,7 @@ func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) er
 		if !ev.Timestamp.IsZero() && began != now {
 			return nil // overtaken by newer news
 		}
-		at = r.at // it has no stamp of its own: the last to arrive wins
+		at = r.at // it brings no time: the last to arrive wins
 	}
 	fresh := register{key: key, state: ev.State, at: at, since: began, from: ev.From, to: ev.To, source: ev.Source, schema: e.rules.writes()}
 	if ev.Expires > 0 {
@@ -126,7 +128,8 @@ func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) er
 	return nil
 }
 
-// roomForRegister refuses what would be new, or newly visible, past a bound.
+// roomForRegister refuses a register that would be new, or visible again, when a bound is reached. old is the register that
+// fresh replaces, nil for none.
 func (e *Extension) roomForRegister(fresh, old *register, now int64) error {
 	if fresh.visible(now) && (old == nil || !old.visible(now)) {
 		if m, most := e.more, e.rules.MaxCalls; most > 0 && m != nil && len(m.registers) >= most {
@@ -137,7 +140,7 @@ func (e *Extension) roomForRegister(fresh, old *register, now int64) error {
 				}
 			}
 			if n >= most {
-				return fmt.Errorf("%w: %d registers", ErrTooManyCalls, n)
+				return fmt.Errorf("%w: it has %d registers, at most %d are allowed", ErrTooManyCalls, n, most)
 			}
 		}
 	}
@@ -147,10 +150,12 @@ func (e *Extension) roomForRegister(fresh, old *register, now int64) error {
 	return e.roomForNew(now)
 }
 
+// searchRegister finds a register by its key, or the place where it belongs.
 func searchRegister(registers []*register, key string) (int, bool) {
 	return slices.BinarySearchFunc(registers, key, func(r *register, key string) int { return strings.Compare(r.key, key) })
 }
 
+// keepRegister adds the register's record to the effects and asks for the Ticks that the register needs.
 func (e *Extension) keepRegister(eff *Effects, r *register, now int64) {
 	if f := r.forgetAt(e.tombstoneLife()); f != 0 {
 		e.due(f)

@@ -8,18 +8,18 @@ import (
 	"strings"
 )
 
-// ended is the tombstone of a subscription: late news of it must not revive it.
+// ended is the tombstone of a subscription: a late SUBSCRIBE must not bring the subscription back.
 type ended struct {
-	key      string
-	until    int64  // µs
-	cseq     uint32 // SUBSCRIBEs below this are ignored
-	replaced bool   // the phone gave the Call-ID up: SUBSCRIBEs without CSeq are ignored too
+	key      string // the subscription's
+	until    int64  // µs, when the tombstone ends
+	cseq     uint32 // SUBSCRIBEs with a lower CSeq are ignored
+	replaced bool   // the phone has a new Call-ID: SUBSCRIBEs without CSeq are ignored too
 }
 
 // LongestSubscription is the longest interval, in seconds, that a SUBSCRIBE may ask for.
 const LongestSubscription = 24 * 3600
 
-// single holds what one accepted SUBSCRIBE gives, in one allocation.
+// single holds the effects of one accepted SUBSCRIBE in one allocation.
 type single struct {
 	records  [1]Record
 	notices  [1]Notice
@@ -37,7 +37,7 @@ func (e *Extension) subscribe(eff *Effects, ev *Subscribe, now int64) error {
 	}
 	s := e.watchers[i]
 	if ev.HasCSeq && s.HasCSeq && ev.CSeq < s.CSeq {
-		return nil // overtaken by a newer SUBSCRIBE
+		return nil // a newer SUBSCRIBE has overtaken it
 	}
 	if ev.HasCSeq {
 		s.CSeq, s.HasCSeq = ev.CSeq, true
@@ -55,13 +55,14 @@ func (e *Extension) subscribe(eff *Effects, ev *Subscribe, now int64) error {
 	return nil
 }
 
-// UnnamedCallID names the subscription of a SUBSCRIBE that brings no Call-ID: the watcher has one such subscription for
-// each extension and event package. from is the watcher, user@realm.
+// UnnamedCallID returns the Call-ID for the subscription of a SUBSCRIBE that brings none. A watcher has one such subscription
+// to each event package of an extension. from is the watcher, user@realm.
 func UnnamedCallID(to Address, from string) string {
 	sum := md5.Sum([]byte(to.String() + "\x00" + strings.ToLower(from)))
 	return hex.EncodeToString(sum[:])
 }
 
+// checkSubscribe refuses a SUBSCRIBE with a field that is missing or past its bound.
 func checkSubscribe(ev *Subscribe) error {
 	if ev.Package > LastPackage || ev.CallID == "" {
 		return fmt.Errorf("%w: a SUBSCRIBE needs an event package and a Call-ID", ErrInvalid)
@@ -70,7 +71,8 @@ func checkSubscribe(ev *Subscribe) error {
 		ev.ProxyRoute, ev.UserAgent, ev.SubscriptionID, ev.ServerID, ev.Queue)
 }
 
-// create adds a subscription at i, unless it has ended a moment ago.
+// create adds a subscription at i, unless its tombstone says that the SUBSCRIBE is a late one. It ends the subscription that
+// the new one replaces.
 func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error {
 	at, dead := e.findEnded(ev.Package, ev.CallID)
 	if dead {
@@ -90,7 +92,7 @@ func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error 
 	s.take(ev, e.near(i))
 	old := e.leftBehind(s)
 	if most := e.rules.MaxWatchers; most > 0 && len(e.watchers)-len(old) >= most {
-		return fmt.Errorf("%w: %d", ErrTooManyWatchers, len(e.watchers))
+		return fmt.Errorf("%w: it has %d, at most %d are allowed", ErrTooManyWatchers, len(e.watchers), most)
 	}
 	if err := e.roomForNew(now); err != nil {
 		return err
@@ -108,7 +110,7 @@ func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error 
 	return nil
 }
 
-// accept keeps a subscription and tells it the full state at once, whatever its rate
+// accept adds the subscription's record to the effects, and a NOTIFY with the full state at once, whatever its rate
 // (RFC 6665 §4.2.1.2, RFC 6446 §4.3).
 func (e *Extension) accept(eff *Effects, s *Subscription, now int64) {
 	s.renewed = now
@@ -123,18 +125,19 @@ func (e *Extension) accept(eff *Effects, s *Subscription, now int64) {
 	e.tell(s, false, now)
 }
 
-// lapse is when a subscription ends by itself.
+// lapse is when a subscription ends if it is not refreshed, in µs.
 func (e *Extension) lapse(s *Subscription) int64 {
 	return s.renewed + int64(s.expires)*second + e.rules.Grace.Microseconds()
 }
 
-// endOne leaves a subscription's tombstone; the caller has taken it from the watchers.
+// endOne makes the tombstone of a subscription that the caller has taken from the watchers. replaced says that a new
+// subscription of the same phone takes its place.
 func (e *Extension) endOne(eff *Effects, s *Subscription, replaced bool, now int64) {
 	t := ended{key: s.key(), until: now + e.tombstoneLife(), replaced: replaced}
 	if s.HasCSeq {
 		t.cseq = s.CSeq
 		if replaced && t.cseq < ^uint32(0) {
-			t.cseq++ // a copy of its last SUBSCRIBE must not put the new one out
+			t.cseq++ // a copy of its last SUBSCRIBE must not end the new subscription
 		}
 	}
 	s.held = false
@@ -142,6 +145,7 @@ func (e *Extension) endOne(eff *Effects, s *Subscription, replaced bool, now int
 	e.bury(eff, KindSubscription, t.key, e.encodeEnded(&t), max(s.sweptAt, t.until), now)
 }
 
+// entomb adds a subscription's tombstone.
 func (e *Extension) entomb(t ended) {
 	m := e.open()
 	i, found := slices.BinarySearchFunc(m.ended, t.key, func(x ended, key string) int { return strings.Compare(x.key, key) })
@@ -153,6 +157,7 @@ func (e *Extension) entomb(t ended) {
 	e.due(t.until)
 }
 
+// findEnded finds the tombstone of a subscription, or the place where it belongs.
 func (e *Extension) findEnded(pkg Package, callID string) (int, bool) {
 	if e.more == nil || len(e.more.ended) == 0 {
 		return 0, false
@@ -161,8 +166,9 @@ func (e *Extension) findEnded(pkg Package, callID string) (int, bool) {
 	return slices.BinarySearchFunc(e.more.ended, key, func(x ended, key string) int { return strings.Compare(x.key, key) })
 }
 
-// leftBehind are the subscriptions that the phone had before it rebooted with a new Call-ID: same
-// watcher, same device, same package (docs/contract/sip.md, "Subscription state"). Two phones that share one login differ in Contact.
+// leftBehind returns the subscriptions that a phone had before it rebooted and came with a new Call-ID: those of the same
+// watcher on the same device to the same package (docs/contract/sip.md, "Subscription state"). Two phones that share one
+// login differ in their Contact.
 func (e *Extension) leftBehind(s *Subscription) (old []*Subscription) {
 	if s.who == 0 {
 		return nil
@@ -176,7 +182,7 @@ func (e *Extension) leftBehind(s *Subscription) (old []*Subscription) {
 	return old
 }
 
-// identity is a hash of a watcher on a device; 0: no device is known.
+// identity returns a hash of a watcher and its device; 0 when one of them is not known.
 func identity(from, contact string) uint32 {
 	d := device(contact)
 	if d == "" || from == "" {
@@ -196,7 +202,7 @@ func identity(from, contact string) uint32 {
 	return max(h, 1)
 }
 
-// device is the +sip.instance of a Contact (RFC 5626 §4.1), else its URI.
+// device returns the +sip.instance of a Contact (RFC 5626 §4.1), else its URI.
 func device(contact string) string {
 	const param = "+sip.instance="
 	for i := 0; i+len(param) <= len(contact); i++ {
@@ -220,10 +226,10 @@ func device(contact string) string {
 	return strings.TrimSpace(uri)
 }
 
-// notified notes what a watcher answered. What it answered before this owner came counts no more.
+// notified notes a watcher's reply. A reply to a NOTIFY of an earlier owner does not count.
 func (e *Extension) notified(ev *Notified) error {
 	if ev.Reply < 0 || ev.Reply > 699 || ev.HasPackage && ev.Package > LastPackage {
-		return fmt.Errorf("%w: reply %d", ErrInvalid, ev.Reply)
+		return fmt.Errorf("%w: the reply is %d, to event package %d; a reply is 0 to 699", ErrInvalid, ev.Reply, ev.Package)
 	}
 	for pkg := range LastPackage + 1 {
 		if ev.HasPackage && pkg != ev.Package {

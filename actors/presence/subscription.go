@@ -7,42 +7,43 @@ import (
 	"time"
 )
 
-// Subscription is one watcher's subscription to one event package of the extension, named by its
-// Call-ID. There may be many for each extension, so its strings are parts of one allocation, or of
-// a neighbour's where they say the same.
+// Subscription is one watcher's subscription to one event package of the extension. Its Call-ID names it. An extension may
+// have many, so the strings are parts of one allocation; those that say the same as a neighbour's are parts of the
+// neighbour's. A Subscription belongs to its Extension: use it in the same goroutine, and do not change it.
 type Subscription struct {
 	CallID, From, FromTag, ToTag, Contact string
 	ProxyRoute, SubscriptionID            string
 	ServerID, Queue, UserAgent            string
 
-	rare    *rare // nil: nothing of it
-	noticed *View // what the newest Notice holds; nil: not known (the extension was loaded)
-	told    *View // what was really sent; nil: nothing yet
+	rare    *rare // nil: it has nothing of that
+	noticed *View // the View of the newest Notice; nil: not known, because the extension was loaded
+	told    *View // the View of the last NOTIFY that was sent; nil: none was
 
-	renewed   int64 // µs, the last SUBSCRIBE
-	noticedAt int64 // µs, the newest Notice of any cause
-	changedAt int64 // µs, the newest Notice that counts for the rate
-	sweptAt   int64 // µs, until when any of its records may be found; beyond swept(its lapse) it is part of the record
-	behind    int64 // µs, since when it should know something that it was not told; 0: it knows all
+	renewed   int64 // µs, when the last SUBSCRIBE came
+	noticedAt int64 // µs, when the newest Notice was made
+	changedAt int64 // µs, when the newest Notice was made that counts for the rate
+	sweptAt   int64 // µs, when the journal sweeps the last of its records; the record holds it if it is later than swept(lapse)
+	behind    int64 // µs, since when the watcher should know more than it was told; 0: it was told everything
 
-	CSeq            uint32
+	CSeq            uint32 // of the newest SUBSCRIBE
 	expires         uint32 // s, as granted
 	sequence, acked uint32
-	who             uint32 // hash of watcher and device, to find what a reboot left behind
+	who             uint32 // identity of the watcher and its device; 0: not known
 	reply           uint16
 	Package         Package
 	HasCSeq         bool
-	schema          uint8
-	leaving         uint8 // Notices that were made and have not left yet
+	schema          uint8 // of the record
+	leaving         uint8 // the number of Notices that were made and have not been sent
 	held            bool  // a change waits for the watcher's rate
 }
 
-// rare is what most subscriptions have nothing of.
+// rare holds what most subscriptions do not have.
 type rare struct {
 	maxRate, minRate uint32 // RFC 6446, per 1000 s; 0: not asked
 	extra            string // the record's fields of a newer release
 }
 
+// setRare sets the rare part. It keeps the old one if that is equal.
 func (s *Subscription) setRare(r rare) {
 	switch {
 	case r == rare{}:
@@ -53,6 +54,7 @@ func (s *Subscription) setRare(r rare) {
 	}
 }
 
+// getRare returns the rare part, empty if there is none.
 func (s *Subscription) getRare() rare {
 	if s.rare == nil {
 		return rare{}
@@ -60,47 +62,47 @@ func (s *Subscription) getRare() rare {
 	return *s.rare
 }
 
-// MaxRate is the most notifications in 1000 s that the watcher asked for (RFC 6446 §4); 0: it did not.
+// MaxRate returns the most notifications per 1000 s that the watcher wants (RFC 6446 §4); 0: it did not say.
 func (s *Subscription) MaxRate() uint32 { return s.getRare().maxRate }
 
-// MinRate is the fewest notifications in 1000 s that the watcher asked for (RFC 6446 §5); 0: it did not.
+// MinRate returns the fewest notifications per 1000 s that the watcher wants (RFC 6446 §5); 0: it did not say.
 func (s *Subscription) MinRate() uint32 { return s.getRare().minRate }
 
-// Edge is who sends this subscription's NOTIFYs.
+// Edge returns the name of the edge that sends this subscription's NOTIFYs; "": any edge may.
 func (s *Subscription) Edge() string { return cmp.Or(s.ServerID, s.Queue) }
 
-// Stalker is the name that listings show for who follows the subscription.
+// Stalker returns the name that listings show as the subscription's stalker, which is Kazoo's word for its edge.
 func (s *Subscription) Stalker() string { return cmp.Or(s.SubscriptionID, s.ServerID, s.Queue) }
 
-// Expires is the granted interval in seconds, without the grace.
+// Expires returns the granted interval in seconds, without the grace.
 func (s *Subscription) Expires() int { return int(s.expires) }
 
-// Renewed is the time of the last SUBSCRIBE.
+// Renewed returns when the last SUBSCRIBE came.
 func (s *Subscription) Renewed() time.Time { return moment(s.renewed) }
 
-// Left is what is left of the granted interval in seconds (RFC 6665 §4.1.3), without the grace.
+// Left returns how many seconds of the granted interval are left (RFC 6665 §4.1.3), without the grace.
 func (s *Subscription) Left(now time.Time) int {
 	left := s.renewed + int64(s.expires)*second - now.UnixMicro()
 	return int(min(max((left+second-1)/second, 0), int64(s.expires)))
 }
 
-// Sequence is that of the last NOTIFY sent; 0: none since the extension was loaded.
+// Sequence returns the Sequence of the last NOTIFY that was sent; 0: none was since the extension was loaded.
 func (s *Subscription) Sequence() uint32 { return s.sequence }
 
-// View is what the last NOTIFY sent showed; nil before the first.
+// View returns the View of the last NOTIFY that was sent; nil: none was since the extension was loaded.
 func (s *Subscription) View() *View { return s.told }
 
-// Acked is the highest Sequence that the watcher answered.
+// Acked returns the highest Sequence that the watcher replied to.
 func (s *Subscription) Acked() uint32 { return s.acked }
 
-// Reply is the watcher's answer to the last NOTIFY; 0: none yet.
+// Reply returns the SIP response code of the watcher to the last NOTIFY; 0: it has not replied.
 func (s *Subscription) Reply() int { return int(s.reply) }
 
-// Behind is since when the watcher should know something that it was not told, because its rate
-// holds it back or the NOTIFY has not left yet. The zero time: it was told everything.
+// Behind returns since when the watcher should know more than it was told, because its rate holds the change back or the
+// NOTIFY has not been sent. The zero time: it was told everything.
 func (s *Subscription) Behind() time.Time { return moment(s.behind) }
 
-// Behind counts the watchers that were not told everything, and says since when the first of them has not been.
+// Behind returns the number of watchers that should know more than they were told, and since when the first of them should.
 func (e *Extension) Behind() (watchers int, since time.Time) {
 	var oldest int64
 	for _, s := range e.watchers {
@@ -114,7 +116,7 @@ func (e *Extension) Behind() (watchers int, since time.Time) {
 	return watchers, moment(oldest)
 }
 
-// Told notes that a Notice left under this Sequence. Notices leave in the order of their making.
+// Told notes that a Notice was sent with this Sequence. The caller must send Notices in the order in which Apply made them.
 func (s *Subscription) Told(sequence uint32) {
 	s.sequence, s.told, s.reply = sequence, s.noticed, 0
 	if s.leaving > 0 {
@@ -125,19 +127,19 @@ func (s *Subscription) Told(sequence uint32) {
 	}
 }
 
-// texts are the strings that are the watcher's own, in the order of their record fields.
+// texts returns the strings that hardly two watchers share, in the order of their record fields.
 func (s *Subscription) texts() [6]string {
 	return [6]string{s.From, s.FromTag, s.ToTag, s.Contact, s.ProxyRoute, s.SubscriptionID}
 }
 
-// key is the record's key: a letter for the package, then the Call-ID.
+// key is the record's key: a digit for the package, then the Call-ID.
 func (s *Subscription) key() string { return subscriptionKey(s.Package, s.CallID) }
 
 func subscriptionKey(p Package, callID string) string { return string('0'+rune(p)) + callID }
 
-// take copies what a SUBSCRIBE or a record says. A refresh replaces everything that a NOTIFY needs
-// (contact and route may have moved, RFC 6665 §4.4.1); mostly nothing has changed. near is a
-// subscription that likely came through the same edge, or nil.
+// take takes the fields of a SUBSCRIBE or of a record. A refresh replaces everything that a NOTIFY needs, because the contact
+// and the route may have changed (RFC 6665 §4.4.1); mostly nothing has. near is a subscription that likely came through the
+// same edge, whose strings are shared then, or nil.
 func (s *Subscription) take(ev *Subscribe, near *Subscription) {
 	s.expires = uint32(ev.Expires)
 	s.setRare(rare{ev.MaxRate, ev.MinRate, s.getRare().extra})
@@ -171,7 +173,7 @@ func (s *Subscription) take(ev *Subscribe, near *Subscription) {
 	s.who = identity(s.From, s.Contact)
 }
 
-// near is a neighbour of what stands, or is about to stand, at i.
+// near returns a neighbour of the subscription that is, or will be, at i; nil when there is none.
 func (e *Extension) near(i int) *Subscription {
 	if i > 0 {
 		return e.watchers[i-1]
@@ -182,7 +184,7 @@ func (e *Extension) near(i int) *Subscription {
 	return nil
 }
 
-// find looks a subscription up, or says where it would stand.
+// find finds a subscription, or the place where it belongs.
 func (e *Extension) find(pkg Package, callID string) (int, bool) {
 	return slices.BinarySearchFunc(e.watchers, callID, func(s *Subscription, id string) int {
 		if c := cmp.Compare(s.Package, pkg); c != 0 {
@@ -192,7 +194,7 @@ func (e *Extension) find(pkg Package, callID string) (int, bool) {
 	})
 }
 
-// of are the watchers of one event package.
+// of returns the watchers of one event package.
 func (e *Extension) of(pkg Package) []*Subscription {
 	from, _ := e.find(pkg, "")
 	to, _ := e.find(pkg+1, "")

@@ -6,7 +6,8 @@ import (
 	"strconv"
 )
 
-// rank orders what may be lit: early > confirmed > trying > terminated (docs/contract/sip.md, "dialog").
+// rank orders states by importance: the lamp shows the highest of early, confirmed and terminated
+// (docs/contract/sip.md, "dialog").
 func rank(s State) int {
 	switch s {
 	case Early:
@@ -19,7 +20,7 @@ func rank(s State) int {
 	return 0
 }
 
-// build makes the View of this moment.
+// build makes the View of the extension at now (µs).
 func (e *Extension) build(now int64) *View {
 	m := e.more
 	if m == nil {
@@ -49,6 +50,7 @@ func (e *Extension) build(now int64) *View {
 	return v
 }
 
+// dialog is the call as a View shows it.
 func (c *call) dialog() DialogView {
 	d := DialogView{
 		ID: c.key[1:], CallID: c.parts[partCallID].value, State: c.state, Source: "call",
@@ -69,8 +71,9 @@ func (c *call) dialog() DialogView {
 	return d
 }
 
-// addStates adds what is lit without a call. All of these are shown under the md5 of the presence
-// id; of those with one id only the highest is listed, so that ids are unique.
+// addStates adds the dialogs that are no calls: the manual state, registers and lit mailboxes. Nearly all of them have the
+// RegisterName of the presence id as their id. Of those with the same id only the most important one is added, so that ids
+// are unique.
 func (e *Extension) addStates(v *View, now int64) {
 	m, calls := e.more, len(v.Dialogs)
 	add := func(d DialogView) {
@@ -107,7 +110,7 @@ func (e *Extension) addStates(v *View, now int64) {
 	}
 }
 
-// constant gives a dialog the name that Kazoo gives to what is no call.
+// constant gives a dialog that is no call the id that Kazoo gives it, and the extension as both sides unless To is set.
 func (e *Extension) constant(d DialogView) DialogView {
 	d.From = e.Address().String()
 	if d.To == "" {
@@ -118,13 +121,13 @@ func (e *Extension) constant(d DialogView) DialogView {
 	return d
 }
 
-// distinguish makes ids unique (RFC 4235 §4.1.2): both ends of a call may be on one extension.
+// distinguish makes the ids of dialogs unique (RFC 4235 §4.1.2): both ends of a call may be on one extension.
 func (v *View) distinguish() {
 	if len(v.Dialogs) < 2 {
 		return
 	}
 	seen := make(map[string]bool, len(v.Dialogs))
-	for _, first := range [2]bool{true, false} { // initiators keep their Call-ID
+	for _, first := range [2]bool{true, false} { // initiators first, which so keep their Call-ID as id
 		for i := range v.Dialogs {
 			d := &v.Dialogs[i]
 			if (d.Direction == Initiator) != first {
@@ -138,7 +141,7 @@ func (v *View) distinguish() {
 	}
 }
 
-// equal says that two Views are the same in all.
+// equal says whether two Views are equal in everything.
 func equal(a, b *View) bool {
 	return a == b || a.State == b.State && a.Closed == b.Closed && a.HasMessages == b.HasMessages &&
 		a.Messages == b.Messages && slices.Equal(a.Dialogs, b.Dialogs)

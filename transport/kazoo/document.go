@@ -40,7 +40,7 @@ func (t *Text) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	case '"':
 		*t = Text(tok.String())
 		if len(*t) > MaxField {
-			return fmt.Errorf("a value of %d bytes; at most %d are taken", len(*t), MaxField)
+			return fmt.Errorf("has %d bytes; at most %d are taken", len(*t), MaxField)
 		}
 		if strings.ContainsFunc(string(*t), unicode.IsControl) { // they would end up in SIP headers
 			return errors.New("must not hold control characters")
@@ -167,6 +167,10 @@ func refuse(format string, a ...any) error { return Refusal{400, fmt.Sprintf(for
 
 // unreadable is the refusal of what is no JSON, or has fields of the wrong type.
 func unreadable(err error) error {
+	var wrong *json.SemanticError // of one field
+	if errors.As(err, &wrong) && wrong.JSONPointer != "" && wrong.Err != nil {
+		return refuse("%s %v", strings.TrimPrefix(string(wrong.JSONPointer), "/"), wrong.Err)
+	}
 	return refuse("the document can't be read: %s", strings.TrimPrefix(err.Error(), "json: "))
 }
 
