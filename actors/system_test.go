@@ -1,4 +1,4 @@
-package actors
+package actors_test
 
 import (
 	"errors"
@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"lamplight/actors"
+	"lamplight/actors/actorstest"
 	"lamplight/actors/presence"
 )
 
@@ -13,7 +15,7 @@ func TestCommitThenTell(t *testing.T) {
 	s := open(t, 100)
 	x := s.extension(0)
 	made := s.ask(x, watch("a"), 0)
-	read := s.ask(x, Show{}, 0)
+	read := s.ask(x, actors.Show{}, 0)
 	s.silent(made, read)
 	s.durable()
 	if n := get(s, "a NOTIFY", s.told); n.To != x || n.Sequence != 1000 || len(n.Watchers) != 1 || n.Claim != s.claim {
@@ -30,8 +32,8 @@ func TestToldInTheOrderOfCommits(t *testing.T) {
 	s := open(t, 100)
 	first, second := s.ask(s.extension(0), watch("a"), 0), s.ask(s.extension(1), watch("b"), 0)
 	s.silent(first, second)
-	get(s, "a write", s.journal.writes)
-	s.sys.Durable(s.shard, get(s, "a write", s.journal.writes)) // this and all earlier ones
+	get(s, "a write", s.writes)
+	s.sys.Durable(s.shard, get(s, "a write", s.writes)) // this and all earlier ones
 	for i := range 2 {
 		if n := get(s, "a NOTIFY", s.told); n.To != s.extension(i) {
 			t.Errorf("%d. told: %v", i, n.To)
@@ -42,15 +44,17 @@ func TestToldInTheOrderOfCommits(t *testing.T) {
 }
 
 // busy has the shard of x stand in the turn of a first request until goOn.
-func (s *stage) busy(x Address) (first <-chan Answer, goOn func()) {
+func (s *stage) busy(x actors.Address) (first <-chan actors.Answer, goOn func()) {
 	s.Helper()
 	busy, held := make(chan struct{}), make(chan struct{})
 	goOn = sync.OnceFunc(func() { close(held) })
 	s.Cleanup(goOn)
-	s.journal.set(func(j *journal) { j.onWrite = func() { busy <- struct{}{}; <-held } })
+	s.journal.Set(func(j *actorstest.Settings) {
+		j.OnWrite = func(w actorstest.Write) { s.wrote(w); busy <- struct{}{}; <-held }
+	})
 	first = s.send(x, watch("a"), 0, false)
 	get(s, "the shard to be busy", busy)
-	s.journal.set(func(j *journal) { j.onWrite = nil })
+	s.journal.Set(func(j *actorstest.Settings) { j.OnWrite = s.wrote })
 	return first, goOn
 }
 
@@ -58,8 +62,8 @@ func TestFullMailboxRefuses(t *testing.T) {
 	s := open(t, 2)
 	x := s.extension(0)
 	first, goOn := s.busy(x)
-	waiting := []<-chan Answer{s.ask(x, watch("b"), 0), s.ask(x, watch("c"), 0)}
-	if a := get(s, "a refusal", s.ask(x, watch("d"), 0)); !errors.Is(a.Err, ErrBusy) {
+	waiting := []<-chan actors.Answer{s.ask(x, watch("b"), 0), s.ask(x, watch("c"), 0)}
+	if a := get(s, "a refusal", s.ask(x, watch("d"), 0)); !errors.Is(a.Err, actors.ErrBusy) {
 		t.Errorf("a third waiting message is answered %v", a.Err)
 	}
 	if n := s.counted("lamplight_shard_refused_total"); n != 1 {
@@ -73,7 +77,7 @@ func TestFullMailboxRefuses(t *testing.T) {
 	for _, a := range waiting {
 		s.good(a)
 	}
-	if a := s.good(s.ask(x, Show{}, 0)); len(a.Subscriptions) != 3 {
+	if a := s.good(s.ask(x, actors.Show{}, 0)); len(a.Subscriptions) != 3 {
 		t.Errorf("%d subscriptions, of 3 that were taken", len(a.Subscriptions))
 	}
 }
@@ -84,7 +88,7 @@ func TestLentTurnKeepsItsPlace(t *testing.T) {
 	x := s.extension(0)
 	first, goOn := s.busy(x)
 	second := s.send(x, watch("b"), 0, false)
-	read := s.ask(x, Show{}, 0)
+	read := s.ask(x, actors.Show{}, 0)
 	goOn()
 	s.durable()
 	s.durable()
@@ -99,40 +103,40 @@ func TestLentTurnKeepsItsPlace(t *testing.T) {
 func TestPanicCostsOneReload(t *testing.T) {
 	s := open(t, 100)
 	x, other := s.extension(0), s.extension(1)
-	for _, a := range []Address{x, other} {
+	for _, a := range []actors.Address{x, other} {
 		made := s.ask(a, watch("a"), 0)
 		s.durable()
 		s.good(made)
 		get(s, "a NOTIFY", s.told)
 	}
-	s.journal.set(func(j *journal) {
-		j.onStanding = func() { // a memory without rules: the next event panics
-			s.sys.shards[s.shard].extensions[x].state = presence.New(x.Realm, x.User, nil)
-			j.onStanding = nil
+	s.journal.Set(func(j *actorstest.Settings) {
+		j.OnStanding = func() {
+			s.sys.Break(x)
+			s.journal.Set(func(j *actorstest.Settings) { j.OnStanding = nil })
 		}
 	})
-	if a := get(s, "an answer", s.ask(x, watch("b"), 0)); !errors.Is(a.Err, ErrUnavailable) {
+	if a := get(s, "an answer", s.ask(x, watch("b"), 0)); !errors.Is(a.Err, actors.ErrUnavailable) {
 		t.Fatalf("the event that panicked is answered %v", a.Err)
 	}
-	give := get(s, "a reload", s.journal.reloads)
-	if a := get(s, "an answer", s.ask(x, watch("b"), 0)); !errors.Is(a.Err, ErrUnavailable) {
+	give := get(s, "a reload", s.reloads)
+	if a := get(s, "an answer", s.ask(x, watch("b"), 0)); !errors.Is(a.Err, actors.ErrUnavailable) {
 		t.Errorf("while its memory is broken: %v", a.Err)
 	}
-	if a := get(s, "an answer", s.ask(x, Show{}, 0)); !errors.Is(a.Err, ErrUnavailable) {
+	if a := get(s, "an answer", s.ask(x, actors.Show{}, 0)); !errors.Is(a.Err, actors.ErrUnavailable) {
 		t.Errorf("a read of a broken memory: %v, %d subscriptions", a.Err, len(a.Subscriptions))
 	}
-	if w := s.sys.Window(t.Context(), Query{Realm: x.Realm}, "", nil); w.Covers[s.shard] != 0 {
+	if w := s.sys.Window(t.Context(), actors.Query{Realm: x.Realm}, "", nil); w.Covers[s.shard] != 0 {
 		t.Errorf("a listing of a broken memory: %+v", w.Rows)
 	}
 	made := s.ask(other, watch("b"), 0)
 	s.durable()
 	s.good(made)
 	get(s, "the neighbour's NOTIFY", s.told)
-	give(s.journal.kept(), nil)
+	give(s.kept.All(), nil)
 	if n := get(s, "a NOTIFY after the reload", s.told); n.To != x {
 		t.Errorf("told %v", n.To)
 	}
-	if a := s.good(s.ask(x, Show{}, 0)); len(a.Subscriptions) != 1 || a.Subscriptions[0].CallID != "a" {
+	if a := s.good(s.ask(x, actors.Show{}, 0)); len(a.Subscriptions) != 1 || a.Subscriptions[0].CallID != "a" {
 		t.Errorf("after the reload: %+v", a.Subscriptions)
 	}
 	if n := s.counted("lamplight_extension_panics_total"); n != 1 {
@@ -147,7 +151,7 @@ func TestPauseHoldsBackUntilResume(t *testing.T) {
 	s.sys.Pause(s.shard)
 	s.durable()
 	s.silent(made)
-	again := Claim{Generation: 2, Epoch: s.claim.Epoch}
+	again := actors.Claim{Generation: 2, Epoch: s.claim.Epoch}
 	s.sys.Resume(s.shard, again, false)
 	if n := get(s, "a NOTIFY", s.told); n.Claim != again {
 		t.Errorf("told under %+v", n.Claim)
@@ -167,14 +171,14 @@ func TestEdgeUpAgainAndAgain(t *testing.T) {
 		s.good(made)
 		get(s, "a NOTIFY", s.told)
 	}
-	s.journal.set(func(j *journal) { j.standing = Unsure })
+	s.journal.Set(func(j *actorstest.Settings) { j.Standing = actors.Unsure })
 	for range 50 {
 		s.sys.RenotifyEdge("restless")
 	}
 	s.sys.RenotifyEdge("other")
 	s.heard()
-	s.journal.set(func(j *journal) { j.standing = Fresh })
-	for _, x := range []Address{s.extension(0), s.extension(1)} {
+	s.journal.Set(func(j *actorstest.Settings) { j.Standing = actors.Fresh })
+	for _, x := range []actors.Address{s.extension(0), s.extension(1)} {
 		if n := get(s, "a NOTIFY", s.told); n.To != x {
 			t.Fatalf("%v is told, not %v", n.To, x)
 		}
@@ -184,16 +188,16 @@ func TestEdgeUpAgainAndAgain(t *testing.T) {
 // A clock that is put back holds nobody up who waits for the lease.
 func TestClockPutBack(t *testing.T) {
 	s := open(t, 100)
-	s.journal.set(func(j *journal) {
-		j.standing = Unsure
-		j.onStanding = func() {
-			s.sys.shards[s.shard].ticked = time.Now().Add(time.Hour) // by the clock as it was
-			j.onStanding = nil
+	s.journal.Set(func(j *actorstest.Settings) {
+		j.Standing = actors.Unsure
+		j.OnStanding = func() {
+			s.sys.TickedAt(s.shard, time.Now().Add(time.Hour)) // by the clock as it was
+			s.journal.Set(func(j *actorstest.Settings) { j.OnStanding = nil })
 		}
 	})
-	answer := s.ask(s.extension(0), Show{}, 0)
+	answer := s.ask(s.extension(0), actors.Show{}, 0)
 	s.heard()
-	s.journal.set(func(j *journal) { j.standing = Fresh })
+	s.journal.Set(func(j *actorstest.Settings) { j.Standing = actors.Fresh })
 	s.good(answer)
 }
 
@@ -206,12 +210,12 @@ func TestToldThoughTheClaimWasSpentMeanwhile(t *testing.T) {
 	s.good(acked)
 	get(s, "the first NOTIFY", s.told)
 	asked := make(chan struct{}, 100)
-	s.journal.set(func(j *journal) { j.silent = asked })
+	s.journal.Set(func(j *actorstest.Settings) { j.Silent, j.OnNumber = true, func() { asked <- struct{}{} } })
 	s.sys.RenotifyEdge("edge")
 	get(s, "the second NOTIFY to be made", asked)
-	s.journal.set(func(j *journal) { j.silent = nil })
+	s.journal.Set(func(j *actorstest.Settings) { j.Silent = false })
 	s.sys.Pause(s.shard)
-	s.sys.Resume(s.shard, Claim{Generation: 2, Epoch: time.Unix(1, 0)}, false)
+	s.sys.Resume(s.shard, actors.Claim{Generation: 2, Epoch: time.Unix(1, 0)}, false)
 	if n := get(s, "the second NOTIFY", s.told); n.Claim.Generation != 2 {
 		t.Errorf("%+v", n)
 	}
@@ -251,17 +255,17 @@ func TestWaitCountsWhatTheWatchersAnswered(t *testing.T) {
 func TestDropAnswersWhoWaits(t *testing.T) {
 	s := open(t, 100)
 	x := s.extension(0)
-	made, read := s.ask(x, watch("a"), 0), s.ask(x, Show{}, 0)
+	made, read := s.ask(x, watch("a"), 0), s.ask(x, actors.Show{}, 0)
 	surely := s.ask(s.extension(1), watch("b"), 0) // the journal says that this one was not kept
 	s.silent(made, read)
 	s.sys.Drop(s.shard, 1)
-	if a := get(s, "an answer", surely); !errors.Is(a.Err, ErrNotMine) {
+	if a := get(s, "an answer", surely); !errors.Is(a.Err, actors.ErrNotMine) {
 		t.Errorf("the write that was refused: %v", a.Err)
 	}
-	if a := get(s, "an answer", made); !errors.Is(a.Err, ErrUnknown) {
+	if a := get(s, "an answer", made); !errors.Is(a.Err, actors.ErrUnknown) {
 		t.Errorf("the write: %v", a.Err)
 	}
-	if a := get(s, "an answer", read); !errors.Is(a.Err, ErrNotMine) {
+	if a := get(s, "an answer", read); !errors.Is(a.Err, actors.ErrNotMine) {
 		t.Errorf("the read: %v", a.Err)
 	}
 }
@@ -271,7 +275,7 @@ func TestReadShowsNothingThatIsNotKept(t *testing.T) {
 	s := open(t, 100)
 	x := s.extension(0)
 	first := s.ask(x, presence.SetManual{State: presence.Early}, 0)
-	read := s.ask(x, Show{}, 0)
+	read := s.ask(x, actors.Show{}, 0)
 	second := s.ask(x, presence.SetManual{State: presence.Confirmed}, 0)
 	s.durable()
 	s.good(first)
@@ -287,17 +291,17 @@ func TestFlush(t *testing.T) {
 	s := open(t, 100)
 	made := s.ask(s.extension(0), watch("a"), 0)
 	s.settle()
-	s.journal.set(func(j *journal) { j.notMine = true })
+	s.journal.Set(func(j *actorstest.Settings) { j.Mine = func(int) bool { return false } })
 	s.sys.Flush(s.shard)
-	if a := get(s, "an answer", s.ask(s.extension(1), watch("b"), 0)); !errors.Is(a.Err, ErrNotMine) {
+	if a := get(s, "an answer", s.ask(s.extension(1), watch("b"), 0)); !errors.Is(a.Err, actors.ErrNotMine) {
 		t.Errorf("a request to a shard that is handed over: %v", a.Err)
 	}
-	if len(s.journal.flushed) > 0 {
+	if len(s.flushed) > 0 {
 		t.Fatal("flushed with a write on its way")
 	}
 	s.durable()
 	s.good(made)
-	get(s, "the end of the flush", s.journal.flushed)
+	get(s, "the end of the flush", s.flushed)
 }
 
 // At the end of the numbers all subscriptions end, and what comes meanwhile waits for the new beginning (rule 8).
@@ -311,17 +315,17 @@ func TestEndOfNumbers(t *testing.T) {
 	s.good(set)
 	get(s, "a NOTIFY", s.told)
 	get(s, "a NOTIFY", s.told)
-	s.sys.Resume(s.shard, Claim{Generation: 2, Epoch: s.claim.Epoch}, true)
+	s.sys.Resume(s.shard, actors.Claim{Generation: 2, Epoch: s.claim.Epoch}, true)
 	anew := s.ask(x, watch("b"), 0)
 	s.durable()
 	if n := get(s, "the last NOTIFY", s.told); n.End != "deactivated" {
 		t.Errorf("told %+v", n)
 	}
-	get(s, "the end of the flush", s.journal.flushed)
-	s.sys.Resume(s.shard, Claim{Generation: 3, Epoch: s.claim.Epoch}, false)
+	get(s, "the end of the flush", s.flushed)
+	s.sys.Resume(s.shard, actors.Claim{Generation: 3, Epoch: s.claim.Epoch}, false)
 	s.durable()
 	s.good(anew)
-	a := s.good(s.ask(x, Show{}, 0))
+	a := s.good(s.ask(x, actors.Show{}, 0))
 	if len(a.Subscriptions) != 1 || a.Subscriptions[0].CallID != "b" || a.View.State != presence.Early {
 		t.Errorf("after the new beginning: %+v", a)
 	}
@@ -329,14 +333,14 @@ func TestEndOfNumbers(t *testing.T) {
 
 func TestClosedShardServesWhenItOpens(t *testing.T) {
 	s := closed(t, 100)
-	read := s.ask(s.extension(0), Show{}, 0)
-	e := presence.New("acme.test", s.extension(0).User, &s.sys.cfg.Rules)
+	read := s.ask(s.extension(0), actors.Show{}, 0)
+	e := presence.New("acme.test", s.extension(0).User, s.sys.Rules())
 	fx, err := e.Apply(watch("a"), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	stored := []Stored{{Kind: fx.Records[0].Kind, Data: fx.Records[0].Data, At: time.Now()}, {Kind: presence.KindCall, Data: []byte("no record")}}
-	s.sys.Open(s.shard, Opening{Claim: s.claim, Records: stored, All: true})
+	stored := []actors.Stored{{Kind: fx.Records[0].Kind, Data: fx.Records[0].Data, At: time.Now()}, {Kind: presence.KindCall, Data: []byte("no record")}}
+	s.sys.Open(s.shard, actors.Opening{Claim: s.claim, Records: stored, All: true})
 	if a := s.good(read); len(a.Subscriptions) != 1 || a.Subscriptions[0].CallID != "a" {
 		t.Errorf("%+v", a.Subscriptions)
 	}
@@ -351,24 +355,24 @@ func TestCutOffReadsStaleAndRefusesWrites(t *testing.T) {
 	made := s.ask(x, watch("a"), 0)
 	s.durable()
 	s.good(made)
-	s.journal.set(func(j *journal) { j.standing = CutOff })
-	if a := s.good(s.ask(x, Show{}, 0)); !a.Stale || len(a.Subscriptions) != 1 {
+	s.journal.Set(func(j *actorstest.Settings) { j.Standing = actors.CutOff })
+	if a := s.good(s.ask(x, actors.Show{}, 0)); !a.Stale || len(a.Subscriptions) != 1 {
 		t.Errorf("%+v", a)
 	}
-	if a := get(s, "an answer", s.ask(x, presence.SetManual{State: presence.Early}, 0)); !errors.Is(a.Err, ErrUnavailable) {
+	if a := get(s, "an answer", s.ask(x, presence.SetManual{State: presence.Early}, 0)); !errors.Is(a.Err, actors.ErrUnavailable) {
 		t.Errorf("a write: %v", a.Err)
 	}
 }
 
 func TestDeadlinePassed(t *testing.T) {
 	s := open(t, 100)
-	answer := make(chan Answer, 1)
-	s.sys.Do(Request{To: s.extension(0), Message: watch("a"), Deadline: time.Now().Add(-time.Second)}, func(a Answer) { answer <- a }, false)
-	if a := get(s, "an answer", answer); !errors.Is(a.Err, ErrTimeout) {
+	answer := make(chan actors.Answer, 1)
+	s.sys.Do(actors.Request{To: s.extension(0), Message: watch("a"), Deadline: time.Now().Add(-time.Second)}, func(a actors.Answer) { answer <- a }, false)
+	if a := get(s, "an answer", answer); !errors.Is(a.Err, actors.ErrTimeout) {
 		t.Errorf("%v", a.Err)
 	}
 	s.silent()
-	if len(s.journal.writes) > 0 {
+	if len(s.writes) > 0 {
 		t.Error("a command past its deadline was applied")
 	}
 }
@@ -377,12 +381,12 @@ func TestDeadlinePassed(t *testing.T) {
 func TestBusyShardIsStillLookedAfter(t *testing.T) {
 	s := closed(t, 100)
 	x := s.extension(0)
-	e := presence.New(x.Realm, x.User, &s.sys.cfg.Rules)
+	e := presence.New(x.Realm, x.User, s.sys.Rules())
 	fx, err := e.Apply(watch("a"), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.sys.Open(s.shard, Opening{Claim: s.claim, Records: []Stored{{Kind: fx.Records[0].Kind, Data: fx.Records[0].Data, At: time.Now()}}, All: true})
+	s.sys.Open(s.shard, actors.Opening{Claim: s.claim, Records: []actors.Stored{{Kind: fx.Records[0].Kind, Data: fx.Records[0].Data, At: time.Now()}}, All: true})
 	for asked := 0; len(s.told) == 0; asked++ {
 		s.settle()
 		if asked == 20_000 { // at most a few ms of them fit between two ticks

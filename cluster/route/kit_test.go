@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"lamplight/actors"
+	"lamplight/actors/actorstest"
 	"lamplight/actors/presence"
 	"lamplight/cluster/natsd/natstest"
 	"lamplight/cluster/route/wire"
@@ -23,13 +23,12 @@ import (
 
 // table is who holds what, moved by the test, and all records that were written.
 type table struct {
-	mu          sync.Mutex
-	holder      [actors.Shards]string
-	generation  [actors.Shards]uint64
-	records     [actors.Shards]map[string]actors.Stored
-	written     map[presence.Kind]int
-	commands    map[actors.Address]int // manual states written
-	unanswering map[string]bool        // nodes whose writes stay without an answer
+	mu         sync.Mutex
+	holder     [actors.Shards]string
+	generation [actors.Shards]uint64
+	records    [actors.Shards]map[string]actors.Stored
+	written    map[presence.Kind]int
+	commands   map[actors.Address]int // manual states written
 }
 
 func (tb *table) Holder(shard int) string {
@@ -50,69 +49,27 @@ func (tb *table) count(to actors.Address) int {
 	return tb.commands[to]
 }
 
-// shortJournal is a node's journal: everything is durable at once.
-type shortJournal struct {
-	node     string
-	table    *table
-	system   *actors.System
-	standing atomic.Uint32
-	numbers  atomic.Uint32
-	mu       sync.Mutex
-	lives    [actors.Shards]uint64
-	tickets  [actors.Shards]uint64
-}
-
-// ticket counts the writes of a shard's life.
-func (j *shortJournal) ticket(shard int, life uint64) uint64 {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.lives[shard] != life {
-		j.lives[shard], j.tickets[shard] = life, 0
-	}
-	j.tickets[shard]++
-	return j.tickets[shard]
-}
-
-func (j *shortJournal) Write(shard int, life uint64, to actors.Address, records []presence.Record, _ bool) {
-	tb, ticket := j.table, j.ticket(shard, life)
+// wrote notes what a node wrote.
+func (tb *table) wrote(w actorstest.Write) {
 	tb.mu.Lock()
 	defer tb.mu.Unlock()
-	if tb.records[shard] == nil {
-		tb.records[shard] = map[string]actors.Stored{}
+	if tb.records[w.Shard] == nil {
+		tb.records[w.Shard] = map[string]actors.Stored{}
 	}
-	for _, r := range records {
-		tb.records[shard][string(r.Kind)+to.String()+r.Key] = actors.Stored{Kind: r.Kind, Data: r.Data, At: time.Now()}
+	for _, r := range w.Records {
+		tb.records[w.Shard][string(r.Kind)+w.To.String()+r.Key] = actors.Stored{Kind: r.Kind, Data: r.Data, At: time.Now()}
 		tb.written[r.Kind]++
 		if r.Kind == presence.KindManual {
-			tb.commands[to]++
+			tb.commands[w.To]++
 		}
 	}
-	if !tb.unanswering[j.node] {
-		j.system.Durable(shard, ticket)
-	}
 }
-func (j *shortJournal) Standing(int, uint64) actors.Standing {
-	return actors.Standing(j.standing.Load())
-}
-func (j *shortJournal) Vouch(lives *[actors.Shards]uint64) bool {
-	standing := j.Standing(0, 0)
-	if standing == actors.Unsure {
-		*lives = [actors.Shards]uint64{}
-	}
-	return standing == actors.CutOff
-}
-func (j *shortJournal) Mine(shard int) bool { return j.table.Holder(shard) == j.node }
-func (j *shortJournal) Flushed(int, uint64) {}
-func (j *shortJournal) Number(_ int, _ uint64, counter uint32) (uint32, uint32, bool) {
-	return j.numbers.Add(1), counter + 1, true
-}
-func (j *shortJournal) Reload(int, func([]actors.Stored, error)) {}
 
 // member is one node: real NATS connection, real shards.
 type member struct {
 	name    string
 	conn    *nats.Conn
-	journal *shortJournal
+	journal *actorstest.Journal
 	system  *actors.System
 	router  *Router
 }
@@ -131,7 +88,7 @@ func startNodes(t testing.TB, adjust func(*Config), names ...string) *nodes {
 	t.Helper()
 	s := natstest.Start(t, "")
 	n := &nodes{t: t, server: s, named: names, of: map[string]*member{},
-		table: &table{written: map[presence.Kind]int{}, commands: map[actors.Address]int{}, unanswering: map[string]bool{}}}
+		table: &table{written: map[presence.Kind]int{}, commands: map[actors.Address]int{}}}
 	for _, name := range names {
 		n.join(name, adjust)
 	}
@@ -157,7 +114,10 @@ func (n *nodes) connect() *nats.Conn {
 func (n *nodes) join(name string, adjust func(*Config)) *member {
 	n.t.Helper()
 	log, reg := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
-	m := &member{name: name, conn: n.connect(), journal: &shortJournal{node: name, table: n.table}}
+	m := &member{name: name, conn: n.connect(), journal: &actorstest.Journal{}}
+	m.journal.Set(func(j *actorstest.Settings) {
+		j.OnWrite, j.Mine = n.table.wrote, func(shard int) bool { return n.table.Holder(shard) == name }
+	})
 	c := Config{Owners: n.table, Nodes: func() []string { return n.named }, Conn: m.conn, Prefix: "test.", Node: name,
 		Timeout: 10 * time.Second, Log: log, Registerer: reg}
 	if adjust != nil {
@@ -166,7 +126,7 @@ func (n *nodes) join(name string, adjust func(*Config)) *member {
 	keep := rules()
 	keep.Writes = c.Writes
 	m.system = actors.NewSystem(actors.Config{Node: name, Rules: keep, Mailbox: 4096, Journal: m.journal, Notifier: &told{}, Log: log, Registerer: reg})
-	m.journal.system, c.System = m.system, m.system
+	m.journal.System, c.System = m.system, m.system
 	_ = m.system.Start(context.Background())
 	m.router = New(c)
 	if err := m.router.Start(context.Background()); err != nil {

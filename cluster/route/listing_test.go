@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"lamplight/actors"
+	"lamplight/actors/actorstest"
 	"lamplight/actors/presence"
 )
 
@@ -167,12 +168,12 @@ func TestListingOfAShardSeenTwice(t *testing.T) {
 			t.Errorf("from %s: %d rows, newer among them: %v, %v missing", from, len(rows), slices.Contains(rows, "00001 newer"), cover.Missing)
 		}
 	}
-	n.of[next].journal.standing.Store(uint32(actors.Unsure))
+	n.of[next].journal.Set(func(j *actorstest.Settings) { j.Standing = actors.Unsure })
 	from := n.named[(slices.Index(n.named, old)+2)%3]
 	if _, cover := n.list(from, actors.Query{}, 3*time.Second); len(cover.Missing) < 300 || slices.Contains(cover.Missing, shard) {
 		t.Errorf("%d shards missing of a node without a lease", len(cover.Missing))
 	}
-	n.of[next].journal.standing.Store(uint32(actors.Fresh))
+	n.of[next].journal.Set(func(j *actorstest.Settings) { j.Standing = actors.Fresh })
 }
 
 func TestRealmCommands(t *testing.T) {

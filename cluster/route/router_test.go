@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"lamplight/actors"
+	"lamplight/actors/actorstest"
 	"lamplight/actors/presence"
 )
 
@@ -157,9 +158,7 @@ func TestUnknownAtTheOwner(t *testing.T) {
 	n := startNodes(t, nil, "a", "b", "c")
 	to := n.at("b", 0)
 	shard := actors.ShardOf(to)
-	n.table.mu.Lock()
-	n.table.unanswering["b"] = true
-	n.table.mu.Unlock()
+	n.of["b"].journal.Set(func(j *actorstest.Settings) { j.Hold = true })
 	command, news := make(chan error, 1), make(chan error, 1)
 	n.of["a"].router.Go(actors.Request{To: to, Message: presence.SetManual{State: presence.Early}}, func(a actors.Answer) { command <- a.Err })
 	n.of["a"].router.Go(actors.Request{To: to, Message: presence.CallEvent{CallID: "k", State: presence.Confirmed}}, func(a actors.Answer) { news <- a.Err })
