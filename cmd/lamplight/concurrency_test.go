@@ -28,6 +28,9 @@ func TestEveryLockIsDescribed(t *testing.T) {
 	there := map[string]bool{}
 	for _, dir := range []string{"actors", "cluster", "transport", "cmd"} {
 		err := filepath.WalkDir("../../"+dir, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() && strings.HasSuffix(path, "test") { // a kit for tests
+				return filepath.SkipDir
+			}
 			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err
 			}
