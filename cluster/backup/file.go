@@ -1,7 +1,9 @@
-// Package backup is the file that lamplight backup writes and lamplight restore reads: entries of the journal and of
-// the directory, with a header that says how to read them and a trailer that says that none is missing. It knows
-// neither NATS nor what is in an entry. A file is a magic line and messages, each a length and fields in protocol
-// buffers' form; fields that this release does not know are skipped, a schema above its own is refused.
+// Package backup is the form of the file that lamplight backup writes and lamplight restore reads. It holds entries of the
+// journal and of the directory. Its header says with which schema they are written, and its trailer shows that none is
+// missing. The package knows neither NATS nor what is in an entry. One goroutine uses a Writer; Read is for any goroutine.
+//
+// A file is a line that names it, and then messages: each is a length and fields in the form of protocol buffers. Fields
+// that a release does not know are passed over, and a schema above its own is refused.
 package backup
 
 import (
@@ -18,18 +20,18 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Schema is the form of file that this release writes, and the newest that it reads.
+// Schema is the form of the file that this release writes, and the newest that it can read.
 const Schema = 1
 
 const (
 	magic      = "lamplight backup\n"
-	maxMessage = 2 << 20 // bytes; NATS carries 1 MiB
+	maxMessage = 2 << 20 // bytes; a message of NATS has 1 MiB at most
 )
 
-// Errors of a file that can't be used.
+// The errors of a file that cannot be used.
 var (
-	ErrNoBackup = errors.New("this is no backup of Lamplight")
-	ErrNewer    = errors.New("the backup is of a newer release: restore it with that one")
+	ErrNoBackup = errors.New("this is not a backup of Lamplight")
+	ErrNewer    = errors.New("the backup is of a newer release: restore it with that release")
 	ErrDamaged  = errors.New("the backup is damaged")
 	ErrCut      = errors.New("the backup is cut off: it was not written to its end, or not copied to its end")
 )
@@ -37,41 +39,41 @@ var (
 // Part says where an entry belongs.
 type Part uint64
 
-// The parts. Numbers are never used again for something else.
+// The parts. They are the numbers in the file, which are never used again for something else.
 const (
 	Journal   Part = 2
 	Directory Part = 3
 )
 
-// Kinds of messages that are no entries.
+// The kinds of messages that are not entries. For an entry, the kind is its Part.
 const (
 	header  = 1
 	trailer = 15
 )
 
-// Fields of messages.
+// The fields of messages.
 const (
 	fieldKind    = 1
 	fieldName    = 2
 	fieldData    = 3
-	fieldTTL     = 4 // ms
-	fieldAt      = 5 // Unix ns
-	fieldSchema  = 6
-	fieldVersion = 7
-	fieldEntries = 8
-	fieldSum     = 9
+	fieldTTL     = 4 // in ms
+	fieldAt      = 5 // in Unix ns
+	fieldSchema  = 6 // of the header
+	fieldVersion = 7 // of the header: the release that wrote the file
+	fieldEntries = 8 // of the trailer: the number of entries
+	fieldSum     = 9 // of the trailer: the SHA-256 of all bytes before the trailer
 )
 
-// Entry is one message of the journal or one value of the directory.
+// Entry is one message of the journal, or one value of the directory.
 type Entry struct {
 	Part Part
-	Name string // of the journal: <shard>.claim or <shard>.<bucket>.<kind>.<hash>; of the directory: the key
+	Name string // in the journal: <shard>.claim or <shard>.<bucket>.<kind>.<hash>; in the directory: the key
 	Data []byte
-	TTL  time.Duration // what was left of it; 0: it has none
-	At   time.Time     // the stream's
+	TTL  time.Duration // what was left of it when the backup was made; 0: the message has none
+	At   time.Time     // when NATS stored it; zero: not known
 }
 
-// Writer writes a file. It is whole only after Close.
+// Writer writes a file. The file is complete only after Close.
 type Writer struct {
 	out     *bufio.Writer
 	sum     hash.Hash
@@ -79,7 +81,7 @@ type Writer struct {
 	buf     []byte
 }
 
-// NewWriter begins a file.
+// NewWriter begins a file and writes the header. version is that of this release, and at the time of the backup.
 func NewWriter(w io.Writer, version string, at time.Time) (*Writer, error) {
 	f := &Writer{out: bufio.NewWriterSize(w, 64<<10), sum: sha256.New()}
 	if err := f.write([]byte(magic)); err != nil {
@@ -105,7 +107,7 @@ func (f *Writer) message(b []byte) error {
 	return f.write(b)
 }
 
-// Add appends an entry. A later one of the same part and name replaces an earlier one.
+// Add appends an entry. A reader takes the last entry of a part and name for the newest.
 func (f *Writer) Add(e Entry) error {
 	b := number(f.buf[:0], fieldKind, uint64(e.Part))
 	b = text(b, fieldName, []byte(e.Name))
@@ -118,13 +120,14 @@ func (f *Writer) Add(e Entry) error {
 	}
 	f.buf = b
 	if len(b) > maxMessage {
-		return fmt.Errorf("an entry of %d bytes is too large for a backup: %.100q", len(e.Data), e.Name)
+		return fmt.Errorf("the entry %.100q has %d bytes, with its name and times %d; a backup takes at most %d",
+			e.Name, len(e.Data), len(b), maxMessage)
 	}
 	f.entries++
 	return f.message(b)
 }
 
-// Close writes the trailer.
+// Close writes the trailer and what is still buffered. It does not close the underlying writer.
 func (f *Writer) Close() error {
 	b := number(nil, fieldKind, trailer)
 	b = number(b, fieldEntries, f.entries)
@@ -145,13 +148,14 @@ func text(b []byte, field protowire.Number, v []byte) []byte {
 
 // Summary is what a file says of itself.
 type Summary struct {
-	Version            string
-	At                 time.Time
-	Journal, Directory int
+	Version            string    // of the release that wrote it
+	At                 time.Time // when it was begun
+	Journal, Directory int       // the number of entries
 }
 
-// Read gives the entries of a file in order; Data is good only until give returns. Only when it returns without an
-// error was the file whole: who must not act on half a file reads it twice.
+// Read calls give with the entries of a file, in order. give may use Data only until it returns; its error ends Read. The
+// file was complete and undamaged only if Read returns no error. So a caller that must not act on half a file reads it
+// twice.
 func Read(r io.Reader, give func(Entry) error) (s Summary, err error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	sum := sha256.New()
@@ -178,15 +182,15 @@ func Read(r io.Reader, give func(Entry) error) (s Summary, err error) {
 				return s, ErrDamaged
 			}
 			if m.schema > Schema {
-				return s, fmt.Errorf("%w (schema %d, this release reads %d)", ErrNewer, m.schema, Schema)
+				return s, fmt.Errorf("%w (it has schema %d, this release reads up to %d)", ErrNewer, m.schema, Schema)
 			}
 			s.Version, s.At = m.version, m.At
 		case m.kind == trailer:
 			if m.entries != uint64(s.Journal+s.Directory) || !bytes.Equal(m.sum, before) {
-				return s, fmt.Errorf("%w: its checksum or its count of entries is another", ErrDamaged)
+				return s, fmt.Errorf("%w: its checksum or its number of entries is not that of its trailer", ErrDamaged)
 			}
 			if _, err := in.ReadByte(); err != io.EOF {
-				return s, fmt.Errorf("%w: something follows its end", ErrDamaged)
+				return s, fmt.Errorf("%w: there are more bytes behind its end", ErrDamaged)
 			}
 			return s, nil
 		case m.Part == Journal:
@@ -196,7 +200,7 @@ func Read(r io.Reader, give func(Entry) error) (s Summary, err error) {
 			s.Directory++
 			err = give(m.Entry)
 		default:
-			return s, fmt.Errorf("%w: an entry of kind %d", ErrDamaged, m.kind)
+			return s, fmt.Errorf("%w: it has a message of kind %d, which this release does not know", ErrDamaged, m.kind)
 		}
 		if err != nil {
 			return s, err
@@ -204,14 +208,14 @@ func Read(r io.Reader, give func(Entry) error) (s Summary, err error) {
 	}
 }
 
-// next reads a message.
+// next reads a message into buf, or into a larger buffer, and returns it. It adds the message to the checksum.
 func next(in *bufio.Reader, sum hash.Hash, buf []byte) ([]byte, error) {
 	size, err := binary.ReadUvarint(in)
 	if err != nil {
 		return nil, cut(err)
 	}
 	if size > maxMessage {
-		return nil, fmt.Errorf("%w: a message of %d bytes", ErrDamaged, size)
+		return nil, fmt.Errorf("%w: a message has %d bytes; at most %d are possible", ErrDamaged, size, maxMessage)
 	}
 	sum.Write(binary.AppendUvarint(nil, size))
 	if uint64(cap(buf)) < size {
@@ -225,6 +229,7 @@ func next(in *bufio.Reader, sum hash.Hash, buf []byte) ([]byte, error) {
 	return buf, nil
 }
 
+// cut returns ErrCut for an error that says that the file is at its end, and any other error as it is.
 func cut(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return ErrCut
@@ -240,6 +245,7 @@ type message struct {
 	sum                   []byte
 }
 
+// decode decodes a message. Its Data is a part of b.
 func decode(b []byte) (m message, err error) {
 	for len(b) > 0 {
 		field, wire, n := protowire.ConsumeTag(b)
@@ -267,6 +273,7 @@ func decode(b []byte) (m message, err error) {
 	return m, nil
 }
 
+// set sets a field that this release knows.
 func (m *message) set(field protowire.Number, wire protowire.Type, v uint64, data []byte) {
 	if wire == protowire.VarintType {
 		switch field {

@@ -64,7 +64,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// A file that lost its end, wherever, or a bit, wherever, is no good.
+// A file that was cut off at any byte, or in which any bit was changed, is refused.
 func TestDamage(t *testing.T) {
 	whole := sample(t)
 	for n := range len(whole) {
@@ -86,7 +86,7 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// A newer schema is refused; fields that are not known are skipped.
+// A newer schema is refused. Fields that are not known are passed over.
 func TestSchemas(t *testing.T) {
 	framed := func(b []byte) []byte { return append(binary.AppendUvarint(nil, uint64(len(b))), b...) }
 	newer := append([]byte(magic), framed(number(number(nil, fieldKind, header), fieldSchema, Schema+1))...)
@@ -102,7 +102,7 @@ func TestSchemas(t *testing.T) {
 	}
 }
 
-// Whatever a file holds, what is taken from it is what it counted.
+// Whatever a file holds, if it can be read, the entries are as many as its summary says.
 func FuzzRead(f *testing.F) {
 	f.Add(sample(f))
 	f.Add([]byte(magic))

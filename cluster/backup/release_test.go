@@ -10,10 +10,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// testdata/schema-<n>.backup is a file as the first release with that schema wrote it, for ever. A release that raises Schema
-// adds its own: go test ./cluster/backup -run TestReleases -update. No file is written over.
+// testdata/schema-<n>.backup is a file as the first release with that schema wrote it. The files never change. A release
+// that raises Schema adds one: go test ./cluster/backup -run TestReleases -update.
 var update = flag.Bool("update", false, "write the present schema's file, if it is not kept yet")
 
+// The files that every release wrote can be read.
 func TestReleases(t *testing.T) {
 	own := fmt.Sprintf("testdata/schema-%d.backup", Schema)
 	if _, err := os.Stat(own); *update && os.IsNotExist(err) {

@@ -7,26 +7,28 @@ import (
 	"time"
 )
 
-// Before this node says that something is unknown, its view must hold all that the bucket held when it was asked.
-// One question ("up to which revision are you?") answers everyone who waits at the time, and questions are paced, so
-// that a flood of unknown names costs the bucket at most 200 questions a second and this node a bounded queue.
+// Before this node says that something is unknown, its view must have all that the bucket had when the caller asked. One
+// question to the bucket ("what is your last revision?") serves all callers that wait at that time, and there is a pause
+// between two questions. So a flood of unknown names costs the bucket at most 200 questions a second, and this node a
+// bounded queue.
 const (
-	maxAsking = 1024                 // who may wait for an answer
-	askPace   = 5 * time.Millisecond // between two questions
-	askTime   = 2 * time.Second      // to wait for the bucket and for the watch
+	maxAsking = 1024                 // callers that wait
+	askPace   = 5 * time.Millisecond // the time between two questions
+	askTime   = 2 * time.Second      // how long the bucket and the watch together may take
 )
 
-// asking is who waits for the view to catch up.
+// asking is the callers that wait until the view has caught up with the bucket.
 type asking struct {
 	mu      sync.Mutex
 	waiting []func(error)
-	busy    bool // a question is under way, or will be
+	busy    bool // answerWaiting runs
 	closed  bool
-	last    time.Time
+	last    time.Time // of the last question; only answerWaiting uses it
 	ctx     context.Context
 	stop    context.CancelFunc
 }
 
+// close makes every caller that waits, and every later one, get an error.
 func (a *asking) close() {
 	a.mu.Lock()
 	a.closed = true
@@ -34,8 +36,9 @@ func (a *asking) close() {
 	a.stop()
 }
 
-// later calls then once the view holds what the bucket holds now. It does not block.
-func (d *Directory) later(then func(error)) {
+// whenCaughtUp calls then once, when the view has all that the bucket has now, or with an error. It does not block. then
+// runs on another goroutine, or, with ErrBusy and after Stop, before whenCaughtUp returns.
+func (d *Directory) whenCaughtUp(then func(error)) {
 	a := &d.ask
 	a.mu.Lock()
 	var err error
@@ -48,7 +51,7 @@ func (d *Directory) later(then func(error)) {
 		a.waiting = append(a.waiting, then)
 		if !a.busy {
 			a.busy = true
-			d.done.Go(d.askWhileAsked)
+			d.done.Go(d.answerWaiting)
 		}
 	}
 	a.mu.Unlock()
@@ -57,9 +60,10 @@ func (d *Directory) later(then func(error)) {
 	}
 }
 
+// catchUp blocks until the view has all that the bucket has now, or the context ends.
 func (d *Directory) catchUp(ctx context.Context) error {
 	done := make(chan error, 1)
-	d.later(func(err error) { done <- err })
+	d.whenCaughtUp(func(err error) { done <- err })
 	select {
 	case err := <-done:
 		return err
@@ -68,8 +72,8 @@ func (d *Directory) catchUp(ctx context.Context) error {
 	}
 }
 
-// askWhileAsked asks until nobody waits.
-func (d *Directory) askWhileAsked() {
+// answerWaiting asks the bucket, for all callers that wait, until there are none.
+func (d *Directory) answerWaiting() {
 	a := &d.ask
 	for {
 		pace := time.NewTimer(time.Until(a.last.Add(askPace)))
@@ -79,7 +83,7 @@ func (d *Directory) askWhileAsked() {
 			pace.Stop()
 		}
 		a.last = time.Now()
-		a.mu.Lock() // the question comes after everyone whom it answers
+		a.mu.Lock() // callers are taken before the question is sent, so the answer is new enough for all of them
 		asked := a.waiting
 		a.waiting = nil
 		if a.busy = len(asked) > 0; !a.busy {
@@ -87,15 +91,15 @@ func (d *Directory) askWhileAsked() {
 			return
 		}
 		a.mu.Unlock()
-		err := d.caughtUp(a.ctx)
+		err := d.awaitWatch(a.ctx)
 		for _, then := range asked {
 			then(err)
 		}
 	}
 }
 
-// caughtUp waits until the watch has brought all that the bucket holds now.
-func (d *Directory) caughtUp(ctx context.Context) error {
+// awaitWatch asks for the bucket's last revision, and blocks until the watch has brought it.
+func (d *Directory) awaitWatch(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	info, err := d.stream.Info(ctx)
@@ -116,13 +120,13 @@ func (d *Directory) caughtUp(ctx context.Context) error {
 		select {
 		case <-moved:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: its changes do not arrive: %w", errAsk, ctx.Err())
+			return fmt.Errorf("%w: its watch lags behind: %w", errAsk, ctx.Err())
 		}
 	}
 }
 
-// reach notes how far the watch has come.
-func (d *Directory) reach(revision uint64) {
+// noteRevision notes a revision that the watch has brought, and wakes those who wait for it.
+func (d *Directory) noteRevision(revision uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.reached = max(d.reached, revision)

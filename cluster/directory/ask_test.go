@@ -15,7 +15,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"))
 }
 
-// What one node acknowledged a moment ago is no longer unknown on another, however it is asked for.
+// What one node has just acknowledged is known to another node, whichever method is asked.
 func TestNewOnAnotherNodeIsKnownAtOnce(t *testing.T) {
 	b := newBed(t)
 	one, two := b.open(), b.open()
@@ -49,7 +49,7 @@ func TestNewOnAnotherNodeIsKnownAtOnce(t *testing.T) {
 	}
 }
 
-// A flood of unknown names is answered by few questions, waits in a bounded queue, and blocks nobody.
+// A flood of unknown names waits in a bounded queue, costs the bucket few questions, and blocks no caller.
 func TestFloodOfUnknownRealms(t *testing.T) {
 	b := newBed(t)
 	d := b.open()
@@ -93,7 +93,7 @@ func TestFloodOfUnknownRealms(t *testing.T) {
 	}
 }
 
-// Who waits when the directory closes is told so; who asks later too.
+// When the directory stops, callers that wait get an answer, and so do later ones.
 func TestStopAnswersWhoWaits(t *testing.T) {
 	b := newBed(t)
 	d := b.open()

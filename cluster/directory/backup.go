@@ -12,7 +12,8 @@ import (
 	"lamplight/cluster/backup"
 )
 
-// Backup gives every entry of the bucket, the nodes' public token keys too.
+// Backup calls give with every key of the bucket, those of the nodes' public token keys too, while nodes run or not. It
+// blocks until all are read; an error of give ends it.
 func Backup(ctx context.Context, c Config, give func(backup.Entry) error) error {
 	js, err := jetstream.New(c.Conn)
 	if err != nil {
@@ -30,7 +31,7 @@ func Backup(ctx context.Context, c Config, give func(backup.Entry) error) error 
 	for {
 		select {
 		case e := <-watch.Updates():
-			if e == nil { // all that there was
+			if e == nil { // the watch has brought everything
 				return ctx.Err()
 			}
 			if err := give(backup.Entry{Part: backup.Directory, Name: e.Key(), Data: e.Value(), At: e.Created()}); err != nil {
@@ -42,9 +43,9 @@ func Backup(ctx context.Context, c Config, give func(backup.Entry) error) error 
 	}
 }
 
-// ForRestore makes the bucket anew, with a mark in its metadata; it refuses one that is not empty, unless it carries
-// the mark already: then an interrupted restore made it.
-func ForRestore(ctx context.Context, c Config, key, mark string) error {
+// PrepareRestore makes the bucket new and empty, with a mark in its metadata under a key. It refuses a bucket that is not
+// empty, unless the bucket has the same mark: then an interrupted restore made it.
+func PrepareRestore(ctx context.Context, c Config, key, mark string) error {
 	js, err := jetstream.New(c.Conn)
 	if err != nil {
 		return err
@@ -57,7 +58,8 @@ func ForRestore(ctx context.Context, c Config, key, mark string) error {
 			return err
 		}
 		if status.Metadata()[key] != mark && status.Values() > 0 {
-			return fmt.Errorf("the directory (bucket %s) is not empty: a backup is restored where nothing was imported and no node has served", name)
+			return fmt.Errorf("the directory (bucket %s) is not empty, and a backup is restored only where nothing "+
+				"was imported and no node has served: use empty data directories, or another --prefix", name)
 		}
 		err = js.DeleteKeyValue(ctx, name)
 	}
@@ -72,15 +74,16 @@ func ForRestore(ctx context.Context, c Config, key, mark string) error {
 	return nil
 }
 
-// Restored is the message that puts a backup's entry into the bucket.
-func Restored(c Config, e backup.Entry) (*nats.Msg, error) {
+// RestoreMessage returns the message that writes an entry of a backup into the bucket. It refuses a name that cannot be a
+// key.
+func RestoreMessage(c Config, e backup.Entry) (*nats.Msg, error) {
 	if e.Name == "" || len(e.Name) > 512 || !isKey(e.Name) {
-		return nil, fmt.Errorf("%w: %.60q is no key of the directory", backup.ErrDamaged, e.Name)
+		return nil, fmt.Errorf("%w: %.60q is not a key of the directory", backup.ErrDamaged, e.Name)
 	}
 	return &nats.Msg{Subject: "$KV." + bucketName(c.Prefix) + "." + e.Name, Data: bytes.Clone(e.Data)}, nil
 }
 
-// isKey says whether a name may be part of a subject.
+// isKey says whether a name may stand at the end of a subject: printable ASCII, no wildcards, no empty tokens.
 func isKey(name string) bool {
 	for i := range len(name) {
 		c := name[i]

@@ -14,19 +14,21 @@ import (
 )
 
 const (
-	maxName  = 256
-	maxEntry = 64 << 10
+	maxName  = 256      // bytes of a name
+	maxEntry = 64 << 10 // bytes of an entry
 )
 
-// NewID makes an id.
+// NewID makes a random id.
 func NewID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:])
 	return hex.EncodeToString(b[:])
 }
 
-// Put creates an entry (old nil) or replaces old. account is the account that it belongs to; for accounts, its id.
-// by is the account that asks for it: presence ids may name the realms of its tree.
+// Put creates an entry (old is nil) or replaces old, and blocks until that is durable. account is the account that the
+// entry belongs to; for an account, its own id. by is the account on whose behalf it is done: a presence id may name a
+// realm of by and of the accounts below it. The error is ErrConflict when old is not the newest state of the entry, or
+// when another account has the realm.
 func (d *Directory) Put(ctx context.Context, by, kind, account, id string, fields map[string]any, old *Entry) (*Entry, error) {
 	fields, err := d.check(ctx, by, kind, account, fields, old)
 	if err != nil {
@@ -53,7 +55,7 @@ func (d *Directory) Put(ctx context.Context, by, kind, account, id string, field
 		rev, err = d.kv.Update(ctx, key, data, old.revision)
 	}
 	if wrongRevision(err) {
-		return nil, fmt.Errorf("%w: it was changed meanwhile; read it again", ErrConflict)
+		return nil, errChanged
 	}
 	if err != nil {
 		return nil, fmt.Errorf("directory: %w", err)
@@ -65,22 +67,28 @@ func (d *Directory) Put(ctx context.Context, by, kind, account, id string, field
 	return &Entry{Kind: kind, Account: account, ID: id, Fields: fields, revision: rev}, nil
 }
 
+// errChanged is the error for a change on top of a state that is not the newest.
+var errChanged = fmt.Errorf("%w: the entry was changed meanwhile; read it again", ErrConflict)
+
+// wrongRevision says whether the bucket refused a change because the key has another revision.
 func wrongRevision(err error) bool {
 	var api *jetstream.APIError
 	return errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
 }
 
+// realmKey returns the bucket key that says which account has a realm.
 func realmKey(realm string) string { return realms + "." + hex.EncodeToString([]byte(realm)) }
 
-// freeRealm lets others have the realm, unless another account has it already. One that stays behind is taken over by
-// whoever wants it next.
+// freeRealm removes the key of a realm that an account has no more, unless another account has it already. It does not
+// matter if that fails: takeRealm takes the realm over from an account that does not have it.
 func (d *Directory) freeRealm(ctx context.Context, id, realm string) {
 	if v, err := d.kv.Get(ctx, realmKey(realm)); err == nil && string(v.Value()) == id {
 		_ = d.kv.Delete(ctx, realmKey(realm), jetstream.LastRevision(v.Revision()))
 	}
 }
 
-// takeRealm makes the realm this account's in a key of its own, so that two nodes can't give it to two accounts.
+// takeRealm gives a realm to an account by writing the key of the realm, on condition of what is there. So two nodes
+// cannot give one realm to two accounts.
 func (d *Directory) takeRealm(ctx context.Context, id string, fields map[string]any) error {
 	realm := strings.ToLower(fields["realm"].(string))
 	key := realmKey(realm)
@@ -95,15 +103,17 @@ func (d *Directory) takeRealm(ctx context.Context, id string, fields map[string]
 	if string(holder.Value()) == id {
 		return nil
 	}
-	// A create that broke off between the two keys leaves a realm without its account.
+	// The holder may not exist: if a node fails after it wrote the realm's key and before it writes the account, the realm
+	// has a holder that does not have it.
 	if e, err := d.Get(ctx, Accounts, string(holder.Value()), string(holder.Value())); err == nil && e.Realm() == realm {
-		return fmt.Errorf("%w: the realm %s", ErrConflict, realm)
+		return fmt.Errorf("%w: another account has the realm %s", ErrConflict, realm)
 	}
 	_, err = d.kv.Update(ctx, key, []byte(id), holder.Revision())
 	return err
 }
 
-// check says whether fields may be stored, and gives them as they will be.
+// check checks the fields of an entry, and returns them as they are to be stored. It may ask the bucket for the realm of a
+// presence id.
 func (d *Directory) check(ctx context.Context, by, kind, account string, in map[string]any, old *Entry) (map[string]any, error) {
 	fields := map[string]any{}
 	for k, v := range in {
@@ -119,7 +129,7 @@ func (d *Directory) check(ctx context.Context, by, kind, account string, in map[
 			return "", &Invalid{name, "is missing"}
 		}
 		if len(s) > maxName || strings.ContainsFunc(s, unicode.IsControl) {
-			return "", &Invalid{name, fmt.Sprintf("is over %d bytes long or holds control characters", maxName)}
+			return "", &Invalid{name, fmt.Sprintf("must have at most %d bytes and no control characters", maxName)}
 		}
 		return s, nil
 	}
@@ -147,7 +157,7 @@ func (d *Directory) check(ctx context.Context, by, kind, account string, in map[
 			return nil, err
 		}
 		if strings.ContainsAny(realm, "@ *>") {
-			return nil, &Invalid{"realm", fmt.Sprintf("%q is no domain name", realm)}
+			return nil, &Invalid{"realm", fmt.Sprintf("%q must be a domain name, without @, *, > and spaces", realm)}
 		}
 		fields["realm"] = strings.ToLower(realm)
 		if parent, _ := fields["parent_id"].(string); parent != "" {
@@ -173,7 +183,7 @@ func (d *Directory) check(ctx context.Context, by, kind, account string, in map[
 		name, realm, full = id[:i], strings.ToLower(id[i+1:]), true
 	}
 	if name == "*" || full && name == "" {
-		return nil, &Invalid{"presence_id", fmt.Sprintf("%q names no extension", id)}
+		return nil, &Invalid{"presence_id", fmt.Sprintf("%q must name an extension: a user other than *, or user@realm", id)}
 	}
 	if full {
 		holder, err := d.FindRealm(ctx, realm)
@@ -187,12 +197,13 @@ func (d *Directory) check(ctx context.Context, by, kind, account string, in map[
 	return fields, nil
 }
 
-// Delete removes an entry; with an account go its users and devices.
+// Delete removes an entry and blocks until that is durable. With an account it removes the account's users and devices
+// first. The error is ErrConflict when e is not the newest state of the entry, or when there are accounts below it.
 func (d *Directory) Delete(ctx context.Context, e *Entry) error {
 	if e.Kind == Accounts {
 		for _, other := range d.List(Accounts, e.ID) {
 			if other.ID != e.ID {
-				return fmt.Errorf("%w: account %s is below it; remove that one first", ErrConflict, other.ID)
+				return fmt.Errorf("%w: account %s is below this one; remove that one first", ErrConflict, other.ID)
 			}
 		}
 		for _, kind := range []string{Users, Devices} {
@@ -207,10 +218,10 @@ func (d *Directory) Delete(ctx context.Context, e *Entry) error {
 	key := entryKey(e.Kind, e.Account, e.ID)
 	if err := d.kv.Delete(ctx, key, jetstream.LastRevision(e.revision)); err != nil {
 		if wrongRevision(err) {
-			return fmt.Errorf("%w: it was changed meanwhile; read it again", ErrConflict)
+			return errChanged
 		}
 		return fmt.Errorf("directory: %w", err)
 	}
-	d.apply(key, nil, e.revision+1, true) // the deletion's own revision is at least that
+	d.apply(key, nil, e.revision+1, true) // Delete does not return the revision of the deletion, which is at least this
 	return nil
 }

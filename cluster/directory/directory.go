@@ -1,7 +1,10 @@
-// Package directory keeps accounts, users, devices and the nodes' public token keys in a JetStream key-value bucket,
-// and answers from a view of it in memory that a watch keeps up. What is acknowledged is durable; what this node
-// acknowledged it also answers at once. Its methods may be called from any goroutine; those that take a context
-// may block on NATS. It does not know HTTP or presence.
+// Package directory keeps accounts, users, devices and the nodes' public token keys in a JetStream key-value bucket
+// (docs/contract/journal.md, "The directory"). It answers from a view of the bucket in memory, which a watch keeps up to
+// date. A change that was acknowledged is durable, and the node that acknowledged it has it in its view. The package owns
+// the bucket. It does not know HTTP or presence.
+//
+// One goroutine calls New, Start and Stop. All other methods are for any goroutine, after Start. Those that take a context
+// may block on NATS; the others do not block.
 package directory
 
 import (
@@ -22,33 +25,33 @@ import (
 	"lamplight/cluster/subject"
 )
 
-// Kinds of what the directory holds.
+// The kinds of entries, and of other keys of the bucket.
 const (
 	Accounts = "account"
 	Users    = "user"
 	Devices  = "device"
-	keys     = "key"
-	realms   = "realm"
+	keys     = "key"   // the public key of a node's tokens
+	realms   = "realm" // the account that has a realm
 )
 
-// Errors. They are wrapped with what exactly was wrong.
+// The errors. They are wrapped with what exactly was wrong.
 var (
 	ErrUnknown   = errors.New("no such account, user or device")
 	ErrInvalid   = errors.New("invalid")
 	ErrForbidden = errors.New("the presence id's realm is outside the account's tree")
-	ErrConflict  = errors.New("already taken")
-	ErrBusy      = errors.New("too many questions about unknown names wait for the directory")
+	ErrConflict  = errors.New("conflict")
+	ErrBusy      = errors.New("too many questions about unknown names wait for the directory; try again later")
 	errAsk       = errors.New("directory: the bucket can't be asked")
 )
 
-// Invalid is an ErrInvalid that says which field is wrong.
+// Invalid is an ErrInvalid with the field that is wrong, and why.
 type Invalid struct{ Field, Reason string }
 
 func (e *Invalid) Error() string { return "invalid: " + e.Field + " " + e.Reason }
 
 func (*Invalid) Unwrap() error { return ErrInvalid }
 
-// KeepNumbers reads the numbers of an entry as they came, past what a float64 holds too.
+// KeepNumbers is a JSON option that keeps numbers as they were written. A float64 would change large ones.
 var KeepNumbers = json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decoder, v *any) error {
 	if d.PeekKind() != '0' {
 		return errors.ErrUnsupported
@@ -58,14 +61,14 @@ var KeepNumbers = json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.
 	return err
 }))
 
-// Entry is one account, user or device. It is never changed once made.
+// Entry is one account, user or device. Nobody may change an Entry, or what its Fields hold: many goroutines read it.
 type Entry struct {
 	Kind, Account, ID string
 	Fields            map[string]any
-	revision          uint64
+	revision          uint64 // in the bucket
 }
 
-// Text is a string field, "" when absent; sub-fields are named with a dot.
+// Text returns a field that is a string, and "" for any other. Dots name fields of objects: sip.username.
 func (e *Entry) Text(name string) string {
 	m := e.Fields
 	for {
@@ -79,17 +82,17 @@ func (e *Entry) Text(name string) string {
 	}
 }
 
-// Realm of an account, in lower case.
+// Realm returns the realm of an account, in lower case.
 func (e *Entry) Realm() string { return strings.ToLower(e.Text("realm")) }
 
 // Config is what a Directory needs.
 type Config struct {
 	Conn      *nats.Conn
 	Prefix    subject.Prefix
-	Memory    bool
+	Memory    bool // keep a new bucket in memory
 	Replicas  int
 	Log       *slog.Logger
-	RealmGone func(realm string) // an account went or changed its realm; called off NATS's goroutine
+	RealmGone func(realm string) // no account has this realm any more; runs on a goroutine of its own; nil: not wanted
 }
 
 // Directory is a node's view of the bucket.
@@ -108,12 +111,12 @@ type Directory struct {
 	members map[string]map[string]*Entry // kind + account → id → entry
 	apiKeys map[string]string            // hash → account id
 	public  map[string][]byte            // key id → public key
-	seen    map[string]uint64            // revisions, deletions too, so that late news of the watch can't undo
+	seen    map[string]uint64            // by bucket key: the newest revision in the view; older ones of the watch are ignored
 	reached uint64                       // the highest revision that the watch has brought
-	moved   chan struct{}                // closed and replaced when reached rises while somebody waits for it
+	moved   chan struct{}                // closed when reached rises; nil: nobody waits for that
 }
 
-// New makes a Directory that has not started.
+// New makes a Directory. It starts nothing.
 func New(c Config) *Directory {
 	if c.RealmGone == nil {
 		c.RealmGone = func(string) {}
@@ -124,7 +127,7 @@ func New(c Config) *Directory {
 	return d
 }
 
-// Start opens the bucket and returns when all of it is in memory.
+// Start finds or makes the bucket, and blocks until all of it is in memory or the context ends.
 func (d *Directory) Start(ctx context.Context) error {
 	if err := d.open(ctx); err != nil {
 		return err
@@ -137,7 +140,7 @@ func (d *Directory) Start(ctx context.Context) error {
 				continue
 			}
 			d.apply(e.Key(), e.Value(), e.Revision(), e.Operation() != jetstream.KeyValuePut)
-			d.reach(e.Revision())
+			d.noteRevision(e.Revision())
 		}
 	})
 	select {
@@ -148,11 +151,12 @@ func (d *Directory) Start(ctx context.Context) error {
 	}
 }
 
+// bucketName returns the name of the bucket of an installation.
 func bucketName(prefix subject.Prefix) string {
 	return strings.NewReplacer(".", "_", "*", "_", ">", "_").Replace(string(prefix)) + "lamplight_directory"
 }
 
-// bucketSettings are those of a bucket that is made.
+// bucketSettings returns the settings with which the bucket is made.
 func bucketSettings(c Config) jetstream.KeyValueConfig {
 	want := jetstream.KeyValueConfig{Bucket: bucketName(c.Prefix), Storage: jetstream.FileStorage, Replicas: max(c.Replicas, 1)}
 	if c.Memory {
@@ -161,7 +165,8 @@ func bucketSettings(c Config) jetstream.KeyValueConfig {
 	return want
 }
 
-// Stop stops the watch. Callers that still wait for an answer of the bucket get an error.
+// Stop stops the watch and blocks until the directory's goroutines have ended, those of RealmGone too. Callers that wait
+// for an answer of the bucket get an error.
 func (d *Directory) Stop(context.Context) error {
 	d.ask.close()
 	if d.watch == nil {
@@ -200,7 +205,8 @@ func (d *Directory) apply(key string, value []byte, revision uint64, deleted boo
 				e.ID = e.Account
 			}
 			if err := json.Unmarshal(value, &e.Fields, KeepNumbers); err != nil {
-				d.cfg.Log.Error("a directory entry can't be read", "key", key, "err", err)
+				d.cfg.Log.Error("an entry of the directory can't be read and counts as missing; write it again",
+					"key", key, "err", err)
 				e = nil
 			}
 		}
@@ -212,7 +218,8 @@ func (d *Directory) apply(key string, value []byte, revision uint64, deleted boo
 	}
 }
 
-// replace swaps an entry in the view; it names a realm that no account has any more.
+// replace puts e in the place of old in the view; nil for either means that there is none. It returns the realm that no
+// account has any more, if there is one. The lock is held.
 func (d *Directory) replace(key string, old, e *Entry) (gone string) {
 	group := func(x *Entry) string { return x.Kind + "." + x.Account }
 	if old != nil {
@@ -249,6 +256,7 @@ func (d *Directory) replace(key string, old, e *Entry) (gone string) {
 	return gone
 }
 
+// entryKey returns the bucket key of an entry. For accounts the id is not used.
 func entryKey(kind, account, id string) string {
 	if kind == Accounts {
 		return Accounts + "." + account
@@ -256,7 +264,7 @@ func entryKey(kind, account, id string) string {
 	return kind + "." + account + "." + id
 }
 
-// ValidID says whether an id is 32 hexadecimal characters.
+// ValidID says whether an id has the form of one: 32 hexadecimal digits in lower case.
 func ValidID(id string) bool {
 	if len(id) != 32 {
 		return false
@@ -269,7 +277,8 @@ func ValidID(id string) bool {
 	return true
 }
 
-// Get finds an entry; for accounts id is the account's own. Before it says ErrUnknown it asks the bucket.
+// Get returns an entry. For an account, account and id are the same. Before it returns ErrUnknown it asks the bucket, and
+// may block for that.
 func (d *Directory) Get(ctx context.Context, kind, account, id string) (*Entry, error) {
 	if !ValidID(account) || !ValidID(id) {
 		return nil, ErrUnknown
@@ -278,7 +287,8 @@ func (d *Directory) Get(ctx context.Context, kind, account, id string) (*Entry, 
 	return find(ctx, d, func() (*Entry, bool) { e := d.entries[key]; return e, e != nil })
 }
 
-// find looks into the view, and once more when the view has caught up with the bucket.
+// find looks something up in the view, and once more when the view has caught up with the bucket. look is called with the
+// lock held for reading.
 func find[T any](ctx context.Context, d *Directory, look func() (T, bool)) (T, error) {
 	locked := func() (T, bool) {
 		d.mu.RLock()
@@ -298,7 +308,7 @@ func find[T any](ctx context.Context, d *Directory, look func() (T, bool)) (T, e
 	return v, nil
 }
 
-// List gives the entries of a kind in an account (for accounts: its descendants and itself), in no order.
+// List returns the users or devices of an account, or, for the kind Accounts, the account and all below it, in no order.
 func (d *Directory) List(kind, account string) []*Entry {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -317,7 +327,7 @@ func (d *Directory) List(kind, account string) []*Entry {
 	return out
 }
 
-// RealmAccount is the id of the account that has the realm (lower case), as the view knows it.
+// RealmAccount returns the id of the account that has a realm (in lower case), as the view knows it.
 func (d *Directory) RealmAccount(realm string) (id string, ok bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -325,19 +335,21 @@ func (d *Directory) RealmAccount(realm string) (id string, ok bool) {
 	return id, ok
 }
 
-// FindRealm is RealmAccount, but asks the bucket before it says ErrUnknown.
+// FindRealm returns the id of the account that has a realm (in lower case). Before it returns ErrUnknown it asks the
+// bucket, and may block for that.
 func (d *Directory) FindRealm(ctx context.Context, realm string) (id string, err error) {
 	return find(ctx, d, func() (string, bool) { id, ok := d.realms[realm]; return id, ok })
 }
 
-// AskRealm is FindRealm for callers that can't wait: it never blocks, and calls then exactly once, from any goroutine,
-// with nil, ErrUnknown, ErrBusy or why the bucket could not be asked.
+// AskRealm is FindRealm for callers that cannot wait: it does not block. It calls then exactly once, from any goroutine,
+// perhaps before it returns: with nil when an account has the realm, else with ErrUnknown, ErrBusy or an error that says
+// why the bucket could not be asked.
 func (d *Directory) AskRealm(realm string, then func(error)) {
 	if _, ok := d.RealmAccount(realm); ok {
 		then(nil)
 		return
 	}
-	d.later(func(err error) {
+	d.whenCaughtUp(func(err error) {
 		if _, ok := d.RealmAccount(realm); err == nil && !ok {
 			err = ErrUnknown
 		}
@@ -352,6 +364,7 @@ func (d *Directory) InTree(root, account string) bool {
 	return d.inTree(root, account)
 }
 
+// inTree is InTree with the lock held. It looks at 64 levels at most.
 func (d *Directory) inTree(root, account string) bool {
 	for depth := 0; account != "" && depth < 64; depth++ {
 		if account == root {
@@ -366,13 +379,14 @@ func (d *Directory) inTree(root, account string) bool {
 	return false
 }
 
-// HashKey is how an API key is stored.
+// HashKey returns the form in which an API key is stored: its SHA-256 in hexadecimal.
 func HashKey(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return hex.EncodeToString(sum[:])
 }
 
-// AccountByAPIKey finds the account whose API key it is; it asks the bucket before it says ErrUnknown.
+// AccountByAPIKey returns the account that has an API key. Before it returns ErrUnknown it asks the bucket, and may block
+// for that.
 func (d *Directory) AccountByAPIKey(ctx context.Context, key string) (*Entry, error) {
 	if key == "" || len(key) > maxName {
 		return nil, ErrUnknown
@@ -384,7 +398,7 @@ func (d *Directory) AccountByAPIKey(ctx context.Context, key string) (*Entry, er
 	})
 }
 
-// PublicKey finds a token key's public half; it asks the bucket before it says ErrUnknown.
+// PublicKey returns the public half of a token key. Before it returns ErrUnknown it asks the bucket, and may block for that.
 func (d *Directory) PublicKey(ctx context.Context, id string) ([]byte, error) {
 	if id == "" || len(id) > 64 || strings.Trim(id, "0123456789abcdef") != "" {
 		return nil, ErrUnknown

@@ -19,6 +19,7 @@ const (
 	rival = "00000000000000000000000000000003"
 )
 
+// bed is a NATS server, and the realms that Directories on it said are gone.
 type bed struct {
 	t    *testing.T
 	conn *nats.Conn
@@ -120,7 +121,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// What one node acknowledged another answers, also when its watch has not brought it yet; a realm that goes is told.
+// What one node has acknowledged, another node knows, even if its watch has not brought it yet. Both nodes are told of a
+// realm that no account has any more.
 func TestTwoNodes(t *testing.T) {
 	b := newBed(t)
 	one, two := b.open(), b.open()
@@ -163,7 +165,7 @@ func TestTwoNodes(t *testing.T) {
 	}
 }
 
-// A file that names entries without ids is matched; what it does not mention stays, the password too.
+// A file without ids is matched with the present entries. Fields that it does not mention stay, also the password.
 func TestImportWithoutIDs(t *testing.T) {
 	b := newBed(t)
 	d := b.open()

@@ -11,20 +11,21 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Import is a file of accounts.
+// Import is the content of a file for lamplight import.
 type Import struct {
 	Accounts []map[string]any `json:"accounts"`
 }
 
-// Read reads a file. Names that it must not have, and names given twice, are refused.
+// Read reads a file for Import. It refuses unknown fields at the top of the file, and objects with a field twice.
 func Read(r io.Reader) (in Import, err error) {
 	return in, json.UnmarshalRead(r, &in, json.RejectUnknownMembers(true), KeepNumbers)
 }
 
-// Counts says what an import did.
+// Counts is how many entries an import created, changed, and found as they were.
 type Counts struct{ Created, Changed, Same int }
 
-// Import loads accounts with their users and devices. Nothing is removed; loading twice changes nothing.
+// Import writes accounts with their users and devices, and blocks until that is done. It removes nothing, and to import the
+// same file again changes nothing. After an error, what was imported before it stays.
 func (d *Directory) Import(ctx context.Context, in Import) (Counts, error) {
 	var n Counts
 	for i, a := range in.Accounts {
@@ -54,6 +55,7 @@ func (d *Directory) Import(ctx context.Context, in Import) (Counts, error) {
 	return n, nil
 }
 
+// take takes a list of objects out of m, and returns it.
 func take(m map[string]any, name string) (out []map[string]any, err error) {
 	list, ok := m[name].([]any)
 	if !ok && m[name] != nil {
@@ -63,14 +65,15 @@ func take(m map[string]any, name string) (out []map[string]any, err error) {
 	for i, v := range list {
 		o, ok := v.(map[string]any)
 		if !ok {
-			return nil, &Invalid{name, fmt.Sprintf("number %d must be an object", i+1)}
+			return nil, &Invalid{name, fmt.Sprintf("must hold objects only; number %d is none", i+1)}
 		}
 		out = append(out, o)
 	}
 	return out, nil
 }
 
-// Merge is old with a change on top: null removes, objects merge, all else replaces.
+// Merge returns old with a change applied: a null removes the field, an object is merged into the old one, and anything
+// else replaces the old value. It changes neither of its arguments.
 func Merge(old, change map[string]any) map[string]any {
 	out := maps.Clone(old)
 	if out == nil {
@@ -91,7 +94,8 @@ func Merge(old, change map[string]any) map[string]any {
 	return out
 }
 
-// merge creates or updates one entry by its id, else by what names it (docs/contract/command-line.md, "lamplight import").
+// merge creates or updates one entry, and returns its id. It finds the present entry by its id, or else by what names it
+// (docs/contract/command-line.md, "lamplight import").
 func (d *Directory) merge(ctx context.Context, n *Counts, kind, account string, fields map[string]any) (string, error) {
 	id, isText := fields["id"].(string)
 	if fields["id"] != nil && !isText {
@@ -106,7 +110,7 @@ func (d *Directory) merge(ctx context.Context, n *Counts, kind, account string, 
 		if kind == Accounts {
 			key = entryKey(kind, id, id)
 		}
-		d.mu.RLock() // what another one writes meanwhile, Put finds
+		d.mu.RLock() // if the view is not the newest, Put refuses the change
 		old = d.entries[key]
 		d.mu.RUnlock()
 	} else {
@@ -145,7 +149,8 @@ func (d *Directory) merge(ctx context.Context, n *Counts, kind, account string, 
 	return id, err
 }
 
-// match finds the entry that one without an id means.
+// match returns the entry that an entry of a file without an id means; nil: there is none. Users and devices are matched by
+// the first group of fields that the file gives completely.
 func (d *Directory) match(kind, account string, probe *Entry) (*Entry, error) {
 	if kind == Accounts {
 		d.mu.RLock()
@@ -161,7 +166,7 @@ func (d *Directory) match(kind, account string, probe *Entry) (*Entry, error) {
 		}
 	}
 	if names == nil {
-		return nil, &Invalid{"id", "is missing, and so is a name to know the entry by"}
+		return nil, &Invalid{"id", "is missing, and so are the fields by which the entry could be found"}
 	}
 	for _, e := range d.List(kind, account) {
 		if kind == Devices && probe.Text("sip.username") != e.Text("sip.username") {

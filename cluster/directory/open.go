@@ -11,20 +11,21 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// How long one attempt to reach the bucket may take, and to make it. A cluster that has no leader yet does not answer
-// at all, so it is asked again soon.
+// How long one try to reach the bucket, and to make it, may take. A cluster of NATS servers that has no leader yet does not
+// answer at all, so it is asked again soon.
 const (
 	tryTime  = time.Second
 	makeTime = 5 * time.Second
 )
 
-// patient tries again, as long as the context lasts, while a cluster of several servers comes together or elects: what
-// starts just then must not give up. A server that stands alone has no such time.
-func (d *Directory) patient(ctx context.Context, f func(context.Context) error) error {
-	return patient(ctx, d.cfg.Conn.ConnectedClusterName() == "", d.cfg.Log, f)
+// untilReady calls f until it succeeds or the context ends, if NATS is a cluster of servers: while they start or elect a
+// leader they refuse everything, and a node that starts at that time must not give up. With a single NATS server f is
+// called once. Each call of f has a context with a deadline.
+func (d *Directory) untilReady(ctx context.Context, f func(context.Context) error) error {
+	return untilReady(ctx, d.cfg.Conn.ConnectedClusterName() == "", d.cfg.Log, f)
 }
 
-func patient(ctx context.Context, alone bool, log *slog.Logger, f func(context.Context) error) error {
+func untilReady(ctx context.Context, alone bool, log *slog.Logger, f func(context.Context) error) error {
 	within := tryTime
 	if alone {
 		within = makeTime
@@ -36,7 +37,7 @@ func patient(ctx context.Context, alone bool, log *slog.Logger, f func(context.C
 		if err == nil || ctx.Err() != nil || alone {
 			return err
 		}
-		log.Debug("the directory is not to be had yet", "err", err)
+		log.Debug("the directory's bucket could not be reached; it is tried again", "err", err)
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
@@ -45,14 +46,14 @@ func patient(ctx context.Context, alone bool, log *slog.Logger, f func(context.C
 	}
 }
 
-// open finds the bucket, or makes it, and begins to watch it.
+// open finds or makes the bucket, and begins to watch it.
 func (d *Directory) open(ctx context.Context) error {
 	js, err := jetstream.New(d.cfg.Conn)
 	if err != nil {
 		return err
 	}
 	c := bucketSettings(d.cfg)
-	err = d.patient(ctx, func(try context.Context) (err error) {
+	err = d.untilReady(ctx, func(try context.Context) (err error) {
 		if d.kv, err = findOrMake(ctx, try, js, c); err != nil {
 			return err
 		}
@@ -67,7 +68,7 @@ func (d *Directory) open(ctx context.Context) error {
 	return nil
 }
 
-// findOrMake looks within try, and makes what is not there within makeTime.
+// findOrMake finds the bucket, for as long as the context try lasts. If there is none it makes one, within makeTime.
 func findOrMake(ctx, try context.Context, js jetstream.JetStream, c jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
 	kv, err := js.KeyValue(try, c.Bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
@@ -78,7 +79,7 @@ func findOrMake(ctx, try context.Context, js jetstream.JetStream, c jetstream.Ke
 	return kv, err
 }
 
-// follow begins the watch, which outlives the context that it must begin in.
+// follow begins the watch before the context ends. The watch itself goes on after that.
 func (d *Directory) follow(ctx context.Context) error {
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	late := context.AfterFunc(ctx, stop)
@@ -95,7 +96,7 @@ func (d *Directory) follow(ctx context.Context) error {
 	return nil
 }
 
-// PublishKey makes a node's token key known; one that the bucket has is not written again.
+// PublishKey writes a node's public token key into the bucket, unless the bucket has it already. It may block on NATS.
 func (d *Directory) PublishKey(ctx context.Context, id string, public []byte) error {
 	d.mu.RLock()
 	known := bytes.Equal(d.public[id], public)
@@ -103,7 +104,7 @@ func (d *Directory) PublishKey(ctx context.Context, id string, public []byte) er
 	if known {
 		return nil
 	}
-	return d.patient(ctx, func(ctx context.Context) error {
+	return d.untilReady(ctx, func(ctx context.Context) error {
 		revision, err := d.kv.Put(ctx, keys+"."+id, public)
 		if err == nil {
 			d.apply(keys+"."+id, public, revision, false)

@@ -7,14 +7,14 @@ import (
 	"testing"
 )
 
-// A node that starts while the servers of a cluster elect is refused for a while, and must not give up; a server that
-// stands alone does not elect.
-func TestStartIsPatientWithAClusterOnly(t *testing.T) {
+// A node that starts while a cluster of NATS servers elects a leader is refused for a while, and must try again. A single
+// NATS server does not elect, so the node tries once.
+func TestStartTriesAgainWithAClusterOnly(t *testing.T) {
 	away := errors.New("no leader")
 	log := slog.New(slog.DiscardHandler)
 	for alone, want := range map[bool]int{true: 1, false: 3} {
 		tries := 0
-		err := patient(context.Background(), alone, log, func(ctx context.Context) error {
+		err := untilReady(context.Background(), alone, log, func(ctx context.Context) error {
 			if _, bounded := ctx.Deadline(); !bounded {
 				t.Error("a try without a deadline")
 			}
@@ -28,12 +28,12 @@ func TestStartIsPatientWithAClusterOnly(t *testing.T) {
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	if err := patient(ctx, false, log, func(context.Context) error { cancel(); return away }); !errors.Is(err, away) {
+	if err := untilReady(ctx, false, log, func(context.Context) error { cancel(); return away }); !errors.Is(err, away) {
 		t.Errorf("after the end of the context: %v", err)
 	}
 }
 
-// A restarted node's key is in the bucket already: nothing need be written for it.
+// A node that starts again finds its key in the bucket and does not write it again.
 func TestKeyIsWrittenOnce(t *testing.T) {
 	b := newBed(t)
 	ctx := context.Background()

@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// testdata/first.txt is the bucket as the first release filled it. Entries carry no schema number: they are objects whose
-// fields are never used again for something else, and those that a release does not know stay.
+// testdata/first.txt is the bucket as the first release filled it. Entries have no schema number: their fields are never
+// used again for something else, and fields that a release does not know stay.
 func TestFirstRelease(t *testing.T) {
 	b := newBed(t)
 	b.open()

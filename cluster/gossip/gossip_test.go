@@ -20,7 +20,7 @@ import (
 	"lamplight/actors/presence"
 )
 
-// transcript is a log that a test reads while it is written.
+// transcript is a log that a test reads while a node writes it.
 type transcript struct {
 	mu  sync.Mutex
 	all bytes.Buffer
@@ -44,7 +44,7 @@ func (w *transcript) reset() {
 	w.all.Reset()
 }
 
-// gossiper is a Membership of a test's own.
+// gossiper starts a Membership on a free port, and returns it and its log.
 func gossiper(t *testing.T, c Config) (*Membership, *transcript) {
 	t.Helper()
 	said := &transcript{}
@@ -57,7 +57,8 @@ func gossiper(t *testing.T, c Config) (*Membership, *transcript) {
 	return m, said
 }
 
-// works wants a node to take another good one as a member, after all that was done to it.
+// works checks that a node still works after all that was done to it: it takes another node of its installation as a
+// member.
 func works(t *testing.T, m *Membership, c Config) {
 	t.Helper()
 	c.Node, c.Join = "good", []string{m.Addr()}
@@ -71,7 +72,7 @@ func works(t *testing.T, m *Membership, c Config) {
 
 var key = bytes.Repeat([]byte{7}, 32)
 
-// Bytes of any kind on the gossip port, over UDP and TCP, neither end a node nor make it speak of its state.
+// Random bytes on the gossip port, over UDP and TCP, do not end a node. With a key they do not make it send its state.
 func TestStrayBytes(t *testing.T) {
 	t.Parallel()
 	for name, k := range map[string][]byte{"with a key": key, "without": nil} {
@@ -94,7 +95,7 @@ func TestStrayBytes(t *testing.T) {
 			}
 			defer udp.Close()
 			for i := range 2000 {
-				_, _ = udp.Write(junk(byte(i))) // a refusal of an earlier one is no error of this one
+				_, _ = udp.Write(junk(byte(i))) // an error here would be about an earlier packet
 			}
 			for i := range 100 {
 				tcp, err := net.Dial("tcp", m.Addr())
@@ -115,7 +116,7 @@ func TestStrayBytes(t *testing.T) {
 	}
 }
 
-// stranger is a peer that speaks memberlist, but is no node of ours.
+// stranger starts a peer that speaks memberlist's protocol and is not a node of Lamplight.
 func stranger(t *testing.T, name string, key, meta []byte) *memberlist.Memberlist {
 	t.Helper()
 	o := memberlist.DefaultLocalConfig()
@@ -129,7 +130,7 @@ func stranger(t *testing.T, name string, key, meta []byte) *memberlist.Memberlis
 	return l
 }
 
-// says is a delegate whose metadata are these.
+// says is a memberlist.Delegate with these bytes as metadata.
 type says []byte
 
 func (s says) NodeMeta(int) []byte             { return s }
@@ -140,7 +141,7 @@ func (s says) MergeRemoteState([]byte, bool)   {}
 
 const goodMeta = `{"schema":1,"oldest":1}`
 
-// Who has no key, or another, joins nothing and learns of no node.
+// A peer without the key, or with another key, does not join and learns of no node.
 func TestPeersWithoutTheKey(t *testing.T) {
 	t.Parallel()
 	m, said := gossiper(t, Config{Node: "a", Key: key})
@@ -156,8 +157,8 @@ func TestPeersWithoutTheKey(t *testing.T) {
 	}
 }
 
-// Who has the key, and says of itself what no node of this installation says, is no member, and changes nothing for
-// those who are. What it does say may be anything.
+// A peer that has the key and sends metadata that no node of this installation sends does not become a member, and
+// changes nothing for the members.
 func TestHostileMetadata(t *testing.T) {
 	t.Parallel()
 	m, said := gossiper(t, Config{Node: "a", Key: key, Prefix: "inst"})
@@ -169,13 +170,13 @@ func TestHostileMetadata(t *testing.T) {
 		"another prefix":    {"s5", goodMeta, "its --prefix is"},
 		"a schema too new":  {"s6", `{"schema":9,"oldest":9,"prefix":"inst"}`, "upgrade one release at a time"},
 		"a schema too old":  {"s7", `{"schema":0,"oldest":0,"prefix":"inst"}`, "upgrade one release at a time"},
-		"a control in name": {"s8\r\nPUB x 0", `{"schema":1,"oldest":1,"prefix":"inst"}`, "its name can't be one"},
-		"a long name":       {strings.Repeat("n", 200), `{"schema":1,"oldest":1,"prefix":"inst"}`, "its name can't be one"},
+		"a control in name": {"s8\r\nPUB x 0", `{"schema":1,"oldest":1,"prefix":"inst"}`, "a node's name has 1 to 128"},
+		"a long name":       {strings.Repeat("n", 200), `{"schema":1,"oldest":1,"prefix":"inst"}`, "a node's name has 1 to 128"},
 	} {
 		l := stranger(t, p.name, key, []byte(p.meta))
 		said.reset()
 		for end := time.Now().Add(20 * time.Second); !said.has(p.why); time.Sleep(50 * time.Millisecond) {
-			_, _ = l.Join([]string{m.Addr()}) // that it is no member shows below
+			_, _ = l.Join([]string{m.Addr()}) // whether it became a member is checked below
 			if time.Now().After(end) {
 				t.Fatalf("%s: nothing says %q", what, p.why)
 			}
@@ -191,8 +192,8 @@ func TestHostileMetadata(t *testing.T) {
 	works(t, m, Config{Key: key, Prefix: "inst"})
 }
 
-// A message of gossip's own form that no memberlist would send: more metadata than it allows, as an alive message over
-// UDP (its type, then MessagePack).
+// A peer sends more metadata than memberlist allows, which no memberlist would do. The test builds the message by hand:
+// the type "alive" and then MessagePack, over UDP.
 func TestHugeMetadata(t *testing.T) {
 	t.Parallel()
 	m, said := gossiper(t, Config{Node: "a"})
@@ -225,7 +226,8 @@ func TestHugeMetadata(t *testing.T) {
 	works(t, m, Config{})
 }
 
-// What is written is what all members read: one that reads less holds the others back, until it is gone.
+// A node writes the newest schema that all members can read. A member that reads less holds the others back until it is
+// gone.
 func TestWrites(t *testing.T) {
 	list := []Member{{Name: "a", Schema: 3}, {Name: "b", Schema: 2}, {Name: "c", Schema: 9}}
 	if got := commonSchema(4, list); got != 2 {
@@ -239,7 +241,7 @@ func TestWrites(t *testing.T) {
 	}
 }
 
-// A drain whose time is over doesn't wait for ever for nodes that have left too.
+// A node whose time to stop is over does not wait without end for nodes that have left too.
 func TestLeaveTime(t *testing.T) {
 	over, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Hour))
 	defer cancel()
@@ -252,22 +254,22 @@ func TestLeaveTime(t *testing.T) {
 	}
 }
 
-// Whatever a peer says of itself, what is taken from it is small and is what it says again.
-func FuzzReadHello(f *testing.F) {
+// Metadata that are taken from a peer have a bounded size and a route that is an address, whatever the peer sent.
+func FuzzReadMetadata(f *testing.F) {
 	f.Add([]byte(goodMeta))
 	f.Add([]byte(`{"schema":1,"oldest":1,"prefix":"x","route":"10.0.0.1:6222","later":[1]}`))
 	f.Add([]byte(`{"schema":-1}`))
 	f.Fuzz(func(t *testing.T, meta []byte) {
-		h, err := readHello(meta)
+		d, err := readMetadata(meta)
 		if err != nil {
 			return
 		}
 		if len(meta) > memberlist.MetaMaxSize {
 			t.Fatalf("%d bytes were taken", len(meta))
 		}
-		if h.Route != "" {
-			if _, _, err := net.SplitHostPort(h.Route); err != nil {
-				t.Fatalf("route %q", h.Route)
+		if d.Route != "" {
+			if _, _, err := net.SplitHostPort(d.Route); err != nil {
+				t.Fatalf("route %q", d.Route)
 			}
 		}
 	})

@@ -6,7 +6,9 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// Rank is a node's rendezvous weight for a shard: the node with the highest rank is where the shard should be.
+// Rank returns a node's rendezvous weight for a shard: the member with the highest rank should hold the shard. When a
+// member comes or goes, only the shards of which it has the highest rank move. All nodes must compute the same ranks, so
+// the hash never changes.
 func Rank(shard int, node string) uint64 {
 	var d xxhash.Digest
 	d.Reset()
@@ -17,7 +19,7 @@ func Rank(shard int, node string) uint64 {
 	return d.Sum64()
 }
 
-// Owner is the node with the highest rank, "" of none.
+// Owner returns the node with the highest rank for a shard, and "" when there are no nodes.
 func Owner(shard int, nodes []string) string {
 	best, rank := "", uint64(0)
 	for _, n := range nodes {

@@ -7,7 +7,7 @@ import (
 	"lamplight/actors"
 )
 
-// Rendezvous spreads the shards evenly, and finding a shard's place costs little.
+// Rendezvous spreads the shards evenly: no node gets more than half as much again as the mean.
 func TestPlacementBalance(t *testing.T) {
 	for _, n := range []int{3, 5, 16} {
 		names := make([]string, n)

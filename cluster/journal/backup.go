@@ -16,13 +16,14 @@ import (
 )
 
 // ErrNoJournal says that there is nothing to back up.
-var ErrNoJournal = errors.New("no journal is here; is it the right NATS, and the right --prefix?")
+var ErrNoJournal = errors.New("there is no journal: check the address of NATS, and --prefix")
 
-// backupStall is how long a stream may give nothing while something is known to be missing.
+// backupStall is how long a backup waits for a message that a replica should still deliver.
 const backupStall = 30 * time.Second
 
-// Backup gives the claims and records of all streams, last message per subject, while nodes serve or not. All that was
-// acknowledged before is among it. What changes meanwhile may come twice, the later one last. Leases are left out.
+// Backup calls give with the claims and records of all streams, while nodes serve or not. Everything that was acknowledged
+// before the call is among them. A message that changes meanwhile may come twice, the newer one later. Leases are left
+// out. Backup blocks until all is read; an error of give ends it.
 func Backup(ctx context.Context, c Config, give func(backup.Entry) error) error {
 	js, err := jetstream.New(c.Conn)
 	if err != nil {
@@ -38,7 +39,7 @@ func Backup(ctx context.Context, c Config, give func(backup.Entry) error) error 
 			return fmt.Errorf("stream %s: %w", s.name, err)
 		}
 		if n == 0 {
-			if err := s.found(stream.CachedInfo()); err != nil {
+			if err := s.checkInfo(stream.CachedInfo()); err != nil {
 				return err
 			}
 			of = s.streams
@@ -50,8 +51,9 @@ func Backup(ctx context.Context, c Config, give func(backup.Entry) error) error 
 	return nil
 }
 
-// backup reads a stream from its beginning to an end that the leader agrees with. A message that is replaced before it
-// was read comes later in the stream, so it is read too; the replica that is read may lag.
+// backup reads a stream from its beginning until nothing is pending, and at least up to the message that was the last one
+// when it began. The replica that it reads may lag: when nothing comes, the leader is asked whether anything is missing. A
+// message that is replaced before it was read comes again later in the stream, so nothing is left out.
 func (s *store) backup(ctx context.Context, stream jetstream.Stream, give func(backup.Entry) error) error {
 	info := stream.CachedInfo()
 	begun, clock := time.Now(), info.TimeStamp
@@ -68,11 +70,11 @@ func (s *store) backup(ctx context.Context, stream jetstream.Stream, give func(b
 	for pending := info.State.Msgs; pending > 0 || at < until; {
 		m, err := messages.Next(jetstream.NextMaxWait(time.Second))
 		if errors.Is(err, nats.ErrTimeout) {
-			next, err := s.ask(ctx, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q}`, at+1, s.subject+">"))
+			next, err := s.getAtLeader(ctx, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q}`, at+1, s.subject+">"))
 			if err != nil {
 				return err
 			}
-			if next == nil { // what was known to be there has lapsed
+			if next == nil { // the rest was removed by its TTL
 				return nil
 			}
 			if time.Since(begun) > backupStall {
@@ -104,7 +106,8 @@ func (s *store) backup(ctx context.Context, stream jetstream.Stream, give func(b
 	return nil
 }
 
-// later is the stream's clock a while after it stood at clock, and never before a message that it gave.
+// later estimates the stream's clock, after some time has passed since it stood at clock. It is never before the time of a
+// message that the stream gave.
 func later(clock time.Time, passed time.Duration, seen time.Time) time.Time {
 	if clock = clock.Add(passed); clock.Before(seen) {
 		return seen
@@ -112,7 +115,7 @@ func later(clock time.Time, passed time.Duration, seen time.Time) time.Time {
 	return clock
 }
 
-// lifetime reads a TTL as it stands in a header.
+// lifetime reads the value of a Nats-TTL header: seconds, or a Go duration. It returns 0 for anything else.
 func lifetime(ttl string) time.Duration {
 	if n, err := strconv.Atoi(ttl); err == nil {
 		return time.Duration(n) * time.Second
@@ -121,12 +124,13 @@ func lifetime(ttl string) time.Duration {
 	return d
 }
 
-// where finds the shard and the name below it of a journal's entry, and refuses what can't be a subject of a record.
-func where(name string) (shard int, below string, err error) {
+// parseName splits the name of a journal's entry in a backup into the shard and the name below it. It refuses a name that
+// could not be that of a claim or a record, because the name becomes a subject.
+func parseName(name string) (shard int, below string, err error) {
 	number, below, _ := strings.Cut(name, ".")
 	shard, err = strconv.Atoi(number)
 	if err != nil || shard < 0 || shard >= actors.Shards || strconv.Itoa(shard) != number {
-		return 0, "", fmt.Errorf("%w: %.60q is of no shard", backup.ErrDamaged, name)
+		return 0, "", fmt.Errorf("%w: %.60q does not begin with the number of a shard", backup.ErrDamaged, name)
 	}
 	if below == "claim" {
 		return shard, below, nil
@@ -134,7 +138,7 @@ func where(name string) (shard int, below string, err error) {
 	const hexadecimal = "0123456789abcdef"
 	if len(below) != 36 || below[1] != '.' || below[3] != '.' || below[0] != below[4] || below[2] <= ' ' || below[2] > '~' ||
 		strings.ContainsAny(below[2:3], ".*>") || strings.Trim(below[4:], hexadecimal) != "" {
-		return 0, "", fmt.Errorf("%w: %.60q is no record", backup.ErrDamaged, name)
+		return 0, "", fmt.Errorf("%w: %.60q is not the name of a claim or a record", backup.ErrDamaged, name)
 	}
 	return shard, below, nil
 }

@@ -31,10 +31,11 @@ const (
 	hash    = ".a.s.a123456789abcdef0123456789abcdef"
 )
 
-// What a restore makes of a backup: records with what was left of their TTL, in the stream where their shard lives;
-// claims released, a takeover higher, of the new stream; no leases. A later entry replaces an earlier one.
+// A restore writes the records of a backup with what was left of their TTL, into the stream in which their shard lives. Its
+// claims are released, have a base that is one takeover higher, and the epoch of the new stream. There are no leases. A
+// later entry of a backup replaces an earlier one.
 func TestRestoredJournal(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	from := bare(t)
 	from.Streams = 1
@@ -59,7 +60,7 @@ func TestRestoredJournal(t *testing.T) {
 	if err := begin.Finish(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := from.Conn.Request(from.Prefix.Of(subject.Records(0)+subject.Lease("a")), encodeLease(presence.Schema, ownership.Lease{Node: "a", Incarnation: "7f", Left: true}), patience); err != nil {
+	if _, err := from.Conn.Request(from.Prefix.Of(subject.Records(0)+subject.Lease("a")), encodeLease(presence.Schema, ownership.Lease{Node: "a", Incarnation: "7f", Left: true}), testTimeout); err != nil {
 		t.Fatal(err)
 	}
 
@@ -88,7 +89,7 @@ func TestRestoredJournal(t *testing.T) {
 		t.Fatalf("restored: %d messages, %v", len(found), err)
 	}
 	for _, m := range found {
-		subject, _, _ := stored(m)
+		subject, _, _ := parseStored(m)
 		if subject == s.subject+"7"+hash {
 			if left := lifetime(m.Header.Get("Nats-TTL")); string(m.Data) != "new" || left > 100*time.Second || left < 50*time.Second {
 				t.Errorf("the record: %q, TTL %v", m.Data, left)
@@ -100,7 +101,7 @@ func TestRestoredJournal(t *testing.T) {
 			t.Errorf("the claim: %+v, %v", got, err)
 		}
 	}
-	if whole, err := Restored(ctx, to); !whole || err != nil {
+	if whole, err := Exists(ctx, to); !whole || err != nil {
 		t.Errorf("restored: %v, %v", whole, err)
 	}
 	if _, err := BeginRestore(ctx, to); err == nil {
@@ -108,7 +109,7 @@ func TestRestoredJournal(t *testing.T) {
 	}
 }
 
-// What can't be a claim or a record is refused before it becomes a subject.
+// A name that is not that of a claim or a record is refused before it becomes a subject.
 func TestNamesOfABackup(t *testing.T) {
 	for _, name := range []string{"", "7", "7.", "7.claims", "lease.a", noShard, "-1.claim", "07.claim", "7.>", "7.*.s.a", "7.b" + hash[2:], "7.a.>.a123456789abcdef0123456789abcdef",
 		"7.a.s.A123456789abcdef0123456789abcdef", "7.a.s.a123456789abcdef0123456789abc.e"} {

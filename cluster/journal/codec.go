@@ -12,13 +12,13 @@ import (
 	"lamplight/cluster/ownership"
 )
 
-// Leases and claims are written a few times a second: JSON, so that an operator can read them with any NATS client.
-// Each is one node's word and replaced by the next one whole; unknown fields are passed over, and kept where a document is
-// changed (a restore). A schema above ours is refused: it is written only once all members read it. Whoever may write to the stream can write anything there,
-// so sizes are bounded.
+// The form of leases and claims: docs/contract/journal.md, "Leases and claims". They are JSON, so that an operator can read
+// them with any NATS client; there are only a few a second. A node replaces them whole, so fields of newer releases are
+// passed over; only a restore changes a claim, and keeps them. A schema above ours is refused: it is written only when all
+// members can read it. Sizes are bounded, because whoever may write to the stream can write anything.
 const (
-	maxDocument = 4 << 10 // bytes, with fields of newer releases
-	maxName     = 128     // of a node or an incarnation
+	maxDocument = 4 << 10 // bytes
+	maxName     = 128     // bytes of a node's name or an incarnation
 )
 
 type leaseDocument struct {
@@ -51,22 +51,24 @@ type claimDocument struct {
 // decode reads a document into d.
 func decode(b []byte, d any) error {
 	if len(b) > maxDocument {
-		return fmt.Errorf("%d bytes", len(b))
+		return fmt.Errorf("it has %d bytes; at most %d are read", len(b), maxDocument)
 	}
 	return json.Unmarshal(b, d)
 }
 
-// check refuses another schema and names that no node has: they become parts of subjects.
-func check(schemaOf int, node, incarnation string) error {
-	if schemaOf > presence.Schema {
-		return fmt.Errorf("it has schema %d, this release reads up to %d: upgrade this node", schemaOf, presence.Schema)
+// check refuses a schema that this release cannot read, and names that no node has: they become parts of subjects.
+func check(schema int, node, incarnation string) error {
+	if schema > presence.Schema {
+		return fmt.Errorf("it has schema %d, this release reads up to %d: upgrade this node", schema, presence.Schema)
 	}
-	if schemaOf < 1 || !isName(node) || !isName(incarnation) {
-		return fmt.Errorf("schema %d, incarnation %.40q of node %.40q", schemaOf, incarnation, node)
+	if schema < 1 || !isName(node) || !isName(incarnation) {
+		return fmt.Errorf("schema %d, node %.40q, incarnation %.40q: the schema must be at least 1, and the names 1 "+
+			"to %d printable ASCII characters without spaces", schema, node, incarnation, maxName)
 	}
 	return nil
 }
 
+// isName says whether a text may be the name of a node or an incarnation.
 func isName(s string) bool {
 	return s != "" && len(s) <= maxName && !strings.ContainsFunc(s, func(r rune) bool { return r <= 0x20 || r > 0x7e })
 }
@@ -88,7 +90,7 @@ func decodeLease(b []byte) (ownership.Lease, error) {
 		Before: d.Before, Beat: instant(d.Beat)}, nil
 }
 
-// nanos is a time as documents hold it; 0 is the zero time.
+// nanos returns a time as documents hold it: Unix ns, and 0 for the zero time.
 func nanos(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -96,6 +98,7 @@ func nanos(t time.Time) int64 {
 	return t.UnixNano()
 }
 
+// instant returns the time of which nanos made a number.
 func instant(ns int64) time.Time {
 	if ns == 0 {
 		return time.Time{}
@@ -109,13 +112,13 @@ func encodeClaim(schema int, c ownership.Claim) []byte {
 	return b
 }
 
-// readClaim checks a claim's document.
+// readClaim decodes and checks a claim, and keeps the fields that this release does not know.
 func readClaim(b []byte) (d claimDocument, err error) {
 	if err = decode(b, &d); err == nil {
 		err = check(d.Schema, d.Node, d.Incarnation)
 	}
 	if err == nil && d.Next != "" && !isName(d.Next) {
-		err = fmt.Errorf("next owner %.40q", d.Next)
+		err = fmt.Errorf("its next owner %.40q is not the name of a node", d.Next)
 	}
 	if err != nil {
 		return d, fmt.Errorf("claim: %w", err)

@@ -8,7 +8,7 @@ import (
 	"lamplight/cluster/ownership"
 )
 
-// What is read is bounded, and is written so that it reads the same.
+// Whatever can be read as a lease has a bounded size, and gives the same lease when it is written and read again.
 func FuzzLease(f *testing.F) {
 	f.Add(encodeLease(presence.Schema, ownership.Lease{Node: "a", Incarnation: "7f"}))
 	f.Add(encodeLease(presence.Schema, ownership.Lease{Node: "a.b-c", Incarnation: "7f", Expelled: true, Left: true}))

@@ -1,6 +1,9 @@
 package journal
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"strconv"
 	"sync"
@@ -13,47 +16,49 @@ import (
 	"lamplight/cluster/ownership"
 )
 
-// Bounds of the committer, per stream.
+// The bounds of the committer, for each stream (docs/contract/journal.md, rule 9).
 const (
-	maxInFlight   = 4000            // records written and not answered
-	maxGroup      = 128             // writes of one shard that are on their way at a time
-	writeTimeout  = 2 * time.Second // of a claim, and the longest of a record
-	leastPatience = 250 * time.Millisecond
-	busyRetry     = 50 * time.Millisecond
-	maxBatches    = 32   // atomic batches in flight; NATS refuses more than 50 a stream
-	maxBatch      = 1000 // records of one; NATS refuses more
+	maxInFlight      = 4000                   // records that were written and not answered
+	maxGroup         = 128                    // writes of one shard that are on their way at a time
+	writeTimeout     = 2 * time.Second        // the longest time that a write may stay without an answer,
+	minAnswerTimeout = 250 * time.Millisecond // and the shortest
+	busyRetry        = 50 * time.Millisecond
+	maxBatches       = 32   // atomic batches in flight; NATS refuses more than 50 of a stream
+	maxBatch         = 1000 // records of one batch; NATS refuses more
 )
 
-// write is one effect's records. They are answered for together; whole ones become durable all or none.
+// write is the records of one call of Write. They have one ticket: they count as durable when all of them are.
 type write struct {
-	whole   bool
+	whole   bool // either all of the records become durable or none; never with more than maxBatch records
 	records []row
 }
 
+// row is one record of a write.
 type row struct {
-	name string // below the shard's subject
+	name string // of its subject, below the shard's
 	data []byte
-	ttl  string // "": none
+	ttl  string // as NATS reads it; "": none
 }
 
-// lane is the writes of one shard on their way to its stream.
+// lane is the writes of one shard on their way to its stream. The stream's lock guards it.
 type lane struct {
 	ownership.Lane[write]
-	shard   int
-	life    uint64 // generation of the claim that the shard was opened under; 0: it is not open here
-	claim   string // its claim's subject
-	starved bool   // it waits for room
+	shard      int
+	generation uint64 // of the claim under which the shard was opened; 0: it is not open here
+	claim      string // the subject of the shard's claim
+	waits      bool   // the lane waits in stream.waitForRoom
 }
 
-// send starts a group if the lane may and there is room. The stream's lock is held.
+// send sends the lane's next group, if one is ready and there is room for it. Otherwise the lane waits for room. The
+// stream's lock is held.
 func (s *stream) send(l *lane) {
 	ready := l.Ready()
-	if len(ready) == 0 || l.starved {
+	if len(ready) == 0 || l.waits {
 		return
 	}
 	n, batches, most := min(len(ready), maxGroup), 0, maxBatches
 	if s.store.replicas > 1 {
-		n, most = together(ready[:n]), maxBatches/2 // other nodes write here too
+		n, most = fitInBatch(ready[:n]), maxBatches/2 // other nodes send batches to the stream, too
 		if n > 1 || len(ready[0].records) > 1 {
 			batches = 1
 		}
@@ -65,13 +70,13 @@ func (s *stream) send(l *lane) {
 		}
 	}
 	if s.inFlight >= maxInFlight || batches > 0 && s.batches > 0 && s.batches+batches > most {
-		l.starved = true
-		s.starved = append(s.starved, l)
+		l.waits = true
+		s.waitForRoom = append(s.waitForRoom, l)
 		return
 	}
 	group, fence, writes := l.Send(n)
 	if batches > 0 && s.store.replicas > 1 {
-		s.sendTogether(l, group, fence, writes)
+		s.sendBatch(l, group, fence, writes)
 		return
 	}
 	for i := range writes {
@@ -80,21 +85,22 @@ func (s *stream) send(l *lane) {
 		done := s.answerTo(l, group, i, i+1, len(w.records), w.whole, time.Now())
 		if w.whole {
 			s.batches++
-			s.batch(l, fence, w, done)
+			s.writeBatch(l, fence, w, done)
 			continue
 		}
 		one := done
 		if len(w.records) > 1 {
-			one = all(len(w.records), done)
+			one = whenAll(len(w.records), done)
 		}
 		for k := range w.records {
-			s.store.publish(s.message(l, fence, &w.records[k]), s.patience(), one)
+			s.store.publish(s.message(l, fence, &w.records[k]), s.answerTimeout(), one)
 		}
 	}
 }
 
-// together is how many of the writes fit into one batch; the first always does, in several if need be.
-func together(writes []write) (n int) {
+// fitInBatch returns how many of the writes fit into one batch. It is at least 1: a single write that does not fit is sent
+// in several batches.
+func fitInBatch(writes []write) (n int) {
 	for records := 0; n < len(writes); n++ {
 		if records += len(writes[n].records); n > 0 && records > maxBatch {
 			break
@@ -103,40 +109,43 @@ func together(writes []write) (n int) {
 	return n
 }
 
-// sendTogether sends a group as one batch. A stream with replicas lets one write under a fence be on its way and
-// refuses all others meanwhile (10164): one by one a shard would take 20 a second, and a busy one would never catch up.
-func (s *stream) sendTogether(l *lane, group, fence uint64, writes []write) {
+// sendBatch sends a group as one batch. A stream with several replicas takes one write under a fence at a time and refuses
+// all others meanwhile (error 10164). Tried: records one by one, each repeated after busyRetry. A shard then took 20 writes
+// a second, and a busy one never caught up.
+func (s *stream) sendBatch(l *lane, group, fence uint64, writes []write) {
 	var records []row
 	for i := range writes {
 		records = append(records, writes[i].records...)
 	}
 	s.inFlight += len(records)
 	s.batches++
-	s.inBatches(l, fence, records, s.answerTo(l, group, 0, len(writes), len(records), true, time.Now()))
+	s.writeBatches(l, fence, records, s.answerTo(l, group, 0, len(writes), len(records), true, time.Now()))
 }
 
-// inBatches writes records in as many batches as they need, each when the one before is kept. The lock is held.
-func (s *stream) inBatches(l *lane, fence uint64, records []row, done func(uint64, error)) {
+// writeBatches writes records in as many batches as they need, each after the one before was accepted. done is called
+// without the lock. The lock is held.
+func (s *stream) writeBatches(l *lane, fence uint64, records []row, done func(uint64, error)) {
 	n := min(len(records), maxBatch)
 	rest := records[n:]
-	s.batch(l, fence, &write{records: records[:n]}, func(sequence uint64, err error) {
+	s.writeBatch(l, fence, &write{records: records[:n]}, func(sequence uint64, err error) {
 		if err != nil || len(rest) == 0 {
 			done(sequence, err)
 			return
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.inBatches(l, fence, rest, done)
+		s.writeBatches(l, fence, rest, done)
 	})
 }
 
-// patience is how long a write may stay without an answer: far longer than they take at present, so that load alone
-// spends no claims, and no longer than needed, as a stream that changes its leader loses what is on its way.
-func (s *stream) patience() time.Duration {
-	return min(max(10*s.latency, leastPatience), writeTimeout)
+// answerTimeout returns how long a single record or claim may stay without an answer before its outcome counts as unknown:
+// ten times as long as writes take at present, so that load alone spends no claims, and no longer, because a stream that
+// changes its leader loses what is on its way (rule 5). A batch always may take writeTimeout. The lock is held.
+func (s *stream) answerTimeout() time.Duration {
+	return min(max(10*s.latency, minAnswerTimeout), writeTimeout)
 }
 
-// outcome tells the rules what an answer means.
+// outcome returns what an answer to a write means to the rules.
 func outcome(err error) ownership.Outcome {
 	switch {
 	case err == nil:
@@ -149,8 +158,8 @@ func outcome(err error) ownership.Outcome {
 	return ownership.Busy
 }
 
-// all calls done when n answers have come, with the worst of them.
-func all(n int, done func(uint64, error)) func(uint64, error) {
+// whenAll returns a function for the answers to n messages. It calls done once, after the last of them, with the worst.
+func whenAll(n int, done func(uint64, error)) func(uint64, error) {
 	var mu sync.Mutex
 	var worst error
 	return func(sequence uint64, err error) {
@@ -167,13 +176,14 @@ func all(n int, done func(uint64, error)) func(uint64, error) {
 	}
 }
 
-// envelope is the message that records leave in, one after the other: publishing copies it. The stream's lock guards it.
+// envelope is the one message in which all records of a stream leave, one after the other. NATS's client copies a message
+// when it is published, so it can be filled again. The stream's lock guards it.
 type envelope struct {
 	nats.Msg
 	fence, claim, ttl [1]string
 }
 
-// message makes the stream's envelope one for a record. It is good until the next one.
+// message fills the stream's envelope with a record and its condition. It stays as it is until the next call.
 func (s *stream) message(l *lane, fence uint64, r *row) *nats.Msg {
 	e := &s.envelope
 	if e.Header == nil {
@@ -191,9 +201,9 @@ func (s *stream) message(l *lane, fence uint64, r *row) *nats.Msg {
 	return &e.Msg
 }
 
-// batch writes several records at once or not at all. A file-backed stream makes a store of its own for each batch
-// (3 ms), so where there are no replicas all that need not be whole goes without one.
-func (s *stream) batch(l *lane, fence uint64, w *write, done func(uint64, error)) {
+// writeBatch writes several records as one atomic batch. Without replicas only writes that must be whole are batches: NATS
+// makes a store on disk for each batch of a file-backed stream, which takes 3 ms.
+func (s *stream) writeBatch(l *lane, fence uint64, w *write, done func(uint64, error)) {
 	s.batchNames++
 	id := s.j.incarnation + strconv.FormatUint(s.batchNames, 36)
 	for i := range w.records {
@@ -205,7 +215,7 @@ func (s *stream) batch(l *lane, fence uint64, w *write, done func(uint64, error)
 			delete(m.Header, "Nats-Expected-Last-Subject-Sequence-Subject")
 		}
 		if i < len(w.records)-1 {
-			_ = s.store.nc.PublishMsg(m) // a lost part makes the commit fail
+			_ = s.store.nc.PublishMsg(m) // if it is lost, NATS refuses the batch
 			continue
 		}
 		m.Header["Nats-Batch-Commit"] = []string{"1"}
@@ -213,7 +223,8 @@ func (s *stream) batch(l *lane, fence uint64, w *write, done func(uint64, error)
 	}
 }
 
-// answerTo takes the answer for the writes of a group from one up to another.
+// answerTo returns the function that takes the answer for some writes of a group, those from an index up to another. It
+// takes the stream's lock. sent is when they were written, and whole says that they were a batch.
 func (s *stream) answerTo(l *lane, group uint64, from, to, records int, whole bool, sent time.Time) func(uint64, error) {
 	return func(_ uint64, err error) {
 		s.mu.Lock()
@@ -228,55 +239,70 @@ func (s *stream) answerTo(l *lane, group uint64, from, to, records int, whole bo
 				s.settled(l, kept, verdict, err)
 			}
 		}
-		for n := len(s.starved); n > 0 && s.inFlight < maxInFlight; n-- {
-			next := s.starved[0]
-			s.starved = s.starved[1:]
-			next.starved = false
+		for n := len(s.waitForRoom); n > 0 && s.inFlight < maxInFlight; n-- { // each once: a lane may have to wait again
+			next := s.waitForRoom[0]
+			s.waitForRoom = s.waitForRoom[1:]
+			next.waits = false
 			s.send(next)
 		}
 	}
 }
 
-// settled is called when a whole group has been answered. The stream's lock is held.
+// settled goes on after a whole group has been answered. The stream's lock is held.
 func (s *stream) settled(l *lane, kept uint64, v ownership.Verdict, err error) {
 	if kept > 0 {
 		s.j.shards.Durable(l.shard, kept)
 	}
 	switch v {
-	case ownership.Go:
+	case ownership.SendNext:
 		s.send(l)
-	case ownership.Later:
+	case ownership.SendLater:
 		s.j.metrics.busy.Inc()
-		s.j.log.Debug("the journal refuses writes for now; they are tried again", "shard", l.shard, "err", err)
+		s.j.log.Debug("the journal refused writes of a shard for now; they are written again", "shard", l.shard, "err", err)
 		time.AfterFunc(busyRetry, func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.send(l)
 		})
-	case ownership.Spend:
+	case ownership.SpendClaim:
 		s.j.metrics.unknown.Inc()
 		s.act(s.machine.Spent(s.now(), l.shard))
-	case ownership.Lose:
+	case ownership.LoseShard:
 		s.j.metrics.fenced.Inc()
 		s.act(s.machine.Lost(s.now(), l.shard))
 	}
 }
 
 // Write implements actors.Journal.
-func (j *Journal) Write(shard int, life uint64, to actors.Address, records []presence.Record, whole bool) {
+func (j *Journal) Write(shard int, generation uint64, to actors.Address, records []presence.Record, whole bool) {
 	w := write{whole: whole && len(records) > 1 && len(records) <= maxBatch, records: make([]row, len(records))}
 	for i, r := range records {
 		w.records[i] = row{name: recordName(r.Kind, to, r.Key), data: r.Data}
 		if r.TTL > 0 {
-			w.records[i].ttl = strconv.FormatInt(int64((r.TTL+time.Second-1)/time.Second), 10) + "s" // the server tries a duration first
+			w.records[i].ttl = strconv.FormatInt(int64((r.TTL+time.Second-1)/time.Second), 10) + "s" // with a unit, which the server tries first
 		}
 	}
 	s := j.of(shard)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l := s.lane(shard); l.life == life && l.Add(w) { // else the shard hears of its drop by itself
+	if l := s.lane(shard); l.generation == generation && l.Add(w) { // else the shard is told that it was dropped
 		s.send(l)
 	}
+}
+
+// recordName returns the name of a record below its shard: docs/contract/journal.md, "Subjects". It holds a hash of the
+// outside names in place of the names.
+func recordName(k presence.Kind, to actors.Address, key string) string {
+	h := sha256.New()
+	var n [8]byte
+	for _, part := range [...]string{string(rune(k)), to.Realm, to.User, key} {
+		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
+		h.Write(n[:])
+		h.Write([]byte(part))
+	}
+	var sum [sha256.Size]byte
+	name := hex.EncodeToString(h.Sum(sum[:0])[:16])
+	return name[:1] + "." + string(rune(k)) + "." + name
 }
 
 // Number implements actors.Journal.

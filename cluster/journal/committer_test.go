@@ -23,24 +23,24 @@ import (
 )
 
 const (
-	ours     = 7 // the shard that the tests write to
-	patience = 20 * time.Second
+	ours        = 7 // the shard that the tests write to
+	testTimeout = 20 * time.Second
 )
 
 var someone = actors.Address{Realm: "acme.test", User: "1001"}
 
-// heard is one call to the shards.
+// heard is one call of the journal to the shards.
 type heard struct {
 	what   string
 	claim  actors.Claim
 	ticket uint64
 }
 
-// shards hears what the journal tells of one shard, and has nothing to flush.
+// shards is a Shards that passes on what the journal tells of the shard ours. It has nothing to flush.
 type shards struct {
-	journal *Journal
-	calls   chan heard
-	lives   [actors.Shards]uint64 // guarded by the journal's lock, under which it calls
+	journal     *Journal
+	calls       chan heard
+	generations [actors.Shards]uint64 // guarded by the journal's lock, under which it calls
 }
 
 func (s *shards) hear(shard int, h heard) {
@@ -50,7 +50,7 @@ func (s *shards) hear(shard int, h heard) {
 }
 
 func (s *shards) Open(shard int, o actors.Opening) {
-	s.lives[shard] = o.Claim.Generation
+	s.generations[shard] = o.Claim.Generation
 	s.hear(shard, heard{what: "open", claim: o.Claim})
 }
 func (s *shards) Pause(shard int) { s.hear(shard, heard{what: "pause"}) }
@@ -58,8 +58,8 @@ func (s *shards) Resume(shard int, c actors.Claim, _ bool) {
 	s.hear(shard, heard{what: "resume", claim: c})
 }
 func (s *shards) Flush(shard int) {
-	life := s.lives[shard]
-	s.journal.done.Go(func() { s.journal.Flushed(shard, life) })
+	generation := s.generations[shard]
+	s.journal.done.Go(func() { s.journal.Flushed(shard, generation) })
 }
 func (s *shards) Drop(shard int, _ uint64) { s.hear(shard, heard{what: "drop"}) }
 func (s *shards) Wanted(shard int) bool    { return shard == ours }
@@ -67,7 +67,7 @@ func (s *shards) Durable(shard int, ticket uint64) {
 	s.hear(shard, heard{what: "durable", ticket: ticket})
 }
 
-// proxy stands between the journal and NATS. While back is locked, what NATS says does not arrive.
+// proxy stands between the journal and NATS. While back is locked, nothing that NATS sends arrives.
 type proxy struct {
 	ln   net.Listener
 	back sync.RWMutex
@@ -115,13 +115,13 @@ func (p *proxy) answers(client io.Writer, nats io.Reader) {
 	}
 }
 
-// stage is a journal of one node on a real server.
+// stage is the journal of one node on a NATS server.
 type stage struct {
 	*testing.T
 	journal *Journal
 	shards  *shards
 	proxy   *proxy
-	direct  *nats.Conn // of somebody else
+	direct  *nats.Conn // a connection that is not the journal's
 	claim   actors.Claim
 	ticket  uint64
 }
@@ -142,13 +142,13 @@ func newStage(t *testing.T) *stage {
 		Fatal: func(err error) { t.Error(err) }, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 	s.shards.journal = s.journal
 	s.journal.SetShards(s.shards)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	if err := s.journal.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
 		if err := s.journal.Stop(ctx); err != nil {
 			t.Error(err)
@@ -158,10 +158,10 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-// until skips what is heard before.
+// until waits for a call to the shards, and skips others before it.
 func (s *stage) until(what string) heard {
 	s.Helper()
-	late := time.After(patience)
+	late := time.After(testTimeout)
 	for {
 		select {
 		case h := <-s.shards.calls:
@@ -179,7 +179,7 @@ func (s *stage) write(key, value string) {
 	s.journal.Write(ours, s.claim.Generation, someone, []presence.Record{{Kind: presence.KindManual, Key: key, Data: []byte(value)}}, false)
 }
 
-// durable waits until the last write is kept, and checks that tickets rise.
+// durable waits until the last write is durable, and checks that tickets rise.
 func (s *stage) durable() {
 	s.Helper()
 	for last := uint64(0); last < s.ticket; {
@@ -191,7 +191,7 @@ func (s *stage) durable() {
 	}
 }
 
-// kept are the values that the stream holds.
+// kept returns the values of the records that the stream holds.
 func (s *stage) kept() map[string]bool {
 	s.Helper()
 	type result struct {
@@ -200,7 +200,7 @@ func (s *stage) kept() map[string]bool {
 	}
 	got := make(chan result, 1)
 	r := result{err: errBehind}
-	for late := time.Now().Add(patience); errors.Is(r.err, errBehind) && time.Now().Before(late); { // the claim may be changing
+	for late := time.Now().Add(testTimeout); errors.Is(r.err, errBehind) && time.Now().Before(late); { // the claim may be changing
 		s.journal.Reload(ours, func(r []actors.Stored, err error) { got <- result{r, err} })
 		r = <-got
 	}
@@ -229,7 +229,7 @@ func (s *stage) holds(want ...string) {
 
 func TestWritesAreKeptInOrder(t *testing.T) {
 	s := newStage(t)
-	for i := range 1000 { // many groups, and of each the same few records again and again
+	for i := range 1000 { // many groups of writes to the same three records
 		s.write(strconv.Itoa(i%3), fmt.Sprintf("%d is %d", i%3, i))
 	}
 	s.durable()
@@ -238,7 +238,7 @@ func TestWritesAreKeptInOrder(t *testing.T) {
 
 func TestWholeWritesAreKeptTogether(t *testing.T) {
 	s := newStage(t)
-	for _, n := range []int{200, maxBatch + 1} { // NATS takes no such batch: kept all the same, and in nobody's way
+	for _, n := range []int{200, maxBatch + 1} { // NATS takes no batch of maxBatch + 1: the records are kept without one
 		records := make([]presence.Record, n)
 		for i := range records {
 			records[i] = presence.Record{Kind: presence.KindCall, Key: strconv.Itoa(i), Data: []byte(strconv.Itoa(i)), TTL: time.Minute}
@@ -252,7 +252,7 @@ func TestWholeWritesAreKeptTogether(t *testing.T) {
 	}
 }
 
-// With replicas NATS refuses all but one write under a fence at a time: what waits goes as one batch.
+// With replicas NATS takes one write under a fence at a time: writes that wait meanwhile go as one batch.
 func TestWritesGoTogetherWhereThereAreReplicas(t *testing.T) {
 	s := newStage(t)
 	st := s.journal.streams[0]
@@ -271,7 +271,7 @@ func TestWritesGoTogetherWhereThereAreReplicas(t *testing.T) {
 		select {
 		case m := <-seen:
 			return m
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			t.Fatal("nothing is written")
 			return nil
 		}
@@ -316,25 +316,25 @@ func TestWritesGoTogetherWhereThereAreReplicas(t *testing.T) {
 	}
 }
 
-// Another's claim fences what comes under ours: it is not kept, nobody is told that it was, and the shard is dropped
-// (docs/contract/journal.md, rule 4). As that other has no lease, the shard is then taken over.
+// When another node has claimed the shard, a write under our claim is not kept, is not reported as durable, and makes the
+// journal drop the shard (docs/contract/journal.md, rule 4). As the other node has no lease, the shard is then taken over.
 func TestFencedWriteLosesTheShard(t *testing.T) {
 	s := newStage(t)
 	s.write("k", "before")
 	s.durable()
 	other := ownership.Claim{Node: "b", Incarnation: "other", Nonce: 1, Generation: s.claim.Generation + 1, Base: 1 << 20, Epoch: s.claim.Epoch.UnixNano()}
-	if _, err := s.direct.Request("lamplight.journal.0."+strconv.Itoa(ours)+".claim", encodeClaim(presence.Schema, other), patience); err != nil {
+	if _, err := s.direct.Request("lamplight.journal.0."+strconv.Itoa(ours)+".claim", encodeClaim(presence.Schema, other), testTimeout); err != nil {
 		t.Fatal(err)
 	}
 	s.write("k", "after")
 	for h := (heard{}); h.what != "drop"; {
 		select {
 		case h = <-s.shards.calls:
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			t.Fatal("the shard is not dropped")
 		}
 		if h.what == "durable" {
-			t.Fatal("a fenced write is called durable")
+			t.Fatal("a fenced write is reported as durable")
 		}
 	}
 	s.holds("before")
@@ -343,8 +343,8 @@ func TestFencedWriteLosesTheShard(t *testing.T) {
 	}
 }
 
-// A write without an answer may land at any time: the claim is spent, and all is written again under the next one
-// (docs/contract/journal.md, rule 5).
+// A write without an answer may land at any time. So the shard is claimed again, and all pending writes are written again
+// under the new claim (docs/contract/journal.md, rule 5).
 func TestUnknownOutcomeSpendsTheClaim(t *testing.T) {
 	s := newStage(t)
 	s.proxy.back.Lock()
@@ -361,19 +361,19 @@ func TestUnknownOutcomeSpendsTheClaim(t *testing.T) {
 	s.holds("second", "newest")
 }
 
-// What a lost leader did not answer is given up once another is elected; what was written since then is not. What nobody
-// got is surely not kept.
+// When the stream has another leader, writes from before are given up, and later ones are not. A write that nobody
+// received is surely not kept.
 func TestLeaderElected(t *testing.T) {
 	s := newStage(t)
-	st := &store{nc: s.direct, name: "S", inbox: s.direct.NewInbox(), news: "news", waiting: map[uint64]wait{}}
+	st := &store{nc: s.direct, name: "S", inbox: s.direct.NewInbox(), claims: "claims", waiting: map[uint64]wait{}}
 	if err := st.start(func(*nats.Msg) {}); err != nil {
 		t.Fatal(err)
 	}
 	defer st.close()
 	outcomes := make(chan error, 3)
-	before := st.expect(time.Hour, func(_ uint64, err error) { outcomes <- err })
+	before := st.await(time.Hour, func(_ uint64, err error) { outcomes <- err })
 	st.elected(nil)
-	after := st.expect(time.Hour, func(_ uint64, err error) { outcomes <- err })
+	after := st.await(time.Hour, func(_ uint64, err error) { outcomes <- err })
 	if err := s.direct.Publish("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.other", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -394,7 +394,7 @@ func TestLeaderElected(t *testing.T) {
 		t.Errorf("when NATS tells of it: %v", err)
 	}
 	st.publish(&nats.Msg{Subject: "nobody.listens"}, time.Hour, func(_ uint64, err error) { outcomes <- err })
-	if err := <-outcomes; outcome(err) != ownership.Busy || !errors.Is(err, errAbsent) {
+	if err := <-outcomes; outcome(err) != ownership.Busy || !errors.Is(err, errNoLeader) {
 		t.Errorf("to nobody: %v", err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -22,39 +21,48 @@ import (
 	"lamplight/cluster/subject"
 )
 
-// Shards is what the journal tells the shards of; actors.System is one.
+// Shards is what the journal tells the shards. actors.System is one. The journal calls it with the lock of the shard's
+// stream held, so its methods must not block and must not call the journal. Calls for one shard come in order.
 type Shards interface {
+	// Open gives the shard to this node, with its records.
 	Open(shard int, o actors.Opening)
+	// Pause says that the shard's next claim is on its way: the shard sends no NOTIFY before Resume.
 	Pause(shard int)
+	// Resume says that the shard goes on under the claim c. With end it ends all its subscriptions first, and calls Flushed
+	// when that is durable and told.
 	Resume(shard int, c actors.Claim, end bool)
-	// Flush asks a shard to take nothing more and to call Flushed when all that it took is kept and told.
+	// Flush asks the shard to take no more requests, and to call Flushed when all that it took is durable and told.
 	Flush(shard int)
-	// Drop takes a shard away. Of writes up to the ticket doubt it is not known whether they are kept; later ones are not.
+	// Drop takes the shard from this node. Writes with a ticket above doubt are surely not kept; of the others that were
+	// not reported by Durable it is not known.
 	Drop(shard int, doubt uint64)
+	// Durable says that the write with this ticket and all before it are durable.
 	Durable(shard int, ticket uint64)
-	// Wanted says whether someone waits for the shard to open.
+	// Wanted says whether somebody waits for the shard to open. Such shards are read first.
 	Wanted(shard int) bool
 }
 
 // Config is what a Journal needs.
 type Config struct {
-	Conn       *nats.Conn // without publish retries and with a small or no reconnect buffer
-	Prefix     subject.Prefix
-	Node       string
-	Memory     bool // --storage memory
-	Replicas   int
-	Streams    int // how many are made, if there are none yet; 0: one, in a cluster four
-	Quiet      time.Duration
-	Missing    time.Duration // how long a stream may be missing before it is made again; 0: a minute
-	Owner      func(shard int, nodes []string) string
-	Gone       func(node string) // its incarnation was expelled, in one stream at least, or replaced; called off the journal's goroutines; nil: no one asks
-	Writes     func() int        // the newest schema that all members read; nil: presence.Schema
-	Fatal      func(error)       // a live node of the same name exists
+	Conn     *nats.Conn // without publish retries and without a reconnect buffer (docs/contract/journal.md, rule 4)
+	Prefix   subject.Prefix
+	Node     string
+	Memory   bool // keep new streams in memory, as with --storage memory
+	Replicas int
+	Streams  int                                    // the number of streams of a new journal; 0: one, or four with several replicas
+	Quiet    time.Duration                          // how long membership must have been quiet before the first claims (rule 12)
+	Missing  time.Duration                          // how long a stream may be missing before it is made again; 0: a minute
+	Owner    func(shard int, nodes []string) string // placement: which of these nodes should hold the shard
+	// Gone is called on a goroutine of its own when an incarnation of the node was expelled in a stream, or replaced; nil: it
+	// is not wanted.
+	Gone       func(node string)
+	Writes     func() int  // the newest schema that all members can read; nil: presence.Schema
+	Fatal      func(error) // another live process has this node's name; called with a stream's lock held
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// Journal is the node's part of the journal. Its methods may be called from any goroutine.
+// Journal is this node's part of the journal.
 type Journal struct {
 	cfg         Config
 	log         *slog.Logger
@@ -63,19 +71,20 @@ type Journal struct {
 	incarnation string
 	streams     []*stream
 
-	holders [actors.Shards]atomic.Pointer[holder]
-	opened  [actors.Shards]atomic.Uint64 // generation under which the shard is open here; 0: it is not
+	holders [actors.Shards]atomic.Pointer[holder] // what the claims say of each shard
+	opened  [actors.Shards]atomic.Uint64          // the generation under which the shard is open here; 0: it is not
 	stop    context.CancelFunc
 	ctx     context.Context
 	done    sync.WaitGroup
 }
 
+// holder is the node that holds a shard, "" for none, and whether this node takes requests for the shard.
 type holder struct {
 	node string
 	mine bool
 }
 
-// New makes a Journal that has not started.
+// New makes a Journal. It starts nothing. The registerer gets its metrics.
 func New(c Config) *Journal {
 	if c.Writes == nil {
 		c.Writes = func() int { return presence.Schema }
@@ -89,10 +98,11 @@ func New(c Config) *Journal {
 	return j
 }
 
-// SetShards says whom the journal tells what it decides. It is called once, before Start.
+// SetShards sets the shards that the journal tells what was decided. It is called once, before Start.
 func (j *Journal) SetShards(s Shards) { j.shards = s }
 
-// Start opens the streams and begins to claim. The shards hear of what follows.
+// Start finds or makes the streams, blocks until that is done or the context ends, and begins to claim shards. The shards
+// are told what follows.
 func (j *Journal) Start(ctx context.Context) error {
 	stores, err := openStores(ctx, j.cfg)
 	if err != nil {
@@ -103,7 +113,7 @@ func (j *Journal) Start(ctx context.Context) error {
 		j.streams = append(j.streams, newStream(j, st, i, len(stores)))
 	}
 	for _, s := range j.streams {
-		if err := s.store.start(s.hear); err != nil {
+		if err := s.store.start(s.announced); err != nil {
 			return err
 		}
 		s.mu.Lock()
@@ -116,26 +126,29 @@ func (j *Journal) Start(ctx context.Context) error {
 	return nil
 }
 
-// of is the stream that a shard lives in.
+// of returns the stream in which a shard lives.
 func (j *Journal) of(shard int) *stream { return j.streams[shard%len(j.streams)] }
 
+// random returns a random number that nobody can guess.
 func random() uint64 {
 	var b [8]byte
 	_, _ = rand.Read(b[:])
 	return binary.LittleEndian.Uint64(b[:])
 }
 
+// boottime reads a clock that also counts while the machine is suspended.
 func boottime() time.Duration {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t)
 	return time.Duration(t.Nano())
 }
 
-// Incarnation names this start of the node.
+// Incarnation returns a random name of this start of the node. The incarnations in the leases are others, one for each
+// stream.
 func (j *Journal) Incarnation() string { return j.incarnation }
 
-// Serving is how many shards are ours and open.
-func (j *Journal) Serving() (n int) {
+// OpenShards returns the number of shards that are open on this node.
+func (j *Journal) OpenShards() (n int) {
 	for i := range j.opened {
 		if j.opened[i].Load() != 0 {
 			n++
@@ -144,7 +157,8 @@ func (j *Journal) Serving() (n int) {
 	return n
 }
 
-// Held is how many shards have an owner that the claims name, and how many of this node's are not open yet.
+// Held returns the number of shards for which the claims name an owner, and of those the number that this node holds and
+// has not opened yet.
 func (j *Journal) Held() (owned, loading int) {
 	for i := range j.holders {
 		switch h := j.holders[i].Load(); {
@@ -159,7 +173,7 @@ func (j *Journal) Held() (owned, loading int) {
 	return owned, loading
 }
 
-// Owners are the nodes that hold shards, and this one.
+// Owners returns the nodes that hold shards, and this one, in no order.
 func (j *Journal) Owners() []string {
 	nodes := []string{j.cfg.Node}
 	last := j.cfg.Node
@@ -172,13 +186,13 @@ func (j *Journal) Owners() []string {
 	return nodes
 }
 
-// Holder is the node whose claim on the shard stands; "" when none is known.
+// Holder returns the node whose claim of the shard stands, and "" when none is known.
 func (j *Journal) Holder(shard int) string { return j.holders[shard].Load().node }
 
 // Mine implements actors.Journal.
 func (j *Journal) Mine(shard int) bool { return j.holders[shard].Load().mine }
 
-// Members says which nodes membership shows.
+// Members tells the rules which nodes membership shows, this one among them.
 func (j *Journal) Members(nodes []string) {
 	for _, s := range j.streams {
 		s.mu.Lock()
@@ -187,51 +201,53 @@ func (j *Journal) Members(nodes []string) {
 	}
 }
 
-// cutOff is how long the lease must have been stale for NATS to count as away, though its connection stands: of the time
-// in which this process ran. One that was frozen for longer than a stall must first hear what became of its shards.
+// NATS counts as out of reach, although its connection stands, when the lease has been stale for cutOffAfter. Only time in
+// which this process ran counts: tick must have run without a pause of stallTime. A process that was frozen for longer may
+// have lost its shards, and must learn that before it answers anything (rule 1).
 const (
-	cutOff = 2 * time.Second
-	stall  = 500 * time.Millisecond
+	cutOffAfter = 2 * time.Second
+	stallTime   = 500 * time.Millisecond
 )
 
 // Standing implements actors.Journal.
-func (j *Journal) Standing(shard int, life uint64) actors.Standing {
-	if j.opened[shard].Load() != life {
-		return actors.Unsure // the shard is being told
+func (j *Journal) Standing(shard int, generation uint64) actors.Standing {
+	if j.opened[shard].Load() != generation {
+		return actors.Unsure // the shard's next message says that it was dropped, or opened again
 	}
 	return j.of(shard).standing()
 }
 
+// standing returns what this node may do with its shards of the stream. It takes no lock.
 func (s *stream) standing() actors.Standing {
-	now, until := boottime(), time.Duration(s.until.Load())
+	now, until := boottime(), time.Duration(s.answerUntil.Load())
 	switch {
 	case now < until:
 		return actors.Fresh
 	case !s.j.cfg.Conn.IsConnected() || s.refuses.Load():
 		return actors.CutOff
-	case now < time.Duration(s.ticked.Load())+stall && now > max(until, time.Duration(s.awake.Load()))+cutOff:
+	case now < time.Duration(s.ticked.Load())+stallTime && now > max(until, time.Duration(s.awakeSince.Load()))+cutOffAfter:
 		return actors.CutOff
 	}
 	return actors.Unsure
 }
 
 // Vouch implements actors.Journal.
-func (j *Journal) Vouch(lives *[actors.Shards]uint64) (stale bool) {
+func (j *Journal) Vouch(generations *[actors.Shards]uint64) (stale bool) {
 	standings := make([]actors.Standing, len(j.streams))
 	for i, s := range j.streams {
 		standings[i] = s.standing()
 	}
-	for shard := range lives {
+	for shard := range generations {
 		standing := standings[shard%len(standings)]
-		if standing == actors.Unsure || j.opened[shard].Load() != lives[shard] {
-			lives[shard] = 0
+		if standing == actors.Unsure || j.opened[shard].Load() != generations[shard] {
+			generations[shard] = 0
 		}
-		stale = stale || lives[shard] != 0 && standing == actors.CutOff
+		stale = stale || generations[shard] != 0 && standing == actors.CutOff
 	}
 	return stale
 }
 
-// Fresh says that this node's lease is fresh in all streams.
+// Fresh says whether this node's lease is fresh in all streams.
 func (j *Journal) Fresh() bool {
 	for _, s := range j.streams {
 		if s.standing() != actors.Fresh {
@@ -242,17 +258,18 @@ func (j *Journal) Fresh() bool {
 }
 
 // Flushed implements actors.Journal.
-func (j *Journal) Flushed(shard int, life uint64) {
+func (j *Journal) Flushed(shard int, generation uint64) {
 	s := j.of(shard)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lane(shard).life == life {
+	if s.lane(shard).generation == generation {
 		s.act(s.machine.Flushed(s.now(), shard))
-		s.note(shard)
+		s.updateHolder(shard)
 	}
 }
 
-// Stop gives all shards up, so that the next owner need not wait, and stops.
+// Stop hands all shards over, so that the next owners need not wait, and stops. It blocks until no shard is left or the
+// context ends, and then until the journal's goroutines have ended. It does nothing before Start.
 func (j *Journal) Stop(ctx context.Context) error {
 	if j.stop == nil {
 		return nil
@@ -266,6 +283,7 @@ func (j *Journal) Stop(ctx context.Context) error {
 	return err
 }
 
+// drain hands all shards over, and blocks until no shard is left or the context ends.
 func (j *Journal) drain(ctx context.Context) error {
 	for _, s := range j.streams {
 		s.mu.Lock()
@@ -287,25 +305,8 @@ func (j *Journal) drain(ctx context.Context) error {
 		select {
 		case <-t.C:
 		case <-ctx.Done():
-			return fmt.Errorf("journal: %w before all shards were given up; the next owner takes them over", ctx.Err())
+			return fmt.Errorf("journal: %w before all shards were handed over; the other nodes take the rest over "+
+				"when this node's lease is over", ctx.Err())
 		}
 	}
 }
-
-type metrics struct{ unknown, fenced, busy, claims, expelled, takeovers prometheus.Counter }
-
-func newMetrics(r prometheus.Registerer) *metrics {
-	counter := func(name, help string) prometheus.Counter {
-		c := prometheus.NewCounter(prometheus.CounterOpts{Name: "lamplight_journal_" + name, Help: help})
-		r.MustRegister(c)
-		return c
-	}
-	return &metrics{unknown: counter("unknown_total", "Writes without an answer; each spends a claim."),
-		fenced:    counter("fenced_total", "Groups of writes refused because the claim is another's."),
-		busy:      counter("busy_total", "Groups of writes that the journal refused for now."),
-		claims:    counter("claims_total", "Claims of this node that were accepted: shards taken over, and claims made again."),
-		takeovers: counter("takeovers_total", "Shards that this node took over and loaded."),
-		expelled:  counter("expelled_total", "Silent nodes that this node expelled.")}
-}
-
-var errBehind = errors.New("journal: a replica lags behind the claim")

@@ -6,7 +6,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// No goroutine is left behind by what was closed.
+// A Journal that was stopped leaves no goroutine behind.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"))
 }

@@ -11,8 +11,8 @@ import (
 	"lamplight/cluster/ownership"
 )
 
-// testdata/schema-1-first.txt holds leases and claims as the first release wrote them, schema-1-cluster.txt as the one did that
-// several nodes share the shards from. A release that raises presence.Schema adds a file of its own, by hand.
+// testdata/schema-1-first.txt holds leases and claims as the first release wrote them. schema-1-cluster.txt holds those of
+// the first release in which several nodes shared the shards. A release that raises presence.Schema adds a file, by hand.
 func TestReleases(t *testing.T) {
 	epoch, beat := int64(1763978400000000005), time.Unix(1763978400, 7).UTC()
 	kept := map[string][]any{
@@ -61,8 +61,8 @@ func TestReleases(t *testing.T) {
 	}
 }
 
-// Fields of a newer release in a claim are passed over, and kept by a restore, which changes the claim. A schema that this
-// release can't read is refused with what to do.
+// Fields of a newer release in a claim are passed over, and a restore, which changes the claim, keeps them. A schema that
+// this release cannot read is refused with an error that says what to do.
 func TestNewerClaim(t *testing.T) {
 	const news = `"later":{"x":[1,2]}`
 	claim := string(encodeClaim(1, ownership.Claim{Node: "a", Incarnation: "7f", Generation: 3, Base: 7}))
@@ -70,7 +70,7 @@ func TestNewerClaim(t *testing.T) {
 	if c, err := decodeClaim([]byte(claim)); err != nil || c.Generation != 3 {
 		t.Errorf("%+v, %v", c, err)
 	}
-	b, err := (&store{created: time.Unix(5, 0)}).restored([]byte(claim))
+	b, err := (&store{created: time.Unix(5, 0)}).restoredClaim([]byte(claim))
 	if err != nil || !bytes.Contains(b, []byte(news)) {
 		t.Errorf("restored: %s, %v", b, err)
 	}

@@ -14,7 +14,8 @@ import (
 	"lamplight/cluster/ownership"
 )
 
-// replayer reads shards until none is left to read: those first that someone waits for.
+// replayer reads shards until none is left to be read. Shards for which somebody waits come first. It runs on a goroutine
+// of its own.
 func (s *stream) replayer() {
 	for {
 		s.mu.Lock()
@@ -37,7 +38,8 @@ func (s *stream) replayer() {
 	}
 }
 
-// replay reads a shard until the answer covers the claim, and opens it.
+// replay reads a shard until the answer covers the claim, and then opens it. It ends without opening the shard when the
+// claim is not wanted any more.
 func (s *stream) replay(a ownership.Action) {
 	for wait := 5 * time.Millisecond; s.j.ctx.Err() == nil; wait = min(2*wait, 200*time.Millisecond) {
 		r, err := s.read(a.Shard)
@@ -48,18 +50,19 @@ func (s *stream) replay(a ownership.Action) {
 			for _, open := range s.machine.Replayed(s.now(), a.Shard, a.Claim) {
 				l := s.lane(a.Shard)
 				l.Open(open.Expect)
-				l.life = open.Claim.Generation
-				s.j.opened[a.Shard].Store(l.life)
+				l.generation = open.Claim.Generation
+				s.j.opened[a.Shard].Store(l.generation)
 				s.j.metrics.takeovers.Inc()
 				s.j.shards.Open(a.Shard, actors.Opening{Claim: s.claimOf(open), Records: r.records, Since: open.Since, All: open.All, End: open.End})
 			}
 		}
 		s.mu.Unlock()
 		switch {
-		case err == nil && (ok || newer), !wanted: // if it is another's, the stream shows whose
+		case err == nil && (ok || newer), !wanted: // newer: watch will see whose claim it is
 			return
 		case err != nil:
-			s.j.log.Warn("a shard can't be read yet", "shard", a.Shard, "err", err)
+			s.j.log.Warn("a shard could not be read from the journal; it is read again, and its requests wait",
+				"shard", a.Shard, "err", err)
 		}
 		select {
 		case <-time.After(wait):
@@ -68,15 +71,16 @@ func (s *stream) replay(a ownership.Action) {
 	}
 }
 
-// content is a shard's records, and the claim that all of them are at least as new as.
+// content is the records of a shard, and the claim that was read with them. The records are at least as new as the claim.
 type content struct {
 	records  []actors.Stored
 	claim    ownership.Claim
-	sequence uint64
+	sequence uint64 // of the claim; 0: there was none
 }
 
-// read gives a shard's records together with its claim (docs/contract/journal.md, rule 6): whole if it is small, else by its 16
-// buckets. A replica that lags gives an older claim, or none.
+// read reads a shard's records together with its claim (docs/contract/journal.md, rule 6), for ten seconds at most: a small
+// shard with one question, others bucket by bucket. From a replica that lags come an older claim, or none, and records that
+// may be as old.
 func (s *stream) read(shard int) (content, error) {
 	ctx, cancel := context.WithTimeout(s.j.ctx, 10*time.Second)
 	defer cancel()
@@ -97,7 +101,7 @@ func (s *stream) read(shard int) (content, error) {
 		if err = part.add(s.store.subject+base, found); err != nil {
 			return c, err
 		}
-		if b == 0 || part.sequence < c.sequence { // the oldest claim says what all of them cover
+		if b == 0 || part.sequence < c.sequence { // all buckets together are only as new as the oldest claim
 			c.claim, c.sequence = part.claim, part.sequence
 		}
 		c.records = append(c.records, part.records...)
@@ -105,7 +109,7 @@ func (s *stream) read(shard int) (content, error) {
 	return c, nil
 }
 
-// bucket reads one of the 16 buckets of a shard, in pages if even that is too much for one answer.
+// bucket reads one of the 16 buckets of a shard with the claim, in pages if it is too large for one answer.
 func (s *stream) bucket(ctx context.Context, base, bucket string) ([]*nats.Msg, error) {
 	filter := base + bucket + ".*.*"
 	found, err := s.store.last(ctx, base+"claim", filter)
@@ -115,9 +119,10 @@ func (s *stream) bucket(ctx context.Context, base, bucket string) ([]*nats.Msg, 
 	return found, err
 }
 
+// add takes the messages of an answer in. base is what the subjects of the shard begin with.
 func (c *content) add(base string, found []*nats.Msg) error {
 	for _, m := range found {
-		subject, sequence, at := stored(m)
+		subject, sequence, at := parseStored(m)
 		name := strings.TrimPrefix(subject, base)
 		if name == "claim" {
 			claim, err := decodeClaim(m.Data)
@@ -127,7 +132,7 @@ func (c *content) add(base string, found []*nats.Msg) error {
 			c.claim, c.sequence = claim, sequence
 			continue
 		}
-		if len(name) > 4 && name[1] == '.' && name[3] == '.' {
+		if len(name) > 4 && name[1] == '.' && name[3] == '.' { // <bucket>.<kind>.<hash>
 			c.records = append(c.records, actors.Stored{Kind: presence.Kind(name[2]), Data: m.Data, At: at})
 		}
 	}

@@ -19,8 +19,9 @@ import (
 	"lamplight/cluster/subject"
 )
 
-// Restored says whether a journal is here and whole. While a restore is under way the error is ErrRestoring.
-func Restored(ctx context.Context, c Config) (bool, error) {
+// Exists says whether NATS has a journal. While a restore of it is under way the error is ErrRestoring. Exists blocks, and
+// waits for a cluster of NATS servers that is not ready yet.
+func Exists(ctx context.Context, c Config) (bool, error) {
 	js, err := jetstream.New(c.Conn)
 	if err != nil {
 		return false, err
@@ -40,7 +41,7 @@ func Restored(ctx context.Context, c Config) (bool, error) {
 		case alone(c.Conn) || ctx.Err() != nil:
 			return false, err
 		}
-		select { // a cluster that is still coming together
+		select { // the cluster has no leader yet
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
 			return false, err
@@ -48,9 +49,9 @@ func Restored(ctx context.Context, c Config) (bool, error) {
 	}
 }
 
-// Restore writes a backup into streams that it makes. The first one carries a mark from the beginning to Finish: no
-// node serves meanwhile, and a restore that was interrupted is begun again, with another or the same file. Its methods
-// are called from one goroutine.
+// Restore writes a backup into streams that it makes. Until Finish the metadata of the first stream has a mark, and no node
+// serves from a journal with the mark. A restore that was interrupted is begun again, with the same file or another one.
+// One goroutine uses a Restore.
 type Restore struct {
 	cfg    Config
 	js     jetstream.JetStream
@@ -59,7 +60,8 @@ type Restore struct {
 	failed atomic.Pointer[error]
 }
 
-// BeginRestore makes the streams. It refuses when there is a journal that is not the rest of an interrupted restore.
+// BeginRestore removes what an interrupted restore left, and makes the streams. It refuses when there is a journal with
+// anything else in it.
 func BeginRestore(ctx context.Context, c Config) (*Restore, error) {
 	r := &Restore{cfg: c, id: strconv.FormatUint(random(), 16)}
 	var err error
@@ -83,29 +85,31 @@ func BeginRestore(ctx context.Context, c Config) (*Restore, error) {
 			return nil, fmt.Errorf("stream %s: %w", s.name, err)
 		}
 		if s.created = stream.CachedInfo().Created; stream.CachedInfo().Config.Metadata[MadeByKey] != r.id {
-			return nil, fmt.Errorf("stream %s was made by someone else meanwhile: stop the nodes, and try again", s.name)
+			return nil, fmt.Errorf("stream %s was made by another process meanwhile: stop the nodes, and run the "+
+				"restore again", s.name)
 		}
 		r.stores = append(r.stores, s)
 	}
 	return r, nil
 }
 
-// Check refuses an entry of a backup that Put would refuse.
+// Check returns an error for an entry of a backup that Put would refuse. It asks NATS for nothing.
 func Check(e backup.Entry) error {
-	_, below, err := where(e.Name)
+	_, below, err := parseName(e.Name)
 	if err == nil && below == "claim" {
 		_, err = decodeClaim(e.Data)
 	}
 	return err
 }
 
-// MadeByKey names, in the metadata of a stream or bucket, the restore that made it.
+// MadeByKey is the key, in the metadata of a stream or bucket, for the ID of the restore that made it.
 const MadeByKey = "lamplight-restore"
 
-// ID names the restore; one that was interrupted goes on under its name.
+// ID returns the name of the restore. When an interrupted restore is begun again, it keeps its name.
 func (r *Restore) ID() string { return r.id }
 
-// clear removes what an interrupted restore left, the stream with the mark last, and streams that hold nothing.
+// clear removes the streams that an interrupted restore left, and empty streams. The stream with the mark goes last, so
+// that clear can be interrupted too. A stream with anything else in it is an error.
 func (r *Restore) clear(ctx context.Context) error {
 	first := streamName(r.cfg.Prefix, 0)
 	var streams []*jetstream.StreamInfo
@@ -137,31 +141,34 @@ func (r *Restore) clear(ctx context.Context) error {
 	return nil
 }
 
-// occupied says who is in the way.
+// occupied returns the error for a stream that is not empty. It names a node that serves from it, if there is one.
 func (r *Restore) occupied(ctx context.Context, stream string) error {
-	if node, err := r.serving(ctx, newStore(r.js, r.cfg, 0)); err == nil && node != "" {
-		return fmt.Errorf("node %s serves with this NATS: a backup is restored where no node has served; start new ones with empty data directories and --await-restore", node)
+	if node, err := r.liveNode(ctx, newStore(r.js, r.cfg, 0)); err == nil && node != "" {
+		return fmt.Errorf("node %s serves with this NATS, and a backup is restored only where no node has served: "+
+			"start new nodes with empty data directories and --await-restore", node)
 	}
-	return fmt.Errorf("stream %s is not empty: a backup is restored where no node has served; use empty data directories, another --prefix, or remove the streams", stream)
+	return fmt.Errorf("stream %s is not empty, and a backup is restored only where no node has served: use empty data "+
+		"directories, another --prefix, or remove the streams", stream)
 }
 
-// serving names a node whose lease is in the stream and was not given up; "": there is none.
-func (r *Restore) serving(ctx context.Context, s *store) (string, error) {
+// liveNode returns the name of a node whose lease in the stream stands and is fresh; "": there is none.
+func (r *Restore) liveNode(ctx context.Context, s *store) (string, error) {
 	found, err := s.last(ctx, subject.AnyLease)
 	for _, m := range found {
 		l, err := decodeLease(m.Data)
 		if err != nil || l.Left || l.Expelled {
 			continue
 		}
-		_, _, at := stored(m)
-		if time.Since(at).Abs() < ownership.Silence {
+		_, _, at := parseStored(m)
+		if time.Since(at).Abs() < ownership.HolderSilence {
 			return l.Node, nil
 		}
 	}
 	return "", err
 }
 
-// Publish writes a message; Finish says whether all were kept. They are kept in the order of their writing.
+// Publish writes a message and may block while many have no answer. Messages are kept in the order of the calls. An error
+// may be that of an earlier message; Finish says whether all were kept.
 func (r *Restore) Publish(m *nats.Msg) error {
 	if err := r.failed.Load(); err != nil {
 		return *err
@@ -170,9 +177,9 @@ func (r *Restore) Publish(m *nats.Msg) error {
 	return err
 }
 
-// Put writes a claim or a record.
+// Put writes a claim or a record of a backup, as Publish writes a message.
 func (r *Restore) Put(e backup.Entry) error {
-	shard, below, err := where(e.Name)
+	shard, below, err := parseName(e.Name)
 	if err != nil {
 		return err
 	}
@@ -180,7 +187,7 @@ func (r *Restore) Put(e backup.Entry) error {
 	m := &nats.Msg{Subject: s.subject + e.Name, Data: bytes.Clone(e.Data)}
 	switch {
 	case below == "claim":
-		if m.Data, err = s.restored(e.Data); err != nil {
+		if m.Data, err = s.restoredClaim(e.Data); err != nil {
 			return fmt.Errorf("%s: %w", e.Name, err)
 		}
 	case e.TTL > 0:
@@ -189,9 +196,9 @@ func (r *Restore) Put(e backup.Entry) error {
 	return r.Publish(m)
 }
 
-// restored is a claim as the backup's shard is found by the next owner: released, one takeover on (docs/contract/journal.md, rules 8
-// and 10), and with everyone to be told again, as after a long outage (rule 7).
-func (s *store) restored(data []byte) ([]byte, error) {
+// restoredClaim makes the claim that the shard's next owner finds of the one in the backup: it is released, its base is one
+// takeover higher (docs/contract/journal.md, rules 8 and 10), and all extensions are to be told again (rule 7).
+func (s *store) restoredClaim(data []byte) ([]byte, error) {
 	c, err := readClaim(data)
 	if err != nil {
 		return nil, err
@@ -201,7 +208,7 @@ func (s *store) restored(data []byte) ([]byte, error) {
 	return json.Marshal(c)
 }
 
-// Finish waits until all is kept and takes the mark away: from then on nodes serve.
+// Finish blocks until all messages are kept, and takes the mark away: from then on nodes serve from the journal.
 func (r *Restore) Finish(ctx context.Context) error {
 	select {
 	case <-r.js.PublishAsyncComplete():
@@ -213,7 +220,8 @@ func (r *Restore) Finish(ctx context.Context) error {
 	}
 	for _, s := range r.stores {
 		if found, err := s.last(ctx, subject.AnyLease); err != nil || len(found) > 0 {
-			return errors.Join(fmt.Errorf("a node wrote to stream %s meanwhile: stop the nodes, and run the restore again", s.name), err)
+			return errors.Join(fmt.Errorf("a node wrote to stream %s during the restore: stop the nodes, and run the "+
+				"restore again", s.name), err)
 		}
 	}
 	stream, err := r.js.Stream(ctx, r.stores[0].name)
@@ -222,7 +230,7 @@ func (r *Restore) Finish(ctx context.Context) error {
 	}
 	c := stream.CachedInfo().Config
 	delete(c.Metadata, restoringKey)
-	for name := range c.Metadata { // the server's own
+	for name := range c.Metadata { // the NATS server's own entries, which it refuses to take back
 		if strings.HasPrefix(name, "_nats.") {
 			delete(c.Metadata, name)
 		}

@@ -16,42 +16,45 @@ import (
 	"lamplight/cluster/subject"
 )
 
-// stream is one stream of the journal with the rules that hold in it: a world of its own.
+// stream drives the rules of one stream of the journal. Streams share nothing but the Journal's table of holders.
+//
+// Messages are published with the lock held, which may wait for NATS's client. Whatever waits for an answer of NATS runs
+// on a goroutine of its own, without the lock.
 type stream struct {
 	j *Journal
 
-	mu         sync.Mutex // guards all below; nothing that blocks happens under it
-	store      *store
-	machine    *ownership.Machine
-	lanes      []lane // of the shards that live here
-	starved    []*lane
-	inFlight   int
-	latency    time.Duration // of a write, smoothed
-	batches    int           // atomic ones in flight
-	batchNames uint64        // made so far
-	envelope   envelope
-	replays    []ownership.Action
-	replaying  int
-	cursor     map[string]uint64 // up to where leases and claims have been read
-	synced     bool
-	alive      map[string]alive // the other nodes
+	mu          sync.Mutex // guards all fields up to lastLeases, and store.created
+	store       *store     // never replaced
+	machine     *ownership.Machine
+	lanes       []lane        // of the shards that live here
+	waitForRoom []*lane       // lanes with writes that did not fit under maxInFlight or maxBatches, in order
+	inFlight    int           // records without an answer
+	latency     time.Duration // how long a write takes, smoothed
+	batches     int           // atomic batches in flight
+	batchNames  uint64        // the number of batches so far, of which their names are made
+	envelope    envelope
+	replays     []ownership.Action   // shards that are to be read
+	replaying   int                  // the number of goroutines that read shards
+	cursor      map[string]uint64    // by subject.AnyLease and AnyClaim: the sequence up to which they have been read
+	synced      bool                 // all leases and claims have been read once
+	lastLeases  map[string]lastLease // by other node
 
-	until   atomic.Int64  // AnswerUntil
-	ticked  atomic.Int64  // when time passed last
-	awake   atomic.Int64  // since when it has done so without a stall
-	refuses atomic.Bool   // the journal answers, but takes no heartbeat: a full disk, a store without leader
-	reads   chan struct{} // bounds claims that are read at a time, so that each gets its answer in time
-	look    chan struct{} // asks for a look at leases and claims now
+	answerUntil atomic.Int64  // what ownership.Machine.AnswerUntil returned last
+	ticked      atomic.Int64  // when tick ran last
+	awakeSince  atomic.Int64  // since when tick has run without a pause of stallTime
+	refuses     atomic.Bool   // NATS answers and takes no heartbeat: its disk is full, or the stream has no leader
+	readSlots   chan struct{} // bounds the claims that are read at a time, so that each gets its answer in time
+	lookSignal  chan struct{} // asks watch to look at leases and claims now
 }
 
-// How many shards of a stream are read at a time, and how many claims at its leader.
 const (
-	maxReplays = 4
-	maxReads   = 32
+	maxReplays = 4  // shards of a stream that are read at a time
+	maxReads   = 32 // claims of a stream that are read at its leader at a time
 )
 
 func newStream(j *Journal, st *store, number, of int) *stream {
-	s := &stream{j: j, store: st, cursor: map[string]uint64{}, alive: map[string]alive{}, look: make(chan struct{}, 1), reads: make(chan struct{}, maxReads)}
+	s := &stream{j: j, store: st, cursor: map[string]uint64{}, lastLeases: map[string]lastLease{},
+		lookSignal: make(chan struct{}, 1), readSlots: make(chan struct{}, maxReads)}
 	var shards []int
 	for id := number; id < actors.Shards; id += of {
 		shards = append(shards, id)
@@ -62,12 +65,14 @@ func newStream(j *Journal, st *store, number, of int) *stream {
 	return s
 }
 
+// lane returns the lane of a shard that lives here.
 func (s *stream) lane(shard int) *lane { return &s.lanes[shard/len(s.j.streams)] }
 
-// now is a clock that counts suspended time (docs/contract/journal.md, rule 1).
+// now reads the clock of the rules, which also counts while the machine is suspended.
 func (s *stream) now() ownership.Time { return boottime() }
 
-// tick lets time pass until the journal stops.
+// tick tells the rules every 20 ms that time passes, and gives up writes without an answer, until the journal stops. It
+// also notes when it runs: a pause shows that the process was frozen.
 func (s *stream) tick() {
 	t := time.NewTicker(20 * time.Millisecond)
 	defer t.Stop()
@@ -79,8 +84,8 @@ func (s *stream) tick() {
 			s.store.expire(now)
 			s.mu.Lock()
 			at := s.now()
-			if at > time.Duration(s.ticked.Load())+stall {
-				s.awake.Store(int64(at))
+			if at > time.Duration(s.ticked.Load())+stallTime {
+				s.awakeSince.Store(int64(at))
 			}
 			s.ticked.Store(int64(at))
 			s.act(s.machine.Tick(at))
@@ -89,15 +94,16 @@ func (s *stream) tick() {
 	}
 }
 
-// act does what the machine asks. The lock is held; what blocks goes to a goroutine.
+// act carries out the machine's Actions. The lock is held; an Action that waits for an answer goes to a goroutine.
 func (s *stream) act(actions []ownership.Action) {
 	for _, a := range actions {
-		s.one(a)
+		s.actOne(a)
 	}
-	s.until.Store(int64(s.machine.AnswerUntil()))
+	s.answerUntil.Store(int64(s.machine.AnswerUntil()))
 }
 
-func (s *stream) one(a ownership.Action) {
+// actOne carries out one Action. The lock is held.
+func (s *stream) actOne(a ownership.Action) {
 	switch a.Kind {
 	case ownership.ReadLease:
 		s.j.done.Go(func() { s.readLease(a) })
@@ -105,16 +111,19 @@ func (s *stream) one(a ownership.Action) {
 	case ownership.WriteLease:
 		s.writeLease(a)
 		return
-	case ownership.Anew:
-		s.j.log.Error("the journal's stream holds less than it did; what it lost is gone, and its shards are claimed anew", "stream", s.store.name)
-		s.anew()
+	case ownership.BeginAnew:
+		s.j.log.Error("the journal's stream lost the newest messages that this node knew of, for example by a power "+
+			"cut of its NATS server; those changes are gone, and all its shards are claimed and loaded anew",
+			"stream", s.store.name)
+		s.beginAnew()
 		return
 	case ownership.Refuse:
-		s.j.cfg.Fatal(fmt.Errorf("another live process is node %q (incarnation %s): stop it, or start this one with another --node", a.Node, a.Lease.Incarnation))
+		s.j.cfg.Fatal(fmt.Errorf("another live process serves as node %q (incarnation %s): stop it, or start this one "+
+			"with another --node", a.Node, a.Lease.Incarnation))
 		return
 	}
 	l := s.lane(a.Shard)
-	defer s.note(a.Shard)
+	defer s.updateHolder(a.Shard)
 	switch a.Kind {
 	case ownership.ReadClaim:
 		s.j.done.Go(func() { s.readClaim(a) })
@@ -127,7 +136,7 @@ func (s *stream) one(a ownership.Action) {
 			s.j.done.Go(s.replayer)
 		}
 	case ownership.Open:
-		// The shard was opened with its records by replay.
+		// Only Replayed asks for it, and replay carries it out, because it has the records.
 	case ownership.Resume:
 		l.Resume(a.Expect)
 		s.j.shards.Resume(a.Shard, s.claimOf(a), a.End)
@@ -136,57 +145,72 @@ func (s *stream) one(a ownership.Action) {
 		l.Pause()
 		s.j.shards.Pause(a.Shard)
 	case ownership.Flush:
-		s.j.log.Debug("a shard is handed over", "shard", a.Shard, "to", a.Node)
+		s.j.log.Debug("a shard is being handed over", "shard", a.Shard, "to", a.Node)
 		s.j.shards.Flush(a.Shard)
 	case ownership.Drop:
 		s.j.opened[a.Shard].Store(0)
-		l.life = 0
+		l.generation = 0
 		s.j.shards.Drop(a.Shard, l.Close())
 	}
 }
 
+// claimOf returns what a shard is told of the claim under which it is opened or goes on.
 func (s *stream) claimOf(a ownership.Action) actors.Claim {
 	return actors.Claim{Generation: a.Claim.Generation, Epoch: s.store.created}
 }
 
-// note makes what the claims say of a shard known to those who ask without the lock.
-func (s *stream) note(shard int) {
+// updateHolder makes known to Holder and Mine, which take no lock, what the machine says of a shard. The lock is held.
+func (s *stream) updateHolder(shard int) {
 	s.j.holders[shard].Store(&holder{node: s.machine.Holder(shard), mine: s.machine.Mine(shard)})
 }
 
 func (s *stream) writeLease(a ownership.Action) {
 	data := encodeLease(s.j.cfg.Writes(), a.Lease)
-	s.conditional(subject.Lease(a.Node), data, a.Expect, ownership.Repeat, func(seq uint64, o ownership.Outcome) {
-		if a.Node == s.j.cfg.Node && o != ownership.Unknown && s.refuses.Swap(o == ownership.Busy) != (o == ownership.Busy) {
-			s.j.log.Warn("whether the journal takes writes has changed", "refuses", o == ownership.Busy)
+	s.conditional(subject.Lease(a.Node), data, a.Expect, ownership.Retry, func(seq uint64, o ownership.Outcome) {
+		if a.Node == s.j.cfg.Node && o != ownership.Unknown {
+			s.noteRefusal(o == ownership.Busy)
 		}
 		if o == ownership.Accepted {
-			s.tell(subject.Lease(a.Node), data, seq)
+			s.announce(subject.Lease(a.Node), data, seq)
 			if a.Lease.Expelled {
 				s.j.metrics.expelled.Inc()
-				s.j.log.Warn("a silent node is expelled", "node", a.Node, "incarnation", a.Lease.Incarnation)
+				s.j.log.Warn("this node expelled a node whose lease was silent; the other nodes take its shards over",
+					"node", a.Node, "incarnation", a.Lease.Incarnation, "stream", s.store.name)
 			}
 		}
 		s.act(s.machine.LeaseWritten(s.now(), a.Sent, a.Lease, seq, o))
 	})
 }
 
+// noteRefusal notes whether NATS refuses our heartbeats in this stream, and logs when that changes.
+func (s *stream) noteRefusal(refuses bool) {
+	if s.refuses.Swap(refuses) == refuses {
+		return
+	}
+	if refuses {
+		s.j.log.Warn("the journal no longer accepts writes in a stream: its NATS server is out of space, or the "+
+			"stream has no leader; writes are answered 503 until it accepts them again", "stream", s.store.name)
+	} else {
+		s.j.log.Warn("the journal accepts writes again", "stream", s.store.name)
+	}
+}
+
 func (s *stream) writeClaim(a ownership.Action) {
 	name, data := subject.Claim(a.Shard), encodeClaim(s.j.cfg.Writes(), a.Claim)
-	s.conditional(name, data, a.Expect, s.patience(), func(seq uint64, o ownership.Outcome) {
+	s.conditional(name, data, a.Expect, s.answerTimeout(), func(seq uint64, o ownership.Outcome) {
 		if o == ownership.Accepted {
-			s.tell(name, data, seq)
+			s.announce(name, data, seq)
 			if !a.Claim.Released {
 				s.j.metrics.claims.Inc()
 			}
 		}
 		s.act(s.machine.ClaimWritten(s.now(), a.Shard, a.Claim, seq, o))
-		s.note(a.Shard)
+		s.updateHolder(a.Shard)
 	})
 }
 
-// conditional writes a lease or claim if expect is still its subject's last sequence. The lock is held when done is
-// called.
+// conditional writes a lease or claim if expect is still the last sequence of its subject. done is called with the lock
+// held, or not at all if the stream is another one by then.
 func (s *stream) conditional(name string, data []byte, expect uint64, within time.Duration, done func(uint64, ownership.Outcome)) {
 	m := &nats.Msg{Subject: s.store.subject + name, Data: data,
 		Header: nats.Header{"Nats-Expected-Last-Subject-Sequence": []string{strconv.FormatUint(expect, 10)}}}
@@ -196,25 +220,26 @@ func (s *stream) conditional(name string, data []byte, expect uint64, within tim
 		defer s.mu.Unlock()
 		switch {
 		case !s.store.created.Equal(created):
-		case errors.Is(err, errAbsent):
-			done(seq, ownership.Unknown) // look at it again
+		case errors.Is(err, errNoLeader):
+			done(seq, ownership.Unknown) // so that the rules read what stands
 		default:
 			done(seq, outcome(err))
 		}
 	})
 }
 
-// atLeader reads a lease or claim at the stream's leader, and whether it is still the same stream. give is called
-// with the lock held, unless the journal was stopped or the stream is another one.
+// atLeader reads a lease or claim at the stream's leader, and checks that the stream is still the same. If it is another
+// one, the rules are told so; otherwise give is called, with the lock held, unless the journal has stopped. atLeader
+// blocks.
 func (s *stream) atLeader(name string, give func(data []byte, sequence uint64, at time.Time, err error)) {
 	s.mu.Lock()
-	within, known := 2*s.patience(), s.store.created
+	within, known := 2*s.answerTimeout(), s.store.created
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(s.j.ctx, within)
 	defer cancel()
 	created, data, sequence, at, err := s.store.atLeader(ctx, name)
 	if !created.IsZero() && !created.Equal(known) {
-		if _, restoring := Restored(ctx, s.j.cfg); restoring != nil { // not to be touched before it is whole
+		if _, restoring := Exists(ctx, s.j.cfg); restoring != nil { // nobody may write to it before the restore has ended
 			created, err = time.Time{}, restoring
 		}
 	}
@@ -240,8 +265,8 @@ func (s *stream) readLease(a ownership.Action) {
 }
 
 func (s *stream) readClaim(a ownership.Action) {
-	s.reads <- struct{}{}
-	defer func() { <-s.reads }()
+	s.readSlots <- struct{}{}
+	defer func() { <-s.readSlots }()
 	s.atLeader(subject.Claim(a.Shard), func(data []byte, seq uint64, at time.Time, err error) {
 		var c ownership.Claim
 		if seq > 0 {
@@ -249,10 +274,10 @@ func (s *stream) readClaim(a ownership.Action) {
 		}
 		if err == nil {
 			s.act(s.machine.ClaimRead(s.now(), a.Shard, c, seq, at, true))
-			s.note(a.Shard)
+			s.updateHolder(a.Shard)
 			return
 		}
-		time.AfterFunc(50*time.Millisecond, func() { // not at once again
+		time.AfterFunc(50*time.Millisecond, func() { // the machine asks again at once, so it is told only after a pause
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if s.j.ctx.Err() == nil {
@@ -262,15 +287,16 @@ func (s *stream) readClaim(a ownership.Action) {
 	})
 }
 
-// recreated begins anew in another stream of the same name (docs/contract/journal.md, rule 10). The lock is held.
+// recreated begins anew in another stream of the same name (rule 10). The lock is held.
 func (s *stream) recreated(created time.Time) {
-	s.j.log.Error("the journal's stream was re-created; all that it held is gone, and its shards are claimed anew", "stream", s.store.name)
+	s.j.log.Error("the journal's stream was deleted and made again; all that it held is gone, and all its shards are "+
+		"claimed anew; restore a backup if that was not intended", "stream", s.store.name)
 	s.store.created = created
-	s.anew()
+	s.beginAnew()
 }
 
-// anew begins anew in the stream that is there. The lock is held.
-func (s *stream) anew() {
+// beginAnew drops all shards and begins anew in the stream that is there. The lock is held.
+func (s *stream) beginAnew() {
 	clear(s.cursor)
 	s.synced = false
 	s.act(s.machine.Recreated(s.now(), s.store.created.UnixNano()))

@@ -1,30 +1,26 @@
 package journal
 
-import (
-	"github.com/prometheus/client_golang/prometheus"
+import "lamplight/cluster/ownership"
 
-	"lamplight/cluster/ownership"
-)
-
-// View is what the claims and leases show this node of all.
+// View is what the claims and leases show this node of the whole cluster.
 type View struct {
-	Claims  map[string]int // shards, by the node whose claim stands
-	Unowned []int          // shards without one
+	Claims  map[string]int // the number of shards that each node holds
+	Unowned []int          // the shards that no node holds, in rising order
 	Leases  map[string]NodeState
 }
 
-// NodeState is what a node's leases say, of all streams together.
+// NodeState is what a node's leases say, in all streams together.
 type NodeState uint8
 
-// The states, each of which outweighs those before it.
+// The states. When a node's leases differ, the last of these counts.
 const (
-	Left     NodeState = iota // it gave all up
-	Expelled                  // its incarnation was ended
+	Left     NodeState = iota // the node gave everything up
+	Expelled                  // another node ended its incarnation
 	Draining                  // it gives its shards up
-	Alive                     // nobody has ended it
+	Alive                     // none of these
 )
 
-// View gives the present one.
+// View returns the present view.
 func (j *Journal) View() View {
 	v := View{Claims: map[string]int{}, Unowned: []int{}, Leases: map[string]NodeState{}}
 	for i := range j.holders {
@@ -42,6 +38,7 @@ func (j *Journal) View() View {
 	return v
 }
 
+// state returns what one lease says.
 func state(l ownership.Lease) NodeState {
 	switch {
 	case l.Left:
@@ -52,24 +49,4 @@ func state(l ownership.Lease) NodeState {
 		return Draining
 	}
 	return Alive
-}
-
-// registerGauges shows on /metrics what View says in numbers.
-func (j *Journal) registerGauges(r prometheus.Registerer) {
-	gauge := func(name, help string, value func() int) {
-		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_shards_" + name, Help: help}, func() float64 { return float64(value()) }))
-	}
-	gauge("open", "Shards that this node serves.", j.Serving)
-	gauge("claimed", "Shards whose claim is this node's.", func() (n int) {
-		for i := range j.holders {
-			if j.holders[i].Load().node == j.cfg.Node {
-				n++
-			}
-		}
-		return n
-	})
-	gauge("unowned", "Shards that no claim stands for, as this node sees it.", func() int {
-		owned, _ := j.Held()
-		return len(j.holders) - owned
-	})
 }

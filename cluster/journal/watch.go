@@ -18,26 +18,28 @@ import (
 	"lamplight/cluster/subject"
 )
 
-// How leases and claims are followed: whoever wrote one tells it to all nodes at once, by a plain message; and every
-// node looks at the stream itself, so that nothing stays unseen when such a message gets lost. A look asks any
-// replica, by direct get, for what is newer than what was seen: it needs no consumer, which would die with a server.
+// Leases and claims are followed in two ways. Whoever wrote one announces it to all nodes at once, by a plain message. And
+// every node looks at the stream itself, so that nothing stays unseen when such a message is lost. A look asks any replica,
+// by a direct get, for what is newer than what was read before. A consumer would be the obvious way, but it is gone with
+// the NATS server that kept it.
 const (
-	lookLeases = 200 * time.Millisecond
-	lookClaims = time.Second
-	lookTime   = time.Second
+	lookLeases = 200 * time.Millisecond // the time between two looks at leases
+	lookClaims = time.Second            // the time between two looks at claims
+	lookTime   = time.Second            // how long a look may take
 )
 
-// tell makes a lease or claim that was just accepted known to all nodes, with the stream's creation time, so that
-// news of another world is not taken for ours.
-func (s *stream) tell(name string, data []byte, sequence uint64) {
+// announce tells all nodes of a lease or claim that was just accepted. The message holds its sequence and when the stream
+// was created, so that nobody takes it for one of another stream of the same name. The lock is held.
+func (s *stream) announce(name string, data []byte, sequence uint64) {
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, 17+len(name)+len(data)), sequence)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.store.created.UnixNano()))
 	b = append(append(append(b, name...), 0), data...)
-	_ = s.store.nc.Publish(s.store.news, b)
+	_ = s.store.nc.Publish(s.store.claims, b)
 }
 
-// hear takes what another node told. What can't be read is left to the next look.
-func (s *stream) hear(m *nats.Msg) {
+// announced takes the announcement of any node, this one among them. A message that cannot be read is ignored: the next
+// look finds the lease or claim.
+func (s *stream) announced(m *nats.Msg) {
 	if len(m.Data) < 17 || len(m.Data) > 16<<10 {
 		return
 	}
@@ -46,19 +48,19 @@ func (s *stream) hear(m *nats.Msg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ok && created == uint64(s.store.created.UnixNano()) && s.j.ctx.Err() == nil {
-		s.seen(string(name), data, sequence, time.Time{})
+		s.report(string(name), data, sequence, time.Time{})
 	}
 }
 
-// lookNow asks for a look without waiting for the next one.
+// lookNow asks watch to look now. It does not block.
 func (s *stream) lookNow() {
 	select {
-	case s.look <- struct{}{}:
+	case s.lookSignal <- struct{}{}:
 	default:
 	}
 }
 
-// watch looks until the journal stops.
+// watch looks at leases and claims until the journal stops.
 func (s *stream) watch() {
 	leases := time.NewTicker(lookLeases)
 	defer leases.Stop()
@@ -70,14 +72,14 @@ func (s *stream) watch() {
 		case <-s.j.ctx.Done():
 			return
 		case <-leases.C:
-		case <-s.look:
+		case <-s.lookSignal:
 			both = true
 		}
-		ok := s.see(subject.AnyLease)
+		ok := s.readNew(subject.AnyLease)
 		if !ok {
-			missing = s.remake(missing)
+			missing = s.recreateMissing(missing)
 		}
-		if both && s.see(subject.AnyClaim) {
+		if both && s.readNew(subject.AnyClaim) {
 			claims = time.Now()
 			s.mu.Lock()
 			if !s.synced && ok {
@@ -89,10 +91,11 @@ func (s *stream) watch() {
 	}
 }
 
-// remake makes the stream again that has been missing for long: somebody deleted it, or it was in the memory of a server
-// that was started again. What it held is gone. Our heartbeats then show that it is another one (docs/contract/journal.md, rule 10). It
-// says since when the stream is missing.
-func (s *stream) remake(since time.Time) time.Time {
+// recreateMissing makes a stream again, empty, that has been missing for Config.Missing: somebody deleted it, or it was in
+// the memory of a NATS server that was started again. Our next heartbeat is refused there, and then the rules learn that it
+// is another stream (rule 10). since is when the stream was first missing; the result is the value for the next call, and
+// zero when the stream is there.
+func (s *stream) recreateMissing(since time.Time) time.Time {
 	ctx, cancel := context.WithTimeout(s.j.ctx, makeTime)
 	defer cancel()
 	_, err := s.store.js.Stream(ctx, s.store.name)
@@ -105,12 +108,19 @@ func (s *stream) remake(since time.Time) time.Time {
 		return since
 	}
 	_, err = s.store.js.CreateStream(ctx, s.store.settings(s.j.cfg, s.store.streams))
-	s.j.log.Error("the journal's stream was missing and is made again, empty", "stream", s.store.name, "err", err)
+	if err != nil {
+		s.j.log.Error("the journal's stream is missing and could not be made again; it is tried again",
+			"stream", s.store.name, "err", err)
+	} else {
+		s.j.log.Error("the journal's stream was missing and was made again, empty: all that it held is gone; restore "+
+			"a backup if that was not intended", "stream", s.store.name)
+	}
 	return time.Time{}
 }
 
-// see reports what the stream holds behind the cursor, and says whether that is all.
-func (s *stream) see(filter string) bool {
+// readNew reports the leases or claims that the stream holds behind the cursor, and returns whether these are all. It
+// blocks.
+func (s *stream) readNew(filter string) bool {
 	ctx, cancel := context.WithTimeout(s.j.ctx, lookTime)
 	defer cancel()
 	s.mu.Lock()
@@ -118,12 +128,12 @@ func (s *stream) see(filter string) bool {
 	s.mu.Unlock()
 	found, err := s.store.newer(ctx, filter, from)
 	all := true
-	if errors.Is(err, errTooMany) { // leases of many nodes that are gone for good
+	if errors.Is(err, errTooMany) { // for example many leases of nodes that are gone for good
 		found, err = s.store.page(ctx, filter, from)
 		all = len(found) < pageSize
 	}
 	if err != nil {
-		s.j.log.Debug("the stream can't be looked at", "stream", s.store.name, "err", err)
+		s.j.log.Debug("leases or claims could not be read; they are read again soon", "stream", s.store.name, "err", err)
 		return false
 	}
 	s.mu.Lock()
@@ -132,24 +142,25 @@ func (s *stream) see(filter string) bool {
 		return false
 	}
 	for _, m := range found {
-		full, sequence, at := stored(m)
+		full, sequence, at := parseStored(m)
 		s.cursor[filter] = max(s.cursor[filter], sequence)
-		s.seen(strings.TrimPrefix(full, s.store.subject), m.Data, sequence, at)
+		s.report(strings.TrimPrefix(full, s.store.subject), m.Data, sequence, at)
 	}
 	return all
 }
 
-// seen reports a lease or claim to the rules; at is zero when the stream's time is not known. The lock is held.
-func (s *stream) seen(name string, data []byte, seq uint64, at time.Time) {
+// report tells the rules of a lease or claim. at is the stream's time of it; zero: it is not known. The lock is held.
+func (s *stream) report(name string, data []byte, seq uint64, at time.Time) {
 	if strings.HasPrefix(name, "lease.") {
 		l, err := decodeLease(data)
 		if err != nil || name != subject.Lease(l.Node) {
-			s.j.log.Error("a lease can't be read", "subject", name, "err", err)
+			s.j.log.Error("a node's lease can't be read, so its shards are not taken over; upgrade this node, or "+
+				"remove the message from the stream", "subject", s.store.subject+name, "err", err)
 			return
 		}
 		s.act(s.machine.LeaseSeen(s.now(), l, seq, at))
 		if l.Node != s.j.cfg.Node {
-			s.gone(l)
+			s.noteLease(l)
 		}
 		return
 	}
@@ -160,17 +171,19 @@ func (s *stream) seen(name string, data []byte, seq uint64, at time.Time) {
 	}
 	c, err := decodeClaim(data)
 	if err != nil {
-		s.j.log.Error("a claim can't be read", "shard", id, "err", err)
+		s.j.log.Error("a shard's claim can't be read, so this node does not take the shard; upgrade this node, or "+
+			"remove the message from the stream", "subject", s.store.subject+name, "err", err)
 		return
 	}
 	s.act(s.machine.ClaimSeen(s.now(), id, c, seq, at))
-	s.note(id)
+	s.updateHolder(id)
 }
 
-// gone says once of each incarnation of another node that it is over. The lock is held.
-func (s *stream) gone(l ownership.Lease) {
-	before := s.alive[l.Node]
-	s.alive[l.Node] = alive{l.Incarnation, l.Expelled}
+// noteLease notes another node's lease, and calls Config.Gone once when an incarnation of that node is over. The lock is
+// held.
+func (s *stream) noteLease(l ownership.Lease) {
+	before := s.lastLeases[l.Node]
+	s.lastLeases[l.Node] = lastLease{l.Incarnation, l.Expelled}
 	if l.Expelled && !before.expelled || before.incarnation != "" && before.incarnation != l.Incarnation {
 		if s.j.cfg.Gone != nil {
 			s.j.done.Go(func() { s.j.cfg.Gone(l.Node) })
@@ -178,17 +191,17 @@ func (s *stream) gone(l ownership.Lease) {
 	}
 }
 
-// alive is the newest incarnation of another node.
-type alive struct {
+// lastLease is what the newest lease of another node says.
+type lastLease struct {
 	incarnation string
 	expelled    bool
 }
 
-// Expelled says whether a node is expelled in some stream.
+// Expelled says whether the newest incarnation of a node is expelled in some stream.
 func (j *Journal) Expelled(node string) bool {
 	for _, s := range j.streams {
 		s.mu.Lock()
-		expelled := s.alive[node].expelled
+		expelled := s.lastLeases[node].expelled
 		s.mu.Unlock()
 		if expelled {
 			return true

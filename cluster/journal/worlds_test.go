@@ -25,8 +25,8 @@ func (s *stage) stream() (jetstream.JetStream, jetstream.Stream) {
 	return js, st
 }
 
-// served checks that the shard is dropped, opened again, and takes writes.
-func (s *stage) served() {
+// openedAnew checks that the shard is dropped, opened again, and takes writes.
+func (s *stage) openedAnew() {
 	s.Helper()
 	s.until("drop")
 	s.claim = s.until("open").claim
@@ -36,8 +36,8 @@ func (s *stage) served() {
 	s.holds("afterwards")
 }
 
-// A stream that somebody deletes while nodes run is another world when it is there again (docs/contract/journal.md, rule 10): made
-// again by hand at once, or by the nodes when nobody does.
+// A stream that somebody deletes while nodes run counts as another one when it is there again (docs/contract/journal.md,
+// rule 10), whether an operator makes it again at once or the nodes do so later.
 func TestStreamDeleted(t *testing.T) {
 	for name, byHand := range map[string]bool{"and made again": true, "and not made again": false} {
 		t.Run(name, func(t *testing.T) {
@@ -55,15 +55,15 @@ func TestStreamDeleted(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			s.served()
+			s.openedAnew()
 			if s.claim.Epoch.Equal(before.Epoch) {
-				t.Error("the same world")
+				t.Error("the claim is of the stream before")
 			}
 		})
 	}
 }
 
-// A stream that is purged by hand has lost its end: its shards are claimed anew, above what was known.
+// A stream that an operator purges has lost its end: its shards are claimed anew, with higher generations (rule 10).
 func TestStreamPurged(t *testing.T) {
 	s := newStage(t)
 	before := s.claim
@@ -71,13 +71,13 @@ func TestStreamPurged(t *testing.T) {
 	if err := st.Purge(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s.served()
+	s.openedAnew()
 	if s.claim.Generation <= before.Generation || !s.claim.Epoch.Equal(before.Epoch) {
 		t.Errorf("%+v after %+v", s.claim, before)
 	}
 }
 
-// What is left to be read for a claim of another world ends, and keeps nobody from being read.
+// The reading of shards for a claim of another stream ends, and does not keep other shards from being read.
 func TestReplaysOfAnotherWorldEnd(t *testing.T) {
 	s := newStage(t)
 	st := s.journal.of(ours)
@@ -88,38 +88,38 @@ func TestReplaysOfAnotherWorldEnd(t *testing.T) {
 	}
 	st.mu.Unlock()
 	other := ownership.Claim{Node: "b", Incarnation: "other", Nonce: 1, Generation: s.claim.Generation + 1, Epoch: s.claim.Epoch.UnixNano()}
-	if _, err := s.direct.Request("lamplight.journal.0."+strconv.Itoa(ours)+".claim", encodeClaim(1, other), patience); err != nil {
+	if _, err := s.direct.Request("lamplight.journal.0."+strconv.Itoa(ours)+".claim", encodeClaim(1, other), testTimeout); err != nil {
 		t.Fatal(err)
 	}
-	s.served()
+	s.openedAnew()
 }
 
-// A process that was frozen does not take its own absence for NATS's: it answers nothing from old memory, not even as
-// stale, before it has heard what became of its shards (docs/contract/journal.md, rule 1).
+// A process that was frozen does not conclude that NATS was away. It answers nothing from old memory, not even marked as
+// stale, before it has learned what became of its shards (docs/contract/journal.md, rule 1).
 func TestFrozenProcessAnswersNothing(t *testing.T) {
 	s := newStage(t)
 	st := s.journal.of(ours)
 	st.mu.Lock()
-	defer st.mu.Unlock() // time does not pass for the rules
-	long := int64(boottime() - 10*cutOff)
-	st.until.Store(long)
+	defer st.mu.Unlock() // with the lock held, tick does not run
+	long := int64(boottime() - 10*cutOffAfter)
+	st.answerUntil.Store(long)
 	st.ticked.Store(long)
 	if got := s.journal.Standing(ours, s.claim.Generation); got != actors.Unsure {
 		t.Errorf("standing %d", got)
 	}
-	st.ticked.Store(int64(boottime())) // it runs again since a moment ago
-	st.awake.Store(int64(boottime()))
+	st.ticked.Store(int64(boottime())) // the process runs again, since a moment ago
+	st.awakeSince.Store(int64(boottime()))
 	if got := s.journal.Standing(ours, s.claim.Generation); got != actors.Unsure {
 		t.Errorf("standing %d right after it woke up", got)
 	}
-	st.awake.Store(long)
-	st.ticked.Store(int64(boottime())) // it ran all the while, and NATS took no heartbeat
+	st.awakeSince.Store(long)
+	st.ticked.Store(int64(boottime())) // the process ran all the time, and NATS took no heartbeat
 	if got := s.journal.Standing(ours, s.claim.Generation); got != actors.CutOff {
 		t.Errorf("standing %d without NATS", got)
 	}
 }
 
-// Leases stay when their nodes are gone for good: more of them than one answer holds keep no node from starting.
+// Leases stay when their nodes are gone for good. A node can start even when there are more of them than one answer holds.
 func TestMoreLeasesThanOneAnswerHolds(t *testing.T) {
 	s := newStage(t)
 	js, _ := s.stream()
@@ -132,9 +132,9 @@ func TestMoreLeasesThanOneAnswerHolds(t *testing.T) {
 	<-js.PublishAsyncComplete()
 	st := s.journal.of(ours)
 	st.mu.Lock()
-	clear(st.cursor) // as a node that starts
+	clear(st.cursor) // as if the node started
 	st.mu.Unlock()
-	for late := time.Now().Add(patience); !st.see("lease.*"); {
+	for late := time.Now().Add(testTimeout); !st.readNew("lease.*"); {
 		if time.Now().After(late) {
 			t.Fatal("the leases are never seen")
 		}
@@ -148,7 +148,7 @@ func TestMoreLeasesThanOneAnswerHolds(t *testing.T) {
 	}
 }
 
-// A node that runs keeps out of a journal that is being restored, until it is whole.
+// A node that runs does not begin in a journal that is being restored until the restore has ended.
 func TestRestoreWhileANodeRuns(t *testing.T) {
 	s := newStage(t)
 	js, st := s.stream()
@@ -171,5 +171,5 @@ func TestRestoreWhileANodeRuns(t *testing.T) {
 	if _, err := js.UpdateStream(t.Context(), settings); err != nil {
 		t.Fatal(err)
 	}
-	s.served()
+	s.openedAnew()
 }

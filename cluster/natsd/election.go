@@ -9,23 +9,26 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// elector has an embedded server stand for election as soon as a leader is known to be lost. NATS itself waits 4 to 9 s,
-// which can't be configured; gossip knows after one. Standing is safe at any time: who has missed something gets no votes.
+// elector makes an embedded server stand for election in every raft group whose leader is lost. A raft group keeps the
+// replicas of one stream or consumer. NATS itself waits 4 to 9 s before a server stands, which cannot be configured;
+// gossip knows after one second that the leader's node is gone. To stand is safe at any time, because the other servers
+// give no votes to a server that has missed something.
 type elector struct {
-	nats   *server.Server
-	living func() []string      // nodes that gossip has
-	stood  map[string]time.Time // by group
-	began  time.Time
-	log    *slog.Logger
+	nats    *server.Server
+	members func() []string      // the nodes that gossip shows
+	stood   map[string]time.Time // by group: when the server last stood for election there
+	began   time.Time
+	log     *slog.Logger
 }
 
 const (
-	electionLook  = 100 * time.Millisecond
-	leaderSilence = 1100 * time.Millisecond // a leader says something every second
-	listening     = 1500 * time.Millisecond // so long a server that has just started hears whether there is one
-	electionTime  = time.Second             // standing again sooner would put off the election that it waits for, of up to 0.8 s
+	electionLook  = 100 * time.Millisecond  // the time between two looks at the groups
+	leaderSilence = 1100 * time.Millisecond // a leader is taken for lost after so long: a live one sends every second
+	listenFirst   = 1500 * time.Millisecond // a server that has just started listens so long for a leader before it stands
+	electionTime  = time.Second             // an election takes up to 0.8 s; to stand again earlier would begin it anew
 )
 
+// run looks at the groups until the context ends. In a build without the link to NATS's elections it returns at once.
 func (e *elector) run(ctx context.Context) {
 	if !canStand {
 		return
@@ -43,20 +46,20 @@ func (e *elector) run(ctx context.Context) {
 	}
 }
 
-// look stands in each group whose leader is lost.
+// look stands for election in each group whose leader is lost.
 func (e *elector) look(now time.Time) {
 	accounts, err := e.nats.Accountz(nil)
 	if err != nil {
 		return
 	}
-	living := e.living()
+	members := e.members()
 	for _, account := range accounts.Accounts {
 		status := e.nats.Raftz(&server.RaftzOptions{AccountFilter: account})
 		if status == nil {
 			continue
 		}
 		for name, g := range (*status)[account] {
-			if !leaderLost(g, living) || !g.EverHadLeader && now.Sub(e.began) < listening {
+			if !leaderLost(g, members) || !g.EverHadLeader && now.Sub(e.began) < listenFirst {
 				delete(e.stood, name)
 				continue
 			}
@@ -65,14 +68,16 @@ func (e *elector) look(now time.Time) {
 			}
 			if node := lookupRaftNode(e.nats, name); node != nil && node.Campaign() == nil {
 				e.stood[name] = now
-				e.log.Info("the embedded NATS server stands for election", "group", name, "lost", g.Peers[g.Leader].Name)
+				e.log.Info("the leader of a NATS group is lost; the embedded NATS server stands for election",
+					"group", name, "lost", g.Peers[g.Leader].Name)
 			}
 		}
 	}
 }
 
-// leaderLost says that a group has no leader, or one whose node is not among the living and that was silent for a while.
-func leaderLost(g server.RaftzGroup, living []string) bool {
+// leaderLost says whether a group has no leader, or a leader that is silent and whose node is no longer a member. It is
+// false where this server leads the group or may not stand.
+func leaderLost(g server.RaftzGroup, members []string) bool {
 	if g.State == server.Leader.String() || g.State == server.Closed.String() || g.Observer || g.Paused {
 		return false
 	}
@@ -80,7 +85,7 @@ func leaderLost(g server.RaftzGroup, living []string) bool {
 		return true
 	}
 	leader, ok := g.Peers[g.Leader]
-	if !ok || slices.Contains(living, leader.Name) {
+	if !ok || slices.Contains(members, leader.Name) {
 		return false
 	}
 	seen, err := time.ParseDuration(leader.LastSeen)

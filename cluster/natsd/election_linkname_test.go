@@ -12,14 +12,15 @@ import (
 	"testing"
 )
 
-// The NATS server whose lookupRaftNode and Campaign somebody has read. Before another version stands here: lookupRaftNode
-// must take its locks itself and be safe to call from any goroutine, and Campaign must only ask for votes, which a member
-// that has missed something does not get.
+// The version of the NATS server whose lookupRaftNode and Campaign somebody has read. Whoever puts another version here
+// has checked two things in its source. lookupRaftNode takes its locks itself and may be called from any goroutine.
+// Campaign only asks for votes, and a member that has missed something gets none.
 const (
 	reviewedServer = "v2.15.2"
 	reviewedLookup = "func (s *Server) lookupRaftNode(group string) RaftNode"
 )
 
+// The NATS server in go.mod is the one that was reviewed, and lookupRaftNode has the signature there that we link to.
 func TestReviewedServer(t *testing.T) {
 	out, err := exec.Command("go", "list", "-m", "-json", "github.com/nats-io/nats-server/v2").Output()
 	if err != nil {

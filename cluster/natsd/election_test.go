@@ -17,10 +17,10 @@ import (
 func TestLeaderLost(t *testing.T) {
 	peers := map[string]server.RaftzGroupPeer{"idA": {Name: "a", LastSeen: "1.3s"}, "idB": {Name: "b", LastSeen: "40ms"}, "idC": {Name: "c"}}
 	for _, c := range []struct {
-		what   string
-		group  server.RaftzGroup
-		living []string
-		lost   bool
+		what    string
+		group   server.RaftzGroup
+		members []string
+		lost    bool
 	}{
 		{"it leads itself", server.RaftzGroup{State: "LEADER"}, []string{"b"}, false},
 		{"it only observes", server.RaftzGroup{State: "FOLLOWER", Observer: true}, []string{"b"}, false},
@@ -34,14 +34,14 @@ func TestLeaderLost(t *testing.T) {
 		{"the leader is not known", server.RaftzGroup{State: "FOLLOWER", Leader: "idD"}, []string{"a"}, false},
 	} {
 		c.group.Peers = peers
-		if got := leaderLost(c.group, c.living); got != c.lost {
+		if got := leaderLost(c.group, c.members); got != c.lost {
 			t.Errorf("%s: %v", c.what, got)
 		}
 	}
 }
 
-// One of three servers that stands for election comes to lead a stream in the place of a leader that lives. By itself it
-// stands only when the leader is lost.
+// A server that stands for election becomes the leader of a stream, even while the leader before it is alive. An elector
+// makes it stand only when the leader is lost.
 func TestElection(t *testing.T) {
 	names, routes := []string{"a", "b", "c"}, make([]string, 3)
 	for i := range routes {
@@ -56,7 +56,7 @@ func TestElection(t *testing.T) {
 	servers := map[string]*Server{}
 	for i, name := range names {
 		s := New(Config{Listen: "127.0.0.1:0", Data: t.TempDir(), Sync: time.Second, Name: name, Log: slog.New(slog.DiscardHandler),
-			Routes: &Routes{Listen: routes[i], Peers: routes, Living: func() []string { return names }}})
+			Routes: &Routes{Listen: routes[i], Peers: routes, Members: func() []string { return names }}})
 		if err := s.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +96,7 @@ func TestElection(t *testing.T) {
 		stands = names[1]
 	}
 	follower := servers[stands].nats
-	e := &elector{nats: follower, living: func() []string { return names }, stood: map[string]time.Time{}, log: slog.New(slog.DiscardHandler)}
+	e := &elector{nats: follower, members: func() []string { return names }, stood: map[string]time.Time{}, log: slog.New(slog.DiscardHandler)}
 	group := ""
 	await("the group", func() bool {
 		for name := range (*follower.Raftz(&server.RaftzOptions{AccountFilter: "$G"}))["$G"] {

@@ -1,7 +1,10 @@
-// Package natsd runs the NATS server that is embedded in a node: alone, or as one of a cluster whose streams replicate.
-// It owns the data directory, which one process locks and which belongs to a standalone or to a clustered server for
-// good, and it has a clustered server stand for election as soon as gossip has lost a leader. It knows nothing of
-// shards, records or requests. New and Start are called once, Stop from any goroutine.
+// Package natsd runs the NATS server that is embedded in a node: standalone, or as one of a cluster of servers that
+// replicate their streams. It owns the data directory: one process at a time locks it, and it belongs for good either to
+// a standalone or to a clustered server. It also makes a clustered server stand for election as soon as gossip has lost
+// the leader of a stream. It knows nothing of shards, records or requests.
+//
+// One goroutine calls New, Start and Stop, in this order and once each. The other methods are for any goroutine, after
+// Start.
 package natsd
 
 import (
@@ -27,39 +30,40 @@ import (
 
 // Config is what an embedded NATS server needs.
 type Config struct {
-	Listen string        // HOST:PORT; loopback only, unless ConfigFile brings authentication
+	Listen string        // HOST:PORT for clients; loopback only, unless the file Config brings authentication
 	Data   string        // the data directory
-	Config string        // a NATS configuration file, read first; "": none
-	Sync   time.Duration // how much a power cut may take; 0: nothing, every write is synced
-	Name   string
-	Routes *Routes // nil: the server stands alone
+	Config string        // the name of a NATS configuration file, whose settings the other fields override; "": none
+	Sync   time.Duration // the time between two syncs to disk: a power cut may lose so much; 0: every write is synced
+	Name   string        // the node's name
+	Routes *Routes       // nil: the server is standalone
 	Log    *slog.Logger
 }
 
-// Routes makes the embedded servers of several nodes a cluster, whose streams replicate.
+// Routes makes the embedded servers of several nodes a cluster that replicates its streams.
 type Routes struct {
 	Listen    string   // HOST:PORT for the other servers
-	Advertise string   // host that they reach this one at; "": as it listens
-	Peers     []string // HOST:PORT of all servers, this one's among them
-	Key       []byte   // the gossip key, from which the routes' secret is derived; nil: none
+	Advertise string   // the host under which the other servers reach this one; "": the host of Listen
+	Peers     []string // HOST:PORT of all servers, this one among them
+	Key       []byte   // the gossip key, from which the password of the routes is derived; nil: they have none
 
-	Living func() []string // nodes whose servers live, as far as gossip knows
+	Members func() []string // the nodes that gossip shows, this one among them; called every 100 ms from the elector's goroutine
 }
 
-// Server is an embedded NATS server with JetStream. It holds a lock on its data directory.
+// Server is an embedded NATS server with JetStream. From Start to Stop it holds a lock on its data directory.
 type Server struct {
 	cfg      Config
 	nats     *server.Server
-	lock     *os.File
+	lock     *os.File // open and locked
 	cancel   context.CancelFunc
-	electing sync.WaitGroup
+	electing sync.WaitGroup // the elector's goroutine
 }
 
-// New makes a Server that has not started.
+// New makes a Server. It starts nothing.
 func New(c Config) *Server { return &Server{cfg: c} }
 
-// Start starts the server on a data directory that no other process uses, and returns when clients can connect. After a
-// kill -9 the server first reads its files, which takes seconds for each million records.
+// Start locks the data directory, starts the server on it, and blocks until clients can connect. After a kill -9 the
+// server first reads its files, which takes seconds for each million records. Start does not end earlier when its
+// context does. Errors say which flag the operator should change.
 func (s *Server) Start(context.Context) error {
 	c := s.cfg
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
@@ -81,7 +85,7 @@ func (s *Server) Start(context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.nats, s.lock, s.cancel = nats, lock, cancel
 	if c.Routes != nil {
-		e := &elector{nats: nats, living: c.Routes.Living, stood: map[string]time.Time{}, log: c.Log}
+		e := &elector{nats: nats, members: c.Routes.Members, stood: map[string]time.Time{}, log: c.Log}
 		s.electing.Go(func() { e.run(ctx) })
 	}
 	return nil
@@ -93,12 +97,14 @@ const (
 	Clustered  = "clustered"
 )
 
-// Mode is what a data directory was used as; "": it is new.
+// Mode returns how the server of a data directory was first started, Standalone or Clustered; "": the directory is new.
 func Mode(dir string) string {
 	b, _ := os.ReadFile(filepath.Join(dir, "mode"))
 	return strings.TrimSpace(string(b))
 }
 
+// lockDirectory locks a data directory until the returned file is closed or the process ends. It refuses a directory
+// that another process has locked or that belongs to a server of the other mode.
 func lockDirectory(dir, mode string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -106,7 +112,8 @@ func lockDirectory(dir, mode string) (*os.File, error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("data directory %s is in use by another lamplight process: stop that one, or give this one its own --data", dir)
+		return nil, fmt.Errorf("data directory %s is in use by another lamplight process: stop that one, or give this "+
+			"one its own --data", dir)
 	}
 	switch was := Mode(dir); {
 	case was == mode:
@@ -114,10 +121,12 @@ func lockDirectory(dir, mode string) (*os.File, error) {
 	case was == "":
 		err = os.WriteFile(filepath.Join(dir, "mode"), []byte(mode+"\n"), 0o600)
 	case was == Clustered:
-		err = errors.New("it belongs to a clustered server; starting it standalone would delete its streams: give --nats-cluster, or another --data")
+		err = errors.New("it belongs to a clustered server; a standalone server would delete its streams: give " +
+			"--nats-cluster, or another --data")
 	default:
-		err = errors.New("it belongs to a standalone server; starting it in a cluster would delete its streams: " +
-			"save it with lamplight backup, start the cluster with empty data directories, and load it there with lamplight restore")
+		err = errors.New("it belongs to a standalone server; a clustered server would delete its streams: " +
+			"save it with lamplight backup, start the cluster with empty data directories, and load the backup there " +
+			"with lamplight restore")
 	}
 	if err != nil {
 		_ = f.Close()
@@ -126,7 +135,7 @@ func lockDirectory(dir, mode string) (*os.File, error) {
 	return f, nil
 }
 
-// run starts a NATS server and waits until clients can connect.
+// run starts a NATS server and blocks until clients can connect.
 func run(c Config) (*server.Server, error) {
 	opts := &server.Options{}
 	if c.Config != "" {
@@ -140,7 +149,8 @@ func run(c Config) (*server.Server, error) {
 		return nil, fmt.Errorf("--nats-listen: %w", err)
 	}
 	if !Loopback(host) && opts.Users == nil && opts.Nkeys == nil && opts.Username == "" && opts.Authorization == "" && len(opts.TrustedOperators) == 0 {
-		return nil, fmt.Errorf("--nats-listen %s is not loopback, and no authentication is configured: give users in --nats-config, or listen on 127.0.0.1", c.Listen)
+		return nil, fmt.Errorf("--nats-listen %s is not loopback, and no authentication is configured: give users in "+
+			"--nats-config, or listen on 127.0.0.1", c.Listen)
 	}
 	opts.Host, opts.Port = host, port
 	if port == 0 {
@@ -165,22 +175,24 @@ func run(c Config) (*server.Server, error) {
 	s.SetLoggerV2(natsLog{c.Log.With("part", "nats")}, false, false, false)
 	started := make(chan struct{})
 	go func() { s.Start(); close(started) }()
-	for waiting := true; waiting; { // it reads its files first: after a kill -9, seconds for each million records
+	for waiting := true; waiting; {
 		select {
 		case <-started:
 			waiting = false
 		case <-time.After(5 * time.Second):
-			c.Log.Info("the embedded NATS server reads its files", "data", opts.StoreDir)
+			c.Log.Info("the embedded NATS server still reads its files; after a crash this takes seconds for each "+
+				"million records", "data", opts.StoreDir)
 		}
 	}
 	if !s.ReadyForConnections(10 * time.Second) {
 		s.Shutdown()
-		return nil, fmt.Errorf("embedded NATS server did not start on %s: is the port taken? give another one with --nats-listen", c.Listen)
+		return nil, fmt.Errorf("the embedded NATS server did not start on %s: if another process uses the port, give "+
+			"another one with --nats-listen", c.Listen)
 	}
 	return s, nil
 }
 
-// apply sets what makes the server one of several.
+// apply sets the options that make the server one of a cluster.
 func (r *Routes) apply(opts *server.Options) error {
 	host, port, err := splitAddress(r.Listen)
 	if err != nil {
@@ -204,12 +216,13 @@ func (r *Routes) apply(opts *server.Options) error {
 	return nil
 }
 
-// diskLimit leaves a tenth of what is free, so that the journal refuses writes before the disk is full: NATS
-// survives its own limit, but turns JetStream off when a write hits the end of the disk.
+// diskLimit returns how many bytes JetStream may use: what it uses already, and nine tenths of what is free. NATS refuses
+// writes past its own limit and accepts them again when there is room. When a write meets a full disk instead, NATS turns
+// JetStream off until it is started again.
 func diskLimit(dir string) int64 {
 	var st unix.Statfs_t
 	if unix.Statfs(dir, &st) != nil {
-		return 1 << 40
+		return 1 << 40 // no limit worth the name
 	}
 	var used int64
 	_ = filepath.Walk(dir, func(_ string, i os.FileInfo, err error) error {
@@ -221,7 +234,7 @@ func diskLimit(dir string) int64 {
 	return max(used+int64(st.Bavail)*st.Bsize*9/10, 1<<20)
 }
 
-// splitAddress splits HOST:PORT, where the port may be a name.
+// splitAddress splits HOST:PORT. The port may be the name of a service.
 func splitAddress(a string) (string, int, error) {
 	host, p, err := net.SplitHostPort(a)
 	if err != nil {
@@ -231,19 +244,20 @@ func splitAddress(a string) (string, int, error) {
 	return host, port, err
 }
 
-// Loopback says that a host name or address can be reached from this machine only.
+// Loopback says whether a host is localhost or a loopback address, which can be reached from this machine only.
 func Loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// URL is where clients connect.
+// URL returns the address for clients, as a NATS URL.
 func (s *Server) URL() string { return s.nats.ClientURL() }
 
-// Addr is where the server listens for clients.
+// Addr returns the HOST:PORT on which the server listens for clients.
 func (s *Server) Addr() string { return s.nats.Addr().String() }
 
-// Stop stops the server and releases its data directory. One of several first hands what it leads to the others.
+// Stop stops the server, blocks until it has stopped, and unlocks the data directory. A clustered server first lets the
+// other servers lead the streams that it leads. Stop does nothing before Start.
 func (s *Server) Stop(context.Context) error {
 	if s.nats == nil {
 		return nil
@@ -258,7 +272,7 @@ func (s *Server) Stop(context.Context) error {
 	return s.lock.Close()
 }
 
-// natsLog hands the NATS server's log lines on.
+// natsLog writes the NATS server's log lines to our log. Its notices become debug lines; it has no debug lines.
 type natsLog struct{ log *slog.Logger }
 
 func (l natsLog) Noticef(f string, v ...any) { l.log.Debug(fmt.Sprintf(f, v...)) }

@@ -1,118 +1,126 @@
-// Package ownership is the rules of docs/contract/journal.md as a pure state machine: who may answer, who may write, who takes what over.
+// Package ownership is the rules of docs/contract/journal.md, "The rules", as a pure state machine. It decides which node
+// may answer for a shard, which may write, and which takes over from which.
 //
-// One Machine serves one node and one stream of the journal; a Lane orders the writes of one of its shards. Both
-// have no clock, no I/O and no goroutine: what happened goes in as a method call with the time since boot, what is
-// to be done comes out as Actions. One goroutine at a time may use them. The caller's duties:
+// One Machine serves one node and one stream of the journal. A Lane keeps the writes of one shard in order. Neither has a
+// clock, I/O or a goroutine: what happened goes in as a method call with the time, and what is to be done comes out as
+// Actions. Both are used by one goroutine at a time, and no method blocks. The package does not know NATS, records or
+// extensions, and imports only the standard library. The simulation in its tests drives it against a journal and a
+// network that misbehave.
 //
-//  1. Do every Action; report the outcome of each with the method that its comment names, whenever it comes.
-//     An outcome that is not known is Unknown, never a guess.
-//  2. Report every lease and claim that the stream shows (LeaseSeen, ClaimSeen), late or twice as it likes, and
-//     nothing of an earlier stream after Recreated.
+// The caller's duties:
+//
+//  1. Do every Action. Report the outcome of each with the method that its comment names, whenever it is known. An
+//     outcome that is not known is Unknown, never a guess.
+//  2. Report every lease and claim that the stream shows (LeaseSeen, ClaimSeen). They may be reported late and more than
+//     once. After Recreated, report nothing of the stream as it was before.
 //  3. Call Tick at least every 50 ms.
-//  4. Write a shard's records only through its Lane, under the fence of the last Open or Resume, each copy once.
-//  5. Answer from memory, or notify without a write, only before AnswerUntil, checked when the answer leaves.
-//  6. Tell nothing before it is kept, and only under a Sequence that Number gave.
+//  4. Write a shard's records only through its Lane, under the fence of the last Open or Resume, and each group once.
+//  5. Answer from memory, or notify without a write, only before AnswerUntil. Check this when the answer leaves.
+//  6. Send notifications only of what is durable, and only with a Sequence that Number returned.
 //
-// The simulation in this package's tests drives both against a journal and a network that misbehave. The package
-// does not know NATS, records or extensions. It imports only the standard library.
+// In this package, "the stream's time" is the timestamp that the NATS server gave to a message. All other times are
+// readings of the caller's clock.
 package ownership
 
 import "time"
 
-// Time is a reading of a clock that counts suspended time (CLOCK_BOOTTIME).
+// Time is a reading of a clock that also counts while the machine is suspended (CLOCK_BOOTTIME).
 type Time = time.Duration
 
-// The intervals of the rules. They hold between all nodes of a cluster and are no settings.
+// The intervals of the rules. They must be the same on all nodes of a cluster, so they are not settings.
 const (
-	Heartbeat = 200 * time.Millisecond // rule 1
-	Repeat    = 300 * time.Millisecond // rule 1: no answer to a heartbeat
-	Validity  = 800 * time.Millisecond // rule 1: L
-	Guard     = 20 * time.Millisecond  // rule 2
-	Silence   = 3 * time.Second        // rule 11: lost NATS, not gossip
-	Candidate = 2 * time.Second        // rule 11: a heartbeat seen
-	Standing  = 500 * time.Millisecond // rule 11: a hand-over's reason has stood
-	Untold    = 10 * time.Second       // rule 7: what may have been kept and not told
-	Outage    = time.Minute            // rule 7: a tombstone's life
-	Deposed   = 10 * time.Second       // rule 10: a leader that knows less than we do is no deposed one any more
+	Heartbeat     = 200 * time.Millisecond // rule 1: the time between two heartbeats
+	Retry         = 300 * time.Millisecond // rule 1: a heartbeat without an answer is repeated; also for claims and releases
+	Validity      = 800 * time.Millisecond // rule 1: L, how long a node may answer after it sent an accepted heartbeat
+	Guard         = 20 * time.Millisecond  // rule 2: added to Validity before another node's lease counts as over
+	HolderSilence = 3 * time.Second        // rule 11: a holder without a heartbeat for so long has lost NATS
+	CandidateSeen = 2 * time.Second        // rule 11: a member must have had a heartbeat in this time to be given shards
+	HandOverDelay = 500 * time.Millisecond // rule 11: how long the reason for a hand-over must have stood
+	UntoldWindow  = 10 * time.Second       // rule 7: what was written so shortly before the last sign of life is told again
+	LongOutage    = time.Minute            // rule 7: after so long without a sign of life all is told again
+	DeposedTime   = 10 * time.Second       // rule 10: a leader that shows less for so long is not merely deposed
 )
 
 // The numbers of rule 8.
 const (
-	TakeOver = 32768         // what a new holder adds to the base
-	Counters = 32767         // Sequences that an extension has under one claim
-	LastBase = 1<<31 - 1<<20 // past it a shard's subscriptions are ended, so that phones begin anew
+	TakeOver = 32768         // what a node that takes over adds to the base
+	Counters = 32767         // the highest counter of an extension under one claim
+	LastBase = 1<<31 - 1<<20 // past this base all subscriptions of the shard are ended, so that phones begin anew
 )
 
-// handOvers is how many shards a node gives up at a time, of one stream.
+// handOvers is the number of shards of one stream that a node hands over at a time (rule 11).
 const handOvers = 16
 
-// Lease is a node's heartbeat.
+// Lease is a node's heartbeat: docs/contract/journal.md, "Leases and claims".
 type Lease struct {
 	Node, Incarnation string
-	Expelled          bool      // final for this incarnation (rule 2)
-	Left              bool      // the node left by itself and holds nothing
+	Expelled          bool      // another node ended this incarnation; final (rule 2)
+	Left              bool      // the node gave everything up and holds nothing
 	Draining          bool      // the node gives its shards up and takes no more
 	Before            string    // the node's incarnation before this one
-	Beat              time.Time // the stream's time of the last heartbeat of Before, of an expelled one: of Incarnation
+	Beat              time.Time // the stream's time of the last heartbeat of Before, or, in an expelled lease, of Incarnation
 }
 
-// Claim says who owns a shard.
+// Claim says who owns a shard: docs/contract/journal.md, "Leases and claims".
 type Claim struct {
 	Node, Incarnation string
 	Nonce, Generation uint64
 	Base              uint32
-	Epoch             int64     // the stream's creation, Unix ns
-	Released          bool      // the holder gave it up; anyone may claim
-	Next              string    // whom the holder named
-	Since             time.Time // rule 7: who takes over early on tells again what changed since; zero: nothing is left to tell
-	All               bool      // rule 7: as Since, but everything
+	Epoch             int64     // when the stream was created, in Unix ns
+	Released          bool      // the holder gave the shard up; any node may claim it
+	Next              string    // the node that the holder named as the next owner
+	Since             time.Time // rule 7: a node that takes over tells again what changed since; zero: there is no such limit
+	All               bool      // rule 7: a node that takes over tells all extensions again
 }
 
-// Outcome of a conditional write.
+// Outcome is the outcome of a conditional write.
 type Outcome uint8
 
-// The outcomes, from good to bad.
+// The outcomes, from the best to the worst.
 const (
 	Accepted Outcome = iota
-	Busy             // refused for another reason than its condition; nothing was written
-	Refused          // the condition did not hold
-	Unknown          // it may have been written, or may be yet
+	Busy             // refused for another reason than the condition; nothing was written
+	Refused          // the condition did not hold; nothing was written
+	Unknown          // it may have been written, and may still be
 )
 
-// Kind of an Action.
+// Kind says what an Action is.
 type Kind uint8
 
-// What the caller is to do.
+// What the caller is to do, and the method with which it reports the outcome.
 const (
-	ReadLease  Kind = iota // read lease.<Node> at the stream's leader → LeaseRead
-	WriteLease             // write Lease on condition that Expect is the subject's last sequence → LeaseWritten
-	ReadClaim              // read the claim of Shard at the leader → ClaimRead
-	WriteClaim             // write Claim on condition that Expect is the subject's last sequence → ClaimWritten
-	Replay                 // read the shard's records with its claim, until they hold Claim at Expect (Covers) → Replayed
-	Open                   // the shard is ours under Claim, fence Expect; Since and All say who is told again
-	Resume                 // the shard is ours under a new claim of ours: write all pending again, then go on
-	Pause                  // hold back what the shard would write and tell
-	Flush                  // take nothing more; when all is kept and told → Flushed
-	Drop                   // the shard is not ours any more: forget it
-	Refuse                 // a live process of the same name exists: stop
-	Anew                   // the stream lost its end: it counts as another one → Recreated, with the same epoch
+	ReadLease  Kind = iota // read the lease of Node at the stream's leader: LeaseRead
+	WriteLease             // write Lease if Expect is still the last sequence of its subject: LeaseWritten
+	ReadClaim              // read the claim of Shard at the stream's leader: ClaimRead
+	WriteClaim             // write Claim if Expect is still the last sequence of its subject: ClaimWritten
+	Replay                 // read the shard's records with its claim, until Covers accepts them: Replayed
+	Open                   // the node owns the shard: open its Lane with the fence Expect, and the shard with what was replayed
+	Resume                 // the node owns the shard under a new claim of its own: write everything pending again, then go on
+	Pause                  // the shard's next claim is on its way: hold back what the shard would write and tell
+	Flush                  // hand the shard over to Node: take no more requests; when all is durable and told: Flushed
+	Drop                   // the node does not own the shard any more: forget it
+	Refuse                 // another live process has this node's name: stop this one
+	BeginAnew              // the stream lost its end and counts as another one: Recreated, with the same epoch
 )
 
-// Action is one thing to do.
+// Action is one thing that the caller is to do. Which fields are set depends on the Kind.
 type Action struct {
 	Kind   Kind
 	Shard  int
 	Node   string
 	Lease  Lease
 	Claim  Claim
-	Expect uint64
-	Sent   Time      // of WriteLease: counts as the time when it was sent
-	Since  time.Time // rule 7: tell extensions again that changed since
-	All    bool
-	End    bool // of Open and Resume, rule 8: end all subscriptions, and when that is kept and told → Flushed
+	Expect uint64    // 0: the subject must not have a message yet
+	Sent   Time      // of WriteLease: the time that counts as the time of sending
+	Since  time.Time // of Open: tell the extensions again that changed since (rule 7)
+	All    bool      // of Open: tell all extensions again (rule 7)
+	End    bool      // of Open and Resume: end all subscriptions; when that is durable and told: Flushed (rule 8)
 }
 
-// Off switches single rules off, so that the simulation can show that it finds what they prevent.
+// Off switches single rules off, so that the simulation can show that it finds what they prevent. Only tests set it.
 type Off struct {
-	LeaseCheck, Expel, ReplayGuard, Silence bool
+	LeaseCheck  bool // rule 1: AnswerUntil has no end
+	Expel       bool // rule 2: claim without expelling the holder first
+	ReplayGuard bool // rule 6: Covers accepts any answer
+	NotifyPause bool // rule 8: Number goes on while the next claim is on its way
 }

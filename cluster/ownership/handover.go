@@ -2,63 +2,67 @@ package ownership
 
 import "time"
 
-// flush begins to give a shard up: what was taken is still kept and told.
+// flush begins to hand a shard over to s.next. What the shard took is still made durable and told.
 func (m *Machine) flush(id int, s *shard) {
-	s.phase, s.reason = flushing, 0
-	m.giving++
+	s.phase, s.targetSince = flushing, 0
+	m.handingOver++
 	m.do(Action{Kind: Flush, Shard: id, Node: s.next})
 }
 
-// Flushed says that all that the shard took is kept and told: it is released, and the next owner named. At the end of
-// the numbers it says that all subscriptions are ended, and the shard begins again from 0.
+// Flushed reports that everything that the shard took is durable and told. After a Flush the shard is then released, and
+// its claim names the next owner (rule 11). After an Open or Resume with End it says that all subscriptions are ended;
+// the shard is then claimed again with base 0 (rule 8).
 func (m *Machine) Flushed(now Time, id int) []Action {
 	switch s := m.shards[id]; {
 	case s.phase == flushing:
 		s.phase = releasing
 		m.release(id, s, now)
-	case s.phase == serving && s.ending():
+	case s.phase == open && s.lastNumbers():
 		s.ended = true
 		return m.Spent(now, id)
 	}
 	return m.take()
 }
 
+// release writes the claim that gives the shard up.
 func (m *Machine) release(id int, s *shard, now Time) {
 	c := s.claim
 	c.Released, c.Next, c.Nonce = true, s.next, m.cfg.Random()|1
 	c.Base += s.highest
-	c.Since, c.All = m.untold(s, m.holders[m.cfg.Node].at)
-	s.wanted, s.retry = c, now+Repeat
+	c.Since, c.All = m.passedOn(s, m.holders[m.cfg.Node].at)
+	s.wanted, s.retry = c, now+Retry
 	m.do(Action{Kind: WriteClaim, Shard: id, Claim: c, Expect: s.seq})
 }
 
-// releaseAgain repeats a release whose outcome is not known, on the same condition.
+// releaseAgain repeats a release that has no answer, on the same condition, once Retry has passed.
 func (m *Machine) releaseAgain(id int, s *shard, now Time) {
 	if now >= s.retry {
-		s.retry = now + Repeat
+		s.retry = now + Retry
 		m.do(Action{Kind: WriteClaim, Shard: id, Claim: s.wanted, Expect: s.seq})
 	}
 }
 
-// released reports a release. Refused: it landed before, or another claimed; the stream shows which.
+// released takes the outcome of a release. If it was refused, an earlier try landed or another node claimed the shard;
+// the claim is read to learn which.
 func (m *Machine) released(now Time, id int, s *shard, c Claim, seq uint64, o Outcome) {
 	switch o {
 	case Accepted:
 		if seq > s.seq {
 			s.claim, s.seq, s.at = c, seq, time.Time{}
 		}
-		m.lose(id, s)
+		m.drop(id, s)
 	case Refused:
-		m.lose(id, s)
+		m.drop(id, s)
 		m.do(Action{Kind: ReadClaim, Shard: id})
 	}
-	m.leaveOn(now)
+	m.leaveFurther(now)
 }
 
-// Leave begins to give all shards up, one after the other. The node's intake has stopped.
+// Leave begins to give all shards up, handOvers at a time. The caller takes no new requests from outside any more. Left
+// says when it is done.
 func (m *Machine) Leave(now Time) []Action {
 	m.leaving = true
-	m.next = min(m.next, now) // the others should hear of it at once
+	m.nextBeat = min(m.nextBeat, now) // the other nodes should learn soon that this one drains
 	if !m.joined {
 		m.left = true
 		return m.take()
@@ -68,18 +72,20 @@ func (m *Machine) Leave(now Time) []Action {
 	return m.take()
 }
 
-func (m *Machine) leaveOn(now Time) {
+// leaveFurther goes on with leaving, if the node leaves, when a shard was dropped: another one can be handed over.
+func (m *Machine) leaveFurther(now Time) {
 	if m.leaving {
 		m.leave(now)
 	}
 }
 
+// leave hands shards over. When none is left, it writes the lease that says so.
 func (m *Machine) leave(now Time) {
 	busy := false
 	for _, id := range m.cfg.Shards {
 		s := m.shards[id]
 		switch {
-		case s.phase == serving && m.giving < handOvers && !s.ending():
+		case s.phase == open && m.handingOver < handOvers && !s.lastNumbers():
 			s.next = m.cfg.Owner(id, m.candidates(now))
 			m.flush(id, s)
 		case s.phase == releasing:
@@ -87,7 +93,7 @@ func (m *Machine) leave(now Time) {
 		}
 		busy = busy || s.phase != none
 	}
-	if !busy && !m.left && (!m.inFlight || now >= m.flightSent+Repeat) {
-		m.write(now, Lease{Node: m.cfg.Node, Incarnation: m.incarnation, Left: true, Before: m.before, Beat: m.beat})
+	if !busy && !m.left && (!m.inFlight || now >= m.inFlightSent+Retry) {
+		m.writeLease(now, Lease{Node: m.cfg.Node, Incarnation: m.incarnation, Left: true, Before: m.before, Beat: m.beat})
 	}
 }

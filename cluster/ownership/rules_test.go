@@ -6,17 +6,18 @@ import (
 	"time"
 )
 
-// script drives one Machine by hand: its writes are accepted at once, unless the test says otherwise.
+// script drives one Machine by hand. Its writes are accepted at once, unless the test reports something else.
 type script struct {
 	*testing.T
 	m     *Machine
 	now   Time
 	seq   uint64
-	wall  time.Time
-	acted []Action
+	wall  time.Time // the stream's clock
+	acted []Action  // all Actions so far
 }
 
-// newScript is node a, joined, in a cluster of the given nodes that all heartbeat.
+// newScript starts node a, lets it join, and tells it that the given nodes are members too. Of two nodes, the one with the
+// greater name should hold a shard.
 func newScript(t *testing.T, nodes ...string) *script {
 	s := &script{T: t, now: time.Hour, wall: time.Unix(1_800_000_000, 0)}
 	n := uint64(0)
@@ -29,7 +30,7 @@ func newScript(t *testing.T, nodes ...string) *script {
 	return s
 }
 
-// do answers what the Machine asks of the stream, and notes all of it.
+// do carries out the Machine's Actions as a stream would, and notes them.
 func (s *script) do(actions []Action) {
 	for _, a := range actions {
 		s.acted = append(s.acted, a)
@@ -50,7 +51,7 @@ func (s *script) do(actions []Action) {
 	}
 }
 
-// pass lets time go by; the others named heartbeat meanwhile.
+// pass lets time go by. The others write their heartbeats meanwhile.
 func (s *script) pass(d time.Duration, others ...string) {
 	for end := s.now + d; s.now < end; {
 		s.now += 20 * time.Millisecond
@@ -63,7 +64,7 @@ func (s *script) pass(d time.Duration, others ...string) {
 	}
 }
 
-// last is the newest action of a kind for a shard.
+// last returns the newest Action of a kind for a shard.
 func (s *script) last(k Kind, shard int) Action {
 	s.Helper()
 	for i := len(s.acted) - 1; i >= 0; i-- {
@@ -84,7 +85,7 @@ func (s *script) count(k Kind, shard int) (n int) {
 	return n
 }
 
-// At the end of the numbers all subscriptions end, then the shard begins from 0 (rule 8).
+// When the numbers come to their end, all subscriptions of the shard end, and it begins again from 0 (rule 8).
 func TestRule8EndOfNumbers(t *testing.T) {
 	s := newScript(t)
 	s.seq++
@@ -107,13 +108,13 @@ func TestRule8EndOfNumbers(t *testing.T) {
 	}
 }
 
-// number draws the next number of shard 0 as one who knows its newest claim.
+// number draws a number of shard 0 under its newest claim.
 func (s *script) number(counter uint32) (sequence, next uint32, ok bool, todo []Action) {
 	return s.m.Number(s.now, 0, s.m.shards[0].claim.Generation, counter)
 }
 
-// Who has not heard yet that his shard was claimed again draws no number: his counters belong to the claim before, and
-// on the new base they would be above what comes after (rule 8).
+// A shard that has not heard yet that it was claimed again gets no number. Its counters belong to the claim before: on the
+// new base they would give numbers above those that come after (rule 8).
 func TestRule8NoNumberOfAClaimThatIsNotKnownYet(t *testing.T) {
 	s := newScript(t)
 	before := s.last(Open, 0).Claim
@@ -130,7 +131,7 @@ func TestRule8NoNumberOfAClaimThatIsNotKnownYet(t *testing.T) {
 	}
 }
 
-// A full counter asks for a new claim, whose base is above all that was given out (rule 8).
+// When a counter is full, the shard is claimed again, with a base above all numbers that were given out (rule 8).
 func TestRule8FullCounter(t *testing.T) {
 	s := newScript(t)
 	before := s.last(Open, 0).Claim
@@ -149,7 +150,7 @@ func TestRule8FullCounter(t *testing.T) {
 	}
 }
 
-// A young claim passes its limit on; an old one does not (rule 7).
+// A claim younger than 10 s passes on from when the extensions are to be told again; an older one does not (rule 7).
 func TestRule7PassesTheLimitOn(t *testing.T) {
 	for age, passed := range map[time.Duration]bool{time.Second: true, 15 * time.Second: false} {
 		s := newScript(t)
@@ -160,23 +161,24 @@ func TestRule7PassesTheLimitOn(t *testing.T) {
 		s.do(s.m.ClaimSeen(s.now, 0, Claim{Node: "z", Incarnation: "z1", Nonce: 1, Generation: 9, Since: limit}, s.seq, s.wall))
 		s.pass(2 * time.Second)
 		since := s.last(Open, 0).Since
-		if passed != since.Equal(limit) || !passed && !since.Equal(s.wall.Add(age-2*time.Second-Untold)) {
+		if passed != since.Equal(limit) || !passed && !since.Equal(s.wall.Add(age-2*time.Second-UntoldWindow)) {
 			t.Errorf("a claim %v old gives %v", age, since)
 		}
 	}
 }
 
-// A hand-over begins when its reason has stood, after all is flushed, and names the next owner (rule 11).
+// A hand-over begins when its reason has stood for 500 ms. The shard is released only after it is flushed, and the claim
+// names the next owner (rule 11).
 func TestRule11HandOver(t *testing.T) {
 	s := newScript(t)
-	s.do(s.m.Members(s.now, []string{"a", "b"})) // b has the higher rank
+	s.do(s.m.Members(s.now, []string{"a", "b"})) // b should hold the shards
 	s.pass(300*time.Millisecond, "b")
 	if s.count(Flush, 0) > 0 {
-		t.Fatal("given up before the reason has stood")
+		t.Fatal("handed over before the reason has stood for long enough")
 	}
 	s.pass(500*time.Millisecond, "b")
 	if s.last(Flush, 0).Node != "b" || s.m.Mine(0) {
-		t.Fatal("not being given up")
+		t.Fatal("not handed over")
 	}
 	if s.last(WriteClaim, 0).Claim.Released {
 		t.Fatal("released before it was flushed")
@@ -187,18 +189,18 @@ func TestRule11HandOver(t *testing.T) {
 	}
 }
 
-// A node that lost NATS but not gossip is expelled after 3 s of silence, not if our own heartbeats failed meanwhile
+// A node that lost NATS but not gossip is expelled after 3 s of silence, but not if our own heartbeats failed meanwhile
 // (rule 11).
 func TestRule11SilentNode(t *testing.T) {
 	expelled := func(s *script) bool {
 		return slices.ContainsFunc(s.acted, func(a Action) bool { return a.Kind == WriteLease && a.Node == "0" })
 	}
 	for _, away := range []bool{false, true} {
-		s := newScript(t, "0") // its rank is lower, so that its shard should be ours
+		s := newScript(t, "0") // a should hold its shard
 		s.pass(200*time.Millisecond, "0")
 		s.seq++
 		s.do(s.m.ClaimSeen(s.now, 0, Claim{Node: "0", Incarnation: "01", Nonce: 1, Generation: 9}, s.seq, s.wall))
-		if away { // nothing is heard and nothing accepted for a while
+		if away { // for a while node a sees no heartbeat, and none of its own is accepted
 			s.now += 5 * time.Second
 			s.wall = s.wall.Add(5 * time.Second)
 			s.pass(2500 * time.Millisecond)
@@ -218,7 +220,7 @@ func TestRule11SilentNode(t *testing.T) {
 	}
 }
 
-// A Lane keeps the order whatever the answers (rules 4, 5).
+// A Lane keeps the order of its writes, whatever the answers are (rules 4, 5 and 9).
 func TestLane(t *testing.T) {
 	for name, c := range map[string]struct {
 		answers []Outcome
@@ -226,11 +228,11 @@ func TestLane(t *testing.T) {
 		verdict Verdict
 		doubt   uint64
 	}{
-		"all":                  {[]Outcome{Accepted, Accepted, Accepted}, 3, Go, 3},
-		"the second unknown":   {[]Outcome{Accepted, Unknown, Accepted}, 1, Spend, 3},
-		"the first busy":       {[]Outcome{Busy, Accepted, Busy}, 0, Later, 2},
-		"fenced":               {[]Outcome{Accepted, Refused, Refused}, 1, Lose, 1},
-		"unknown beats fenced": {[]Outcome{Unknown, Refused, Refused}, 0, Spend, 1},
+		"all":                  {[]Outcome{Accepted, Accepted, Accepted}, 3, SendNext, 3},
+		"the second unknown":   {[]Outcome{Accepted, Unknown, Accepted}, 1, SpendClaim, 3},
+		"the first busy":       {[]Outcome{Busy, Accepted, Busy}, 0, SendLater, 2},
+		"fenced":               {[]Outcome{Accepted, Refused, Refused}, 1, LoseShard, 1},
+		"unknown beats fenced": {[]Outcome{Unknown, Refused, Refused}, 0, SpendClaim, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var l Lane[int]
@@ -252,7 +254,7 @@ func TestLane(t *testing.T) {
 				if done {
 					t.Fatal("done before the last answer")
 				}
-				j := len(c.answers) - 1 - i // in any order
+				j := len(c.answers) - 1 - i // the answers may come in any order
 				done, kept, v = l.Answer(group, j, c.answers[j])
 			}
 			if !done || kept != c.kept || v != c.verdict {

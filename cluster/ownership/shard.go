@@ -2,40 +2,42 @@ package ownership
 
 import "time"
 
+// phase is how far this node is with a shard.
 type phase uint8
 
 const (
-	none      phase = iota
-	claiming        // a claim is on its way
-	checking        // its outcome is being read at the leader
-	replaying       //
-	serving         //
-	flushing        // nothing more is taken; what was is being kept and told
-	releasing       // the last write is on its way
+	none      phase = iota // the shard is not ours
+	claiming               // a claim is on its way
+	checking               // the outcome of a claim is unknown or the claim was refused: the leader is asked what stands
+	replaying              // the claim is ours; the caller reads the records
+	open                   // the shard is ours, and takes requests and writes
+	flushing               // the shard takes no more requests; what it took is being made durable and told
+	releasing              // the claim that gives the shard up is on its way
 )
 
+// shard is what the Machine knows of one shard.
 type shard struct {
-	phase   phase
-	claim   Claim     // the newest that the stream showed
-	seq     uint64    // its sequence; 0: none known
-	at      time.Time // the stream's time of it; zero: not known
-	held    bool      // our claim was accepted and nothing newer seen
-	reclaim bool      // the claim on its way follows one of our own whose memory we hold
-	wanted  Claim     // the claim on its way
-	expect  uint64
-	retry   Time
-	again   Time   // of one that is checked: when the claim is to be read again; 0: the answer is on its way
-	shorter Time   // since when the leader shows an older claim than we know; 0: it does not
-	least   Claim  // of the stream before it lost its end: what follows is above it
-	highest uint32 // the highest counter under the claim
-	ended   bool   // no subscription is left that saw a number (rule 8)
+	phase        phase
+	claim        Claim     // the newest that the stream showed
+	seq          uint64    // its sequence in the stream; 0: no claim is known
+	at           time.Time // the stream's time of it; zero: not known
+	held         bool      // our claim was accepted, and nothing newer was seen
+	reclaim      bool      // the claim on its way follows one of our own, and the shard is still in memory
+	wanted       Claim     // the claim on its way
+	expect       uint64    // the sequence that wanted replaces
+	retry        Time      // the shard is not claimed, and its release not repeated, before this
+	readAt       Time      // while checking: when the claim is to be read again; 0: an answer is on its way
+	shorterSince Time      // since when the leader shows an older claim than we know; 0: it does not
+	floor        Claim     // of the stream before it lost its end: generation and base must go on above it
+	highest      uint32    // the highest counter of an extension under the claim
+	ended        bool      // all subscriptions were ended, so no phone knows a number any more (rule 8)
 
-	target string // where the shard should be
-	reason Time   // since when that is elsewhere; 0: it is not
-	next   string // whom it is being given to
+	target      string // the node that should hold the shard
+	targetSince Time   // since when that is another node; 0: it is this one
+	next        string // the node that the shard is handed over to
 }
 
-// Holder is who holds the shard as far as the stream showed; "" when no one does.
+// Holder returns the node that holds the shard as far as the stream showed, and "" when none does.
 func (m *Machine) Holder(id int) string {
 	s := m.shards[id]
 	if s.seq == 0 || s.claim.Released {
@@ -44,34 +46,35 @@ func (m *Machine) Holder(id int) string {
 	return s.claim.Node
 }
 
-// Mine says that this node holds the shard or is taking it over, and takes requests for it.
+// Mine says whether this node holds the shard or is taking it over, and takes requests for it.
 func (m *Machine) Mine(id int) bool {
 	p := m.shards[id].phase
 	return p != none && p != flushing && p != releasing
 }
 
-// Wanted says that the records are to be read for this claim.
+// Wanted says whether the records are still to be read for this claim.
 func (m *Machine) Wanted(id int, c Claim) bool {
 	s := m.shards[id]
 	return s.phase == replaying && s.claim.Nonce == c.Nonce
 }
 
-// Claim is the newest claim of the shard that the stream showed; sequence 0: none.
+// Claim returns the newest claim of the shard that the stream showed; sequence 0: there is none.
 func (m *Machine) Claim(id int) (c Claim, sequence uint64) {
 	return m.shards[id].claim, m.shards[id].seq
 }
 
-// Number draws the next Sequence of an extension whose counter since the claim of this generation stands at counter
-// (rule 8). Not ok: the shard may not notify now, or has not heard yet that it was claimed again; when the counter is
-// full it claims again by itself.
+// Number draws the next Sequence of an extension (rule 8). generation is that of the claim that the shard knows, and
+// counter the extension's counter under that claim. next is the counter to pass the next time. ok is false while the
+// shard may not notify, and when its claim was replaced and it has not heard of that yet. When the counter is full, ok is
+// false and the Machine claims the shard again.
 func (m *Machine) Number(now Time, id int, generation uint64, counter uint32) (sequence, next uint32, ok bool, todo []Action) {
 	s := m.shards[id]
-	silent := s.phase != serving && s.phase != flushing || generation != s.claim.Generation
-	if m.cfg.Off.Silence && s.reclaim && (s.phase == claiming || s.phase == checking) {
-		silent = false
+	paused := s.phase != open && s.phase != flushing || generation != s.claim.Generation
+	if m.cfg.Off.NotifyPause && s.reclaim && (s.phase == claiming || s.phase == checking) {
+		paused = false
 	}
 	switch {
-	case silent:
+	case paused:
 		return 0, counter, false, nil
 	case counter >= Counters:
 		return 0, counter, false, m.Spent(now, id)
@@ -81,7 +84,8 @@ func (m *Machine) Number(now Time, id int, generation uint64, counter uint32) (s
 	return s.claim.Base + next, next, true, nil
 }
 
-// ClaimSeen reports a claim that the stream showed, at the stream's time; zero: it is not known.
+// ClaimSeen reports a claim that the stream showed. at is the stream's time of it; zero: it is not known. Claims of shards
+// that do not live in the stream are passed over.
 func (m *Machine) ClaimSeen(now Time, id int, c Claim, seq uint64, at time.Time) []Action {
 	s := m.shards[id]
 	switch {
@@ -94,36 +98,36 @@ func (m *Machine) ClaimSeen(now Time, id int, c Claim, seq uint64, at time.Time)
 	return m.take()
 }
 
-// newer takes note of a claim; if it is another's, what we had is gone.
+// newer takes note of a newer claim. If it is the one that we wanted, it landed; any other ends what we had.
 func (m *Machine) newer(now Time, id int, s *shard, c Claim, seq uint64, at time.Time) {
 	mine := c.Node == m.cfg.Node && c.Nonce == s.wanted.Nonce
-	s.claim, s.seq, s.at, s.shorter = c, seq, at, 0
+	s.claim, s.seq, s.at, s.shorterSince = c, seq, at, 0
 	switch {
 	case mine && (s.phase == claiming || s.phase == checking):
 		m.landed(id, s)
-	case s.phase != none: // another's, or our own release
-		m.lose(id, s)
-		m.leaveOn(now)
+	case s.phase != none: // the claim of another node, or our own release
+		m.drop(id, s)
+		m.leaveFurther(now)
 	}
-	if s.phase == none && m.named(s) && m.may(now) {
+	if s.phase == none && m.namedNext(s) && m.mayMove(now) {
 		m.claim(id, s, now, false)
 	}
 }
 
-// lose forgets a shard that is not ours any more.
-func (m *Machine) lose(id int, s *shard) {
+// drop gives a shard up that is not ours any more.
+func (m *Machine) drop(id int, s *shard) {
 	if s.phase == flushing || s.phase == releasing {
-		m.giving--
+		m.handingOver--
 	}
-	s.phase, s.held, s.ended, s.reason = none, false, false, 0
+	s.phase, s.held, s.ended, s.targetSince = none, false, false, 0
 	m.do(Action{Kind: Drop, Shard: id})
 }
 
-// named says that the last holder named this node.
-func (m *Machine) named(s *shard) bool { return s.claim.Released && s.claim.Next == m.cfg.Node }
+// namedNext says whether the last holder released the shard and named this node as the next owner.
+func (m *Machine) namedNext(s *shard) bool { return s.claim.Released && s.claim.Next == m.cfg.Node }
 
-// gone says whether the claim's holder can write no more (rules 2 and 3).
-func (m *Machine) gone(s *shard) bool {
+// holderGone says whether the claim's holder can write no more, so that the shard may be claimed (rules 2 and 3).
+func (m *Machine) holderGone(s *shard) bool {
 	if s.seq == 0 || s.claim.Released {
 		return true
 	}
@@ -134,23 +138,23 @@ func (m *Machine) gone(s *shard) bool {
 	return h != nil && (h.lease.Incarnation != s.claim.Incarnation || h.lease.Expelled || h.lease.Left)
 }
 
-// consider takes a shard that should be ours and is free, expels a holder that is gone, and begins to give up a
-// shard that should be elsewhere.
+// consider claims a shard that should be ours and that nobody holds, expels a holder that does not live any more, and
+// begins to hand over a shard that should be another's.
 func (m *Machine) consider(id int, s *shard, now Time) {
 	switch {
-	case s.phase == serving && s.target != m.cfg.Node && s.target != "" && !s.ending():
-		if s.reason == 0 || s.next != s.target {
-			s.reason, s.next = now, s.target
+	case s.phase == open && s.target != m.cfg.Node && s.target != "" && !s.lastNumbers():
+		if s.targetSince == 0 || s.next != s.target {
+			s.targetSince, s.next = now, s.target
 		}
-		if now-s.reason >= Standing && m.giving < handOvers {
+		if now-s.targetSince >= HandOverDelay && m.handingOver < handOvers {
 			m.flush(id, s)
 		}
 	case s.phase == releasing:
 		m.releaseAgain(id, s, now)
 	case s.phase != none:
-		s.reason = 0
-	case now < s.retry || s.target != m.cfg.Node && !m.named(s):
-	case m.gone(s):
+		s.targetSince = 0
+	case now < s.retry || s.target != m.cfg.Node && !m.namedNext(s):
+	case m.holderGone(s):
 		m.claim(id, s, now, false)
 	case m.cfg.Off.Expel:
 		if h := m.holders[s.claim.Node]; h == nil || now-h.seen > Validity/2 {
@@ -161,7 +165,8 @@ func (m *Machine) consider(id int, s *shard, now Time) {
 	}
 }
 
-// claim writes a claim in the place of the one we know. own: the shard's memory is ours already (rules 5, 8).
+// claim writes a claim in the place of the newest one that we know. own says that the shard is ours and in memory, and
+// only its claim is renewed (rules 5 and 8); otherwise the shard is taken over.
 func (m *Machine) claim(id int, s *shard, now Time, own bool) {
 	c := Claim{Node: m.cfg.Node, Incarnation: m.incarnation, Nonce: m.cfg.Random() | 1, Generation: s.claim.Generation + 1, Epoch: m.cfg.Epoch}
 	switch {
@@ -169,30 +174,30 @@ func (m *Machine) claim(id int, s *shard, now Time, own bool) {
 		if c.Base = s.claim.Base + s.highest + 1; s.ended {
 			c.Base = 0
 		}
-		c.Since, c.All = m.untold(s, m.holders[m.cfg.Node].at)
+		c.Since, c.All = m.passedOn(s, m.holders[m.cfg.Node].at)
 	case s.seq > 0:
 		c.Base = s.claim.Base + TakeOver
-		last := m.last(s)
-		c.Since, c.All = m.untold(s, last)
-		if since := last.Add(-Untold); c.Since.IsZero() || since.Before(c.Since) {
+		last := m.lastSign(s)
+		c.Since, c.All = m.passedOn(s, last)
+		if since := last.Add(-UntoldWindow); c.Since.IsZero() || since.Before(c.Since) {
 			c.Since = since
 		}
-		if c.All = c.All || m.holders[m.cfg.Node].at.Sub(last) > Outage; c.All {
+		if c.All = c.All || m.holders[m.cfg.Node].at.Sub(last) > LongOutage; c.All {
 			c.Since = time.Time{}
 		}
 	}
-	if s.least.Generation > 0 {
-		c.Generation, c.Base = max(c.Generation, s.least.Generation+1), max(c.Base, s.least.Base+TakeOver)
+	if s.floor.Generation > 0 {
+		c.Generation, c.Base = max(c.Generation, s.floor.Generation+1), max(c.Base, s.floor.Base+TakeOver)
 	}
 	s.phase, s.reclaim, s.wanted, s.expect, s.held = claiming, own, c, s.seq, false
 	m.do(Action{Kind: WriteClaim, Shard: id, Claim: c, Expect: s.expect})
 }
 
-// last is the stream's time of the last sign of life under a claim; zero: not known.
-func (m *Machine) last(s *shard) time.Time {
+// lastSign returns the stream's time of the last sign of life of the claim's holder under that claim; zero: not known.
+func (m *Machine) lastSign(s *shard) time.Time {
 	last := s.at
 	if last.IsZero() && s.claim.Released {
-		return m.holders[m.cfg.Node].at // whoever released it told so just now
+		return m.holders[m.cfg.Node].at // we were told of the release by a message, which was sent just now
 	}
 	if h := m.holders[s.claim.Node]; h != nil && !s.claim.Released {
 		switch {
@@ -205,20 +210,21 @@ func (m *Machine) last(s *shard) time.Time {
 	return last
 }
 
-// untold is the limit that a claim passes on as long as it is young: its holder may not have told all of it yet
-// (rule 7).
-func (m *Machine) untold(s *shard, last time.Time) (since time.Time, all bool) {
-	if s.at.IsZero() || s.at.After(last.Add(-Untold)) {
+// passedOn returns the Since and All that the next claim takes over from this one. A claim that was younger than
+// UntoldWindow at the time last passes them on, because its holder may not have told everything again yet (rule 7).
+func (m *Machine) passedOn(s *shard, last time.Time) (since time.Time, all bool) {
+	if s.at.IsZero() || s.at.After(last.Add(-UntoldWindow)) {
 		return s.claim.Since, s.claim.All
 	}
 	return time.Time{}, false
 }
 
-// Spent says that a write of the shard has an unknown outcome, or that its counters are used up: claim again.
+// Spent reports that a write of the shard has an unknown outcome (rule 5). The shard is claimed again. Number does the
+// same when a counter is full, and Flushed when all subscriptions have ended (rule 8).
 func (m *Machine) Spent(now Time, id int) []Action {
-	if s := m.shards[id]; s.phase == serving || s.phase == flushing {
+	if s := m.shards[id]; s.phase == open || s.phase == flushing {
 		if s.phase == flushing {
-			m.giving--
+			m.handingOver--
 		}
 		m.do(Action{Kind: Pause, Shard: id})
 		m.claim(id, s, now, true)
@@ -226,17 +232,17 @@ func (m *Machine) Spent(now Time, id int) []Action {
 	return m.take()
 }
 
-// Lost says that the shard's fence was refused.
+// Lost reports that a write of the shard was refused because the claim is another's (rule 4).
 func (m *Machine) Lost(now Time, id int) []Action {
-	if s := m.shards[id]; s.phase == serving || s.phase == flushing {
-		m.lose(id, s)
+	if s := m.shards[id]; s.phase == open || s.phase == flushing {
+		m.drop(id, s)
 		m.do(Action{Kind: ReadClaim, Shard: id})
-		m.leaveOn(now)
+		m.leaveFurther(now)
 	}
 	return m.take()
 }
 
-// ClaimWritten reports a WriteClaim.
+// ClaimWritten reports the outcome of a WriteClaim.
 func (m *Machine) ClaimWritten(now Time, id int, c Claim, seq uint64, o Outcome) []Action {
 	s := m.shards[id]
 	switch {
@@ -249,23 +255,24 @@ func (m *Machine) ClaimWritten(now Time, id int, c Claim, seq uint64, o Outcome)
 			m.landed(id, s)
 		}
 	case o == Busy:
-		s.phase, s.retry, s.again = checking, now+Repeat, now+Repeat
+		s.phase, s.retry, s.readAt = checking, now+Retry, now+Retry
 	default:
-		s.phase, s.retry, s.again = checking, now+Repeat, 0
+		s.phase, s.retry, s.readAt = checking, now+Retry, 0
 		m.do(Action{Kind: ReadClaim, Shard: id})
 	}
 	return m.take()
 }
 
-// checkAgain reads a claim again after a while.
-func (m *Machine) checkAgain(id int, s *shard, now Time) {
-	if s.phase == checking && s.again != 0 && now >= s.again {
-		s.again = 0
+// readClaimAgain reads the claim of a shard in the phase checking, when it is due.
+func (m *Machine) readClaimAgain(id int, s *shard, now Time) {
+	if s.phase == checking && s.readAt != 0 && now >= s.readAt {
+		s.readAt = 0
 		m.do(Action{Kind: ReadClaim, Shard: id})
 	}
 }
 
-// ClaimRead reports a ReadClaim; seq 0: there is none. ok false: it could not be read.
+// ClaimRead reports the outcome of a ReadClaim. at is the stream's time of the claim; seq 0 means that there is none; ok
+// is false when it could not be read.
 func (m *Machine) ClaimRead(now Time, id int, c Claim, seq uint64, at time.Time, ok bool) []Action {
 	s := m.shards[id]
 	if !ok {
@@ -275,41 +282,42 @@ func (m *Machine) ClaimRead(now Time, id int, c Claim, seq uint64, at time.Time,
 		return m.take()
 	}
 	if seq > s.seq {
-		m.newer(now, id, s, c, seq, at) // our nonce: it landed; another's: stand back
+		m.newer(now, id, s, c, seq, at) // with our nonce, our claim landed; with another's, we stand back (rule 3)
 	}
 	switch less := seq < s.seq; {
-	case isShorter(&s.shorter, less, now):
-		m.do(Action{Kind: Anew})
+	case lostEnd(&s.shorterSince, less, now):
+		m.do(Action{Kind: BeginAnew})
 	case s.phase != checking:
-	case less: // its leader was deposed, or the stream lost its end
-		s.again = now + Deposed/4
-	default: // the old one still: the same condition decides again
+	case less: // either the leader was deposed, or the stream lost its end
+		s.readAt = now + DeposedTime/4
+	default: // the claim that ours is to replace still stands: write again, on the same condition (rule 3)
 		s.phase = claiming
 		m.do(Action{Kind: WriteClaim, Shard: id, Claim: s.wanted, Expect: s.expect})
 	}
 	return m.take()
 }
 
+// landed goes on when our claim was accepted: a shard that is in memory resumes, any other is read first.
 func (m *Machine) landed(id int, s *shard) {
 	if s.wanted.Incarnation != m.incarnation {
-		m.lose(id, s)
+		m.drop(id, s)
 		return
 	}
-	s.held, s.highest, s.ended, s.least = true, 0, false, Claim{}
+	s.held, s.highest, s.ended, s.floor = true, 0, false, Claim{}
 	if s.reclaim {
-		s.phase = serving
-		m.do(Action{Kind: Resume, Shard: id, Claim: s.claim, Expect: s.seq, End: s.ending()})
+		s.phase = open
+		m.do(Action{Kind: Resume, Shard: id, Claim: s.claim, Expect: s.seq, End: s.lastNumbers()})
 		return
 	}
 	s.phase = replaying
 	m.do(Action{Kind: Replay, Shard: id, Claim: s.claim, Expect: s.seq})
 }
 
-// ending says that the numbers come to their end (rule 8).
-func (s *shard) ending() bool { return s.claim.Base > LastBase }
+// lastNumbers says whether the shard's numbers come to their end: its base is past LastBase (rule 8).
+func (s *shard) lastNumbers() bool { return s.claim.Base > LastBase }
 
-// Covers says whether an answer of a replay may be used: it holds the very claim and reaches at least its sequence
-// (rule 6). newer says that it shows that the shard is another's by now.
+// Covers says whether an answer to a Replay counts (rule 6): ok, if it holds the very claim that is wanted, at the
+// sequence that is expected. newer says that the answer holds a newer claim, so that the shard is another's by now.
 func (m *Machine) Covers(want Claim, expect uint64, got Claim, seq uint64) (ok, newer bool) {
 	if m.cfg.Off.ReplayGuard {
 		return true, false
@@ -317,11 +325,11 @@ func (m *Machine) Covers(want Claim, expect uint64, got Claim, seq uint64) (ok, 
 	return seq == expect && got.Nonce == want.Nonce, seq > expect
 }
 
-// Replayed says that the shard's records have been read under the claim.
+// Replayed reports that the shard's records have been read under the claim.
 func (m *Machine) Replayed(now Time, id int, c Claim) []Action {
 	if s := m.shards[id]; m.Wanted(id, c) {
-		s.phase = serving
-		m.do(Action{Kind: Open, Shard: id, Claim: s.claim, Expect: s.seq, Since: s.claim.Since, All: s.claim.All, End: s.ending()})
+		s.phase = open
+		m.do(Action{Kind: Open, Shard: id, Claim: s.claim, Expect: s.seq, Since: s.claim.Since, All: s.claim.All, End: s.lastNumbers()})
 	}
 	return m.take()
 }

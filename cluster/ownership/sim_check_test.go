@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// An object of the simulation is one extension: a list that writes append their ids to. A read gives the list. So
-// one answer contradicts another exactly when neither is the beginning of the other, and old state shows as a list
-// that is too short.
+// An object of the simulation is one extension: a list to which each write appends its id. A read returns the list. So one
+// answer contradicts another exactly when neither is the beginning of the other, and old state shows as a list that is too
+// short.
 type object struct{ shard, ext int }
 
 const (
@@ -16,23 +16,25 @@ const (
 	simExtensions = 2
 )
 
-// checker holds what was answered and told against the rules.
+// checker compares every answer and every NOTIFY with those before it, and keeps the first contradiction.
 type checker struct {
 	err     error
 	objects map[object]*history
-	edge    map[int]seenClaim // by shard: the newest that the edge accepted
-	acked   int
-	reads   int
-	told    int
+	edge    map[int]seenClaim // by shard: the newest claim from which the edge took a NOTIFY
+	acked   int               // writes that were acknowledged
+	reads   int               // reads that were answered
+	told    int               // NOTIFYs that the edge took
 }
 
+// history is what was shown of one object.
 type history struct {
 	longest []int64 // the longest list that anyone was shown
-	floor   int     // how much of it was surely shown by now
-	told    []int64 // what the edge was last told
-	number  uint32  // its Sequence
+	floor   int     // the length of a list that has surely been shown by now
+	told    []int64 // the list in the last NOTIFY that the edge took
+	number  uint32  // the Sequence of that NOTIFY
 }
 
+// seenClaim names a claim as an edge sees it.
 type seenClaim struct {
 	epoch      int64
 	generation uint64
@@ -48,7 +50,7 @@ func newChecker() checker {
 	return c
 }
 
-// forget is for a stream that was re-created: what it held is gone with it.
+// forget forgets the objects of a stream that was created again: what it held is gone.
 func (c *checker) forget(stream int) {
 	for s := range simShards {
 		if s%2 == stream {
@@ -65,7 +67,8 @@ func (c *checker) fail(format string, a ...any) {
 	}
 }
 
-// shown checks a list that someone was shown. floor is how much had surely been shown when the question was asked.
+// shown checks a list that someone was shown. floor is the length of a list that had surely been shown when the question
+// was asked.
 func (c *checker) shown(what string, o object, list []int64, floor int) {
 	h := c.objects[o]
 	n := min(len(list), len(h.longest))
@@ -86,14 +89,14 @@ func (c *checker) shown(what string, o object, list []int64, floor int) {
 	h.floor = max(h.floor, len(list))
 }
 
-// notified is a NOTIFY at the edge.
+// notified checks a NOTIFY that arrives at the edge.
 func (c *checker) notified(o object, epoch int64, generation uint64, number uint32, list []int64) {
 	e := c.edge[o.shard]
 	if epoch < e.epoch || epoch == e.epoch && generation < e.generation {
-		return // rule 8: an edge drops what is older
+		return // an edge drops NOTIFYs of an older claim (rule 8)
 	}
 	h := c.objects[o]
-	if epoch > e.epoch { // another world: its numbers begin anew
+	if epoch > e.epoch { // another stream: its numbers begin anew (rule 10)
 		for x := range simExtensions {
 			c.objects[object{o.shard, x}].number = 0
 		}
@@ -110,7 +113,8 @@ func (c *checker) notified(o object, epoch int64, generation uint64, number uint
 	c.told++
 }
 
-// finish checks that all healed: every shard has its one owner, and all that was shown is there and was told.
+// finish checks, after the faults have ended, that every shard has exactly one owner, which holds all that was ever shown
+// and has told it.
 func (s *sim) finish() {
 	for shard := range simShards {
 		var owner *simNode
@@ -140,17 +144,17 @@ func (s *sim) finish() {
 	}
 }
 
-// request is what a client asks; the router's part of it too.
+// request is a client's request, on its way through the router.
 type request struct {
 	object
-	id       int64 // 0: a read; -1: tell the edge again
-	floor    int
-	world    int // of the stream, when it was asked
+	id       int64 // of a write; 0: a read; -1: tell the edge again
+	floor    int   // history.floor when the client asked
+	world    int   // stream.world when the client asked
 	deadline Time
-	done     bool
+	done     bool // it was answered
 }
 
-// clients ask through random nodes.
+// clients makes requests at random times.
 func (s *sim) clients() {
 	if s.calm {
 		return
@@ -169,7 +173,7 @@ func (s *sim) clients() {
 	s.route(q)
 }
 
-// route takes a request to the holder as a random node sees it.
+// route takes a request through a random node to the node that this one takes for the holder.
 func (s *sim) route(q *request) {
 	if s.now >= q.deadline {
 		return
@@ -184,7 +188,7 @@ func (s *sim) route(q *request) {
 	for _, n := range s.nodes {
 		if n.name == holder {
 			if at != n && (s.now < n.cut[0] || s.now < at.cut[0]) || s.chance(50) {
-				return // lost on its way; the caller can't know
+				return // the request is lost, and its caller does not know it
 			}
 			n.post(s.between(0, 3*time.Millisecond), func() { n.request(q) })
 			return
@@ -193,7 +197,7 @@ func (s *sim) route(q *request) {
 	again()
 }
 
-// answered is what the caller hears. notMine: surely nothing happened.
+// answered takes the answer to a request. notMine says that surely nothing happened, so the router tries again.
 func (s *sim) answered(q *request, list []int64, ok, notMine bool) {
 	if q.done {
 		return

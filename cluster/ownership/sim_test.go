@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// simulate plays one seed and says what was wrong.
+// simulate plays one seed. The result's check.err says what was wrong.
 func simulate(seed uint64, off simOff, tracing bool) *sim {
 	s := &sim{rng: rand.New(rand.NewPCG(seed, 1)), off: off, check: newChecker(), tracing: tracing, now: time.Hour}
 	for i := range 2 {
@@ -40,7 +40,7 @@ func simulate(seed uint64, off simOff, tracing bool) *sim {
 	return s
 }
 
-// seeds is how many schedules a test plays: LAMPLIGHT_SEEDS, or a few seconds' worth.
+// seeds returns how many schedules a test plays: LAMPLIGHT_SEEDS, or as many as take a few seconds.
 func seeds(t *testing.T) uint64 {
 	if v := os.Getenv("LAMPLIGHT_SEEDS"); v != "" {
 		n, err := strconv.ParseUint(v, 10, 64)
@@ -52,7 +52,8 @@ func seeds(t *testing.T) uint64 {
 	return defaultSeeds
 }
 
-// search plays seeds on all cores until one fails.
+// search plays the seeds from 1 to n on all cores, until one fails. It returns the lowest that failed, and counts of what
+// was done.
 func search(n uint64, off simOff) (failed uint64, found bool, acked, reads, told int64) {
 	var next, a, r, w atomic.Int64
 	var mu sync.Mutex
@@ -85,7 +86,7 @@ func search(n uint64, off simOff) (failed uint64, found bool, acked, reads, told
 	return failed, found, a.Load(), r.Load(), w.Load()
 }
 
-// TestSimulation plays thousands of schedules. One seed is played again, with its story, by LAMPLIGHT_SEED=n.
+// TestSimulation plays thousands of schedules. With LAMPLIGHT_SEED=n it plays one seed and prints its story.
 func TestSimulation(t *testing.T) {
 	if v := os.Getenv("LAMPLIGHT_SEED"); v != "" {
 		seed, err := strconv.ParseUint(v, 10, 64)
@@ -112,7 +113,7 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
-// TestSimulationFinds shows that the simulation can fail: with a rule off it finds what the rule prevents.
+// TestSimulationFinds shows that the simulation can fail: with a rule switched off, it finds what the rule prevents.
 func TestSimulationFinds(t *testing.T) {
 	for name, off := range map[string]simOff{
 		"1 lease check":       {Off: Off{LeaseCheck: true}},
@@ -121,7 +122,7 @@ func TestSimulationFinds(t *testing.T) {
 		"5 spend the claim":   {SpendClaim: true},
 		"6 replay guard":      {Off: Off{ReplayGuard: true}},
 		"7 commit, then tell": {CommitFirst: true},
-		"8 silence":           {Off: Off{Silence: true}},
+		"8 no NOTIFY while a claim is on its way": {Off: Off{NotifyPause: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			failed, found, _, _, _ := search(20000, off)
@@ -133,7 +134,7 @@ func TestSimulationFinds(t *testing.T) {
 	}
 }
 
-// A seed replays exactly.
+// A seed gives the same schedule each time.
 func TestSimulationReplays(t *testing.T) {
 	a, b := simulate(7, simOff{}, true), simulate(7, simOff{}, true)
 	if strings.Join(a.trace, "\n") != strings.Join(b.trace, "\n") || a.count != b.count {

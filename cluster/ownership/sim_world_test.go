@@ -7,29 +7,32 @@ import (
 	"time"
 )
 
-// sim is one schedule: virtual time, two streams, three nodes, an edge, clients, and what goes wrong. It is driven by
-// its seed alone, so that a seed replays.
+// sim plays one schedule: virtual time, two streams, three nodes, an edge, clients and faults. All chance comes from its
+// seed, so that a seed can be played again.
 type sim struct {
 	now     Time
 	rng     *rand.Rand
 	off     simOff
 	events  events
-	count   uint64
+	count   uint64 // of events so far
 	streams []*stream
 	nodes   []*simNode
-	calm    bool // nothing goes wrong any more
+	calm    bool // there are no more faults
 	check   checker
-	nonce   uint64
-	trace   []string
+	nonce   uint64   // the id of the last write
+	trace   []string // the story of the schedule, when tracing is on
 	tracing bool
 }
 
 // simOff switches rules off: those of the Machine, and those that its caller keeps.
 type simOff struct {
 	Off
-	Fence, SpendClaim, CommitFirst bool
+	Fence       bool // rule 4: records are written without a condition
+	SpendClaim  bool // rule 5: an unknown outcome does not spend the claim
+	CommitFirst bool // rule 7: answers and NOTIFYs leave before the record is durable
 }
 
+// event is something that runs at a time; of several at one time, that with the lower n runs first.
 type event struct {
 	at  Time
 	n   uint64
@@ -79,10 +82,10 @@ func (s *sim) chance(n int) bool { return !s.calm && s.rng.IntN(n) == 0 }
 
 func (s *sim) between(a, b Time) Time { return a + Time(s.rng.Int64N(int64(b-a)+1)) }
 
-// wall is the streams' clock.
+// wall returns the time of the streams' clock.
 func (s *sim) wall() time.Time { return time.Unix(1_700_000_000, 0).Add(s.now) }
 
-// message is a record, lease or claim in a stream.
+// message is a record, a Lease or a Claim in a stream.
 type message struct {
 	seq     uint64
 	subject string
@@ -90,21 +93,22 @@ type message struct {
 	at      time.Time
 }
 
-// stream is one stream of the journal as its leader has it; what followers have is its past.
+// stream is one stream of the journal as its leader has it. A follower has the stream as it was a while ago (past).
 type stream struct {
 	sim    *sim
 	number int
 	epoch  int64
-	world  int // counts re-creations
+	world  int // counts how often the stream was created
 	log    []message
-	last   map[string]int // subject → index in log
-	down   Time           // no leader until then
-	lag    Time           // how far followers are behind at most
+	last   map[string]int // by subject: the index in log
+	down   Time           // the stream has no leader until then
+	lag    Time           // how far behind followers are, at most
 
-	refused      string // writes on condition of this subject are refused for now
+	refused      string // the stream is busy for writes on condition of this subject
 	refusedUntil Time
 }
 
+// create makes the stream new and empty.
 func (st *stream) create() {
 	st.world++
 	st.epoch = st.sim.wall().UnixNano()
@@ -118,7 +122,7 @@ func (st *stream) sequence(subject string) uint64 {
 	return 0
 }
 
-// apply is a conditional write at the leader.
+// apply does a conditional write at the leader.
 func (st *stream) apply(subject string, value any, condition string, expect uint64) (uint64, Outcome) {
 	if st.sequence(condition) != expect {
 		return 0, Refused
@@ -135,7 +139,7 @@ func (st *stream) apply(subject string, value any, condition string, expect uint
 	return m.seq, Accepted
 }
 
-// past is the last message of each subject as a follower that lags has it.
+// past returns the last message of each subject as a follower that lags has it.
 func (st *stream) past() map[string]message {
 	until := st.sim.wall()
 	if st.lag > 0 {
@@ -151,7 +155,7 @@ func (st *stream) past() map[string]message {
 	return found
 }
 
-// faults makes things go wrong, one after the other, until all is calm.
+// faults makes one thing go wrong after the other, until all is calm.
 func (s *sim) faults() {
 	if s.calm {
 		return
@@ -199,7 +203,7 @@ func (s *sim) faults() {
 			st.create()
 			s.check.forget(st.number)
 		}
-	case 11: // NATS takes a write on its condition for one under way
+	case 11: // NATS is busy for a while: it takes a write for one that is still under way
 		st.refused, st.refusedUntil = claimSubject(s.rng.IntN(simShards)), s.now+s.between(time.Second, 5*time.Second)
 		if s.rng.IntN(3) == 0 {
 			st.refused = "lease." + n.name
@@ -208,7 +212,7 @@ func (s *sim) faults() {
 	}
 }
 
-// heal ends all that is wrong; what has begun ends by itself within five seconds.
+// heal begins no more faults. Those that have begun end by themselves within five seconds.
 func (s *sim) heal() {
 	s.calm = true
 	s.log("calm")

@@ -11,8 +11,8 @@ import (
 	"lamplight/actors/presence"
 )
 
-// BenchmarkHop reads one extension with one watcher: on this node, and on another, beside a bare NATS request of about
-// the same bytes over the same two connections. The ratio is bare to ours.
+// BenchmarkHop reads one extension with one watcher, on this node and on another one, beside a bare NATS request of about
+// the same size over the same two connections. The ratio is the time of the bare request divided by ours.
 func BenchmarkHop(b *testing.B) {
 	n := startNodes(b, nil, "a", "b")
 	near, far := n.at("a", 0), n.at("b", 0)
@@ -39,7 +39,7 @@ func BenchmarkHop(b *testing.B) {
 	}
 }
 
-// perOp keeps so many requests under way, and says what one took in ns.
+// perOp keeps a number of requests under way at a time, and returns the time for one in ns.
 func perOp(b *testing.B, parallel int, ask func(done func())) float64 {
 	b.ReportAllocs()
 	free := make(chan struct{}, parallel)
@@ -58,7 +58,8 @@ func perOp(b *testing.B, parallel int, ask func(done func())) float64 {
 	return float64(time.Since(begun).Nanoseconds()) / float64(b.N)
 }
 
-// bare is a NATS request of 100 bytes with an answer of 1000, many at a time over one inbox.
+// bare returns a function that makes a NATS request of 100 bytes with an answer of 1000 bytes. Many may be under way at a
+// time, over one inbox.
 func bare(b *testing.B, n *nodes) func(done func()) {
 	a, o := n.of["a"].conn, n.of["b"].conn
 	answer := make([]byte, 1000)

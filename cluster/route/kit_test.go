@@ -21,14 +21,14 @@ import (
 	"lamplight/cluster/subject"
 )
 
-// table is who holds what, moved by the test, and all records that were written.
+// table is which node holds each shard, as the test decides, and all records that the nodes wrote.
 type table struct {
 	mu         sync.Mutex
 	holder     [actors.Shards]string
 	generation [actors.Shards]uint64
 	records    [actors.Shards]map[string]actors.Stored
 	written    map[presence.Kind]int
-	commands   map[actors.Address]int // manual states written
+	commands   map[actors.Address]int // the number of manual states that were written
 }
 
 func (tb *table) Holder(shard int) string {
@@ -65,7 +65,7 @@ func (tb *table) wrote(w actorstest.Write) {
 	}
 }
 
-// member is one node: real NATS connection, real shards.
+// member is one node, with a NATS connection, shards and a router, but with a journal in memory.
 type member struct {
 	name    string
 	conn    *nats.Conn
@@ -74,7 +74,7 @@ type member struct {
 	router  *Router
 }
 
-// nodes is several members in the test's process, on one NATS server.
+// nodes is several members in the process of the test, on one NATS server.
 type nodes struct {
 	t      testing.TB
 	server *server.Server
@@ -83,7 +83,7 @@ type nodes struct {
 	of     map[string]*member
 }
 
-// startNodes starts members that hold the shards in turn. adjust may change what a router is made of.
+// startNodes starts members and gives them the shards by turns. adjust may change each router's Config; nil: nothing.
 func startNodes(t testing.TB, adjust func(*Config), names ...string) *nodes {
 	t.Helper()
 	s := natstest.Start(t, "")
@@ -125,7 +125,7 @@ func (n *nodes) join(name string, adjust func(*Config)) *member {
 	}
 	keep := rules()
 	keep.Writes = c.Writes
-	m.system = actors.NewSystem(actors.Config{Node: name, Rules: keep, Mailbox: 4096, Journal: m.journal, Notifier: &told{}, Log: log, Registerer: reg})
+	m.system = actors.NewSystem(actors.Config{Node: name, Rules: keep, Mailbox: 4096, Journal: m.journal, Notifier: deaf{}, Log: log, Registerer: reg})
 	m.journal.System, c.System = m.system, m.system
 	_ = m.system.Start(context.Background())
 	m.router = New(c)
@@ -144,7 +144,7 @@ func (n *nodes) join(name string, adjust func(*Config)) *member {
 	return m
 }
 
-// take opens a shard on a node, from what was written.
+// take opens a shard on a node with the records that were written, and waits until it is open.
 func (n *nodes) take(shard int, node string) {
 	n.t.Helper()
 	n.give(shard, node)
@@ -171,14 +171,14 @@ func (n *nodes) give(shard int, node string) {
 	n.of[node].system.Open(shard, actors.Opening{Claim: claim, Records: records, Since: time.Now().Add(time.Hour)})
 }
 
-// unknownFate is a ticket up to which it is not known whether writes were kept: all of them.
-const unknownFate = 1 << 60
+// allInDoubt is a ticket above all others: of no write of the shard is it known whether it was kept.
+const allInDoubt = 1 << 60
 
-// drop takes a shard from a node; none holds it then.
+// drop takes a shard from a node. No node holds it then.
 func (n *nodes) drop(shard int, node string) {
 	n.table.set(shard, "")
 	m := n.of[node]
-	m.system.Drop(shard, unknownFate)
+	m.system.Drop(shard, allInDoubt)
 	until(n.t, "the shard is closed", func() bool { return m.system.Generation(shard) == 0 })
 }
 
@@ -191,7 +191,7 @@ func until(t testing.TB, what string, done func() bool) {
 	}
 }
 
-// at is the nth extension whose shard a node holds.
+// at returns the nth extension whose shard a node holds, from 0.
 func (n *nodes) at(node string, nth int) actors.Address {
 	for i := 0; ; i++ {
 		a := actors.Address{Realm: "acme.test", User: fmt.Sprintf("%d", 1000+i)}
@@ -208,7 +208,7 @@ func (m *member) ask(to actors.Address, message actors.Message, within time.Dura
 	return m.router.Request(context.Background(), actors.Request{To: to, Message: message, Deadline: time.Now().Add(within)})
 }
 
-// must is ask with an answer that has no error.
+// must asks through a node and fails the test if the answer is an error.
 func (n *nodes) must(from string, to actors.Address, message actors.Message) actors.Answer {
 	n.t.Helper()
 	a := n.of[from].ask(to, message, 20*time.Second)
@@ -218,7 +218,7 @@ func (n *nodes) must(from string, to actors.Address, message actors.Message) act
 	return a
 }
 
-// mute is a node that takes every call and answers none.
+// mute is a node that receives every call and answers none.
 type mute struct {
 	mu    sync.Mutex
 	calls []wire.Call
@@ -253,7 +253,7 @@ func (m *mute) heard() []wire.Call {
 	return append([]wire.Call(nil), m.calls...)
 }
 
-// waits is how many requests wait for another try.
+// waits returns how many requests wait for another try.
 func (r *Router) waits() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -268,33 +268,13 @@ func counted(c prometheus.Counter) float64 {
 	return m.GetCounter().GetValue()
 }
 
-// told collects what the shards told.
-type told struct {
-	mu    sync.Mutex
-	notes []actors.Notification
-	calls []string
-}
+// deaf is a Notifier that drops what the shards tell.
+type deaf struct{}
 
-func (t *told) Notify(n actors.Notification) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, w := range n.Watchers {
-		t.calls = append(t.calls, w.CallID)
-	}
-	n.Watchers = nil
-	t.notes = append(t.notes, n)
-}
-func (t *told) Lamp(actors.LampNews) {}
+func (deaf) Notify(actors.Notification) {}
+func (deaf) Lamp(actors.LampNews)       {}
 
-func (t *told) last() actors.Notification {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.notes) == 0 {
-		return actors.Notification{}
-	}
-	return t.notes[len(t.notes)-1]
-}
-
+// rules are the rules of presence for these tests.
 func rules() presence.Rules {
 	return presence.Rules{NotifyInterval: 200 * time.Millisecond, CallLease: time.Hour, Grace: 20 * time.Second,
 		TombstoneLife: time.Minute, MaxWatchers: 10000, MaxCalls: 100, MaxTombstones: 8192, Transitions: 8}

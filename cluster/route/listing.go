@@ -8,11 +8,13 @@ import (
 	"lamplight/cluster/route/wire"
 )
 
-// stretchTime is how long one node may take for one stretch of a listing, and no more than a quarter of the whole
-// listing's time; then its shards are asked of their owners.
+// stretchTime is how long one node may take for one stretch of a listing, but no more than a quarter of the time for the
+// whole listing. After that its shards are asked of their owners.
 const stretchTime = time.Second
 
-// List yields the realm's subscriptions sorted by extension, package and Call-ID.
+// List calls yield with the subscriptions of the realm, sorted by extension, package and Call-ID, from all nodes. It
+// blocks until the listing is complete or the context's deadline has come; without one, the default time of a request. The
+// coverage names the shards that are missing. An error is yield's, and ends the listing.
 func (r *Router) List(ctx context.Context, q actors.Query, yield func(actors.SubscriptionView) error) (actors.Coverage, error) {
 	nodes := r.cfg.Nodes()
 	if len(nodes) == 1 && nodes[0] == r.cfg.Node && r.ownsAll() {
@@ -23,13 +25,15 @@ func (r *Router) List(ctx context.Context, q actors.Query, yield func(actors.Sub
 		deadline = time.Now().Add(r.cfg.Timeout)
 	}
 	left := time.Until(deadline)
-	l := listing{router: r, query: q, nodes: map[string]*stretch{}, deadline: deadline, patience: time.Now().Add(left * 3 / 4), each: min(left/4, stretchTime)}
+	l := listing{router: r, query: q, nodes: map[string]*stretch{}, deadline: deadline,
+		ownersUntil: time.Now().Add(left * 3 / 4), perStretch: min(left/4, stretchTime)}
 	for _, node := range nodes {
 		l.nodes[node] = nil
 	}
 	return l.run(ctx, yield)
 }
 
+// ownsAll says whether all shards are open on this node.
 func (r *Router) ownsAll() bool {
 	for shard := range actors.Shards {
 		if r.cfg.System.Generation(shard) == 0 {
@@ -39,29 +43,30 @@ func (r *Router) ownsAll() bool {
 	return true
 }
 
-// stretch is what one node gave of a listing, and how far it has been passed on.
+// stretch is a part of a listing that one node gave: rows in order, up to Next.
 type stretch struct {
 	actors.Window
 	node string
-	at   int
+	at   int // the rows before it have been passed on
 }
 
-// listing is one List over several nodes. Each gives a stretch at a time; what lies before the nearest end of a stretch
-// that has more behind it is merged and passed on, a shard's rows from the node that covers it at the highest
-// generation. Shards that no stretch covers are asked of their owners, until patience ends: then they are named as
-// missing and the rest goes on.
+// listing is one List over several nodes. Each node gives one stretch at a time. Rows before the nearest end of a stretch
+// that has more behind it are merged and passed on. Of a shard that several stretches cover, the rows of the one with the
+// highest generation count. Shards that no stretch covers are asked of their owners until ownersUntil. After that they are
+// missing, and the listing goes on without them.
 type listing struct {
-	router   *Router
-	query    actors.Query
-	nodes    map[string]*stretch // nil: to be asked; a node that failed once is taken out
-	deadline time.Time
-	patience time.Time
-	each     time.Duration // for one stretch
-	missing  actors.ShardSet
-	cover    actors.Coverage
-	listed   int
+	router      *Router
+	query       actors.Query
+	nodes       map[string]*stretch // by node: its last stretch; nil: it is still to be asked; a node that failed is taken out
+	deadline    time.Time
+	ownersUntil time.Time
+	perStretch  time.Duration // how long a node may take for one stretch
+	missing     actors.ShardSet
+	cover       actors.Coverage
+	listed      int // the number of extensions that were passed on
 }
 
+// run makes the listing. The error is yield's.
 func (l *listing) run(ctx context.Context, yield func(actors.SubscriptionView) error) (actors.Coverage, error) {
 	for from := l.query.From; ; {
 		l.advance(ctx, from)
@@ -71,7 +76,7 @@ func (l *listing) run(ctx context.Context, yield func(actors.SubscriptionView) e
 		}
 		until := nearest(sources)
 		sources = l.patch(ctx, from, until, sources)
-		if ctx.Err() != nil { // all that comes behind is missing everywhere
+		if ctx.Err() != nil { // the rest of every shard is missing
 			l.missing = actors.AllShards()
 			break
 		}
@@ -87,7 +92,7 @@ func (l *listing) run(ctx context.Context, yield func(actors.SubscriptionView) e
 	return l.cover, nil
 }
 
-// nearest is the first extension that some stretch leaves out; "": none does.
+// nearest returns the first extension that lies behind the end of some stretch; "": all stretches reach to the end.
 func nearest(sources []*stretch) (until string) {
 	for _, s := range sources {
 		if s.Next != "" && (until == "" || s.Next < until) {
@@ -97,7 +102,7 @@ func nearest(sources []*stretch) (until string) {
 	return until
 }
 
-// advance has every node give its next stretch that has come to the end of the last one.
+// advance asks those nodes for their next stretch whose last stretch has been passed on to its end.
 func (l *listing) advance(ctx context.Context, from string) {
 	all, asked := actors.AllShards(), map[string]*actors.ShardSet{}
 	for node, s := range l.nodes {
@@ -114,7 +119,8 @@ func (l *listing) advance(ctx context.Context, from string) {
 	}
 }
 
-// holders says which source covers each shard, and which shards none does.
+// holders returns the stretch that counts for each shard, and the shards that no stretch covers and that are not known to
+// be missing.
 func (l *listing) holders(sources []*stretch) (by [actors.Shards]*stretch, holes actors.ShardSet) {
 	for shard := range by {
 		for _, s := range sources {
@@ -129,28 +135,30 @@ func (l *listing) holders(sources []*stretch) (by [actors.Shards]*stretch, holes
 	return by, holes
 }
 
-// patch asks the owners of shards that no source covers for what they hold of them between from and until.
+// patch asks the owners of shards that no stretch covers for the extensions between from and until, until there are none
+// such shards or the time for it is over. It returns the sources with what they gave.
 func (l *listing) patch(ctx context.Context, from, until string, sources []*stretch) []*stretch {
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		_, holes := l.holders(sources)
 		if holes.Empty() {
 			return sources
 		}
-		sources = append(sources, l.ask(ctx, l.router.owners(&holes), from, until, l.patience)...)
+		sources = append(sources, l.ask(ctx, l.router.owners(&holes), from, until, l.ownersUntil)...)
 		_, holes = l.holders(sources)
 		if holes.Empty() {
 			return sources
 		}
-		if l.router.cutOff() || !sleep(ctx, l.patience, pause) {
+		if l.router.cutOff() || !sleep(ctx, l.ownersUntil, pause) {
 			l.missing.Merge(&holes)
 			return sources
 		}
 	}
 }
 
-// ask asks several nodes at a time for a stretch of some shards.
+// ask asks several nodes at the same time for a stretch of some shards each, and blocks until all have answered or
+// failed. It leaves out what failed and, of other nodes, what may be out of date.
 func (l *listing) ask(ctx context.Context, of map[string]*actors.ShardSet, from, until string, limit time.Time) (all []*stretch) {
-	deadline := time.Now().Add(l.each)
+	deadline := time.Now().Add(l.perStretch)
 	if limit.Before(deadline) {
 		deadline = limit
 	}
@@ -191,15 +199,15 @@ func (l *listing) ask(ctx context.Context, of map[string]*actors.ShardSet, from,
 	return all
 }
 
-// window reads a stretch of this node's shards. A shard that is in trouble must not cost the others': the rest of the
-// time is for their answer to arrive.
+// window reads a stretch of this node's shards. It waits for the shards for three quarters of the time only, so that the
+// stretch arrives in time even if a shard does not answer: a stretch that is late would miss all shards.
 func (r *Router) window(ctx context.Context, m *wire.Window, deadline time.Time) actors.Window {
 	ctx, cancel := context.WithTimeout(ctx, time.Until(deadline)*3/4)
 	defer cancel()
 	return r.cfg.System.Window(ctx, m.Query, m.Until, &m.Only)
 }
 
-// merge passes on what lies before until.
+// merge passes on the rows before until in order, and stops at the query's limit.
 func (l *listing) merge(sources []*stretch, until string, yield func(actors.SubscriptionView) error) error {
 	by, _ := l.holders(sources)
 	for {

@@ -19,7 +19,7 @@ import (
 
 const listed = "list.test"
 
-// watchers is how many the nth extension has.
+// watchers returns how many watchers the nth extension has.
 func watchers(nth int) int {
 	if nth%10 == 1 {
 		return 3
@@ -27,7 +27,7 @@ func watchers(nth int) int {
 	return 1
 }
 
-// fill subscribes watchers of extensions, and says what a listing of them gives.
+// fill makes subscriptions to extensions, and returns the rows that a listing of them gives.
 func (n *nodes) fill(extensions int) (rows []string) {
 	n.t.Helper()
 	var done sync.WaitGroup
@@ -106,7 +106,7 @@ func TestListingOverThreeNodes(t *testing.T) {
 	}
 }
 
-// without is the rows of the other shards.
+// without returns the rows without those of some shards.
 func without(rows []string, shards ...int) (rest []string) {
 	for _, r := range rows {
 		if !slices.Contains(shards, actors.ShardOf(actors.Address{Realm: listed, User: r[:5]})) {
@@ -127,7 +127,7 @@ func TestListingNamesHoles(t *testing.T) {
 	if rows, cover := n.list("a", actors.Query{}, 2*time.Second); !slices.Equal(cover.Missing, holes) || !slices.Equal(rows, without(want, holes...)) {
 		t.Errorf("%d rows, %+v, want %v missing", len(rows), cover.Missing, holes)
 	}
-	// A hole that is filled in time is none.
+	// A shard that gets an owner in time is not missing.
 	type answer struct {
 		rows  []string
 		cover actors.Coverage
@@ -142,17 +142,17 @@ func TestListingNamesHoles(t *testing.T) {
 	if g := <-got; g.cover.Missing != nil || !slices.Equal(g.rows, want) {
 		t.Errorf("%d rows, %v missing", len(g.rows), g.cover.Missing)
 	}
-	// A node that does not answer costs its shards, and no one else's.
+	// If a node does not answer, only its own shards are missing.
 	n.mute("mute")
 	n.table.set(first, "mute")
-	n.of["b"].system.Drop(first, unknownFate)
+	n.of["b"].system.Drop(first, allInDoubt)
 	n.named = []string{"a", "b", "c", "mute"}
 	if rows, cover := n.list("a", actors.Query{}, 3*time.Second); !slices.Equal(cover.Missing, []int{first}) || !slices.Equal(rows, without(want, first)) {
 		t.Errorf("with a mute node: %d rows, %v missing", len(rows), cover.Missing)
 	}
 }
 
-// Two nodes say that a shard is theirs: the later owner counts. One without a fresh lease counts for nothing.
+// When two nodes say that a shard is theirs, the later owner counts. A node without a fresh lease does not count.
 func TestListingOfAShardSeenTwice(t *testing.T) {
 	n := startNodes(t, nil, "a", "b", "c")
 	n.fill(300)
@@ -160,7 +160,7 @@ func TestListingOfAShardSeenTwice(t *testing.T) {
 	shard := actors.ShardOf(to)
 	old := n.table.Holder(shard)
 	next := n.named[(slices.Index(n.named, old)+1)%3]
-	n.take(shard, next) // the old one was not told
+	n.take(shard, next) // the old owner was not told
 	n.must(next, to, presence.Subscribe{CallID: "newer", From: "w@list.test", Expires: 600})
 	for _, from := range n.named {
 		rows, cover := n.list(from, actors.Query{}, 20*time.Second)
@@ -210,10 +210,10 @@ func TestRealmCommands(t *testing.T) {
 			t.Fatalf("%v: %v, %d subscriptions, %d manual states written", to, a.View.State, len(a.Subscriptions), n.table.count(to))
 		}
 	}
-	// An owner that died may have done it: that is said, and not done again.
+	// An owner that died may have carried the command out: the coverage names its shard, which is not asked again.
 	dead := n.mute("dead")
 	n.table.set(shard, "dead")
-	n.of["b"].system.Drop(shard, unknownFate)
+	n.of["b"].system.Drop(shard, allInDoubt)
 	unknown := make(chan error, 1)
 	var cover actors.Coverage
 	go func() {
@@ -235,7 +235,7 @@ func TestRealmCommands(t *testing.T) {
 	}
 }
 
-// A node alone asks no one.
+// A node that owns all shards sends no message for a listing, a command or a read.
 func TestAloneAsksNoOne(t *testing.T) {
 	n := startNodes(t, nil, "a")
 	all, err := n.of["a"].conn.SubscribeSync("test.>")

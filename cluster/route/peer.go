@@ -13,55 +13,55 @@ import (
 	"lamplight/cluster/route/wire"
 )
 
-// Bounds of one message and of one answer.
 const (
-	batchCalls  = 256
-	batchBytes  = 256 << 10
-	maxAnswer   = 64 << 20
-	sweepEvery  = 50 * time.Millisecond
-	movedAfter  = time.Second // a call is so old before it is asked whether its shard has moved away
-	nothingHere = "503"       // NATS: no responders
+	batchCalls   = 256       // calls, or parts of answers, in one message
+	batchBytes   = 256 << 10 // about the size of a full message
+	maxAnswer    = 64 << 20  // bytes of one answer
+	expireEvery  = 50 * time.Millisecond
+	movedAfter   = time.Second // only calls that were sent so long ago are checked for a shard that has moved
+	noResponders = "503"       // the status with which NATS says that nobody listens
 )
 
 var errGone = errors.New("the node was declared dead")
 
-// remote is what a peer notes of a try; the peer's lock guards it.
+// remote is what a peer notes of a try. The peer's lock guards it.
 type remote struct {
 	id     uint64
-	batch  uint64 // 0: not sent yet
-	size   int
+	batch  uint64 // the number of the message that it was sent in; 0: it was not sent yet
+	size   int    // in bytes
 	sent   time.Time
-	parted []byte // of an answer in several parts
-	part   int
-	moved  time.Time // since when the shard is another's
+	parted []byte    // what has come of an answer in several parts
+	part   int       // the number of the next part
+	moved  time.Time // since when the shard is held by another node than the one that was asked; zero: it is not
 }
 
-// batch is calls that go in one message.
+// batch is the calls of one message.
 type batch struct {
 	begun time.Time
-	clock int64 // when it was begun
+	clock int64 // clock() when the batch was begun
 	data  []byte
-	calls []uint64
+	calls []uint64 // their ids
 }
 
-// peer is what this node has asked of another and not heard of yet. A goroutine sends as long as there is something to
-// send: what is asked meanwhile goes together in the next message.
+// peer is the calls of this node to another one that have no answer yet. One goroutine (flush) sends as long as there is
+// something to send. Calls that come while it sends go together in the next message.
 type peer struct {
 	router  *Router
 	name    string
 	subject string
 
-	mu      sync.Mutex
-	pending map[uint64]*try // sent or not
-	bytes   int             // of all pending, and of answers that came in part
-	batches []*batch        // to be sent
-	spare   *batch
-	sending bool
-	closed  bool
-	look    time.Time // next sweep
+	mu         sync.Mutex
+	pending    map[uint64]*try // by id: sent or still to be sent
+	bytes      int             // of all pending calls, and of answers that have come in part
+	batches    []*batch        // to be sent
+	spare      *batch          // a batch that was sent, to be filled again
+	sending    bool            // flush runs
+	closed     bool
+	nextExpire time.Time // expire does nothing before
 }
 
-// send takes a call on. The answer, or what else becomes of it, comes later; an error says that it was not taken.
+// send takes a call on and does not block. What becomes of it is told later. An error says that it was not taken: errGone
+// for a peer that was declared dead, else an error for the caller.
 func (p *peer) send(t *try) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -84,7 +84,7 @@ func (p *peer) send(t *try) error {
 	p.bytes += t.size
 	p.pending[t.id] = t
 	if !p.sending {
-		if p.sending = p.router.begin(p.flush); !p.sending { // the router is closed
+		if p.sending = p.router.begin(p.flush); !p.sending { // the router has stopped
 			p.drop(t)
 			return actors.ErrUnavailable
 		}
@@ -92,10 +92,10 @@ func (p *peer) send(t *try) error {
 	return nil
 }
 
-// last is the batch that takes the next call.
+// last returns the batch that takes the next call. The lock is held.
 func (p *peer) last() *batch {
 	if n := len(p.batches); n > 0 {
-		if b := p.batches[n-1]; len(b.calls) < batchCalls && len(b.data) < p.router.most {
+		if b := p.batches[n-1]; len(b.calls) < batchCalls && len(b.data) < p.router.fullAt {
 			return b
 		}
 	}
@@ -109,7 +109,7 @@ func (p *peer) last() *batch {
 	return b
 }
 
-// flush sends until nothing is left to send.
+// flush sends batches until none is left. It publishes without the lock.
 func (p *peer) flush() {
 	for {
 		p.mu.Lock()
@@ -123,13 +123,13 @@ func (p *peer) flush() {
 		number, now := p.router.batches.Add(1), time.Now()
 		for _, id := range b.calls {
 			if t := p.pending[id]; t != nil {
-				t.batch, t.sent = number, now // from here on it may have reached the owner
+				t.batch, t.sent = number, now // from here on the call may have reached its owner
 			}
 		}
 		p.mu.Unlock()
 		p.router.metrics.remote.Add(float64(len(b.calls)))
 		b.data = wire.AppendNow(b.data, uint64(clock()), p.router.start)
-		reply := p.router.self + strconv.FormatUint(number, 10)
+		reply := p.router.answersPrefix + strconv.FormatUint(number, 10)
 		if err := p.router.cfg.Conn.PublishMsg(&nats.Msg{Subject: p.subject, Reply: reply, Data: b.data}); err != nil {
 			p.undelivered(number)
 		}
@@ -141,7 +141,7 @@ func (p *peer) flush() {
 	}
 }
 
-// remove takes out what which picks. The lock is held.
+// remove forgets the pending calls for which the function returns true, and returns them. The lock is held.
 func (p *peer) remove(which func(*try) bool) (out []*try) {
 	for _, t := range p.pending {
 		if which(t) {
@@ -152,14 +152,14 @@ func (p *peer) remove(which func(*try) bool) (out []*try) {
 	return out
 }
 
-// drop forgets a call. The lock is held.
+// drop forgets a pending call. The lock is held.
 func (p *peer) drop(t *try) {
 	delete(p.pending, t.id)
 	p.bytes -= t.size + len(t.parted)
 	t.parted = nil
 }
 
-// undelivered is for a message that NATS found no one for.
+// undelivered takes back the calls of a message that nobody received.
 func (p *peer) undelivered(number uint64) {
 	p.mu.Lock()
 	back := p.remove(func(t *try) bool { return t.batch == number })
@@ -169,26 +169,26 @@ func (p *peer) undelivered(number uint64) {
 	}
 }
 
-// close ends the peer: it is dead.
+// close ends all calls to a peer that is dead. The peer takes no more.
 func (p *peer) close() {
 	p.mu.Lock()
 	p.closed = true
-	p.batches = nil // so that nothing that is tried elsewhere is sent all the same
+	p.batches = nil // calls that were not sent are tried elsewhere, and must not be sent here too
 	all := p.remove(func(*try) bool { return true })
 	p.mu.Unlock()
-	p.fate(all)
+	p.endCalls(all)
 }
 
-// forget is for a lost connection: what was sent, or its answer, may have gone with it.
-func (p *peer) forget() {
+// connectionLost ends all calls that were sent: the calls or their answers may have been lost with the connection.
+func (p *peer) connectionLost() {
 	p.mu.Lock()
 	sent := p.remove(func(t *try) bool { return t.batch > 0 })
 	p.mu.Unlock()
-	p.fate(sent)
+	p.endCalls(sent)
 }
 
-// fate tells of calls that no one answers any more.
-func (p *peer) fate(calls []*try) {
+// endCalls takes calls that will get no answer. Those that were not sent are tried again.
+func (p *peer) endCalls(calls []*try) {
 	for _, t := range calls {
 		if t.batch == 0 {
 			p.router.undelivered(t)
@@ -199,29 +199,31 @@ func (p *peer) fate(calls []*try) {
 	}
 }
 
-// sweep ends calls whose deadline has come, or whose shard is meanwhile another's: its old owner can't do them any more
-// without having done them already.
-func (p *peer) sweep(now time.Time) {
+// expire ends calls whose deadline has come, and calls whose shard has moved to another owner. A former owner carries out
+// no more calls; it can only have carried them out before.
+func (p *peer) expire(now time.Time) {
 	p.mu.Lock()
-	if now.Before(p.look) || len(p.pending) == 0 {
+	if now.Before(p.nextExpire) || len(p.pending) == 0 {
 		p.mu.Unlock()
 		return
 	}
-	p.look = now.Add(sweepEvery)
+	p.nextExpire = now.Add(expireEvery)
 	expired := p.remove(func(t *try) bool { return !now.Before(t.req.Deadline) })
 	gone := p.remove(func(t *try) bool { return t.batch > 0 && p.moved(t, now) })
 	p.mu.Unlock()
 	for _, t := range expired {
-		if read, _ := nature(t.req.Message); t.batch > 0 && !read { // one that waits to be sent finds its deadline passed
+		// A call that was not sent changed nothing: if it is sent yet, its owner finds that the deadline has passed.
+		if read, _ := repeatable(t.req.Message); t.batch > 0 && !read {
 			t.unknown = true
 			p.router.metrics.lost.Inc()
 		}
 		t.late()
 	}
-	p.fate(gone)
+	p.endCalls(gone)
 }
 
-// moved says whether a call's shard has been another's for two sweeps: an answer that was on its way has come by then.
+// moved says whether another node than the one that was asked has held the call's shard for twice expireEvery. An answer
+// that was on its way has come by then.
 func (p *peer) moved(t *try, now time.Time) bool {
 	if t.node != nil || now.Sub(t.sent) < movedAfter {
 		return false
@@ -233,13 +235,14 @@ func (p *peer) moved(t *try, now time.Time) bool {
 	if t.moved.IsZero() {
 		t.moved = now
 	}
-	return now.Sub(t.moved) >= 2*sweepEvery
+	return now.Sub(t.moved) >= 2*expireEvery
 }
 
-// answered takes the answers to this node's calls, and NATS's word that no one heard one.
+// answered takes a message of answers to this node's calls, or NATS's message that nobody listens where a batch was sent.
+// NATS calls it in one goroutine.
 func (r *Router) answered(m *nats.Msg) {
-	if len(m.Data) == 0 && m.Header.Get("Status") == nothingHere {
-		number, err := strconv.ParseUint(m.Subject[len(r.self):], 10, 64)
+	if len(m.Data) == 0 && m.Header.Get("Status") == noResponders {
+		number, err := strconv.ParseUint(m.Subject[len(r.answersPrefix):], 10, 64)
 		if err == nil && number > 0 {
 			for _, p := range *r.peers.Load() {
 				p.undelivered(number)
@@ -261,18 +264,18 @@ func (r *Router) answered(m *nats.Msg) {
 		r.parts = parts
 	}()
 	for i := range parts {
-		if t, body := p.take(&parts[i]); t != nil {
+		if t, body := p.collect(&parts[i]); t != nil {
 			r.arrived(t, body, parts[i].Failed)
 		}
 	}
 }
 
-// take finds the call that a part belongs to, and gives the whole answer with the last one.
-func (p *peer) take(part *wire.Part) (*try, string) {
+// collect takes one part of an answer. With the last part it returns the call and its whole answer, and forgets the call.
+func (p *peer) collect(part *wire.Part) (*try, string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t := p.pending[part.ID]
-	if t == nil || part.Number != t.part { // of a call given up, or with a hole: it stays for its deadline
+	if t == nil || part.Number != t.part { // the call was given up, or a part was lost: then it ends at its deadline
 		return nil, ""
 	}
 	if !part.More && t.part == 0 {
@@ -293,7 +296,7 @@ func (p *peer) take(part *wire.Part) (*try, string) {
 	return t, body
 }
 
-// arrived is for a try that was answered.
+// arrived takes the whole answer to a try. failed says that the body is an error, whatever was asked.
 func (r *Router) arrived(t *try, body string, failed bool) {
 	if t.node != nil && !failed {
 		t.node.answered(body, nil)
@@ -305,7 +308,7 @@ func (r *Router) arrived(t *try, body string, failed bool) {
 		r.lost(t)
 		return
 	}
-	if _, show := t.req.Message.(actors.Show); show && a.Err == nil && a.View == nil {
+	if _, show := t.req.Message.(actors.Show); show && a.Err == nil && a.View == nil { // callers rely on a View
 		a.View = &presence.View{State: presence.Terminated}
 	}
 	if t.node != nil && a.Err == nil {

@@ -13,14 +13,14 @@ import (
 	"lamplight/cluster/route/wire"
 )
 
-// A node that dies: what it was asked is answered at once, and only what may be repeated is.
+// When a node dies, its callers get an answer at once. Only calls that may be repeated are sent to the next owner.
 func TestDeadPeer(t *testing.T) {
 	n := startNodes(t, nil, "a", "b")
 	to := n.at("b", 0)
 	shard := actors.ShardOf(to)
 	dead := n.mute("dead")
 	n.table.set(shard, "dead")
-	n.of["b"].system.Drop(shard, unknownFate)
+	n.of["b"].system.Drop(shard, allInDoubt)
 	messages := []actors.Message{actors.Show{}, presence.Subscribe{CallID: "s", From: "w@acme.test", Expires: 60}, presence.CallEvent{CallID: "k", State: presence.Early},
 		presence.SetManual{State: presence.Early}, presence.Reset{}, presence.End{Reason: "noresource"},
 		presence.RegisterEvent{Name: "r", State: presence.Early, Timestamp: time.Now()}, presence.MailboxEvent{Source: to.String(), New: 1}}
@@ -46,14 +46,14 @@ func TestDeadPeer(t *testing.T) {
 	}
 }
 
-// A node whose shard has been taken over is not waited for, even if no one says that it is dead.
+// When a shard was taken over, its former owner is not waited for, even if nobody says that it is dead.
 func TestTakenOver(t *testing.T) {
 	n := startNodes(t, nil, "a", "b")
 	to := n.at("b", 0)
 	shard := actors.ShardOf(to)
 	frozen := n.mute("frozen")
 	n.table.set(shard, "frozen")
-	n.of["b"].system.Drop(shard, unknownFate)
+	n.of["b"].system.Drop(shard, allInDoubt)
 	read, command := make(chan actors.Answer, 1), make(chan actors.Answer, 1)
 	deadline := time.Now().Add(time.Minute)
 	n.of["a"].router.Go(actors.Request{To: to, Message: actors.Show{}, Deadline: deadline}, func(a actors.Answer) { read <- a })
@@ -71,14 +71,15 @@ func TestTakenOver(t *testing.T) {
 	}
 }
 
-// A frozen node is asked no more than the bound; its callers get an answer by their deadlines, others notice nothing.
+// Calls to a frozen node are bounded. Their callers get an answer soon after their deadlines, and calls to other nodes go
+// on as before.
 func TestFrozenPeer(t *testing.T) {
 	const most = 100
 	n := startNodes(t, func(c *Config) { c.MaxCalls = most }, "a", "b")
 	to := n.at("b", 0)
 	frozen := n.mute("frozen")
 	n.table.set(actors.ShardOf(to), "frozen")
-	n.of["b"].system.Drop(actors.ShardOf(to), unknownFate)
+	n.of["b"].system.Drop(actors.ShardOf(to), allInDoubt)
 	r := n.of["a"].router
 	answers := make(chan error, 3*most)
 	for range 3 * most {
@@ -111,7 +112,7 @@ func TestFrozenPeer(t *testing.T) {
 	}
 }
 
-// What comes too late is dropped by the owner, whatever the asker's clock says.
+// The owner drops calls that come too late, whatever the caller's clock shows.
 func TestTooLate(t *testing.T) {
 	n := startNodes(t, nil, "a", "b")
 	to := n.at("b", 0)
@@ -162,7 +163,7 @@ func TestSkew(t *testing.T) {
 	var s skew
 	for i, step := range []struct{ ours, theirs, late int64 }{
 		{1_000_000, 50, 0}, {1_000_100, 150, 0}, {1_000_300, 150, 200}, {1_000_310, 365, 0}, {1_031_000, 31_055, 0}, {1_031_500, 31_055, 500},
-		{1_062_000, 61_955, 100}, {1_093_000, 92_955, 0}, // the other clock is slow: that is forgotten in time
+		{1_062_000, 61_955, 100}, {1_093_000, 92_955, 0}, // the other clock was slow; a new window no longer counts that
 	} {
 		if got := s.late(step.ours, step.theirs); got != step.late {
 			t.Errorf("step %d: late by %d, want %d", i, got, step.late)
@@ -170,7 +171,7 @@ func TestSkew(t *testing.T) {
 	}
 }
 
-// What a stray peer sends does no harm.
+// Whatever a peer sends that is not a node of ours, it does no harm.
 func TestStrayMessages(t *testing.T) {
 	n := startNodes(t, nil, "a", "b")
 	stray := n.connect()
@@ -189,13 +190,13 @@ func TestStrayMessages(t *testing.T) {
 	n.must("b", n.at("a", 0), presence.SetManual{State: presence.Early})
 }
 
-// A connection that is lost takes what was asked over it along.
+// When the connection is lost, calls that were sent over it are not waited for.
 func TestConnectionLost(t *testing.T) {
 	n := startNodes(t, nil, "a", "b")
 	to := n.at("b", 0)
 	frozen := n.mute("frozen")
 	n.table.set(actors.ShardOf(to), "frozen")
-	n.of["b"].system.Drop(actors.ShardOf(to), unknownFate)
+	n.of["b"].system.Drop(actors.ShardOf(to), allInDoubt)
 	command := make(chan error, 1)
 	n.of["a"].router.Go(actors.Request{To: to, Message: presence.SetManual{State: presence.Early}, Deadline: time.Now().Add(time.Minute)}, func(a actors.Answer) { command <- a.Err })
 	until(t, "it is asked", func() bool { return len(frozen.heard()) == 1 })
@@ -205,10 +206,10 @@ func TestConnectionLost(t *testing.T) {
 	if err := <-command; !errors.Is(err, actors.ErrUnknown) {
 		t.Error(err)
 	}
-	n.must("a", n.at("b", 1), actors.Show{}) // as soon as it is there again
+	n.must("a", n.at("b", 1), actors.Show{}) // works as soon as the connection is there again
 }
 
-// Without NATS a node says soon that others are out of reach, and does not keep its callers until their deadline.
+// Without NATS a node answers soon that the other nodes are out of reach. Its callers need not wait until their deadlines.
 func TestCutOff(t *testing.T) {
 	n := startNodes(t, nil, "a", "b")
 	to, r := n.at("b", 0), n.of["a"].router
@@ -240,13 +241,13 @@ func TestCutOff(t *testing.T) {
 	}
 }
 
-// A node that drains answers what it was asked, and Close leaves nothing unanswered.
-func TestClose(t *testing.T) {
+// Stop leaves no request of this node without an answer, and after it the node answers no other node.
+func TestStop(t *testing.T) {
 	n := startNodes(t, nil, "a", "b")
 	to := n.at("b", 0)
 	n.mute("frozen")
 	n.table.set(actors.ShardOf(to), "frozen")
-	n.of["b"].system.Drop(actors.ShardOf(to), unknownFate)
+	n.of["b"].system.Drop(actors.ShardOf(to), allInDoubt)
 	nobody := n.at("b", 1)
 	n.drop(actors.ShardOf(nobody), "b")
 	answers := make(chan error, 2)
@@ -264,11 +265,11 @@ func TestClose(t *testing.T) {
 		}
 	}
 	if a := n.of["b"].ask(n.at("a", 0), actors.Show{}, 200*time.Millisecond); !errors.Is(a.Err, actors.ErrUnavailable) {
-		t.Errorf("a closed node answers: %v", a.Err)
+		t.Errorf("a stopped node answers: %v", a.Err)
 	}
 }
 
-// An answer in parts counts only whole; one of which a part was lost is waited for until its deadline.
+// An answer in parts counts only when all parts have come. When one was lost, the call ends at its deadline.
 func TestParts(t *testing.T) {
 	n := startNodes(t, nil, "a")
 	n.mute("b")
@@ -285,7 +286,7 @@ func TestParts(t *testing.T) {
 	body := string(wire.AppendAnswer(nil, &actors.Answer{Subscriptions: []actors.SubscriptionView{{CallID: "c1"}, {CallID: "c2"}}}))
 	part := func(q *try, number, from, to int) *nats.Msg {
 		data := wire.AppendPart(wire.AppendHead(nil, presence.Schema, "b"), wire.Part{ID: q.id, Number: number, More: to < len(body)}, []byte(body[from:to]))
-		return &nats.Msg{Subject: r.self + "0", Data: data}
+		return &nats.Msg{Subject: r.answersPrefix + "0", Data: data}
 	}
 	whole, answer := send()
 	holed, none := send()

@@ -10,27 +10,29 @@ import (
 	"lamplight/cluster/route/wire"
 )
 
-// ResetRealm resets every extension of the realm.
+// ResetRealm resets every extension of the realm, on all nodes, and blocks until that is done or the context's deadline
+// has come; without one, the default time of a request. The coverage names the shards that may not have been reset; the
+// error is then actors.ErrUnknown.
 func (r *Router) ResetRealm(ctx context.Context, realm string) (actors.Coverage, error) {
-	return r.each(ctx, wire.RealmCommand{Realm: realm, Reset: true})
+	return r.commandAll(ctx, wire.RealmCommand{Realm: realm, Reset: true})
 }
 
-// EndRealm ends all that is held of a realm that no account has any more.
+// EndRealm ends all subscriptions and states of a realm that no account has any more. It is otherwise like ResetRealm.
 func (r *Router) EndRealm(ctx context.Context, realm string) (actors.Coverage, error) {
-	return r.each(ctx, wire.RealmCommand{Realm: realm, Reason: "noresource"})
+	return r.commandAll(ctx, wire.RealmCommand{Realm: realm, Reason: "noresource"})
 }
 
-// commanded is what became of one request of a realm's command.
+// commanded is the outcome of a command in the shards of one node.
 type commanded struct {
-	only actors.ShardSet
+	only actors.ShardSet // the shards that the node was asked to do
 	actors.Commanded
 	err error
 }
 
-// each has every shard do a command once: its owner does it for all that it owns in one request. Shards that surely have
-// not done it are asked again, of their owner by then, until the deadline. The coverage names what is not known to be
-// done; the error is then ErrUnknown.
-func (r *Router) each(ctx context.Context, command wire.RealmCommand) (cover actors.Coverage, err error) {
+// commandAll has every shard carry out a command once. One request asks a node for all the shards that it owns. Shards
+// that surely did not carry it out are asked again, through their owner of that time, until the deadline. No shard is
+// asked again whose outcome is unknown: a command that is carried out twice could undo what came in between.
+func (r *Router) commandAll(ctx context.Context, command wire.RealmCommand) (cover actors.Coverage, err error) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(r.cfg.Timeout)
@@ -62,7 +64,8 @@ func (r *Router) each(ctx context.Context, command wire.RealmCommand) (cover act
 	return cover, err
 }
 
-// sleep says whether the deadline leaves time for another try.
+// sleep blocks for the pause. It returns false when the context ends, and at once when the deadline leaves no time for
+// another try.
 func sleep(ctx context.Context, deadline time.Time, pause time.Duration) bool {
 	if time.Until(deadline) <= pause {
 		return false
@@ -75,7 +78,7 @@ func sleep(ctx context.Context, deadline time.Time, pause time.Duration) bool {
 	}
 }
 
-// owners groups shards by who owns them now; those of which it isn't known are left out.
+// owners groups shards by the node that owns them now. It leaves out shards whose owner is not known.
 func (r *Router) owners(shards *actors.ShardSet) map[string]*actors.ShardSet {
 	by := map[string]*actors.ShardSet{}
 	for _, shard := range shards.List() {
@@ -94,7 +97,8 @@ func (r *Router) owners(shards *actors.ShardSet) map[string]*actors.ShardSet {
 	return by
 }
 
-// commandOwners asks the owners of some shards, all at a time.
+// commandOwners asks the owners of some shards at the same time, and blocks until all have answered. That may be a second
+// after the deadline.
 func (r *Router) commandOwners(ctx context.Context, deadline time.Time, command wire.RealmCommand, todo *actors.ShardSet) (all []commanded) {
 	owners := r.owners(todo)
 	results := make(chan commanded, len(owners))
@@ -119,15 +123,15 @@ func (r *Router) commandOwners(ctx context.Context, deadline time.Time, command 
 	if local != nil {
 		results <- commanded{only: local.Only, Commanded: r.command(ctx, deadline, local)}
 	}
-	for range owners { // each comes by the deadline
+	for range owners {
 		all = append(all, <-results)
 	}
 	return all
 }
 
-// command does a command in shards of this node.
+// command carries out a command in shards of this node, and blocks until they have answered.
 func (r *Router) command(ctx context.Context, deadline time.Time, m *wire.RealmCommand) actors.Commanded {
-	ctx, cancel := context.WithDeadline(ctx, deadline.Add(time.Second)) // past the deadline the shards answer
+	ctx, cancel := context.WithDeadline(ctx, deadline.Add(time.Second)) // the shards' answers may come soon after the deadline
 	defer cancel()
 	var command actors.Message = presence.End{Reason: m.Reason}
 	if m.Reset {

@@ -1,3 +1,11 @@
+// Package route takes a request about one extension to the node that owns the extension's shard, and brings the answer
+// back. If that is another node, the request goes there in one hop over NATS. The package also makes listings of a realm
+// and commands to a realm over all nodes, and answers the other nodes' calls. It owns no state but the requests on their
+// way. It decides nothing about ownership: it asks Owners, and the node that it asks may answer that the shard is not its
+// own. Package wire is the form of the messages.
+//
+// One goroutine calls New, Start and Stop. All other methods are for any goroutine, after Start. Go does not wait for an
+// answer. Request, List, ResetRealm and EndRealm block until they have theirs.
 package route
 
 import (
@@ -20,10 +28,10 @@ import (
 	"lamplight/cluster/subject"
 )
 
-// Owners says who owns what; cluster/journal is one.
+// Owners says which node owns a shard. journal.Journal is one.
 type Owners interface {
-	// Holder is the node whose claim of the shard stands as far as is known, "" when none does. It never blocks, and
-	// may be behind: the node itself decides whether the shard is its own.
+	// Holder returns the node whose claim of the shard stands as far as this node knows, and "" when none does. It must
+	// not block. The answer may be out of date: the node that is asked decides whether the shard is its own.
 	Holder(shard int) string
 }
 
@@ -31,50 +39,48 @@ type Owners interface {
 type Config struct {
 	System     *actors.System
 	Owners     Owners
-	Nodes      func() []string // the serving nodes, this one among them
+	Nodes      func() []string // the nodes that hold shards, this one among them
 	Conn       *nats.Conn
 	Prefix     subject.Prefix
 	Node       string
-	Timeout    time.Duration // of a request that brings no deadline
-	Writes     func() int    // the newest schema that all members read; nil: presence.Schema
+	Timeout    time.Duration // of a request without a deadline
+	Writes     func() int    // the newest schema that all members can read; nil: presence.Schema
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 
-	MaxCalls, MaxBytes int // in flight to one peer; 0: the defaults
+	MaxCalls, MaxBytes int // of calls to one peer that have no answer; 0: the defaults
 }
 
-// Bounds of what is in flight.
 const (
-	maxPeerCalls = 16 << 10
-	maxPeerBytes = 16 << 20
-	maxParked    = 16 << 10
-	firstPause   = 5 * time.Millisecond
-	longestPause = 50 * time.Millisecond
+	maxPeerCalls = 16 << 10              // calls to one peer that have no answer
+	maxPeerBytes = 16 << 20              // of these calls, and of answers that have come in part
+	maxParked    = 16 << 10              // requests that wait for another try
+	firstPause   = 5 * time.Millisecond  // before the second try; each further pause is twice as long,
+	longestPause = 50 * time.Millisecond // up to this
 	routerTick   = 10 * time.Millisecond
-	outage       = 2 * time.Second // without NATS, after which nobody waits for another node any more
+	outage       = 2 * time.Second // after so long without NATS, no request waits for another node
 )
 
-// Router takes a message to the owner of its extension and brings the answer back, over NATS if that is another node.
-// Its methods may be called from any goroutine.
+// Router takes requests to the owners of their extensions and brings the answers back.
 type Router struct {
-	cfg     Config
-	metrics *routerMetrics
-	self    string // what the subjects begin with at which this node hears the answers to its calls
-	start   uint64 // of this Router
-	most    int    // bytes of a message that are enough: the next call or part fits as well
-	ids     atomic.Uint64
-	batches atomic.Uint64
-	serving atomic.Int64                     // calls of other nodes that are not answered
-	peers   atomic.Pointer[map[string]*peer] // replaced under mu, never changed
-	away    atomic.Int64                     // since when NATS is, by clock; 0: it is not
+	cfg           Config
+	metrics       *routerMetrics
+	answersPrefix string // what the subjects begin with on which this node receives the answers to its calls
+	start         uint64 // a random number for this start of the Router
+	fullAt        int    // a message of so many bytes is full; one more call or part of an answer still fits in
+	ids           atomic.Uint64
+	batches       atomic.Uint64
+	openCalls     atomic.Int64                     // calls of other nodes that have no answer yet
+	peers         atomic.Pointer[map[string]*peer] // the map is replaced under mu and never changed
+	natsGone      atomic.Int64                     // since when NATS is out of reach, by clock; 0: it is not
 
 	mu     sync.Mutex
-	parked []*try
+	parked []*try // requests that wait for another try
 	closed bool
 
 	askers  map[string]*asker // only serve uses it
-	parts   []wire.Part       // only answered does, again and again
-	long    chan struct{}     // bounds listings and commands to realms for peers
+	parts   []wire.Part       // only answered uses it, for one message after the other
+	slow    chan struct{}     // bounds the listings and commands to realms that run for other nodes
 	calls   *nats.Subscription
 	answers *nats.Subscription
 	stop    context.CancelFunc
@@ -82,7 +88,7 @@ type Router struct {
 	running sync.WaitGroup
 }
 
-// NewRouter makes a Router that has not started.
+// New makes a Router. It starts nothing.
 func New(c Config) *Router {
 	if c.MaxCalls == 0 {
 		c.MaxCalls = maxPeerCalls
@@ -94,26 +100,29 @@ func New(c Config) *Router {
 		c.Writes = func() int { return presence.Schema }
 	}
 	c.Log = c.Log.With("part", "router")
-	r := &Router{cfg: c, metrics: newRouterMetrics(c.Registerer), start: rand.Uint64() | 1, askers: map[string]*asker{}, long: make(chan struct{}, maxLong)}
-	r.self = c.Prefix.Of(subject.Answers(c.Node))
+	r := &Router{cfg: c, metrics: newRouterMetrics(c.Registerer), start: rand.Uint64() | 1,
+		askers: map[string]*asker{}, slow: make(chan struct{}, maxSlow)}
+	r.answersPrefix = c.Prefix.Of(subject.Answers(c.Node))
 	r.peers.Store(&map[string]*peer{})
-	r.ids.Store(rand.Uint64())          // an answer to an earlier process of this name means nothing to this one,
-	r.batches.Store(rand.Uint64() >> 1) // nor does that its message reached no one
+	// Both counters start at random, so that an answer to an earlier process of this name, or NATS's word that nobody
+	// received its message, fits no call of this one.
+	r.ids.Store(rand.Uint64())
+	r.batches.Store(rand.Uint64() >> 1)
 	return r
 }
 
-// clock counts ms, suspended time included, so that it runs as fast as any other node's.
+// clock returns a time in ms. It also counts while the machine is suspended, so that it runs as fast as on other nodes.
 func clock() int64 {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t)
 	return t.Nano() / int64(time.Millisecond)
 }
 
-// Start answers the other nodes' calls and begins to call them. The journal runs by then, and the node's lease is its own:
-// two processes that answer for one node would have commands sent twice.
+// Start begins to answer the other nodes' calls. The journal must have started before, and this process must have the
+// node's lease: if two processes listened under one node's name, each command to the node would reach both.
 func (r *Router) Start(context.Context) error {
 	r.ctx, r.stop = context.WithCancel(context.Background())
-	r.most = min(batchBytes, int(r.cfg.Conn.MaxPayload())/2)
+	r.fullAt = min(batchBytes, int(r.cfg.Conn.MaxPayload())/2)
 	if err := r.subscribe(); err != nil {
 		r.stop()
 		return err
@@ -127,13 +136,13 @@ func (r *Router) Start(context.Context) error {
 }
 
 func (r *Router) subscribe() (err error) {
-	if r.answers, err = r.cfg.Conn.Subscribe(r.self+"*", r.answered); err != nil {
+	if r.answers, err = r.cfg.Conn.Subscribe(r.answersPrefix+"*", r.answered); err != nil {
 		return err
 	}
 	if r.calls, err = r.cfg.Conn.Subscribe(r.cfg.Prefix.Of(subject.Node(r.cfg.Node)), r.serve); err != nil {
 		return err
 	}
-	for _, s := range []*nats.Subscription{r.answers, r.calls} { // bounded by who may have how much in flight, not here
+	for _, s := range []*nats.Subscription{r.answers, r.calls} { // peers bound what is in flight; the client must drop none
 		if err := s.SetPendingLimits(-1, 256<<20); err != nil {
 			return err
 		}
@@ -141,8 +150,9 @@ func (r *Router) subscribe() (err error) {
 	return nil
 }
 
-// Stop answers the calls that came, and stops. Shards should have been handed over before: what is asked from here on
-// finds no one.
+// Stop takes no more calls of other nodes, waits until those that came have been answered or the context ends, and then
+// ends the requests of this node that have no answer. The node's shards should have been handed over before. Stop does
+// nothing when it is called again, or before Start.
 func (r *Router) Stop(ctx context.Context) error {
 	if r.stop == nil || r.ctx.Err() != nil {
 		return nil
@@ -165,13 +175,13 @@ func (r *Router) Stop(ctx context.Context) error {
 	return err
 }
 
-// drain takes no more calls and waits until those that came have been answered.
+// drain takes no more calls of other nodes and waits until those that came have been answered.
 func (r *Router) drain(ctx context.Context) error {
 	drained := make(chan struct{})
 	r.calls.SetClosedHandler(func(string) { close(drained) })
 	if !r.cfg.Conn.IsConnected() || r.calls.Drain() != nil {
 		_ = r.calls.Unsubscribe()
-		return nil // nothing comes any more, and no answer would get through
+		return nil // no more calls come, and answers would not reach anybody
 	}
 	select {
 	case <-drained:
@@ -180,17 +190,17 @@ func (r *Router) drain(ctx context.Context) error {
 	}
 	t := time.NewTicker(time.Millisecond)
 	defer t.Stop()
-	for r.serving.Load() > 0 {
+	for r.openCalls.Load() > 0 {
 		select {
 		case <-t.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%d calls of other nodes were not answered: %w", r.serving.Load(), ctx.Err())
+			return fmt.Errorf("%d calls of other nodes were not answered: %w", r.openCalls.Load(), ctx.Err())
 		}
 	}
 	return nil
 }
 
-// begin runs something that Close waits for.
+// begin runs f in a goroutine that Stop waits for. It returns false, and does not run f, when the Router has stopped.
 func (r *Router) begin(f func()) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -200,7 +210,7 @@ func (r *Router) begin(f func()) bool {
 	return !r.closed
 }
 
-// run looks after what waits: for another try, for a peer that may not answer any more.
+// run tries requests again that wait for it, and ends calls to peers that will get no answer.
 func (r *Router) run(lost <-chan nats.Status) {
 	t := time.NewTicker(routerTick)
 	defer t.Stop()
@@ -213,94 +223,30 @@ func (r *Router) run(lost <-chan nats.Status) {
 				lost = nil
 			}
 			for _, p := range *r.peers.Load() {
-				p.forget()
+				p.connectionLost()
 			}
 		case now := <-t.C:
 			if r.cfg.Conn.IsConnected() {
-				r.away.Store(0)
+				r.natsGone.Store(0)
 			} else {
-				r.away.CompareAndSwap(0, clock())
+				r.natsGone.CompareAndSwap(0, clock())
 			}
 			r.retry(now)
 			for _, p := range *r.peers.Load() {
-				p.sweep(now)
+				p.expire(now)
 			}
 		}
 	}
 }
 
-// cutOff says that no other node can be reached, and not for a moment only.
+// cutOff says whether NATS has been out of reach for so long that no request should wait for another node.
 func (r *Router) cutOff() bool {
-	since := r.away.Load()
+	since := r.natsGone.Load()
 	return since != 0 && clock()-since > outage.Milliseconds()
 }
 
-// Go hands a request on. done is called exactly once, from any goroutine, and must not block.
-func (r *Router) Go(q actors.Request, done func(actors.Answer)) { r.take(q, done, false) }
-
-func (r *Router) take(q actors.Request, done func(actors.Answer), here bool) {
-	if q.Deadline.IsZero() {
-		q.Deadline = time.Now().Add(r.cfg.Timeout)
-	}
-	r.route(&try{req: q, done: done, router: r, shard: actors.ShardOf(q.To)}, here)
-}
-
-// waiting is a caller of Request, used again once it was answered.
-type waiting struct {
-	reply chan actors.Answer
-	done  func(actors.Answer)
-	late  *time.Timer
-}
-
-var waitings = sync.Pool{New: func() any {
-	w := &waiting{reply: make(chan actors.Answer, 1), late: time.NewTimer(time.Hour)}
-	w.late.Stop()
-	w.done = func(a actors.Answer) { w.reply <- a }
-	return w
-}}
-
-// hindsight is by how much later than its deadline a request's caller is told what is known of it then.
-const hindsight = 2 * sweepEvery
-
-// Request is Go for a caller that waits. Its answer comes by the deadline; a change that was not confirmed by then
-// is ErrUnknown.
-func (r *Router) Request(ctx context.Context, q actors.Request) actors.Answer {
-	if q.Deadline.IsZero() {
-		q.Deadline = time.Now().Add(r.cfg.Timeout)
-	}
-	w := waitings.Get().(*waiting)
-	r.take(q, w.done, true)
-	var a actors.Answer
-	select {
-	case a = <-w.reply: // a read's of this node's own is there mostly
-	default:
-		var over <-chan struct{}
-		if end, ok := ctx.Deadline(); !ok || !end.Equal(q.Deadline) {
-			over = ctx.Done()
-		}
-		w.late.Reset(time.Until(q.Deadline) + hindsight)
-		select {
-		case a = <-w.reply:
-			w.late.Stop()
-		case <-w.late.C:
-			return unanswered(q)
-		case <-over:
-			return unanswered(q)
-		}
-	}
-	waitings.Put(w)
-	return a
-}
-
-// unanswered is the answer when none came.
-func unanswered(q actors.Request) actors.Answer {
-	if _, read := q.Message.(actors.Show); read {
-		return actors.Answer{Err: actors.ErrUnavailable}
-	}
-	return actors.Answer{Err: actors.ErrUnknown}
-}
-
-// Gone says that a node was declared dead: what it was asked is not waited for any longer.
+// Gone reports that a node is dead. Calls to it that have no answer end at once: those that may be repeated are tried
+// again, of the others the outcome is unknown.
 func (r *Router) Gone(node string) {
 	r.mu.Lock()
 	old := *r.peers.Load()
@@ -320,7 +266,7 @@ func (r *Router) Gone(node string) {
 	}
 }
 
-// peer is the peer of that name, made on first use.
+// peer returns the peer of that name, and makes it on first use.
 func (r *Router) peer(node string) *peer {
 	if p := (*r.peers.Load())[node]; p != nil {
 		return p
@@ -341,8 +287,8 @@ func (r *Router) peer(node string) *peer {
 	return p
 }
 
-// route sends a request to where its shard is now; with here, it is its caller's goroutine that does this.
-func (r *Router) route(t *try, here bool) {
+// route takes a request to the node that holds its shard now. lend is as for first.
+func (r *Router) route(t *try, lend bool) {
 	holder := r.cfg.Node
 	if r.cfg.System.Generation(t.shard) == 0 {
 		holder = r.cfg.Owners.Holder(t.shard)
@@ -351,13 +297,13 @@ func (r *Router) route(t *try, here bool) {
 	case "":
 		r.park(t)
 	case r.cfg.Node:
-		r.cfg.System.Do(t.req, func(a actors.Answer) { r.settle(t, a) }, here)
+		r.cfg.System.Do(t.req, func(a actors.Answer) { r.settle(t, a) }, lend)
 	default:
 		r.ask(holder, t)
 	}
 }
 
-// ask sends a try to another node.
+// ask sends a try to another node. If it cannot be sent, its caller gets the error at once.
 func (r *Router) ask(node string, t *try) {
 	err := errGone
 	for errors.Is(err, errGone) {
@@ -378,10 +324,12 @@ func newRouterMetrics(r prometheus.Registerer) *routerMetrics {
 		return c
 	}
 	return &routerMetrics{
-		remote:  counter("remote_total", "Calls sent to other nodes."),
-		refused: counter("refused_total", "Requests refused because too many were in flight to a peer, or waited for an owner."),
-		retried: counter("retried_total", "Requests sent again, because their shard had moved or its owner was not there."),
-		lost:    counter("lost_total", "Calls to other nodes without an answer."),
-		strays:  counter("strays_total", "Messages between nodes that could not be read."),
+		remote: counter("remote_total", "Calls that this node sent to other nodes."),
+		refused: counter("refused_total", "Requests refused because too many calls to one node had no answer, or too "+
+			"many requests waited for another try."),
+		retried: counter("retried_total", "Further tries of requests whose shard had moved, had no owner yet, or "+
+			"whose owner did not answer."),
+		lost:   counter("lost_total", "Calls sent to other nodes that got no answer."),
+		strays: counter("strays_total", "Messages on the subjects between nodes that could not be read."),
 	}
 }

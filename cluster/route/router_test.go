@@ -55,7 +55,7 @@ func TestCallsAreGathered(t *testing.T) {
 	}
 	p := n.of["a"].router.peer("b")
 	p.mu.Lock()
-	p.sending = true // as if it were sending
+	p.sending = true // as if flush were running, so that the calls wait for the test to run it
 	p.mu.Unlock()
 	var answers sync.WaitGroup
 	const calls = 2*batchCalls + 10
@@ -76,7 +76,7 @@ func TestCallsAreGathered(t *testing.T) {
 	}
 }
 
-// While shards move, nothing fails but what was on its way to the journal, and no command is done twice.
+// While shards move, only requests fail that were on their way to the journal, and no command is carried out twice.
 func TestShardsMoveUnderLoad(t *testing.T) {
 	n := startNodes(t, nil, "a", "b", "c")
 	stop := make(chan struct{})
@@ -125,7 +125,7 @@ func TestShardsMoveUnderLoad(t *testing.T) {
 	}
 }
 
-// An owner that is not there yet, and one that does not know yet that the shard is its own.
+// A request waits for a shard that has no owner yet, and for an owner that does not answer yet.
 func TestWaitsForTheOwner(t *testing.T) {
 	n := startNodes(t, nil, "a", "b")
 	to := n.at("b", 0)
@@ -142,7 +142,7 @@ func TestWaitsForTheOwner(t *testing.T) {
 	}
 	ask() // no holder
 	until(t, "it waits", func() bool { return n.of["a"].router.waits() == 1 })
-	n.table.set(shard, "nowhere") // a holder that is not there
+	n.table.set(shard, "nowhere") // a holder that does not exist
 	ask()
 	until(t, "they were tried", func() bool { return counted(n.of["a"].router.metrics.retried) >= 4 })
 	n.take(shard, "b")
@@ -153,7 +153,7 @@ func TestWaitsForTheOwner(t *testing.T) {
 	}
 }
 
-// An owner that can't tell whether a command is durable: the caller hears so, and it is not sent again. News is.
+// When an owner cannot tell whether a command is durable, the caller learns so and the command is not sent again. News is.
 func TestUnknownAtTheOwner(t *testing.T) {
 	n := startNodes(t, nil, "a", "b", "c")
 	to := n.at("b", 0)
@@ -203,7 +203,7 @@ func TestLargeAnswers(t *testing.T) {
 	if len(far.Subscriptions) != watchers {
 		t.Fatalf("%d watchers", len(far.Subscriptions))
 	}
-	for i := range near.Subscriptions { // a time from the wire has no monotonic part
+	for i := range near.Subscriptions { // a time from another node has no monotonic part
 		if !near.Subscriptions[i].Renewed.Equal(far.Subscriptions[i].Renewed) {
 			t.Fatal("Renewed differs")
 		}

@@ -13,53 +13,55 @@ import (
 	"lamplight/cluster/subject"
 )
 
-// Bounds of what is done for other nodes.
+// The bounds of what is done for other nodes.
 const (
-	maxLong     = 16               // listings and commands to realms at a time
+	maxSlow     = 16               // listings and commands to realms at a time, for all nodes together
 	maxAskers   = 1024             // nodes
-	maxAsked    = 2 * maxPeerCalls // calls of one node
-	maxRows     = 1 << 18          // subscriptions in answers to one node that are to be sent
-	longestCall = time.Minute
+	maxAsked    = 2 * maxPeerCalls // calls of one node that have no answer
+	maxRows     = 1 << 18          // subscriptions in answers to one node that wait to be sent
+	longestCall = time.Minute      // a later deadline is cut to this
 	skewWindow  = 30 * time.Second
 )
 
-// asker is a node that asks this one, and the answers that wait to be sent to it. As with a peer, a goroutine sends as
-// long as there is something to send.
+// asker is a node that calls this one, and the answers that wait to be sent to it. As with a peer, one goroutine (flush)
+// sends as long as there is something to send.
 type asker struct {
 	router  *Router
 	subject string
-	start   uint64
+	start   uint64 // the number of the other node's start
 	skew    skew
 
 	mu      sync.Mutex
-	open    int // calls whose answer was not sent
-	rows    int // of the answers that are to be sent
-	ready   []reply
-	sending bool
-	holding bool // serve sends, when it has been through a message
+	open    int     // calls whose answer was not sent yet
+	rows    int     // subscriptions in the answers that wait to be sent
+	ready   []reply // answers that wait to be sent
+	sending bool    // flush runs, or serve will run it
+	holding bool    // serve is working through a message and sends its answers together at the end
 
-	// of the goroutine that sends
+	// Only the goroutine that sends uses these.
 	taken []reply
 	body  []byte
 	out   outgoing
 }
 
-// reply is an answer to one call: an Answer, or what was encoded for it already.
+// reply is the answer to one call: an Answer, or a body that is encoded already.
 type reply struct {
 	id     uint64
 	answer actors.Answer
 	body   []byte
-	over   bool // of a call past the bound: it is not counted in open
+	over   bool // the call was refused because too many were open, and is not counted in open
 }
 
-// skew estimates how far another node's clock is from ours, so that what was held up on its way is known to be late:
-// the quickest message of the last half to whole minute counts as not held up.
+// skew estimates the difference between another node's clock and ours, to find out how long a message was held up. The
+// message with the smallest difference of the last 30 to 60 seconds is taken for one that was not held up at all. All
+// values are in ms.
 type skew struct {
-	least, before int64
-	since         int64
+	least, before int64 // the smallest difference of the present window, and of the one before
+	since         int64 // when the present window began; 0: there was no message yet
 }
 
-// late is for how many ms a message that was sent at theirs was held up.
+// late returns for how many ms a message was held up that arrived at ours and was sent at theirs, each by its own node's
+// clock.
 func (s *skew) late(ours, theirs int64) int64 {
 	away := ours - theirs
 	switch age := time.Duration(ours-s.since) * time.Millisecond; {
@@ -73,7 +75,8 @@ func (s *skew) late(ours, theirs int64) int64 {
 	return away - min(s.least, s.before)
 }
 
-// serve takes a batch of calls of another node.
+// serve takes a batch of calls of another node. NATS calls it in one goroutine. It may run a shard's turn for a read, and
+// it sends the answers that are there at its end.
 func (r *Router) serve(m *nats.Msg) {
 	b, err := wire.ReadBatch(m.Data)
 	if err != nil || len(b.From) > subject.MaxName {
@@ -86,17 +89,18 @@ func (r *Router) serve(m *nats.Msg) {
 		return
 	}
 	now, late := time.Now(), a.skew.late(clock(), int64(b.Now))
-	a.gather()
+	a.hold()
 	for i := range b.Calls {
 		c := &b.Calls[i]
 		left := min(max(int64(c.Deadline-b.Now)-late, -1), longestCall.Milliseconds())
 		c.Request.Deadline = now.Add(time.Duration(left) * time.Millisecond)
 		r.call(a, c)
 	}
-	a.gathered()
+	a.sendHeld()
 }
 
-// asker finds who asks. Only serve calls it, one message at a time.
+// asker returns the asker of a node, and makes it on first use and when the node has started anew. It returns nil when
+// maxAskers nodes have open calls. Only serve calls it.
 func (r *Router) asker(node string, start uint64) *asker {
 	a := r.askers[node]
 	if a != nil && a.start == start {
@@ -118,16 +122,17 @@ func (r *Router) asker(node string, start uint64) *asker {
 	return a
 }
 
+// idle says whether nothing is open and nothing to be sent, so that the asker may be forgotten.
 func (a *asker) idle() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.open == 0 && !a.sending
 }
 
-// call does one call; its answer goes back whenever it comes.
+// call carries out one call. Its answer goes back when it is there.
 func (r *Router) call(a *asker, c *wire.Call) {
 	id := c.ID
-	over := !a.take()
+	over := !a.admit()
 	refuse := func(err error) { a.answer(reply{id: id, answer: actors.Answer{Err: err}, over: over}) }
 	if over {
 		refuse(actors.ErrBusy)
@@ -136,58 +141,59 @@ func (r *Router) call(a *asker, c *wire.Call) {
 	to := c.Request.To
 	switch {
 	case c.Window != nil:
-		r.aside(refuse, func() {
+		r.runSlow(refuse, func() {
 			w := r.window(r.ctx, c.Window, c.Request.Deadline)
 			a.answer(reply{id: id, body: wire.AppendWindow(nil, &w)})
 		})
 	case c.Command != nil:
-		r.aside(refuse, func() {
+		r.runSlow(refuse, func() {
 			done := r.command(r.ctx, c.Request.Deadline, c.Command)
 			a.answer(reply{id: id, body: wire.AppendCommanded(nil, &done)})
 		})
 	case c.Request.Message == nil:
-		refuse(fmt.Errorf("%w: this release does not know it", presence.ErrInvalid))
+		refuse(fmt.Errorf("%w: this node's release does not know the message; upgrade the node", presence.ErrInvalid))
 	default:
 		if to.Realm == "" || to.User == "" || len(to.Realm) > subject.MaxName || len(to.User) > subject.MaxName {
-			refuse(fmt.Errorf("%w: no extension", presence.ErrInvalid))
+			refuse(fmt.Errorf("%w: %.60q is not an extension: realm and user have 1 to %d bytes", presence.ErrInvalid, to.User+"@"+to.Realm, subject.MaxName))
 			return
 		}
-		_, read := c.Request.Message.(actors.Show) // short, and most are answered at once
+		_, read := c.Request.Message.(actors.Show) // a read is short: this goroutine may run the shard's turn for it
 		r.cfg.System.Do(c.Request, func(an actors.Answer) { a.answer(reply{id: id, answer: an}) }, read)
 	}
 }
 
-// aside runs what takes a while, a bounded number at a time.
-func (r *Router) aside(refuse func(error), f func()) {
+// runSlow runs f in a goroutine of its own, at most maxSlow at a time. Past that, or when the router has stopped, it
+// refuses the call.
+func (r *Router) runSlow(refuse func(error), f func()) {
 	select {
-	case r.long <- struct{}{}:
-		if r.begin(func() { defer func() { <-r.long }(); f() }) {
+	case r.slow <- struct{}{}: // a place is free
+		if r.begin(func() { defer func() { <-r.slow }(); f() }) {
 			return
 		}
-		<-r.long
+		<-r.slow
 	default:
 	}
 	refuse(actors.ErrBusy)
 }
 
-// take counts a call in, if the node has not too many open.
-func (a *asker) take() bool {
+// admit counts a call in, and returns false when the node has too many open.
+func (a *asker) admit() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.open >= maxAsked {
 		return false
 	}
 	a.open++
-	a.router.serving.Add(1)
+	a.router.openCalls.Add(1)
 	return true
 }
 
-// answer sends the answer to a call.
+// answer queues the answer to a call to be sent. It does not block.
 func (a *asker) answer(y reply) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if y.over && len(a.ready) >= 2*maxAsked {
-		return // the node asks on while nothing can be sent; its call ends at its deadline
+		return // the node calls on while nothing can be sent to it: its call ends at its deadline, without an answer
 	}
 	if rows := len(y.answer.Subscriptions); rows > 1 && a.rows+rows > maxRows {
 		y.answer = actors.Answer{Err: actors.ErrBusy}
@@ -199,8 +205,8 @@ func (a *asker) answer(y reply) {
 	}
 }
 
-// gather holds answers back until gathered sends them together.
-func (a *asker) gather() {
+// hold holds answers back until sendHeld sends them together.
+func (a *asker) hold() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.holding = !a.sending; a.holding {
@@ -208,13 +214,14 @@ func (a *asker) gather() {
 	}
 }
 
-func (a *asker) gathered() {
+// sendHeld sends the answers that came since hold, if no other goroutine was sending at that time.
+func (a *asker) sendHeld() {
 	if a.holding {
 		a.flush()
 	}
 }
 
-// flush sends until nothing is left to send.
+// flush sends answers until none is left. It encodes and publishes without the lock.
 func (a *asker) flush() {
 	for a.next() {
 		for i := range a.taken {
@@ -233,7 +240,7 @@ func (a *asker) flush() {
 	}
 }
 
-// next takes what is to be sent; what was taken before has been.
+// next counts the answers out that were sent, and takes those that wait. It returns false when there are none.
 func (a *asker) next() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -242,7 +249,7 @@ func (a *asker) next() bool {
 		a.rows -= len(y.answer.Subscriptions)
 		if !y.over {
 			a.open--
-			a.router.serving.Add(-1)
+			a.router.openCalls.Add(-1)
 		}
 	}
 	clear(a.taken)
@@ -254,24 +261,25 @@ func (a *asker) next() bool {
 	return a.sending
 }
 
-// outgoing is a message of answers.
+// outgoing is a message of answers that is being filled.
 type outgoing struct {
 	asker *asker
 	data  []byte
-	parts int
+	parts int // in the message
 }
 
-// add puts an answer in, in parts if it is larger than a message.
+// add puts an answer into the message, and sends the message when it is full. An answer that is larger than a message goes
+// in several parts.
 func (o *outgoing) add(id uint64, body []byte, failed bool) {
-	most := o.asker.router.most
+	full := o.asker.router.fullAt
 	for n := 0; ; n++ {
 		if o.parts == 0 {
 			o.data = wire.AppendHead(o.data[:0], o.asker.router.cfg.Writes(), o.asker.router.cfg.Node)
 		}
-		size := min(len(body), most)
+		size := min(len(body), full)
 		o.data = wire.AppendPart(o.data, wire.Part{ID: id, Number: n, More: size < len(body), Failed: failed}, body[:size])
 		o.parts++
-		if body = body[size:]; len(o.data) >= most/2 || o.parts == batchCalls {
+		if body = body[size:]; len(o.data) >= full/2 || o.parts == batchCalls {
 			o.publish()
 		}
 		if len(body) == 0 {
@@ -280,7 +288,8 @@ func (o *outgoing) add(id uint64, body []byte, failed bool) {
 	}
 }
 
-// publish sends what is in. What can't be sent is lost, as anything on its way may be: its caller has a deadline.
+// publish sends the message, if there is anything in it. Answers that cannot be sent are lost, like those that are lost
+// on their way: the callers have a deadline.
 func (o *outgoing) publish() {
 	if o.parts > 0 {
 		_ = o.asker.router.cfg.Conn.Publish(o.asker.subject, o.data)

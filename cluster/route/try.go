@@ -10,27 +10,29 @@ import (
 	"lamplight/cluster/route/wire"
 )
 
-// try is a request on its way.
+// try is a request on its way. One goroutine after the other has it.
 type try struct {
-	req     actors.Request // to an extension; a question to a node uses its Deadline only
+	req     actors.Request // to an extension; for a question to a node only the Deadline is set
 	done    func(actors.Answer)
-	node    *question // not nil: it asks a node, not an extension, and is never tried again; done is nil
+	node    *question // not nil: it asks a node, not an extension; it is never tried again, and done is nil
 	router  *Router
 	shard   int
-	pause   time.Duration
-	due     time.Time
-	unknown bool // an earlier try may have been applied
-	*remote      // once it was sent to a peer
+	pause   time.Duration // before the next try
+	due     time.Time     // when the next try is due
+	unknown bool          // an earlier try may have changed something
+	*remote               // set when it is sent to a peer
 }
 
-// question is what a node is asked about a realm: a window of a listing, or to give a command.
+// question is what a node is asked about a realm: either for a stretch of a listing, or to carry out a command. answered
+// is called once, with the encoded answer or an error.
 type question struct {
 	window   *wire.Window
 	command  *wire.RealmCommand
 	answered func(body string, err error)
 }
 
-// park keeps a request for another try a little later, if there is any hope.
+// park keeps a request for another try after a pause. If the deadline comes before, or other nodes are out of reach, it
+// ends the request at once.
 func (r *Router) park(t *try) {
 	now := time.Now()
 	t.pause = min(max(2*t.pause, firstPause), longestPause)
@@ -51,7 +53,7 @@ func (r *Router) park(t *try) {
 	}
 }
 
-// retry sends what is due on its way again.
+// retry makes the next try of the requests that are due.
 func (r *Router) retry(now time.Time) {
 	var due []*try
 	r.mu.Lock()
@@ -72,7 +74,7 @@ func (r *Router) retry(now time.Time) {
 	}
 }
 
-// settle decides what an answer means for the caller.
+// settle takes the answer to a try, and either tries again or tells the caller.
 func (r *Router) settle(t *try, a actors.Answer) {
 	switch {
 	case t.node != nil:
@@ -81,17 +83,18 @@ func (r *Router) settle(t *try, a actors.Answer) {
 		r.park(t)
 	case errors.Is(a.Err, actors.ErrUnknown):
 		r.lost(t)
-	case t.unknown && slices.ContainsFunc(untouched, func(e error) bool { return errors.Is(a.Err, e) }):
+	case t.unknown && slices.ContainsFunc(changedNothing, func(e error) bool { return errors.Is(a.Err, e) }):
 		t.done(actors.Answer{Err: actors.ErrUnknown})
 	default:
 		t.done(a)
 	}
 }
 
-// untouched are the errors that say that this try changed nothing. Of an earlier one they say nothing.
-var untouched = []error{actors.ErrBusy, actors.ErrUnavailable, actors.ErrTimeout}
+// changedNothing are the errors that say that a try changed nothing. They say nothing of an earlier try of the same
+// request: if its outcome is unknown, the request's outcome is.
+var changedNothing = []error{actors.ErrBusy, actors.ErrUnavailable, actors.ErrTimeout}
 
-// undelivered is for a try that surely reached no one.
+// undelivered takes a try that surely reached no node: it can be tried again whatever it is.
 func (r *Router) undelivered(t *try) {
 	if t.node != nil {
 		t.node.answered("", actors.ErrUnavailable)
@@ -100,9 +103,10 @@ func (r *Router) undelivered(t *try) {
 	r.park(t)
 }
 
-// lost is for a try that may or may not have been applied: only what does no harm twice is tried again (docs/contract/journal.md, rule 5).
+// lost takes a try that got no answer and may have been carried out. It is tried again only if that does no harm
+// (docs/contract/journal.md, rule 5).
 func (r *Router) lost(t *try) {
-	read, news := nature(t.req.Message)
+	read, news := repeatable(t.req.Message)
 	switch {
 	case t.node != nil:
 		t.node.answered("", actors.ErrUnknown)
@@ -116,10 +120,10 @@ func (r *Router) lost(t *try) {
 	}
 }
 
-// nature says whether a message is a read, or news that may be repeated. A register counts as a command even with a
-// Timestamp (rule 5), a mailbox's counts because the last to arrive wins, and a watcher's reply because it may come
-// without its Sequence.
-func nature(m actors.Message) (read, news bool) {
+// repeatable says whether a message may be sent again when its outcome is unknown: because it is a read, or because it is
+// news, which may be applied twice. All else is a command (rule 5). A register is one even with a Timestamp. A mailbox's
+// counts are one, because the last to arrive wins. A watcher's reply is one, because it may come without its Sequence.
+func repeatable(m actors.Message) (read, news bool) {
 	switch m.(type) {
 	case actors.Show:
 		return true, false
@@ -129,7 +133,7 @@ func nature(m actors.Message) (read, news bool) {
 	return false, false
 }
 
-// late answers a request whose deadline has come.
+// late ends a request that will not be tried again: its deadline has come, or other nodes are out of reach.
 func (t *try) late() {
 	err := actors.ErrUnavailable
 	if t.unknown {

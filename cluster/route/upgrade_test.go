@@ -14,14 +14,14 @@ import (
 	"lamplight/cluster/gossip"
 )
 
-// heads are the schema numbers that a node's messages began with since the last look.
+// heads checks the schema numbers with which the nodes' messages begin.
 type heads struct {
 	t        *testing.T
 	messages *nats.Subscription
 	conn     *nats.Conn
 }
 
-// all wants every message that a node sent since, at least one, to have a schema.
+// all checks that a node has sent a message since the last call, and that all that it sent have this schema.
 func (h *heads) all(from string, schema byte) {
 	h.t.Helper()
 	if err := h.conn.Flush(); err != nil {
@@ -45,6 +45,7 @@ func (h *heads) all(from string, schema byte) {
 	}
 }
 
+// gossiper starts a Membership on a free port.
 func gossiper(t *testing.T, c gossip.Config) *gossip.Membership {
 	t.Helper()
 	c.Listen, c.Log = "127.0.0.1:0", slog.New(slog.DiscardHandler)
@@ -56,8 +57,8 @@ func gossiper(t *testing.T, c gossip.Config) *gossip.Membership {
 	return m
 }
 
-// A node of a newer release writes what the older one beside it reads, records and messages alike, until that one has
-// gone; and again when one comes back.
+// While a node of an older release is a member, a node of a newer one writes records and messages that the older one can
+// read. It writes the newer form when the older node has gone, and the older form again when one comes back.
 func TestRollingUpgrade(t *testing.T) {
 	old := gossiper(t, gossip.Config{Node: "a"})
 	newer := gossiper(t, gossip.Config{Node: "b", Schema: 2, Join: []string{old.Addr()}})
@@ -84,7 +85,8 @@ func TestRollingUpgrade(t *testing.T) {
 	if err := h.conn.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	// record is the schema of the manual state that b keeps of an extension of its own, which a was asked to set.
+	// record sets a manual state of an extension of b through a, and the other way round. It returns the schema of the
+	// record that b wrote.
 	record := func(state presence.State) byte {
 		t.Helper()
 		to := n.at("b", 0)

@@ -1,5 +1,7 @@
-// Package status is what a node says of itself and of the cluster, and what the answers of all nodes add up to. It is
-// pure: transport/bus answers with a Status, transport/client asks for one of each node.
+// Package status is the document in which a node describes itself and what it sees of the cluster, and the overview that
+// the documents of all nodes add up to. transport/bus answers requests with a Status; transport/client collects one from
+// each node and merges them. The package has no state and no I/O, and any goroutine may call it. It does not know how
+// the numbers are measured.
 package status
 
 import (
@@ -10,45 +12,46 @@ import (
 	"time"
 )
 
-// States of a node.
+// The states of a node.
 const (
-	Joining  = "joining"  // it starts, or takes shards over for the first time
-	Serving  = "serving"  //
-	Draining = "draining" // it gives its shards up
+	Joining  = "joining"  // the node starts and does not serve yet
+	Serving  = "serving"  // the node serves
+	Draining = "draining" // the node stops: it hands its shards over
 	Expelled = "expelled" // another node ended its incarnation
-	Gone     = "gone"     // it left
-	Silent   = "silent"   // its lease was not ended, but it does not answer
+	Gone     = "gone"     // the node left, or nothing but its name is known
+	Silent   = "silent"   // the node's lease stands or gossip shows it, but it did not answer
 )
 
-// Status is what a node says of itself, and what it sees of the others.
+// Status is what one node says of itself, and what it sees of the others.
 type Status struct {
-	Schema      int    `json:"schema"` // of this document
+	Schema      int    `json:"schema"` // the number of this form of the document
 	Node        string `json:"node"`
 	Incarnation string `json:"incarnation"`
 	Version     string `json:"version"`
-	Reads       int    `json:"reads"`  // the newest schema of records and messages
-	Writes      int    `json:"writes"` // what all members read
-	State       string `json:"state"`
-	Open        int    `json:"open"` // shards that it serves
+	Reads       int    `json:"reads"`  // the newest schema of records and messages that the node can read
+	Writes      int    `json:"writes"` // the schema that the node writes: the newest that all members read
+	State       string `json:"state"`  // Joining, Serving or Draining
+	Open        int    `json:"open"`   // the number of shards that the node serves
 
 	Extensions    int    `json:"extensions"`
 	Subscriptions int    `json:"subscriptions"`
-	Behind        int    `json:"watchers_behind"`
-	Events        uint64 `json:"events"`    // since it started
-	Takeovers     uint64 `json:"takeovers"` // shards
-	Expulsions    uint64 `json:"expulsions"`
+	Behind        int    `json:"watchers_behind"` // watchers that should know something that they were not told yet
+	Events        uint64 `json:"events"`          // since the node started
+	Takeovers     uint64 `json:"takeovers"`       // shards that the node has taken over since it started
+	Expulsions    uint64 `json:"expulsions"`      // since the node started; a node is expelled in each stream of the journal
 
-	Members []string          `json:"members"` // as gossip shows them
-	Claims  map[string]int    `json:"claims"`  // shards, by the node whose claim stands
-	Unowned []int             `json:"unowned"` // shards without a claim that stands
-	Moving  int               `json:"moving"`  // shards that placement gives to another member than their holder
-	Leases  map[string]string `json:"leases"`  // Serving, Draining, Expelled or Gone, as the journal shows it
+	Members []string          `json:"members"` // the nodes that gossip shows
+	Claims  map[string]int    `json:"claims"`  // the number of shards that each node holds
+	Unowned []int             `json:"unowned"` // the shards that no node holds
+	Moving  int               `json:"moving"`  // the number of shards whose holder is not the member that placement names
+	Leases  map[string]string `json:"leases"`  // by node: Serving, Draining, Expelled or Gone, as the journal shows it
 }
 
-// Schema is the number of this form of Status.
+// Schema is the number of the present form of Status.
 const Schema = 1
 
-// Complete says that every node that an answer names as alive has answered.
+// Complete says whether every node that some answer names as alive is among those that answered. It is false without
+// any answer.
 func Complete(all []Status) bool {
 	for _, s := range all {
 		for node, lease := range s.Leases {
@@ -69,22 +72,22 @@ func answered(all []Status, node string) bool {
 	return slices.ContainsFunc(all, func(s Status) bool { return s.Node == node })
 }
 
-// Overview is the cluster as its nodes' answers add up to it.
+// Overview is the state of the cluster that the answers of its nodes add up to.
 type Overview struct {
 	Nodes         []NodeView `json:"nodes"`
-	Unowned       []int      `json:"unowned"`       // shards that no answer knows an owner of
-	Moving        int        `json:"moving"`        // shards on their way to where they should be
-	Disagreements []string   `json:"disagreements"` // between membership, claims and what nodes serve
+	Unowned       []int      `json:"unowned"`       // the shards for which no answer knows an owner
+	Moving        int        `json:"moving"`        // the number of shards whose holder is not the member that placement names
+	Disagreements []string   `json:"disagreements"` // where membership, claims and what the nodes serve do not fit together
 }
 
 // NodeView is one node of an Overview.
 type NodeView struct {
 	Node          string  `json:"node"`
 	State         string  `json:"state"`
-	Member        bool    `json:"member"` // gossip shows it, to at least one node
+	Member        bool    `json:"member"` // gossip shows the node to at least one node
 	Version       string  `json:"version,omitzero"`
-	Shards        int     `json:"shards"` // whose claim is its
-	Open          int     `json:"open"`   // that it serves
+	Shards        int     `json:"shards"` // the number of shards that the node holds
+	Open          int     `json:"open"`   // the number of shards that the node serves
 	Extensions    int     `json:"extensions"`
 	Subscriptions int     `json:"subscriptions"`
 	Behind        int     `json:"watchers_behind"`
@@ -94,8 +97,8 @@ type NodeView struct {
 	Expulsions    uint64  `json:"expulsions"`
 }
 
-// Merge adds answers up. Two rounds of them, some time apart, give rates, and keep what was only in passing out of
-// Unowned; before may be empty.
+// Merge makes an overview of the newest answers. With an earlier round of answers, taken apart before, it also computes
+// rates, and leaves shards out of Unowned that had no owner for a moment only. before may be empty.
 func Merge(before, now []Status, apart time.Duration) Overview {
 	o := Overview{Unowned: unowned(append(slices.Clone(before), now...)), Disagreements: []string{}}
 	views := map[string]*NodeView{}
@@ -147,13 +150,14 @@ func Merge(before, now []Status, apart time.Duration) Overview {
 			}
 		}
 		if len(unseen) > 0 {
-			o.Disagreements = append(o.Disagreements, fmt.Sprintf("%s does not see %s by gossip: is it in --join, with the same --gossip-key?", s.Node, strings.Join(unseen, ", ")))
+			o.Disagreements = append(o.Disagreements, fmt.Sprintf("%s does not see %s by gossip: is it in --join, "+
+				"with the same --gossip-key?", s.Node, strings.Join(unseen, ", ")))
 		}
 	}
 	return o
 }
 
-// unowned are the shards that are unowned in all answers.
+// unowned returns the shards that every answer lists as unowned, in rising order.
 func unowned(all []Status) []int {
 	seen := map[int]int{}
 	for _, s := range all {
@@ -171,6 +175,7 @@ func unowned(all []Status) []int {
 	return shards
 }
 
+// disagree fills Disagreements with what does not fit together in Nodes and Moving. Each line is for the operator.
 func (o *Overview) disagree() {
 	say := func(format string, v ...any) { o.Disagreements = append(o.Disagreements, fmt.Sprintf(format, v...)) }
 	for _, n := range o.Nodes {
@@ -182,7 +187,7 @@ func (o *Overview) disagree() {
 		}
 		switch {
 		case n.Shards > 0 && !n.Member:
-			say("%s holds the claims of %d shards and is no member", n.Node, n.Shards)
+			say("%s holds the claims of %d shards and is not a member", n.Node, n.Shards)
 		case n.State == Serving && n.Member && n.Shards == 0:
 			say("%s is a member and holds no shard", n.Node)
 		case n.State == Serving && n.Open != n.Shards:
@@ -190,6 +195,6 @@ func (o *Overview) disagree() {
 		}
 	}
 	if o.Moving > 0 {
-		say("%d shards are held by another member than placement names; they are handed over", o.Moving)
+		say("%d shards are not held by the member that should hold them; they are being handed over", o.Moving)
 	}
 }

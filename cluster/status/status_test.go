@@ -25,7 +25,7 @@ func TestMerge(t *testing.T) {
 	if o.Nodes[0].Rate != 30 || o.Nodes[1].Shards != 301 || o.Moving != 4 || !slices.Equal(o.Unowned, []int{9}) {
 		t.Errorf("%+v", o)
 	}
-	for _, want := range []string{"d holds the claims of 20 shards and does not answer", "d holds the claims of 20 shards and is no member", "4 shards are held by another member"} {
+	for _, want := range []string{"d holds the claims of 20 shards and does not answer", "d holds the claims of 20 shards and is not a member", "4 shards are not held by the member that should hold them"} {
 		if !strings.Contains(strings.Join(o.Disagreements, "\n"), want) {
 			t.Errorf("no %q in %q", want, o.Disagreements)
 		}
@@ -38,6 +38,6 @@ func TestMerge(t *testing.T) {
 		t.Errorf("two nodes of one NATS that have not joined: %q", got)
 	}
 	if Complete([]Status{a}) || Complete(nil) || !Complete([]Status{a, b}) {
-		t.Error("who has not answered is waited for, whoever has left is not")
+		t.Error("Complete must want an answer of every node that is alive, and none of a node that left")
 	}
 }

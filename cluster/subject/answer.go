@@ -2,9 +2,10 @@ package subject
 
 import "strings"
 
-// MayAnswer says whether a node may publish an answer to a reply subject that a stranger named. A node may publish where
-// others may not: into the journal, to the other nodes, to NATS's own subjects below $. Answering there would lend the
-// sender the node's permissions.
+// MayAnswer says whether a node may publish an answer to this reply subject, which the sender of a message chose. It
+// refuses subjects of NATS itself (below $) and those of this installation, with its prefix. A node has permission to
+// publish into the journal and to the other nodes, and most senders do not: a node that answered there would lend the
+// sender its permissions.
 func (p Prefix) MayAnswer(reply string) bool {
 	if strings.HasPrefix(reply, "$") {
 		return false

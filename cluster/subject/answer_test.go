@@ -2,7 +2,7 @@ package subject
 
 import "testing"
 
-// A node answers on inboxes, and never on its own, the other nodes' or NATS's subjects.
+// A node answers on inboxes. It never answers on subjects of the installation or of NATS.
 func TestMayAnswer(t *testing.T) {
 	for _, c := range []struct {
 		prefix, reply string

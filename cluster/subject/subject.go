@@ -5,14 +5,15 @@ import (
 	"strings"
 )
 
-// The first tokens of all subjects of the product. answer.go refuses reply subjects that begin with one of them.
+// The first tokens of all subjects of the product. MayAnswer refuses reply subjects that begin with one of them.
 const (
 	lamplight    = "lamplight"
 	presence     = "presence"
 	omnipresence = "omnipresence"
 )
 
-// Subscriptions that cover one kind of document, with wildcards in place of outside names.
+// The subjects that a receiver subscribes to, one for each kind of document. Wildcards stand in place of outside names;
+// the comments say which names.
 const (
 	AnySubscription        = "omnipresence.subscribe.*.*" // subscription: realm, user
 	AnySubscriptionOfRealm = "presence.subscriptions.*"   // subscription: realm
@@ -30,97 +31,99 @@ const (
 	AnyNotify              = "lamplight.notify.*"         // edge
 	AnyState               = "lamplight.state.*.*"        // realm, user
 	AnyNode                = "lamplight.node.*"           // node
-	AnyAnswers             = "lamplight.answers.*.*"      // node, number of the message that is answered
+	AnyAnswers             = "lamplight.answers.*.*"      // node, then 0; or, when nobody received a message, its number
 	AnyClaims              = "lamplight.claims.*"         // number of the journal's stream
-	AnyRecord              = "lamplight.journal.>"        // number of the stream, then what the journal keeps
-	Status                 = "lamplight.status"           // the state of the cluster, asked of all nodes
+	AnyRecord              = "lamplight.journal.>"        // number of the journal's stream, then a record, lease or claim
+	Status                 = "lamplight.status"           // asks every node for its status
 )
 
-// All lists every subject of the product, for tests that compare it with the contract and with permissions.
+// All lists every subject of the product. Tests compare the list with the contract and with the permissions of nodes,
+// edges and control programs.
 func All() []string {
 	return []string{AnySubscription, AnySubscriptionOfRealm, AnyDialogUpdate, AnyUpdate, AnyMailboxUpdate, AnyWatcherReply,
 		AnySearch, AnyShow, AnySet, AnyReset, AnyProbe, AnyEdgeUp, AnyNotified, AnyNotify, AnyState, AnyNode, AnyAnswers,
 		AnyClaims, AnyRecord, Status}
 }
 
-// AnyEdge is the edge name under which NOTIFYs of subscriptions travel that name no edge.
+// AnyEdge is the edge name for subscriptions that name no edge: their NOTIFYs go to Notify(AnyEdge).
 const AnyEdge = "any"
 
-// Subscription is where a subscription document about user@realm goes.
+// Subscription is the subject of a subscription document about user@realm.
 func Subscription(realm, user string) string { return of(AnySubscription, realm, user) }
 
-// DialogUpdate is where a dialog_update document about a call in the realm goes.
+// DialogUpdate is the subject of a dialog_update document about a call in the realm.
 func DialogUpdate(realm, callID string) string { return of(AnyDialogUpdate, realm, callID) }
 
-// Update is where an update document about a call or register in the realm goes.
+// Update is the subject of an update document about a call or a register in the realm.
 func Update(realm, callID string) string { return of(AnyUpdate, realm, callID) }
 
-// MailboxUpdate is where an mwi_update document about the mailbox of user@realm goes.
+// MailboxUpdate is the subject of an mwi_update document about the mailbox of user@realm.
 func MailboxUpdate(realm, user string) string { return of(AnyMailboxUpdate, realm, user) }
 
-// WatcherReply is where a notify document, a watcher's answer to a NOTIFY about user@realm, goes.
+// WatcherReply is the subject of a notify document: a watcher's answer to a NOTIFY about user@realm.
 func WatcherReply(realm, user string) string { return of(AnyWatcherReply, realm, user) }
 
-// Search asks for all subscriptions of a realm.
+// Search is the subject of a request for all subscriptions of a realm.
 func Search(realm string) string { return of(AnySearch, realm) }
 
-// Show asks for one extension.
+// Show is the subject of a request for the state of one extension.
 func Show(realm, user string) string { return of(AnyShow, realm, user) }
 
-// Set sets the manual state of an extension.
+// Set is the subject of a command that sets the manual state of an extension.
 func Set(realm, user string) string { return of(AnySet, realm, user) }
 
-// Reset resets an extension, or with the user * the whole realm.
+// Reset is the subject of a command that resets an extension, or with the user * every extension of the realm.
 func Reset(realm, user string) string { return of(AnyReset, realm, user) }
 
-// Probe asks for the present state of an extension as an update document.
+// Probe is the subject of a request for the state of an extension as an update document. The document names the
+// extension.
 func Probe(eventPackage string) string { return of(AnyProbe, eventPackage) }
 
-// EdgeUp is where an edge says that it lives and what it has seen.
+// EdgeUp is the subject on which an edge says that it is up, and which notifications it has received.
 func EdgeUp(edge string) string { return of(AnyEdgeUp, edge) }
 
-// Notified is where an edge tells a node what the watchers answered.
+// Notified is the subject on which an edge tells a node what the watchers answered.
 func Notified(node, edge string) string { return of(AnyNotified, node, edge) }
 
-// NotifiedTo covers what all edges tell one node.
+// NotifiedTo is the subscription for Notified of one node, from all edges.
 func NotifiedTo(node string) string { return strings.TrimSuffix(Notified(node, "e"), "e") + "*" }
 
-// Notify is where the NOTIFYs for the watchers behind an edge go.
+// Notify is the subject of the NOTIFYs for the watchers behind an edge.
 func Notify(edge string) string { return of(AnyNotify, edge) }
 
-// State is where the changes of the lamp of user@realm go.
+// State is the subject of the changes of the lamp of user@realm.
 func State(realm, user string) string { return of(AnyState, realm, user) }
 
-// StateOfRealm covers the changes of all lamps of a realm.
+// StateOfRealm is the subscription for State of all extensions of a realm.
 func StateOfRealm(realm string) string { return strings.TrimSuffix(State(realm, "u"), "u") + "*" }
 
-// Node is where the other nodes send their calls to a node.
+// Node is the subject to which the other nodes send their calls for a node.
 func Node(node string) string { return of(AnyNode, node) }
 
-// Answers is what the subjects begin with at which a node hears the answers to its calls: a number follows.
+// Answers is what the subjects begin with on which a node receives the answers to its calls. A number follows.
 func Answers(node string) string { return strings.TrimSuffix(of(AnyAnswers, node, "0"), "0") }
 
-// Claims is where the nodes tell each other leases and claims of one of the journal's streams.
+// Claims is the subject on which nodes tell each other the leases and claims of one of the journal's streams.
 func Claims(stream int) string { return of(AnyClaims, strconv.Itoa(stream)) }
 
-// Records is what the subjects of all messages of one of the journal's streams begin with.
+// Records is what the subjects of all messages of one of the journal's streams begin with. It ends with a dot.
 func Records(stream int) string {
 	return strings.TrimSuffix(AnyRecord, ">") + strconv.Itoa(stream) + "."
 }
 
-// The kinds of messages below Records besides records: docs/contract/journal.md, "Records".
+// The subjects below Records that are not records: docs/contract/journal.md, "Leases and claims".
 const (
 	AnyLease = "lease.*"
 	AnyClaim = "*.claim"
 )
 
-// Lease is a node's heartbeat, below Records.
+// Lease is the subject of a node's heartbeat, below Records.
 func Lease(node string) string { return of(AnyLease, node) }
 
-// Claim says who owns a shard, below Records.
+// Claim is the subject of the claim that says who owns a shard, below Records.
 func Claim(shard int) string { return of(AnyClaim, strconv.Itoa(shard)) }
 
-// of puts encoded names in the place of a pattern's wildcards.
+// of returns the pattern with each * replaced by the next name, encoded as a token.
 func of(pattern string, names ...string) string {
 	b := make([]byte, 0, len(pattern)+64)
 	for i := 0; i < len(pattern); i++ {
@@ -134,7 +137,7 @@ func of(pattern string, names ...string) string {
 	return string(b)
 }
 
-// Last is the last token of a subject, as it stands there.
+// Last returns the last token of a subject, still encoded.
 func Last(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
 
 // Prefix is what all subjects of an installation begin with: empty, or tokens that each end with a dot.

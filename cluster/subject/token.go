@@ -5,13 +5,14 @@ import (
 	"strings"
 )
 
-// MaxName is how many bytes an outside name may have before it is encoded. A NATS server cuts the whole connection when
-// a subject has more than 4 KiB.
+// MaxName is the number of bytes that an outside name may have before it is encoded. Without a bound, a long name could
+// make a subject of more than 4 KiB, and for such a subject a NATS server closes the whole connection.
 const MaxName = 256
 
-var errToken = errors.New("not a token of this contract: [A-Za-z0-9-~_], + for a space, %HH in upper case for all else, 1 to 256 bytes")
+var errToken = errors.New("not a token of this contract: [A-Za-z0-9-~_], + for a space, %HH in upper case for all " +
+	"else, 1 to 256 bytes")
 
-// plain says which bytes stand for themselves in a token.
+// plain says whether a byte stands for itself in a token.
 func plain(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '~' || c == '_'
 }
@@ -26,7 +27,7 @@ func Token(name string) string {
 	return name
 }
 
-// AppendToken appends an outside name as one token of a subject.
+// AppendToken appends an outside name to dst, encoded as one token of a subject.
 func AppendToken(dst []byte, name string) []byte {
 	const hex = "0123456789ABCDEF"
 	for i := 0; i < len(name); i++ {
@@ -42,7 +43,8 @@ func AppendToken(dst []byte, name string) []byte {
 	return dst
 }
 
-// ParseToken decodes a token. It refuses what Token never makes, and names of no or of more than MaxName bytes.
+// ParseToken decodes a token and returns the outside name. It refuses tokens that Token never makes, and names that are
+// empty or longer than MaxName bytes.
 func ParseToken(token string) (string, error) {
 	b := make([]byte, 0, len(token))
 	for i := 0; i < len(token); i++ {
@@ -64,7 +66,7 @@ func ParseToken(token string) (string, error) {
 	return string(b), nil
 }
 
-// unhex is the value of an upper-case hexadecimal digit, 255 of any other byte.
+// unhex returns the value of an upper-case hexadecimal digit, and 255 for any other byte.
 func unhex(c byte) byte {
 	switch {
 	case c >= '0' && c <= '9':

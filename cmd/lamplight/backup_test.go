@@ -120,7 +120,7 @@ func TestRestoreInterrupted(t *testing.T) {
 	}
 	fails(t, "cut off", "restore", cut, "--nats", server)
 	fails(t, "no backup of Lamplight", "restore", "../../README.md", "--nats", server)
-	fails(t, "no journal is here", "backup", filepath.Join(dir, "none"), "--nats", server)
+	fails(t, "there is no journal", "backup", filepath.Join(dir, "none"), "--nats", server)
 
 	interrupt(t, server, file)
 	fails(t, "run lamplight restore again", "serve", "--nats", server, "--data", t.TempDir(), "--http", "127.0.0.1:0", "--gossip", "127.0.0.1:0")
@@ -156,7 +156,7 @@ func interrupt(t *testing.T, server, file string) {
 	defer cancel()
 	r, err := journal.BeginRestore(ctx, journal.Config{Conn: conn, Streams: 2})
 	if err == nil {
-		err = directory.ForRestore(ctx, directory.Config{Conn: conn}, journal.MadeByKey, r.ID())
+		err = directory.PrepareRestore(ctx, directory.Config{Conn: conn}, journal.MadeByKey, r.ID())
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -170,7 +170,7 @@ func interrupt(t *testing.T, server, file string) {
 		if e.Part == backup.Journal {
 			return r.Put(e)
 		}
-		m, err := directory.Restored(directory.Config{}, e)
+		m, err := directory.RestoreMessage(directory.Config{}, e)
 		if err != nil {
 			return err
 		}

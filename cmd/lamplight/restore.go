@@ -54,7 +54,7 @@ func (c *restoreCommand) checkEntry(e backup.Entry) error {
 	if e.Part == backup.Journal {
 		return journal.Check(e)
 	}
-	_, err := directory.Restored(directory.Config{}, e)
+	_, err := directory.RestoreMessage(directory.Config{}, e)
 	return err
 }
 
@@ -75,7 +75,7 @@ func (c *restoreCommand) load(ctx context.Context, f io.Reader) (s backup.Summar
 		return s, err
 	}
 	d := directory.Config{Conn: conn, Prefix: c.prefix(), Memory: c.Storage == "memory", Replicas: replicas}
-	if err := directory.ForRestore(ctx, d, journal.MadeByKey, j.ID()); err != nil {
+	if err := directory.PrepareRestore(ctx, d, journal.MadeByKey, j.ID()); err != nil {
 		return s, err
 	}
 	if s, err = backup.Read(f, func(e backup.Entry) error {
@@ -85,7 +85,7 @@ func (c *restoreCommand) load(ctx context.Context, f io.Reader) (s backup.Summar
 		if e.Part == backup.Journal {
 			return j.Put(e)
 		}
-		m, err := directory.Restored(d, e)
+		m, err := directory.RestoreMessage(d, e)
 		if err != nil {
 			return err
 		}

@@ -1,4 +1,5 @@
-// Package natstest starts a plain NATS server in the process of a test.
+// Package natstest starts a plain NATS server in the process of a test. It is for tests only; the server has no settings
+// of Lamplight's.
 package natstest
 
 import (
@@ -15,7 +16,8 @@ func Start(t testing.TB, data string) *server.Server {
 	return StartWith(t, &server.Options{JetStream: data != "", StoreDir: data})
 }
 
-// StartWith is Start with other options. It sets those that every test wants.
+// StartWith is Start with the options of the caller. It fills in the address and port where they are missing, and
+// switches the server's log and signal handlers off.
 func StartWith(t testing.TB, o *server.Options) *server.Server {
 	t.Helper()
 	o.NoLog, o.NoSigs = true, true

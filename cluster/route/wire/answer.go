@@ -7,63 +7,44 @@ import (
 	"lamplight/actors/presence"
 )
 
-// Bounds of what is read.
+// The bounds of what is read.
 const (
-	maxRows    = 1 << 17
-	maxDialogs = 1 << 12
-	maxCalls   = 1 << 12
-	maxParts   = 1 << 12
+	maxRows    = 1 << 17 // subscriptions in one answer
+	maxDialogs = 1 << 12 // of one extension; also its transitions
+	maxCalls   = 1 << 12 // in one batch
+	maxParts   = 1 << 12 // in one message of answers
 )
 
-// AppendAnswer appends what became of a request.
-func AppendAnswer(b []byte, a *actors.Answer) []byte {
+// AppendAnswer appends the answer to a request to one extension.
+func AppendAnswer(b []byte, a *actors.Answer) []byte { return encode(b, a, answerFields) }
+
+// ReadAnswer decodes what AppendAnswer encoded. The error is ErrMessage.
+func ReadAnswer(text string) (actors.Answer, error) { return decode(text, answerFields) }
+
+// AppendWindow appends a stretch of a listing: the answer to a Window.
+func AppendWindow(b []byte, w *actors.Window) []byte { return encode(b, w, stretchFields) }
+
+// ReadWindow decodes what AppendWindow encoded. The error is ErrMessage.
+func ReadWindow(text string) (actors.Window, error) { return decode(text, stretchFields) }
+
+// AppendCommanded appends the outcome of a RealmCommand.
+func AppendCommanded(b []byte, s *actors.Commanded) []byte { return encode(b, s, commandedFields) }
+
+// ReadCommanded decodes what AppendCommanded encoded. The error is ErrMessage.
+func ReadCommanded(text string) (actors.Commanded, error) { return decode(text, commandedFields) }
+
+func encode[T any](b []byte, v *T, fields func(*coder, *T)) []byte {
 	c := coder{out: b}
-	answerFields(&c, a)
+	fields(&c, v)
 	return c.out
 }
 
-// ReadAnswer is the inverse of AppendAnswer.
-func ReadAnswer(text string) (a actors.Answer, err error) {
+func decode[T any](text string, fields func(*coder, *T)) (v T, err error) {
 	c := reader(text)
-	answerFields(c, &a)
-	if c.failed {
-		return actors.Answer{}, ErrMessage
+	if fields(c, &v); c.failed {
+		return *new(T), ErrMessage
 	}
-	return a, nil
-}
-
-// AppendWindow appends one stretch of a listing.
-func AppendWindow(b []byte, w *actors.Window) []byte {
-	c := coder{out: b}
-	stretchFields(&c, w)
-	return c.out
-}
-
-// ReadWindow is the inverse of AppendWindow.
-func ReadWindow(text string) (w actors.Window, err error) {
-	c := reader(text)
-	stretchFields(c, &w)
-	if c.failed {
-		return actors.Window{}, ErrMessage
-	}
-	return w, nil
-}
-
-// AppendCommanded appends what became of a RealmCommand.
-func AppendCommanded(b []byte, s *actors.Commanded) []byte {
-	c := coder{out: b}
-	commandedFields(&c, s)
-	return c.out
-}
-
-// ReadCommanded is the inverse of AppendCommanded.
-func ReadCommanded(text string) (s actors.Commanded, err error) {
-	c := reader(text)
-	commandedFields(c, &s)
-	if c.failed {
-		return actors.Commanded{}, ErrMessage
-	}
-	return s, nil
+	return v, nil
 }
 
 func answerFields(c *coder, a *actors.Answer) {
@@ -72,13 +53,13 @@ func answerFields(c *coder, a *actors.Answer) {
 	num(c, 4, &a.Notified)
 	num(c, 5, &a.Acked)
 	num(c, 6, &a.Failed)
-	maybe(c, 7, &a.View, viewFields)
+	optional(c, 7, &a.View, viewFields)
 	list(c, 8, &a.Subscriptions, maxRows, rowFields)
-	maybe(c, 9, &a.Explanation, explanationFields)
+	optional(c, 9, &a.Explanation, explanationFields)
 }
 
-// maybe carries a message that may be nil.
-func maybe[T any](c *coder, field uint64, v **T, fields func(*coder, *T)) {
+// optional carries a nested message behind a pointer; nil is absent.
+func optional[T any](c *coder, field uint64, v **T, fields func(*coder, *T)) {
 	if c.reading {
 		if !c.seek(field, bytes) {
 			return
@@ -86,7 +67,7 @@ func maybe[T any](c *coder, field uint64, v **T, fields func(*coder, *T)) {
 		*v = new(T)
 	}
 	if *v != nil {
-		sub(c, field, *v, fields)
+		nested(c, field, *v, fields)
 	}
 }
 
@@ -108,8 +89,8 @@ func dialogFields(c *coder, v *presence.DialogView) {
 	upTo(c, 3, &v.State, presence.Offline)
 	upTo(c, 4, &v.Direction, presence.Recipient)
 	str(c, 5, &v.Source)
-	when(c, 6, &v.Since)
-	when(c, 7, &v.Expires)
+	timestamp(c, 6, &v.Since)
+	timestamp(c, 7, &v.Expires)
 	str(c, 8, &v.From)
 	str(c, 9, &v.To)
 	str(c, 10, &v.FromTag)
@@ -125,9 +106,9 @@ func rowFields(c *coder, v *actors.SubscriptionView) {
 	str(c, 4, &v.From)
 	str(c, 5, &v.Stalker)
 	num(c, 6, &v.Granted)
-	when(c, 7, &v.Renewed)
+	timestamp(c, 7, &v.Renewed)
 	num(c, 8, &v.Version)
-	same := v.Body != "" && v.Body == c.body // watchers of one extension were told the same
+	same := v.Body != "" && v.Body == c.body // most watchers of one extension were told the same: it is written once
 	flag(c, 9, &same)
 	if same {
 		v.Body = c.body
@@ -153,7 +134,7 @@ func explanationFields(c *coder, v *actors.Explanation) {
 
 func transitionFields(c *coder, v *presence.Transition) {
 	upTo(c, 1, &v.State, presence.Offline)
-	when(c, 2, &v.At)
+	timestamp(c, 2, &v.At)
 	str(c, 3, &v.Source)
 }
 
@@ -196,11 +177,12 @@ func commandedFields(c *coder, s *actors.Commanded) {
 	shards(c, 2, &s.Unknown)
 }
 
-// failures are the errors that an answer carries. Their places are their numbers on the wire, from 1.
+// failures are the errors that an answer carries. Their positions are their numbers in messages, from 1, so they stay.
 var failures = []error{actors.ErrBusy, actors.ErrUnavailable, actors.ErrUnknown, actors.ErrNotMine, actors.ErrTimeout,
 	presence.ErrTooManyWatchers, presence.ErrTooManyCalls, presence.ErrTooManyTombstones, presence.ErrInvalid, presence.ErrRecord}
 
-// failure carries an error: which one it is, and its text if that says more.
+// failure carries an error: its number, and its text if that says more. An error that is not among failures gets a number
+// above theirs, and is read as actors.ErrUnknown: this node cannot tell whether anything was changed.
 func failure(c *coder, field, words uint64, err *error) {
 	var which int
 	var text string
@@ -221,7 +203,7 @@ func failure(c *coder, field, words uint64, err *error) {
 	if !c.reading || which == 0 {
 		return
 	}
-	kind := actors.ErrUnknown // of an error of a newer release no more is known
+	kind := actors.ErrUnknown
 	if which > 0 && which <= len(failures) {
 		kind = failures[which-1]
 	}
@@ -230,7 +212,7 @@ func failure(c *coder, field, words uint64, err *error) {
 	}
 }
 
-// remoteError is an error that another node met.
+// remoteError is an error of another node: one of failures, with the text that it had there.
 type remoteError struct {
 	kind error
 	text string

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// ErrMessage says that the bytes are no message of this package.
+// ErrMessage says that some bytes are not a message of this package.
 var ErrMessage = errors.New("invalid message between nodes")
 
-// Wire types.
+// The wire types of protocol buffers.
 const (
 	varint  = 0
 	fixed64 = 1
@@ -17,24 +17,27 @@ const (
 	fixed32 = 5
 )
 
-// coder goes through the fields of a message, in rising order of their numbers, and appends them, or sets them from
-// what it reads.
+// coder goes through the fields of a message in rising order of their numbers. It either appends them to out, or sets them
+// from what it reads in in. After a failure it finds no more fields.
 type coder struct {
-	out     []byte // when writing
+	out     []byte // while writing
 	reading bool
 	in      string
-	at, end int
-	tag     uint64 // at which it stands; 0: not read yet
+	at, end int    // what is left to read of the present message
+	tag     uint64 // the tag of the next field; 0: it was not read yet
 	failed  bool
-	body    string // of the last subscription: most have the same one
+	body    string // of the last subscription: most subscriptions of one extension have the same
 }
 
+// reader returns a coder that reads a message.
 func reader(text string) *coder { return &coder{reading: true, in: text, end: len(text)} }
 
+// fail makes the reading fail: ErrMessage is the result.
 func (c *coder) fail() {
 	c.failed, c.at = true, c.end
 }
 
+// uvarint reads a number.
 func (c *coder) uvarint() uint64 {
 	var v uint64
 	for shift := 0; c.at < c.end && shift < 64; shift += 7 {
@@ -49,7 +52,8 @@ func (c *coder) uvarint() uint64 {
 	return 0
 }
 
-// seek goes to the field, past lower ones that this release does not know, and says whether it is there.
+// seek goes to a field and says whether it is there. It passes over lower fields, which this release does not know, and
+// over the field itself while its wire type is another one.
 func (c *coder) seek(field uint64, wire uint64) bool {
 	for {
 		n := c.peek()
@@ -63,7 +67,7 @@ func (c *coder) seek(field uint64, wire uint64) bool {
 	}
 }
 
-// find is seek for a field whose value is read next.
+// find goes to a field, like seek, and past its tag, so that its value can be read.
 func (c *coder) find(field uint64, wire uint64) bool {
 	found := c.seek(field, wire)
 	if found {
@@ -72,7 +76,7 @@ func (c *coder) find(field uint64, wire uint64) bool {
 	return found
 }
 
-// peek is the number of the next field; 0: there is none.
+// peek returns the number of the next field; 0: there is none.
 func (c *coder) peek() uint64 {
 	if c.tag == 0 && c.at < c.end {
 		if c.tag = c.uvarint(); c.tag>>3 == 0 {
@@ -85,6 +89,7 @@ func (c *coder) peek() uint64 {
 	return c.tag >> 3
 }
 
+// skip passes over the next field.
 func (c *coder) skip() {
 	wire := c.tag & 7
 	c.tag = 0
@@ -102,6 +107,7 @@ func (c *coder) skip() {
 	}
 }
 
+// pass passes over n bytes.
 func (c *coder) pass(n int) {
 	if n > c.end-c.at {
 		c.fail()
@@ -110,6 +116,7 @@ func (c *coder) pass(n int) {
 	c.at += n
 }
 
+// text reads a length and so many bytes. The string shares memory with the message.
 func (c *coder) text() string {
 	n := c.uvarint()
 	if c.failed || n > uint64(c.end-c.at) {
@@ -120,8 +127,10 @@ func (c *coder) text() string {
 	return c.in[c.at-int(n) : c.at]
 }
 
+// head writes a tag.
 func (c *coder) head(field, wire uint64) { c.out = binary.AppendUvarint(c.out, field<<3|wire) }
 
+// num carries a number; 0 is absent. Reading fails when the number does not fit into the type.
 func num[T ~int | ~uint8 | ~uint16 | ~uint32 | ~uint64](c *coder, field uint64, v *T) {
 	switch {
 	case !c.reading:
@@ -131,14 +140,14 @@ func num[T ~int | ~uint8 | ~uint16 | ~uint32 | ~uint64](c *coder, field uint64, 
 		}
 	case c.find(field, varint):
 		n := c.uvarint()
-		if *v = T(n); uint64(*v) != n { // it does not fit
+		if *v = T(n); uint64(*v) != n {
 			*v = 0
 			c.fail()
 		}
 	}
 }
 
-// upTo is num for what must not be more than most.
+// upTo carries a number. Reading fails when it is greater than most.
 func upTo[T ~uint8](c *coder, field uint64, v *T, most T) {
 	num(c, field, v)
 	if *v > most {
@@ -147,17 +156,19 @@ func upTo[T ~uint8](c *coder, field uint64, v *T, most T) {
 	}
 }
 
+// flag carries a bool; false is absent.
 func flag(c *coder, field uint64, v *bool) {
 	n := uint8(0)
 	if *v {
 		n = 1
 	}
 	num(c, field, &n)
-	if c.reading { // what is written may be looked at by others
+	if c.reading { // encoding must not modify the value: other goroutines read it at the same time
 		*v = n == 1
 	}
 }
 
+// str carries a string; "" is absent.
 func str(c *coder, field uint64, v *string) {
 	switch {
 	case !c.reading:
@@ -171,8 +182,8 @@ func str(c *coder, field uint64, v *string) {
 	}
 }
 
-// when carries a time in µs, with its sign; the zero time is absent.
-func when(c *coder, field uint64, v *time.Time) {
+// timestamp carries a time as zigzag-encoded microseconds since 1970, plus 1; the zero time is absent.
+func timestamp(c *coder, field uint64, v *time.Time) {
 	n := uint64(0)
 	if !c.reading && !v.IsZero() {
 		us := v.UnixMicro()
@@ -185,8 +196,8 @@ func when(c *coder, field uint64, v *time.Time) {
 	}
 }
 
-// sub carries a message within the message. It is always there.
-func sub[T any](c *coder, field uint64, v *T, fields func(*coder, *T)) {
+// nested carries a message within the message. It is written even when all its fields are absent.
+func nested[T any](c *coder, field uint64, v *T, fields func(*coder, *T)) {
 	if c.reading {
 		if c.find(field, bytes) {
 			c.within(func() { fields(c, v) })
@@ -195,13 +206,14 @@ func sub[T any](c *coder, field uint64, v *T, fields func(*coder, *T)) {
 	}
 	c.head(field, bytes)
 	start := len(c.out)
-	c.out = append(c.out, 0) // most are shorter than 128 bytes
+	c.out = append(c.out, 0) // room for the length: one byte is enough for most messages
 	fields(c, v)
-	c.measure(start)
+	c.setLength(start)
 }
 
-// measure puts the length of what stands behind start into its place.
-func (c *coder) measure(start int) {
+// setLength writes the length of what stands behind the byte at start into its place, and makes room for more bytes of
+// length where one is not enough.
+func (c *coder) setLength(start int) {
 	n := len(c.out) - start - 1
 	if n < 0x80 {
 		c.out[start] = byte(n)
@@ -214,6 +226,7 @@ func (c *coder) measure(start int) {
 	copy(c.out[start:], size[:k])
 }
 
+// within reads a length and calls read for the message of that length. Then it goes on behind it.
 func (c *coder) within(read func()) {
 	inner := c.text()
 	after, end := c.at, c.end
@@ -227,11 +240,12 @@ func (c *coder) within(read func()) {
 	}
 }
 
-// list carries messages, at most most of them.
+// list carries the elements of a slice, each as a nested message. Reading fails when there are more than most. It appends
+// to what is in the slice.
 func list[T any](c *coder, field uint64, v *[]T, most int, fields func(*coder, *T)) {
 	if !c.reading {
 		for i := range *v {
-			sub(c, field, &(*v)[i], fields)
+			nested(c, field, &(*v)[i], fields)
 		}
 		return
 	}

@@ -14,11 +14,12 @@ import (
 	"lamplight/actors/presence"
 )
 
-// testdata/schema-<n>.txt holds messages of all kinds as the first release with that schema sent them, for ever. A release that
-// raises presence.Schema adds its own: go test ./cluster/wire -run TestReleases -update. No file is written over.
+// testdata/schema-<n>.txt holds messages of all kinds as the first release with that schema sent them. The files never
+// change. A release that raises presence.Schema adds a file: go test ./cluster/route/wire -run TestReleases -update.
 var update = commandline.Bool("update", false, "write the present schema's messages, if they are not kept yet")
 
-// What every release sends reads today as what it meant.
+// The messages that every release sent are read today as what they meant. The names are those in the files: "swept" is the
+// outcome of a RealmCommand.
 func TestReleases(t *testing.T) {
 	asked, batchData := batch()
 	answered, partsData := parts()

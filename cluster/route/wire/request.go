@@ -7,32 +7,33 @@ import (
 	"lamplight/actors/presence"
 )
 
-// Window asks a node for one stretch of a realm's subscriptions (actors.System.Window).
+// Window asks a node for one stretch of a listing (actors.System.Window).
 type Window struct {
 	Query actors.Query
-	Until string
+	Until string // the first extension that is not wanted; "": all up to the end
 	Only  actors.ShardSet
 }
 
-// RealmCommand gives a command to every extension of a realm in some shards (actors.System.CommandRealm).
+// RealmCommand asks a node to carry out a command on every extension of a realm in some shards
+// (actors.System.CommandRealm).
 type RealmCommand struct {
 	Realm  string
 	Only   actors.ShardSet
-	Reset  bool // presence.Reset; else presence.End
-	Reason string
+	Reset  bool   // the command is presence.Reset; else presence.End
+	Reason string // of presence.End
 }
 
-// Call is one request on its way to another node. It asks one extension (Request.Message) or the node about a realm
-// (Window or Command): exactly one of the three is set. None is when this release does not know what was asked.
+// Call is one request to another node. It is either to one extension (Request.Message) or about a realm (Window or
+// Command): exactly one of the three is set. When none is set after reading, this release does not know what was asked.
 type Call struct {
-	ID       uint64
-	Deadline uint64 // ms, by the clock that Batch.Now is of
+	ID       uint64 // chosen by the sender; the answer carries it
+	Deadline uint64 // in ms, by the same clock as Batch.Now
 	Request  actors.Request
 	Window   *Window
 	Command  *RealmCommand
 }
 
-// The fields of a call that say what it asks.
+// The fields of a call that say what it asks, one of which is there.
 const (
 	callShow = 10 + iota
 	callSubscribe
@@ -65,37 +66,39 @@ func callFields(c *coder, q *Call) {
 // maxWait bounds how long a caller may wait for watchers, in ms.
 const maxWait = 60_000
 
+// writeAsked writes the field that says what the call asks.
 func writeAsked(c *coder, q *Call) {
 	switch {
 	case q.Window != nil:
-		sub(c, callWindow, q.Window, windowFields)
+		nested(c, callWindow, q.Window, windowFields)
 		return
 	case q.Command != nil:
-		sub(c, callRealmCommand, q.Command, realmCommandFields)
+		nested(c, callRealmCommand, q.Command, realmCommandFields)
 		return
 	}
 	switch m := q.Request.Message.(type) {
 	case actors.Show:
-		sub(c, callShow, &m, showFields)
+		nested(c, callShow, &m, showFields)
 	case presence.Subscribe:
-		sub(c, callSubscribe, &m, subscribeFields)
+		nested(c, callSubscribe, &m, subscribeFields)
 	case presence.CallEvent:
-		sub(c, callCall, &m, callEventFields)
+		nested(c, callCall, &m, callEventFields)
 	case presence.RegisterEvent:
-		sub(c, callRegister, &m, registerFields)
+		nested(c, callRegister, &m, registerFields)
 	case presence.MailboxEvent:
-		sub(c, callMailbox, &m, mailboxFields)
+		nested(c, callMailbox, &m, mailboxFields)
 	case presence.Notified:
-		sub(c, callNotified, &m, notifiedFields)
+		nested(c, callNotified, &m, notifiedFields)
 	case presence.SetManual:
-		sub(c, callManual, &m, manualFields)
+		nested(c, callManual, &m, manualFields)
 	case presence.Reset:
-		sub(c, callReset, &m, resetFields)
+		nested(c, callReset, &m, resetFields)
 	case presence.End:
-		sub(c, callEnd, &m, endFields)
+		nested(c, callEnd, &m, endFields)
 	}
 }
 
+// readAsked reads the field that says what the call asks. It passes over fields that this release does not know.
 func readAsked(c *coder, q *Call) {
 	m := &q.Request.Message
 	for *m == nil && q.Window == nil && q.Command == nil {
@@ -132,8 +135,9 @@ func readAsked(c *coder, q *Call) {
 	}
 }
 
+// read reads a nested message.
 func read[T any](c *coder, field uint64, fields func(*coder, *T)) (v T) {
-	sub(c, field, &v, fields)
+	nested(c, field, &v, fields)
 	return v
 }
 
@@ -163,7 +167,7 @@ func callEventFields(c *coder, v *presence.CallEvent) {
 	str(c, 2, &v.ID)
 	num(c, 3, &v.Direction)
 	num(c, 4, &v.State)
-	when(c, 5, &v.Timestamp)
+	timestamp(c, 5, &v.Timestamp)
 	num(c, 6, &v.Expires)
 	str(c, 7, &v.From)
 	str(c, 8, &v.To)
@@ -177,7 +181,7 @@ func callEventFields(c *coder, v *presence.CallEvent) {
 func registerFields(c *coder, v *presence.RegisterEvent) {
 	str(c, 1, &v.Name)
 	num(c, 2, &v.State)
-	when(c, 3, &v.Timestamp)
+	timestamp(c, 3, &v.Timestamp)
 	num(c, 4, &v.Expires)
 	str(c, 5, &v.From)
 	str(c, 6, &v.To)
@@ -226,7 +230,7 @@ func realmCommandFields(c *coder, v *RealmCommand) {
 	str(c, 4, &v.Reason)
 }
 
-// shards carries a set of shards as bits, the low byte first.
+// shards carries a set of shards as one bit each, the lowest shards in the first byte. It is always there.
 func shards(c *coder, field uint64, v *actors.ShardSet) {
 	if !c.reading {
 		c.head(field, bytes)

@@ -52,7 +52,7 @@ func messages() []actors.Message {
 	}
 }
 
-// asked has a call of each kind.
+// asked returns a call of each kind.
 func asked() (calls []Call) {
 	for _, m := range messages() {
 		calls = append(calls, Call{Request: actors.Request{Message: m}})
@@ -62,7 +62,7 @@ func asked() (calls []Call) {
 		Call{Command: &RealmCommand{Realm: "acme.test", Only: actors.AllShards(), Reset: true}}, Call{Command: &RealmCommand{Realm: "acme.test", Reason: "noresource"}})
 }
 
-// batch is a message with a call of each kind.
+// batch returns a message with a call of each kind, decoded and encoded.
 func batch() (b Batch, data []byte) {
 	b, data = Batch{From: "node-a", Now: 1 << 39, Start: 9}, AppendHead(nil, presence.Schema, "node-a")
 	for i, call := range asked() {
@@ -81,7 +81,7 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// full is an answer with all fields set in some place.
+// full returns an answer in which every field is set somewhere.
 func full(watchers int) actors.Answer {
 	full := show(watchers)
 	full.Stale, full.Notified, full.Acked, full.Failed = true, 3, 2, 1
@@ -145,7 +145,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// parts are a message of answers.
+// parts returns a message of answers, decoded and encoded.
 func parts() (all []Part, data []byte) {
 	all, data = []Part{{ID: 1, Body: "x"}, {ID: 1<<64 - 1, Number: 3, More: true, Failed: true, Body: strings.Repeat("y", 1000)}, {}}, AppendHead(nil, presence.Schema, "b")
 	for _, p := range all {
@@ -177,7 +177,7 @@ func TestUnknownFields(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v %+v", err, got)
 	}
-	call := append([]byte{1<<3 | varint, 5}, more(nil, 40)...) // id 5, and no message of ours
+	call := append([]byte{1<<3 | varint, 5}, more(nil, 40)...) // the id 5, and no message that this release knows
 	b := append(AppendHead(nil, presence.Schema, "b"), msgItem<<3|bytes, byte(len(call)))
 	asked, err := ReadBatch(more(AppendNow(append(b, call...), 4, 4), 20))
 	if err != nil || len(asked.Calls) != 1 || asked.Calls[0].ID != 5 || asked.Calls[0].Request.Message != nil || asked.Now != 4 {
@@ -210,7 +210,7 @@ func TestBadMessages(t *testing.T) {
 	}
 }
 
-// Whatever is read is read again the same from what it is written as.
+// Whatever can be read gives the same again when it is written and read once more.
 func FuzzBatch(f *testing.F) {
 	b := AppendHead(nil, presence.Schema, "a")
 	for i, call := range asked() {

@@ -43,7 +43,7 @@ func (n *Node) startNATS(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			s.Routes = &natsd.Routes{Listen: e.Cluster, Advertise: c.Advertise, Peers: peers, Key: c.GossipKey, Living: n.members.Nodes}
+			s.Routes = &natsd.Routes{Listen: e.Cluster, Advertise: c.Advertise, Peers: peers, Key: c.GossipKey, Members: n.members.Nodes}
 		}
 		n.server = natsd.New(s)
 		if err := n.teardown.start(ctx, "NATS server", n.server); err != nil {
@@ -70,7 +70,7 @@ func (n *Node) startNATS(ctx context.Context) error {
 func (n *Node) awaitRestore(ctx context.Context) error {
 	c := &n.cfg
 	for said := false; ; said = true {
-		whole, err := journal.Restored(ctx, journal.Config{Conn: n.conn, Prefix: c.Prefix, Replicas: c.Replicas})
+		whole, err := journal.Exists(ctx, journal.Config{Conn: n.conn, Prefix: c.Prefix, Replicas: c.Replicas})
 		if !c.AwaitRestore || whole {
 			return err
 		}

@@ -27,7 +27,7 @@ func (n *Node) startStatus(context.Context) error {
 func (n *Node) status() status.Status {
 	v := n.journal.View()
 	s := status.Status{Node: n.cfg.Name, Incarnation: n.journal.Incarnation(), Version: n.cfg.Version, Reads: presence.Schema, Writes: n.newest(),
-		State: status.Joining, Open: n.journal.Serving(), Members: n.members.Nodes(), Claims: v.Claims, Unowned: v.Unowned, Moving: n.moving(), Leases: map[string]string{}}
+		State: status.Joining, Open: n.journal.OpenShards(), Members: n.members.Nodes(), Claims: v.Claims, Unowned: v.Unowned, Moving: n.moving(), Leases: map[string]string{}}
 	switch {
 	case n.draining.Load():
 		s.State = status.Draining

@@ -5,15 +5,16 @@ import (
 	"time"
 )
 
-// shorter is a stream that lost its end: what was written last is gone, and the next sequences come again.
+// shorter is a script whose stream lost its end: what was written last is gone, and its sequence numbers are given out
+// again.
 type shorter struct {
 	*script
-	lease, claim uint64 // the last sequences of what is left; 0: nothing is
+	lease, claim uint64 // the sequences of the lease and claim that are left; 0: there is none
 	leaseHeld    Lease
 	claimHeld    Claim
 }
 
-// do answers from what is left, after that as a stream does.
+// do carries out the Machine's Actions, like script.do, on what is left of the stream.
 func (s *shorter) do(actions []Action) {
 	for _, a := range actions {
 		if a.Shard != 0 {
@@ -44,7 +45,7 @@ func (s *shorter) do(actions []Action) {
 			s.do(s.m.ClaimWritten(s.now, a.Shard, a.Claim, s.seq, Accepted))
 		case Replay:
 			s.do(s.m.Replayed(s.now, a.Shard, a.Claim))
-		case Anew:
+		case BeginAnew:
 			s.do(s.m.Recreated(s.now, 0))
 			if s.claim > 0 {
 				s.do(s.m.ClaimSeen(s.now, 0, s.claimHeld, s.claim, s.wall))
@@ -62,8 +63,8 @@ func (s *shorter) pass(d time.Duration) {
 	}
 }
 
-// A stream that lost its end (a power cut of its server, a purge by hand) counts as another one after a while, and the
-// shard is served again, with numbers above those that were given out (rules 8 and 10).
+// A stream that lost its end (its server lost power, or an operator purged it) counts as another one after a while. The
+// shard is then open again, with numbers above those that were given out before (rules 8 and 10).
 func TestRule10StreamLostItsEnd(t *testing.T) {
 	for name, left := range map[string]func(*script) shorter{
 		"the last heartbeats and the claim": func(s *script) shorter {
@@ -88,7 +89,7 @@ func TestRule10StreamLostItsEnd(t *testing.T) {
 			w.seq = 2
 			w.do(s.m.Lost(s.now, 0)) // a write meets no claim that is ours
 			w.pass(5 * time.Second)
-			if w.count(Anew, 0) > 0 {
+			if w.count(BeginAnew, 0) > 0 {
 				t.Fatal("another stream after a moment: it may be a leader that was deposed")
 			}
 			asked := len(s.acted)
@@ -97,7 +98,7 @@ func TestRule10StreamLostItsEnd(t *testing.T) {
 				t.Errorf("%d actions within a second", n)
 			}
 			w.pass(10 * time.Second)
-			if s.m.shards[0].phase != serving || s.now >= s.m.AnswerUntil() {
+			if s.m.shards[0].phase != open || s.now >= s.m.AnswerUntil() {
 				t.Fatalf("the shard is in phase %d, the lease good until %v, now is %v", s.m.shards[0].phase, s.m.AnswerUntil(), s.now)
 			}
 			n, _, ok, _ := s.number(0)

@@ -1,0 +1,43 @@
+package journal
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct{ unknown, fenced, busy, claims, expelled, takeovers prometheus.Counter }
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: "lamplight_journal_" + name, Help: help})
+		r.MustRegister(c)
+		return c
+	}
+	return &metrics{
+		unknown: counter("unknown_total", "Groups of writes of which one got no answer; for each, the shard is claimed again."),
+		fenced:  counter("fenced_total", "Groups of writes refused because another node has claimed the shard."),
+		busy:    counter("busy_total", "Groups of writes that NATS refused for a moment; they are written again."),
+		claims: counter("claims_total", "Claims of this node that were accepted: of shards that it took over, and "+
+			"of shards that it claimed again."),
+		takeovers: counter("takeovers_total", "Shards that this node took over and loaded."),
+		expelled: counter("expelled_total", "Expulsions by this node. A silent node is expelled in each of the "+
+			"journal's streams."),
+	}
+}
+
+// registerGauges registers what the claims show this node, in numbers.
+func (j *Journal) registerGauges(r prometheus.Registerer) {
+	gauge := func(name, help string, value func() int) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_shards_" + name, Help: help}, func() float64 { return float64(value()) }))
+	}
+	gauge("open", "Shards that this node serves.", j.OpenShards)
+	gauge("claimed", "Shards that this node holds the claim of.", func() (n int) {
+		for i := range j.holders {
+			if j.holders[i].Load().node == j.cfg.Node {
+				n++
+			}
+		}
+		return n
+	})
+	gauge("unowned", "Shards that no node holds, as this node sees it.", func() int {
+		owned, _ := j.Held()
+		return len(j.holders) - owned
+	})
+}

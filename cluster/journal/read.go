@@ -1,0 +1,184 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The functions of this file block until NATS has answered or the context ends.
+
+// atLeader reads the last message of a subject at the stream's leader, and when the stream was created. Sequence 0 means
+// that there is no such message.
+func (s *store) atLeader(ctx context.Context, name string) (created time.Time, data []byte, sequence uint64, at time.Time, err error) {
+	if created, err = s.askCreated(ctx); err != nil {
+		return created, nil, 0, at, err
+	}
+	m, err := s.getAtLeader(ctx, fmt.Sprintf(`{"last_by_subj":%q}`, s.subject+name))
+	if err != nil || m == nil {
+		return created, nil, 0, at, err
+	}
+	return created, m.Data, m.Sequence, m.Time, nil
+}
+
+// createdFresh is how long an answer of askCreated counts. The question costs the NATS servers far more than reading a
+// message, and after a stall there is a claim to read for every shard.
+const createdFresh = 100 * time.Millisecond
+
+// askCreated asks when the stream was created. One caller asks at a time; the others wait and use its answer.
+func (s *store) askCreated(ctx context.Context) (time.Time, error) {
+	s.createdMu.Lock()
+	defer s.createdMu.Unlock()
+	if err := ctx.Err(); err != nil || time.Since(s.createdAsked) < createdFresh {
+		return s.createdSeen, err
+	}
+	stream, err := s.js.Stream(ctx, s.name)
+	if err == nil {
+		s.createdAsked, s.createdSeen = time.Now(), stream.CachedInfo().Created
+	}
+	return s.createdSeen, err
+}
+
+// leaderMessage is a message as the stream's leader returns it.
+type leaderMessage struct {
+	Sequence uint64    `json:"seq"`
+	Data     []byte    `json:"data"`
+	Time     time.Time `json:"time"`
+}
+
+// getAtLeader asks the stream's leader for a message; nil: there is none. The client library's own method would ask any
+// replica, by a direct get, because the stream allows that.
+func (s *store) getAtLeader(ctx context.Context, request string) (*leaderMessage, error) {
+	answer, err := s.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+s.name, []byte(request))
+	if err != nil {
+		return nil, err
+	}
+	var got struct {
+		Message *leaderMessage      `json:"message"`
+		Error   *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(answer.Data, &got); err != nil {
+		return nil, err
+	}
+	switch {
+	case got.Error != nil && got.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return nil, nil
+	case got.Error != nil:
+		return nil, got.Error
+	case got.Message == nil:
+		return nil, jetstream.ErrInvalidJetStreamResponse
+	}
+	return got.Message, nil
+}
+
+// last returns the last message of each subject that matches a filter, all of one moment, from any replica
+// (docs/contract/journal.md, rule 6). With too many subjects the error is errTooMany.
+func (s *store) last(ctx context.Context, filters ...string) ([]*nats.Msg, error) {
+	full := make([]string, len(filters))
+	for i, f := range filters {
+		full[i] = strconv.Quote(s.subject + f)
+	}
+	return s.directGet(ctx, `{"multi_last":[`+strings.Join(full, ",")+`]}`)
+}
+
+// newer returns the last message of each subject that matches, if its sequence is at least from.
+func (s *store) newer(ctx context.Context, filter string, from uint64) ([]*nats.Msg, error) {
+	return s.directGet(ctx, fmt.Sprintf(`{"multi_last":[%q],"seq":%d}`, s.subject+filter, from))
+}
+
+// page returns the first pageSize messages of subjects that match, from a sequence on.
+func (s *store) page(ctx context.Context, filter string, from uint64) ([]*nats.Msg, error) {
+	return s.directGet(ctx, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":%d}`, from, s.subject+filter, pageSize))
+}
+
+const pageSize = 1000
+
+// pages returns the last messages of a bucket of a shard, however many, and the shard's claim. Each page may come from
+// another replica, and some lag further behind than others. So when the bucket's pages end, it goes on with the pages of
+// all of the shard (the filter everything) up to the end, where the claim stands, which is newer than all that a new owner
+// must know. A message that a lagging replica returned is replaced by what came after it. If the claim is missing, the
+// answer is not complete; the caller checks that with Covers.
+func (s *store) pages(ctx context.Context, filter, everything, claim, bucket string) ([]*nats.Msg, error) {
+	newest := map[string]*nats.Msg{}
+	from := uint64(1)
+	for f := filter; ; {
+		part, err := s.page(ctx, f, from)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range part {
+			full, sequence, _ := parseStored(m)
+			if name := strings.TrimPrefix(full, s.subject); name == claim || strings.HasPrefix(name, bucket) {
+				newest[full] = m
+			}
+			from = sequence + 1
+		}
+		switch {
+		case len(part) > 0:
+		case f == filter:
+			f = everything
+		default:
+			found := make([]*nats.Msg, 0, len(newest))
+			for _, m := range newest {
+				found = append(found, m)
+			}
+			return found, nil
+		}
+	}
+}
+
+// directGet makes a direct get, which any replica answers with one message for each found. It returns errTooMany for more
+// subjects than one answer may have, and errBehind when messages were replaced while the replica answered.
+func (s *store) directGet(ctx context.Context, request string) (found []*nats.Msg, err error) {
+	inbox := s.nc.NewInbox()
+	answers := make(chan *nats.Msg, 2048)
+	subscription, err := s.nc.ChanSubscribe(inbox, answers)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = subscription.Unsubscribe() }()
+	if err := s.nc.PublishRequest("$JS.API.DIRECT.GET."+s.name, inbox, []byte(request)); err != nil {
+		return nil, err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case m := <-answers:
+			switch m.Header.Get("Status") {
+			case "":
+				found = append(found, m)
+			case "204": // end of batch
+				return found, nil
+			case "404":
+				if len(found) > 0 || strings.HasPrefix(m.Header.Get("Description"), "Message") {
+					return nil, errBehind
+				}
+				return nil, nil
+			case "413":
+				return nil, errTooMany
+			default:
+				return nil, fmt.Errorf("journal: NATS answered a direct get with %s %s", m.Header.Get("Status"), m.Header.Get("Description"))
+			}
+		}
+	}
+}
+
+var (
+	errTooMany = errors.New("journal: more subjects than one answer holds")
+	errBehind  = errors.New("journal: the replica that answered lags behind the claim")
+)
+
+// parseStored reads the headers that JetStream adds to a message that it returns by a direct get.
+func parseStored(m *nats.Msg) (subject string, sequence uint64, at time.Time) {
+	sequence, _ = strconv.ParseUint(m.Header.Get(nats.JSSequence), 10, 64)
+	at, _ = time.Parse(time.RFC3339Nano, m.Header.Get(nats.JSTimeStamp))
+	return m.Header.Get(nats.JSSubject), sequence, at
+}

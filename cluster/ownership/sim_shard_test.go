@@ -1,0 +1,280 @@
+package ownership
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// simShard is a shard as its node holds it.
+
+type simShard struct {
+	id       int
+	open     bool
+	paused   bool
+	flushing bool
+	claim    Claim
+	lane     Lane[record]
+	issued   uint64 // the ticket of the last write
+	durable  uint64 // the highest ticket that is kept
+	lists    [simExtensions][]int64
+	counters [simExtensions]uint32
+	highest  uint32
+	queue    []entry
+	waiting  []*request // requests that wait until the shard is open
+	mail     Time       // when the last message in the shard's mailbox arrives: messages come late, and in order
+	opened   int        // counts openings: a message for an earlier one is not read
+}
+
+// record is the durable form of one extension: its list.
+type record struct {
+	ext  int
+	list []int64
+}
+
+// entry is a notification or an answer that waits in the shard's queue. It leaves once all writes up to its ticket are
+// durable.
+type entry struct {
+	ticket uint64
+	wrote  bool // it is of a write; else of a read
+	ext    int
+	list   []int64 // what it tells or answers
+	tells  bool    // it sends a NOTIFY
+	q      *request
+}
+
+// mailTo puts a message into the mailbox of a shard's actor. Until it arrives, the actor acts without knowing of it.
+func (n *simNode) mailTo(sh *simShard, what func()) {
+	sh.mail = max(n.sim.now+n.sim.between(0, 2*time.Millisecond), sh.mail)
+	if n.sim.chance(20) {
+		sh.mail += n.sim.between(0, 300*time.Millisecond)
+	}
+	opened := sh.opened
+	n.postAt(sh.mail, func() {
+		if sh.open && sh.opened == opened {
+			what()
+		}
+	})
+}
+
+// replay reads the shard at a follower, again and again, until the answer holds the claim.
+func (n *simNode) replay(i int, a Action) {
+	s, m, st := n.sim, n.machines[i], n.sim.streams[i]
+	world := n.worlds[i]
+	again := func() { n.post(20*time.Millisecond, func() { n.replay(i, a) }) }
+	if s.now < n.cut[i] || s.chance(20) {
+		again()
+		return
+	}
+	found := st.past()
+	n.post(s.between(time.Millisecond, 20*time.Millisecond), func() {
+		if world != n.worlds[i] || world != st.world {
+			return
+		}
+		got := found[claimSubject(a.Shard)]
+		c, _ := got.value.(Claim)
+		ok, newer := m.Covers(a.Claim, a.Expect, c, got.seq)
+		if !ok && !newer {
+			again()
+		}
+		if !ok {
+			return
+		}
+		for _, open := range m.Replayed(s.now, a.Shard, a.Claim) {
+			n.opened(open, found)
+		}
+	})
+}
+
+func (n *simNode) opened(a Action, found map[string]message) {
+	n.sim.log("%s opens shard %d: generation %d", n.name, a.Shard, a.Claim.Generation)
+	sh := n.shards[a.Shard]
+	waiting := sh.waiting
+	*sh = simShard{id: sh.id, open: true, claim: a.Claim, lane: sh.lane, opened: sh.opened + 1}
+	sh.lane.Open(a.Expect)
+	for ext := range simExtensions {
+		r := found[fmt.Sprintf("%d.x%d", a.Shard, ext)]
+		if r.seq == 0 {
+			continue
+		}
+		sh.lists[ext] = slices.Clone(r.value.([]int64))
+		if a.All || !r.at.Before(a.Since) {
+			sh.queue = append(sh.queue, entry{ext: ext, list: sh.lists[ext], tells: true})
+		}
+	}
+	for _, q := range waiting {
+		n.request(q)
+	}
+	n.release(sh)
+}
+
+func (n *simNode) drop(sh *simShard) {
+	if sh.open {
+		n.sim.log("%s drops shard %d", n.name, sh.id)
+	}
+	doubt := sh.lane.Close()
+	queue, waiting := sh.queue, sh.waiting
+	*sh = simShard{id: sh.id, lane: sh.lane, opened: sh.opened + 1}
+	for _, e := range queue {
+		if e.q != nil {
+			n.sim.answered(e.q, nil, false, !e.wrote || e.ticket > doubt)
+		}
+	}
+	for _, q := range waiting {
+		n.sim.answered(q, nil, false, true)
+	}
+}
+
+func (n *simNode) request(q *request) {
+	s, sh := n.sim, n.shards[q.shard]
+	s.log("%s is asked for %v, %d", n.name, q.object, q.id)
+	switch {
+	case s.now >= q.deadline:
+		return // its caller has given up
+	case !sh.open && n.machines[q.shard%2].Mine(q.shard):
+		sh.waiting = append(sh.waiting, q)
+		return
+	case !sh.open || sh.flushing:
+		s.answered(q, nil, false, true)
+		return
+	}
+	if s.chance(100) { // as if a counter were full
+		n.act(q.shard%2, n.machines[q.shard%2].Spent(s.now, q.shard))
+	}
+	e := entry{ext: q.ext, q: q, tells: q.id < 0, ticket: sh.issued, list: sh.lists[q.ext]} // the list as it is now: later writes may not be kept yet
+	if q.id > 0 {
+		list := append(slices.Clone(sh.lists[q.ext]), q.id)
+		sh.lists[q.ext] = list
+		sh.issued++
+		e = entry{ext: q.ext, q: q, ticket: sh.issued, wrote: true, tells: true, list: list}
+		sh.lane.Add(record{q.ext, list})
+		if s.off.CommitFirst {
+			n.leaves(sh, &e)
+		}
+		n.send(sh)
+	}
+	sh.queue = append(sh.queue, e)
+	n.release(sh)
+}
+
+// send puts a group of a lane on its way.
+func (n *simNode) send(sh *simShard) {
+	ready := sh.lane.Ready()
+	if len(ready) == 0 {
+		return
+	}
+	i, world := sh.id%2, n.worlds[sh.id%2]
+	group, fence, writes := sh.lane.Send(min(len(ready), 1+n.sim.rng.IntN(simGroup)))
+	for k, w := range writes {
+		condition, expect := claimSubject(sh.id), fence
+		subject := fmt.Sprintf("%d.x%d", sh.id, w.ext)
+		if n.sim.off.Fence {
+			condition, expect = "none", 0
+		}
+		n.write(i, subject, w.list, condition, expect, simTimeout, func(_ uint64, o Outcome) {
+			if world != n.worlds[i] {
+				return
+			}
+			done, kept, verdict := sh.lane.Answer(group, k, o)
+			if done {
+				n.settled(sh, kept, verdict)
+			}
+		})
+	}
+}
+
+func (n *simNode) settled(sh *simShard, kept uint64, v Verdict) {
+	m := n.machines[sh.id%2]
+	sh.durable = max(sh.durable, kept)
+	n.sim.log("%s kept shard %d up to %d, verdict %d", n.name, sh.id, kept, v)
+	n.release(sh)
+	switch {
+	case v == LoseShard:
+		n.act(sh.id%2, m.Lost(n.sim.now, sh.id))
+	case v == SpendClaim && !n.sim.off.SpendClaim:
+		n.act(sh.id%2, m.Spent(n.sim.now, sh.id))
+	case v == SendLater:
+		n.post(simTick, func() { n.send(sh) })
+	default:
+		n.send(sh)
+	}
+}
+
+// release sends the entries of the queue that may leave, in order.
+func (n *simNode) release(sh *simShard) {
+	m := n.machines[sh.id%2]
+	for len(sh.queue) > 0 && sh.open {
+		e := &sh.queue[0]
+		if e.ticket > sh.durable || sh.paused && !n.sim.off.NotifyPause {
+			return
+		}
+		if !e.wrote && n.sim.now >= m.AnswerUntil() || !n.leaves(sh, e) {
+			return
+		}
+		if len(sh.queue) == 0 {
+			return // the shard was dropped while the entry left
+		}
+		sh.queue = sh.queue[1:]
+	}
+	if sh.open && sh.flushing && sh.lane.Idle() {
+		n.act(sh.id%2, m.Flushed(n.sim.now, sh.id))
+	}
+}
+
+// leaves sends an entry's NOTIFY and answer. It returns false when Number gave no number.
+func (n *simNode) leaves(sh *simShard, e *entry) bool {
+	s, i := n.sim, sh.id%2
+	if e.tells {
+		sh.counters[e.ext] = cmp.Or(sh.counters[e.ext], sh.highest)
+		number, next, ok, todo := n.machines[i].Number(s.now, sh.id, sh.claim.Generation, sh.counters[e.ext])
+		n.act(i, todo)
+		if !ok {
+			return false
+		}
+		sh.counters[e.ext], sh.highest = next, max(sh.highest, next)
+		n.notify(sh, e, number)
+	}
+	if e.q != nil {
+		s.answered(e.q, slices.Clone(e.list), n.worlds[i] == s.streams[i].world, false) // an answer of another world is no answer here
+		e.q = nil
+	}
+	e.tells = false
+	return true
+}
+
+// notify takes a NOTIFY to the edge. Once sent it arrives even if the process ends; while the node is cut off it waits
+// until the node is connected again.
+func (n *simNode) notify(sh *simShard, e *entry, number uint32) {
+	s, o, list, claim, st := n.sim, object{sh.id, e.ext}, slices.Clone(e.list), sh.claim, n.sim.streams[sh.id%2]
+	epoch := claim.Epoch
+	at := max(s.now+s.between(0, 5*time.Millisecond), n.fifo[9])
+	n.fifo[9] = at
+	arrive := func() {
+		if epoch == st.epoch {
+			s.check.notified(o, epoch, claim.Generation, number, list)
+		}
+	}
+	process := n.process
+	s.at(at, func() {
+		if n.process != process || s.now >= n.cut[0] && len(n.outbox) == 0 {
+			arrive()
+			return
+		}
+		if n.outbox = append(n.outbox, arrive); len(n.outbox) == 1 {
+			n.postAt(n.cut[0], n.pump)
+		}
+	})
+}
+
+// pump sends the NOTIFYs that waited until the node was connected again, in order.
+func (n *simNode) pump() {
+	if n.sim.now < n.cut[0] {
+		n.postAt(n.cut[0], n.pump)
+		return
+	}
+	for _, arrive := range n.outbox {
+		arrive()
+	}
+	n.outbox = nil
+}
