@@ -1,4 +1,4 @@
-# Lamplight. `make help` lists what there is.
+# Lamplight's Makefile. `make help` lists the targets.
 .DEFAULT_GOAL := help
 GO ?= go
 MEASURE ?= short
@@ -6,47 +6,47 @@ VERSION ?= 0.1.0
 ACCOUNT := 4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10
 
 .PHONY: help build run cluster test bench bench-smoke bench-paths bench-growth bench-peers pgo chaos measure lint licences licences-check fuzz fmt clean
-help: ## this list
+help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/lamplight
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/lamplight ./cmd/lamplight
 
-run: build ## build, start a node on embedded parts, load the sample account, print how to drive it
+run: build ## build, start one node, load the sample account, print requests to try
 	@tools/run-sample.sh $(ACCOUNT)
 
-cluster: build ## the same with three nodes on loopback, whose embedded servers replicate; says how to kill one
+cluster: build ## the same with three nodes on loopback that replicate; prints how to kill one
 	@tools/run-cluster.sh $(ACCOUNT)
 
 test: ## run every test with the race detector
 	$(GO) test -race -timeout 9m ./...
 
-lint: ## gofmt, go vet, staticcheck and more, by golangci-lint (built from tools/lint the first time: minutes)
+lint: ## run gofmt, go vet, staticcheck and more, by golangci-lint (the first time it is built from tools/lint: minutes)
 	$(GO) tool -modfile=tools/lint/go.mod golangci-lint run ./...
 	$(GO) tool -modfile=tools/lint/go.mod golangci-lint run --build-tags nolinkname ./cluster/...
 
-bench: build ## the standard set of lamplight bench, on nodes of its own: minutes; results in bench-results/
+bench: build ## run the standard set of lamplight bench on nodes of its own (minutes); results go to bench-results/
 	@tools/run-bench.sh bench-results
 
-bench-smoke: ## that every scenario of lamplight bench runs and finds every lamp right
+bench-smoke: ## check that every scenario of lamplight bench runs and finds every lamp right
 	$(GO) test -run 'TestScenarios|TestTarget' ./bench
 
-bench-paths: ## Go benchmarks of the hot paths, each with its floor and allocations
+bench-paths: ## run the Go benchmarks of the hot paths, with floors and allocations
 	$(GO) test -pgo=cmd/lamplight/default.pgo -run '^$$' -bench . -benchmem ./actors/... ./transport/... ./cluster/... ./cmd/lamplight/node ./bench
 
-bench-growth: ## what refresh, change and read cost among 10,000, 100,000 and 1,000,000 extensions (minutes)
+bench-growth: ## measure a refresh, a change and a read among 10,000, 100,000 and 1,000,000 extensions (minutes)
 	LAMPLIGHT_MEASURE=long $(GO) test -pgo=cmd/lamplight/default.pgo -run '^$$' -bench Growth -timeout 20m ./bench
 
-bench-peers: build ## Lamplight beside Kamailio's presence server: needs Debian's kamailio and kamailio-presence-modules
+bench-peers: build ## measure Kamailio's presence server beside Lamplight; needs Debian's kamailio and kamailio-presence-modules
 	$(GO) run ./bench/peers
 
-pgo: ## make the profile that builds are optimized for anew (cmd/lamplight/default.pgo)
+pgo: ## write the profile that builds are optimized for (cmd/lamplight/default.pgo)
 	@tools/pgo.sh
 
-chaos: ## faults of all kinds under load, and a checker (10 minutes, as root): CHAOS_SEED=n replays a schedule, CHAOS_DIR keeps logs
+chaos: ## run all faults under load and check what remains (minutes, as root); CHAOS_SEED=n repeats a schedule, CHAOS_DIR keeps logs
 	CHAOS=long $(GO) test -v -count 1 -timeout 20m ./bench/chaos
 
-measure: ## heap per extension and start-up time, at LAMPLIGHT_BENCH_EXTENSIONS (100000); with MEASURE=long also with 1M records
+measure: ## measure heap per extension and start-up time with LAMPLIGHT_BENCH_EXTENSIONS (100000); MEASURE=long also starts with 1M records
 	LAMPLIGHT_MEASURE=$(MEASURE) $(GO) test -v -run 'TestMemory|TestStart' -timeout 20m ./bench
 
 licences: ## write docs/licences.md: the licence of each module that is linked
@@ -54,14 +54,14 @@ licences: ## write docs/licences.md: the licence of each module that is linked
 
 licences-check: ## fail if docs/licences.md is out of date, or a module has no known licence
 	@now=$$(mktemp) && trap 'rm -f '$$now EXIT && tools/licences.sh $$now && \
-		{ diff docs/licences.md $$now || { echo 'docs/licences.md is out of date: make licences writes it anew'; exit 1; }; }
+		{ diff docs/licences.md $$now || { echo 'docs/licences.md is out of date: run make licences'; exit 1; }; }
 
-fuzz: ## 20 seconds of each fuzz test
+fuzz: ## run each fuzz test for 20 seconds
 	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 		$(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 20s $$p || exit 1; done; done
 
-fmt: ## gofmt
+fmt: ## format all Go files
 	gofmt -w .
 
-clean: ## remove what was built and the sample's data
+clean: ## delete the binary, and the data of make run and make cluster
 	rm -rf bin lamplight-data lamplight-cluster

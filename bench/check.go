@@ -15,11 +15,11 @@ import (
 	"lamplight/transport/client"
 )
 
-// ErrWrong says that the cluster did not do what it acknowledged.
+// ErrWrong says that the cluster did not do what it had acknowledged, or refused what it should have taken.
 var ErrWrong = errors.New("the run is WRONG")
 
-// provision loads the accounts, and gets a token that is good for all of them.
-func (r *run) provision(ctx context.Context) error {
+// importAccounts loads the accounts of the run, and gets a token that is good for all of them.
+func (r *run) importAccounts(ctx context.Context) error {
 	r.progress.Phase("loading accounts", 0)
 	file, err := directory.Read(strings.NewReader(r.world.directory()))
 	if err != nil {
@@ -40,8 +40,8 @@ func (r *run) provision(ctx context.Context) error {
 	return err
 }
 
-// remove takes the accounts of the run out of a cluster that goes on.
-func (r *run) remove() error {
+// removeAccounts deletes the accounts of the run from a cluster that the run did not start.
+func (r *run) removeAccounts() error {
 	r.progress.Phase("removing accounts", len(r.world.accounts))
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -56,12 +56,12 @@ func (r *run) remove() error {
 		all = err
 	}
 	if all != nil {
-		return fmt.Errorf("accounts of the run remain, below %s: %w", r.world.parent, all)
+		return fmt.Errorf("accounts of this run remain in the cluster, below account %s; delete them there: %w", r.world.parent, all)
 	}
 	return nil
 }
 
-// ask makes one REST request, and another one while the cluster has no room for it.
+// ask makes one REST request. It asks up to 20 times more while it gets no answer, or the answer is 503 or 429.
 func (r *run) ask(ctx context.Context, method, path string, data any) (*client.Envelope, error) {
 	for try := 0; ; try++ {
 		c := client.REST{Base: r.target.HTTP[try%len(r.target.HTTP)], Token: r.token, HTTP: r.client}
@@ -78,17 +78,17 @@ func (r *run) ask(ctx context.Context, method, path string, data any) (*client.E
 	}
 }
 
-// check looks at what every watcher was told last, and at what the listings show.
+// check fills in the verdict: what every watcher was told last, and whether the listings show every subscription once.
 func (r *run) check(ctx context.Context) error {
 	r.progress.Phase("checking", len(r.world.accounts))
 	v := &r.result.Verdict
-	v.Watchers = len(r.world.watches)
+	v.Watchers = len(r.world.watched)
 	var example string
 	v.Never, v.Stuck, example = r.model.behind()
 	if example != "" {
 		v.Examples = append(v.Examples, example)
 	}
-	listed := make([]uint8, len(r.world.watches))
+	listed := make([]uint8, len(r.world.watched))
 	for i := range r.world.accounts {
 		if err := r.list(ctx, &r.world.accounts[i], listed); err != nil {
 			return err
@@ -99,7 +99,7 @@ func (r *run) check(ctx context.Context) error {
 		switch {
 		case n == 0:
 			v.Missing++
-			example = r.world.callID(int32(i)) + " is missing in the listing of " + r.world.home(r.world.watches[i]).realm
+			example = r.world.callID(int32(i)) + " is missing in the listing of " + r.world.accountOf(r.world.watched[i]).realm
 		case n > 1:
 			v.Twice++
 			example = r.world.callID(int32(i)) + " is listed more than once"
@@ -116,20 +116,21 @@ func (r *run) check(ctx context.Context) error {
 		}
 	}
 	m := r.model
-	v.OutOfOrder, v.Duplicates, v.Mistakes = m.outOfOrder.Load(), m.duplicates.Load(), m.count.Load()
+	v.OutOfOrder, v.Duplicates, v.Mistakes = m.outOfOrder.Load(), m.duplicates.Load(), m.mistakeCount.Load()
 	v.Replaced = m.replaced.Load()
 	for _, e := range r.edges {
 		c := e.Counts()
 		v.SentAgain, v.Fenced = v.SentAgain+c.Duplicates, v.Fenced+c.Fenced
 	}
-	v.Examples = append(append(append(v.Examples, m.mistakes.list()...), r.news.why.list()...), r.web.why.list()...)
+	v.Examples = append(append(append(v.Examples, m.mistakes.list()...), r.nats.failures.list()...), r.rest.failures.list()...)
 	if !v.Right() {
 		return fmt.Errorf("%w: %s", ErrWrong, v.text())
 	}
 	return nil
 }
 
-// list counts the subscriptions that an account's listing shows. A listing that says that it has holes is asked again.
+// list counts in listed how often an account's listing shows each subscription. It asks again, five times in all, while the
+// listing says that shards are missing.
 func (r *run) list(ctx context.Context, a *account, listed []uint8) error {
 	var shown struct {
 		Subscriptions map[string]map[string]map[string]struct{} `json:"subscriptions"` // extension → package → Call-ID
@@ -151,7 +152,7 @@ func (r *run) list(ctx context.Context, a *account, listed []uint8) error {
 	for _, packages := range shown.Subscriptions {
 		for _, calls := range packages {
 			for callID := range calls {
-				if i := r.world.watcher(callID); i >= 0 && listed[i] < 255 {
+				if i := r.world.findWatcher(callID); i >= 0 && listed[i] < 255 {
 					listed[i]++
 				}
 			}

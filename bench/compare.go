@@ -8,23 +8,23 @@ import (
 	"golang.org/x/perf/benchmath"
 )
 
-// significant is the chance below which a difference counts as more than noise.
-const significant = 0.01
+// significanceLevel is the p value below which a difference counts as more than noise.
+const significanceLevel = 0.01
 
-// Compare says what changed between two results, and whether it is more than noise: each second of a run is one
-// measurement, and a Mann-Whitney U test says how likely two such heaps of seconds come from the same system. Runs on
-// different machines, or with other settings, are compared all the same, with a warning.
+// Compare writes what changed between two results, and whether the change is more than noise. It takes each second of a run
+// as one measurement; a Mann-Whitney U test gives the chance that both sets of seconds come from the same system. Compare
+// warns if the runs were on different machines or had different settings. It refuses results of different scenarios.
 func Compare(out io.Writer, a, b *Result) error {
 	if a.Settings.Scenario != b.Settings.Scenario {
-		return fmt.Errorf("%w: one is a run of %s, the other of %s", ErrSettings, a.Settings.Scenario, b.Settings.Scenario)
+		return fmt.Errorf("%w: the first result is a run of scenario %s, the second of %s; only runs of one scenario compare", ErrSettings, a.Settings.Scenario, b.Settings.Scenario)
 	}
 	if a.Machine != b.Machine {
-		fmt.Fprintln(out, "warning: the runs were on different machines")
+		fmt.Fprintln(out, "warning: the runs were on different machines, so a difference may be the machines'")
 	}
 	one, two := a.Settings, b.Settings
 	one.Seed = two.Seed
 	if one != two {
-		fmt.Fprintln(out, "warning: the runs had different settings")
+		fmt.Fprintln(out, "warning: the runs had different settings, so a difference may be theirs")
 	}
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "\t\t%.9s\t%.9s\tchange\t\t\n", a.Commit+"         ", b.Commit+"         ")
@@ -39,15 +39,15 @@ func Compare(out io.Writer, a, b *Result) error {
 				continue
 			}
 			row := func(what string, x, y float64, of func(Point) float64) {
-				fmt.Fprintf(w, "%s %s\t%s\t%.0f\t%.0f\t%s\t%s\t\n", p.name, before.Name, what, x, y, percent(x, y), verdict(before.Series, after.Series, of))
+				fmt.Fprintf(w, "%s %s\t%s\t%.0f\t%.0f\t%s\t%s\t\n", p.name, before.Name, what, x, y, percent(x, y), compareSeries(before.Series, after.Series, of))
 			}
 			row("a second", float64(before.Count)/p.a.Seconds, float64(after.Count)/p.b.Seconds, func(p Point) float64 { return float64(p.Count) })
 			row("p50 µs", float64(before.quantile(0.5)), float64(after.quantile(0.5)), func(p Point) float64 { return float64(p.P50) })
 			row("p99 µs", float64(before.quantile(0.99)), float64(after.quantile(0.99)), func(p Point) float64 { return float64(p.P99) })
 		}
 	}
-	x, y := cpus(&a.Load), cpus(&b.Load)
-	fmt.Fprintf(w, "nodes\tcores\t%.2f\t%.2f\t%s\t%s\t\n", mean(x), mean(y), percent(mean(x), mean(y)), likely(x, y))
+	x, y := totalCPU(&a.Load), totalCPU(&b.Load)
+	fmt.Fprintf(w, "nodes\tcores\t%.2f\t%.2f\t%s\t%s\t\n", mean(x), mean(y), percent(mean(x), mean(y)), compareSamples(x, y))
 	if len(a.Steps) > 0 && len(b.Steps) > 0 {
 		fmt.Fprintf(w, "search\t%s/s\t%.0f\t%.0f\t%s\t\t\n", a.Settings.unit(), a.highest(), b.highest(), percent(a.highest(), b.highest()))
 	}
@@ -56,12 +56,13 @@ func Compare(out io.Writer, a, b *Result) error {
 	}
 	for i, r := range []*Result{a, b} {
 		if !r.Verdict.Right() {
-			fmt.Fprintf(out, "run %d was %s\n", i+1, r.Verdict.text())
+			fmt.Fprintf(out, "result %d of 2 is %s\n", i+1, r.Verdict.text())
 		}
 	}
 	return nil
 }
 
+// percent is the change from a to b.
 func percent(a, b float64) string {
 	if a == 0 {
 		return ""
@@ -69,7 +70,8 @@ func percent(a, b float64) string {
 	return fmt.Sprintf("%+.1f %%", (b-a)/a*100)
 }
 
-func verdict(a, b []Point, of func(Point) float64) string {
+// compareSeries compares a value of two series, and takes only the seconds in which something was measured.
+func compareSeries(a, b []Point, of func(Point) float64) string {
 	values := func(series []Point) (out []float64) {
 		for _, p := range series {
 			if p.Count > 0 {
@@ -78,15 +80,15 @@ func verdict(a, b []Point, of func(Point) float64) string {
 		}
 		return out
 	}
-	return likely(values(a), values(b))
+	return compareSamples(values(a), values(b))
 }
 
-// likely says whether two samples differ by more than noise.
-func likely(a, b []float64) string {
+// compareSamples says whether two samples differ by more than noise, and with which p value.
+func compareSamples(a, b []float64) string {
 	if len(a) < 5 || len(b) < 5 {
 		return "too short to tell"
 	}
-	limits := benchmath.Thresholds{CompareAlpha: significant}
+	limits := benchmath.Thresholds{CompareAlpha: significanceLevel}
 	c := benchmath.AssumeNothing.Compare(benchmath.NewSample(a, &limits), benchmath.NewSample(b, &limits))
 	if c.P >= c.Alpha {
 		return "noise"
@@ -102,8 +104,8 @@ func mean(values []float64) float64 {
 	return total / float64(max(len(values), 1))
 }
 
-// cpus is what all nodes used together, second by second.
-func cpus(p *Part) []float64 {
+// totalCPU gives the cores that all nodes used together, second by second.
+func totalCPU(p *Part) []float64 {
 	var all []float64
 	for _, s := range p.Samples {
 		total := 0.0

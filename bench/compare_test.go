@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// made is a result whose latencies lie about p99 µs.
-func made(seed uint64, p99 float64) *Result {
+// makeResult makes a result whose p99 latencies are within 10 % of p99 µs.
+func makeResult(seed uint64, p99 float64) *Result {
 	random := rand.New(rand.NewPCG(seed, seed))
 	r := &Result{Format: 1, Settings: Settings{Scenario: "blf"}, Commit: "abcdef"}
 	o := Operation{Name: "ring", Quantiles: []Quantile{{0.5, int64(p99 / 3)}, {0.99, int64(p99)}}}
@@ -37,23 +37,23 @@ func TestCompareTellsChangeFromNoise(t *testing.T) {
 				return line
 			}
 		}
-		t.Fatalf("no line of p99: %s", out.String())
+		t.Fatalf("the comparison has no p99 line: %s", out.String())
 		return ""
 	}
-	if line := row(made(1, 3000), made(2, 3000)); !strings.Contains(line, "noise") {
-		t.Errorf("the same twice: %s", line)
+	if line := row(makeResult(1, 3000), makeResult(2, 3000)); !strings.Contains(line, "noise") {
+		t.Errorf("two runs of the same system: %s", line)
 	}
-	if line := row(made(1, 3000), made(2, 4500)); !strings.Contains(line, "p=0.0") || !strings.Contains(line, "+50.0 %") {
-		t.Errorf("half as much again: %s", line)
+	if line := row(makeResult(1, 3000), makeResult(2, 4500)); !strings.Contains(line, "p=0.0") || !strings.Contains(line, "+50.0 %") {
+		t.Errorf("latencies half as long again: %s", line)
 	}
-	if err := Compare(&bytes.Buffer{}, made(1, 1), &Result{Settings: Settings{Scenario: "rest"}}); !errors.Is(err, ErrSettings) {
-		t.Errorf("another scenario: %v", err)
+	if err := Compare(&bytes.Buffer{}, makeResult(1, 1), &Result{Settings: Settings{Scenario: "rest"}}); !errors.Is(err, ErrSettings) {
+		t.Errorf("a result of another scenario: %v", err)
 	}
 }
 
 func TestResultIsKept(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "r.json")
-	want := made(3, 700)
+	want := makeResult(3, 700)
 	if err := want.Save(file); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestResultIsKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := Load(file); err == nil {
-			t.Errorf("%q is a result", text)
+			t.Errorf("Load takes %q for a result", text)
 		}
 	}
 }

@@ -1,14 +1,17 @@
-// Package bench is the load generator behind `lamplight bench`: it drives a cluster through the doors that its users
-// have (NATS documents and REST), plays the edges that send the NOTIFYs, measures, and checks what it saw.
+// Package bench is the load generator behind `lamplight bench`. It loads a cluster over NATS and REST as switches, phones and
+// API clients would, plays the edges that send the NOTIFYs, measures latencies, and checks that each watcher was told the
+// right state. cmd/lamplight/bench.go runs it, and so does bench/peers.
 //
-// run.go is one run from the first node to the last check. world.go says who exists, scenario.go what happens to them;
-// pace.go lets it happen on schedule, news.go sends it as NATS documents and web.go as REST requests. edge.go hears the
-// NOTIFYs, model.go knows what they should have said. measure.go keeps latencies, sample.go what the nodes used for it;
-// result.go is what comes out, with table.go, html.go and compare.go to read it. nodes.go starts nodes of its own
-// (bench/local); bench/gaps is what any edge has to count.
+// run.go is one run, from the first node to the last check. check.go loads the accounts before it and judges the lamps after
+// it; search.go looks for the highest rate. world.go makes the accounts, extensions and watchers, scenario.go the load on them,
+// settings.go says how much. pace.go starts each arrival at its time, nats_sender.go sends documents and rest_sender.go sends
+// HTTP requests. edge.go takes the NOTIFYs, model.go knows what they should have said. measure.go keeps latencies, sample.go
+// the CPU and memory of the nodes. result.go is what a run found; table.go, html.go and compare.go show it. nodes.go starts
+// nodes through bench/local. The files that end in _test.go also hold the benchmarks of the hot paths beside their floors.
 //
-// Load is open loop: arrivals come when the schedule says, whether earlier ones were answered or not, and a latency runs
-// from the intended time. A system or a generator that falls behind shows in the figures and doesn't slow the schedule.
+// The load is open loop: arrivals come when the schedule says, whether earlier ones were answered or not, and a latency is
+// counted from the intended time. If the cluster or the generator falls behind, the latencies grow and the rate stays.
 //
-// Nothing here is imported by the product. The package knows the product by its documents, and the directory's import.
+// The package drives nodes only from outside. Of the product it imports what any client may use (transport/client,
+// transport/edge, cluster/subject), and cluster/directory, through which it loads its accounts.
 package bench

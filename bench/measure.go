@@ -7,52 +7,52 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// longest is the longest latency that is told apart.
-const longest = 10 * time.Minute
+// maxLatency is the longest latency that a histogram holds; longer ones count as this one.
+const maxLatency = 10 * time.Minute
 
-// meter keeps the latencies of one measured part, by operation.
+// meter keeps the latencies of one part of a run, by operation.
 type meter struct {
-	mu    sync.Mutex
-	begun time.Time
-	kinds []*recorder
+	mu        sync.Mutex
+	begun     time.Time
+	recorders []*recorder
 }
 
 func newMeter(begun time.Time) *meter { return &meter{begun: begun} }
 
-// of gives the recorder of an operation.
-func (m *meter) of(operation string) *recorder {
+// recorder gives the recorder of an operation, and makes it the first time.
+func (m *meter) recorder(operation string) *recorder {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, r := range m.kinds {
+	for _, r := range m.recorders {
 		if r.operation == operation {
 			return r
 		}
 	}
-	r := &recorder{operation: operation, window: hdrhistogram.New(1, longest.Microseconds(), 2), total: hdrhistogram.New(1, longest.Microseconds(), 3)}
-	m.kinds = append(m.kinds, r)
+	r := &recorder{operation: operation, window: hdrhistogram.New(1, maxLatency.Microseconds(), 2), total: hdrhistogram.New(1, maxLatency.Microseconds(), 3)}
+	m.recorders = append(m.recorders, r)
 	return r
 }
 
-// tick closes the window of one second.
-func (m *meter) tick(now time.Time) {
+// closeSecond ends the current second of every operation.
+func (m *meter) closeSecond(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, r := range m.kinds {
-		r.close(now.Sub(m.begun))
+	for _, r := range m.recorders {
+		r.closeSecond(now.Sub(m.begun))
 	}
 }
 
 func (m *meter) operations() []Operation {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	all := make([]Operation, len(m.kinds))
-	for i, r := range m.kinds {
+	all := make([]Operation, len(m.recorders))
+	for i, r := range m.recorders {
 		all[i] = r.result()
 	}
 	return all
 }
 
-// recorder keeps the latencies of one operation: those of this second, and all.
+// recorder keeps the latencies of one operation: those of the current second (window), and all of the part (total).
 type recorder struct {
 	operation string
 
@@ -63,18 +63,19 @@ type recorder struct {
 	series        []Point
 }
 
-// took records one that was meant to begin at a time and is done now. A nil recorder keeps nothing.
-func (r *recorder) took(at, now time.Time) {
+// record notes an operation that was meant to begin at one time and ended at another. A nil recorder keeps nothing.
+func (r *recorder) record(at, now time.Time) {
 	if r == nil {
 		return
 	}
-	us := min(max(now.Sub(at).Microseconds(), 1), longest.Microseconds())
+	us := min(max(now.Sub(at).Microseconds(), 1), maxLatency.Microseconds())
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_ = r.window.RecordValue(us)
 	_ = r.total.RecordValue(us)
 }
 
+// fail counts an operation that was refused or given up. A nil recorder keeps nothing.
 func (r *recorder) fail() {
 	if r == nil {
 		return
@@ -84,6 +85,7 @@ func (r *recorder) fail() {
 	r.mu.Unlock()
 }
 
+// repeat counts a repetition of a request. A nil recorder keeps nothing.
 func (r *recorder) repeat() {
 	if r == nil {
 		return
@@ -93,7 +95,8 @@ func (r *recorder) repeat() {
 	r.mu.Unlock()
 }
 
-func (r *recorder) close(at time.Duration) {
+// closeSecond puts the current second into the series. at is the time since the part began.
+func (r *recorder) closeSecond(at time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h := r.window
@@ -101,6 +104,7 @@ func (r *recorder) close(at time.Duration) {
 	h.Reset()
 }
 
+// quantile is a latency of the whole part; q is from 0 to 1.
 func (r *recorder) quantile(q float64) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -118,5 +122,5 @@ func (r *recorder) result() Operation {
 	return o
 }
 
-// quantiles are what a result shows.
+// quantiles are those that a result shows.
 var quantiles = []float64{0.5, 0.9, 0.99, 0.999}

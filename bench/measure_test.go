@@ -20,9 +20,11 @@ import (
 	"lamplight/cluster/natsd"
 )
 
-// serverData is set in the environment of a child process that is only the NATS server.
+// serverData is the environment variable that makes the test binary a child process with only a NATS server; its value is the
+// data directory.
 const serverData = "LAMPLIGHT_BENCH_SERVER"
 
+// heap is what is allocated on this process's heap after two collections, in bytes.
 func heap() int64 {
 	var m runtime.MemStats
 	runtime.GC()
@@ -31,15 +33,15 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// cpu is what the process has used so far: on a busy machine it says more than the time.
+// cpu is the CPU time that the process has used so far. On a busy machine it says more than wall time.
 func cpu() time.Duration {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// serve is the child process: it says its URL, and its heap for every line that it reads.
-func serve(data string) int {
+// serveNATS is the child process. It prints the URL of its NATS server, and then its heap for every line that it reads.
+func serveNATS(data string) int {
 	s := natsd.New(natsd.Config{Listen: "127.0.0.1:0", Data: data, Sync: time.Second, Name: "bench", Log: slog.New(slog.DiscardHandler)})
 	if err := s.Start(context.Background()); err != nil {
 		fmt.Println(err)
@@ -53,7 +55,7 @@ func serve(data string) int {
 	return 0
 }
 
-// child is the NATS server in a process of its own, so that its heap is not ours.
+// child is a NATS server in a process of its own, so that its heap does not count as ours.
 type child struct {
 	in  io.Writer
 	out *bufio.Reader
@@ -113,7 +115,7 @@ func (n *node) subscribe(t testing.TB, count int, call string) {
 	for i := range count {
 		slots <- struct{}{}
 		wg.Add(1)
-		n.Router().Go(actors.Request{To: name(i), Message: watcher(i, call)}, func(a actors.Answer) {
+		n.Router().Go(actors.Request{To: addressOf(i), Message: subscribeEvent(i, call)}, func(a actors.Answer) {
 			if a.Err != nil {
 				t.Errorf("subscribe: %v", a.Err)
 			}
@@ -124,16 +126,16 @@ func (n *node) subscribe(t testing.TB, count int, call string) {
 	wg.Wait()
 }
 
-func measuring(t *testing.T) {
+func onlyToMeasure(t *testing.T) {
 	if os.Getenv("LAMPLIGHT_MEASURE") == "" {
-		t.Skip("a measurement, not a test: `make measure` runs it") //nolint:forbidigo // not for lack of anything
+		t.Skip("this measures and tests nothing: `make measure` runs it") //nolint:forbidigo // it is not skipped because the machine lacks something
 	}
 }
 
-// Heap per extension with one subscription and per further subscription, and after a restart with both; the NATS
-// server runs in another process.
+// TestMemory measures the heap that an extension with one subscription takes, and each further subscription, and then an
+// extension with two subscriptions that was loaded from the journal. The NATS server runs in another process.
 func TestMemory(t *testing.T) {
-	measuring(t)
+	onlyToMeasure(t)
 	count := int64(extensions())
 	server := startChild(t)
 	t.Run("made", func(t *testing.T) {
@@ -155,10 +157,10 @@ func TestMemory(t *testing.T) {
 	})
 }
 
-// The time until a node with an embedded server is ready again. Its records are older than the 10 s of which watchers
-// are told again after a takeover. LAMPLIGHT_MEASURE=long takes a million records too.
+// TestStart measures the time until a node with an embedded server is ready again. A new owner notifies again what changed in
+// the 10 s before the takeover; the records are older than that. LAMPLIGHT_MEASURE=long also measures a million records.
 func TestStart(t *testing.T) {
-	measuring(t)
+	onlyToMeasure(t)
 	counts := []int{extensions()}
 	if os.Getenv("LAMPLIGHT_MEASURE") == "long" {
 		counts = append(counts, 1_000_000)

@@ -10,7 +10,7 @@ import (
 // lamp is the state of an extension.
 type lamp byte
 
-// The lamps that there are, as the API names them.
+// The states of a lamp, as the API names them.
 const (
 	terminated lamp = iota
 	early
@@ -19,6 +19,7 @@ const (
 
 func (l lamp) String() string { return [...]string{"terminated", "early", "confirmed"}[l] }
 
+// lampOf reads a State; every other text is terminated.
 func lampOf(state string) lamp {
 	switch state {
 	case "early":
@@ -29,38 +30,38 @@ func lampOf(state string) lamp {
 	return terminated
 }
 
-// model is what every lamp should show, and what every watcher was told.
+// model knows what every lamp should show, and what every watcher was told. Its methods may be called from any goroutine.
 type model struct {
 	world      *world
 	extensions []extension
 	watchers   []watcher
-	meter      atomic.Pointer[meter] // where changes are measured now
+	meter      atomic.Pointer[meter] // of the current part of the run
 
 	outOfOrder, duplicates, replaced atomic.Int64
-	mistakes                         reasons
-	count                            atomic.Int64 // of mistakes
+	mistakes                         errorSamples
+	mistakeCount                     atomic.Int64 // of mistakes; errorSamples keeps only a few
 }
 
-// extension is one lamp.
+// extension is one extension's lamp, as the load set it.
 type extension struct {
 	mu      sync.Mutex
 	lamp    lamp
 	busy    bool  // a call or a command is under way
-	unknown bool  // a change was given up: it may have happened or not
+	unknown bool  // a change was not acknowledged: it may have happened or not
 	version int64 // counts changes
 	pending []change
 }
 
-// change is one that watchers have yet to be told.
+// change is a change of a lamp of which some watchers have not been told yet.
 type change struct {
 	lamp     lamp
-	at       time.Time // when it was meant to happen
-	left     int       // watchers that were not told
-	sequence int64     // that it was told under; 0: under none yet
-	told     *recorder
+	intended time.Time // when it was meant to happen
+	left     int       // watchers that were not told yet
+	sequence int64     // Sequence of its NOTIFYs; 0: none has come yet
+	recorder *recorder
 }
 
-// watcher is what one watcher was told last. The lock of its extension guards it.
+// watcher is what one watcher was told last. The mutex of its extension guards it.
 type watcher struct {
 	sequence int64
 	epoch    time.Time
@@ -68,29 +69,29 @@ type watcher struct {
 	told     bool
 }
 
-// notified is one message of the fan-out, as an edge took it.
-type notified struct {
+// notification is one NOTIFY message that an edge took.
+type notification struct {
 	extension string
 	watchers  []int32
 	state     lamp
 	sequence  int64
 	epoch     time.Time
 	repeated  bool
-	now       time.Time
+	heardAt   time.Time
 }
 
 func newModel(w *world) *model {
-	return &model{world: w, extensions: make([]extension, w.extensions()), watchers: make([]watcher, len(w.watches))}
+	return &model{world: w, extensions: make([]extension, w.extensions()), watchers: make([]watcher, len(w.watched))}
 }
 
-// wrong notes what must not be.
-func (m *model) wrong(format string, a ...any) {
-	m.count.Add(1)
+// addMistake counts something that must not happen, and keeps the text of the first few.
+func (m *model) addMistake(format string, a ...any) {
+	m.mistakeCount.Add(1)
 	m.mistakes.add(fmt.Errorf(format, a...))
 }
 
-// take reserves an extension for a call or a command; false: it has one.
-func (m *model) take(x int32) bool {
+// reserve gives an extension to a call or a command. It returns false if the extension already has one.
+func (m *model) reserve(x int32) bool {
 	e := &m.extensions[x]
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -99,6 +100,7 @@ func (m *model) take(x int32) bool {
 	return free
 }
 
+// release ends what reserve began.
 func (m *model) release(x int32) {
 	e := &m.extensions[x]
 	e.mu.Lock()
@@ -106,7 +108,7 @@ func (m *model) release(x int32) {
 	e.mu.Unlock()
 }
 
-// change notes that a lamp is about to change: its watchers will be told.
+// change notes that a lamp is about to change. If the state is another one, the model expects that all watchers are told.
 func (m *model) change(x int32, to lamp, at time.Time) {
 	e := &m.extensions[x]
 	e.mu.Lock()
@@ -116,32 +118,32 @@ func (m *model) change(x int32, to lamp, at time.Time) {
 		return
 	}
 	e.lamp = to
-	if n := len(m.world.of(x)); n > 0 {
-		e.pending = append(e.pending, change{lamp: to, at: at, left: n, told: m.meter.Load().of("told")})
+	if n := len(m.world.watchersOf(x)); n > 0 {
+		e.pending = append(e.pending, change{lamp: to, intended: at, left: n, recorder: m.meter.Load().recorder("told")})
 	}
 }
 
-// doubt notes that a change was not acknowledged.
-func (m *model) doubt(x int32) {
+// markUnknown notes that a change was not acknowledged, so that nobody knows what the lamp must show.
+func (m *model) markUnknown(x int32) {
 	e := &m.extensions[x]
 	e.mu.Lock()
 	e.unknown = true
 	e.mu.Unlock()
 }
 
-// shows gives what an extension's lamp must be, if that is certain, and the version that this is.
-func (m *model) shows(x int32) (l lamp, version int64, certain bool) {
+// expected gives what an extension's lamp must show, the version of that state, and whether it is certain.
+func (m *model) expected(x int32) (l lamp, version int64, certain bool) {
 	e := &m.extensions[x]
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.lamp, e.version, !e.busy && !e.unknown
 }
 
-// told takes what an edge heard.
-func (m *model) told(n *notified) {
-	x := m.world.find(n.extension)
+// hear takes a NOTIFY message that an edge took.
+func (m *model) hear(n *notification) {
+	x := m.world.findExtension(n.extension)
 	if x < 0 {
-		m.wrong("an edge was told of %s, which no one here watches", n.extension)
+		m.addMistake("an edge was told of %s, which is no extension of this run", n.extension)
 		return
 	}
 	e := &m.extensions[x]
@@ -149,8 +151,8 @@ func (m *model) told(n *notified) {
 	defer e.mu.Unlock()
 	fresh := 0
 	for _, i := range n.watchers {
-		if i < 0 || m.world.watches[i] != x {
-			m.wrong("a NOTIFY of %s names a subscription that it doesn't have", n.extension)
+		if i < 0 || m.world.watched[i] != x {
+			m.addMistake("a NOTIFY of %s names a Call-ID that does not watch it", n.extension)
 			continue
 		}
 		w := &m.watchers[i]
@@ -158,20 +160,21 @@ func (m *model) told(n *notified) {
 		case !w.told || w.epoch.Before(n.epoch) || w.epoch.Equal(n.epoch) && w.sequence < n.sequence:
 			w.told, w.epoch, w.sequence, w.lamp = true, n.epoch, n.sequence, n.state
 			fresh++
-		case n.repeated: // what was lost and sent again comes late
+		case n.repeated: // a repeated message may be older than what came meanwhile
 		case w.sequence == n.sequence:
 			m.duplicates.Add(1)
 		default:
 			m.outOfOrder.Add(1)
-			m.wrong("%s: Sequence went from %d back to %d", n.extension, w.sequence, n.sequence)
+			m.addMistake("%s: Sequence went from %d back to %d", n.extension, w.sequence, n.sequence)
 		}
 	}
 	m.credit(e, n, fresh)
 }
 
-// credit counts watchers towards the change that they were told of. Changes come in order; one that a newer one
-// replaced, in the owner's coalescing window, never gets a message of its own.
-func (m *model) credit(e *extension, n *notified, fresh int) {
+// credit counts fresh watchers as told of the change that a message carries, and records the change's latency when its last
+// watcher was told. Changes come in order. If a newer change replaced one while the owner held its NOTIFY back
+// (--notify-rate), the replaced change never gets a message of its own and is only counted.
+func (m *model) credit(e *extension, n *notification, fresh int) {
 	for i := range e.pending {
 		c := &e.pending[i]
 		if c.sequence == 0 && c.lamp == n.state {
@@ -182,7 +185,7 @@ func (m *model) credit(e *extension, n *notified, fresh int) {
 		}
 		if c.sequence == n.sequence {
 			if c.left -= fresh; c.left <= 0 {
-				c.told.took(c.at, n.now)
+				c.recorder.record(c.intended, n.heardAt)
 				m.replaced.Add(int64(i))
 				e.pending = append(e.pending[:0], e.pending[i+1:]...)
 			}
@@ -191,12 +194,13 @@ func (m *model) credit(e *extension, n *notified, fresh int) {
 	}
 }
 
-// behind counts the watchers whose last NOTIFY is not what their lamp shows; example is one of them.
+// behind counts the watchers that were never told anything (never), and those whose last NOTIFY is not what their lamp shows
+// (stuck). example describes one of them.
 func (m *model) behind() (never, stuck int, example string) {
 	for x := range m.extensions {
 		e := &m.extensions[x]
 		e.mu.Lock()
-		for _, i := range m.world.of(int32(x)) {
+		for _, i := range m.world.watchersOf(int32(x)) {
 			w := &m.watchers[i]
 			switch {
 			case e.unknown:
@@ -205,7 +209,7 @@ func (m *model) behind() (never, stuck int, example string) {
 				example = fmt.Sprintf("%s was never told of %s", m.world.callID(i), m.world.address(int32(x)))
 			case w.lamp != e.lamp:
 				stuck++
-				example = fmt.Sprintf("%s shows %v for %s, which is %v", m.world.callID(i), w.lamp, m.world.address(int32(x)), e.lamp)
+				example = fmt.Sprintf("%s was last told %v of %s, which is %v", m.world.callID(i), w.lamp, m.world.address(int32(x)), e.lamp)
 			}
 		}
 		e.mu.Unlock()

@@ -1,5 +1,6 @@
-// Package bench measures the paths that matter, each beside its floor in the same run: a plain map and mutex, the
-// same records written raw to JetStream, a raw NATS publish, bare fasthttp answering the same bytes.
+// Package bench_test measures the hot paths of a node, each beside its floor in the same run. A floor is the least that any
+// design would need: a map under a mutex, the same records written straight to JetStream, a plain NATS publish of the same
+// bytes, or bare fasthttp that answers the same bytes. docs/performance.md has the figures.
 package bench_test
 
 import (
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
@@ -20,7 +23,8 @@ import (
 
 const realm = "bench.example.com"
 
-// extensions is how many extensions with one subscription each a node holds when it is measured.
+// extensions is how many extensions, each with one subscription, a node holds when it is measured: LAMPLIGHT_BENCH_EXTENSIONS,
+// or 100,000.
 func extensions() int {
 	if n, err := strconv.Atoi(os.Getenv("LAMPLIGHT_BENCH_EXTENSIONS")); err == nil && n > 0 {
 		return n
@@ -28,13 +32,13 @@ func extensions() int {
 	return 100_000
 }
 
-// node is a whole node in this process, with an account whose realm holds the extensions.
+// node is a whole node in this process, with an account whose realm has the extensions.
 type node struct {
 	*lamplight.Node
 	url     string // of its NATS server
 	token   string
 	account string
-	started time.Duration // what Start took
+	started time.Duration // how long Start took
 }
 
 // start starts a node with an embedded server.
@@ -43,7 +47,7 @@ func start(t testing.TB, data string) *node {
 	return startAs(t, nodetest.Config("bench", data))
 }
 
-// startMemory starts a node that keeps nothing on disk.
+// startMemory starts a node whose embedded server keeps the journal in memory.
 func startMemory(t testing.TB) *node {
 	t.Helper()
 	c := nodetest.Config("bench", t.TempDir())
@@ -51,13 +55,13 @@ func startMemory(t testing.TB) *node {
 	return startAs(t, c)
 }
 
-// startOn starts all of a node but the NATS server at url.
+// startOn starts a node that uses the NATS server at url.
 func startOn(t testing.TB, url string) *node {
 	t.Helper()
 	return startAs(t, nodetest.On(url, "bench", t.TempDir()))
 }
 
-// startBeside starts a node that owns nothing beside one that owns all, and serves what that one holds.
+// startBeside starts a node that owns no shard, in a cluster with owner, which owns all. It asks owner for every extension.
 func startBeside(t testing.TB, owner *node) *node {
 	t.Helper()
 	c := nodetest.On(owner.url, "front", t.TempDir())
@@ -65,7 +69,7 @@ func startBeside(t testing.TB, owner *node) *node {
 	return startAs(t, c)
 }
 
-// startAs starts a node. Only that named bench ever owns anything. NOTIFYs are not coalesced.
+// startAs starts a node and loads the accounts. All shards are placed on the node named bench. No NOTIFY is held back.
 func startAs(t testing.TB, c lamplight.Config) *node {
 	t.Helper()
 	c.Place = func(int, []string) string { return "bench" }
@@ -91,14 +95,38 @@ func startAs(t testing.TB, c lamplight.Config) *node {
 	return n
 }
 
-// name is an extension's as transports read it: both parts of one document's field.
-func name(i int) actors.Address {
+// addressOf gives the address of extension i. As when a transport reads it, both parts are slices of one string.
+func addressOf(i int) actors.Address {
 	field := strconv.Itoa(100000+i) + "@" + realm
 	at := strings.IndexByte(field, '@')
 	return actors.Address{Realm: field[at+1:], User: field[:at]}
 }
 
-func watcher(i int, call string) presence.Subscribe {
+// subscribeEvent is a SUBSCRIBE for extension i of the watcher whose Call-ID begins with call.
+func subscribeEvent(i int, call string) presence.Subscribe {
 	return presence.Subscribe{CallID: call + "-" + strconv.Itoa(i) + "@10.0.0.9", From: strconv.Itoa(i%5000) + "@" + realm, FromTag: "a1b2c3", ToTag: "d4e5f6",
 		Contact: "<sip:" + strconv.Itoa(i) + "@10.0.0.9:5060;line=" + call + ">", ServerID: "edge" + strconv.Itoa(i%4), UserAgent: "Yealink SIP-T46S 66.86", Expires: 3600}
+}
+
+// connect opens a connection to a node's NATS server, until the end of the benchmark.
+func connect(b *testing.B, n *node) *nats.Conn {
+	b.Helper()
+	conn, err := nats.Connect(n.url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(conn.Close)
+	return conn
+}
+
+// watched makes an extension with so many watchers behind four edges.
+func (n *node) watched(b *testing.B, watchers int) actors.Address {
+	b.Helper()
+	to := actors.Address{Realm: realm, User: "watched"}
+	for i := range watchers {
+		if a := n.Router().Request(context.Background(), actors.Request{To: to, Message: subscribeEvent(i, "w")}); a.Err != nil {
+			b.Fatal(a.Err)
+		}
+	}
+	return to
 }

@@ -13,15 +13,15 @@ import (
 	"lamplight/bench/local"
 )
 
-// place is the cluster that a run drives.
-type place struct {
+// localCluster is the nodes that a run started on this machine.
+type localCluster struct {
 	http  []string // base URLs, one for each node
 	nats  []string
-	nodes []*node // those that the run started
-	dir   string
+	nodes []*node
+	dir   string // their data and logs
 }
 
-// node is one node that the run started, as a process.
+// node is one node, as a process.
 type node struct {
 	name    string
 	argv    []string
@@ -29,15 +29,17 @@ type node struct {
 	process *local.Process
 }
 
-const starting = 90 * time.Second
+// startTimeout is how long a node may take until it is ready.
+const startTimeout = 90 * time.Second
 
-// startNodes starts nodes of the program at binary on addresses of their own on loopback.
-func startNodes(binary string, s *Settings) (*place, error) {
+// startNodes starts s.Nodes nodes of the program at binary, each on an address of its own on loopback, and waits until they
+// are ready. If one does not start, it kills all and leaves their logs.
+func startNodes(binary string, s *Settings) (*localCluster, error) {
 	dir, err := os.MkdirTemp("", "lamplight-bench-")
 	if err != nil {
 		return nil, err
 	}
-	p := &place{dir: dir}
+	p := &localCluster{dir: dir}
 	prefix, err := local.Prefix(rand.New(rand.NewPCG(rand.Uint64(), 0)), s.Nodes)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, "gossip.key"), []byte(strings.Repeat("0123456789abcdef", 4)), 0o600)
@@ -62,7 +64,7 @@ func startNodes(binary string, s *Settings) (*place, error) {
 	}
 	for _, n := range p.nodes {
 		if err == nil {
-			err = n.process.Await(starting)
+			err = n.process.Await(startTimeout)
 		}
 	}
 	if err != nil {
@@ -71,19 +73,20 @@ func startNodes(binary string, s *Settings) (*place, error) {
 				n.process.Kill()
 			}
 		}
-		return nil, err // what the nodes wrote stays
+		return nil, err // the logs stay, so that someone can read them
 	}
 	return p, nil
 }
 
+// start starts the node's process. It does not wait until the node is ready.
 func (n *node) start() error {
 	var err error
 	n.process, err = local.Launch("node "+n.name, n.log, n.argv...)
 	return err
 }
 
-// close ends the nodes that the run started, and removes their data if they did so well and nothing was wrong.
-func (p *place) close(remove bool) error {
+// close ends the nodes with SIGTERM. If remove is true and all of them exit with 0, it deletes their data and logs.
+func (p *localCluster) close(remove bool) error {
 	errs := make([]error, len(p.nodes))
 	var all sync.WaitGroup
 	for i, n := range p.nodes {
@@ -93,7 +96,7 @@ func (p *place) close(remove bool) error {
 	}
 	all.Wait()
 	if err := errors.Join(errs...); err != nil || !remove {
-		return err // what the nodes wrote stays
+		return err // the logs stay, so that someone can read them
 	}
 	return os.RemoveAll(p.dir)
 }

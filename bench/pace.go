@@ -8,41 +8,43 @@ import (
 	"time"
 )
 
-// pacer lets things happen at their time, one after the other in one goroutine. What comes late is not left out: it
-// happens at once, and is told the time that it was meant for.
+// pacer runs tasks at their times, one after the other in one goroutine. It leaves no task out: a task whose time has passed
+// runs at once, and gets the time that it was meant for.
 type pacer struct {
-	mu     sync.Mutex
-	due    schedule
-	wake   chan struct{}
-	behind time.Duration // the most that it was late
+	mu      sync.Mutex
+	due     taskQueue
+	wake    chan struct{}
+	maxLate time.Duration // how late a task was at most, since takeMaxLate
 }
 
-type appointment struct {
-	at   time.Time
-	made time.Time // it can't happen before
-	do   func(at time.Time)
+// task is something to do at a time.
+type task struct {
+	at          time.Time
+	scheduledAt time.Time // it cannot run before this
+	do          func(at time.Time)
 }
 
-type schedule []appointment
+// taskQueue is a heap (container/heap) with the earliest task first.
+type taskQueue []task
 
-func (s schedule) Len() int           { return len(s) }
-func (s schedule) Less(i, j int) bool { return s[i].at.Before(s[j].at) }
-func (s schedule) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
-func (s *schedule) Push(x any)        { *s = append(*s, x.(appointment)) }
-func (s *schedule) Pop() any {
+func (s taskQueue) Len() int           { return len(s) }
+func (s taskQueue) Less(i, j int) bool { return s[i].at.Before(s[j].at) }
+func (s taskQueue) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
+func (s *taskQueue) Push(x any)        { *s = append(*s, x.(task)) }
+func (s *taskQueue) Pop() any {
 	last := len(*s) - 1
 	a := (*s)[last]
-	(*s)[last] = appointment{}
+	(*s)[last] = task{}
 	*s = (*s)[:last]
 	return a
 }
 
 func newPacer() *pacer { return &pacer{wake: make(chan struct{}, 1)} }
 
-// at lets do happen at a time. Any goroutine may call it.
-func (p *pacer) at(at time.Time, do func(at time.Time)) {
+// schedule has do run at a time. Any goroutine may call it.
+func (p *pacer) schedule(at time.Time, do func(at time.Time)) {
 	p.mu.Lock()
-	heap.Push(&p.due, appointment{at, time.Now(), do})
+	heap.Push(&p.due, task{at, time.Now(), do})
 	first := p.due[0].at.Equal(at)
 	p.mu.Unlock()
 	if first {
@@ -53,7 +55,8 @@ func (p *pacer) at(at time.Time, do func(at time.Time)) {
 	}
 }
 
-// stream lets do happen rate times a second, as independent callers would (a Poisson process), from one time to another.
+// stream has do run rate times a second from one time until another, at the random distances of callers who know nothing of
+// each other (a Poisson process).
 func (p *pacer) stream(rate float64, random *rand.Rand, from, until time.Time, do func(at time.Time)) {
 	var next func(at time.Time)
 	next = func(at time.Time) {
@@ -61,12 +64,12 @@ func (p *pacer) stream(rate float64, random *rand.Rand, from, until time.Time, d
 			return
 		}
 		do(at)
-		p.at(at.Add(time.Duration(random.ExpFloat64()/rate*float64(time.Second))), next)
+		p.schedule(at.Add(time.Duration(random.ExpFloat64()/rate*float64(time.Second))), next)
 	}
-	p.at(from.Add(time.Duration(random.ExpFloat64()/rate*float64(time.Second))), next)
+	p.schedule(from.Add(time.Duration(random.ExpFloat64()/rate*float64(time.Second))), next)
 }
 
-// run works until ctx ends.
+// run runs the tasks until ctx ends.
 func (p *pacer) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -77,8 +80,8 @@ func (p *pacer) run(ctx context.Context) {
 			wait = time.Until(p.due[0].at)
 		}
 		if wait <= 0 {
-			a := heap.Pop(&p.due).(appointment)
-			p.behind = max(p.behind, min(-wait, time.Since(a.made)))
+			a := heap.Pop(&p.due).(task)
+			p.maxLate = max(p.maxLate, min(-wait, time.Since(a.scheduledAt)))
 			p.mu.Unlock()
 			a.do(a.at)
 			continue
@@ -93,16 +96,16 @@ func (p *pacer) run(ctx context.Context) {
 	}
 }
 
-// late gives the most that anything was late since it was asked last: the generator's own part of a latency.
-func (p *pacer) late() time.Duration {
+// takeMaxLate returns how late a task was at most since the last call. That is the generator's own part of a latency.
+func (p *pacer) takeMaxLate() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	d := p.behind
-	p.behind = 0
+	d := p.maxLate
+	p.maxLate = 0
 	return d
 }
 
-// idle says that nothing is due any more.
+// idle says whether no task is left.
 func (p *pacer) idle() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

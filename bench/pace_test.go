@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-func paced(t *testing.T, f func(p *pacer)) {
+// withPacer runs f with a running pacer, on synctest's clock.
+func withPacer(t *testing.T, f func(p *pacer)) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		p := newPacer()
@@ -20,9 +21,9 @@ func paced(t *testing.T, f func(p *pacer)) {
 	})
 }
 
-// Arrivals come at the rate that was asked for, and not evenly.
+// TestStreamKeepsItsRate checks that arrivals come at the rate that was asked for, and at random distances.
 func TestStreamKeepsItsRate(t *testing.T) {
-	paced(t, func(p *pacer) {
+	withPacer(t, func(p *pacer) {
 		begin := time.Now()
 		var came []time.Time
 		p.stream(1000, rand.New(rand.NewPCG(1, 2)), begin, begin.Add(10*time.Second), func(at time.Time) { came = append(came, at) })
@@ -46,13 +47,13 @@ func TestStreamKeepsItsRate(t *testing.T) {
 	})
 }
 
-// A generator that is held up leaves nothing out, and tells each arrival the time that it was meant for.
+// TestHeldUpPacerCatchesUp checks that a pacer that was held up runs every task, and gives each the time that it was meant for.
 func TestHeldUpPacerCatchesUp(t *testing.T) {
-	paced(t, func(p *pacer) {
+	withPacer(t, func(p *pacer) {
 		begin := time.Now()
 		var meant, happened []time.Duration
 		for i := range 5 {
-			p.at(begin.Add(time.Duration(i)*time.Second), func(at time.Time) {
+			p.schedule(begin.Add(time.Duration(i)*time.Second), func(at time.Time) {
 				if len(meant) == 0 {
 					time.Sleep(10 * time.Second)
 				}
@@ -66,12 +67,12 @@ func TestHeldUpPacerCatchesUp(t *testing.T) {
 				t.Errorf("arrival %d, meant for %v, came after %v", i, meant[i], happened[i])
 			}
 		}
-		if late := p.late(); late != 9*time.Second {
+		if late := p.takeMaxLate(); late != 9*time.Second {
 			t.Errorf("it was %v late", late)
 		}
-		p.at(begin, func(time.Time) {}) // made after its time: that's not the generator's fault
+		p.schedule(begin, func(time.Time) {}) // scheduled after its time, which is not the pacer's fault
 		synctest.Wait()
-		if late := p.late(); late != 0 {
+		if late := p.takeMaxLate(); late != 0 {
 			t.Errorf("it was %v late for what came to it late", late)
 		}
 	})

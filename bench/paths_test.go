@@ -22,22 +22,23 @@ import (
 	"lamplight/transport/kazoo"
 )
 
-// cost is what one operation takes, in ns.
+// cost is the wall time and the CPU time of one operation, in ns.
 type cost struct{ time, cpu float64 }
 
-// costOf reads the benchmark's clock, and the process's, which was at used when it began.
+// costOf gives the cost of one operation. used is the CPU time of the process when the benchmark's clock began.
 func costOf(b *testing.B, used time.Duration) cost {
 	return cost{float64(b.Elapsed().Nanoseconds()) / float64(b.N), float64((cpu() - used).Nanoseconds()) / float64(b.N)}
 }
 
-// beside reports how a cost compares with its floor. Of the time a busy machine takes its share, of the CPU it does not.
-func (c cost) beside(b *testing.B, floor cost) {
+// reportAgainst reports how a cost compares with its floor: by wall time, which a busy machine makes longer, and by CPU time,
+// which it does not.
+func (c cost) reportAgainst(b *testing.B, floor cost) {
 	b.ReportMetric(c.cpu, "cpu-ns/op")
 	b.ReportMetric(floor.time/c.time, "of-floor")
 	b.ReportMetric(floor.cpu/c.cpu, "cpu-of-floor")
 }
 
-// pipelined runs do b.N times with at most depth under way and gives the cost of one.
+// pipelined runs do b.N times, at most depth at a time, and gives the cost of one. do calls done when it has ended.
 func pipelined(b *testing.B, depth int, do func(i int, done func())) cost {
 	slots := make(chan struct{}, depth)
 	var wg sync.WaitGroup
@@ -54,24 +55,17 @@ func pipelined(b *testing.B, depth int, do func(i int, done func())) cost {
 	return costOf(b, used)
 }
 
-const depth = 512
+// inFlight is how many operations are under way at a time, unless a benchmark says otherwise.
+const inFlight = 512
 
-// A change of one extension to its watchers on four edges, beside a raw NATS publish of as many bytes to the same subscriber.
+// BenchmarkChange measures a change of one extension until it is acknowledged, with its NOTIFYs to watchers behind four edges.
+// The floor is a plain NATS publish of as many bytes to the same subscriber.
 func BenchmarkChange(b *testing.B) {
 	for _, watchers := range []int{1, 20, 1000} {
 		b.Run(fmt.Sprintf("watchers=%d", watchers), func(b *testing.B) {
 			n := start(b, b.TempDir())
-			to := actors.Address{Realm: realm, User: "watched"}
-			for i := range watchers {
-				if a := n.Router().Request(context.Background(), actors.Request{To: to, Message: watcher(i, "w")}); a.Err != nil {
-					b.Fatal(a.Err)
-				}
-			}
-			client, err := nats.Connect(n.url)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer client.Close()
+			to := n.watched(b, watchers)
+			client := connect(b, n)
 			var bytes, messages, arrived atomic.Int64
 			sub, err := client.Subscribe("lamplight.notify.*", func(m *nats.Msg) { bytes.Add(int64(len(m.Data))); arrived.Add(1) })
 			if err != nil {
@@ -108,21 +102,21 @@ func BenchmarkChange(b *testing.B) {
 					done()
 				})
 				_ = n.Conn().Flush()
-				ours.beside(b, raw)
+				ours.reportAgainst(b, raw)
 			})
 			_ = sub.Unsubscribe()
 		})
 	}
 }
 
-// browser asks over one keep-alive connection per worker.
-type browser struct {
+// httpClient sends the same request to many URLs, over keep-alive connections.
+type httpClient struct {
 	client fasthttp.Client
-	q      *fasthttp.Request // what every request has
+	q      *fasthttp.Request // the method, headers and body of every request
 }
 
-func newBrowser(b *testing.B, n *node, method, body string) *browser {
-	w := &browser{client: fasthttp.Client{MaxConnsPerHost: 64, ReadBufferSize: 16 << 10, Dial: func(to string) (net.Conn, error) { return net.Dial("tcp", to) }}, q: fasthttp.AcquireRequest()}
+func newHTTPClient(b *testing.B, n *node, method, body string) *httpClient {
+	w := &httpClient{client: fasthttp.Client{MaxConnsPerHost: 64, ReadBufferSize: 16 << 10, Dial: func(to string) (net.Conn, error) { return net.Dial("tcp", to) }}, q: fasthttp.AcquireRequest()}
 	w.q.Header.SetMethod(method)
 	w.q.Header.Set("X-Auth-Token", n.token)
 	w.q.SetBodyString(body)
@@ -130,15 +124,15 @@ func newBrowser(b *testing.B, n *node, method, body string) *browser {
 	return w
 }
 
-// browsers is how many ask at a time.
-const browsers = 16
+// httpInFlight is how many requests are under way at a time.
+const httpInFlight = 16
 
-// load asks b.N times and gives the cost of a request, the asking included.
-func (w *browser) load(b *testing.B, url func(i int) string) cost {
+// load sends b.N requests and gives the cost of one, with the client's part.
+func (w *httpClient) load(b *testing.B, url func(i int) string) cost {
 	var i atomic.Int64
 	b.ReportAllocs()
 	used := cpu()
-	b.SetParallelism((browsers + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
+	b.SetParallelism((httpInFlight + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		q, a := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
@@ -155,8 +149,9 @@ func (w *browser) load(b *testing.B, url func(i int) string) cost {
 	return costOf(b, used)
 }
 
-// bare is a fasthttp server that answers all the same bytes, headers too, as are answered at url. It says where it is.
-func (w *browser) bare(b *testing.B, url string) string {
+// bare starts a fasthttp server that answers every request with the headers and body that the node answers at url. It returns
+// the server's URL.
+func (w *httpClient) bare(b *testing.B, url string) string {
 	q, a := fasthttp.AcquireRequest(), &fasthttp.Response{}
 	w.q.CopyTo(q)
 	q.SetRequestURI(url)
@@ -177,6 +172,7 @@ func (w *browser) bare(b *testing.B, url string) string {
 	})
 }
 
+// serveBare starts a fasthttp server and returns its URL.
 func serveBare(b *testing.B, h fasthttp.RequestHandler) string {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -189,21 +185,22 @@ func serveBare(b *testing.B, h fasthttp.RequestHandler) string {
 	return "http://" + ln.Addr().String() + "/"
 }
 
+// presence is the URL of the account's presence.
 func (n *node) presence() string {
 	return "http://" + n.Addr(lamplight.HTTP) + "/v2/accounts/" + n.account + "/presence"
 }
 
-// REST read of one extension, its owner on the node that is asked or on another, beside bare fasthttp answering the
-// same bytes.
+// BenchmarkRESTRead measures a read of one extension over HTTP. Its owner is the node that is asked (near) or another one (far).
+// The floor is bare fasthttp that answers the same bytes.
 func BenchmarkRESTRead(b *testing.B) {
 	owner := start(b, b.TempDir())
 	owner.subscribe(b, extensions(), "c")
 	for _, asked := range []*node{owner, startBeside(b, owner)} {
 		b.Run(map[bool]string{true: "owner=near", false: "owner=far"}[asked == owner], func(b *testing.B) {
-			w := newBrowser(b, asked, "GET", "")
+			w := newHTTPClient(b, asked, "GET", "")
 			url := make([]string, extensions())
 			for i := range url {
-				url[i] = asked.presence() + "/" + name(i).User
+				url[i] = asked.presence() + "/" + addressOf(i).User
 			}
 			bare := w.bare(b, url[0])
 			var floor cost
@@ -213,32 +210,29 @@ func BenchmarkRESTRead(b *testing.B) {
 			})
 			b.Run("lamplight", func(b *testing.B) {
 				ours := w.load(b, func(i int) string { return url[i%len(url)] })
-				ours.beside(b, floor)
+				ours.reportAgainst(b, floor)
 			})
 		})
 	}
 }
 
-// A manual state set by REST, kept when it is answered, beside the same record written to JetStream on the same
-// condition, with as many under way.
+// BenchmarkRESTSet measures a set of a manual state over HTTP, which is answered once it is durable. The floor is the same record
+// written straight to JetStream, on the same condition and with as many under way.
 func BenchmarkRESTSet(b *testing.B) {
 	n := start(b, b.TempDir())
-	client, err := nats.Connect(n.url)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer client.Close()
+	client := connect(b, n)
 	var floor cost
-	b.Run("floor=jetstream", func(b *testing.B) { floor = raw(b, client, b.N, browsers) })
+	b.Run("floor=jetstream", func(b *testing.B) { floor = rawWrites(b, client, b.N, httpInFlight) })
 	b.Run("lamplight", func(b *testing.B) {
-		run := n.presence() + "/s" + strconv.FormatInt(time.Now().UnixNano(), 36) // each run sets extensions that no run before set
-		w := newBrowser(b, n, "POST", `{"data":{"action":"set","state":"confirmed"}}`)
+		run := n.presence() + "/s" + strconv.FormatInt(time.Now().UnixNano(), 36) // each try sets extensions that no earlier try has set
+		w := newHTTPClient(b, n, "POST", `{"data":{"action":"set","state":"confirmed"}}`)
 		ours := w.load(b, func(i int) string { return run + strconv.Itoa(i) })
-		ours.beside(b, floor)
+		ours.reportAgainst(b, floor)
 	})
 }
 
-// Listing an account of 100 extensions among all others, beside a plain map and mutex.
+// BenchmarkList measures the listing of an account with 100 extensions, on a node that holds many more. The floor is a map under
+// a mutex.
 func BenchmarkList(b *testing.B) {
 	n := start(b, b.TempDir())
 	n.subscribe(b, extensions(), "c")
@@ -246,7 +240,7 @@ func BenchmarkList(b *testing.B) {
 	plain := map[string]map[string]presence.Subscribe{small: {}}
 	var mu sync.Mutex
 	for i := range 100 {
-		w := watcher(i, "l")
+		w := subscribeEvent(i, "l")
 		plain[small][w.CallID] = w
 		if a := n.Router().Request(context.Background(), actors.Request{To: actors.Address{Realm: small, User: strconv.Itoa(i)}, Message: w}); a.Err != nil {
 			b.Fatal(a.Err)
@@ -277,8 +271,9 @@ func BenchmarkList(b *testing.B) {
 	})
 }
 
-// Listing an account of all extensions through HTTP, beside the same rows, in memory, encoded by the same encoder and
-// sent by bare fasthttp. held is what a listing whose client reads no more holds.
+// BenchmarkListAll measures the listing of an account with all extensions over HTTP. The floor is the same rows, ready in memory,
+// encoded by the same encoder and sent by bare fasthttp. held-MiB is the heap that a listing takes while its client has
+// stopped reading halfway.
 func BenchmarkListAll(b *testing.B) {
 	n := start(b, b.TempDir())
 	n.subscribe(b, extensions(), "c")
@@ -300,7 +295,7 @@ func BenchmarkListAll(b *testing.B) {
 			_, _ = w.Write(l.End(out))
 		})
 	})
-	w := newBrowser(b, n, "GET", "")
+	w := newHTTPClient(b, n, "GET", "")
 	w.client.StreamResponseBody = true
 	list := func(url string, halfway func()) (size int64) {
 		q, a := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
@@ -337,5 +332,5 @@ func BenchmarkListAll(b *testing.B) {
 	}
 	var floor cost
 	b.Run("floor=fasthttp", func(b *testing.B) { floor = measure(b, bare) })
-	b.Run("lamplight", func(b *testing.B) { measure(b, n.presence()).beside(b, floor) })
+	b.Run("lamplight", func(b *testing.B) { measure(b, n.presence()).reportAgainst(b, floor) })
 }

@@ -18,7 +18,7 @@ import (
 	"lamplight/actors/presence"
 )
 
-// asker sends NATS requests without waiting for one before the next.
+// asker sends NATS requests and does not wait for an answer before it sends the next one.
 type asker struct {
 	nc      *nats.Conn
 	inbox   string
@@ -26,13 +26,9 @@ type asker struct {
 	waiting sync.Map
 }
 
-// newAsker is a client of its own that also hears the NOTIFYs of all edges.
+// newAsker makes an asker with a connection of its own, which also receives the NOTIFY messages of all edges.
 func newAsker(b *testing.B, n *node) *asker {
-	nc, err := nats.Connect(n.url)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(nc.Close)
+	nc := connect(b, n)
 	a := &asker{nc: nc, inbox: nc.NewInbox()}
 	for subject, hear := range map[string]nats.MsgHandler{"lamplight.notify.*": func(*nats.Msg) {}, a.inbox + ".*": func(m *nats.Msg) {
 		if done, ok := a.waiting.LoadAndDelete(m.Subject); ok {
@@ -49,6 +45,7 @@ func newAsker(b *testing.B, n *node) *asker {
 	return a
 }
 
+// ask sends a request; done is called when its answer comes.
 func (a *asker) ask(b *testing.B, subject string, data []byte, done func()) {
 	a.count++
 	reply := a.inbox + "." + strconv.FormatUint(a.count, 10)
@@ -58,18 +55,18 @@ func (a *asker) ask(b *testing.B, subject string, data []byte, done func()) {
 	}
 }
 
-// subscription is the SUBSCRIBE of a bridge, and its subject.
+// subscription is the document of a SUBSCRIBE for extension i, and its subject.
 func subscription(i int) (subject string, data []byte) {
-	w, to := watcher(i, "c"), name(i)
+	w, to := subscribeEvent(i, "c"), addressOf(i)
 	return "omnipresence.subscribe.bench%2Eexample%2Ecom." + to.User,
 		fmt.Appendf(nil, `{"App-Name":"b","App-Version":"1","Event-Category":"presence","Event-Name":"subscription","Msg-ID":"m","User":"%s","From":"sip:%s","Call-ID":"%s","From-Tag":"%s","To-Tag":"%s","Contact":"%s","Server-ID":"%s","User-Agent":"%s","Expires":3600}`,
 			to, w.From, w.CallID, w.FromTag, w.ToTag, w.Contact, w.ServerID, w.UserAgent)
 }
 
-// far picks one of count extensions; those of neighbours are far apart.
-func far(i, count int) int { return i * 7919 % count }
+// spread picks one of count extensions, so that those of neighbouring i are far apart.
+func spread(i, count int) int { return i * 7919 % count }
 
-// refreshes are documents that are made before the clock runs, so that it does not measure the making.
+// refreshes are documents that are made before the clock starts, so that making them is not measured.
 type refreshes []struct {
 	subject string
 	data    []byte
@@ -78,40 +75,41 @@ type refreshes []struct {
 func newRefreshes(count int) refreshes {
 	r := make(refreshes, min(count, 10_000))
 	for i := range r {
-		r[i].subject, r[i].data = subscription(far(i, count))
+		r[i].subject, r[i].data = subscription(spread(i, count))
 	}
 	return r
 }
 
-// Subscription refresh over NATS to its durable ack, beside the same bytes written raw to JetStream with the same
-// condition and TTL, and beside the messages of a refresh with nothing in between: document in, record out, its
-// acknowledgement back, reply and NOTIFY out.
+// BenchmarkRefresh measures the refresh of a subscription over NATS, from the document to its acknowledgement, which comes once
+// the record is durable. There are two floors. One is as many bytes written straight to JetStream with the same condition and
+// TTL. The other is the five messages of a refresh and nothing else: document in, record out, its acknowledgement back, reply
+// and NOTIFY out.
 func BenchmarkRefresh(b *testing.B) {
 	n, count := start(b, b.TempDir()), extensions()
 	n.subscribe(b, count, "c")
 	a, docs := newAsker(b, n), newRefreshes(count)
 	refresh := func(i int, done func()) { d := &docs[i%len(docs)]; a.ask(b, d.subject, d.data, done) }
 	var floor, ours cost
-	b.Run("floor=jetstream", func(b *testing.B) { floor = raw(b, a.nc, count, depth) })
+	b.Run("floor=jetstream", func(b *testing.B) { floor = rawWrites(b, a.nc, count, inFlight) })
 	b.Run("lamplight", func(b *testing.B) {
-		ours = pipelined(b, depth, refresh)
-		ours.beside(b, floor)
+		ours = pipelined(b, inFlight, refresh)
+		ours.reportAgainst(b, floor)
 	})
 	b.Run("floor=messages", func(b *testing.B) {
 		server := messages(b, n.Conn())
 		defer server()
-		ours.beside(b, pipelined(b, depth, func(i int, done func()) {
-			a.ask(b, "floor.subscribe."+strconv.Itoa(far(i, count)), docs[i%len(docs)].data, done)
+		ours.reportAgainst(b, pipelined(b, inFlight, func(i int, done func()) {
+			a.ask(b, "floor.subscribe."+strconv.Itoa(spread(i, count)), docs[i%len(docs)].data, done)
 		}))
 	})
 }
 
-// messages answers what comes to floor.subscribe as Lamplight does, but without looking at it.
+// messages answers documents on floor.subscribe with the same messages as Lamplight, but does not read them.
 func messages(b *testing.B, nc *nats.Conn) (stop func()) {
 	fence := rawStream(b, nc)
 	inbox := nc.NewInbox()
 	record, told := make([]byte, 220), make([]byte, 1100)
-	waiting := make(map[string]string, depth)
+	waiting := make(map[string]string, inFlight)
 	var mu sync.Mutex
 	in, err := nc.Subscribe("floor.subscribe.*", func(m *nats.Msg) {
 		which := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
@@ -139,7 +137,8 @@ func messages(b *testing.B, nc *nats.Conn) (stop func()) {
 	return func() { _, _ = in.Unsubscribe(), acks.Unsubscribe() }
 }
 
-// Subscription refresh where nothing is kept on disk, beside a NATS request and reply whose handler only decodes.
+// BenchmarkRefreshMemory measures the refresh of a subscription where the journal is in memory. The floor is a NATS request whose
+// handler only decodes the document and replies.
 func BenchmarkRefreshMemory(b *testing.B) {
 	n, count := startMemory(b), extensions()
 	n.subscribe(b, count, "c")
@@ -169,16 +168,16 @@ func BenchmarkRefreshMemory(b *testing.B) {
 			b.Fatal(err)
 		}
 		defer func() { _ = sub.Unsubscribe() }()
-		floor = pipelined(b, depth, func(i int, done func()) {
+		floor = pipelined(b, inFlight, func(i int, done func()) {
 			a.ask(b, "floor.subscribe.1", docs[i%len(docs)].data, done)
 		})
 	})
 	b.Run("lamplight", func(b *testing.B) {
-		pipelined(b, depth, func(i int, done func()) { d := &docs[i%len(docs)]; a.ask(b, d.subject, d.data, done) }).beside(b, floor)
+		pipelined(b, inFlight, func(i int, done func()) { d := &docs[i%len(docs)]; a.ask(b, d.subject, d.data, done) }).reportAgainst(b, floor)
 	})
 }
 
-// rawStream makes a stream like one of the journal, and gives the condition of its writes.
+// rawStream makes a stream like one of the journal's, and gives the sequence on which its writes are conditional.
 func rawStream(b *testing.B, nc *nats.Conn) (fence []string) {
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -196,13 +195,14 @@ func rawStream(b *testing.B, nc *nats.Conn) (fence []string) {
 	return []string{strconv.FormatUint(ack.Sequence, 10)}
 }
 
+// rawRecord is a write of a record, with the condition and TTL of the journal's.
 func rawRecord(fence []string, name string, body []byte) *nats.Msg {
 	return &nats.Msg{Subject: "raw.17.a.s." + name, Data: body, Header: nats.Header{"Nats-TTL": []string{"3680s"},
 		"Nats-Expected-Last-Subject-Sequence": fence, "Nats-Expected-Last-Subject-Sequence-Subject": []string{"raw.claim"}}}
 }
 
-// raw writes records to JetStream by its fastest call, with at most depth under way.
-func raw(b *testing.B, nc *nats.Conn, count, depth int) cost {
+// rawWrites writes b.N records to JetStream by the client's fastest call, at most depth at a time, and gives the cost of one.
+func rawWrites(b *testing.B, nc *nats.Conn, count, depth int) cost {
 	fence := rawStream(b, nc)
 	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(depth))
 	if err != nil {
@@ -213,7 +213,7 @@ func raw(b *testing.B, nc *nats.Conn, count, depth int) cost {
 	used := cpu()
 	b.ResetTimer()
 	for i := range b.N {
-		if _, err := js.PublishMsgAsync(rawRecord(fence, strconv.Itoa(far(i, count)), body), jetstream.WithStallWait(time.Minute)); err != nil {
+		if _, err := js.PublishMsgAsync(rawRecord(fence, strconv.Itoa(spread(i, count)), body), jetstream.WithStallWait(time.Minute)); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -222,11 +222,11 @@ func raw(b *testing.B, nc *nats.Conn, count, depth int) cost {
 	return costOf(b, used)
 }
 
-// How what an operation costs grows with what the node holds: refresh, change and read of any extension among 10,000,
-// 100,000 and 1,000,000, each with one subscription.
+// BenchmarkGrowth measures how the cost of a refresh, a change and a read grows with what the node holds: 10,000, 100,000 and
+// 1,000,000 extensions with one subscription each.
 func BenchmarkGrowth(b *testing.B) {
 	if os.Getenv("LAMPLIGHT_MEASURE") == "" {
-		b.Skip("it takes a million extensions: `make bench-growth` runs it") //nolint:forbidigo // not for lack of anything
+		b.Skip("it takes a million extensions: `make bench-growth` runs it") //nolint:forbidigo // it is not skipped because the machine lacks something
 	}
 	for _, count := range []int{10_000, 100_000, 1_000_000} {
 		b.Run("extensions="+strconv.Itoa(count), func(b *testing.B) {
@@ -235,15 +235,15 @@ func BenchmarkGrowth(b *testing.B) {
 			a := newAsker(b, n)
 			cpuOf := func(b *testing.B, c cost) { b.ReportMetric(c.cpu, "cpu-ns/op") }
 			b.Run("refresh", func(b *testing.B) {
-				cpuOf(b, pipelined(b, depth, func(i int, done func()) {
-					subject, data := subscription(far(i, count))
+				cpuOf(b, pipelined(b, inFlight, func(i int, done func()) {
+					subject, data := subscription(spread(i, count))
 					a.ask(b, subject, data, done)
 				}))
 			})
 			through := func(b *testing.B, message func(i int) (int, actors.Message)) {
-				cpuOf(b, pipelined(b, depth, func(i int, done func()) {
+				cpuOf(b, pipelined(b, inFlight, func(i int, done func()) {
 					i, m := message(i)
-					n.Router().Go(actors.Request{To: name(far(i, count)), Message: m}, func(a actors.Answer) {
+					n.Router().Go(actors.Request{To: addressOf(spread(i, count)), Message: m}, func(a actors.Answer) {
 						if a.Err != nil {
 							b.Error(a.Err)
 						}
@@ -251,7 +251,7 @@ func BenchmarkGrowth(b *testing.B) {
 					})
 				}))
 			}
-			states, changes := []presence.State{presence.Early, presence.Confirmed}, 0 // over all of the benchmark's tries
+			states, changes := []presence.State{presence.Early, presence.Confirmed}, 0 // changes counts over all tries of the benchmark
 			b.Run("change", func(b *testing.B) {
 				through(b, func(int) (int, actors.Message) {
 					changes++

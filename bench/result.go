@@ -11,22 +11,22 @@ import (
 	"time"
 )
 
-// Result is what a run found, as it is kept in a file. Latencies are in microseconds, times of a series in seconds since
-// its part began.
+// Result is what a run found, in the form that --json keeps in a file. Latencies are in microseconds. Times of a series are in
+// seconds since its part began.
 type Result struct {
-	Format   int       `json:"format"` // of this document: 1
+	Format   int       `json:"format"` // of this document; this program writes and reads 1
 	At       time.Time `json:"at"`
 	Version  string    `json:"version"`
 	Commit   string    `json:"commit"`
 	Machine  Machine   `json:"machine"`
 	Settings Settings  `json:"settings"`
-	Ramp     Part      `json:"ramp"`            // until every subscription was there
-	Load     Part      `json:"load"`            // the measured part
-	Steps    []Step    `json:"steps,omitempty"` // of a search
+	Ramp     Part      `json:"ramp"`            // making every subscription
+	Load     Part      `json:"load"`            // the measured load
+	Steps    []Step    `json:"steps,omitempty"` // of a search only
 	Verdict  Verdict   `json:"verdict"`
 }
 
-// Machine is where it ran.
+// Machine is where a run ran.
 type Machine struct {
 	CPU    string `json:"cpu"`
 	Cores  int    `json:"cores"`
@@ -35,17 +35,17 @@ type Machine struct {
 	Go     string `json:"go"`
 }
 
-// Part is one measured part of a run.
+// Part is one measured part of a run: the ramp or the load.
 type Part struct {
 	Seconds    float64     `json:"seconds"`
 	Operations []Operation `json:"operations"`
 	Samples    []Sample    `json:"samples"`
 	Events     []Event     `json:"events,omitempty"`
-	Late       int64       `json:"generator_late_us"` // the most that the generator itself was behind its schedule
-	Blocked    int64       `json:"blocked"`           // arrivals that found every extension busy
+	Late       int64       `json:"generator_late_us"` // how far the generator was behind its schedule at most
+	Blocked    int64       `json:"blocked"`           // arrivals that were left out, because they found no extension without a call or command
 }
 
-// Operation is one kind of request, or "told": a change until the last of its watchers' edges has it.
+// Operation is one kind of request, or "told": from the change of a lamp until the edge of its last watcher has the NOTIFY.
 type Operation struct {
 	Name      string     `json:"name"`
 	Count     int64      `json:"count"`
@@ -57,7 +57,7 @@ type Operation struct {
 	Series    []Point    `json:"series"`
 }
 
-// Quantile is a latency that this part of the operations stayed within.
+// Quantile is the latency that this share of the operations (0.99) stayed within.
 type Quantile struct {
 	Of float64 `json:"of"`
 	US int64   `json:"us"`
@@ -73,13 +73,13 @@ type Point struct {
 	Max   int64   `json:"max_us"`
 }
 
-// Event is something that was done to the cluster.
+// Event is something that the run did to a node.
 type Event struct {
 	At   float64 `json:"at"`
 	What string  `json:"what"`
 }
 
-// Step is one rate that a search tried.
+// Step is one rate that a search tried. Why says why it did not meet the objective.
 type Step struct {
 	Rate     float64 `json:"rate"`
 	Latency  int64   `json:"latency_us"`
@@ -88,30 +88,31 @@ type Step struct {
 	Achieved float64 `json:"achieved"`
 }
 
-// Verdict is what the checks found. Anything but zeroes in the first part is wrong.
+// Verdict is what the checks found. The run is wrong if any number from Never to Mistakes is above 0; the last three numbers are
+// normal.
 type Verdict struct {
 	Watchers   int      `json:"watchers"`
 	Never      int      `json:"never_told"`         // watchers that got no NOTIFY at all
-	Stuck      int      `json:"stuck"`              // watchers that were last told something else than their lamp shows
+	Stuck      int      `json:"stuck"`              // watchers whose last NOTIFY is not what their lamp shows
 	OutOfOrder int64    `json:"out_of_order"`       // NOTIFYs whose Sequence went back
-	Duplicates int64    `json:"duplicates"`         // NOTIFYs that came twice under numbers of their own
-	Missing    int      `json:"missing"`            // acknowledged subscriptions that no listing shows
-	Twice      int      `json:"listed_twice"`       // subscriptions that the listings show more than once
-	Failed     int64    `json:"failed"`             // requests that were refused or never acknowledged
-	Mistakes   int64    `json:"mistakes"`           // other answers and NOTIFYs that must not be
-	Examples   []string `json:"examples,omitempty"` // of all these
+	Duplicates int64    `json:"duplicates"`         // NOTIFYs with a Sequence that the watcher already had, in messages that were not repeated
+	Missing    int      `json:"missing"`            // subscriptions that no listing shows
+	Twice      int      `json:"listed_twice"`       // subscriptions that listings show more than once
+	Failed     int64    `json:"failed"`             // requests that were refused, or not acknowledged in time
+	Mistakes   int64    `json:"mistakes"`           // answers, NOTIFYs and node failures that must not happen
+	Examples   []string `json:"examples,omitempty"` // some of the above, in words
 
-	SentAgain int64 `json:"sent_again"` // messages that came twice under the same number, as the contract allows
-	Fenced    int64 `json:"fenced"`     // messages of former owners, which the edges dropped
+	SentAgain int64 `json:"sent_again"` // NOTIFY messages that came twice under the same Edge-Seq, as docs/contract/nats.md allows
+	Fenced    int64 `json:"fenced"`     // NOTIFY messages of former owners, which the edges dropped
 	Replaced  int64 `json:"replaced"`   // changes that a newer one replaced before all watchers were told
 }
 
-// Right says that nothing was wrong.
+// Right says whether nothing was wrong.
 func (v *Verdict) Right() bool {
 	return v.Never+v.Stuck+v.Missing+v.Twice == 0 && v.OutOfOrder+v.Duplicates+v.Failed+v.Mistakes == 0
 }
 
-// operation gives a part's operation by name.
+// operation gives a part's operation by name, or nil.
 func (p *Part) operation(name string) *Operation {
 	for i := range p.Operations {
 		if p.Operations[i].Name == name {
@@ -121,6 +122,7 @@ func (p *Part) operation(name string) *Operation {
 	return nil
 }
 
+// quantile gives one of the operation's quantiles in µs, or 0 if it has no such quantile.
 func (o *Operation) quantile(of float64) int64 {
 	for _, q := range o.Quantiles {
 		if q.Of == of {
@@ -139,10 +141,10 @@ func (r *Result) Save(file string) error {
 	return os.WriteFile(file, append(b, '\n'), 0o644)
 }
 
-// maxResult bounds a result's file: a day of samples stays below it.
+// maxResult bounds the size of a result's file in bytes. A day of samples stays below it.
 const maxResult = 256 << 20
 
-// Load reads what Save wrote.
+// Load reads a result that Save wrote.
 func Load(file string) (*Result, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -155,34 +157,35 @@ func Load(file string) (*Result, error) {
 	}
 	r := &Result{}
 	if err := json.Unmarshal(b, r); err != nil {
-		return nil, fmt.Errorf("%s is no result of lamplight bench: %w", file, err)
+		return nil, fmt.Errorf("%s is not a result of lamplight bench (--json): %w", file, err)
 	}
 	if r.Format != 1 {
-		return nil, fmt.Errorf("%s has format %d; this program reads 1", file, r.Format)
+		return nil, fmt.Errorf("%s has format %d, and this program reads format 1 only", file, r.Format)
 	}
 	return r, nil
 }
 
 func machine() Machine {
 	m := Machine{Cores: runtime.NumCPU(), Go: runtime.Version()}
-	for line := range strings.Lines(slurp("/proc/cpuinfo")) {
+	for line := range strings.Lines(readText("/proc/cpuinfo")) {
 		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
 			m.CPU = strings.TrimSpace(value)
 			break
 		}
 	}
-	_, _ = fmt.Sscanf(slurp("/proc/meminfo"), "MemTotal: %d kB", &m.Memory)
+	_, _ = fmt.Sscanf(readText("/proc/meminfo"), "MemTotal: %d kB", &m.Memory)
 	m.Memory *= 1024
-	m.Kernel = strings.TrimSpace(slurp("/proc/sys/kernel/osrelease"))
+	m.Kernel = strings.TrimSpace(readText("/proc/sys/kernel/osrelease"))
 	return m
 }
 
-func slurp(file string) string {
+// readText reads a file; a file that cannot be read is empty.
+func readText(file string) string {
 	b, _ := os.ReadFile(file)
 	return string(b)
 }
 
-// commit is what the program was built from, as far as the build says.
+// commit gives the revision that the program was built from, or "" if the build does not say.
 func commit() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -17,43 +17,43 @@ import (
 
 // Target is a cluster that runs already.
 type Target struct {
-	HTTP    []string // base URLs
+	HTTP    []string // base URLs of its nodes
 	Connect func(name string) (*nats.Conn, error)
 }
 
-// Progress hears how far a run is. It is called from one goroutine.
+// Progress is told how far a run is. All calls come from the goroutine of Run.
 type Progress interface {
-	// Phase begins a part of the run that takes so many steps, if that is known (else 0).
+	// Phase begins a phase of the run. steps is how many steps it takes, or 0 if that is not known.
 	Phase(name string, steps int)
-	// At says how many steps are done, and something about them.
+	// At says how many steps of the phase are done, and how the last ones went.
 	At(steps int, about string)
-	// Done ends the last part.
+	// Done ends the last phase.
 	Done()
 }
 
-// run is one run under way.
+// run is one run, while it goes on.
 type run struct {
 	Settings
 	target   Target
 	progress Progress
-	binary   string
+	binary   string // the program whose nodes it starts
 	random   *rand.Rand
-	place    *place
+	own      *localCluster // the nodes that it started; nil: target runs already
 	world    *world
 	model    *model
 	traffic  *traffic
-	news     *news
-	web      *web
+	nats     *natsSender
+	rest     *restSender
 	edges    []*edge.Edge
 	conns    []*nats.Conn
-	client   *http.Client // for what is not load
+	client   *http.Client // for requests that are no load
 	sampler  *sampler
 	result   *Result
 	token    string
 }
 
-// Run does what the settings say. A result that was reached comes with an error too when the checks failed (ErrWrong).
-// binary is the program whose nodes it starts, unless target says what to drive.
+// Run drives a cluster as the settings say, and checks it. It drives target; if target is nil, it starts nodes of the program at
+// binary and ends them afterwards. If the checks find something wrong, Run returns the result together with an ErrWrong.
 func Run(ctx context.Context, s Settings, version, binary string, target *Target, p Progress) (result *Result, err error) {
 	if err := s.Check(); err != nil {
 		return nil, err
@@ -63,11 +63,11 @@ func Run(ctx context.Context, s Settings, version, binary string, target *Target
 	p.Phase("starting", 0)
 	if target != nil {
 		r.target = *target
-	} else if err := r.start(); err != nil {
+	} else if err := r.startOwn(); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	if err := r.open(ctx); err != nil {
+	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
 	pacing, stop := context.WithCancel(ctx)
@@ -90,16 +90,16 @@ func Run(ctx context.Context, s Settings, version, binary string, target *Target
 	return r.result, err
 }
 
-// start starts nodes of its own.
-func (r *run) start() error {
+// startOwn starts nodes for the run. Each connection to their NATS servers begins at another node.
+func (r *run) startOwn() error {
 	var err error
-	if r.place, err = startNodes(r.binary, &r.Settings); err != nil {
+	if r.own, err = startNodes(r.binary, &r.Settings); err != nil {
 		return err
 	}
-	r.target.HTTP = r.place.http
+	r.target.HTTP = r.own.http
 	next := 0
 	r.target.Connect = func(name string) (*nats.Conn, error) {
-		urls := append(append([]string{}, r.place.nats[next%len(r.place.nats):]...), r.place.nats[:next%len(r.place.nats)]...)
+		urls := append(append([]string{}, r.own.nats[next%len(r.own.nats):]...), r.own.nats[:next%len(r.own.nats)]...)
 		next++
 		o := nats.GetDefaultOptions()
 		o.Servers, o.Name, o.NoRandomize = urls, name, true
@@ -109,8 +109,8 @@ func (r *run) start() error {
 	return nil
 }
 
-// open makes the world, its connections and its edges.
-func (r *run) open(ctx context.Context) error {
+// prepare makes the world, loads its accounts, connects, and starts the edges and senders.
+func (r *run) prepare(ctx context.Context) error {
 	run := "r" + strconv.FormatInt(time.Now().UnixMilli()%1e10, 36)
 	r.world = newWorld(&r.Settings, run, r.random)
 	r.model = newModel(r.world)
@@ -122,7 +122,7 @@ func (r *run) open(ctx context.Context) error {
 		}
 		r.conns = append(r.conns, c)
 	}
-	if err := r.provision(ctx); err != nil {
+	if err := r.importAccounts(ctx); err != nil {
 		return err
 	}
 	for i, name := range r.world.edges {
@@ -133,61 +133,64 @@ func (r *run) open(ctx context.Context) error {
 		r.edges = append(r.edges, e)
 	}
 	var err error
-	if r.news, err = newNews(r.conns[:r.Connections]); err != nil {
+	if r.nats, err = newNATSSender(r.conns[:r.Connections]); err != nil {
 		return err
 	}
-	r.web = newWeb(r.target.HTTP, r.token, 8*r.Connections)
+	r.rest = newRESTSender(r.target.HTTP, r.token, 8*r.Connections)
 	r.sampler = newSampler(r.target.HTTP, r.client)
-	r.traffic = &traffic{settings: &r.Settings, world: r.world, model: r.model, news: r.news, web: r.web, pace: newPacer(), random: r.fork()}
+	r.traffic = &traffic{settings: &r.Settings, world: r.world, model: r.model, nats: r.nats, rest: r.rest, pace: newPacer(), random: r.newRandom()}
 	return nil
 }
 
-// fork gives random numbers to another goroutine.
-func (r *run) fork() *rand.Rand { return rand.New(rand.NewPCG(r.random.Uint64(), r.random.Uint64())) }
+// newRandom makes a source of random numbers for another goroutine.
+func (r *run) newRandom() *rand.Rand {
+	return rand.New(rand.NewPCG(r.random.Uint64(), r.random.Uint64()))
+}
 
+// close ends what prepare and startOwn began, and removes the accounts from a cluster that goes on.
 func (r *run) close() error {
 	var err error
-	if r.web != nil {
-		r.web.close()
+	if r.rest != nil {
+		r.rest.close()
 	}
-	if r.news != nil {
-		r.news.close()
+	if r.nats != nil {
+		r.nats.close()
 	}
 	for _, e := range r.edges {
 		_ = e.Stop(context.Background())
 	}
-	if r.place == nil && r.token != "" {
-		err = r.remove()
+	if r.own == nil && r.token != "" {
+		err = r.removeAccounts()
 	}
 	for _, c := range r.conns {
 		c.Close()
 	}
 	r.client.CloseIdleConnections()
-	if r.place != nil {
-		err = errors.Join(err, r.place.close(r.result.Verdict.Right()))
+	if r.own != nil {
+		err = errors.Join(err, r.own.close(r.result.Verdict.Right()))
 	}
 	return err
 }
 
-// inFlight is how many SUBSCRIBEs of the ramp wait for their acknowledgement at once.
-const inFlight = 512
+// rampInFlight is how many SUBSCRIBEs of the ramp wait for their acknowledgement at a time.
+const rampInFlight = 512
 
-// ramp makes every subscription, as fast as they are acknowledged.
+// ramp makes every subscription, as fast as the cluster acknowledges them.
 func (r *run) ramp(ctx context.Context) error {
-	r.progress.Phase("subscribing", len(r.world.watches))
-	r.measure()
+	r.progress.Phase("subscribing", len(r.world.watched))
+	r.beginPart()
 	meter := r.model.meter.Load()
-	rec := meter.of("subscribe")
-	slots := make(chan struct{}, inFlight)
+	rec := meter.recorder("subscribe")
+	slots := make(chan struct{}, rampInFlight)
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
-	for i := range r.world.watches {
+	for i := range r.world.watched {
 		for full := true; full; {
 			select {
 			case slots <- struct{}{}:
 				full = false
 			case now := <-second.C:
-				r.tick(now, &r.result.Ramp, i, "")
+				r.sampleSecond(now, &r.result.Ramp, i, "")
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -195,51 +198,52 @@ func (r *run) ramp(ctx context.Context) error {
 		r.traffic.subscribe(int32(i), time.Now(), rec, func(error) { <-slots })
 	}
 	settled := func() bool {
-		if len(slots) > 0 { // before all watchers are looked at
+		if len(slots) > 0 { // cheaper than behind, which looks at every watcher
 			return false
 		}
 		never, _, _ := r.model.behind()
 		return never == 0
 	}
-	if err := r.until(ctx, settled, &r.result.Ramp, len(r.world.watches), ""); err != nil {
+	if err := r.waitFor(ctx, settled, &r.result.Ramp, len(r.world.watched), ""); err != nil {
 		return err
 	}
-	r.finish(&r.result.Ramp, meter)
+	r.endPart(&r.result.Ramp, meter)
 	return nil
 }
 
-// measure begins a part: what comes from now on is kept in a new meter.
-func (r *run) measure() {
+// beginPart begins a part of the run: latencies go into a new meter from now on.
+func (r *run) beginPart() {
 	r.model.meter.Store(newMeter(time.Now()))
 	r.sampler.sample(0)
-	r.traffic.pace.late()
+	r.traffic.pace.takeMaxLate()
 	r.traffic.blocked.Store(0)
 }
 
-func (r *run) finish(p *Part, m *meter) {
+// endPart fills in what a part measured.
+func (r *run) endPart(p *Part, m *meter) {
 	p.Seconds = time.Since(m.begun).Seconds()
 	p.Operations = m.operations()
 	p.Blocked = r.traffic.blocked.Load()
-	if len(p.Samples) == 0 { // it took less than a second
+	if len(p.Samples) == 0 { // the part took less than a second
 		p.Samples = append(p.Samples, r.sampler.sample(time.Since(m.begun)))
 	}
 }
 
-// tick is one second of a part.
-func (r *run) tick(now time.Time, p *Part, steps int, about string) {
+// sampleSecond ends one second of a part: it keeps the second's latencies and what the nodes used, and shows the progress.
+func (r *run) sampleSecond(now time.Time, p *Part, steps int, about string) {
 	m := r.model.meter.Load()
-	m.tick(now)
+	m.closeSecond(now)
 	p.Samples = append(p.Samples, r.sampler.sample(now.Sub(m.begun)))
-	p.Late = max(p.Late, r.traffic.pace.late().Microseconds())
+	p.Late = max(p.Late, r.traffic.pace.takeMaxLate().Microseconds())
 	r.progress.At(steps, about+m.line())
 }
 
-// settling is how long the cluster may take to work off what was asked of it.
-const settling = 30 * time.Second
+// settleTimeout is how long the cluster may take to finish what was asked of it, after the last arrival.
+const settleTimeout = 30 * time.Second
 
-// until waits for something that must come; when it doesn't, the checks say what is wrong.
-func (r *run) until(ctx context.Context, reached func() bool, p *Part, steps int, about string) error {
-	deadline := time.Now().Add(settling)
+// waitFor waits until reached returns true, at most settleTimeout. A timeout is no error: the checks say then what is wrong.
+func (r *run) waitFor(ctx context.Context, reached func() bool, p *Part, steps int, about string) error {
+	deadline := time.Now().Add(settleTimeout)
 	last := time.Now()
 	for !reached() && time.Now().Before(deadline) {
 		select {
@@ -248,32 +252,33 @@ func (r *run) until(ctx context.Context, reached func() bool, p *Part, steps int
 		case now := <-time.After(20 * time.Millisecond):
 			if now.Sub(last) >= time.Second {
 				last = now
-				r.tick(now, p, steps, about)
+				r.sampleSecond(now, p, steps, about)
 			}
 		}
 	}
 	return ctx.Err()
 }
 
-// load is the measured part at the rate of the settings.
+// load drives the measured part at the rate of the settings.
 func (r *run) load(ctx context.Context) error {
 	r.progress.Phase(r.Scenario, int(r.Duration.Seconds()))
 	meter, err := r.drive(ctx, r.Rate, r.Warmup, r.Duration, &r.result.Load)
 	if err == nil {
-		r.finish(&r.result.Load, meter)
+		r.endPart(&r.result.Load, meter)
 	}
 	return err
 }
 
-// drive lets arrivals come at a rate, first unmeasured, then measured, and waits until all of them ended.
+// drive starts arrivals at a rate, first during warmup, unmeasured, and then during duration, measured. It returns when all of
+// them have ended, or settleTimeout later.
 func (r *run) drive(ctx context.Context, rate float64, warmup, duration time.Duration, p *Part) (*meter, error) {
 	begin := time.Now().Add(10 * time.Millisecond)
 	from, until := begin.Add(warmup), begin.Add(warmup+duration)
 	t := r.traffic
-	t.pace.stream(rate, r.fork(), begin, until, t.arrive())
+	t.pace.stream(rate, r.newRandom(), begin, until, t.arrival())
 	if r.Storm > 0 {
-		t.storming = 0
-		t.pace.stream(r.Storm, r.fork(), from.Add(duration/2), until, t.storm)
+		t.stormed = 0
+		t.pace.stream(r.Storm, r.newRandom(), from.Add(duration/2), until, t.storm)
 	}
 	r.progress.At(0, fmt.Sprintf("%.0f %s/s ", rate, r.unit()))
 	if warmup > 0 {
@@ -283,12 +288,12 @@ func (r *run) drive(ctx context.Context, rate float64, warmup, duration time.Dur
 		case <-time.After(time.Until(from)):
 		}
 	}
-	r.measure()
+	r.beginPart()
 	meter := r.model.meter.Load()
 	if r.Scenario == "failover" {
 		killing, stop := context.WithCancel(ctx)
 		var killer sync.WaitGroup
-		killer.Go(func() { r.kill(killing, meter, until, p) })
+		killer.Go(func() { r.killNodes(killing, meter, until, p) })
 		defer killer.Wait()
 		defer stop()
 	}
@@ -299,21 +304,21 @@ func (r *run) drive(ctx context.Context, rate float64, warmup, duration time.Dur
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case now := <-second.C:
-			r.tick(now, p, int(now.Sub(from).Seconds()), fmt.Sprintf("%.0f %s/s ", rate, r.unit()))
+			r.sampleSecond(now, p, int(now.Sub(from).Seconds()), fmt.Sprintf("%.0f %s/s ", rate, r.unit()))
 		}
 	}
 	idle := func() bool {
-		if !t.pace.idle() || r.news.out.Load() > 0 || r.web.out.Load() > 0 { // before all watchers are looked at
+		if !t.pace.idle() || r.nats.unanswered.Load() > 0 || r.rest.unanswered.Load() > 0 { // cheaper than behind, which looks at every watcher
 			return false
 		}
 		_, stuck, _ := r.model.behind()
 		return stuck == 0
 	}
-	return meter, r.until(ctx, idle, p, int(duration.Seconds()), "")
+	return meter, r.waitFor(ctx, idle, p, int(duration.Seconds()), "")
 }
 
-// kill ends one node after the other as a power cut would, and starts each again.
-func (r *run) kill(ctx context.Context, m *meter, until time.Time, p *Part) {
+// killNodes kills one node after the other with SIGKILL, and starts each again. It notes each step as an event of the part.
+func (r *run) killNodes(ctx context.Context, m *meter, until time.Time, p *Part) {
 	note := func(format string, a ...any) {
 		p.Events = append(p.Events, Event{time.Since(m.begun).Seconds(), fmt.Sprintf(format, a...)})
 	}
@@ -332,17 +337,17 @@ func (r *run) kill(ctx context.Context, m *meter, until time.Time, p *Part) {
 		if !wait(r.KillEvery / 3) {
 			return
 		}
-		n := r.place.nodes[i%len(r.place.nodes)]
+		n := r.own.nodes[i%len(r.own.nodes)]
 		n.process.Kill()
 		note("kill -9 %s", n.name)
 		back := wait(r.DownFor)
 		if err := n.start(); err != nil {
-			r.model.wrong("%v", err)
+			r.model.addMistake("%v", err)
 			return
 		}
 		note("%s starts", n.name)
-		if err := n.process.Await(starting); err != nil {
-			r.model.wrong("%v", err)
+		if err := n.process.Await(startTimeout); err != nil {
+			r.model.addMistake("%v", err)
 			return
 		}
 		note("%s is ready", n.name)

@@ -9,6 +9,7 @@ import (
 	"lamplight/cluster/gossip"
 )
 
+// owners counts the shards that each node should hold.
 func owners(nodes []string) map[string]int {
 	held := map[string]int{}
 	for shard := range actors.Shards {
@@ -25,8 +26,8 @@ func names(n int) []string {
 	return all
 }
 
-// What a cluster of up to a hundred nodes does with 1024 shards: how evenly they lie, how much a crash or a newcomer
-// moves, and to how many nodes what a crashed one held goes. `go test -v -run TestScaling ./bench` prints the table of
+// TestScaling checks how clusters of up to 100 nodes divide 1,024 shards: how evenly the shards are spread, how many a crash or a
+// new node moves, and that a crash moves no shard of another node. `go test -v -run TestScaling ./bench` prints the table of
 // docs/scaling.md.
 func TestScaling(t *testing.T) {
 	t.Logf("%5s %10s %10s %10s %14s %14s %16s", "nodes", "shards", "most", "max/mean", "a crash moves", "a join moves", "survivors share")
@@ -37,7 +38,7 @@ func TestScaling(t *testing.T) {
 		for _, shards := range before {
 			most = max(most, shards)
 		}
-		// Shards fall on nodes as if by chance: the fullest of n nodes lies within five standard deviations.
+		// Rendezvous places shards as if at random, so the fullest of n nodes is within five standard deviations of the mean.
 		if limit := mean + 5*math.Sqrt(mean); float64(most) > limit {
 			t.Errorf("%d nodes: the fullest holds %d shards, more than %.0f", n, most, limit)
 		}

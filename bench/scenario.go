@@ -10,18 +10,18 @@ import (
 	"lamplight/cluster/subject"
 )
 
-// traffic is what the scenarios do to a world. All of its arrivals happen in the pacer's goroutine.
+// traffic is the load of a scenario on a world. All arrivals run in the pacer's goroutine.
 type traffic struct {
 	settings *Settings
 	world    *world
 	model    *model
-	news     *news
-	web      *web
+	nats     *natsSender
+	rest     *restSender
 	pace     *pacer
 	random   *rand.Rand
 
-	refreshed int // watchers that had their refresh, in turn
-	storming  int
+	refreshed int // refreshes sent; they go to one watcher after the other
+	stormed   int // watchers that the storm has refreshed
 	calls     int
 	changes   int64
 	blocked   atomic.Int64 // arrivals that found no free extension
@@ -29,20 +29,20 @@ type traffic struct {
 
 func (t *traffic) meter() *meter { return t.model.meter.Load() }
 
-// arrive is one arrival of the scenario.
-func (t *traffic) arrive() func(at time.Time) {
+// arrival gives the function that one arrival of the scenario calls.
+func (t *traffic) arrival() func(at time.Time) {
 	switch t.settings.Scenario {
 	case "subscribe":
 		return t.refresh
 	case "fanout":
-		return t.flip
+		return t.changeWatched
 	case "rest":
 		return t.request
 	}
 	return t.call
 }
 
-// unit is what an arrival is called.
+// unit is the plural name of the scenario's arrivals.
 func (s *Settings) unit() string {
 	switch s.Scenario {
 	case "subscribe":
@@ -55,38 +55,40 @@ func (s *Settings) unit() string {
 	return "calls"
 }
 
-const head = `{"App-Name":"lamplight-bench","App-Version":"1","Event-Category":"presence","Event-Name":"`
+// docHead begins each document that traffic sends; the Event-Name follows.
+const docHead = `{"App-Name":"lamplight-bench","App-Version":"1","Event-Category":"presence","Event-Name":"`
 
-// subscribe sends one SUBSCRIBE, or its refresh.
+// subscribe sends the SUBSCRIBE of a watcher, the first one or a refresh.
 func (t *traffic) subscribe(i int32, at time.Time, rec *recorder, then func(err error)) {
 	w := t.world
-	x := w.watches[i]
-	home := w.home(x)
-	doc := fmt.Appendf(nil, head+`subscription","Msg-ID":"1","User":"%s","From":"sip:w%d@%s","Call-ID":"%s","From-Tag":"f%d","To-Tag":"t%d","Contact":"<sip:w%d@10.0.0.9:5060>","Event-Package":"dialog","Server-ID":"%s","User-Agent":"bench","Expires":3600}`,
+	x := w.watched[i]
+	home := w.accountOf(x)
+	doc := fmt.Appendf(nil, docHead+`subscription","Msg-ID":"1","User":"%s","From":"sip:w%d@%s","Call-ID":"%s","From-Tag":"f%d","To-Tag":"t%d","Contact":"<sip:w%d@10.0.0.9:5060>","Event-Package":"dialog","Server-ID":"%s","User-Agent":"bench","Expires":3600}`,
 		w.address(x), i, home.realm, w.callID(i), i, i, i, w.edges[int(i)%len(w.edges)])
-	t.news.send(subject.Subscription(home.realm, w.user(x)), doc, at, rec, then)
+	t.nats.send(subject.Subscription(home.realm, w.user(x)), doc, at, rec, then)
 }
 
 // refresh is an arrival of the subscribe scenario.
 func (t *traffic) refresh(at time.Time) {
-	i := int32(t.refreshed % len(t.world.watches))
+	i := int32(t.refreshed % len(t.world.watched))
 	t.refreshed++
-	t.subscribe(i, at, t.meter().of("refresh"), nil)
+	t.subscribe(i, at, t.meter().recorder("refresh"), nil)
 }
 
-// storm is one of many refreshes at once, of each watcher one.
+// storm refreshes the next watcher. It does nothing once each had its refresh.
 func (t *traffic) storm(at time.Time) {
-	if t.storming >= len(t.world.watches) {
+	if t.stormed >= len(t.world.watched) {
 		return
 	}
-	t.subscribe(int32(t.storming), at, t.meter().of("storm"), nil)
-	t.storming++
+	t.subscribe(int32(t.stormed), at, t.meter().recorder("storm"), nil)
+	t.stormed++
 }
 
-// free finds an extension that nothing is under way for, and reserves it.
-func (t *traffic) free() (int32, bool) {
+// reserveAny reserves a random extension that has no call or command. After 20 that have one, it counts the arrival as blocked
+// and returns false.
+func (t *traffic) reserveAny() (int32, bool) {
 	for range 20 {
-		if x := int32(t.random.IntN(t.world.extensions())); t.model.take(x) {
+		if x := int32(t.random.IntN(t.world.extensions())); t.model.reserve(x) {
 			return x, true
 		}
 	}
@@ -94,9 +96,10 @@ func (t *traffic) free() (int32, bool) {
 	return 0, false
 }
 
-// call rings, is answered and ends. Each step comes at its time, or when the step before it was acknowledged.
+// call makes a call ring, be answered and end. Each step comes at its time, or when the step before it was acknowledged,
+// whichever is later.
 func (t *traffic) call(at time.Time) {
-	x, ok := t.free()
+	x, ok := t.reserveAny()
 	if !ok {
 		return
 	}
@@ -110,103 +113,106 @@ func (t *traffic) call(at time.Time) {
 	var step func(n int, at time.Time)
 	step = func(n int, at time.Time) {
 		s := steps[n]
-		t.tell(x, id, s.lamp, at, t.meter().of(s.operation), func(err error) {
+		t.changeCall(x, id, s.lamp, at, t.meter().recorder(s.operation), func(err error) {
 			if err != nil {
-				t.model.doubt(x)
+				t.model.markUnknown(x)
 			}
 			if n+1 == len(steps) {
 				t.model.release(x)
 				return
 			}
-			t.pace.at(at.Add(steps[n+1].after), func(at time.Time) { step(n+1, at) })
+			t.pace.schedule(at.Add(steps[n+1].after), func(at time.Time) { step(n+1, at) })
 		})
 	}
 	step(0, at)
 }
 
-// tell says that a call has a new state: as a document, or through REST, which knows no calls, as a manual state.
-func (t *traffic) tell(x int32, id string, to lamp, at time.Time, rec *recorder, then func(err error)) {
+// changeCall says that a call has a new state. Through NATS it sends a dialog update. REST has no calls, so there it sets a
+// manual state.
+func (t *traffic) changeCall(x int32, id string, to lamp, at time.Time, rec *recorder, then func(err error)) {
 	t.model.change(x, to, at)
 	w := t.world
-	home := w.home(x)
+	home := w.accountOf(x)
 	if t.settings.Through == "rest" {
 		t.set(x, to, at, rec, then)
 		return
 	}
-	doc := fmt.Appendf(nil, head+`dialog_update","Msg-ID":"1","From":"%s","To":"9999@%s","Call-ID":"%s","Direction":"recipient","State":"%v","Timestamp":%d}`,
+	doc := fmt.Appendf(nil, docHead+`dialog_update","Msg-ID":"1","From":"%s","To":"9999@%s","Call-ID":"%s","Direction":"recipient","State":"%v","Timestamp":%d}`,
 		w.address(x), home.realm, id, to, time.Now().UnixMicro())
-	t.news.send(subject.DialogUpdate(home.realm, id), doc, at, rec, then)
+	t.nats.send(subject.DialogUpdate(home.realm, id), doc, at, rec, then)
 }
 
-// flip changes the one extension of the fanout scenario: a register, so that the newest wins in whatever order they come.
-func (t *traffic) flip(at time.Time) {
+// changeWatched changes the one extension of the fanout scenario. Through NATS it writes a register, because there the newest
+// timestamp wins in whatever order the documents arrive.
+func (t *traffic) changeWatched(at time.Time) {
 	t.changes++
 	to := []lamp{early, confirmed, terminated}[t.changes%3]
 	t.model.change(0, to, at)
 	then := func(err error) {
 		if err != nil {
-			t.model.doubt(0)
+			t.model.markUnknown(0)
 		}
 	}
 	if t.settings.Through == "rest" {
-		t.set(0, to, at, t.meter().of("change"), then)
+		t.set(0, to, at, t.meter().recorder("change"), then)
 		return
 	}
 	w := t.world
-	doc := fmt.Appendf(nil, head+`update","Msg-ID":"1","Presence-ID":"%s","State":"%v","Timestamp":%d}`, w.address(0), to, time.Now().UnixMicro())
-	t.news.sendBy(0, subject.Update(w.home(0).realm, "register"), doc, at, t.meter().of("change"), then)
+	doc := fmt.Appendf(nil, docHead+`update","Msg-ID":"1","Presence-ID":"%s","State":"%v","Timestamp":%d}`, w.address(0), to, time.Now().UnixMicro())
+	t.nats.sendBy(0, subject.Update(w.accountOf(0).realm, "register"), doc, at, t.meter().recorder("change"), then)
 }
 
 func (t *traffic) path(x int32) string {
-	return "/v2/accounts/" + t.world.home(x).id + "/presence/" + t.world.user(x)
+	return "/v2/accounts/" + t.world.accountOf(x).id + "/presence/" + t.world.user(x)
 }
 
+// set sets a manual state through REST.
 func (t *traffic) set(x int32, to lamp, at time.Time, rec *recorder, then func(err error)) {
-	t.web.send(&visit{method: "POST", path: t.path(x), body: `{"data":{"action":"set","state":"` + to.String() + `"}}`, at: at, rec: rec,
-		then: func(_ []byte, err error) { then(err) }})
+	t.rest.send(&restRequest{method: "POST", path: t.path(x), body: `{"data":{"action":"set","state":"` + to.String() + `"}}`, at: at, recorder: rec,
+		done: func(_ []byte, err error) { then(err) }})
 }
 
-// request is an arrival of the rest scenario: 80 % read a lamp, 2 % list an account, 15 % set and 3 % reset.
+// request is an arrival of the rest scenario. 80 % read a lamp, 2 % list an account, 15 % set a state and 3 % reset an extension.
 func (t *traffic) request(at time.Time) {
 	switch n := t.random.IntN(100); {
 	case n < 80:
 		t.read(int32(t.random.IntN(t.world.extensions())), at)
 	case n < 82:
 		home := t.world.accounts[t.random.IntN(len(t.world.accounts))]
-		t.web.send(&visit{method: "GET", path: "/v2/accounts/" + home.id + "/presence", at: at, rec: t.meter().of("list")})
+		t.rest.send(&restRequest{method: "GET", path: "/v2/accounts/" + home.id + "/presence", at: at, recorder: t.meter().recorder("list")})
 	default:
-		x, ok := t.free()
+		x, ok := t.reserveAny()
 		if !ok {
 			return
 		}
 		then := func(err error) {
 			if err != nil {
-				t.model.doubt(x)
+				t.model.markUnknown(x)
 			}
 			t.model.release(x)
 		}
 		if n < 97 {
 			to := lamp(t.random.IntN(3))
 			t.model.change(x, to, at)
-			t.set(x, to, at, t.meter().of("set"), then)
+			t.set(x, to, at, t.meter().recorder("set"), then)
 			return
 		}
 		t.model.change(x, terminated, at)
-		t.web.send(&visit{method: "POST", path: t.path(x), body: `{"data":{"action":"reset"}}`, at: at, rec: t.meter().of("reset"),
-			then: func(_ []byte, err error) { then(err) }})
+		t.rest.send(&restRequest{method: "POST", path: t.path(x), body: `{"data":{"action":"reset"}}`, at: at, recorder: t.meter().recorder("reset"),
+			done: func(_ []byte, err error) { then(err) }})
 	}
 }
 
-// read asks for a lamp, and checks it if nothing changed it meanwhile.
+// read reads a lamp through REST. It checks the answer unless the lamp changed meanwhile or the answer is marked stale.
 func (t *traffic) read(x int32, at time.Time) {
-	want, version, certain := t.model.shows(x)
-	t.web.send(&visit{method: "GET", path: t.path(x), at: at, rec: t.meter().of("read"), then: func(answer []byte, err error) {
-		_, later, still := t.model.shows(x)
+	want, version, certain := t.model.expected(x)
+	t.rest.send(&restRequest{method: "GET", path: t.path(x), at: at, recorder: t.meter().recorder("read"), done: func(answer []byte, err error) {
+		_, later, still := t.model.expected(x)
 		if err != nil || !certain || !still || later != version || bytes.Contains(answer, []byte(`"stale":true`)) {
 			return
 		}
 		if !bytes.Contains(answer, []byte(`"state":"`+want.String()+`"`)) {
-			t.model.wrong("a read of %s doesn't show %v: %.200s", t.world.address(x), want, answer)
+			t.model.addMistake("a read of %s does not show %v: %.200s", t.world.address(x), want, answer)
 		}
 	}})
 }

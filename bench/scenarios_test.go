@@ -14,9 +14,9 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// binary is the built program.
+// binary builds the program once and gives its path.
 var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "lamplight-bench-test-") // next to it, a run's own data; the machine's cleaner takes it
+	dir, err := os.MkdirTemp("", "lamplight-bench-test-") // all tests share it, so it is in no test's TempDir; it stays behind
 	if err != nil {
 		return "", err
 	}
@@ -29,12 +29,12 @@ var binary = sync.OnceValues(func() (string, error) {
 	return file, nil
 })
 
-// heard collects the phases of a run.
-type heard struct{ phases []string }
+// noProgress shows no progress.
+type noProgress struct{}
 
-func (h *heard) Phase(name string, _ int) { h.phases = append(h.phases, name) }
-func (h *heard) At(int, string)           {}
-func (h *heard) Done()                    {}
+func (noProgress) Phase(string, int) {}
+func (noProgress) At(int, string)    {}
+func (noProgress) Done()             {}
 
 func build(t *testing.T) string {
 	t.Helper()
@@ -45,10 +45,11 @@ func build(t *testing.T) string {
 	return file
 }
 
-func do(t *testing.T, s Settings, target *Target) *Result {
+// runScenario runs settings, with their defaults, and fails the test unless every lamp is right.
+func runScenario(t *testing.T, s Settings, target *Target) *Result {
 	t.Helper()
 	s.Defaults()
-	r, err := Run(t.Context(), s, "test", build(t), target, &heard{})
+	r, err := Run(t.Context(), s, "test", build(t), target, noProgress{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +59,8 @@ func do(t *testing.T, s Settings, target *Target) *Result {
 	return r
 }
 
-// Every scenario runs against real nodes, measures what it says and finds every lamp right. How fast, is not the question.
+// TestScenarios runs every scenario against real nodes. Each must measure its operations and find every lamp right. How fast the
+// nodes are does not matter.
 func TestScenarios(t *testing.T) {
 	for _, c := range []struct {
 		Settings
@@ -72,7 +74,7 @@ func TestScenarios(t *testing.T) {
 		{Settings{Scenario: "failover", Nodes: 3, Extensions: 50, Rate: 20, Ring: 300 * time.Millisecond, Talk: 300 * time.Millisecond, Duration: 6 * time.Second, KillEvery: 6 * time.Second, DownFor: time.Second}, []string{"ring", "told"}},
 	} {
 		t.Run(c.Scenario+" through "+c.Through, func(t *testing.T) {
-			r := do(t, c.Settings, nil)
+			r := runScenario(t, c.Settings, nil)
 			if o := r.Ramp.operation("subscribe"); o == nil || o.Count != int64(r.Settings.Subscriptions) {
 				t.Errorf("the ramp: %+v", o)
 			}
@@ -103,18 +105,19 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// A search ends, and its load is that of the highest rate that met the objective.
+// TestSearch checks that a search ends, and that its load is that of the highest rate that met the objective.
 func TestSearch(t *testing.T) {
-	r := do(t, Settings{Scenario: "subscribe", Nodes: 1, Extensions: 100, Rate: 16_000, Duration: time.Second, Storage: "memory",
+	r := runScenario(t, Settings{Scenario: "subscribe", Nodes: 1, Extensions: 100, Rate: 16_000, Duration: time.Second, Storage: "memory",
 		Objective: Objective{"refresh", 0.5, 40 * time.Millisecond}}, nil)
 	if best := r.highest(); best == 0 || best == 1_024_000 || r.Load.operation("refresh") == nil {
 		t.Errorf("%+v", r.Steps)
 	}
 }
 
-// A rate at which most calls find no free extension was not reached, however soon the others are told.
+// TestSearchNeedsExtensions checks that a rate at which most calls find no free extension does not count as met, however short
+// the latencies of the others are.
 func TestSearchNeedsExtensions(t *testing.T) {
-	r := do(t, Settings{Scenario: "blf", Nodes: 1, Extensions: 20, Subscriptions: 20, Rate: 90, Ring: 300 * time.Millisecond, Talk: 300 * time.Millisecond, Duration: time.Second, Storage: "memory",
+	r := runScenario(t, Settings{Scenario: "blf", Nodes: 1, Extensions: 20, Subscriptions: 20, Rate: 90, Ring: 300 * time.Millisecond, Talk: 300 * time.Millisecond, Duration: time.Second, Storage: "memory",
 		Objective: Objective{"told", 0.5, time.Second}}, nil)
 	last := r.Steps[len(r.Steps)-1]
 	for _, s := range r.Steps {
@@ -127,7 +130,7 @@ func TestSearchNeedsExtensions(t *testing.T) {
 	}
 }
 
-// A cluster that runs already is driven as well, and nothing of the run stays behind in it.
+// TestTarget checks that a run drives a cluster that runs already, and leaves nothing of itself there.
 func TestTarget(t *testing.T) {
 	s := Settings{Scenario: "subscribe", Nodes: 1, Extensions: 50, Rate: 100, Duration: time.Second}
 	s.Defaults()
@@ -142,7 +145,7 @@ func TestTarget(t *testing.T) {
 	}()
 	s.Nodes = 0
 	connect := func(name string) (*nats.Conn, error) { return nats.Connect(p.nats[0], nats.Name(name)) }
-	do(t, s, &Target{HTTP: p.http, Connect: connect})
+	runScenario(t, s, &Target{HTTP: p.http, Connect: connect})
 	out, err := exec.Command(build(t), "cluster", "--nats", p.nats[0], "-o", "json").Output()
 	if err != nil || !strings.Contains(string(out), `"subscriptions":0`) && !strings.Contains(string(out), `"subscriptions": 0`) {
 		t.Errorf("%v: %s", err, out)

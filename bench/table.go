@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// line says how the last second went, for a terminal.
+// line describes the last second of every operation, for a terminal.
 func (m *meter) line() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var parts []string
-	for _, r := range m.kinds {
+	for _, r := range m.recorders {
 		r.mu.Lock()
 		if n := len(r.series); n > 0 && r.series[n-1].Count > 0 {
 			p := r.series[n-1]
-			parts = append(parts, fmt.Sprintf("%s %d/s p99 %v", r.operation, p.Count, took(p.P99)))
+			parts = append(parts, fmt.Sprintf("%s %d/s p99 %v", r.operation, p.Count, roundLatency(p.P99)))
 		}
 		r.mu.Unlock()
 	}
 	return strings.Join(parts, ", ")
 }
 
-// took shows a latency in at most four digits.
-func took(us int64) time.Duration {
+// roundLatency rounds a latency in µs to what a reader needs.
+func roundLatency(us int64) time.Duration {
 	d := time.Duration(us) * time.Microsecond
 	switch {
 	case d >= 10*time.Second:
@@ -36,12 +36,12 @@ func took(us int64) time.Duration {
 	return d.Round(time.Microsecond)
 }
 
-// Print writes a result as tables.
+// Print writes a result as text: a table of the operations, what the nodes used, and the verdict.
 func (r *Result) Print(out io.Writer) error {
 	s := &r.Settings
 	fmt.Fprintf(out, "%s through %s: %d extensions, %d subscriptions, %d edges; %s, %d cores\n", s.Scenario, s.Through, s.Extensions, s.Subscriptions, s.Edges, r.Machine.CPU, r.Machine.Cores)
 	if s.Nodes > 0 {
-		fmt.Fprintf(out, "%d nodes started for it on the same machine: --storage %s --sync %s --replicas %d --notify-rate %d\n", s.Nodes, s.Storage, s.Sync, s.Replicas, s.NotifyRate)
+		fmt.Fprintf(out, "%d nodes, which the run started on the same machine: --storage %s --sync %s --replicas %d --notify-rate %d\n", s.Nodes, s.Storage, s.Sync, s.Replicas, s.NotifyRate)
 	}
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "\toperation\tcount\ta second\tp50\tp90\tp99\tp99.9\tmax\trepeated\tfailed\t")
@@ -52,9 +52,9 @@ func (r *Result) Print(out io.Writer) error {
 		for _, o := range p.Operations {
 			fmt.Fprintf(w, "%s\t%s\t%d\t%.0f", p.name, o.Name, o.Count, float64(o.Count)/p.Seconds)
 			for _, q := range o.Quantiles {
-				fmt.Fprintf(w, "\t%v", took(q.US))
+				fmt.Fprintf(w, "\t%v", roundLatency(q.US))
 			}
-			fmt.Fprintf(w, "\t%v\t%d\t%d\t\n", took(o.Max), o.Repeated, o.Failed)
+			fmt.Fprintf(w, "\t%v\t%d\t%d\t\n", roundLatency(o.Max), o.Repeated, o.Failed)
 		}
 	}
 	if err := w.Flush(); err != nil {
@@ -69,22 +69,22 @@ func (r *Result) Print(out io.Writer) error {
 		if !st.Met {
 			met = "missed: " + st.Why
 		}
-		fmt.Fprintf(out, "%10.0f %s/s  %v  %s\n", st.Rate, s.unit(), took(st.Latency), met)
+		fmt.Fprintf(out, "%10.0f %s/s  %v  %s\n", st.Rate, s.unit(), roundLatency(st.Latency), met)
 	}
 	if len(r.Steps) > 0 {
-		fmt.Fprintf(out, "highest rate with %v: %.0f %s/s\n", s.Objective, r.highest(), s.unit())
+		fmt.Fprintf(out, "highest rate that meets %v: %.0f %s/s\n", s.Objective, r.highest(), s.unit())
 	}
 	if r.Load.Late > 5000 {
-		fmt.Fprintf(out, "the generator itself was up to %v behind its schedule: a part of the highest latencies is its own\n", took(r.Load.Late))
+		fmt.Fprintf(out, "the load generator was up to %v behind its schedule: that much of the highest latencies is the generator's own\n", roundLatency(r.Load.Late))
 	}
 	if r.Load.Blocked > 0 {
-		fmt.Fprintf(out, "%d arrivals found every extension that they tried busy and were left out: use more --extensions or a lower --rate\n", r.Load.Blocked)
+		fmt.Fprintf(out, "%d arrivals were left out, because they found no extension without a call or command: use more --extensions or a lower --rate\n", r.Load.Blocked)
 	}
 	_, err := fmt.Fprintln(out, r.Verdict.text())
 	return err
 }
 
-// highest is the rate that a search found.
+// highest is the highest rate of a search that met its objective; 0: none did.
 func (r *Result) highest() float64 {
 	best := 0.0
 	for _, s := range r.Steps {
@@ -95,6 +95,7 @@ func (r *Result) highest() float64 {
 	return best
 }
 
+// printUsage writes what the nodes and the generator used during the load.
 func (r *Result) printUsage(out io.Writer) {
 	if len(r.Load.Samples) == 0 {
 		return
@@ -113,20 +114,20 @@ func (r *Result) printUsage(out io.Writer) {
 	fmt.Fprintf(out, "generator: %.2f cores on average, %d MiB resident\n", cpu(func(s Sample) float64 { return s.Generator.CPU }), last.Generator.RSS>>20)
 }
 
-// text is the verdict in words.
+// text is the verdict in words. It begins with "right:" or "WRONG:".
 func (v *Verdict) text() string {
 	var b strings.Builder
 	if v.Right() {
 		fmt.Fprintf(&b, "right: each of the %d watchers was last told what its lamp shows, and every subscription is listed once", v.Watchers)
 	} else {
-		fmt.Fprintf(&b, "WRONG: %d watchers never told, %d stuck, %d NOTIFYs out of order, %d twice, %d subscriptions missing, %d listed twice, %d requests failed, %d other mistakes",
+		fmt.Fprintf(&b, "WRONG: %d watchers were never told, %d were last told something else than their lamp shows; %d NOTIFYs came out of order, %d twice; %d subscriptions are not listed, %d are listed twice; %d requests failed; %d other mistakes",
 			v.Never, v.Stuck, v.OutOfOrder, v.Duplicates, v.Missing, v.Twice, v.Failed, v.Mistakes)
 		for _, e := range v.Examples {
 			fmt.Fprintf(&b, "\n  %s", e)
 		}
 	}
 	if n := v.SentAgain + v.Fenced + v.Replaced; n > 0 {
-		fmt.Fprintf(&b, " (messages sent again: %d, of former owners: %d, changes replaced by newer ones: %d)", v.SentAgain, v.Fenced, v.Replaced)
+		fmt.Fprintf(&b, " (normal: %d NOTIFY messages came again, %d came from former owners, %d changes were replaced by newer ones)", v.SentAgain, v.Fenced, v.Replaced)
 	}
 	return b.String()
 }

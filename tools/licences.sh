@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes the licences of all modules that are linked into the binary to the file that is named. Fails if a module has no
-# licence that is known here.
+# Writes the licences of all modules that are linked into the binary to the file that is its argument. Fails if a module has no
+# licence, or one that is not in the list `known`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CGO_ENABLED=0 # as the binary is built
@@ -10,7 +10,8 @@ trap 'rm -rf "$scratch"' EXIT
 go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}{{end}}{{end}}' ./cmd/lamplight | sort -u >"$scratch/modules"
 echo '{{range .}}{{.Name}} {{.LicenseName}} {{.LicensePath}}
 {{end}}' >"$scratch/template"
-# It looks for each licence's address in the network. The report has none, so that it is the same without a network.
+# go-licenses looks up an address for each licence in the network. The template leaves the address out, so that the report is the
+# same without a network.
 if ! GOROOT=$(go env GOROOT) go tool -modfile=tools/licences/go.mod go-licenses report ./cmd/lamplight --ignore lamplight \
   --template "$scratch/template" >"$scratch/found" 2>"$scratch/talk"; then
   cat "$scratch/talk" >&2

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes cmd/lamplight/default.pgo, the profile that `go build` optimizes for, from the benchmarks of the hot paths.
+# Writes cmd/lamplight/default.pgo, the profile that `go build` optimizes for. It comes from the benchmarks of the hot paths.
 set -eu
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The standard set of `lamplight bench` on nodes of its own, one after the other; results in $1 (bench-results).
-# It fails when a run finds a lamp that is wrong, never because something is slow.
+# Runs the standard set of `lamplight bench` on nodes of its own, one run after the other. The results go to the directory $1
+# (bench-results). It fails if a run finds something wrong, and never because something is slow.
 set -eu
 out=${1:-bench-results}
 mkdir -p "$out"
@@ -19,4 +19,4 @@ run rest rest --duration 15s
 run failover failover --extensions 1000 --duration 45s
 run search-refresh subscribe --extensions 20000 --rate 1000 --search 'refresh:p99<100ms' --duration 5s
 run search-calls blf --extensions 10000 --rate 500 --ring 1s --talk 1s --search 'told:p99<250ms' --duration 5s
-echo "reports with plots: $out/*.html; compare two runs: bin/lamplight bench compare A.json B.json"
+echo "The reports with plots are $out/*.html. To compare two results: bin/lamplight bench compare A.json B.json"

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Starts three nodes on loopback whose embedded NATS servers replicate, loads the sample account, prints how to drive and
-# to break it. Ends when all three have ended; Ctrl-C ends them. CLUSTER_HTTP="8001 8002 8003" and the like choose ports.
+# Starts three nodes on loopback, whose embedded NATS servers replicate. Loads the sample account $1, and prints commands that use
+# the cluster and kill a node. It ends when all three nodes have ended, and Ctrl-C ends them. CLUSTER_HTTP="8001 8002 8003",
+# CLUSTER_NATS, CLUSTER_GOSSIP and CLUSTER_ROUTES choose other ports.
 set -eu
 account=$1
 dir=lamplight-cluster
@@ -9,7 +10,7 @@ nats=${CLUSTER_NATS:-4222 4223 4224}
 gossip=${CLUSTER_GOSSIP:-7946 7947 7948}
 routes=${CLUSTER_ROUTES:-6222 6223 6224}
 
-nth() { shift "$1"; echo "$1"; } # nth 2 a b c is b
+nth() { shift "$1"; echo "$1"; } # nth 2 a b c prints b
 umask 077
 mkdir -p $dir
 [ -s $dir/gossip.key ] || od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >$dir/gossip.key
@@ -42,7 +43,7 @@ YAML
 	pids="$pids $!"
 	echo $! >$dir/$node.pid
 done
-echo "Three nodes start; their logs are $dir/a.log, b.log and c.log."
+echo "Three nodes are starting. Their logs are $dir/a.log, $dir/b.log and $dir/c.log."
 i=0
 for node in a b c; do
 	i=$((i + 1))
@@ -50,7 +51,7 @@ for node in a b c; do
 	until curl -sf -o /dev/null "http://127.0.0.1:$(nth $i $http)/readyz"; do
 		n=$((n + 1))
 		if ! kill -0 "$(cat $dir/$node.pid)" 2>/dev/null || [ $n -ge 900 ]; then
-			echo "node $node is not ready; the end of $dir/$node.log:" >&2
+			echo "Node $node is not ready. These are the last lines of its log, $dir/$node.log:" >&2
 			tail -n 5 $dir/$node.log >&2
 			stop 1
 		fi
@@ -64,22 +65,22 @@ token=$(bin/lamplight token --account "$account" --ttl 12h --data $dir/a)
 base() { echo "http://127.0.0.1:$(nth "$1" $http)/v2/accounts/$account"; }
 cat <<TEXT
 
-Three nodes run, and any of them answers anything. In another terminal:
+Three nodes are running, and each answers for all. In another terminal:
 
 TOKEN=$token
 curl -H "X-Auth-Token: \$TOKEN" -X POST -d '{"data":{"action":"set","state":"confirmed"}}' "$(base 1)/presence/*3101"
 curl -H "X-Auth-Token: \$TOKEN" "$(base 2)/presence/*3101?explain=true&pretty_print=true"
 
-Kill the one that holds it, and the lamp stays lit:
+Kill node c, which owns this extension. Another node takes over, and the lamp stays lit:
 
 kill -9 \$(cat $dir/c.pid)
 curl -H "X-Auth-Token: \$TOKEN" "$(base 2)/presence/*3101?explain=true&pretty_print=true"
 bin/lamplight cluster --nats $url
 
-Start it again, and it takes its share back:
+Start node c again, and it takes its share of the extensions back:
 
 bin/lamplight serve --config $dir/c.yaml
 
-Ctrl-C here ends the nodes that were started here; their data stay in ./$dir.
+Ctrl-C in this terminal ends the nodes that it started. Their data stay in ./$dir.
 TEXT
 for p in $pids; do wait "$p" || true; done

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts a node, loads the sample account, prints the documented requests with a token. Ends with the node.
+# Starts a node, loads the sample account $1, and prints requests to try, with a token. It ends when the node ends.
 set -eu
 account=$1
 http=${LAMPLIGHT_HTTP:-:8000}
@@ -11,7 +11,7 @@ n=0
 until curl -sf -o /dev/null "http://127.0.0.1:$port/readyz"; do
 	kill -0 $node 2>/dev/null || { wait $node; exit; }
 	n=$((n + 1))
-	[ $n -lt 600 ] || { echo "the node is not ready after a minute" >&2; kill $node; exit 1; }
+	[ $n -lt 600 ] || { echo "The node is not ready after a minute; its log is above." >&2; kill $node; exit 1; }
 	sleep 0.1
 done
 bin/lamplight import docs/examples/acme.json
@@ -19,7 +19,7 @@ token=$(bin/lamplight token --account "$account" --ttl 12h)
 base=http://127.0.0.1:$port/v2/accounts/$account
 cat <<TEXT
 
-Lamplight runs. In another terminal:
+Lamplight is running. In another terminal:
 
 TOKEN=$token
 BASE=$base
@@ -34,6 +34,6 @@ curl -H "X-Auth-Token: \$TOKEN" -X POST -d '{"data":{"action":"reset","state":"e
 
 bin/lamplight presence watch --account $account
 
-Ctrl-C ends the node; its data stays in ./lamplight-data.
+Ctrl-C ends the node. Its data stay in ./lamplight-data.
 TEXT
 wait $node

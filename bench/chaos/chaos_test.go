@@ -18,12 +18,13 @@ import (
 	"lamplight/tools/need"
 )
 
-// long says that `make chaos` runs.
+// long says whether this is a long run (`make chaos`).
 var long = os.Getenv("CHAOS") == "long"
 
+// scratch is a directory for what is built, until the tests end.
 var scratch string
 
-// TestMain prints the sum of all runs in the end.
+// TestMain makes the scratch directory, and after a long run prints the totals of all runs.
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		var err error
@@ -47,6 +48,8 @@ func TestMain(m *testing.M) {
 	}())
 }
 
+// noteTotals appends a run's totals to the file that TestMain adds up. It is a file because TestPartition runs in a process of
+// its own.
 func noteTotals(t *totals) error {
 	f, err := os.OpenFile(os.Getenv("CHAOS_TOTALS"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -56,6 +59,7 @@ func noteTotals(t *totals) error {
 	return json.NewEncoder(f).Encode(t)
 }
 
+// sumTotals adds up what noteTotals wrote.
 func sumTotals() (sum *totals, runs int) {
 	sum = newTotals()
 	f, err := os.Open(os.Getenv("CHAOS_TOTALS"))
@@ -72,7 +76,8 @@ func sumTotals() (sum *totals, runs int) {
 	}
 }
 
-// programs builds the product, as it is shipped, and the NATS server; CHAOS_BINARY and CHAOS_NATSD are ones already built.
+// programs builds the product as it is shipped, without the race detector, and natsd. CHAOS_BINARY and CHAOS_NATSD name programs
+// that are built already.
 var programs = sync.OnceValues(func() (built [2]string, err error) {
 	if built = [2]string{os.Getenv("CHAOS_BINARY"), os.Getenv("CHAOS_NATSD")}; built[0] != "" && built[1] != "" {
 		return built, nil
@@ -88,7 +93,7 @@ var programs = sync.OnceValues(func() (built [2]string, err error) {
 	return built, nil
 })
 
-// newSeed is CHAOS_SEED, or a new one.
+// newSeed gives CHAOS_SEED, or a new seed.
 func newSeed(t *testing.T) uint64 {
 	if text := os.Getenv("CHAOS_SEED"); text != "" {
 		n, err := strconv.ParseUint(text, 10, 64)
@@ -100,13 +105,14 @@ func newSeed(t *testing.T) uint64 {
 	return uint64(time.Now().UnixNano()) % 1_000_000
 }
 
-// size is how much of a run there is.
+// size is how long a run is.
 type size struct {
 	steps, atLeast int
 	hold           time.Duration // of a fault, at most
 }
 
-// newPlan makes a run of the short size, or under `make chaos` of the long one.
+// newPlan makes the plan of a run: of the size whole under `make chaos`, else of the size short. CHAOS_FAULTS replaces its
+// schedule.
 func newPlan(t *testing.T, seed uint64, kit []fault, short, whole size) plan {
 	t.Logf("CHAOS_SEED=%d replays this schedule", seed)
 	s, limit := short, 4*time.Minute
@@ -117,14 +123,14 @@ func newPlan(t *testing.T, seed uint64, kit []fault, short, whole size) plan {
 	steps := schedule(random, kit, s.steps, s.hold)
 	if names := os.Getenv("CHAOS_FAULTS"); names != "" {
 		var err error
-		if steps, err = only(random, kit, strings.Split(names, ","), s.hold); err != nil {
+		if steps, err = namedSteps(random, kit, strings.Split(names, ","), s.hold); err != nil {
 			t.Fatalf("CHAOS_FAULTS: %v", err)
 		}
 	}
-	return plan{seed: seed, steps: steps, workers: 20, callers: 4, atLeast: s.atLeast, limit: limit, logf: t.Logf}
+	return plan{seed: seed, steps: steps, workers: 20, repeaters: 4, atLeast: s.atLeast, limit: limit, logf: t.Logf}
 }
 
-// A name that is no fault of a test fails it, and the test says which faults it has.
+// TestMisspeltFault checks that a name in CHAOS_FAULTS that is no fault of a test fails the test, and that the test lists its faults.
 func TestMisspeltFault(t *testing.T) {
 	self := exec.Command(os.Args[0], "-test.run=^TestCluster$")
 	self.Env = append(os.Environ(), "CHAOS_FAULTS=drain a node,kil -9 a node", "CHAOS_BINARY=none", "CHAOS_NATSD=none")
@@ -139,7 +145,7 @@ func TestMisspeltFault(t *testing.T) {
 	}
 }
 
-// Nodes with embedded NATS servers.
+// TestCluster runs three nodes with embedded NATS servers.
 func TestCluster(t *testing.T) {
 	seed := newSeed(t)
 	l, err := loopback(rand.New(rand.NewPCG(seed, uint64(os.Getpid()))))
@@ -153,21 +159,22 @@ func TestCluster(t *testing.T) {
 	if !need.Has(t, os.Geteuid() == 0, "root, whom a time namespace needs, for %q", clockApart) {
 		kit = slices.DeleteFunc(kit, func(f fault) bool { return f.name == clockApart })
 	}
-	prove(t, l, false, newPlan(t, seed, kit, size{2, 1500, 2 * time.Second}, size{16, 50_000, 5 * time.Second}))
+	runAndCheck(t, l, false, newPlan(t, seed, kit, size{2, 1500, 2 * time.Second}, size{16, 50_000, 5 * time.Second}))
 }
 
-// Nodes on NATS servers of their own.
+// TestExternalNATS runs three nodes on three NATS servers in processes of their own.
 func TestExternalNATS(t *testing.T) {
 	seed := newSeed(t)
 	l, err := loopback(rand.New(rand.NewPCG(seed, uint64(os.Getpid()))))
 	if err != nil {
 		t.Fatal(err)
 	}
-	kit := append(pick(nodeFaults, "kill -9 a node", "SIGSTOP a node"), serverFaults...)
-	prove(t, l, true, newPlan(t, seed, kit, size{1, 1000, 2 * time.Second}, size{9, 30_000, 5 * time.Second}))
+	kit := append(faultsNamed(nodeFaults, "kill -9 a node", "SIGSTOP a node"), serverFaults...)
+	runAndCheck(t, l, true, newPlan(t, seed, kit, size{1, 1000, 2 * time.Second}, size{9, 30_000, 5 * time.Second}))
 }
 
-// Machines in network namespaces of their own. The test starts itself again in one that is the switch between them.
+// TestPartition runs the same in network namespaces, one for each machine. It starts itself again in a namespace that is the switch
+// between them.
 func TestPartition(t *testing.T) {
 	if os.Getenv("CHAOS_HUB") == "" {
 		inHub(t)
@@ -177,14 +184,15 @@ func TestPartition(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kit := append(append([]fault{}, networkFaults...), append(pick(nodeFaults, "SIGSTOP a node"), pick(serverFaults, "kill -9 a NATS server")...)...)
-	prove(t, l, true, newPlan(t, newSeed(t), kit, size{1, 1000, 2 * time.Second}, size{10, 24_000, 5 * time.Second}))
+	kit := append(append([]fault{}, networkFaults...), append(faultsNamed(nodeFaults, "SIGSTOP a node"), faultsNamed(serverFaults, "kill -9 a NATS server")...)...)
+	runAndCheck(t, l, true, newPlan(t, newSeed(t), kit, size{1, 1000, 2 * time.Second}, size{10, 24_000, 5 * time.Second}))
 }
 
+// inHub starts the test again in a namespace of its own, and takes over its result.
 func inHub(t *testing.T) {
-	need.Met(t, os.Getenv("LAMPLIGHT_NO_NETNS") != "1", "network namespaces, and LAMPLIGHT_NO_NETNS=1 says that there are none")
+	need.Met(t, os.Getenv("LAMPLIGHT_NO_NETNS") != "1", "network namespaces, and LAMPLIGHT_NO_NETNS=1 says that this machine has none")
 	if out, err := exec.Command("unshare", "--net", "--mount", "ip", "netns", "list").CombinedOutput(); err != nil {
-		t.Fatalf("network namespaces need root, util-linux (unshare) and iproute2 (ip): %v: %s; with LAMPLIGHT_NO_NETNS=1 no partition is tested", err, out)
+		t.Fatalf("network namespaces need root, util-linux (unshare) and iproute2 (ip): %v: %s; LAMPLIGHT_NO_NETNS=1 skips this test on a developer's machine", err, out)
 	}
 	built, err := programs()
 	if err != nil {
@@ -196,12 +204,12 @@ func inHub(t *testing.T) {
 	out, err := self.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
-		t.Errorf("in the switch's namespace: %v", err)
+		t.Errorf("the test failed in the namespace of the switch: %v", err)
 	}
 }
 
-// prove runs a plan on a new cluster, and fails for whatever the checker found.
-func prove(t *testing.T, l layout, serversApart bool, p plan) {
+// runAndCheck carries out a plan on a new cluster, and fails the test for everything that the checker finds.
+func runAndCheck(t *testing.T, l layout, serversApart bool, p plan) {
 	t.Helper()
 	built, err := programs()
 	if err != nil {

@@ -14,35 +14,36 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// settling is how long watchers may stay behind after all has healed.
-const settling = 40 * time.Second
+// settleTimeout is how long watchers may stay behind, and nodes give no whole answer, after all faults have ended.
+const settleTimeout = 40 * time.Second
 
 // verdict is what the checker found.
 type verdict struct {
-	lost       []string // acknowledged, and not there
-	revived    []string // ended, and there
-	stuck      []string // lamps that show a call that ended
-	torn       []string // histories that no order of their operations explains
-	behind     []string // watchers whose last NOTIFY is not what is there
-	differs    []string // what one node alone makes of the same history
-	slow       []string // requests that their callers repeated for too long
-	undecided  int
-	extensions int
-	phones     int
+	lost          []string // acknowledged subscriptions that are not listed
+	revived       []string // subscriptions that ended or were never made, and are listed
+	stuck         []string // lamps that show a call that has ended
+	contradictory []string // histories that no order of their operations explains
+	behind        []string // watchers whose last NOTIFY is not what is there
+	differs       []string // what ends differently on one node alone
+	slow          []string // requests that waited too long for their success
+	undecided     int      // histories that could not be judged within checkTimeout
+	extensions    int
+	phones        int
 }
 
+// faults are all that the checker found wrong.
 func (v *verdict) faults() (all []string) {
-	for _, part := range [][]string{v.lost, v.revived, v.stuck, v.torn, v.behind, v.differs, v.slow} {
+	for _, part := range [][]string{v.lost, v.revived, v.stuck, v.contradictory, v.behind, v.differs, v.slow} {
 		all = append(all, part...)
 	}
 	return all
 }
 
-// check compares what the healed cluster shows with what was acknowledged.
+// check compares what the cluster shows after all faults have ended with what it acknowledged.
 func (r *run) check() *verdict {
 	phones := r.phones()
 	v := &verdict{extensions: len(r.world.all), phones: len(phones)}
-	lamps := r.finalLamps(v)
+	lamps := r.readFinalLamps(v)
 	orders := r.checkHistories(v)
 	for _, n := range r.cluster.nodes[:members] {
 		asked := time.Now()
@@ -51,7 +52,7 @@ func (r *run) check() *verdict {
 			err = v.judgeListing(n.name, data, phones, asked, r.skew())
 		}
 		if err != nil {
-			v.lost = append(v.lost, fmt.Sprintf("%s gives no whole listing within %v: %v", n.name, settling, err))
+			v.lost = append(v.lost, fmt.Sprintf("%s gives no whole listing within %v: %v", n.name, settleTimeout, err))
 		}
 	}
 	r.checkWatchers(v, lamps)
@@ -63,15 +64,15 @@ func (r *run) check() *verdict {
 	return v
 }
 
-// phones are all that there ever were.
+// phones gives all phones of the run, also those whose subscription has ended.
 func (r *run) phones() (all []*phone) {
 	for _, w := range r.workers {
-		all = append(append(all, w.phones...), w.gone...)
+		all = append(append(all, w.phones...), w.endedPhones...)
 	}
 	return all
 }
 
-// skew is how far the clocks of the run's nodes were apart at most.
+// skew is how far the nodes' times of day were apart at most.
 func (r *run) skew() time.Duration {
 	for _, s := range r.steps {
 		for _, f := range s.faults {
@@ -83,14 +84,14 @@ func (r *run) skew() time.Duration {
 	return 0
 }
 
-// finalLamps reads every extension once more; that is a part of its history.
-func (r *run) finalLamps(v *verdict) map[*extension]*shown {
+// readFinalLamps reads every extension once more. These reads are a part of the history, which they end.
+func (r *run) readFinalLamps(v *verdict) map[*extension]*shown {
 	lamps := map[*extension]*shown{}
 	var mu sync.Mutex
 	r.each(len(r.world.all), func(i int, x *rand.Rand) {
 		e := r.world.all[i]
-		o := op{kind: opRead, extension: e, worker: last, tries: 1}
-		for begun := time.Now(); time.Since(begun) < settling; time.Sleep(20 * time.Millisecond) {
+		o := op{kind: opRead, extension: e, worker: finalReader, tries: 1}
+		for begun := time.Now(); time.Since(begun) < settleTimeout; time.Sleep(20 * time.Millisecond) {
 			o.begin = r.history.now()
 			out, s, stale, _ := r.client.show(r.cluster.pick(x), x.IntN(2) == 0, x.IntN(16), e.name, "")
 			if out != acknowledged || stale {
@@ -109,26 +110,26 @@ func (r *run) finalLamps(v *verdict) map[*extension]*shown {
 			v.judgeLamp(e.name, o.seen)
 			return
 		}
-		r.history.wrong(fmt.Sprintf("%s could not be read for %v after all had healed", e.name, settling))
+		r.history.wrong(fmt.Sprintf("%s could not be read for %v after all faults had ended", e.name, settleTimeout))
 	})
 	return lamps
 }
 
-// judgeLamp is for a lamp all of whose calls have ended: only a manual state may be left.
+// judgeLamp judges a lamp after all calls of its extension have ended: only a manual state may be left.
 func (v *verdict) judgeLamp(name, seen string) {
 	if len(seen) > 1 {
 		v.stuck = append(v.stuck, fmt.Sprintf("%s shows %q, and all its calls have ended", name, seen))
 	}
 }
 
-// each runs f for 0 to n-1, a few at a time.
+// each calls f for 0 to n-1, 24 calls at a time, each with random numbers of its own goroutine.
 func (r *run) each(n int, f func(i int, x *rand.Rand)) {
-	const abreast = 24
+	const parallel = 24
 	var all sync.WaitGroup
-	for first := range abreast {
+	for first := range parallel {
 		all.Go(func() {
 			x := rand.New(rand.NewPCG(r.seed, uint64(1000+first)))
-			for i := first; i < n; i += abreast {
+			for i := first; i < n; i += parallel {
 				f(i, x)
 			}
 		})
@@ -136,7 +137,8 @@ func (r *run) each(n int, f func(i int, x *rand.Rand)) {
 	all.Wait()
 }
 
-// checkHistories looks for the order that explains each extension's history, and gives it.
+// checkHistories looks for an order of operations that explains each extension's history, and returns the orders. A history
+// that no order explains goes into the verdict, and its picture into the run's directory.
 func (r *run) checkHistories(v *verdict) map[*extension][]input {
 	of := map[*extension][]op{}
 	for _, o := range r.history.ops {
@@ -157,8 +159,8 @@ func (r *run) checkHistories(v *verdict) map[*extension][]input {
 		case porcupine.Unknown:
 			v.undecided++
 		case porcupine.Illegal:
-			v.torn = append(v.torn, fmt.Sprintf("the history of %s: no order of its operations explains what was read", e.name))
-			if err := porcupine.VisualizePath(model, info, r.cluster.dir+"/torn-"+strings.TrimPrefix(e.name, "*")+".html"); err != nil {
+			v.contradictory = append(v.contradictory, fmt.Sprintf("the history of %s: no order of its operations explains what was read", e.name))
+			if err := porcupine.VisualizePath(model, info, r.cluster.dir+"/contradictory-"+strings.TrimPrefix(e.name, "*")+".html"); err != nil {
 				r.logf("%v", err)
 			}
 		}
@@ -166,7 +168,7 @@ func (r *run) checkHistories(v *verdict) map[*extension][]input {
 	return orders
 }
 
-// wholeListing is what a node lists when no shard is missing, and when it was asked for that.
+// wholeListing asks a node until its listing has all shards, and returns it. asked is set to when it was asked for that one.
 func (r *run) wholeListing(n *node, asked *time.Time) ([]byte, error) {
 	for begun := time.Now(); ; time.Sleep(50 * time.Millisecond) {
 		*asked = time.Now()
@@ -178,19 +180,19 @@ func (r *run) wholeListing(n *node, asked *time.Time) ([]byte, error) {
 			}
 			err = errors.Join(err, fmt.Errorf("shards %v are missing", l.Missing))
 		}
-		if time.Since(begun) > settling {
+		if time.Since(begun) > settleTimeout {
 			return nil, err
 		}
 	}
 }
 
-// judgeListing wants every subscription that must be there exactly once, and none that must not.
+// judgeListing wants every subscription that must be there listed once, and no other. asked is when the listing was asked for.
 func (v *verdict) judgeListing(node string, data []byte, phones []*phone, asked time.Time, skew time.Duration) error {
 	var l listing
 	if err := json.Unmarshal(data, &l); err != nil {
 		return err
 	}
-	times := map[string]int{} // each string, for a decoder keeps but the last of two equal keys
+	times := map[string]int{} // how often each string stands there: a decoder would keep only the last of two equal keys
 	for d := json.NewDecoder(bytes.NewReader(data)); ; {
 		t, err := d.Token()
 		if errors.Is(err, io.EOF) {
@@ -212,9 +214,9 @@ func (v *verdict) judgeListing(node string, data []byte, phones []*phone, asked 
 		_, must := p.lapsed(asked, skew)
 		switch {
 		case p.active && !may && !there:
-			v.lost = append(v.lost, fmt.Sprintf("%s does not list %s of %s, acknowledged %v ago", node, p.callID, p.extension.name, now.Sub(p.renewed)))
+			v.lost = append(v.lost, fmt.Sprintf("%s does not list %s of %s, acknowledged %v ago", node, p.callID, p.extension.name, now.Sub(p.ackedAt)))
 		case there && (!p.active || must):
-			v.revived = append(v.revived, fmt.Sprintf("%s lists %s of %s, which ended; its last SUBSCRIBE was acknowledged %v ago", node, p.callID, p.extension.name, now.Sub(p.renewed)))
+			v.revived = append(v.revived, fmt.Sprintf("%s lists %s of %s, which ended; its last SUBSCRIBE was acknowledged %v ago", node, p.callID, p.extension.name, now.Sub(p.ackedAt)))
 		case there && times[p.callID] != 1:
 			v.revived = append(v.revived, fmt.Sprintf("%s lists %s %d times", node, p.callID, times[p.callID]))
 		}
@@ -229,7 +231,7 @@ func (v *verdict) judgeListing(node string, data []byte, phones []*phone, asked 
 	return nil
 }
 
-// checkWatchers waits until each watcher's last NOTIFY carries the final state.
+// checkWatchers waits until each watcher's last NOTIFY shows the final state, at most settleTimeout.
 func (r *run) checkWatchers(v *verdict, lamps map[*extension]*shown) {
 	edges := map[string]*watcherEdge{}
 	for _, e := range r.edges {
@@ -241,11 +243,11 @@ func (r *run) checkWatchers(v *verdict, lamps map[*extension]*shown) {
 			may, _ := p.lapsed(time.Now(), r.skew())
 			if lamp := lamps[p.extension]; lamp != nil && p.active && !may {
 				if why := edges[p.edge].behind(p, lamp); why != "" {
-					v.behind = append(v.behind, fmt.Sprintf("watcher %s of %s behind %s: %s", p.callID, p.extension.name, p.edge, why))
+					v.behind = append(v.behind, fmt.Sprintf("watcher %s of %s behind edge %s: %s", p.callID, p.extension.name, p.edge, why))
 				}
 			}
 		}
-		if len(v.behind) == 0 || time.Since(begun) > settling {
+		if len(v.behind) == 0 || time.Since(begun) > settleTimeout {
 			return
 		}
 	}

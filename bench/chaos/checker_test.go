@@ -10,13 +10,14 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// Histories and ends that never were: the checker must see what is wrong with each, and nothing wrong with the good ones.
+// These tests forge histories and answers. The checker must find what is wrong with each wrong one, and nothing in the right ones.
 
-// told is one operation of a forged history, from and to in ns.
-func told(k kind, out outcome, worker int, from, to int64) op {
+// forge makes one operation of a forged history, which began at from and ended at to, in ns.
+func forge(k kind, out outcome, worker int, from, to int64) op {
 	return op{kind: k, outcome: out, worker: worker, begin: from, end: to}
 }
 
+// is, of, sees, marked and waited each set one field of a forged operation.
 func (o op) is(state byte) op          { o.state = state; return o }
 func (o op) of(call int) op            { o.call = call; return o }
 func (o op) sees(lamp string) op       { o.seen = lamp; return o }
@@ -24,9 +25,9 @@ func (o op) marked() op                { o.stale = true; return o }
 func (o op) waited(d time.Duration) op { o.took = d; return o }
 
 func TestLinearizable(t *testing.T) {
-	set := func(out outcome, worker int, from, to int64) op { return told(opSet, out, worker, from, to) }
-	read := func(worker int, from, to int64) op { return told(opRead, acknowledged, worker, from, to) }
-	call := func(worker int, from, to int64) op { return told(opCall, acknowledged, worker, from, to) }
+	set := func(out outcome, worker int, from, to int64) op { return forge(opSet, out, worker, from, to) }
+	read := func(worker int, from, to int64) op { return forge(opRead, acknowledged, worker, from, to) }
+	call := func(worker int, from, to int64) op { return forge(opCall, acknowledged, worker, from, to) }
 	for _, c := range []struct {
 		name string
 		ops  []op
@@ -36,9 +37,9 @@ func TestLinearizable(t *testing.T) {
 		{"a set is read", []op{set(acknowledged, 0, 1, 2).is(early), read(1, 3, 4).sees("e")}, porcupine.Ok},
 		{"an acknowledged set is lost", []op{set(acknowledged, 0, 1, 2).is(early), read(1, 3, 4).sees(".")}, porcupine.Illegal},
 		{"a set that was refused is there", []op{set(refused, 0, 1, 2).is(early), read(1, 3, 4).sees("e")}, porcupine.Illegal},
-		{"a set of unknown fate is there", []op{set(unknown, 0, 1, never).is(early), read(1, 3, 4).sees("e")}, porcupine.Ok},
-		{"a set of unknown fate isn't there", []op{set(unknown, 0, 1, never).is(early), read(1, 3, 4).sees(".")}, porcupine.Ok},
-		{"a set of unknown fate comes, goes and comes again", []op{set(unknown, 0, 1, never).is(early), read(1, 3, 4).sees("e"), read(1, 5, 6).sees("."),
+		{"a set of unknown fate is there", []op{set(unknown, 0, 1, noEnd).is(early), read(1, 3, 4).sees("e")}, porcupine.Ok},
+		{"a set of unknown fate isn't there", []op{set(unknown, 0, 1, noEnd).is(early), read(1, 3, 4).sees(".")}, porcupine.Ok},
+		{"a set of unknown fate comes, goes and comes again", []op{set(unknown, 0, 1, noEnd).is(early), read(1, 3, 4).sees("e"), read(1, 5, 6).sees("."),
 			read(1, 7, 8).sees("e")}, porcupine.Illegal},
 		{"reads at once see it or not", []op{set(acknowledged, 0, 1, 9).is(confirmed), read(1, 2, 5).sees("c"), read(2, 2, 5).sees(".")}, porcupine.Ok},
 		{"a read goes back", []op{set(acknowledged, 0, 1, 9).is(confirmed), read(1, 2, 3).sees("c"), read(2, 4, 5).sees(".")}, porcupine.Illegal},
@@ -49,9 +50,9 @@ func TestLinearizable(t *testing.T) {
 		{"a call's end is lost", []op{call(0, 1, 2).is(early), call(0, 3, 4).is(terminated), read(1, 5, 6).sees(".0000e")}, porcupine.Illegal},
 		{"late news revives a call", []op{call(0, 1, 2).is(early), call(1, 3, 4).is(terminated), call(0, 5, 6).is(early), read(1, 7, 8).sees(".0000e")}, porcupine.Illegal},
 		{"a call goes back to early", []op{call(0, 1, 2).is(confirmed), read(1, 3, 4).sees(".0000c"), call(0, 5, 6).is(early), read(1, 7, 8).sees(".0000e")}, porcupine.Illegal},
-		{"a reset forgets", []op{call(0, 1, 2).of(3).is(early), set(acknowledged, 0, 3, 4).is(early), told(opReset, acknowledged, 1, 5, 6), read(2, 7, 8).sees(".")}, porcupine.Ok},
-		{"a reset is lost", []op{call(0, 1, 2).of(3).is(early), told(opReset, acknowledged, 1, 5, 6), read(2, 7, 8).sees(".0003e")}, porcupine.Illegal},
-		{"a reset and set is torn apart", []op{call(0, 1, 2).is(early), told(opResetTo, acknowledged, 1, 5, 9).is(confirmed), read(2, 6, 7).sees(".")}, porcupine.Illegal},
+		{"a reset forgets", []op{call(0, 1, 2).of(3).is(early), set(acknowledged, 0, 3, 4).is(early), forge(opReset, acknowledged, 1, 5, 6), read(2, 7, 8).sees(".")}, porcupine.Ok},
+		{"a reset is lost", []op{call(0, 1, 2).of(3).is(early), forge(opReset, acknowledged, 1, 5, 6), read(2, 7, 8).sees(".0003e")}, porcupine.Illegal},
+		{"a reset and set is torn apart", []op{call(0, 1, 2).is(early), forge(opResetTo, acknowledged, 1, 5, 9).is(confirmed), read(2, 6, 7).sees(".")}, porcupine.Illegal},
 		{"set to terminated", []op{set(acknowledged, 0, 1, 2).is(early), set(acknowledged, 0, 3, 4).is(terminated), read(1, 5, 6).sees(".")}, porcupine.Ok},
 	} {
 		if got, _, _ := linearizable(c.ops); got != c.want {
@@ -60,22 +61,24 @@ func TestLinearizable(t *testing.T) {
 	}
 }
 
-// The order that explains a history ends before the last read, and holds what came to pass before it only.
+// TestOrder checks that the order that explains a history has only what happened before the final read.
 func TestOrder(t *testing.T) {
 	_, _, order := linearizable([]op{
-		told(opSet, acknowledged, 0, 1, 10).is(early), told(opSet, acknowledged, 1, 1, 10).is(confirmed), told(opRead, acknowledged, last, 20, 30).sees("e"),
-		told(opSet, unknown, 2, 25, never).is(terminated),
+		forge(opSet, acknowledged, 0, 1, 10).is(early), forge(opSet, acknowledged, 1, 1, 10).is(confirmed), forge(opRead, acknowledged, finalReader, 20, 30).sees("e"),
+		forge(opSet, unknown, 2, 25, noEnd).is(terminated),
 	})
 	if got := fmt.Sprint(order); got != fmt.Sprint([]input{{kind: opSet, state: confirmed}, {kind: opSet, state: early}}) {
 		t.Error(got)
 	}
 }
 
+// forgedPhone is a phone of extension 1001 whose last SUBSCRIBE was acknowledged so long ago.
 func forgedPhone(id string, expires int, active bool, age time.Duration) *phone {
 	at := time.Now().Add(-age)
-	return &phone{extension: &extension{name: "1001"}, callID: id, edge: "edge", cseq: 1, expires: expires, active: active, touched: at, renewed: at}
+	return &phone{extension: &extension{name: "1001"}, callID: id, edge: "edge", cseq: 1, expires: expires, active: active, sentAt: at, ackedAt: at}
 }
 
+// listed is a listing with these Call-IDs at extension 1001.
 func listed(ids ...string) []byte {
 	var all []string
 	for _, id := range ids {
@@ -107,11 +110,11 @@ func TestJudgeListing(t *testing.T) {
 			t.Errorf("%s: %v, lost %q, revived %q", c.name, err, v.lost, v.revived)
 		}
 		if len(v.faults()) != c.lost+c.revived {
-			t.Errorf("%s: not all is told: %q", c.name, v.faults())
+			t.Errorf("%s: the verdict's faults lack something: %q", c.name, v.faults())
 		}
 	}
 	if err := new(verdict).judgeListing("a", []byte(`{"subscriptions":{`), all, time.Now(), 0); err == nil {
-		t.Error("half a listing is a listing")
+		t.Error("judgeListing takes half a listing for a listing")
 	}
 }
 
@@ -123,7 +126,7 @@ func TestJudgeLamp(t *testing.T) {
 		t.Error(v.stuck)
 	}
 	if v.judgeLamp("1001", ".0004c"); len(v.stuck) != 1 {
-		t.Error("a lamp is stuck and nobody says so")
+		t.Error("judgeLamp does not find a stuck lamp")
 	}
 	e := &extension{name: "1001", calls: []string{"known"}}
 	for _, text := range []string{`{"state":"early","dialogs":[{"call_id":"unknown","state":"early","source":"call"}]}`,
@@ -138,7 +141,7 @@ func TestJudgeLamp(t *testing.T) {
 	}
 }
 
-func TestOtherEnd(t *testing.T) {
+func TestCompareWithOneNode(t *testing.T) {
 	e := &extension{name: "1001", calls: []string{"known"}}
 	lamp := func(text string) *shown {
 		var s shown
@@ -148,27 +151,27 @@ func TestOtherEnd(t *testing.T) {
 		return &s
 	}
 	dark, lit := lamp(`{"state":"terminated"}`), lamp(`{"state":"early","dialogs":[{"call_id":"x","state":"early","source":"manual"}]}`)
-	if why := otherEnd(e, lit, lit); why != "" {
+	if why := compareLamps(e, lit, lit); why != "" {
 		t.Error(why)
 	}
-	if otherEnd(e, lit, dark) == "" || otherEnd(e, dark, lit) == "" {
-		t.Error("another lamp is the same")
+	if compareLamps(e, lit, dark) == "" || compareLamps(e, dark, lit) == "" {
+		t.Error("compareLamps finds no difference between a dark and a lit lamp")
 	}
 	var one listing
 	if err := json.Unmarshal(listed("stands", "ended"), &one); err != nil {
 		t.Fatal(err)
 	}
 	phones := []*phone{forgedPhone("stands", 3600, true, 0), forgedPhone("gone", 3600, false, 0), forgedPhone("lapsed", 5, true, time.Minute)}
-	if got := otherSubscriptions(phones, &one, time.Now(), 0); len(got) != 0 {
+	if got := compareSubscriptions(phones, &one, time.Now(), 0); len(got) != 0 {
 		t.Error(got)
 	}
 	phones = append(phones, forgedPhone("ended", 3600, false, 0), forgedPhone("lost", 3600, true, 0))
-	if got := otherSubscriptions(phones, &one, time.Now(), 0); len(got) != 2 {
+	if got := compareSubscriptions(phones, &one, time.Now(), 0); len(got) != 2 {
 		t.Error(got)
 	}
 }
 
-// notify gives an edge one message.
+// notify gives an edge one NOTIFY message for the watcher "stands".
 func notify(t *testing.T, e *watcherEdge, number, generation, sequence int, state, body string) {
 	t.Helper()
 	b, err := json.Marshal(map[string]any{"Node": "a", "Incarnation": "1", "Edge-Seq": number, "Shard": 1, "Generation": generation, "Epoch": time.Unix(1, 0), "Sequence": sequence,
@@ -180,15 +183,15 @@ func notify(t *testing.T, e *watcherEdge, number, generation, sequence int, stat
 }
 
 func TestSequence(t *testing.T) {
-	h := &history{zero: time.Now()}
+	h := &history{start: time.Now()}
 	e := newEdge("edge", nil, h)
 	notify(t, e, 1, 1, 10, "early", "")
 	notify(t, e, 2, 1, 11, "confirmed", "")
-	notify(t, e, 2, 1, 11, "confirmed", "") // the same message again
+	notify(t, e, 2, 1, 11, "confirmed", "") // a duplicate
 	notify(t, e, 3, 2, 40, "early", "")
-	notify(t, e, 4, 1, 41, "terminated", "") // of an older owner: the edge drops it
-	if len(h.wrongs) != 0 || e.accepted != 3 || e.Counts().Fenced != 1 || e.watches["stands"].state != "early" {
-		t.Errorf("%q; accepted %d, dropped %d, now %+v", h.wrongs, e.accepted, e.Counts().Fenced, e.watches["stands"])
+	notify(t, e, 4, 1, 41, "terminated", "") // of a former owner: the edge drops it
+	if len(h.wrongs) != 0 || e.accepted != 3 || e.Counts().Fenced != 1 || e.lastNotifies["stands"].state != "early" {
+		t.Errorf("%q; accepted %d, dropped %d, now %+v", h.wrongs, e.accepted, e.Counts().Fenced, e.lastNotifies["stands"])
 	}
 	if notify(t, e, 5, 2, 39, "early", ""); len(h.wrongs) != 1 {
 		t.Errorf("a Sequence went back: %q", h.wrongs)
@@ -199,14 +202,14 @@ func TestSequence(t *testing.T) {
 }
 
 func TestBehind(t *testing.T) {
-	e := newEdge("edge", nil, &history{zero: time.Now()})
+	e := newEdge("edge", nil, &history{start: time.Now()})
 	p := forgedPhone("stands", 3600, true, 0)
 	var lamp shown
 	if err := json.Unmarshal([]byte(`{"state":"early","dialogs":[{"call_id":"known","state":"early","source":"call"}]}`), &lamp); err != nil {
 		t.Fatal(err)
 	}
 	if e.behind(p, &lamp) == "" {
-		t.Error("never told, and not behind")
+		t.Error("a watcher that was never told is not behind")
 	}
 	for i, c := range []struct {
 		state, body string
@@ -223,15 +226,15 @@ func TestSlow(t *testing.T) {
 	const s = int64(time.Second)
 	windows := []window{{[]string{"one"}, "one", 10 * s, 30 * s, limitOfWait}, {[]string{"two", "three"}, "two and three", 40 * s, 60 * s, limitOfWait},
 		{[]string{"one"}, "one", 70 * s, 75 * s, limitOfWait}, {[]string{"planned"}, "planned", 110 * s, 130 * s, 2 * limitOfWait}}
-	long := told(opInsist, acknowledged, 1, 0, 28*s).waited(16 * time.Second)
-	brief := told(opInsist, acknowledged, 2, 0, 20*s).waited(2 * time.Second)
-	briefer := told(opCall, acknowledged, 2, 0, 22*s).waited(time.Second)
-	beside := told(opCall, acknowledged, 3, 0, 58*s).waited(17 * time.Second)
-	calm := told(opCall, acknowledged, 3, 0, 99*s).waited(18 * time.Second)
-	planned := told(opCall, acknowledged, 3, 0, 131*s).waited(18 * time.Second)
-	through := told(opRead, acknowledged, 4, 0, 131*s).waited(120 * time.Second) // 10 s, 30 s, 30 s, 40 s, 21 s
-	between := told(opRead, acknowledged, 4, 0, 72*s).waited(16 * time.Second)   // two at once, then one
-	again := told(opCall, acknowledged, 3, 0, 71*s).waited(3 * time.Second)
+	long := forge(opRepeatedSet, acknowledged, 1, 0, 28*s).waited(16 * time.Second)
+	brief := forge(opRepeatedSet, acknowledged, 2, 0, 20*s).waited(2 * time.Second)
+	briefer := forge(opCall, acknowledged, 2, 0, 22*s).waited(time.Second)
+	beside := forge(opCall, acknowledged, 3, 0, 58*s).waited(17 * time.Second)
+	calm := forge(opCall, acknowledged, 3, 0, 99*s).waited(18 * time.Second)
+	planned := forge(opCall, acknowledged, 3, 0, 131*s).waited(18 * time.Second)
+	through := forge(opRead, acknowledged, 4, 0, 131*s).waited(120 * time.Second) // its shares: 10 s, 30 s, 30 s, 40 s, 21 s
+	between := forge(opRead, acknowledged, 4, 0, 72*s).waited(16 * time.Second)   // it overlaps two faults at once, then one
+	again := forge(opCall, acknowledged, 3, 0, 71*s).waited(3 * time.Second)
 	all := []op{long, brief, briefer, beside, calm, again, planned, between}
 	if got := slow(all, windows); len(got) != 2 || !strings.Contains(got[0], "waited 16s") || !strings.Contains(got[1], "under no fault") {
 		t.Errorf("%q", got)
@@ -244,7 +247,7 @@ func TestSlow(t *testing.T) {
 	}
 }
 
-// A seed gives the same schedule again, and a long enough one has every fault.
+// TestSchedule checks that a seed gives the same schedule again, and that a long enough schedule has every fault.
 func TestSchedule(t *testing.T) {
 	kit := append(append([]fault{}, nodeFaults...), networkFaults...)
 	show := func(steps []step) (text string, kinds map[string]bool) {

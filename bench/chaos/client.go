@@ -18,34 +18,34 @@ import (
 	lamplight "lamplight/transport/client"
 )
 
-// patience is how long a caller waits for one answer before it counts as none.
-const patience = 4 * time.Second
+// requestTimeout is how long a caller waits for an answer. After that the outcome is unknown.
+const requestTimeout = 4 * time.Second
 
 // client makes requests of a cluster's nodes. Its methods may be called from any goroutine.
 type client struct {
-	cluster *cluster
-	http    *http.Client
-	doors   []*door // each begins at another NATS server
+	cluster  *cluster
+	http     *http.Client
+	busConns []*busConn // each begins at another NATS server; tests choose one by its index
 }
 
-// door is a connection to NATS. What was asked over it when it broke has lost its answer, and its caller knows.
-type door struct {
+// busConn is a connection to NATS. When it breaks, all requests over it fail at once, because their answers are lost.
+type busConn struct {
 	conn   *nats.Conn
 	client *lamplight.Client
 
-	mu     sync.Mutex
-	whole  context.Context // until it breaks
-	broken context.CancelFunc
+	mu           sync.Mutex
+	connected    context.Context // ends when the connection breaks
+	disconnected context.CancelFunc
 }
 
-func newDoor(urls []string) (*door, error) {
-	d := &door{}
-	d.whole, d.broken = context.WithCancel(context.Background())
+func newBusConn(urls []string) (*busConn, error) {
+	d := &busConn{}
+	d.connected, d.disconnected = context.WithCancel(context.Background())
 	conn, err := connect(urls, "chaos generator", nats.DisconnectErrHandler(func(*nats.Conn, error) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.broken()
-		d.whole, d.broken = context.WithCancel(context.Background())
+		d.disconnected()
+		d.connected, d.disconnected = context.WithCancel(context.Background())
 	}))
 	if err != nil {
 		return nil, err
@@ -54,18 +54,18 @@ func newDoor(urls []string) (*door, error) {
 	return d, nil
 }
 
-// ask asks over the door, until its connection breaks.
-func (d *door) ask(topic, event string, fields lamplight.Fields) (answer lamplight.Answer, err error) {
+// ask makes a request. It fails when the connection breaks, or after requestTimeout.
+func (d *busConn) ask(topic, event string, fields lamplight.Fields) (answer lamplight.Answer, err error) {
 	d.mu.Lock()
-	whole := d.whole
+	whole := d.connected
 	d.mu.Unlock()
-	ctx, cancel := context.WithTimeout(whole, patience)
+	ctx, cancel := context.WithTimeout(whole, requestTimeout)
 	defer cancel()
 	err = d.client.Ask(ctx, topic, event, fields, func(a lamplight.Answer) error { answer = a; return nil })
 	return answer, err
 }
 
-// errDial is a connection that did not come about: surely nothing was asked.
+// errDial is the error of a TCP connection that could not be made, so that surely no request was sent.
 type errDial struct{ error }
 
 func newClient(c *cluster) (*client, error) {
@@ -78,18 +78,18 @@ func newClient(c *cluster) (*client, error) {
 			}
 			return conn, nil
 		}}}}
-	urls := c.urls()
+	urls := c.natsURLs
 	for i := range urls {
-		d, err := newDoor(append(append([]string{}, urls[i:]...), urls[:i]...))
+		d, err := newBusConn(append(append([]string{}, urls[i:]...), urls[:i]...))
 		if err != nil {
 			return nil, err
 		}
-		cl.doors = append(cl.doors, d)
+		cl.busConns = append(cl.busConns, d)
 	}
 	return cl, nil
 }
 
-// connect opens a connection that moves to another server within a moment when its own is gone.
+// connect opens a connection that moves to another of the servers about 50 ms after its own is gone.
 func connect(urls []string, name string, more ...nats.Option) (*nats.Conn, error) {
 	return lamplight.Connect(lamplight.Options{URL: strings.Join(urls, ",")}, name, append([]nats.Option{nats.DontRandomize(), nats.ReconnectWait(50 * time.Millisecond),
 		nats.ReconnectJitter(20*time.Millisecond, 0), nats.Timeout(time.Second), nats.PingInterval(time.Second), nats.IgnoreDiscoveredServers()}, more...)...)
@@ -97,14 +97,14 @@ func connect(urls []string, name string, more ...nats.Option) (*nats.Conn, error
 
 func (c *client) close() {
 	c.http.CloseIdleConnections()
-	for _, d := range c.doors {
+	for _, d := range c.busConns {
 		d.conn.Close()
 	}
 }
 
-// rest asks one node over HTTP. data is the envelope's when the answer is a success.
+// rest makes a request of one node over HTTP. data and stale are the envelope's if the answer is a success.
 func (c *client) rest(n *node, method, path string, body any) (out outcome, data jsontext.Value, stale bool, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
 	api := lamplight.REST{Base: "http://" + n.http, Token: c.cluster.token, HTTP: c.http}
 	e, err := api.Do(ctx, method, "/v2/accounts/"+accountID+path, body)
@@ -124,9 +124,9 @@ func (c *client) rest(n *node, method, path string, body any) (out outcome, data
 	return wrong, nil, false, fmt.Errorf("at %s: %w", n.name, err)
 }
 
-// bus sends a document as a request.
-func (c *client) bus(door int, topic, event string, fields lamplight.Fields) (out outcome, answer lamplight.Answer, err error) {
-	answer, err = c.doors[door%len(c.doors)].ask(topic, event, fields)
+// bus sends a document as a NATS request, over the connection with this index.
+func (c *client) bus(conn int, topic, event string, fields lamplight.Fields) (out outcome, answer lamplight.Answer, err error) {
+	answer, err = c.busConns[conn%len(c.busConns)].ask(topic, event, fields)
 	var refusal *lamplight.Refusal
 	switch {
 	case err == nil:
@@ -143,7 +143,7 @@ func (c *client) bus(door int, topic, event string, fields lamplight.Fields) (ou
 	return wrong, nil, fmt.Errorf("%s: %w", topic, err)
 }
 
-// shown is one extension as a read gives it.
+// shown is the answer to a read of one extension.
 type shown struct {
 	State   string `json:"state"`
 	Dialogs []struct {
@@ -157,8 +157,8 @@ type shown struct {
 	} `json:"explain"`
 }
 
-// show reads an extension, over one of the two roads.
-func (c *client) show(n *node, overBus bool, door int, name, query string) (out outcome, s shown, stale bool, err error) {
+// show reads an extension, over NATS or HTTP. query is appended to the HTTP path.
+func (c *client) show(n *node, overBus bool, conn int, name, query string) (out outcome, s shown, stale bool, err error) {
 	if !overBus {
 		out, data, stale, err := c.rest(n, "GET", "/presence/"+name+query, nil)
 		if out == acknowledged {
@@ -168,7 +168,7 @@ func (c *client) show(n *node, overBus bool, door int, name, query string) (out 
 		}
 		return out, s, stale, err
 	}
-	out, a, err := c.bus(door, subject.Show(realm, name), "show_req", lamplight.Fields{"Realm": realm, "Username": name})
+	out, a, err := c.bus(conn, subject.Show(realm, name), "show_req", lamplight.Fields{"Realm": realm, "Username": name})
 	if out == acknowledged {
 		if err = a.Decode(&s); err != nil {
 			out = wrong

@@ -14,14 +14,14 @@ import (
 	"time"
 )
 
-// The kernel has one time of day for all processes, and a static Go binary asks no library that could lie. It asks the
-// vDSO, a page of code that the kernel maps into each process: there one process's time of day can be another.
+// The kernel has one time of day for all processes, and a static Go binary calls no C library that could be replaced. It calls
+// the vDSO, code that the kernel maps into each process. This file overwrites that code in one process.
 
-// canJump says whether this machine's processes can be given another time of day.
+// canJump says whether setClockOffset works on this machine.
 const canJump = runtime.GOARCH == "amd64" && runtime.GOOS == "linux"
 
-// gettime stands where the vDSO's clock_gettime was: it asks the kernel, and adds what is at its end (at a multiple of
-// eight, so that it changes in one piece) to the seconds of CLOCK_REALTIME.
+// gettime replaces the vDSO's clock_gettime. It asks the kernel, and adds its own last eight bytes to the seconds of
+// CLOCK_REALTIME. Those bytes are at a multiple of eight, so that a write changes all of them at once.
 var gettime = []byte{
 	0xb8, 228, 0, 0, 0, // mov eax, SYS_clock_gettime
 	0x0f, 0x05, // syscall
@@ -31,13 +31,15 @@ var gettime = []byte{
 	0x48, 0x01, 0x0e, // add [rsi], rcx
 	0xc3,       // ret
 	0xcc, 0xcc, // never reached
-	0, 0, 0, 0, 0, 0, 0, 0, // seconds
+	0, 0, 0, 0, 0, 0, 0, 0, // the offset in seconds
 }
 
+// gettimeSeconds is where the offset is in gettime.
 const gettimeSeconds = 24
 
-// jump sets how far a process's time of day is from the machine's.
-func jump(pid int, by time.Duration) error {
+// setClockOffset sets how far a process's time of day is ahead of the machine's, in whole seconds. It stops the process while it
+// replaces the code, and waits until no thread is inside of it.
+func setClockOffset(pid int, by time.Duration) error {
 	memory, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", pid), os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -65,7 +67,7 @@ func jump(pid int, by time.Duration) error {
 		_ = syscall.Kill(pid, syscall.SIGSTOP)
 		stopped, outside := false, false
 		for err == nil && !stopped && time.Now().Before(deadline) {
-			stopped, outside, err = standstill(pid, from, to)
+			stopped, outside, err = threadsStopped(pid, from, to)
 		}
 		if err == nil && stopped && outside {
 			_, err = memory.WriteAt(code, int64(from+at))
@@ -75,10 +77,10 @@ func jump(pid int, by time.Duration) error {
 			return err
 		}
 	}
-	return fmt.Errorf("process %d doesn't stand still outside its vDSO", pid)
+	return fmt.Errorf("process %d did not stop outside of its vDSO within 10 s", pid)
 }
 
-// vdso is where a process has it.
+// vdso gives the addresses of a process's vDSO.
 func vdso(pid int) (from, to uint64, err error) {
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
 	if err != nil {
@@ -93,7 +95,7 @@ func vdso(pid int) (from, to uint64, err error) {
 	return 0, 0, fmt.Errorf("process %d has no vDSO", pid)
 }
 
-// symbol is where a function of an image begins.
+// symbol gives the offset at which a function begins in an image. The function must be long enough to hold gettime.
 func symbol(image []byte, name string) (uint64, error) {
 	f, err := elf.NewFile(bytes.NewReader(image))
 	if err != nil {
@@ -111,8 +113,8 @@ func symbol(image []byte, name string) (uint64, error) {
 	return 0, fmt.Errorf("the vDSO has no %s of %d bytes", name, len(gettime))
 }
 
-// standstill says whether all threads of a process stand still, and whether none does so within a stretch of code.
-func standstill(pid int, from, to uint64) (stopped, outside bool, err error) {
+// threadsStopped says whether all threads of a process are stopped, and whether all of them are outside of an address range.
+func threadsStopped(pid int, from, to uint64) (stopped, outside bool, err error) {
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 	if err != nil || len(threads) == 0 {
 		return false, false, fmt.Errorf("process %d has no threads: %v", pid, err)
@@ -126,14 +128,14 @@ func standstill(pid int, from, to uint64) (stopped, outside bool, err error) {
 		if _, rest, ok := strings.Cut(string(stat), ") "); !ok || rest[0] != 'T' {
 			return false, false, nil
 		}
-		call, err := os.ReadFile(thread + "/syscall") // ends with the stack pointer and where it goes on
+		call, err := os.ReadFile(thread + "/syscall") // its last word is the program counter
 		if err != nil {
 			return false, false, err
 		}
 		part := strings.Fields(string(call))
 		counter, err := strconv.ParseUint(part[len(part)-1], 0, 64)
 		if err != nil {
-			return false, false, nil // "running", still
+			return false, false, nil // "running": not stopped yet
 		}
 		outside = outside && (counter < from || counter >= to)
 	}

@@ -11,9 +11,10 @@ import (
 	"lamplight/tools/need"
 )
 
+// needOfJump is what need.Met says of a machine on which setClockOffset does not work.
 const needOfJump = "Linux on amd64, whose vDSO the code knows, for %q"
 
-// One process's time of day jumps ahead and back, and ours does not.
+// TestJump sets the time of day of a child process ahead and back. The time of day of this process must stay.
 func TestJump(t *testing.T) {
 	if os.Getenv("CHAOS_TELL_TIME") != "" {
 		fmt.Println(time.Now().Unix())
@@ -51,7 +52,7 @@ func TestJump(t *testing.T) {
 		t.Fatalf("before: %v ahead", d)
 	}
 	for _, by := range []time.Duration{time.Hour, -time.Hour, 0} {
-		if err := jump(c.Process.Pid, by); err != nil {
+		if err := setClockOffset(c.Process.Pid, by); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := fmt.Fprintln(in); err != nil {

@@ -15,10 +15,10 @@ import (
 	"lamplight/bench/local"
 )
 
-// starting is how long a node may take until it is ready.
-const starting = 60 * time.Second
+// startTimeout is how long a node or NATS server may take until it is ready.
+const startTimeout = 60 * time.Second
 
-// node is one node of the product: a process that comes and goes on one data directory.
+// node is one node. Its process may end and start again; its data directory stays.
 type node struct {
 	name string
 	http string
@@ -29,7 +29,7 @@ type node struct {
 	proc *local.Process
 }
 
-// server is a NATS server of its own, in runs where the nodes bring none.
+// server is a NATS server in a process of its own, for nodes that have no embedded one.
 type server struct {
 	name, url string
 	argv      []string
@@ -37,32 +37,34 @@ type server struct {
 	proc      *local.Process
 }
 
-// layout says where the machines of a cluster are.
+// layout gives the addresses of a cluster's machines.
 type layout struct {
-	gossip, nats, http func(machine int) string // addresses without ports; machines count from 1
-	inside             func(machine int) []string
+	gossip, nats, http func(machine int) string   // addresses without ports; machines count from 1
+	inside             func(machine int) []string // the command that starts another one on the machine
 }
 
-// loopback gives each machine an address of its own on loopback, which no other run uses.
+// loopback gives each machine an address of its own on loopback, on which nobody listens yet.
 func loopback(r *rand.Rand) (layout, error) {
 	prefix, err := local.Prefix(r, members+1)
 	at := func(machine int) string { return fmt.Sprint(prefix, machine) }
 	return layout{gossip: at, nats: at, http: at, inside: func(int) []string { return nil }}, err
 }
 
-// cluster is three nodes, and one more that may join, with their NATS servers.
+// cluster is three nodes, a fourth one that may join, and their NATS servers.
 type cluster struct {
 	product, dir string
 	layout       layout
-	nodes        []*node // the last one is the newcomer
-	servers      []*server
+	nodes        []*node   // the last one is the fourth, which joins later
+	servers      []*server // empty: the nodes have embedded ones
 	natsURLs     []string
 	token        string
 }
 
+// members is how many nodes a cluster has from its start.
 const members = 3
 
-// newCluster lays a cluster out; nothing runs yet. natsd, if not "", is run for NATS.
+// newCluster makes a cluster and starts nothing. If natsd is not "", it is the program of the NATS servers; else the nodes have
+// embedded ones.
 func newCluster(product, natsd, dir string, l layout) (*cluster, error) {
 	c := &cluster{product: product, dir: dir, layout: l}
 	key := filepath.Join(dir, "gossip.key")
@@ -110,7 +112,7 @@ func (c *cluster) addServer(natsd string, m int, routes []string) error {
 	return nil
 }
 
-// start brings everything up and loads the account.
+// start starts everything, loads the account and makes a token.
 func (c *cluster) start() error {
 	for _, s := range c.servers {
 		if err := s.start(); err != nil {
@@ -129,7 +131,7 @@ func (c *cluster) start() error {
 		}
 	}
 	file := filepath.Join(c.dir, "account.json")
-	if err := os.WriteFile(file, []byte(directory), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(accountFile), 0o600); err != nil {
 		return err
 	}
 	if _, err := c.command("import", file, "--nats", c.natsURLs[0]); err != nil {
@@ -140,6 +142,7 @@ func (c *cluster) start() error {
 	return err
 }
 
+// command runs a subcommand of lamplight and returns its output.
 func (c *cluster) command(args ...string) (string, error) {
 	out, err := exec.Command(c.product, args...).CombinedOutput()
 	if err != nil {
@@ -148,7 +151,7 @@ func (c *cluster) command(args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// end kills whatever still runs.
+// end kills every process that still runs.
 func (c *cluster) end() {
 	for _, n := range c.nodes {
 		if p := n.process(); p != nil {
@@ -162,12 +165,10 @@ func (c *cluster) end() {
 	}
 }
 
-func (c *cluster) urls() []string { return c.natsURLs }
-
-// pick gives any of the members, alive or not.
+// pick gives a random member, alive or not.
 func (c *cluster) pick(r *rand.Rand) *node { return c.nodes[r.IntN(members)] }
 
-// healthy waits until every node that runs says that it serves.
+// healthy waits until /readyz of every node that runs is 200.
 func (c *cluster) healthy(within time.Duration) error {
 	deadline := time.Now().Add(within)
 	for _, n := range c.nodes {
@@ -178,7 +179,7 @@ func (c *cluster) healthy(within time.Duration) error {
 				break
 			}
 			if time.Now().After(deadline) {
-				return fmt.Errorf("node %s is not ready %v after the fault: %w", n.name, within, why)
+				return fmt.Errorf("node %s is not ready %v after the fault ended: %w", n.name, within, why)
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
@@ -191,7 +192,7 @@ func (s *server) start() error {
 	if s.proc, err = local.Launch(s.name, s.log, s.argv...); err != nil {
 		return err
 	}
-	return s.proc.Await(starting)
+	return s.proc.Await(startTimeout)
 }
 
 func (n *node) process() *local.Process {
@@ -200,7 +201,7 @@ func (n *node) process() *local.Process {
 	return n.proc
 }
 
-// start starts it, as it is or within another program's hands.
+// start starts the node's process. within is a command that is given the node's own as arguments.
 func (n *node) start(within ...string) error {
 	p, err := local.Launch(n.name, n.log, append(append([]string{}, within...), n.argv...)...)
 	if err == nil {
@@ -211,8 +212,10 @@ func (n *node) start(within ...string) error {
 	return err
 }
 
-func (n *node) await() error { return n.process().Await(starting) }
+// await waits until the node is ready.
+func (n *node) await() error { return n.process().Await(startTimeout) }
 
+// readyz returns nil if the node answers /readyz with 200.
 func (n *node) readyz() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -226,7 +229,7 @@ func (n *node) readyz() error {
 	}
 	_ = a.Body.Close()
 	if a.StatusCode != 200 {
-		return fmt.Errorf("readyz %d", a.StatusCode)
+		return fmt.Errorf("GET /readyz is answered %d, not 200", a.StatusCode)
 	}
 	return nil
 }

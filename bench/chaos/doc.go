@@ -1,13 +1,16 @@
-// Package chaos proves that a cluster loses nothing: generators drive the built binary, as real processes, through
-// random nodes over REST and NATS while faults happen to it, and a checker compares what was acknowledged with what is
-// there afterwards. docs/reliability.md says what is promised and how it went.
+// Package chaos proves that a cluster loses nothing. Generators drive the built binary, as real processes, over REST and NATS
+// through random nodes, while faults happen to it. A checker then compares what was acknowledged with what is there.
+// docs/reliability.md says what is promised and gives the figures.
 //
-// cluster.go starts and ends nodes and servers (bench/local: each by its own pid); network.go puts machines into network
-// namespaces; clock.go sets one process's time of day. world.go is what exists, client.go one request and what its
-// answer means, generator.go who makes them, edge.go who is told. faults.go says what goes wrong and when, run.go lets
-// it happen, history.go keeps what happened, checker.go and linear.go judge it, replay.go lets one node alone live
-// through the same, report.go counts. The package knows the product only by its documents: it imports none of it.
+// cluster.go starts and ends nodes and NATS servers, through bench/local. network.go puts machines into network namespaces,
+// clock.go changes one process's time of day. world.go makes extensions and phones, client.go makes one request and says what
+// its answer means, generator.go has the workers that make the requests, edge.go the edges that take the NOTIFYs. faults.go
+// says what goes wrong and when, run.go carries it out, history.go keeps what happened. checker.go and linear.go judge it,
+// replay.go repeats the history on one node alone, report.go counts. natsd is a NATS server in a process of its own.
 //
-// A run is a seed: the schedule of faults and each worker's choices come from it. When things happen does not: processes
-// are real.
+// The package looks at nodes only from outside. Of the product it imports only what any client may use: transport/client,
+// transport/edge and cluster/subject.
+//
+// A run has a seed: the schedule of faults and each worker's choices follow from it. The moments at which things happen do
+// not, because processes are real.
 package chaos

@@ -12,33 +12,35 @@ import (
 	"lamplight/transport/edge"
 )
 
-// watcherEdge is an edge whose watchers answer every NOTIFY with 200. It keeps what each was told last.
+// watcherEdge is an edge whose watchers answer every NOTIFY with 200. It keeps each watcher's last NOTIFY.
 type watcherEdge struct {
 	*edge.Edge
 	name    string
 	conn    *nats.Conn
 	history *history
 
-	mu       sync.Mutex
-	watches  map[string]*watch // by Call-ID
-	accepted int
+	mu           sync.Mutex
+	lastNotifies map[string]*lastNotify // by Call-ID
+	accepted     int                    // NOTIFYs
 }
 
-// watch is what one watcher was told last.
-type watch struct {
+// lastNotify is the last NOTIFY of one watcher.
+type lastNotify struct {
 	epoch    time.Time
 	sequence int64
 	state    string
 	body     string
 	status   string
-	from     string // node, number and generation, for a report
+	origin   string // the node, Edge-Seq and generation of its message, for a report
 }
 
-// newEdge makes an edge that has no connection yet.
+// newEdge makes an edge that has not started.
 func newEdge(name string, conn *nats.Conn, h *history) *watcherEdge {
-	e := &watcherEdge{name: name, conn: conn, history: h, watches: map[string]*watch{}}
+	e := &watcherEdge{name: name, conn: conn, history: h, lastNotifies: map[string]*lastNotify{}}
 	e.Edge = edge.New(edge.Config{Conn: conn, Name: name, Incarnation: "e1", Handle: e.handle,
-		Unreadable: func(data []byte, err error) { h.wrong(fmt.Sprintf("%s got no NOTIFY: %v in %.200q", name, err, data)) }})
+		Unreadable: func(data []byte, err error) {
+			h.wrong(fmt.Sprintf("edge %s got a message that is no NOTIFY: %v in %.200q", name, err, data))
+		}})
 	return e
 }
 
@@ -61,38 +63,38 @@ func (e *watcherEdge) close() {
 	e.conn.Close()
 }
 
-// handle notes what the watchers of a message are told, and that it is newer than what they were told before.
+// handle keeps what a message tells its watchers. If the message was not repeated, its Sequence must be above the last one.
 func (e *watcherEdge) handle(m edge.Message) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	from := fmt.Sprintf("%s/%s %d, generation %d", m.Node, m.Incarnation, m.EdgeSeq, m.Generation)
 	targets := m.Targets[:0]
 	for _, t := range m.Targets {
-		w := e.watches[t.CallID]
+		w := e.lastNotifies[t.CallID]
 		if w != nil && w.epoch.Equal(m.Epoch) && m.Sequence <= w.sequence {
 			if !m.Repeated {
-				e.history.wrong(fmt.Sprintf("%s: Sequence of %s went from %d (%s) to %d (%s, %s)", e.name, t.CallID, w.sequence, w.from, m.Sequence, from, m.State))
+				e.history.wrong(fmt.Sprintf("%s: Sequence of %s went from %d (%s) to %d (%s, %s)", e.name, t.CallID, w.sequence, w.origin, m.Sequence, from, m.State))
 			}
 			continue
 		}
 		e.accepted++
-		e.watches[t.CallID] = &watch{m.Epoch, m.Sequence, m.State, m.Body, t.SubscriptionState, from}
+		e.lastNotifies[t.CallID] = &lastNotify{m.Epoch, m.Sequence, m.State, m.Body, t.SubscriptionState, from}
 		targets = append(targets, t)
 	}
 	m.Targets = targets
 	e.ReplyAll(m, 200)
 }
 
-// behind says in what a watcher's last NOTIFY differs from what is there now; "": in nothing.
+// behind says how a watcher's last NOTIFY differs from what its lamp shows now, or "" if it does not.
 func (e *watcherEdge) behind(p *phone, lamp *shown) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	w := e.watches[p.callID]
+	w := e.lastNotifies[p.callID]
 	switch {
 	case w == nil:
 		return "it was never told"
 	case w.state != lamp.State:
-		return fmt.Sprintf("it was told %s (Sequence %d, by %s), and the lamp is %s", w.state, w.sequence, w.from, lamp.State)
+		return fmt.Sprintf("it was told %s (Sequence %d, by %s), and the lamp is %s", w.state, w.sequence, w.origin, lamp.State)
 	case !strings.HasPrefix(w.status, "active"):
 		return "it was told that its subscription is " + w.status
 	}

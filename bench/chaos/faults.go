@@ -15,31 +15,31 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// fault does something to a cluster, holds it, and undoes it. It is given its machine, 1 to 3.
+// fault is something that goes wrong. run does it to a machine (1 to 3), holds it for a time, and undoes it.
 type fault struct {
-	name string
-	run  func(r *run, machine int, hold time.Duration) error
-	wide bool // concerns more than its machine: never beside another
+	name      string
+	run       func(r *run, machine int, hold time.Duration) error
+	exclusive bool // concerns more than one machine, so no other fault happens at the same time
 
-	planned time.Duration // how long a request may wait that it meets; 0: limitOfWait
+	waitLimit time.Duration // how long a request may wait for its success; 0: limitOfWait
 }
 
 // nodeFaults can happen to any cluster.
 var nodeFaults = []fault{
 	{name: "kill -9 a node", run: killNode},
-	{name: "kill -9 two nodes", run: killTwo, wide: true},
+	{name: "kill -9 two nodes", run: killTwo, exclusive: true},
 	{name: "SIGSTOP a node", run: freezeNode},
 	{name: "drain a node", run: drainNode},
-	{name: "rolling restart", run: rollingRestart, wide: true},
+	{name: "rolling restart", run: rollingRestart, exclusive: true},
 	{name: "join and drain a fourth node", run: joinFourth},
-	{name: "kill -9 everything", run: killAll, wide: true},
-	{name: "restart of everything", run: restartAll, wide: true, planned: 40 * time.Second},
-	{name: clockApart, run: otherClock},
-	{name: clockJump, run: jumpClock},
+	{name: "kill -9 everything", run: killAll, exclusive: true},
+	{name: "restart of everything", run: restartAll, exclusive: true, waitLimit: 40 * time.Second},
+	{name: clockApart, run: shiftBootClock},
+	{name: clockJump, run: shiftTimeOfDay},
 }
 
-// pick gives those of a kit that have these names.
-func pick(kit []fault, names ...string) (some []fault) {
+// faultsNamed gives the faults of a kit that have these names.
+func faultsNamed(kit []fault, names ...string) (some []fault) {
 	for _, f := range kit {
 		if slices.Contains(names, f.name) {
 			some = append(some, f)
@@ -48,18 +48,19 @@ func pick(kit []fault, names ...string) (some []fault) {
 	return some
 }
 
+// Names of faults that some machines cannot have, and how far a time of day jumps.
 const (
 	clockJump    = "a node's time of day jumps"
 	clockApart   = "a node whose boot was a day earlier"
-	farthestJump = 20 * time.Second // with callLife and the longest wait within the minute that a tombstone lives
+	farthestJump = 20 * time.Second // together with maxCallAge and the longest wait it is below the minute that a tombstone lives
 )
 
-// serverFaults need NATS servers of their own.
+// serverFaults need a cluster with NATS servers of its own.
 var serverFaults = []fault{
 	{name: "kill -9 a NATS server", run: killServer},
-	{name: "kill -9 a stream's leader", run: killLeader, wide: true},
+	{name: "kill -9 a stream's leader", run: killLeader, exclusive: true},
 	{name: "SIGSTOP a NATS server", run: freezeServer},
-	{name: "no NATS at all", run: killServers, wide: true},
+	{name: "no NATS at all", run: killServers, exclusive: true},
 }
 
 func killNode(r *run, machine int, hold time.Duration) error {
@@ -71,6 +72,7 @@ func killNode(r *run, machine int, hold time.Duration) error {
 	return r.restart(n)
 }
 
+// killTwo kills a machine's node and the next one, so that one of three is left.
 func killTwo(r *run, machine int, hold time.Duration) error {
 	one, two := r.cluster.nodes[machine-1], r.cluster.nodes[machine%members]
 	one.process().Kill()
@@ -79,6 +81,7 @@ func killTwo(r *run, machine int, hold time.Duration) error {
 	return r.restart(one, two)
 }
 
+// killAll kills all nodes and NATS servers at the same moment, and starts them again at once.
 func killAll(r *run, _ int, _ time.Duration) error {
 	for _, n := range r.cluster.nodes[:members] {
 		n.process().Signal(syscall.SIGKILL)
@@ -123,7 +126,7 @@ func rollingRestart(r *run, _ int, _ time.Duration) error {
 		if err := r.restart(n); err != nil {
 			return err
 		}
-		if err := r.cluster.healthy(starting); err != nil {
+		if err := r.cluster.healthy(startTimeout); err != nil {
 			return err
 		}
 	}
@@ -139,8 +142,8 @@ func joinFourth(r *run, _ int, hold time.Duration) error {
 	return r.drain(n)
 }
 
-// restartAll ends all nodes at once as an operator does, and starts them again. That is no fault but a planned end of
-// service, and takes its time: nobody is there to take over, and NATS elects its leaders anew.
+// restartAll ends all nodes at once with SIGTERM, as an operator would, and starts them again. It may take longer than a fault,
+// because no node is left to take over and NATS has to elect all its leaders again.
 func restartAll(r *run, _ int, _ time.Duration) error {
 	nodes := r.cluster.nodes[:members]
 	errs := make([]error, members)
@@ -155,12 +158,12 @@ func restartAll(r *run, _ int, _ time.Duration) error {
 	return r.restart(nodes...)
 }
 
-// jumpClock puts a node's time of day ahead, then behind, then right again.
-func jumpClock(r *run, machine int, hold time.Duration) error {
+// shiftTimeOfDay sets a node's time of day ahead, then behind, then right again.
+func shiftTimeOfDay(r *run, machine int, hold time.Duration) error {
 	p := r.cluster.nodes[machine-1].process()
 	by := farthestJump - hold
 	for _, offset := range []time.Duration{by, -by, 0} {
-		if err := jump(p.PID(), offset.Truncate(time.Second)); err != nil {
+		if err := setClockOffset(p.PID(), offset.Truncate(time.Second)); err != nil {
 			return err
 		}
 		if offset != 0 {
@@ -170,8 +173,8 @@ func jumpClock(r *run, machine int, hold time.Duration) error {
 	return nil
 }
 
-// otherClock starts a node whose clocks since boot are a day ahead of the others'.
-func otherClock(r *run, machine int, hold time.Duration) error {
+// shiftBootClock restarts a node in a time namespace, in which the clocks that count from boot are a day ahead of the others'.
+func shiftBootClock(r *run, machine int, hold time.Duration) error {
 	n := r.cluster.nodes[machine-1]
 	n.process().Kill()
 	if err := n.start("unshare", "--time", "--boottime", "86400", "--monotonic", "86400"); err != nil {
@@ -192,16 +195,17 @@ func killServer(r *run, machine int, hold time.Duration) error {
 	return s.start()
 }
 
+// killLeader kills the NATS server that leads the journal's first stream.
 func killLeader(r *run, _ int, hold time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	js, err := jetstream.New(r.client.doors[0].conn)
+	js, err := jetstream.New(r.client.busConns[0].conn)
 	if err != nil {
 		return err
 	}
 	stream, err := js.Stream(ctx, "LAMPLIGHT_JOURNAL_0")
 	if err != nil {
-		return fmt.Errorf("who leads the first stream: %w", err)
+		return fmt.Errorf("cannot ask NATS who leads the first stream: %w", err)
 	}
 	leader := stream.CachedInfo().Cluster.Leader
 	for _, s := range r.cluster.servers {
@@ -211,7 +215,7 @@ func killLeader(r *run, _ int, hold time.Duration) error {
 			return s.start()
 		}
 	}
-	return fmt.Errorf("%q leads the first stream", leader)
+	return fmt.Errorf("the leader of the first stream is %q, which is none of the NATS servers", leader)
 }
 
 func freezeServer(r *run, machine int, hold time.Duration) error {
@@ -222,6 +226,7 @@ func freezeServer(r *run, machine int, hold time.Duration) error {
 	return nil
 }
 
+// killServers kills all NATS servers, so that the nodes have none for a time.
 func killServers(r *run, _ int, hold time.Duration) error {
 	for _, s := range r.cluster.servers {
 		s.proc.Kill()
@@ -250,7 +255,7 @@ func (r *run) restart(nodes ...*node) error {
 	return nil
 }
 
-// drain ends a node as an operator does, and notes when.
+// drain ends a node with SIGTERM, as an operator would, and notes from when to when.
 func (r *run) drain(n *node) error {
 	w := window{detail: "drain of " + n.name, begin: r.history.now()}
 	err := n.process().Drain(30 * time.Second)
@@ -261,11 +266,12 @@ func (r *run) drain(n *node) error {
 	return err
 }
 
+// probes is how many extensions measureTakeover has for itself.
 const probes = 60
 
 func probe(i int) string { return fmt.Sprintf("probe-%d", i) }
 
-// ownedBy are the probes that a node owns. Nothing but measureTakeover touches them.
+// ownedBy gives the probes that a node owns. No worker uses a probe.
 func (r *run) ownedBy(n *node) (owned []string) {
 	for i := range probes {
 		if out, s, _, _ := r.client.show(n, false, 0, probe(i), "?explain=true"); out == acknowledged && s.Explain.Node == n.name {
@@ -275,7 +281,7 @@ func (r *run) ownedBy(n *node) (owned []string) {
 	return owned
 }
 
-// measureTakeover asks the other nodes for a killed one's extensions until they answer.
+// measureTakeover asks the other nodes for the extensions of a killed one, until a read and a set of each succeed.
 func (r *run) measureTakeover(killed *node, orphans []string) {
 	begun := time.Now()
 	var others []*node
@@ -289,14 +295,14 @@ func (r *run) measureTakeover(killed *node, orphans []string) {
 		all.Go(func() {
 			var t takeover
 			until := func(ask func(*node) outcome) time.Duration {
-				for try := i; time.Since(begun) < giveUp; try++ {
+				for try := i; time.Since(begun) < giveUpAfter; try++ {
 					if ask(others[try%len(others)]) == acknowledged {
 						return time.Since(begun)
 					}
 					time.Sleep(10 * time.Millisecond)
 				}
-				r.history.wrong(fmt.Sprintf("%s was not served within %v of the end of %s", name, giveUp, killed.name))
-				return giveUp
+				r.history.wrong(fmt.Sprintf("%s was not served within %v of the end of %s", name, giveUpAfter, killed.name))
+				return giveUpAfter
 			}
 			var both sync.WaitGroup
 			both.Go(func() {
@@ -323,14 +329,15 @@ func (r *run) measureTakeover(killed *node, orphans []string) {
 	all.Wait()
 }
 
-// step is what happens at one time: one fault, or two on different machines.
+// step is one fault, or two at once on different machines.
 type step struct {
-	pause    time.Duration // before it
+	pause    time.Duration // before the step
 	faults   []fault
 	machines []int
 	holds    []time.Duration
 }
 
+// names gives the names of faults.
 func names(kit []fault) (all []string) {
 	for _, f := range kit {
 		all = append(all, f.name)
@@ -338,8 +345,8 @@ func names(kit []fault) (all []string) {
 	return all
 }
 
-// only gives the faults of these names, in their order, one after the other.
-func only(r *rand.Rand, kit []fault, wanted []string, hold time.Duration) (all []step, err error) {
+// namedSteps makes a schedule of the faults with these names, in their order, one after the other.
+func namedSteps(r *rand.Rand, kit []fault, wanted []string, hold time.Duration) (all []step, err error) {
 	for _, name := range wanted {
 		i := slices.IndexFunc(kit, func(f fault) bool { return f.name == name })
 		if i < 0 {
@@ -352,8 +359,8 @@ func only(r *rand.Rand, kit []fault, wanted []string, hold time.Duration) (all [
 	return all, nil
 }
 
-// schedule puts every fault once, in any order, and goes on with any of them, some together. None is held for longer than
-// hold.
+// schedule makes steps of random faults. Every fault comes once, in random order, before any comes again; from then on two may
+// come at once. No fault is held for longer than hold.
 func schedule(r *rand.Rand, kit []fault, steps int, hold time.Duration) (all []step) {
 	order := r.Perm(len(kit))
 	for i := range steps {
@@ -364,7 +371,7 @@ func schedule(r *rand.Rand, kit []fault, steps int, hold time.Duration) (all []s
 		s := step{pause: time.Duration(r.Int64N(int64(hold / 2)))}
 		machine := 1 + r.IntN(members)
 		s.add(r, f, machine, hold)
-		if second := kit[r.IntN(len(kit))]; i >= len(order) && !f.wide && !second.wide && r.IntN(3) == 0 {
+		if second := kit[r.IntN(len(kit))]; i >= len(order) && !f.exclusive && !second.exclusive && r.IntN(3) == 0 {
 			s.add(r, second, 1+machine%members, hold)
 		}
 		all = append(all, s)
@@ -372,10 +379,11 @@ func schedule(r *rand.Rand, kit []fault, steps int, hold time.Duration) (all []s
 	return all
 }
 
+// add puts a fault into the step, held for a random time between a quarter of hold and hold.
 func (s *step) add(r *rand.Rand, f fault, machine int, hold time.Duration) {
 	s.faults, s.machines = append(s.faults, f), append(s.machines, machine)
 	s.holds = append(s.holds, hold/4+time.Duration(r.Int64N(int64(hold*3/4))))
 }
 
-// seeded gives the random numbers of a schedule.
+// seeded gives the random numbers of a seed's schedule.
 func seeded(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }

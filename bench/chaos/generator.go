@@ -10,15 +10,15 @@ import (
 	"lamplight/cluster/subject"
 )
 
-// Bounds of what a worker has at a time.
+// Bounds of a worker.
 const (
-	maxPhones = 24
-	maxCalls  = 4
-	callLife  = 20 * time.Second // no news but its end after that: a tombstone lives a minute, on a clock that may be farthestJump ahead
-	giveUp    = 90 * time.Second // news that finds nobody for so long is lost
+	maxPhones   = 24
+	maxCalls    = 4
+	maxCallAge  = 20 * time.Second // a call that is older only ends: a tombstone lives a minute, on a clock that may be farthestJump ahead
+	giveUpAfter = 90 * time.Second // a request that has no success for so long counts as lost
 )
 
-// ongoing is a call that a worker has begun.
+// ongoing is a call that a worker has begun and not ended.
 type ongoing struct {
 	extension *extension
 	number    int
@@ -27,20 +27,20 @@ type ongoing struct {
 	begun     time.Time
 }
 
-// worker makes one request at a time, each chosen by its own random numbers.
+// worker makes one request at a time. It chooses each by random numbers of its own.
 type worker struct {
-	number  int
-	random  *rand.Rand
-	client  *client
-	world   *world
-	history *history
-	phones  []*phone
-	gone    []*phone // ended or left behind
-	calls   []*ongoing
-	made    int
+	number      int
+	random      *rand.Rand
+	client      *client
+	world       *world
+	history     *history
+	phones      []*phone
+	endedPhones []*phone // their subscriptions have ended, or will lapse
+	calls       []*ongoing
+	phonesMade  int
 }
 
-// run works until the context ends.
+// run makes requests until ctx ends.
 func (w *worker) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		switch n := w.random.IntN(100); {
@@ -64,15 +64,15 @@ func (w *worker) run(ctx context.Context) {
 	}
 }
 
-// insist sets one extension of its own, again and again, each time until it is acknowledged: that is how long a caller
-// who repeats a command waits. What was tried may still come to pass, so what it is set to proves nothing.
-func (w *worker) insist(ctx context.Context) {
+// repeatSets sets an extension that no other worker uses, and repeats each set until it is acknowledged. That measures how long
+// a caller waits who repeats a command. Nobody reads the extension: a set without an answer may happen later.
+func (w *worker) repeatSets(ctx context.Context) {
 	name := fmt.Sprintf("insist-%d", w.number)
 	for ctx.Err() == nil {
-		o := op{kind: opInsist, worker: w.number, begin: w.history.now()}
+		o := op{kind: opRepeatedSet, worker: w.number, begin: w.history.now()}
 		begun := time.Now()
-		state := stateNames[calls[w.random.IntN(len(calls))]]
-		for o.outcome = unknown; o.outcome != acknowledged && time.Since(begun) < giveUp; {
+		state := stateNames[callStates[w.random.IntN(len(callStates))]]
+		for o.outcome = unknown; o.outcome != acknowledged && time.Since(begun) < giveUpAfter; {
 			o.tries++
 			var err error
 			if w.random.IntN(2) == 0 {
@@ -87,14 +87,14 @@ func (w *worker) insist(ctx context.Context) {
 			time.Sleep(20 * time.Millisecond)
 		}
 		if o.outcome != acknowledged {
-			w.history.wrong(fmt.Sprintf("a set of %s was not acknowledged within %v", name, giveUp))
+			w.history.wrong(fmt.Sprintf("a set of %s was not acknowledged within %v", name, giveUpAfter))
 		}
 		o.end, o.took = w.history.now(), time.Since(begun)
 		w.history.add(o)
 	}
 }
 
-// finish ends the calls that go on.
+// finish ends the calls that have not ended.
 func (w *worker) finish() {
 	for _, c := range w.calls {
 		w.tellCall(c, terminated)
@@ -112,11 +112,11 @@ func (w *worker) repeat(o op, topic, event string, fields map[string]any) bool {
 		if out == wrong {
 			w.history.wrong(err.Error())
 		}
-		if out == acknowledged || out == wrong || time.Since(begun) > giveUp {
+		if out == acknowledged || out == wrong || time.Since(begun) > giveUpAfter {
 			o.outcome, o.end, o.took = out, w.history.now(), time.Since(begun)
 			if out != acknowledged {
-				o.outcome, o.end = unknown, never
-				w.history.wrong(fmt.Sprintf("news found nobody for %v: %s %v (%v)", giveUp, topic, fields, err))
+				o.outcome, o.end = unknown, noEnd
+				w.history.wrong(fmt.Sprintf("a document was not acknowledged within %v: %s %v (%v)", giveUpAfter, topic, fields, err))
 			}
 			w.history.add(o)
 			return out == acknowledged
@@ -127,15 +127,15 @@ func (w *worker) repeat(o op, topic, event string, fields map[string]any) bool {
 
 func (w *worker) subscribe() {
 	e := w.world.pick(w.random)
-	w.made++
-	p := &phone{extension: e, callID: fmt.Sprintf("phone-%d-%d@10.0.0.9", w.number, w.made), edge: edgeNames[w.random.IntN(len(edgeNames))], expires: 3600}
+	w.phonesMade++
+	p := &phone{extension: e, callID: fmt.Sprintf("phone-%d-%d@10.0.0.9", w.number, w.phonesMade), edge: edgeNames[w.random.IntN(len(edgeNames))], expires: 3600}
 	if w.random.IntN(12) == 0 {
-		p.expires = 5 // it lapses
+		p.expires = 5 // it will lapse
 	}
 	w.tellPhone(p, p.expires)
 	p.active = true
 	if p.expires < 60 {
-		w.gone = append(w.gone, p) // nobody refreshes it
+		w.endedPhones = append(w.endedPhones, p) // nobody refreshes it
 		return
 	}
 	w.phones = append(w.phones, p)
@@ -146,20 +146,21 @@ func (w *worker) refresh(p *phone) { w.tellPhone(p, p.expires) }
 func (w *worker) unsubscribe(i int) {
 	p := w.phones[i]
 	w.phones = append(w.phones[:i:i], w.phones[i+1:]...)
-	w.gone = append(w.gone, p)
+	w.endedPhones = append(w.endedPhones, p)
 	w.tellPhone(p, 0)
 	p.active = false
 }
 
+// tellPhone sends a SUBSCRIBE of a phone until it is acknowledged.
 func (w *worker) tellPhone(p *phone, expires int) {
 	p.cseq++
-	p.touched = time.Now()
+	p.sentAt = time.Now()
 	topic, event, fields := p.document(p.cseq, expires)
 	w.repeat(op{kind: opSubscribe, extension: p.extension}, topic, event, fields)
-	p.renewed = time.Now()
+	p.ackedAt = time.Now()
 }
 
-// document is a SUBSCRIBE as an edge tells it.
+// document is the document of a SUBSCRIBE, as an edge sends it.
 func (p *phone) document(cseq, expires int) (topic, event string, fields map[string]any) {
 	return subject.Subscription(realm, p.extension.name), "subscription", map[string]any{
 		"User": "sip:" + p.extension.address(), "From": "sip:" + p.callID[:len(p.callID)-len("@10.0.0.9")] + "@" + realm, "Call-ID": p.callID, "CSeq": cseq,
@@ -173,10 +174,11 @@ func (w *worker) startCall() {
 	w.tellCall(c, early)
 }
 
+// nextState moves a call on, to confirmed or to its end.
 func (w *worker) nextState(i int) {
 	c := w.calls[i]
 	next := byte(terminated)
-	if c.state == early && w.random.IntN(3) > 0 && time.Since(c.begun) < callLife {
+	if c.state == early && w.random.IntN(3) > 0 && time.Since(c.begun) < maxCallAge {
 		next = confirmed
 	}
 	w.tellCall(c, next)
@@ -185,52 +187,53 @@ func (w *worker) nextState(i int) {
 	}
 }
 
+// tellCall sends the state of a call until it is acknowledged.
 func (w *worker) tellCall(c *ongoing, state byte) {
 	c.state = state
 	topic, event, fields := c.extension.news(c.id, state)
 	w.repeat(op{kind: opCall, extension: c.extension, call: c.number, state: state}, topic, event, fields)
 }
 
-// news of one of its calls.
+// news is a document about one of the extension's calls.
 func (e *extension) news(callID string, state byte) (topic, event string, fields map[string]any) {
 	return subject.DialogUpdate(realm, callID), "dialog_update", map[string]any{
 		"From": e.address(), "To": "9999@" + realm, "Call-ID": callID, "Direction": "recipient", "State": stateNames[state],
 		"Timestamp": time.Now().UnixMicro()}
 }
 
-// command sets or resets, once: whether it happened may stay unknown.
+// command sets or resets an extension, once. Whether it happened may stay unknown.
 func (w *worker) command() {
 	e := w.world.pick(w.random)
-	o := op{kind: opSet, extension: e, state: calls[w.random.IntN(len(calls))], worker: w.number, tries: 1}
+	o := op{kind: opSet, extension: e, state: callStates[w.random.IntN(len(callStates))], worker: w.number, tries: 1}
 	switch w.random.IntN(6) {
 	case 0:
 		o.kind = opReset
 	case 1:
 		o.kind = opResetTo
 	}
-	n, overBus, door := w.client.cluster.pick(w.random), w.random.IntN(2) == 0, w.random.IntN(16)
+	n, overBus, conn := w.client.cluster.pick(w.random), w.random.IntN(2) == 0, w.random.IntN(16)
 	begun := time.Now()
 	o.begin = w.history.now()
 	var err error
-	o.outcome, err = w.client.command(n, overBus, door, e, o.kind, o.state)
+	o.outcome, err = w.client.command(n, overBus, conn, e, o.kind, o.state)
 	o.end, o.took = w.history.now(), time.Since(begun)
 	switch o.outcome {
 	case unknown:
-		o.end = never
+		o.end = noEnd
 	case wrong:
 		w.history.wrong(err.Error())
 	}
 	w.history.add(o)
 }
 
-// command makes one of the commands, over one of the two roads.
-func (c *client) command(n *node, overBus bool, door int, e *extension, what kind, state byte) (out outcome, err error) {
+// command makes a command of one kind, over NATS or HTTP. Only HTTP has opResetTo.
+func (c *client) command(n *node, overBus bool, conn int, e *extension, what kind, state byte) (out outcome, err error) {
 	if overBus && what != opResetTo {
 		topic, event, fields := subject.Set(realm, e.name), "set", map[string]any{"Realm": realm, "Username": e.name, "State": stateNames[state]}
 		if what == opReset {
 			topic, event, fields = subject.Reset(realm, e.name), "reset", map[string]any{"Realm": realm, "Username": e.name}
 		}
-		out, _, err = c.bus(door, topic, event, fields)
+		out, _, err = c.bus(conn, topic, event, fields)
 		return out, err
 	}
 	body := map[string]any{"action": "reset"}
@@ -244,11 +247,11 @@ func (c *client) command(n *node, overBus bool, door int, e *extension, what kin
 	return out, err
 }
 
-// read asks again until it is answered, and is one read from the first try on: only the answer counts.
+// read reads an extension, and repeats that until it is answered. Only the try that was answered goes into the history.
 func (w *worker) read(e *extension) (seen string, fresh bool) {
 	begun := time.Now()
 	o := op{kind: opRead, extension: e, worker: w.number}
-	for time.Since(begun) < giveUp {
+	for time.Since(begun) < giveUpAfter {
 		o.tries++
 		o.begin = w.history.now()
 		out, s, stale, err := w.client.show(w.client.cluster.pick(w.random), w.random.IntN(2) == 0, w.random.IntN(16), e.name, "")
@@ -266,11 +269,11 @@ func (w *worker) read(e *extension) (seen string, fresh bool) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	w.history.wrong(fmt.Sprintf("%s could not be read for %v", e.name, giveUp))
+	w.history.wrong(fmt.Sprintf("%s could not be read for %v", e.name, giveUpAfter))
 	return "", false
 }
 
-// listing is GET /presence as far as it is looked at.
+// listing is the part of an answer to GET /presence that the checks look at.
 type listing struct {
 	Subscriptions map[string]map[string]map[string]struct {
 		Expires int
@@ -281,7 +284,7 @@ type listing struct {
 	Missing []int `json:"missing_shards"`
 }
 
-// list reads all subscriptions, and looks for this worker's own, which nobody changes meanwhile.
+// list asks for all subscriptions, and looks for those of its own phones, which no other worker changes.
 func (w *worker) list() {
 	o := op{kind: opList, worker: w.number, tries: 1, begin: w.history.now()}
 	begun := time.Now()
@@ -302,7 +305,7 @@ func (w *worker) list() {
 	}
 	for _, p := range w.phones {
 		if _, there := l.Subscriptions[p.extension.name]["dialog"][p.callID]; !there {
-			w.history.wrong(fmt.Sprintf("a listing at %v that misses no shard lacks %s of %s, acknowledged at %v", time.Duration(o.begin), p.callID, p.extension.name, p.renewed.Sub(w.history.zero)))
+			w.history.wrong(fmt.Sprintf("a listing at %v that misses no shard lacks %s of %s, acknowledged at %v", time.Duration(o.begin), p.callID, p.extension.name, p.ackedAt.Sub(w.history.start)))
 		}
 	}
 }

@@ -6,16 +6,17 @@ import (
 	"time"
 )
 
-// outcome is what a caller knows of a request afterwards.
+// outcome is what a caller knows about a request afterwards.
 type outcome uint8
 
 const (
 	acknowledged outcome = iota
-	refused              // surely nothing happened
-	unknown              // it may have happened, or may yet
-	wrong                // no answer that the contract allows
+	refused              // it surely did not happen
+	unknown              // it may have happened, or may happen later
+	wrong                // it got an answer that the contract does not allow
 )
 
+// kind is what a request asks for.
 type kind uint8
 
 const (
@@ -26,7 +27,7 @@ const (
 	opCall
 	opSubscribe
 	opList
-	opInsist
+	opRepeatedSet
 	kinds
 )
 
@@ -34,46 +35,47 @@ func (k kind) String() string {
 	return [kinds]string{"read", "set", "reset", "reset+set", "call", "subscribe", "list", "set, repeated"}[k]
 }
 
-const never = math.MaxInt64 / 2
+// noEnd is the end of an operation that may happen at any later time.
+const noEnd = math.MaxInt64 / 2
 
-// op is one request as its caller saw it: news with all its repetitions is one.
+// op is one operation as its caller saw it. A document and all its repetitions are one operation.
 type op struct {
 	kind          kind
 	outcome       outcome
 	worker, tries int
 	extension     *extension
-	call          int           // of opCall: which of the extension's
-	state         byte          // what was set, or the news
-	seen          string        // what was read
-	stale         bool          // read, and marked so
-	begin, end    int64         // ns since the run began; end is never if the outcome is unknown
-	took          time.Duration // from the caller's first try
+	call          int           // of opCall: the number of the extension's call
+	state         byte          // that was set, or that the call has
+	seen          string        // what was read, as extension.lamp gives it
+	stale         bool          // the answer was marked stale
+	begin, end    int64         // ns since the run began; end is noEnd if the outcome is unknown
+	took          time.Duration // since the caller's first try
 }
 
-// history keeps what happened. Its methods may be called from any goroutine.
+// history keeps the operations and faults of a run. Its methods may be called from any goroutine.
 type history struct {
-	zero time.Time
+	start time.Time
 
 	mu       sync.Mutex
 	ops      []op
 	counts   [4]int
-	wrongs   []string // what no run may show
+	wrongs   []string // what must not happen in any run
 	windows  []window
 	takeover []takeover
 }
 
-// window is the time of one fault, or of two at once, until all was well again.
+// window is the time of one step, from its begin until all nodes were ready again.
 type window struct {
 	faults     []string
 	detail     string
 	begin, end int64
-	limit      time.Duration // of the wait for a success that it may cause
+	limit      time.Duration // how long a request may wait for its success because of it
 }
 
-// takeover is how long a killed node's extension was out of reach.
+// takeover is how long after the kill of a node a read and a set of one of its extensions succeeded.
 type takeover struct{ read, write time.Duration }
 
-func (h *history) now() int64 { return int64(time.Since(h.zero)) }
+func (h *history) now() int64 { return int64(time.Since(h.start)) }
 
 func (h *history) add(o op) {
 	h.mu.Lock()
@@ -82,14 +84,14 @@ func (h *history) add(o op) {
 	h.ops = append(h.ops, o)
 }
 
-// acked is how many operations were acknowledged so far.
+// acked is the number of operations that were acknowledged so far.
 func (h *history) acked() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.counts[acknowledged]
 }
 
-// wrong notes what must never be seen.
+// wrong notes something that must not happen.
 func (h *history) wrong(what string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

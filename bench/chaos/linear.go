@@ -10,20 +10,22 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// last is the worker who reads every extension at the end.
-const last = -1
+// finalReader is the worker number of the reads at the end (readFinalLamps).
+const finalReader = -1
 
-// judged is how long porcupine may think about one extension.
-const judged = 20 * time.Second
+// checkTimeout is how long porcupine may take for one extension's history.
+const checkTimeout = 20 * time.Second
 
+// input is an operation as the model sees it.
 type input struct {
 	kind  kind
 	call  int
 	state byte
 }
 
-// model is one extension in sequence. Its state is a string: the manual state, and each call that was heard of with what
-// became of it. News moves a call forward only; a reset ends the calls that are known, and news of others still counts.
+// model is one extension that carries out operations one after the other. Its state is a string: a byte for the manual state,
+// then for each known call its number and its state, in the order of the numbers. News moves a call forward only. A reset ends
+// the known calls; news of other calls still counts.
 var model = porcupine.Model{
 	Init:  func() any { return string(rune(noState)) },
 	Equal: func(a, b any) bool { return a == b },
@@ -33,13 +35,13 @@ var model = porcupine.Model{
 		case opRead:
 			return visible(s) == out.(string), s
 		case opSet:
-			return true, manual(s, i.state)
+			return true, setManual(s, i.state)
 		case opReset:
-			return true, manual(ended(s), noState)
+			return true, setManual(endCalls(s), noState)
 		case opResetTo:
-			return true, manual(ended(s), i.state)
+			return true, setManual(endCalls(s), i.state)
 		}
-		return true, heard(s, i.call, i.state)
+		return true, moveCall(s, i.call, i.state)
 	},
 	DescribeOperation: func(in, out any) string {
 		i := in.(input)
@@ -48,64 +50,67 @@ var model = porcupine.Model{
 	DescribeState: func(s any) string { return s.(string) },
 }
 
-const entry = 5 // four digits and a state
+const entrySize = 5 // bytes of one call: a number of four digits and a state
 
-func manual(s string, state byte) string {
+// setManual gives a state with another manual state; terminated is none.
+func setManual(s string, state byte) string {
 	if state == terminated {
 		state = noState
 	}
 	return string(rune(state)) + s[1:]
 }
 
-func ended(s string) string {
+// endCalls gives a state in which all known calls have ended.
+func endCalls(s string) string {
 	b := []byte(s)
-	for i := entry; i < len(b); i += entry {
+	for i := entrySize; i < len(b); i += entrySize {
 		b[i] = terminated
 	}
 	return string(b)
 }
 
-// visible is what a read shows of it.
+// visible is what a read shows of a state: all but the calls that have ended.
 func visible(s string) string {
 	if !strings.ContainsRune(s, terminated) {
 		return s
 	}
 	b := []byte{s[0]}
-	for i := 1; i < len(s); i += entry {
-		if s[i+entry-1] != terminated {
-			b = append(b, s[i:i+entry]...)
+	for i := 1; i < len(s); i += entrySize {
+		if s[i+entrySize-1] != terminated {
+			b = append(b, s[i:i+entrySize]...)
 		}
 	}
 	return string(b)
 }
 
-// heard moves a call forward.
-func heard(s string, call int, state byte) string {
+// moveCall gives a state after news of a call. The call only moves forward.
+func moveCall(s string, call int, state byte) string {
 	name := fmt.Sprintf("%04d", call)
-	n := (len(s) - 1) / entry
-	at := sort.Search(n, func(i int) bool { return s[1+i*entry:1+i*entry+4] >= name })
-	from := 1 + at*entry
+	n := (len(s) - 1) / entrySize
+	at := sort.Search(n, func(i int) bool { return s[1+i*entrySize:1+i*entrySize+4] >= name })
+	from := 1 + at*entrySize
 	if at == n || s[from:from+4] != name {
 		return s[:from] + name + string(rune(state)) + s[from:]
 	}
 	if rank(state) <= rank(s[from+4]) {
 		return s
 	}
-	return s[:from+4] + string(rune(state)) + s[from+entry:]
+	return s[:from+4] + string(rune(state)) + s[from+entrySize:]
 }
 
-// calls are the states of a call (early, confirmed, terminated) in the order in which it can take them.
-var calls = []byte{early, confirmed, terminated}
+// callStates are the states of a call, in the order in which it can take them.
+var callStates = []byte{early, confirmed, terminated}
 
-func rank(state byte) int { return bytes.IndexByte(calls, state) }
+// rank is the place of a state in callStates.
+func rank(state byte) int { return bytes.IndexByte(callStates, state) }
 
-// linearizable judges the history of one extension, whose last read is worker last's. If it is, order is what changed the
-// extension until then, in an order that explains all that was read.
+// linearizable judges the history of one extension. If it is linearizable, order has the operations that changed the extension
+// before the final reader's read, in an order that explains all reads.
 func linearizable(ops []op) (result porcupine.CheckResult, info porcupine.LinearizationInfo, order []input) {
 	var events []porcupine.Operation
 	for i := range ops {
 		o := &ops[i]
-		if o.outcome == refused || o.outcome == wrong || o.kind == opRead && (o.outcome != acknowledged || o.stale) || o.kind == opSubscribe || o.kind == opList || o.kind == opInsist {
+		if o.outcome == refused || o.outcome == wrong || o.kind == opRead && (o.outcome != acknowledged || o.stale) || o.kind == opSubscribe || o.kind == opList || o.kind == opRepeatedSet {
 			continue
 		}
 		e := porcupine.Operation{ClientId: o.worker, Input: input{o.kind, o.call, o.state}, Call: o.begin, Return: o.end}
@@ -114,12 +119,12 @@ func linearizable(ops []op) (result porcupine.CheckResult, info porcupine.Linear
 		}
 		events = append(events, e)
 	}
-	result, info = porcupine.CheckOperationsVerbose(model, events, judged)
+	result, info = porcupine.CheckOperationsVerbose(model, events, checkTimeout)
 	if result != porcupine.Ok || len(events) == 0 {
 		return result, info, nil
 	}
 	for _, i := range info.PartialLinearizations()[0][0] {
-		if events[i].ClientId == last {
+		if events[i].ClientId == finalReader {
 			break
 		}
 		if in := events[i].Input.(input); in.kind != opRead {

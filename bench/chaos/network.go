@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Each machine has an address for each of these, so that one can be cut and the others left.
+// Each machine has an address for each kind of traffic, so that a fault can cut one kind and leave the others.
 const (
 	planeGossip = 1 + iota
 	planeNATS
@@ -18,11 +18,11 @@ const (
 
 func planeAddress(plane, machine int) string { return fmt.Sprintf("10.88.%d.%d", plane, machine) }
 
-// switchAddress is where the driver stands: beside the switch that joins the machines.
+// switchAddress is the last byte of the driver's own addresses, on the bridge that joins the machines.
 const switchAddress = 254
 
-// enterHub makes the process's own network namespace the switch of four machines, each a namespace of its own. The
-// caller was started in new network and mount namespaces (unshare), so that all of it goes with its processes.
+// enterHub makes the network namespace of this process the switch between four machines, each a namespace of its own. The
+// process must have been started in new network and mount namespaces (unshare), so that all of this ends with it.
 func enterHub() (layout, error) {
 	if err := os.MkdirAll("/run/netns", 0o755); err != nil {
 		return layout{}, err
@@ -48,6 +48,7 @@ func enterHub() (layout, error) {
 		inside: func(m int) []string { return []string{"ip", "netns", "exec", fmt.Sprintf("m%d", m)} }}, nil
 }
 
+// command runs a command line without quotes.
 func command(line string) error {
 	part := strings.Fields(line)
 	if out, err := exec.Command(part[0], part[1:]...).CombinedOutput(); err != nil {
@@ -56,14 +57,14 @@ func command(line string) error {
 	return nil
 }
 
-// cut lets nothing get from one machine to another on a plane; mended undoes it.
-func cut(what string, plane, from, to int) error {
+// blackhole adds or deletes (what) a route that drops all packets of one plane from one machine to another.
+func blackhole(what string, plane, from, to int) error {
 	return command(fmt.Sprintf("ip -n m%d route %s blackhole %s/32", from, what, planeAddress(plane, to)))
 }
 
-// partition cuts a machine from the others on some planes: what it sends, what it is sent, or both.
+// partition makes a fault that cuts a machine from the others on some planes: what it sends, what it hears, or both.
 func partition(name string, sends, hears bool, planes ...int) fault {
-	return fault{name: name, wide: true, run: func(_ *run, machine int, hold time.Duration) error {
+	return fault{name: name, exclusive: true, run: func(_ *run, machine int, hold time.Duration) error {
 		all := func(what string) (err error) {
 			for _, plane := range planes {
 				for other := 1; other <= members; other++ {
@@ -71,10 +72,10 @@ func partition(name string, sends, hears bool, planes ...int) fault {
 						continue
 					}
 					if sends {
-						err = errors.Join(err, cut(what, plane, machine, other))
+						err = errors.Join(err, blackhole(what, plane, machine, other))
 					}
 					if hears {
-						err = errors.Join(err, cut(what, plane, other, machine))
+						err = errors.Join(err, blackhole(what, plane, other, machine))
 					}
 				}
 			}
@@ -83,7 +84,7 @@ func partition(name string, sends, hears bool, planes ...int) fault {
 		if err := all("add"); err != nil {
 			return err
 		}
-		time.Sleep(hold + 2*time.Second) // long enough to be noticed
+		time.Sleep(hold + 2*time.Second) // long enough that the others notice
 		return all("del")
 	}}
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// alone lays out one node with its embedded NATS server and nothing else.
-func alone(product, dir string, l layout) *cluster {
+// singleNode makes a cluster of one node with its embedded NATS server.
+func singleNode(product, dir string, l layout) *cluster {
 	url := "nats://" + l.nats(1) + ":4222"
 	n := &node{name: "alone", http: l.http(1) + ":8000", log: filepath.Join(dir, "alone.log")}
 	n.argv = []string{product, "serve", "--node", n.name, "--data", filepath.Join(dir, n.name), "--http", n.http,
@@ -19,14 +19,14 @@ func alone(product, dir string, l layout) *cluster {
 	return &cluster{product: product, dir: dir, layout: l, nodes: []*node{n}, natsURLs: []string{url}}
 }
 
-// replay lets one node alone live through the same history, in an order that explains what the cluster showed, and says
-// in what its end differs.
+// replay repeats the history on one node alone, in the orders that explain what the cluster showed, and says what ends
+// differently.
 func (r *run) replay(orders map[*extension][]input, lamps map[*extension]*shown) (differs []string, err error) {
 	l, err := loopback(rand.New(rand.NewPCG(r.seed, uint64(os.Getpid())+1)))
 	if err != nil {
 		return nil, err
 	}
-	c := alone(r.cluster.product, r.cluster.dir, l)
+	c := singleNode(r.cluster.product, r.cluster.dir, l)
 	defer c.end()
 	if err := c.start(); err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func (r *run) replay(orders map[*extension][]input, lamps map[*extension]*shown)
 		}
 		if out, s, _, err := client.show(n, i%2 == 0, 0, e.name, ""); out != acknowledged {
 			problems <- fmt.Sprintf("one node alone does not show %s: %v", e.name, err)
-		} else if why := otherEnd(e, lamps[e], &s); why != "" {
+		} else if why := compareLamps(e, lamps[e], &s); why != "" {
 			problems <- why
 		}
 	})
@@ -91,21 +91,21 @@ func (r *run) replay(orders map[*extension][]input, lamps map[*extension]*shown)
 	for p := range problems {
 		differs = append(differs, p)
 	}
-	return append(differs, otherSubscriptions(phones, &one, time.Now(), r.skew())...), nil
+	return append(differs, compareSubscriptions(phones, &one, time.Now(), r.skew())...), nil
 }
 
-// otherEnd says how one node's lamp differs from the cluster's.
-func otherEnd(e *extension, cluster, one *shown) string {
+// compareLamps says how one node's lamp differs from the cluster's, or "" if it does not.
+func compareLamps(e *extension, cluster, one *shown) string {
 	was, err := e.lamp(cluster)
 	is, err2 := e.lamp(one)
 	if err = errors.Join(err, err2); err != nil || was != is {
-		return fmt.Sprintf("%s ends as %q in the cluster and as %q on one node (%v)", e.name, was, is, err)
+		return fmt.Sprintf("%s ends as %q in the cluster and as %q on one node alone (%v)", e.name, was, is, err)
 	}
 	return ""
 }
 
-// otherSubscriptions says which subscriptions stand in the cluster only, or on one node only.
-func otherSubscriptions(phones []*phone, one *listing, now time.Time, skew time.Duration) (differ []string) {
+// compareSubscriptions says which subscriptions exist only in the cluster, or only on one node.
+func compareSubscriptions(phones []*phone, one *listing, now time.Time, skew time.Duration) (differ []string) {
 	for _, p := range phones {
 		_, there := one.Subscriptions[p.extension.name]["dialog"][p.callID]
 		if may, _ := p.lapsed(now, skew); !may && there != p.active {

@@ -8,28 +8,28 @@ import (
 	"time"
 )
 
-// limitOfWait bounds how long a request that its caller repeats waits for its success, under any single fault.
+// limitOfWait is how long a request that its caller repeats may wait for its success under a single fault.
 const limitOfWait = 15 * time.Second
 
-// totals are runs in numbers.
+// totals are the numbers of one or more runs.
 type totals struct {
-	Seeds                            []uint64
-	Acknowledged, Refused, Unknown   int
-	Operations, Faults               map[string]int // acknowledged, by kind
-	Lost, Revived, Stuck, Torn       int
-	Behind, Differs, Slow, Undecided int
-	Waits                            map[string][]time.Duration // by kind of fault: the longest of each worker
+	Seeds                               []uint64
+	Acknowledged, Refused, Unknown      int
+	Operations, Faults                  map[string]int // acknowledged operations by kind; faults by name
+	Lost, Revived, Stuck, Contradictory int
+	Behind, Differs, Slow, Undecided    int
+	Waits                               map[string][]time.Duration // by name of the fault: the longest wait of each worker
 }
 
 func newTotals() *totals {
 	return &totals{Operations: map[string]int{}, Faults: map[string]int{}, Waits: map[string][]time.Duration{}}
 }
 
-// add puts another run's to these.
+// add adds the numbers of other runs.
 func (t *totals) add(o *totals) {
 	t.Seeds = append(t.Seeds, o.Seeds...)
 	for _, n := range []struct{ to, from *int }{{&t.Acknowledged, &o.Acknowledged}, {&t.Refused, &o.Refused}, {&t.Unknown, &o.Unknown}, {&t.Lost, &o.Lost}, {&t.Revived, &o.Revived},
-		{&t.Stuck, &o.Stuck}, {&t.Torn, &o.Torn}, {&t.Behind, &o.Behind}, {&t.Differs, &o.Differs}, {&t.Slow, &o.Slow}, {&t.Undecided, &o.Undecided}} {
+		{&t.Stuck, &o.Stuck}, {&t.Contradictory, &o.Contradictory}, {&t.Behind, &o.Behind}, {&t.Differs, &o.Differs}, {&t.Slow, &o.Slow}, {&t.Undecided, &o.Undecided}} {
 		*n.to += *n.from
 	}
 	for k, n := range o.Operations {
@@ -50,8 +50,8 @@ func (t *totals) String() string {
 		faults += n
 	}
 	fmt.Fprintf(&b, "seeds %v: %d operations acknowledged, %d refused, %d unknown; %d faults\n", t.Seeds, t.Acknowledged, t.Refused, t.Unknown, faults)
-	fmt.Fprintf(&b, "lost %d, revived %d, stuck lamps %d, contradictory histories %d (undecided %d), watchers behind %d, other on one node %d, waits over %v under one fault %d\n",
-		t.Lost, t.Revived, t.Stuck, t.Torn, t.Undecided, t.Behind, t.Differs, limitOfWait, t.Slow)
+	fmt.Fprintf(&b, "lost %d, revived %d, stuck lamps %d, contradictory histories %d (undecided %d), watchers behind %d, different on one node alone %d, waits of %v or longer under one fault %d\n",
+		t.Lost, t.Revived, t.Stuck, t.Contradictory, t.Undecided, t.Behind, t.Differs, limitOfWait, t.Slow)
 	for _, k := range slices.Sorted(maps.Keys(t.Operations)) {
 		fmt.Fprintf(&b, "  %-14s %7d acknowledged\n", k, t.Operations[k])
 	}
@@ -63,13 +63,13 @@ func (t *totals) String() string {
 	return b.String()
 }
 
-// totals of a run.
+// totals gives the numbers of the run.
 func (r *run) totals(v *verdict) *totals {
 	h := r.history
 	t := newTotals()
 	t.Seeds = []uint64{r.seed}
 	t.Acknowledged, t.Refused, t.Unknown = h.counts[acknowledged], h.counts[refused], h.counts[unknown]
-	t.Lost, t.Revived, t.Stuck, t.Torn = len(v.lost), len(v.revived), len(v.stuck), len(v.torn)
+	t.Lost, t.Revived, t.Stuck, t.Contradictory = len(v.lost), len(v.revived), len(v.stuck), len(v.contradictory)
 	t.Behind, t.Differs, t.Slow, t.Undecided = len(v.behind), len(v.differs), len(v.slow), v.undecided
 	for _, o := range h.ops {
 		if o.outcome == acknowledged {
@@ -85,8 +85,8 @@ func (r *run) totals(v *verdict) *totals {
 	return t
 }
 
-// met are the windows that an operation's time from its caller's first try overlaps.
-func met(o *op, windows []window) (all []*window) {
+// overlapping gives the windows that overlap an operation's time since its caller's first try.
+func overlapping(o *op, windows []window) (all []*window) {
 	for i := range windows {
 		if w := &windows[i]; o.end >= w.begin && o.end-int64(o.took) <= w.end {
 			all = append(all, w)
@@ -95,15 +95,16 @@ func met(o *op, windows []window) (all []*window) {
 	return all
 }
 
-// share is what of an operation's wait one window is to blame for: from its begin to the next one's.
+// share is the part of an operation's wait that counts for one window: from its begin until the begin of the next one.
 type share struct {
 	*window
 	wait time.Duration
 }
 
+// shares divides an operation's wait among the windows that it overlaps.
 func shares(o *op, windows []window) (all []share) {
 	begun := o.end - int64(o.took)
-	m := met(o, windows)
+	m := overlapping(o, windows)
 	if len(m) == 0 {
 		return []share{{&window{detail: "no fault", limit: limitOfWait}, o.took}}
 	}
@@ -120,12 +121,12 @@ func shares(o *op, windows []window) (all []share) {
 	return all
 }
 
-// waits gives for each kind of fault, when it came alone, how long each worker's longest wait for a success was.
+// waits gives each worker's longest wait for a success in each window of a single fault, by the name of the fault.
 func waits(ops []op, windows []window) map[string][]time.Duration {
 	longest := map[*window]map[int]time.Duration{}
 	for i := range ops {
 		o := &ops[i]
-		if o.outcome != acknowledged || o.worker == last {
+		if o.outcome != acknowledged || o.worker == finalReader {
 			continue
 		}
 		for _, s := range shares(o, windows) {
@@ -145,7 +146,7 @@ func waits(ops []op, windows []window) map[string][]time.Duration {
 	return all
 }
 
-// slow are the requests that waited too long although no two faults came at once.
+// slow describes the requests that waited too long while at most one fault happened.
 func slow(ops []op, windows []window) (all []string) {
 	for i := range ops {
 		o := &ops[i]
@@ -162,7 +163,7 @@ func slow(ops []op, windows []window) (all []string) {
 	return all
 }
 
-// figures is a run in numbers, with what only a single run has.
+// figures is a run in numbers, with those that make no sense for several runs together.
 func (r *run) figures(v *verdict) string {
 	var b strings.Builder
 	h := r.history
@@ -179,7 +180,7 @@ func (r *run) figures(v *verdict) string {
 		accepted, dropped = accepted+e.accepted, dropped+int(e.Counts().Fenced)
 		e.mu.Unlock()
 	}
-	fmt.Fprintf(&b, "  reads marked stale %d; NOTIFYs accepted by the edges %d, dropped as an older owner's %d\n", stale, accepted, dropped)
+	fmt.Fprintf(&b, "  reads marked stale %d; NOTIFYs accepted by the edges %d, dropped as a former owner's %d\n", stale, accepted, dropped)
 	if n := len(h.takeover); n > 0 {
 		var read, write []time.Duration
 		for _, t := range h.takeover {
@@ -191,14 +192,14 @@ func (r *run) figures(v *verdict) string {
 			percentile(read, 50), percentile(read, 99), percentile(write, 50), percentile(write, 99))
 	}
 	for _, w := range r.drains {
-		fmt.Fprintf(&b, "  %s took %v: worst request begun meanwhile %v\n", w.detail, time.Duration(w.end-w.begin).Round(time.Millisecond), worst(h.ops, w).Round(time.Millisecond))
+		fmt.Fprintf(&b, "  %s took %v: longest wait of a request begun meanwhile %v\n", w.detail, time.Duration(w.end-w.begin).Round(time.Millisecond), longestWait(h.ops, w).Round(time.Millisecond))
 	}
-	fmt.Fprintf(&b, "  acknowledged in each second:%s\n", pace(h.ops))
+	fmt.Fprintf(&b, "  acknowledged in each second:%s\n", perSecond(h.ops))
 	return b.String()
 }
 
-// pace shows where operations stood still.
-func pace(ops []op) string {
+// perSecond counts the acknowledged operations of each second, so that a reader sees when none succeeded.
+func perSecond(ops []op) string {
 	var seconds []int
 	for _, o := range ops {
 		if o.outcome == acknowledged {
@@ -219,8 +220,8 @@ func pace(ops []op) string {
 	return b.String()
 }
 
-// worst is how long the request waited for its success that was begun within a window and waited longest.
-func worst(ops []op, w window) (longest time.Duration) {
+// longestWait is the longest wait for a success among the requests that were begun within a window.
+func longestWait(ops []op, w window) (longest time.Duration) {
 	for _, o := range ops {
 		if begun := o.end - int64(o.took); o.outcome == acknowledged && begun >= w.begin && begun <= w.end {
 			longest = max(longest, o.took)
@@ -229,6 +230,7 @@ func worst(ops []op, w window) (longest time.Duration) {
 	return longest
 }
 
+// percentile gives a percentile of sorted values, to the millisecond.
 func percentile(sorted []time.Duration, p int) time.Duration {
 	return sorted[min(len(sorted)*p/100, len(sorted)-1)].Round(time.Millisecond)
 }

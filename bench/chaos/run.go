@@ -10,18 +10,18 @@ import (
 	"time"
 )
 
-// plan is one run.
+// plan says what a run is to do.
 type plan struct {
-	seed    uint64
-	steps   []step
-	workers int
-	callers int           // more workers, who insist
-	atLeast int           // acknowledged operations: the run goes on until there are as many
-	limit   time.Duration // for all of it; a run that needs longer has failed
-	logf    func(string, ...any)
+	seed      uint64
+	steps     []step
+	workers   int
+	repeaters int           // further workers, which repeat sets
+	atLeast   int           // acknowledged operations: after its steps the run goes on until there are so many
+	limit     time.Duration // of the run; one that takes longer has failed
+	logf      func(string, ...any)
 }
 
-// run is a plan under way.
+// run is a plan while it is carried out, and what came of it.
 type run struct {
 	plan
 	cluster *cluster
@@ -31,11 +31,11 @@ type run struct {
 	workers []*worker
 	edges   []*watcherEdge
 	drains  []window
-	done    int // steps
+	done    int // steps that are done
 }
 
-// execute starts a cluster, lets the generators work through the plan's faults, and heals. What it finds is in the
-// history; an error is one that makes the rest pointless.
+// execute starts a cluster, has the workers make requests while the plan's faults happen, waits until all nodes are ready, and
+// ends all calls. The history has what happened. An error means that the run could not be carried out.
 func execute(c *cluster, p plan) (*run, error) {
 	r := &run{plan: p, cluster: c, world: newWorld(60, 120)}
 	begun := time.Now()
@@ -43,13 +43,13 @@ func execute(c *cluster, p plan) (*run, error) {
 		return r, err
 	}
 	p.logf("seed %d: the cluster is ready after %v", p.seed, time.Since(begun).Round(time.Millisecond))
-	r.history = &history{zero: time.Now()}
+	r.history = &history{start: time.Now()}
 	var err error
 	if r.client, err = newClient(c); err != nil {
 		return r, err
 	}
 	for i, name := range edgeNames {
-		urls := c.urls()
+		urls := c.natsURLs
 		at := i % len(urls)
 		e, err := startEdge(context.Background(), name, append(append([]string{}, urls[at:]...), urls[:at]...), r.history)
 		if err != nil {
@@ -60,16 +60,16 @@ func execute(c *cluster, p plan) (*run, error) {
 	ctx, stop := context.WithTimeout(context.Background(), p.limit)
 	defer stop()
 	var working sync.WaitGroup
-	for i := range p.workers + p.callers {
+	for i := range p.workers + p.repeaters {
 		w := &worker{number: i, random: rand.New(rand.NewPCG(p.seed, uint64(i+1))), client: r.client, world: r.world, history: r.history}
 		r.workers = append(r.workers, w)
 		does := w.run
 		if i >= p.workers {
-			does = w.insist
+			does = w.repeatSets
 		}
 		working.Go(func() { does(ctx) })
 	}
-	err = r.inject(ctx)
+	err = r.injectFaults(ctx)
 	for ctx.Err() == nil && err == nil && r.history.acked() < p.atLeast {
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -77,9 +77,9 @@ func execute(c *cluster, p plan) (*run, error) {
 	stop()
 	working.Wait()
 	if late && err == nil {
-		err = fmt.Errorf("%v were not enough: %d of %d steps are done, %d of %d operations", p.limit, r.done, len(p.steps), r.history.acked(), p.atLeast)
+		err = fmt.Errorf("the run took longer than %v: %d of %d steps are done, and %d of %d operations are acknowledged", p.limit, r.done, len(p.steps), r.history.acked(), p.atLeast)
 	}
-	if e := c.healthy(starting); err == nil {
+	if e := c.healthy(startTimeout); err == nil {
 		err = e
 	}
 	for _, w := range r.workers {
@@ -89,7 +89,7 @@ func execute(c *cluster, p plan) (*run, error) {
 	return r, err
 }
 
-// close ends all that was started.
+// close ends everything that the run started.
 func (r *run) close() {
 	for _, e := range r.edges {
 		e.close()
@@ -100,15 +100,15 @@ func (r *run) close() {
 	r.cluster.end()
 }
 
-// inject lets the faults happen.
-func (r *run) inject(ctx context.Context) error {
+// injectFaults carries out the steps of the plan.
+func (r *run) injectFaults(ctx context.Context) error {
 	for _, s := range r.steps {
 		select {
 		case <-time.After(s.pause):
 		case <-ctx.Done():
 			return nil
 		}
-		if err := r.happen(s); err != nil {
+		if err := r.runStep(s); err != nil {
 			return err
 		}
 		r.done++
@@ -116,7 +116,8 @@ func (r *run) inject(ctx context.Context) error {
 	return nil
 }
 
-func (r *run) happen(s step) error {
+// runStep carries out one step, waits until all nodes are ready, and notes the window.
+func (r *run) runStep(s step) error {
 	begin := r.history.now()
 	errs := make([]error, len(s.faults))
 	var all sync.WaitGroup
@@ -131,13 +132,13 @@ func (r *run) happen(s step) error {
 	healed := time.Now()
 	err := errors.Join(errs...)
 	if err == nil {
-		err = r.cluster.healthy(starting)
+		err = r.cluster.healthy(startTimeout)
 	}
 	w := window{begin: begin, end: r.history.now(), limit: limitOfWait}
 	var detail []string
 	for i, f := range s.faults {
 		w.faults = append(w.faults, f.name)
-		w.limit = max(w.limit, f.planned)
+		w.limit = max(w.limit, f.waitLimit)
 		detail = append(detail, fmt.Sprintf("%s (machine %d, held %v)", f.name, s.machines[i], s.holds[i].Round(time.Millisecond)))
 	}
 	w.detail = strings.Join(detail, " and ")

@@ -6,8 +6,8 @@ import (
 	"net"
 )
 
-// Prefix finds a part of loopback (127.x.y.) in which nobody listens on the default ports of so many machines, which
-// count from 1: each has an address of its own there, which no other run uses.
+// Prefix finds a prefix of loopback addresses, such as "127.70.3.", for so many machines. Machine n, from 1 on, has the address
+// that ends in n. Nobody listens there on any of the ports of a node and its NATS server.
 func Prefix(r *rand.Rand, machines int) (string, error) {
 	for range 100 {
 		prefix := fmt.Sprintf("127.%d.%d.", 64+r.IntN(128), r.IntN(256))
@@ -26,5 +26,5 @@ func Prefix(r *rand.Rand, machines int) (string, error) {
 			return prefix, nil
 		}
 	}
-	return "", fmt.Errorf("no addresses are free on loopback")
+	return "", fmt.Errorf("100 random prefixes of loopback addresses were tried, and a port of each is in use")
 }

@@ -1,5 +1,5 @@
-// Package local starts and ends programs on this machine, each by its own pid, on addresses of their own. The load
-// benchmark and the chaos suite use it.
+// Package local starts programs on this machine, on loopback addresses of their own, and ends each by its process ID. The load
+// generator (bench) and the chaos tests use it; it knows nothing of what the programs do.
 package local
 
 import (
@@ -14,16 +14,18 @@ import (
 	"time"
 )
 
-// Process is one program that was started; it is ended by its pid only, at the latest with the driver.
+// Process is one program that was started. The kernel kills it when the process that started it dies. Its methods may be called
+// from any goroutine.
 type Process struct {
 	name  string
 	cmd   *exec.Cmd
 	log   *os.File
-	ready chan struct{} // closed once it said that it is
-	ended chan struct{} // closed once it was waited for
+	ready chan struct{} // closed when a line of its output says that it is ready
+	ended chan struct{} // closed when it has ended
 }
 
-// Launch starts a program whose lines go to the end of a file. It is ready when a line says so.
+// Launch starts a program and appends its output to a file. The program counts as ready when a line on its standard output has
+// "is ready".
 func Launch(name, file string, argv ...string) (*Process, error) {
 	log, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -32,7 +34,7 @@ func Launch(name, file string, argv ...string) (*Process, error) {
 	p := &Process{name: name, log: log, ready: make(chan struct{}), ended: make(chan struct{})}
 	p.cmd = exec.Command(argv[0], argv[1:]...)
 	p.cmd.Stderr = log
-	p.cmd.Env = slices.DeleteFunc(os.Environ(), foreign)
+	p.cmd.Env = slices.DeleteFunc(os.Environ(), nodeSetting)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := p.cmd.StdoutPipe()
 	if err == nil {
@@ -46,11 +48,13 @@ func Launch(name, file string, argv ...string) (*Process, error) {
 	return p, nil
 }
 
-// foreign says that a variable is a setting of other nodes; how much a program says may be set for all.
-func foreign(variable string) bool {
+// nodeSetting says whether an environment variable is a setting of a node. The program does not inherit it, because each node has
+// flags of its own. The level and format of the log are inherited.
+func nodeSetting(variable string) bool {
 	return strings.HasPrefix(variable, "LAMPLIGHT_") && !strings.HasPrefix(variable, "LAMPLIGHT_LOG_")
 }
 
+// follow copies the output to the log, and waits for the end.
 func (p *Process) follow(out io.Reader) {
 	said := false
 	for s := bufio.NewScanner(out); s.Scan(); {
@@ -65,7 +69,7 @@ func (p *Process) follow(out io.Reader) {
 	close(p.ended)
 }
 
-// PID is the process's.
+// PID is the process ID.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Await waits until the process is ready.
@@ -74,16 +78,16 @@ func (p *Process) Await(within time.Duration) error {
 	case <-p.ready:
 		return nil
 	case <-p.ended:
-		return fmt.Errorf("%s ended: %v; see %s", p.name, p.cmd.ProcessState, p.log.Name())
+		return fmt.Errorf("%s ended before it was ready: %v; see its log %s", p.name, p.cmd.ProcessState, p.log.Name())
 	case <-time.After(within):
-		return fmt.Errorf("%s is not ready after %v; see %s", p.name, within, p.log.Name())
+		return fmt.Errorf("%s is not ready after %v; see its log %s", p.name, within, p.log.Name())
 	}
 }
 
-// Signal sends it one.
+// Signal sends a signal to the process.
 func (p *Process) Signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
 
-// Running says that it has not ended.
+// Running says whether the process has not ended.
 func (p *Process) Running() bool {
 	select {
 	case <-p.ended:
@@ -93,28 +97,29 @@ func (p *Process) Running() bool {
 	}
 }
 
-// Kill ends it as a machine's end would.
+// Kill ends the process with SIGKILL, and returns when it has ended.
 func (p *Process) Kill() {
 	p.Signal(syscall.SIGKILL)
 	<-p.ended
 }
 
-// Drain asks it to end, and says if it did not do so well.
+// Drain ends the process with SIGTERM. It returns an error if the process exits with another code than 0, or does not end in time;
+// then its goroutines are in the log and it is killed.
 func (p *Process) Drain(within time.Duration) error {
 	p.Signal(syscall.SIGTERM)
 	select {
 	case <-p.ended:
 		if code := p.cmd.ProcessState.ExitCode(); code != 0 {
-			return fmt.Errorf("%s: exit %d after SIGTERM; see %s", p.name, code, p.log.Name())
+			return fmt.Errorf("%s exited with %d after SIGTERM; see its log %s", p.name, code, p.log.Name())
 		}
 		return nil
 	case <-time.After(within):
-		p.Signal(syscall.SIGQUIT) // its goroutines into the log
+		p.Signal(syscall.SIGQUIT) // Go then writes its goroutines to the log
 		select {
 		case <-p.ended:
 		case <-time.After(5 * time.Second):
 			p.Kill()
 		}
-		return fmt.Errorf("%s does not end within %v of SIGTERM; see %s", p.name, within, p.log.Name())
+		return fmt.Errorf("%s did not end within %v of SIGTERM and was killed; see its log %s", p.name, within, p.log.Name())
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 )
 
+// config is Kamailio's configuration; %[1]s is its address.
 const config = `#!KAMAILIO
 debug=0
 log_stderror=yes
@@ -41,11 +42,11 @@ request_route {
 }
 `
 
-// kamailio is the server with the one socket that all phones share.
+// kamailio is the server, and the one socket that all phones share.
 type kamailio struct {
 	cmd      *exec.Cmd
 	dir      string
-	to       *net.UDPAddr
+	address  *net.UDPAddr
 	phones   *net.UDPConn
 	accepted atomic.Int64
 	notified atomic.Int64
@@ -58,7 +59,7 @@ func startKamailio() (*kamailio, error) {
 		program = "/usr/sbin/kamailio"
 	}
 	if _, err := os.Stat(program); err != nil {
-		return nil, errors.New("kamailio is not there: apt-get install kamailio kamailio-presence-modules")
+		return nil, errors.New("the program kamailio is not installed; on Debian: apt-get install kamailio kamailio-presence-modules")
 	}
 	dir, err := os.MkdirTemp("", "lamplight-peers-")
 	if err != nil {
@@ -69,13 +70,13 @@ func startKamailio() (*kamailio, error) {
 		_ = k.phones.SetReadBuffer(8 << 20)
 		var free *net.UDPConn
 		if free, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}); err == nil {
-			k.to = free.LocalAddr().(*net.UDPAddr)
+			k.address = free.LocalAddr().(*net.UDPAddr)
 			err = free.Close()
 		}
 	}
 	file := filepath.Join(dir, "kamailio.cfg")
 	if err == nil {
-		err = os.WriteFile(file, fmt.Appendf(nil, config, k.to), 0o600)
+		err = os.WriteFile(file, fmt.Appendf(nil, config, k.address), 0o600)
 	}
 	if err == nil {
 		k.cmd = exec.Command(program, "-DD", "-E", "-f", file, "-m", "1024", "-M", "32", "-Y", dir)
@@ -86,7 +87,7 @@ func startKamailio() (*kamailio, error) {
 		k.close()
 		return nil, err
 	}
-	go k.hear()
+	go k.receive()
 	return k, nil
 }
 
@@ -101,8 +102,8 @@ func (k *kamailio) close() {
 	_ = os.RemoveAll(k.dir)
 }
 
-// hear takes answers, and answers NOTIFYs.
-func (k *kamailio) hear() {
+// receive counts answers and NOTIFYs, and answers the NOTIFYs.
+func (k *kamailio) receive() {
 	b := make([]byte, 64<<10)
 	for {
 		n, from, err := k.phones.ReadFromUDP(b)
@@ -116,13 +117,13 @@ func (k *kamailio) hear() {
 			<-k.slots
 		case bytes.HasPrefix(m, []byte("NOTIFY ")):
 			k.notified.Add(1)
-			_, _ = k.phones.WriteToUDP(ok(m), from)
+			_, _ = k.phones.WriteToUDP(okResponse(m), from)
 		}
 	}
 }
 
-// ok is the answer to a request.
-func ok(request []byte) []byte {
+// okResponse is the 200 OK to a request.
+func okResponse(request []byte) []byte {
 	a := []byte("SIP/2.0 200 OK\r\n")
 	for line := range bytes.Lines(request) {
 		for _, h := range []string{"Via:", "From:", "To:", "Call-ID:", "CSeq:"} {
@@ -134,17 +135,19 @@ func ok(request []byte) []byte {
 	return append(a, "Content-Length: 0\r\n\r\n"...)
 }
 
+// send sends a request of a phone. It waits while 64 requests have no answer.
 func (k *kamailio) send(method, user, id string, headers, body string) error {
 	k.slots <- struct{}{}
 	at := k.phones.LocalAddr()
 	m := fmt.Sprintf("%s sip:%s@peers.invalid SIP/2.0\r\nVia: SIP/2.0/UDP %v;branch=z9hG4bK%s\r\nFrom: <sip:w%s@peers.invalid>;tag=f%s\r\nTo: <sip:%s@peers.invalid>\r\nCall-ID: %s\r\nCSeq: 1 %s\r\nMax-Forwards: 70\r\nContact: <sip:w%s@%v>\r\nEvent: dialog\r\nExpires: 3600\r\n%sContent-Length: %d\r\n\r\n%s",
 		method, user, at, id, id, id, user, id, method, id, at, headers, len(body), body)
-	_, err := k.phones.WriteToUDP([]byte(m), k.to)
+	_, err := k.phones.WriteToUDP([]byte(m), k.address)
 	return err
 }
 
-// until waits for a counter; what UDP lost is not sent again, so it also ends when nothing comes any more.
-func until(count *atomic.Int64, n int64) error {
+// waitForCount waits until a counter reaches n. Nobody sends a lost datagram again, so it fails when the counter stands still for
+// 3 s.
+func waitForCount(count *atomic.Int64, n int64) error {
 	for last, since := int64(-1), time.Now(); ; time.Sleep(2 * time.Millisecond) {
 		now := count.Load()
 		if now >= n {
@@ -154,24 +157,25 @@ func until(count *atomic.Int64, n int64) error {
 			last, since = now, time.Now()
 		}
 		if time.Since(since) > 3*time.Second {
-			return fmt.Errorf("%d of %d came, and then none for 3 s", now, n)
+			return fmt.Errorf("%d of %d arrived, and then none for 3 s", now, n)
 		}
 	}
 }
 
+// measure measures Kamailio and prints its row: subscriptions first, then changes of an extension with so many watchers.
 func (k *kamailio) measure(subscriptions, watchers, changes int) error {
 	subscribe := func(user, id string) error {
 		return k.send("SUBSCRIBE", user, id, "Accept: application/dialog-info+xml\r\n", "")
 	}
 	for ready := time.Now(); k.accepted.Load() == 0; time.Sleep(100 * time.Millisecond) { // until it listens
 		if time.Since(ready) > 10*time.Second {
-			return errors.New("it does not answer")
+			return errors.New("it did not answer a SUBSCRIBE within 10 s")
 		}
 		if err := subscribe("first", fmt.Sprintf("first-%d", time.Since(ready))); err != nil {
 			return err
 		}
 	}
-	for len(k.slots) > 0 { // what it did not hear at first
+	for len(k.slots) > 0 { // requests that it did not get before it listened
 		select {
 		case <-k.slots:
 		default:
@@ -183,7 +187,7 @@ func (k *kamailio) measure(subscriptions, watchers, changes int) error {
 			return err
 		}
 	}
-	if err := until(&k.accepted, base+int64(subscriptions)); err != nil {
+	if err := waitForCount(&k.accepted, base+int64(subscriptions)); err != nil {
 		return fmt.Errorf("accepted: %w", err)
 	}
 	took, used := time.Since(begun), k.cpu()-cpu
@@ -192,10 +196,10 @@ func (k *kamailio) measure(subscriptions, watchers, changes int) error {
 			return err
 		}
 	}
-	if err := until(&k.accepted, base+int64(subscriptions+watchers)); err != nil {
+	if err := waitForCount(&k.accepted, base+int64(subscriptions+watchers)); err != nil {
 		return err
 	}
-	time.Sleep(time.Second) // its first NOTIFYs, which it sends in its own time
+	time.Sleep(time.Second) // Kamailio sends the first NOTIFYs after its answers, and nothing says when it has sent all
 	begun, cpu, base = time.Now(), k.cpu(), k.notified.Load()
 	for i := range changes {
 		state := []string{"early", "confirmed", "terminated"}[i%3]
@@ -203,24 +207,24 @@ func (k *kamailio) measure(subscriptions, watchers, changes int) error {
 		if err := k.send("PUBLISH", "watched", fmt.Sprintf("p%d", i), "Content-Type: application/dialog-info+xml\r\n", body); err != nil {
 			return err
 		}
-		// Of so many datagrams at once some may be lost; what is repeated half a second later is not waited for.
-		if err := until(&k.notified, k.told(base, i+1, watchers)); err != nil {
+		// Some of so many datagrams at once may be lost. Kamailio repeats them half a second later, which is not waited for.
+		if err := waitForCount(&k.notified, k.expectedNotifies(base, i+1, watchers)); err != nil {
 			return fmt.Errorf("NOTIFYs after %d changes: %w", i+1, err)
 		}
 	}
 	told := float64(k.notified.Load() - base)
 	elapsed := time.Since(begun)
-	row("Kamailio, memory mode, 2 children", float64(subscriptions)/took.Seconds(), told/elapsed.Seconds(),
+	printRow("Kamailio, memory mode, 2 children", float64(subscriptions)/took.Seconds(), told/elapsed.Seconds(),
 		used/time.Duration(subscriptions), time.Duration(float64(k.cpu()-cpu)/told))
 	return nil
 }
 
-// told is how many NOTIFYs must have come after so many changes: all but one in fifty.
-func (k *kamailio) told(base int64, changes, watchers int) int64 {
+// expectedNotifies is how many NOTIFYs must have arrived after so many changes: all but one in fifty.
+func (k *kamailio) expectedNotifies(base int64, changes, watchers int) int64 {
 	return base + int64(changes*watchers*49/50)
 }
 
-// cpu is what the server and its children used.
+// cpu is the CPU time that the server and its children have used.
 func (k *kamailio) cpu() time.Duration {
 	total := int64(0)
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
@@ -237,5 +241,5 @@ func (k *kamailio) cpu() time.Duration {
 			total += user + system
 		}
 	}
-	return time.Duration(total) * time.Second / 100 // clock ticks
+	return time.Duration(total) * time.Second / 100 // a clock tick is 1/100 s
 }

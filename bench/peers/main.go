@@ -1,9 +1,9 @@
 // Command peers measures Kamailio's presence server (Debian's packages kamailio and kamailio-presence-modules, in memory
-// mode) and Lamplight with the same work, one after the other on this machine: subscriptions made as fast as they are
-// accepted, then changes of an extension with many watchers. CPU is what the servers used, their clients apart.
+// mode) and Lamplight with the same work, one after the other on this machine. It makes subscriptions as fast as they are
+// accepted, then changes an extension with many watchers. It prints the CPU that the servers used, without their clients'.
 //
-// Kamailio speaks SIP over UDP with the phones; Lamplight's NOTIFYs go to edges over NATS, one message for many
-// watchers, and its subscriptions are durable. The SIP edge will make the two alike.
+// The work is not quite the same. Kamailio sends SIP over UDP to each phone, and Lamplight sends NATS messages to edges, one for
+// many watchers. With --storage file, Lamplight's subscriptions are durable; Kamailio's are in memory.
 package main
 
 import (
@@ -17,10 +17,10 @@ import (
 )
 
 func main() {
-	binary := flag.String("lamplight", "bin/lamplight", "the program")
-	subscriptions := flag.Int("subscriptions", 20_000, "how many, twenty to an extension")
-	watchers := flag.Int("watchers", 100, "of the extension that changes")
-	changes := flag.Int("changes", 200, "of it")
+	binary := flag.String("lamplight", "bin/lamplight", "the built lamplight program")
+	subscriptions := flag.Int("subscriptions", 20_000, "how many subscriptions to make, twenty for each extension")
+	watchers := flag.Int("watchers", 100, "how many watchers the extension that changes has")
+	changes := flag.Int("changes", 200, "how often that extension changes")
 	flag.Parse()
 	if err := run(*binary, *subscriptions, *watchers, *changes); err != nil {
 		fmt.Fprintln(os.Stderr, "peers:", err)
@@ -47,28 +47,29 @@ func run(binary string, subscriptions, watchers, changes int) error {
 	return nil
 }
 
-func row(name string, subscribes, notifies float64, subscribe, notify time.Duration) {
+// printRow prints the figures of one server.
+func printRow(name string, subscribes, notifies float64, subscribe, notify time.Duration) {
 	fmt.Printf("%-34s %14.0f %14v %14.0f %14v\n", name, subscribes, subscribe.Round(100*time.Nanosecond), notifies, notify.Round(10*time.Nanosecond))
 }
 
-type silent struct{}
+// noProgress shows no progress.
+type noProgress struct{}
 
-func (silent) Phase(string, int) {}
-func (silent) At(int, string)    {}
-func (silent) Done()             {}
+func (noProgress) Phase(string, int) {}
+func (noProgress) At(int, string)    {}
+func (noProgress) Done()             {}
 
-// lamplight does the same with one node of its own. Changes come at a rate well above what Kamailio does, so that the
-// CPU of a NOTIFY is that of a busy node.
+// lamplight measures Lamplight with one node and prints its row. The changes come at 100 a second.
 func lamplight(binary, storage string, subscriptions, watchers, changes int) error {
 	s := bench.Settings{Scenario: "blf", Nodes: 1, Extensions: subscriptions / 20, Subscriptions: subscriptions, Rate: 1, Duration: time.Second, Storage: storage}
 	s.Defaults()
-	a, err := bench.Run(context.Background(), s, "", binary, nil, silent{})
+	a, err := bench.Run(context.Background(), s, "", binary, nil, noProgress{})
 	if err != nil {
 		return err
 	}
 	s = bench.Settings{Scenario: "fanout", Nodes: 1, Subscriptions: watchers, Rate: 100, Duration: time.Duration(changes) * time.Second / 100, Storage: storage}
 	s.Defaults()
-	b, err := bench.Run(context.Background(), s, "", binary, nil, silent{})
+	b, err := bench.Run(context.Background(), s, "", binary, nil, noProgress{})
 	if err != nil {
 		return err
 	}
@@ -78,12 +79,12 @@ func lamplight(binary, storage string, subscriptions, watchers, changes int) err
 			told = float64(o.Count) * float64(watchers)
 		}
 	}
-	row("Lamplight, --storage "+storage, float64(subscriptions)/a.Ramp.Seconds, told/b.Load.Seconds, each(&a.Ramp, float64(subscriptions)), each(&b.Load, told))
+	printRow("Lamplight, --storage "+storage, float64(subscriptions)/a.Ramp.Seconds, told/b.Load.Seconds, cpuEach(&a.Ramp, float64(subscriptions)), cpuEach(&b.Load, told))
 	return nil
 }
 
-// each is the nodes' CPU for one of n things that happened in a part.
-func each(p *bench.Part, n float64) time.Duration {
+// cpuEach is the CPU time of the nodes for each of n things that happened in a part.
+func cpuEach(p *bench.Part, n float64) time.Duration {
 	cores := 0.0
 	for _, s := range p.Samples {
 		for _, u := range s.Nodes {

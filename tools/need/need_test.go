@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// recorder is a test whose end is only noted.
+// recorder is a testing.TB that only notes how the test would have ended.
 type recorder struct {
 	testing.TB
 	failed, skipped bool

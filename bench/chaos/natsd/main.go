@@ -1,4 +1,4 @@
-// Natsd is one NATS server of a cluster, for runs in which the nodes don't bring their own.
+// Command natsd is one NATS server of a cluster, for chaos runs whose nodes have no embedded one.
 package main
 
 import (
@@ -18,10 +18,10 @@ func main() {
 	}
 }
 
-// run serves the configuration file that is its one argument, until a signal.
+// run runs a server with the configuration file that is the one argument, until SIGTERM or SIGINT.
 func run() error {
 	if len(os.Args) != 2 {
-		return fmt.Errorf("usage: natsd FILE")
+		return fmt.Errorf("usage: natsd FILE, a configuration file of the NATS server")
 	}
 	o, err := server.ProcessConfigFile(os.Args[1])
 	if err != nil {
@@ -35,7 +35,7 @@ func run() error {
 	s.ConfigureLogger()
 	s.Start()
 	if !s.ReadyForConnections(30 * time.Second) {
-		return fmt.Errorf("the server does not listen")
+		return fmt.Errorf("the NATS server does not take connections after 30 s")
 	}
 	fmt.Println("natsd is ready")
 	stop := make(chan os.Signal, 1)
