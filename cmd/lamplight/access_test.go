@@ -15,14 +15,14 @@ import (
 	"lamplight/cluster/status"
 )
 
-// violations are what NATS servers log of users who overstep their permissions.
+// violations is a log for NATS servers. It keeps the lines about users who do what they are not permitted to.
 type violations struct {
 	mu    sync.Mutex
 	all   []string
-	other []string // lines, for when the test fails
+	other []string // the other lines, for when the test fails
 }
 
-func (v *violations) take(format string, args ...any) {
+func (v *violations) add(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -33,8 +33,8 @@ func (v *violations) take(format string, args ...any) {
 	}
 }
 
-// tell shows what else the servers said, if the test failed.
-func (v *violations) tell(t *testing.T) {
+// logOthers logs the other lines of the servers, if the test failed.
+func (v *violations) logOthers(t *testing.T) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if t.Failed() {
@@ -42,7 +42,7 @@ func (v *violations) tell(t *testing.T) {
 	}
 }
 
-// none wants that nobody overstepped so far.
+// none wants that there has been no violation.
 func (v *violations) none(t *testing.T) {
 	t.Helper()
 	v.mu.Lock()
@@ -53,13 +53,13 @@ func (v *violations) none(t *testing.T) {
 }
 
 func (v *violations) Noticef(string, ...any)    {}
-func (v *violations) Warnf(f string, a ...any)  { v.take(f, a...) }
-func (v *violations) Errorf(f string, a ...any) { v.take(f, a...) }
-func (v *violations) Fatalf(f string, a ...any) { v.take(f, a...) }
+func (v *violations) Warnf(f string, a ...any)  { v.add(f, a...) }
+func (v *violations) Errorf(f string, a ...any) { v.add(f, a...) }
+func (v *violations) Fatalf(f string, a ...any) { v.add(f, a...) }
 func (v *violations) Debugf(string, ...any)     {}
 func (v *violations) Tracef(string, ...any)     {}
 
-// deployed runs a NATS server with a configuration of deploy/ as it stands, but for addresses and directories.
+// deployed starts a NATS server with a configuration file of deploy/. Only addresses and directories are replaced.
 func deployed(t *testing.T, seen *violations, name string, replace ...string) *server.Server {
 	t.Helper()
 	dir := t.TempDir()
@@ -88,7 +88,7 @@ func deployed(t *testing.T, seen *violations, name string, replace ...string) *s
 	return s
 }
 
-// as is how a user of deploy/nats-users.conf reaches servers.
+// as returns the URLs of servers for a user of deploy/nats-users.conf.
 func as(user, password string, servers ...*server.Server) string {
 	urls := make([]string, len(servers))
 	for i, s := range servers {
@@ -97,7 +97,7 @@ func as(user, password string, servers ...*server.Server) string {
 	return strings.Join(urls, ",")
 }
 
-// client is a user's own connection, with inboxes of its own, and what NATS refused it.
+// controlClient opens a connection for a user, with inboxes of its own. The channel receives what NATS refuses it.
 func controlClient(t *testing.T, url, inbox string) (*nats.Conn, chan string) {
 	t.Helper()
 	refused := make(chan string, 64)
@@ -109,7 +109,7 @@ func controlClient(t *testing.T, url, inbox string) (*nats.Conn, chan string) {
 	return c, refused
 }
 
-// mayNot wants NATS to refuse subjects, to publish to or to listen on.
+// mayNot wants NATS to refuse that a user does something with subjects: publishes to them, or listens on them.
 func mayNot(t *testing.T, who string, refused chan string, verb string, do func(subject string) error, subjects ...string) {
 	t.Helper()
 	for _, subject := range subjects {
@@ -127,16 +127,16 @@ func mayNot(t *testing.T, who string, refused chan string, verb string, do func(
 	}
 }
 
-// many subscriptions make a listing that comes in parts.
+// many is a number of subscriptions whose listing comes in parts.
 const many = 300
 
-// Three NATS servers with deploy/nats-cluster.conf and nats-users.conf are enough for nodes, an edge and a control client
-// to do all that they do, and for nothing more.
+// With the permissions of deploy/nats-users.conf, on three NATS servers with deploy/nats-cluster.conf, nodes, an edge and a control
+// client can do everything that they must do, and nothing else.
 func TestLeastPrivilege(t *testing.T) {
 	t.Parallel()
 	addresses := ports(t, 6)
 	var seen violations
-	t.Cleanup(func() { seen.tell(t) })
+	t.Cleanup(func() { seen.logOthers(t) })
 	var servers []*server.Server
 	for i := range 3 {
 		servers = append(servers, deployed(t, &seen, "nats-cluster.conf", "$NATS_NAME", fmt.Sprintf("nats-%d", i+1),
@@ -164,15 +164,15 @@ func TestLeastPrivilege(t *testing.T) {
 	})
 
 	edge, edgeRefused := controlClient(t, as("edge1", "change-me-edge", servers...), "_INBOX_edge1")
-	a.conn.Close() // from here on an edge speaks
+	a.conn.Close() // from here on the documents come from an edge
 	a.conn = edge
-	told := a.edge("edge1")
-	a.tell(subject1001, "subscription", subscription("c1"))
-	if n := a.next(told); n.State != "terminated" || n.EdgeSeq != 1 {
+	notifies := a.edge("edge1")
+	a.send(subject1001, "subscription", subscription("c1"))
+	if n := a.next(notifies); n.State != "terminated" || n.EdgeSeq != 1 {
 		t.Errorf("the first NOTIFY: %+v", n)
 	}
-	a.tell("presence.dialog.acme%2Eexample%2Ecom.k1", "dialog_update", map[string]any{"From": "1001@" + realm, "To": "x@" + realm, "State": "early"})
-	if n := a.next(told); n.State != "early" {
+	a.send("presence.dialog.acme%2Eexample%2Ecom.k1", "dialog_update", map[string]any{"From": "1001@" + realm, "To": "x@" + realm, "State": "early"})
+	if n := a.next(notifies); n.State != "early" {
 		t.Errorf("a call's NOTIFY: %+v", n)
 	}
 	for i := range many {
@@ -182,11 +182,11 @@ func TestLeastPrivilege(t *testing.T) {
 			return a.request("presence.subscriptions.acme%2Eexample%2Ecom", "subscription", doc)["Status"] == "ok"
 		})
 	}
-	a.tell("presence.update.acme%2Eexample%2Ecom.k2", "update", map[string]any{"Presence-ID": "1002@" + realm, "State": "confirmed", "From": "1002@" + realm, "To": "x@" + realm})
-	a.tell("presence.mwi_updates.acme%2Eexample%2Ecom.1003", "mwi_update", map[string]any{"To": "1003@" + realm, "Messages-New": 1, "Messages-Saved": 0})
-	a.say("omnipresence.notify.acme%2Eexample%2Ecom.1001", map[string]any{"Event-Name": "notify", "Call-ID": "c1"})
-	a.say("lamplight.edge.up.edge1", map[string]any{"Edge": "edge1", "Incarnation": "e1", "Seen": map[string]int{}})
-	a.say("lamplight.notified.b.edge1", map[string]any{"Edge": "edge1", "Replies": []any{}})
+	a.send("presence.update.acme%2Eexample%2Ecom.k2", "update", map[string]any{"Presence-ID": "1002@" + realm, "State": "confirmed", "From": "1002@" + realm, "To": "x@" + realm})
+	a.send("presence.mwi_updates.acme%2Eexample%2Ecom.1003", "mwi_update", map[string]any{"To": "1003@" + realm, "Messages-New": 1, "Messages-Saved": 0})
+	a.publish("omnipresence.notify.acme%2Eexample%2Ecom.1001", map[string]any{"Event-Name": "notify", "Call-ID": "c1"})
+	a.publish("lamplight.edge.up.edge1", map[string]any{"Edge": "edge1", "Incarnation": "e1", "Seen": map[string]int{}})
+	a.publish("lamplight.notified.b.edge1", map[string]any{"Edge": "edge1", "Replies": []any{}})
 	if got := a.request("presence.probes.dialog", "probe", map[string]any{"Username": "1001", "Realm": realm, "Event-Package": "dialog"}); got["State"] != "early" {
 		t.Errorf("a probe: %v", got)
 	}
@@ -241,32 +241,33 @@ func TestLeastPrivilege(t *testing.T) {
 		t.Errorf("refused: %d times an edge, %d times a control client", len(edgeRefused), len(controlRefused))
 	}
 
-	say := func(c *nats.Conn) func(string) error {
+	publishBy := func(c *nats.Conn) func(string) error {
 		return func(subject string) error { return c.Publish(subject, []byte(`{}`)) }
 	}
-	hear := func(c *nats.Conn) func(string) error {
+	listenBy := func(c *nats.Conn) func(string) error {
 		return func(subject string) error { _, err := c.SubscribeSync(subject); return err }
 	}
-	mayNot(t, "an edge", edgeRefused, "publish to", say(edge), "lamplight.edge.up.edge2", "lamplight.notified.a.edge2", "presence.reset.acme%2Eexample%2Ecom.%2A",
+	mayNot(t, "an edge", edgeRefused, "publish to", publishBy(edge), "lamplight.edge.up.edge2", "lamplight.notified.a.edge2", "presence.reset.acme%2Eexample%2Ecom.%2A",
 		"presence.set.acme%2Eexample%2Ecom.1001", "presence.search_req.acme%2Eexample%2Ecom", "lamplight.notify.edge1", "lamplight.state.acme%2Eexample%2Ecom.1001",
 		"lamplight.journal.0.17.claim", "lamplight.claims.0", "lamplight.node.a", "lamplight.answers.a.0", "lamplight.status", "$SRV.PING", "$KV.lamplight_directory.key.x",
 		"$JS.API.STREAM.NAMES", "$JS.API.DIRECT.GET.LAMPLIGHT_JOURNAL_0", "_INBOX.x")
-	mayNot(t, "an edge", edgeRefused, "listen on", hear(edge), ">", "lamplight.notify.edge2", "lamplight.notify.*", "presence.dialog.*.*", "lamplight.journal.>", "lamplight.node.a",
+	mayNot(t, "an edge", edgeRefused, "listen on", listenBy(edge), ">", "lamplight.notify.edge2", "lamplight.notify.*", "presence.dialog.*.*", "lamplight.journal.>", "lamplight.node.a",
 		"lamplight.state.>", "_INBOX.>", "_INBOX_control.>", "$KV.>")
-	mayNot(t, "a control client", controlRefused, "publish to", say(watch), "presence.set.other%2Eexample%2Ecom.1001", "presence.reset.other%2Eexample%2Ecom.%2A", "presence.probes.dialog",
+	mayNot(t, "a control client", controlRefused, "publish to", publishBy(watch), "presence.set.other%2Eexample%2Ecom.1001", "presence.reset.other%2Eexample%2Ecom.%2A", "presence.probes.dialog",
 		subject1001, "presence.dialog.acme%2Eexample%2Ecom.k1", "lamplight.edge.up.edge1", "lamplight.journal.0.17.claim", "lamplight.node.a", "lamplight.notify.edge1", "$SRV.PING",
 		"$KV.lamplight_directory.key.x", "$JS.API.STREAM.NAMES")
-	mayNot(t, "a control client", controlRefused, "listen on", hear(watch), ">", "lamplight.state.*.*", "lamplight.notify.edge1", "_INBOX.>", "_INBOX_edge1.>", "presence.>", "lamplight.journal.>")
+	mayNot(t, "a control client", controlRefused, "listen on", listenBy(watch), ">", "lamplight.state.*.*", "lamplight.notify.edge1", "_INBOX.>", "_INBOX_edge1.>", "presence.>", "lamplight.journal.>")
 	node, nodeRefused := controlClient(t, url, "_INBOX")
-	mayNot(t, "a node", nodeRefused, "publish to", say(node), "$JS.API.STREAM.DELETE.LAMPLIGHT_JOURNAL_0", "$JS.API.STREAM.PURGE.LAMPLIGHT_JOURNAL_0", "$JS.API.STREAM.MSG.DELETE.LAMPLIGHT_JOURNAL_0",
+	mayNot(t, "a node", nodeRefused, "publish to", publishBy(node), "$JS.API.STREAM.DELETE.LAMPLIGHT_JOURNAL_0", "$JS.API.STREAM.PURGE.LAMPLIGHT_JOURNAL_0", "$JS.API.STREAM.MSG.DELETE.LAMPLIGHT_JOURNAL_0",
 		"$JS.API.STREAM.UPDATE.LAMPLIGHT_JOURNAL_0", "$JS.API.STREAM.CREATE.OTHER", "$JS.API.DIRECT.GET.OTHER", "$KV.other.x", "presence.dialog.acme%2Eexample%2Ecom.k1", subject1001,
 		"lamplight.edge.up.edge1", "orders.new")
-	mayNot(t, "a node", nodeRefused, "listen on", hear(node), ">", "_INBOX_edge1.>", "_INBOX_control.>", "orders.>")
+	mayNot(t, "a node", nodeRefused, "listen on", listenBy(node), ">", "_INBOX_edge1.>", "_INBOX_control.>", "orders.>")
 
 	t.Run("one server, and a restore", func(t *testing.T) { restoreWith(t, file) })
 }
 
-// restoreWith loads a backup into one server with deploy/nats.conf and the lines for a restore switched on.
+// restoreWith restores a backup on one server with deploy/nats.conf, with the permissions for a restore that stand there as
+// comments.
 func restoreWith(t *testing.T, file string) {
 	var seen violations
 	s := deployed(t, &seen, "nats.conf", "127.0.0.1:4222", "127.0.0.1:-1", `# "$JS`, `"$JS`)
@@ -290,7 +291,7 @@ func restoreWith(t *testing.T, file string) {
 	seen.none(t)
 }
 
-// Without inboxes of its own a control client is told by NATS what is wrong.
+// --nats-inbox must be subject tokens without wildcards.
 func TestInboxFlag(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []string{"a b", "a.*", ">", "$JS", "a..b", ".a"} {

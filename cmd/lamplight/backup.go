@@ -16,11 +16,11 @@ import (
 )
 
 type backupCommand struct {
-	File string `arg:"" optional:"" default:"-" help:"The file, or - for standard output."`
+	File string `arg:"" optional:"" default:"-" help:"The file to write, or - for standard output."`
 	natsFlags
 }
 
-// Run implements backup. A file appears only when it is whole.
+// Run implements backup. It writes a temporary file first, so that the file appears only when it is whole.
 func (c *backupCommand) Run(out io.Writer) error {
 	if err := c.check(); err != nil {
 		return err
@@ -47,6 +47,7 @@ func (c *backupCommand) Run(out io.Writer) error {
 	return os.Rename(f.Name(), c.File)
 }
 
+// write writes the backup to out.
 func (c *backupCommand) write(ctx context.Context, out io.Writer) error {
 	conn, err := c.connect("lamplight backup")
 	if err != nil {
@@ -62,7 +63,8 @@ func (c *backupCommand) write(ctx context.Context, out io.Writer) error {
 		parts[e.Part]++
 		return w.Add(e)
 	}
-	// The journal first: an account made meanwhile is rather too much than missing, for realms without one are ended.
+	// The journal comes first. An account that is made meanwhile may then be in the backup without its records, which does no harm.
+	// The other way round its records could be there without the account, and a node ends the subscriptions of a realm without one.
 	if err := journal.Backup(ctx, journal.Config{Conn: conn, Prefix: c.prefix()}, add); err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -17,9 +16,10 @@ import (
 	"lamplight/cluster/backup"
 	"lamplight/cluster/directory"
 	"lamplight/cluster/journal"
+	"lamplight/cluster/subject"
 )
 
-// restore runs lamplight restore until NATS is there; it wants it to succeed.
+// restore runs `lamplight restore`, again and again until it succeeds: NATS may not be up yet.
 func restore(t *testing.T, args ...string) string {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
@@ -33,31 +33,24 @@ func restore(t *testing.T, args ...string) string {
 	}
 }
 
-func fails(t *testing.T, want string, args ...string) {
-	t.Helper()
-	out, err := exec.Command(binary, args...).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), want) {
-		t.Errorf("lamplight %v: %v, want an error that says %q:\n%s", args, err, want, out)
-	}
-}
-
-// A standalone node's data grow into a cluster of three: saved while it serves, killed, and loaded where three nodes
-// wait. All that was acknowledged before the backup is there, what had ended stays ended, and Sequences go on above.
+// A standalone node grows into a cluster of three: its data are saved while it serves, and loaded into three nodes that wait. The
+// cluster has everything that was acknowledged before the backup. Calls that had ended stay ended, and Sequences are above the
+// earlier ones.
 func TestGrowIntoCluster(t *testing.T) {
 	t.Parallel()
 	p := serve(t, t.TempDir())
 	p.sample()
 	edge := p.edge("edge1")
-	p.tell(subject1001, "subscription", subscription("c1"))
+	p.subscribe("1001", subscription("c1"))
 	before := p.next(edge).Sequence
 	for i := range 200 {
 		doc := subscription(fmt.Sprintf("many-%d", i))
 		doc["User"], doc["Server-ID"] = fmt.Sprintf("%d@%s", 5000+i, realm), "edge2"
-		p.tell(fmt.Sprintf("omnipresence.subscribe.acme%%2Eexample%%2Ecom.%d", 5000+i), "subscription", doc)
+		p.subscribe(fmt.Sprint(5000+i), doc)
 	}
-	p.tell("presence.set.acme%2Eexample%2Ecom.1003", "set", map[string]any{"Realm": realm, "Username": "1003", "State": "early"})
+	p.set("1003", "early")
 	call := map[string]any{"From": "1004@" + realm, "To": "1002@" + realm, "Call-ID": "ended", "Direction": "recipient", "State": "terminated"}
-	p.tell("presence.dialog.acme%2Eexample%2Ecom.ended", "dialog_update", call)
+	p.send(subject.DialogUpdate(realm, "ended"), "dialog_update", call)
 	file := filepath.Join(t.TempDir(), "lamplight.backup")
 	p.lamplight("backup", file, "--nats", p.nats)
 	fails(t, "node box serves", "restore", file, "--nats", p.nats)
@@ -83,12 +76,12 @@ func TestGrowIntoCluster(t *testing.T) {
 		t.Errorf("the manual state is lost: %v", m)
 	}
 	call["State"] = "confirmed"
-	nodes[0].tell("presence.dialog.acme%2Eexample%2Ecom.ended", "dialog_update", call)
+	nodes[0].send(subject.DialogUpdate(realm, "ended"), "dialog_update", call)
 	if m := nodes[1].get("/presence/1004"); m["state"] != "terminated" {
 		t.Errorf("late news revived a call: %v", m)
 	}
 	edge = nodes[0].edge("edge1")
-	nodes[1].tell("presence.dialog.acme%2Eexample%2Ecom.k9", "dialog_update", map[string]any{"From": "1001@" + realm, "To": "x@" + realm, "State": "early"})
+	nodes[1].send(subject.DialogUpdate(realm, "k9"), "dialog_update", map[string]any{"From": "1001@" + realm, "To": "x@" + realm, "State": "early"})
 	for n := nodes[0].next(edge); n.State != "early"; n = nodes[0].next(edge) {
 		if n.Sequence <= before {
 			t.Fatalf("Sequence went from %d back to %d", before, n.Sequence)
@@ -99,13 +92,13 @@ func TestGrowIntoCluster(t *testing.T) {
 	fails(t, "serves with this NATS", "restore", again, "--nats", nodes[0].nats)
 }
 
-// A restore that was interrupted lets no node serve, and can be run again; a file that is not whole is refused before
-// anything is written.
+// After a restore that was interrupted no node serves, and the restore can be run again. A file that is not whole is refused
+// before anything is written.
 func TestRestoreInterrupted(t *testing.T) {
 	t.Parallel()
 	p := serve(t, t.TempDir())
 	p.sample()
-	p.tell(subject1001, "subscription", subscription("c1"))
+	p.subscribe("1001", subscription("c1"))
 	dir := t.TempDir()
 	file := filepath.Join(dir, "lamplight.backup")
 	p.lamplight("backup", file, "--nats", p.nats)
@@ -139,7 +132,7 @@ func TestRestoreInterrupted(t *testing.T) {
 	fails(t, "node box serves", "restore", file, "--nats", server)
 }
 
-// interrupt begins a restore and ends in the middle of it.
+// interrupt begins a restore and breaks it off in the middle.
 func interrupt(t *testing.T, server, file string) {
 	t.Helper()
 	conn, err := nats.Connect(server)

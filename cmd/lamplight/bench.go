@@ -19,12 +19,12 @@ import (
 )
 
 type benchCommand struct {
-	Subscribe benchSubscribe `cmd:"" help:"Ramp to --subscriptions over --extensions, then steady refreshes (--rate a second)."`
-	Blf       benchBlf       `cmd:"" help:"A carrier's busy hour: accounts of 10 to 5,000 extensions, 20 BLF keys a phone, --rate calls a second that ring, are answered and end."`
-	Fanout    benchFanout    `cmd:"" help:"One extension with --subscriptions watchers behind --edges edges, changed --rate times a second."`
-	Rest      benchRest      `cmd:"" help:"REST: 80 % reads, 2 % listings of an account, 15 % sets, 3 % resets; --rate requests a second."`
-	Failover  benchFailover  `cmd:"" help:"blf on three nodes of its own, while one after the other is killed (-9) and started again."`
-	Compare   benchCompare   `cmd:"" help:"Say what changed between two results, and whether it is more than noise."`
+	Subscribe benchSubscribe `cmd:"" help:"Make --subscriptions subscriptions to --extensions extensions, then refresh them, --rate a second."`
+	Blf       benchBlf       `cmd:"" help:"A carrier's busy hour: accounts of 10 to 5,000 extensions, 20 BLF keys a phone, and --rate calls a second that ring, are answered and end."`
+	Fanout    benchFanout    `cmd:"" help:"One extension with --subscriptions watchers behind --edges edges. Its lamp changes --rate times a second."`
+	Rest      benchRest      `cmd:"" help:"--rate HTTP requests a second: 80 % reads, 2 % listings of an account, 15 % sets, 3 % resets."`
+	Failover  benchFailover  `cmd:"" help:"The load of blf on three nodes of its own, while one node after the other is killed (kill -9) and started again."`
+	Compare   benchCompare   `cmd:"" help:"Say what changed between two results, and whether the change is more than noise."`
 }
 
 type (
@@ -41,36 +41,37 @@ func (c *benchFanout) Run(out io.Writer) error    { return c.run(out, "fanout") 
 func (c *benchRest) Run(out io.Writer) error      { return c.run(out, "rest") }
 func (c *benchFailover) Run(out io.Writer) error  { return c.run(out, "failover") }
 
-// benchFlags are those of every scenario; what is left out has the scenario's own default.
+// benchFlags are the flags of every scenario. A flag that is left out has the scenario's own default, which its help names.
 type benchFlags struct {
-	Target        []string      `placeholder:"URL" help:"HTTP addresses of the nodes of a cluster that runs already, as http://a:8000,http://b:8000; its NATS by --nats. Accounts made for the run are removed at its end."`
-	Nodes         int           `help:"Start 1 or 3 nodes for the run (1 without --target; failover: 3)."`
-	Through       string        `default:"nats" enum:"nats,rest" help:"How changes go in: as NATS documents, or as REST sets. Subscriptions go in through NATS."`
-	Extensions    int           `help:"Extensions in all accounts (10,000; fanout: 1)."`
-	Subscriptions int           `help:"Subscriptions of all watchers (one an extension; blf and failover: 20; fanout: 1,000)."`
-	AccountMin    int           `help:"Extensions of the smallest account (10)."`
-	AccountMax    int           `help:"Extensions of the largest account (5,000)."`
-	Edges         int           `help:"Edges that the watchers are behind (4)."`
-	Rate          float64       `help:"Arrivals a second (subscribe 2,000; blf 100; fanout 50; rest 1,000; failover 50), or where a search begins."`
-	Storm         float64       `help:"From the middle of the run on, refresh every subscription once, so many a second: a registration storm."`
-	Duration      time.Duration `help:"How long the load is measured (30s; each rate of a search: 8s)."`
-	Warmup        time.Duration `help:"The same load before that, unmeasured."`
-	Ring          time.Duration `help:"A call's time from its start to its answer (2s)."`
-	Talk          time.Duration `help:"And on to its end (4s)."`
-	Connections   int           `help:"Connections to NATS (4), and eight times as many to HTTP."`
-	KillEvery     time.Duration `help:"failover: from one kill to the next (15s)."`
-	DownFor       time.Duration `help:"failover: until the killed node is started again (5s)."`
-	Seed          uint64        `help:"Of all that is random (1)."`
-	NotifyRate    string        `placeholder:"N" help:"--notify-rate of the nodes that are started (5; fanout and a search: 0, no coalescing)."`
-	Storage       string        `help:"--storage of the nodes that are started (file)."`
-	Sync          string        `help:"--sync of the nodes that are started (1s)."`
-	Replicas      int           `help:"--replicas of the nodes that are started (as many as nodes)."`
-	Search        string        `placeholder:"OPERATION:pN<DURATION" help:"Look for the highest rate that meets a latency, as 'told:p99<100ms'. Operations are those of the table; told: from a change to the last of its watchers' edges."`
-	JSON          string        `name:"json" placeholder:"FILE" help:"Write the result as JSON."`
-	HTML          string        `name:"html" placeholder:"FILE" help:"Write a report with plots, which opens without a network."`
+	Target        []string      `placeholder:"URL" help:"Use a cluster that runs already: the HTTP addresses of its nodes, such as http://a:8000,http://b:8000. --nats must name its NATS servers. The accounts that the run makes are removed at its end."`
+	Nodes         int           `placeholder:"N" help:"How many nodes to start for the run, 1 or 3 (default: 1; failover 3). Not with --target."`
+	Through       string        `default:"nats" enum:"nats,rest" help:"How changes are sent: nats sends documents over NATS, rest sends sets over HTTP. Subscriptions always go over NATS."`
+	Extensions    int           `placeholder:"N" help:"The number of extensions in all accounts (default: 10,000; fanout 1)."`
+	Subscriptions int           `placeholder:"N" help:"The number of subscriptions (default: one for each extension; blf and failover 20 for each; fanout 1,000)."`
+	AccountMin    int           `placeholder:"N" help:"The number of extensions of the smallest account (default: 10)."`
+	AccountMax    int           `placeholder:"N" help:"The number of extensions of the largest account (default: 5,000)."`
+	Edges         int           `placeholder:"N" help:"The number of edges that the watchers are behind (default: 4)."`
+	Rate          float64       `placeholder:"N" help:"How many refreshes, calls, changes or requests begin in a second (default: subscribe 2,000; blf 100; fanout 50; rest 1,000; failover 50). A search begins with this rate."`
+	Storm         float64       `placeholder:"N" help:"Simulate a registration storm: from the middle of the run on, refresh every subscription once, so many a second."`
+	Duration      time.Duration `help:"How long the load is measured (default: 30s; in a search 8s for each rate)."`
+	Warmup        time.Duration `help:"For how long the same load runs before, without being measured."`
+	Ring          time.Duration `help:"How long a call rings until it is answered (default: 2s)."`
+	Talk          time.Duration `help:"How long a call lasts after it was answered (default: 4s)."`
+	Connections   int           `placeholder:"N" help:"The number of connections to NATS (default: 4). There are eight times as many HTTP connections."`
+	KillEvery     time.Duration `help:"failover: the time from one kill to the next (default: 15s)."`
+	DownFor       time.Duration `help:"failover: the time until the killed node is started again (default: 5s)."`
+	Seed          uint64        `placeholder:"N" help:"The seed of everything that is random: the same seed gives the same load (default: 1)."`
+	NotifyRate    string        `placeholder:"N" help:"--notify-rate of the nodes that the run starts (default: 5; fanout and a search 0)."`
+	Storage       string        `help:"--storage of the nodes that the run starts (default: file)."`
+	Sync          string        `help:"--sync of the nodes that the run starts (default: 1s)."`
+	Replicas      int           `placeholder:"N" help:"--replicas of the nodes that the run starts (default: as many as nodes)."`
+	Search        string        `placeholder:"OPERATION:pN<DURATION" help:"Look for the highest rate that keeps a latency, such as 'told:p99<100ms'. The operations are those of the printed table. told is the time from a change until the last watcher's edge has it."`
+	JSON          string        `name:"json" placeholder:"FILE" help:"Write the result to a file, as JSON."`
+	HTML          string        `name:"html" placeholder:"FILE" help:"Write a report with plots to a file. It opens without a network."`
 	natsFlags
 }
 
+// settings returns the settings of a run that the flags ask for.
 func (c *benchFlags) settings(scenario string) (bench.Settings, error) {
 	s := bench.Settings{Scenario: scenario, Through: c.Through, Nodes: c.Nodes, Extensions: c.Extensions, Subscriptions: c.Subscriptions, Smallest: c.AccountMin,
 		Largest: c.AccountMax, Edges: c.Edges, Rate: c.Rate, Storm: c.Storm, Duration: c.Duration, Warmup: c.Warmup, Ring: c.Ring, Talk: c.Talk,
@@ -87,7 +88,7 @@ func (c *benchFlags) settings(scenario string) (bench.Settings, error) {
 	switch {
 	case c.NotifyRate != "":
 		if s.NotifyRate, err = strconv.Atoi(c.NotifyRate); err != nil || s.NotifyRate < 0 {
-			return s, fmt.Errorf("%w: --notify-rate %q: a number, at least 0", errUsage, c.NotifyRate)
+			return s, fmt.Errorf("%w: --notify-rate is %q; it must be a whole number, at least 0", errUsage, c.NotifyRate)
 		}
 	case scenario != "fanout" && c.Search == "":
 		s.NotifyRate = 5
@@ -109,7 +110,7 @@ func (c *benchFlags) settings(scenario string) (bench.Settings, error) {
 	return s, nil
 }
 
-// objective reads OPERATION:pN<DURATION.
+// objective reads a latency of --search, OPERATION:pN<DURATION.
 func objective(text string) (bench.Objective, error) {
 	var o bench.Objective
 	operation, rest, ok := strings.Cut(text, ":p")
@@ -117,11 +118,12 @@ func objective(text string) (bench.Objective, error) {
 	n, err := strconv.ParseFloat(q, 64)
 	d, err2 := time.ParseDuration(within)
 	if !ok || !ok2 || err != nil || err2 != nil || operation == "" || n <= 0 || n > 100 || d <= 0 {
-		return o, fmt.Errorf("%w: --search %q: OPERATION:pN<DURATION, as told:p99<100ms", errUsage, text)
+		return o, fmt.Errorf("%w: --search is %q; it must be OPERATION:pN<DURATION, such as told:p99<100ms", errUsage, text)
 	}
 	return bench.Objective{Operation: operation, Quantile: n / 100, Within: d}, nil
 }
 
+// run runs a scenario, prints its result, and writes it to --json and --html.
 func (c *benchFlags) run(out io.Writer, scenario string) error {
 	s, err := c.settings(scenario)
 	if err != nil {
@@ -144,7 +146,7 @@ func (c *benchFlags) run(out io.Writer, scenario string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	result, err := bench.Run(ctx, s, version, self, target, newProgress(os.Stderr))
-	if result == nil || result.Verdict.Watchers == 0 { // it did not come as far as its checks
+	if result == nil || result.Verdict.Watchers == 0 { // the run ended before it checked the lamps
 		return err
 	}
 	if e := result.Print(out); e != nil {
@@ -159,14 +161,15 @@ func (c *benchFlags) run(out io.Writer, scenario string) error {
 	return err
 }
 
-// progress shows how far a run is: a bar on a terminal, else a line for each phase.
+// progress shows how far a run is: as a bar on a terminal, else with a line for each phase.
 type progress struct {
 	out      io.Writer
 	terminal bool
-	bar      *progressbar.ProgressBar
+	bar      *progressbar.ProgressBar // nil: none is shown
 	phase    string
 }
 
+// newProgress makes a progress that writes to f.
 func newProgress(f *os.File) *progress {
 	info, err := f.Stat()
 	return &progress{out: f, terminal: err == nil && info.Mode()&os.ModeCharDevice != 0}
@@ -205,8 +208,8 @@ func (p *progress) Done() {
 }
 
 type benchCompare struct {
-	Before string `arg:"" type:"existingfile" help:"A result, from --json."`
-	After  string `arg:"" type:"existingfile" help:"Another one of the same scenario."`
+	Before string `arg:"" type:"existingfile" help:"The earlier result, which --json wrote."`
+	After  string `arg:"" type:"existingfile" help:"The later result, of the same scenario."`
 }
 
 // Run implements bench compare.

@@ -1,11 +1,7 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -13,250 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	"lamplight/cluster/subject"
 )
-
-// The whole product from outside: the built binary, a shell, and a NATS client.
-
-const (
-	account = "4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10"
-	realm   = "acme.example.com"
-)
-
-var binary string
-
-func TestMain(m *testing.M) {
-	if os.Getenv("LAMPLIGHT_TEST_NATS") != "" {
-		if err := natsClient(os.Args[1:]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	if binary = os.Getenv("LAMPLIGHT_TEST_BINARY"); binary != "" { // a test that started itself again has one
-		os.Exit(m.Run())
-	}
-	dir, err := os.MkdirTemp("", "lamplight")
-	if err != nil {
-		panic(err)
-	}
-	binary = filepath.Join(dir, "lamplight")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		panic(string(out))
-	}
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
-}
-
-// process is one running `lamplight serve`.
-type process struct {
-	t          *testing.T
-	cmd        *exec.Cmd
-	data       string
-	http, nats string
-	stderr     transcript
-	conn       *nats.Conn
-	token      string
-	ready      chan listening
-}
-
-// listening is where a node says that it listens.
-type listening struct{ http, nats string }
-
-func serve(t *testing.T, data string, flags ...string) *process {
-	t.Helper()
-	p := start(t, data, flags...)
-	p.await()
-	return p
-}
-
-// start is serve without waiting until the node is ready.
-func start(t *testing.T, data string, flags ...string) *process {
-	t.Helper()
-	p := &process{t: t, data: data, ready: make(chan listening, 1)}
-	p.cmd = exec.Command(binary, append([]string{"serve", "--data", data, "--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0",
-		"--gossip", "127.0.0.1:0", "--node", "box"}, flags...)...)
-	p.cmd.Stderr = &p.stderr
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = p.cmd.Process.Kill(); _ = p.cmd.Wait() })
-	for i, f := range flags {
-		if f == "--nats" {
-			p.nats = flags[i+1]
-		}
-	}
-	go func() {
-		s := bufio.NewScanner(out)
-		var l listening
-		for s.Scan() {
-			line := s.Text()
-			if a, ok := strings.CutPrefix(line, "http listening on "); ok {
-				l.http = "http://" + a
-			}
-			if a, ok := strings.CutPrefix(line, "nats listening on "); ok {
-				l.nats = "nats://" + a
-			}
-			if strings.Contains(line, "is ready") {
-				p.ready <- l
-			}
-		}
-		close(p.ready)
-	}()
-	return p
-}
-
-// await waits until the node is ready.
-func (p *process) await(o ...nats.Option) {
-	p.t.Helper()
-	select {
-	case l, ok := <-p.ready:
-		if !ok {
-			_ = p.cmd.Wait()
-			p.t.Fatalf("serve ended: %s", p.stderr.String())
-		}
-		p.http = l.http
-		if l.nats != "" {
-			p.nats = l.nats
-		}
-	case <-time.After(60 * time.Second):
-		p.t.Fatalf("serve is not ready: %s", p.stderr.String())
-	}
-	var err error
-	if p.conn, err = nats.Connect(p.nats, o...); err != nil {
-		p.t.Fatal(err)
-	}
-	p.t.Cleanup(p.conn.Close)
-}
-
-func (p *process) lamplight(args ...string) string {
-	p.t.Helper()
-	var stderr bytes.Buffer
-	c := exec.Command(binary, args...)
-	c.Stderr = &stderr
-	out, err := c.Output()
-	if err != nil {
-		p.t.Fatalf("lamplight %v: %v: %s", args, err, stderr.String())
-	}
-	return strings.TrimSpace(string(out))
-}
-
-func (p *process) sample() {
-	p.lamplight("import", "../../docs/examples/acme.json", "--nats", p.nats)
-	p.token = p.lamplight("token", "--account", account, "--data", p.data)
-}
-
-type answer struct {
-	Data    json.RawMessage `json:"data"`
-	Status  string          `json:"status"`
-	Error   string          `json:"error"`
-	Message string          `json:"message"`
-	Stale   bool            `json:"stale"`
-}
-
-// shell runs a documented line as a shell would.
-func (p *process) shell(line string) (a answer) {
-	p.t.Helper()
-	line = strings.NewReplacer("{SERVER}:8000", strings.TrimPrefix(p.http, "http://"), "BASE", p.http+"/v2/accounts/"+account, "{AUTH_TOKEN}", p.token,
-		"{EXTENSION}", "*3101", "{DEVICE_ID}", "d1000000000000000000000000001001", "{USER_ID}", "a1000000000000000000000000001002",
-		"{PRESENCE_STATE}", "confirmed").Replace(line)
-	out, err := exec.Command("sh", "-c", line).Output()
-	if err != nil {
-		p.t.Fatalf("%s: %v", line, err)
-	}
-	if err := json.Unmarshal(out, &a); err != nil {
-		p.t.Fatalf("%s: %v in %s", line, err, out)
-	}
-	return a
-}
-
-func (p *process) get(path string) map[string]any {
-	p.t.Helper()
-	a := p.shell(`curl -s -g -H "X-Auth-Token: {AUTH_TOKEN}" 'BASE` + path + `'`)
-	if a.Status != "success" {
-		p.t.Fatalf("GET %s: %s %s %s", path, a.Error, a.Message, a.Data)
-	}
-	var m map[string]any
-	if err := json.Unmarshal(a.Data, &m); err != nil {
-		p.t.Fatalf("GET %s: %v in %s", path, err, a.Data)
-	}
-	return m
-}
-
-// tell sends a document as a request and wants it acknowledged.
-func (p *process) tell(subject, event string, fields map[string]any) map[string]any {
-	p.t.Helper()
-	a := p.request(subject, event, fields)
-	if a["Status"] != "ok" || a["Event-Name"] != event+"_ack" {
-		p.t.Fatalf("%s %v: %v", subject, fields, a)
-	}
-	return a
-}
-
-func (p *process) request(subject, event string, fields map[string]any) map[string]any {
-	p.t.Helper()
-	doc := map[string]any{"App-Name": "test", "App-Version": "1", "Event-Category": "presence", "Event-Name": event, "Msg-ID": "m1"}
-	for k, v := range fields {
-		doc[k] = v
-	}
-	data, _ := json.Marshal(doc)
-	m, err := p.conn.Request(subject, data, 12*time.Second)
-	if err != nil {
-		p.t.Fatalf("%s: %v", subject, err)
-	}
-	var a map[string]any
-	if err := json.Unmarshal(m.Data, &a); err != nil {
-		p.t.Fatalf("%s: %v in %s", subject, err, m.Data)
-	}
-	return a
-}
-
-// edge listens to what an edge is sent.
-func (p *process) edge(name string) *nats.Subscription {
-	p.t.Helper()
-	s, err := p.conn.SubscribeSync("lamplight.notify." + name)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	if err := p.conn.Flush(); err != nil {
-		p.t.Fatal(err)
-	}
-	return s
-}
-
-type notify struct {
-	Presentity string
-	State      string
-	Sequence   int
-	EdgeSeq    int    `json:"Edge-Seq"`
-	Package    string `json:"Event-Package"`
-	Body       string
-	Targets    []map[string]any
-}
-
-func (p *process) next(s *nats.Subscription) (n notify) {
-	p.t.Helper()
-	m, err := s.NextMsg(10 * time.Second)
-	if err != nil {
-		p.t.Fatalf("no NOTIFY: %v", err)
-	}
-	if err := json.Unmarshal(m.Data, &n); err != nil {
-		p.t.Fatalf("%v in %s", err, m.Data)
-	}
-	return n
-}
-
-const subject1001 = "omnipresence.subscribe.acme%2Eexample%2Ecom.1001"
-
-func subscription(callID string) map[string]any {
-	return map[string]any{"User": "sip:1001@" + realm, "Expires": "1800", "From": "sip:1002@" + realm, "Call-ID": callID,
-		"Server-ID": "edge1", "Contact": "<sip:1002@10.0.0.9:5060;c=" + callID + ">", "Event-Package": "dialog"}
-}
 
 func TestDocumentedLines(t *testing.T) {
 	t.Parallel()
@@ -289,7 +43,9 @@ func TestKazooDocuments(t *testing.T) {
 	p := serve(t, t.TempDir())
 	p.sample()
 	edge := p.edge("edge1")
-	ack := p.tell(subject1001, "subscription", subscription("c1"))
+	doc := subscription("c1")
+	doc["Msg-ID"] = "m1"
+	ack := p.send(subject1001, "subscription", doc)
 	if ack["Msg-ID"] != "m1" {
 		t.Errorf("Msg-ID of the ack: %v", ack)
 	}
@@ -298,39 +54,39 @@ func TestKazooDocuments(t *testing.T) {
 		t.Fatalf("first NOTIFY: %+v", first)
 	}
 	call := map[string]any{"From": "1001@" + realm, "To": "1002@" + realm, "Call-ID": "k1", "Direction": "recipient", "State": "early"}
-	p.tell("presence.dialog.acme%2Eexample%2Ecom.k1", "dialog_update", call)
+	p.send("presence.dialog.acme%2Eexample%2Ecom.k1", "dialog_update", call)
 	ringing := p.next(edge)
 	if ringing.State != "early" || ringing.Sequence <= first.Sequence || !strings.Contains(ringing.Body, "<state>early</state>") ||
 		!strings.Contains(ringing.Body, fmt.Sprintf(`version="%d"`, ringing.Sequence)) {
 		t.Fatalf("NOTIFY of the call: %+v", ringing)
 	}
 	call["State"] = "terminated"
-	p.tell("presence.dialog.acme%2Eexample%2Ecom.k1", "dialog_update", call)
+	p.send("presence.dialog.acme%2Eexample%2Ecom.k1", "dialog_update", call)
 	if n := p.next(edge); n.State != "terminated" {
 		t.Fatalf("NOTIFY of the end: %+v", n)
 	}
 	call["State"] = "confirmed" // late news
-	p.tell("presence.dialog.acme%2Eexample%2Ecom.k1", "dialog_update", call)
+	p.send("presence.dialog.acme%2Eexample%2Ecom.k1", "dialog_update", call)
 	if m := p.get("/presence/1001"); m["state"] != "terminated" {
 		t.Errorf("late news revived a call: %v", m)
 	}
 	// Parking: a register, on and off again.
 	slot := map[string]any{"Presence-ID": "*3101@" + realm, "State": "confirmed"}
-	p.tell("presence.update.acme%2Eexample%2Ecom.x", "update", slot)
+	p.send("presence.update.acme%2Eexample%2Ecom.x", "update", slot)
 	if m := p.get("/presence/*3101"); m["state"] != "confirmed" {
 		t.Errorf("parking slot: %v", m)
 	}
 	slot["State"] = "terminated"
-	p.tell("presence.update.acme%2Eexample%2Ecom.x", "update", slot)
+	p.send("presence.update.acme%2Eexample%2Ecom.x", "update", slot)
 	// Voicemail.
-	p.tell("presence.mwi_updates.acme%2Eexample%2Ecom.1001", "mwi_update", map[string]any{"To": "1001@" + realm, "Messages-New": "2", "Messages-Saved": 1, "Extended-Presence-ID": "vm1@" + realm})
+	p.send("presence.mwi_updates.acme%2Eexample%2Ecom.1001", "mwi_update", map[string]any{"To": "1001@" + realm, "Messages-New": "2", "Messages-Saved": 1, "Extended-Presence-ID": "vm1@" + realm})
 	for _, lamp := range []string{"*981001", "vm1"} {
 		if m := p.get("/presence/" + lamp); m["state"] != "confirmed" {
 			t.Errorf("message lamp %s: %v", lamp, m)
 		}
 	}
 	// The watcher's answer shows in the listing.
-	p.tell("omnipresence.notify.acme%2Eexample%2Ecom.1001", "notify", map[string]any{"To": "1002@" + realm, "From": "1001@" + realm, "Call-ID": "c1", "Reply": 200})
+	p.send("omnipresence.notify.acme%2Eexample%2Ecom.1001", "notify", map[string]any{"To": "1002@" + realm, "From": "1001@" + realm, "Call-ID": "c1", "Reply": 200})
 	list := p.get("/presence")["subscriptions"].(map[string]any)
 	row := list["1001"].(map[string]any)["dialog"].(map[string]any)["c1"].(map[string]any)
 	if row["expires"] != 1820.0 || row["stalker"] != "edge1" || row["from"] != "1002@"+realm || row["version"] != 1.0 {
@@ -340,11 +96,11 @@ func TestKazooDocuments(t *testing.T) {
 		t.Errorf("notify of the listing: %v", n)
 	}
 	// Control over NATS.
-	p.tell("presence.set.acme%2Eexample%2Ecom.1001", "set", map[string]any{"Realm": realm, "Username": "1001", "State": "confirmed"})
+	p.send("presence.set.acme%2Eexample%2Ecom.1001", "set", map[string]any{"Realm": realm, "Username": "1001", "State": "confirmed"})
 	if a := p.request("presence.show.acme%2Eexample%2Ecom.1001", "show_req", map[string]any{"Realm": realm, "Username": "1001"}); a["state"] != "confirmed" {
 		t.Errorf("show: %v", a)
 	}
-	p.tell("presence.reset.acme%2Eexample%2Ecom.%2A", "reset", map[string]any{"Realm": realm, "Username": "*"})
+	p.send("presence.reset.acme%2Eexample%2Ecom.%2A", "reset", map[string]any{"Realm": realm, "Username": "*"})
 	if m := p.get("/presence/1001"); m["state"] != "terminated" {
 		t.Errorf("after the realm's reset: %v", m)
 	}
@@ -396,9 +152,9 @@ func TestKilledUnderLoad(t *testing.T) {
 	p := serve(t, data)
 	p.sample()
 	edge := p.edge("edge1")
-	p.tell(subject1001, "subscription", subscription("first"))
+	p.send(subject1001, "subscription", subscription("first"))
 	before := p.next(edge).Sequence
-	p.tell("presence.set.acme%2Eexample%2Ecom.1003", "set", map[string]any{"Realm": realm, "Username": "1003", "State": "early"})
+	p.set("1003", "early")
 	var acked []string
 	for i := range 3000 {
 		id := fmt.Sprintf("load-%d", i)
@@ -407,9 +163,7 @@ func TestKilledUnderLoad(t *testing.T) {
 		}
 		doc := subscription(id)
 		doc["User"] = fmt.Sprintf("%d@%s", 5000+i, realm)
-		doc["App-Name"], doc["App-Version"], doc["Event-Category"], doc["Event-Name"], doc["Msg-ID"] = "t", "1", "presence", "subscription", id
-		b, _ := json.Marshal(doc)
-		m, err := p.conn.Request(fmt.Sprintf("omnipresence.subscribe.acme%%2Eexample%%2Ecom.%d", 5000+i), b, time.Second)
+		m, err := p.conn.Request(subject.Subscription(realm, fmt.Sprint(5000+i)), document("subscription", doc), time.Second)
 		if err != nil {
 			break
 		}
@@ -433,7 +187,7 @@ func TestKilledUnderLoad(t *testing.T) {
 		t.Errorf("the manual state is lost: %v", m)
 	}
 	edge = p.edge("edge1")
-	p.tell("presence.dialog.acme%2Eexample%2Ecom.k9", "dialog_update", map[string]any{"From": "1001@" + realm, "To": "x@" + realm, "State": "early"})
+	p.send("presence.dialog.acme%2Eexample%2Ecom.k9", "dialog_update", map[string]any{"From": "1001@" + realm, "To": "x@" + realm, "State": "early"})
 	for {
 		if n := p.next(edge); n.Presentity == "1001@"+realm && n.State == "early" {
 			if n.Sequence <= before {

@@ -10,15 +10,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lamplight/cluster/subject"
 )
 
+// command runs a command line in this process.
 func command(args ...string) (stdout, stderr string, code int) {
 	var out, talk bytes.Buffer
 	code = run(args, &out, &talk)
 	return out.String(), talk.String(), code
 }
 
-// flag > environment > file, and a typing error in the file is no default.
+// A flag wins over its variable, which wins over the file. A file with an unknown name or a wrong value is refused.
 func TestConfigurationOrder(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "c.yaml")
 	file := func(text string) {
@@ -63,7 +66,7 @@ func TestConfigurationOrder(t *testing.T) {
 	}
 }
 
-// Exit codes, and who talks where.
+// Commands exit with 0, 1 or 2. Results go to stdout, messages to stderr.
 func TestExitCodes(t *testing.T) {
 	dir := t.TempDir()
 	empty := filepath.Join(dir, "empty.json")
@@ -95,7 +98,8 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// import from standard input; a token and nothing else; tables and JSON; an extension with thousands of watchers.
+// The commands work on a running node: import from standard input, token, and the presence commands as tables and JSON, also for
+// an extension with thousands of watchers.
 func TestControlCommands(t *testing.T) {
 	t.Parallel()
 	p := serve(t, t.TempDir())
@@ -117,11 +121,7 @@ func TestControlCommands(t *testing.T) {
 	for i := range watchers {
 		doc := subscription(fmt.Sprintf("call-%d@%s", i, strings.Repeat("x", 200)))
 		doc["Contact"] = fmt.Sprintf("<sip:%d@10.0.0.9>", i)
-		for k, v := range map[string]any{"App-Name": "t", "App-Version": "1", "Event-Category": "presence", "Event-Name": "subscription", "Msg-ID": "m"} {
-			doc[k] = v
-		}
-		b, _ := json.Marshal(doc)
-		if err := p.conn.PublishRequest(subject1001, acks, b); err != nil {
+		if err := p.conn.PublishRequest(subject.Subscription(realm, "1001"), acks, document("subscription", doc)); err != nil {
 			t.Fatal(err)
 		}
 		if i%500 == 499 {
@@ -148,7 +148,7 @@ func TestControlCommands(t *testing.T) {
 			t.Errorf("%v: a table of %d lines", what, strings.Count(table, "\n"))
 		}
 	}
-	if a := p.request("presence.show.acme%2Eexample%2Ecom.1001", "show_req", map[string]any{"Realm": realm, "Username": "1001"}); a["Event-Name"] != "show_partial_resp" {
+	if a := p.request(subject.Show(realm, "1001"), "show_req", map[string]any{"Realm": realm, "Username": "1001"}); a["Event-Name"] != "show_partial_resp" {
 		t.Errorf("the first answer: %v", a["Event-Name"])
 	}
 	for args, want := range map[string]string{"set 1 early": "done", "reset *": "done"} {
@@ -162,7 +162,7 @@ func TestControlCommands(t *testing.T) {
 	}
 }
 
-// Mistakes of who sets a cluster up are refused with what to do, before anything starts.
+// Wrong flags of a node or cluster are refused before anything starts, and the error says what to do.
 func TestClusterMistakes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -178,8 +178,8 @@ func TestClusterMistakes(t *testing.T) {
 	}{
 		{"the servers are yours", []string{"--nats", "nats://127.0.0.1:1", "--nats-cluster", "127.0.0.1:6222", "--join", "127.0.0.1:7946"}},
 		{"needs --join", []string{"--nats-cluster", "127.0.0.1:6222"}},
-		{"--join \"10.1.2.3\"", []string{"--join", "10.1.2.3"}},
-		{"--join \"10.1.2.3:\"", []string{"--join", "10.1.2.3:"}},
+		{"--join has \"10.1.2.3\"", []string{"--join", "10.1.2.3"}},
+		{"--join has \"10.1.2.3:\"", []string{"--join", "10.1.2.3:"}},
 		{"the file has 10", []string{"--gossip-key", short}},
 		{"give --gossip-key", []string{"--gossip", "10.1.2.3:7946"}},
 		{"--gossip 127.0.0.1:7946 is the loopback address here, which 10.1.2.3:7946 can't answer to", []string{"--join", "127.0.0.1:7946,10.1.2.3:7946"}},

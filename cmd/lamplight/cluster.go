@@ -12,9 +12,9 @@ import (
 )
 
 type clusterCommand struct {
-	Output   string        `short:"o" enum:"table,json" default:"table" help:"table or json."`
+	Output   string        `short:"o" enum:"table,json" default:"table" help:"How the result is printed: table or json."`
 	Timeout  time.Duration `default:"1s" help:"How long to wait for nodes that do not answer."`
-	Interval time.Duration `default:"1s" help:"Events are counted over this time."`
+	Interval time.Duration `default:"1s" help:"Over how long a time events are counted, for EVENTS/S."`
 	natsFlags
 }
 
@@ -24,7 +24,7 @@ func (c *clusterCommand) Run(out io.Writer) error {
 		return err
 	}
 	if c.Timeout <= 0 || c.Interval < 0 {
-		return fmt.Errorf("%w: --timeout must be above 0, --interval at least 0", errUsage)
+		return fmt.Errorf("%w: --timeout is %v and --interval is %v; they must be above 0 and at least 0", errUsage, c.Timeout, c.Interval)
 	}
 	conn, err := c.connect("lamplight cluster")
 	if err != nil {
@@ -60,6 +60,7 @@ func (c *clusterCommand) Run(out io.Writer) error {
 	return err
 }
 
+// printOverview prints the nodes as a table, and below it what is wrong.
 func printOverview(out io.Writer, o status.Overview) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "NODE\tSTATE\tMEMBER\tSHARDS\tOPEN\tEXTENSIONS\tSUBSCRIPTIONS\tBEHIND\tEVENTS/S\tEVENTS\tTAKEOVERS\tEXPELLED\tVERSION")

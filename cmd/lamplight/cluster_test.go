@@ -17,7 +17,7 @@ import (
 	"lamplight/cluster/status"
 )
 
-// ports are free just now: those of a cluster must be known before its nodes start.
+// ports returns addresses with ports that are free now. The nodes of a cluster must know each other's ports before they start.
 func ports(t *testing.T, n int) []string {
 	t.Helper()
 	addresses := make([]string, n)
@@ -32,7 +32,7 @@ func ports(t *testing.T, n int) []string {
 	return addresses
 }
 
-// three are three nodes whose embedded servers replicate. They are not ready yet.
+// three starts three nodes whose embedded NATS servers replicate. It does not wait until they are ready.
 func three(t *testing.T, flags ...string) []*process {
 	t.Helper()
 	addresses := ports(t, 9)
@@ -48,7 +48,7 @@ func three(t *testing.T, flags ...string) []*process {
 	return nodes
 }
 
-// overview is what lamplight cluster -o json prints.
+// overview returns what `lamplight cluster -o json` prints, and its exit code.
 func overview(t *testing.T, url string) (o status.Overview, code int) {
 	t.Helper()
 	c := exec.Command(binary, "cluster", "-o", "json", "--nats", url, "--interval", "100ms")
@@ -64,6 +64,7 @@ func overview(t *testing.T, url string) (o status.Overview, code int) {
 	return o, c.ProcessState.ExitCode()
 }
 
+// nodeOf returns what an overview says of a node.
 func nodeOf(o status.Overview, name string) (n status.NodeView) {
 	for _, n := range o.Nodes {
 		if n.Node == name {
@@ -73,8 +74,8 @@ func nodeOf(o status.Overview, name string) (n status.NodeView) {
 	return n
 }
 
-// lamplight cluster shows three nodes that share the shards; one that is killed is silent and without an owner for its
-// shards at first, then expelled while the others hold all; one that is stopped is gone.
+// `lamplight cluster` shows three nodes that share the shards. When one is killed it shows that it is expelled and that the others
+// have its shards. One that is frozen it shows as silent.
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	nodes := three(t)
@@ -82,7 +83,7 @@ func TestCluster(t *testing.T) {
 		n.await()
 	}
 	nodes[0].sample()
-	nodes[0].tell(subject1001, "subscription", subscription("c1"))
+	nodes[0].subscribe("1001", subscription("c1"))
 	var o status.Overview
 	eventually(t, "three nodes that serve", 30*time.Second, func() bool {
 		var code int
@@ -121,7 +122,7 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-// When the node whose server leads is killed, the others' servers stand for election without waiting for NATS to notice.
+// When the node is killed whose NATS server leads, the servers of the others stand for election before NATS itself notices.
 func TestLeaderKilled(t *testing.T) {
 	t.Parallel()
 	nodes := three(t)
@@ -155,7 +156,7 @@ func TestLeaderKilled(t *testing.T) {
 	})
 }
 
-// Three nodes that keep everything once: they come up together too.
+// Three nodes come up together also when the journal has only one copy.
 func TestOneReplica(t *testing.T) {
 	t.Parallel()
 	nodes := three(t, "--replicas", "1")
@@ -163,11 +164,11 @@ func TestOneReplica(t *testing.T) {
 		n.await()
 	}
 	nodes[0].sample()
-	nodes[1].tell(subject1001, "subscription", subscription("c1"))
+	nodes[1].subscribe("1001", subscription("c1"))
 }
 
-// With two of three nodes gone there is no majority: commands say so, and in few words. The third one is not ready; with
-// the others back all is as before.
+// When two of three nodes are gone there is no majority. Commands say so in few words, and the third node is not ready. When the
+// others are back, everything is as before.
 func TestMajorityLost(t *testing.T) {
 	t.Parallel()
 	nodes := three(t)
@@ -175,7 +176,7 @@ func TestMajorityLost(t *testing.T) {
 		n.await()
 	}
 	nodes[0].sample()
-	nodes[0].tell(subject1001, "subscription", subscription("c1"))
+	nodes[0].subscribe("1001", subscription("c1"))
 	for _, n := range nodes[1:] {
 		_ = n.cmd.Process.Kill()
 		_ = n.cmd.Wait()
@@ -203,7 +204,7 @@ func TestMajorityLost(t *testing.T) {
 	})
 }
 
-// A node that is stopped while it waits for others ends well.
+// A node that is stopped while it waits for others exits with 0.
 func TestStoppedWhileWaiting(t *testing.T) {
 	t.Parallel()
 	gossip, routes := ports(t, 2), ports(t, 1)

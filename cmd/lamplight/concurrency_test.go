@@ -14,7 +14,7 @@ import (
 
 var lockRow = regexp.MustCompile("(?m)^\\| `([\\w.]+)` \\(`\\w+`\\) \\|")
 
-// docs/concurrency.md has a row for every mutex of the product, and for no other.
+// docs/concurrency.md, "Locks" has a row for every mutex of the product, and for no others.
 func TestEveryLockIsDescribed(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../docs/concurrency.md")
@@ -62,7 +62,7 @@ func TestEveryLockIsDescribed(t *testing.T) {
 	}
 }
 
-// mutexes names the mutexes that a file declares: Type.field, Function.variable or Type.Method.variable.
+// mutexes returns the names of the mutexes that a file declares, as Type.field, Function.variable or Type.Method.variable.
 func mutexes(f *ast.File) (names []string) {
 	of := func(prefix string, idents []*ast.Ident, kind ast.Expr) {
 		s, ok := kind.(*ast.SelectorExpr)

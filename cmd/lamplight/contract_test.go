@@ -3,17 +3,12 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -25,7 +20,7 @@ import (
 
 const contractDir = "docs/contract/"
 
-// tracked gives the text of every file that git tracks, by its path from the root of the repository.
+// tracked returns the text of every file that git tracks, by its path from the root of the repository.
 func tracked(t *testing.T) map[string]string {
 	t.Helper()
 	out, err := exec.Command("git", "-c", "safe.directory=*", "-C", "../..", "ls-files", "-z").Output()
@@ -47,7 +42,7 @@ func tracked(t *testing.T) map[string]string {
 	return files
 }
 
-// sources are the files below the root of the repository, without what builds and runs leave there.
+// sources returns the paths of the files below the root of the repository, without those that builds and runs leave there.
 func sources(t *testing.T) (names []string) {
 	t.Helper()
 	err := filepath.WalkDir("../..", func(path string, d os.DirEntry, err error) error {
@@ -68,17 +63,6 @@ func sources(t *testing.T) (names []string) {
 	return names
 }
 
-// cites says whether a file of this name may cite the contract.
-func cites(name string) bool {
-	return slices.Contains([]string{".go", ".md", ".yaml", ".conf", ".sh"}, filepath.Ext(name)) || filepath.Base(name) == "Makefile"
-}
-
-// page is one Markdown file: its headings, the anchors that GitHub makes of them, and its numbered rules.
-type page struct {
-	headings, anchors map[string]bool
-	rules             map[int]bool
-}
-
 var (
 	fenced     = regexp.MustCompile("(?ms)^ *```.*?^ *```$")
 	heading    = regexp.MustCompile(`(?m)^#+ (.*)$`)
@@ -86,201 +70,19 @@ var (
 	ruleNumber = regexp.MustCompile(`^Rule (\d+): `)
 )
 
-func readPage(text string) page {
-	p := page{map[string]bool{}, map[string]bool{}, map[int]bool{}}
-	for _, m := range heading.FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
-		title := strings.ReplaceAll(m[1], "`", "")
-		p.headings[title] = true
-		anchor := strings.ReplaceAll(notAnchor.ReplaceAllString(strings.ToLower(title), ""), " ", "-")
-		for n, a := 1, anchor; p.anchors[anchor]; n++ {
-			anchor = a + "-" + strconv.Itoa(n)
-		}
-		p.anchors[anchor] = true
-		if r := ruleNumber.FindStringSubmatch(title); r != nil {
-			n, _ := strconv.Atoi(r[1])
-			p.rules[n] = true
-		}
-	}
-	return p
-}
-
 var (
-	// lineBreak is the end of a line with what begins the next one: of prose, and of comments of all kinds.
+	// lineBreak is the end of a line and the beginning of the next, in prose and in comments of all kinds.
 	lineBreak = regexp.MustCompile(`[ \t]*\n[ \t]*(?://|#)?[ \t]*`)
 	citation  = regexp.MustCompile(`docs/contract/([\w-]+\.md)(?:, (?:"([^"]+)"|rules? (\d+)((?:, \d+)*)(?: and (\d+))?))?`)
 	bareRule  = regexp.MustCompile(`\brules? (\d+)((?:, \d+)*)(?: and (\d+))?`)
 )
-
-// numbers are those of a citation's groups.
-func numbers(groups ...string) (all []int) {
-	for _, g := range groups {
-		for s := range strings.SplitSeq(g, ",") {
-			if n, err := strconv.Atoi(strings.TrimSpace(s)); err == nil {
-				all = append(all, n)
-			}
-		}
-	}
-	return all
-}
-
-// badCitations are the citations of a text that name a file, heading or rule which does not exist.
-func badCitations(text string, pages map[string]page) (bad []string) {
-	for _, m := range citation.FindAllStringSubmatch(lineBreak.ReplaceAllString(text, " "), -1) {
-		p, there := pages[contractDir+m[1]]
-		if !there || m[2] != "" && !p.headings[m[2]] {
-			bad = append(bad, m[0])
-		}
-		for _, n := range numbers(m[3], m[4], m[5]) {
-			if there && !p.rules[n] {
-				bad = append(bad, fmt.Sprintf("%s: there is no rule %d", m[0], n))
-			}
-		}
-	}
-	return bad
-}
-
-// badRules are the rules that the comments of a Go file speak of and that do not exist.
-func badRules(t *testing.T, name, text string, rules map[int]bool) (bad []string) {
-	t.Helper()
-	f, err := parser.ParseFile(token.NewFileSet(), name, text, parser.ParseComments|parser.SkipObjectResolution)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range f.Comments {
-		for _, m := range bareRule.FindAllStringSubmatch(commentText(c), -1) {
-			for _, n := range numbers(m[1], m[2], m[3]) {
-				if !rules[n] {
-					bad = append(bad, m[0])
-				}
-			}
-		}
-	}
-	return bad
-}
-
-func commentText(c *ast.CommentGroup) string { return strings.Join(strings.Fields(c.Text()), " ") }
-
-func contractPages(t *testing.T, files map[string]string) map[string]page {
-	t.Helper()
-	pages := map[string]page{}
-	for name, text := range files {
-		if filepath.Ext(name) == ".md" {
-			pages[name] = readPage(text)
-		}
-	}
-	for _, name := range []string{"README.md", "http.md", "nats.md", "journal.md", "sip.md", "command-line.md"} {
-		if _, there := pages[contractDir+name]; !there {
-			t.Fatalf("%s%s is missing", contractDir, name)
-		}
-	}
-	return pages
-}
-
-// Every citation of the contract names a file, a heading and a rule that exist, and the rules are numbered from 1 to 12.
-func TestCitations(t *testing.T) {
-	t.Parallel()
-	files := tracked(t)
-	pages := contractPages(t, files)
-	rules := pages[contractDir+"journal.md"].rules
-	for n := 1; n <= 12; n++ {
-		if !rules[n] {
-			t.Errorf("%sjournal.md has no rule %d", contractDir, n)
-		}
-	}
-	for name, text := range files {
-		if !cites(name) || strings.HasSuffix(name, "contract_test.go") {
-			continue
-		}
-		for _, bad := range badCitations(text, pages) {
-			t.Errorf("%s cites %s", name, bad)
-		}
-		if filepath.Ext(name) == ".go" {
-			for _, bad := range badRules(t, name, text, rules) {
-				t.Errorf("%s speaks of %s", name, bad)
-			}
-		}
-	}
-}
-
-// The checks above can fail.
-func TestCitationsAreChecked(t *testing.T) {
-	t.Parallel()
-	pages := map[string]page{contractDir + "journal.md": readPage("# The journal\n\n## Subjects\n\n### Rule 1: Lease\n\n```\n# No heading\n```\n")}
-	for text, bad := range map[string]int{
-		"docs/contract/journal.md":                            0,
-		"docs/contract/journal.md, \"Subjects\"":              0,
-		"// see docs/contract/journal.md,\n\t// \"Subjects\"": 0,
-		"docs/contract/journal.md, rule 1":                    0,
-		"docs/contract/journal.md, \"No heading\"":            1,
-		"docs/contract/journal.md, rule 2":                    1,
-		"docs/contract/journal.md,\n# rules 1, 2 and 3":       2,
-		"docs/contract/journey.md":                            1,
-	} {
-		if got := badCitations(text, pages); len(got) != bad {
-			t.Errorf("%q: %q", text, got)
-		}
-	}
-	source := "package p\n\n// F keeps rules 1 and\n// 13, and rule 1.\nfunc F() {} // rule 14\n"
-	if got := badRules(t, "p.go", source, pages[contractDir+"journal.md"].rules); !slices.Equal(got, []string{"rules 1 and 13", "rule 14"}) {
-		t.Errorf("bare rules: %q", got)
-	}
-}
 
 var (
 	link     = regexp.MustCompile(`\]\(([^()\s]+)\)`)
 	codeSpan = regexp.MustCompile("`[^`\n]*`")
 )
 
-// Relative links of the documentation lead to files and headings that exist.
-func TestLinks(t *testing.T) {
-	t.Parallel()
-	files := tracked(t)
-	pages := contractPages(t, files)
-	checked := 0
-	for name, text := range files {
-		if filepath.Ext(name) != ".md" || !strings.HasPrefix(name, "docs/") && strings.Contains(name, "/") {
-			continue
-		}
-		text = codeSpan.ReplaceAllString(fenced.ReplaceAllString(text, ""), "")
-		for _, m := range link.FindAllStringSubmatch(text, -1) {
-			if strings.Contains(m[1], "://") {
-				continue
-			}
-			checked++
-			path, anchor, _ := strings.Cut(m[1], "#")
-			to := name
-			if path != "" {
-				to = filepath.Join(filepath.Dir(name), path)
-			}
-			if _, err := os.Stat(filepath.Join("../..", to)); err != nil {
-				t.Errorf("%s links to %s, which does not exist", name, m[1])
-			} else if anchor != "" && !pages[to].anchors[anchor] {
-				t.Errorf("%s links to %s: %s has no such heading", name, m[1], to)
-			}
-		}
-	}
-	if checked < 50 {
-		t.Errorf("only %d links were found", checked)
-	}
-}
-
-// Nothing speaks of the drafts that the contract was made from: whoever reads the repository does not have them.
-func TestNoDrafts(t *testing.T) {
-	t.Parallel()
-	var drafts []string
-	for _, name := range []string{"API", "BUS", "JOURNAL", "SIP", "CLI", "DESIGN", "answers"} {
-		drafts = append(drafts, name+".md")
-	}
-	drafts = append(drafts, "../"+"shared")
-	for name, text := range tracked(t) {
-		for _, draft := range drafts {
-			if i := strings.Index(text, draft); i >= 0 {
-				t.Errorf("%s:%d speaks of %s", name, 1+strings.Count(text[:i], "\n"), draft)
-			}
-		}
-	}
-}
-
+// contract returns the text of a file of the contract.
 func contract(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile("../../" + contractDir + name)
@@ -290,7 +92,7 @@ func contract(t *testing.T, name string) string {
 	return string(text)
 }
 
-// Every path and verb of openapi.yaml is in the contract, with an example of each.
+// The contract describes every path and verb of openapi.yaml.
 func TestContractHasPaths(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../transport/rest/openapi.yaml")
@@ -321,10 +123,10 @@ func TestContractHasPaths(t *testing.T) {
 	}
 }
 
-// flagRow is what a table of command-line.md says of a flag.
+// flagRow is what a table of command-line.md says of a flag: its default and its variable.
 type flagRow struct{ value, variable string }
 
-// section is a part of command-line.md: the flags and arguments that it describes.
+// section holds the flags and arguments that a section of command-line.md describes.
 type section struct {
 	flags     map[string]flagRow
 	arguments map[string]bool
@@ -335,7 +137,7 @@ var (
 	argumentCell = regexp.MustCompile("^`<([a-z]+)>`$")
 )
 
-// readCommandLine gives the sections of command-line.md by their headings.
+// readCommandLine returns the sections of command-line.md by their headings.
 func readCommandLine(text string) map[string]*section {
 	sections := map[string]*section{}
 	var now *section
@@ -363,7 +165,7 @@ func readCommandLine(text string) map[string]*section {
 	return sections
 }
 
-// described are the sections that describe a command's flags, its own first.
+// described returns the headings of the sections that describe a command's flags, its own section first.
 func described(command string) []string {
 	all := []string{"lamplight " + command, "Flags of every command that talks to NATS", "Flags of every command"}
 	switch {
@@ -377,7 +179,7 @@ func described(command string) []string {
 	return all
 }
 
-// Every command, argument and flag is in the contract, with its default and variable; and nothing else is.
+// The contract describes every command, argument and flag, with its default and its variable, and no others.
 func TestContractHasFlags(t *testing.T) {
 	t.Parallel()
 	var c commands
@@ -426,6 +228,7 @@ func TestContractHasFlags(t *testing.T) {
 	}
 }
 
+// checkFlag compares a flag with what the contract says of it.
 func checkFlag(t *testing.T, command string, f *kong.Flag, row flagRow) {
 	t.Helper()
 	if f.Default != "" && row.value != "`"+f.Default+"`" {
@@ -440,7 +243,7 @@ func checkFlag(t *testing.T, command string, f *kong.Flag, row flagRow) {
 	}
 }
 
-// Every subject that the code knows is in the contract, and deploy/nats-users.conf grants no other.
+// The contract describes every subject that the code knows, and deploy/nats-users.conf grants no others.
 func TestContractHasSubjects(t *testing.T) {
 	t.Parallel()
 	text := contract(t, "nats.md") + contract(t, "journal.md")
@@ -475,7 +278,7 @@ func TestSubjectsStandInOnePlace(t *testing.T) {
 	}
 }
 
-// matchesSubject says whether all that a pattern names is named by another one too.
+// matchesSubject says whether every subject that the second pattern matches is also matched by the first.
 func matchesSubject(pattern, subject string) bool {
 	p, s := strings.Split(pattern, "."), strings.Split(subject, ".")
 	for i := range p {

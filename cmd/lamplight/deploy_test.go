@@ -13,7 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// A service manager hears when the node is ready and when it drains.
+// The node tells the service manager when it is ready and when it drains.
 func TestSystemd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -49,7 +49,7 @@ func TestSystemd(t *testing.T) {
 	}
 }
 
-// goodFlags wants serve to take a command line of a file in deploy/, with files of the test's own.
+// goodFlags wants serve to accept the command line of a file in deploy/. Secrets are replaced by files of the test.
 func goodFlags(t *testing.T, where string, args []string) {
 	t.Helper()
 	key := filepath.Join(t.TempDir(), "gossip.key")
@@ -70,7 +70,7 @@ func goodFlags(t *testing.T, where string, args []string) {
 	}
 }
 
-// deploy/compose.yaml is read as YAML, its paths exist, and serve takes its command lines. No container is run.
+// deploy/compose.yaml is good YAML, its paths exist, and serve accepts its command lines. The test runs no container.
 func TestCompose(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../deploy/compose.yaml")
@@ -115,7 +115,7 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-// serve takes the command line of deploy/lamplight.service.
+// serve accepts the command line of deploy/lamplight.service.
 func TestServiceUnit(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../deploy/lamplight.service")

@@ -7,66 +7,32 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	"lamplight/cluster/subject"
 )
 
-type told struct {
-	notify
-	Node, Incarnation, Presentity string
-	Shard, Generation             int
-}
-
-func (p *process) told(s *nats.Subscription) (n told) {
-	p.t.Helper()
-	m, err := s.NextMsg(10 * time.Second)
-	if err != nil {
-		p.t.Fatalf("no NOTIFY: %v", err)
-	}
-	if err := json.Unmarshal(m.Data, &n.notify); err != nil {
-		p.t.Fatal(err)
-	}
-	if err := json.Unmarshal(m.Data, &n); err != nil {
-		p.t.Fatal(err)
-	}
-	return n
-}
-
-func (p *process) say(subject string, doc any) {
-	p.t.Helper()
-	b, _ := json.Marshal(doc)
-	if err := p.conn.Publish(subject, b); err != nil {
-		p.t.Fatal(err)
-	}
-	_ = p.conn.Flush()
-}
-
-// An edge that missed something gets it again; one that knows nothing gets the newest state of its watchers.
+// An edge that missed messages gets them again. One that was started again gets the newest state of its watchers.
 func TestEdgeMissesNothing(t *testing.T) {
 	t.Parallel()
-	p := serve(t, t.TempDir())
-	p.sample()
-	s := p.edge("edge1")
-	p.tell(subject1001, "subscription", subscription("c1"))
-	first := p.told(s)
+	p, s, first := serveWatched(t)
 	for i, state := range []string{"early", "confirmed", "terminated"} {
-		p.tell("presence.dialog.acme%2Eexample%2Ecom.k", "dialog_update", map[string]any{"From": "1001@" + realm, "To": "x@" + realm, "State": state})
-		if n := p.told(s); n.EdgeSeq != first.EdgeSeq+i+1 {
+		p.send(subject.DialogUpdate(realm, "k"), "dialog_update", map[string]any{"From": "1001@" + realm, "To": "x@" + realm, "State": state})
+		if n := p.next(s); n.EdgeSeq != first.EdgeSeq+i+1 {
 			t.Fatalf("Edge-Seq %d after %d", n.EdgeSeq, first.EdgeSeq+i)
 		}
 	}
-	p.say("lamplight.edge.up.edge1", map[string]any{"Edge": "edge1", "Incarnation": "e1", "Seen": map[string]int{first.Node + "/" + first.Incarnation: first.EdgeSeq + 1}})
+	p.publish("lamplight.edge.up.edge1", map[string]any{"Edge": "edge1", "Incarnation": "e1", "Seen": map[string]int{first.Node + "/" + first.Incarnation: first.EdgeSeq + 1}})
 	for _, want := range []int{first.EdgeSeq + 2, first.EdgeSeq + 3} {
-		if n := p.told(s); n.EdgeSeq != want {
+		if n := p.next(s); n.EdgeSeq != want {
 			t.Fatalf("sent again: Edge-Seq %d, want %d", n.EdgeSeq, want)
 		}
 	}
-	p.say("lamplight.edge.up.edge1", map[string]any{"Edge": "edge1", "Incarnation": "e2", "Seen": map[string]int{}})
-	newest := p.told(s)
+	p.publish("lamplight.edge.up.edge1", map[string]any{"Edge": "edge1", "Incarnation": "e2", "Seen": map[string]int{}})
+	newest := p.next(s)
 	if newest.EdgeSeq != first.EdgeSeq+4 || newest.State != "terminated" || newest.Targets[0]["Call-ID"] != "c1" {
 		t.Fatalf("the newest state: %+v", newest)
 	}
 	// What the watchers answered.
-	p.say("lamplight.notified."+newest.Node+".edge1", map[string]any{"Edge": "edge1", "Replies": []any{map[string]any{
+	p.publish("lamplight.notified."+newest.Node+".edge1", map[string]any{"Edge": "edge1", "Replies": []any{map[string]any{
 		"Presentity": "1001@" + realm, "Event-Package": "dialog", "Call-ID": "c1", "Sequence": newest.Sequence, "Reply": 486}}})
 	eventually(t, "the reply in the listing", 5*time.Second, func() bool {
 		b, _ := json.Marshal(p.get("/presence/1001"))
@@ -74,23 +40,15 @@ func TestEdgeMissesNothing(t *testing.T) {
 	})
 }
 
-// `?wait=true` answers when the watchers did.
+// A set with ?wait is answered once the watchers have replied.
 func TestWaitForWatchers(t *testing.T) {
-	p := serve(t, t.TempDir())
-	p.sample()
-	s := p.edge("edge1")
-	p.tell(subject1001, "subscription", subscription("c1"))
-	p.told(s)
+	p, s, _ := serveWatched(t)
 	go func() {
 		m, err := s.NextMsg(10 * time.Second)
 		if err != nil {
 			return
 		}
-		var n told
-		_ = json.Unmarshal(m.Data, &n.notify)
-		b, _ := json.Marshal(map[string]any{"Edge": "edge1", "Replies": []any{map[string]any{"Presentity": "1001@" + realm, "Event-Package": "dialog",
-			"Call-ID": "c1", "Sequence": n.Sequence, "Reply": 200}}})
-		_ = p.conn.Publish("lamplight.notified.box.edge1", b)
+		p.reply(m, func(string) int { return 200 })
 	}()
 	a := p.shell(`curl -s -X POST -H "X-Auth-Token: {AUTH_TOKEN}" -d '{"data":{"action":"set","state":"early"}}' 'BASE/presence/1001?wait=8s'`)
 	if string(a.Data) != `{"notified":1,"acked":1,"failed":0}` {
@@ -98,26 +56,22 @@ func TestWaitForWatchers(t *testing.T) {
 	}
 }
 
-// Rapid changes: the first at once, then at most five a second, and the last always.
+// Of rapid changes a watcher is told at most five a second, and always the last.
 func TestCoalescing(t *testing.T) {
-	p := serve(t, t.TempDir())
-	p.sample()
-	s := p.edge("edge1")
-	p.tell(subject1001, "subscription", subscription("c1"))
-	p.told(s)
+	p, s, _ := serveWatched(t)
 	begun := time.Now()
 	for i := range 50 {
 		state := []string{"early", "confirmed"}[i%2]
-		p.tell("presence.set.acme%2Eexample%2Ecom.1001", "set", map[string]any{"Realm": realm, "Username": "1001", "State": state})
+		p.set("1001", state)
 	}
 	took := time.Since(begun)
-	count, last := 0, told{}
+	count, last := 0, notify{}
 	for {
 		m, err := s.NextMsg(time.Second)
 		if err != nil {
 			break
 		}
-		_ = json.Unmarshal(m.Data, &last.notify)
+		_ = json.Unmarshal(m.Data, &last)
 		count++
 	}
 	if most := 2 + int(took/(200*time.Millisecond)); count > most || last.State != "confirmed" {
@@ -125,21 +79,17 @@ func TestCoalescing(t *testing.T) {
 	}
 }
 
-// An account that goes takes its subscriptions with it.
+// When an account is removed, its subscriptions end.
 func TestAccountGone(t *testing.T) {
 	t.Parallel()
-	p := serve(t, t.TempDir())
-	p.sample()
-	s := p.edge("edge1")
-	p.tell(subject1001, "subscription", subscription("c1"))
-	p.told(s)
+	p, s, _ := serveWatched(t)
 	if a := p.shell(`curl -s -X DELETE -H "X-Auth-Token: {AUTH_TOKEN}" BASE`); a.Status != "success" {
 		t.Fatalf("DELETE: %+v", a)
 	}
-	if n := p.told(s); n.Targets[0]["Subscription-State"] != "terminated;reason=noresource" {
+	if n := p.next(s); n.Targets[0]["Subscription-State"] != "terminated;reason=noresource" {
 		t.Errorf("the last NOTIFY: %+v", n)
 	}
-	if a := p.request(subject1001, "subscription", subscription("c2")); a["Status"] != "error" {
+	if a := p.request(subject.Subscription(realm, "1001"), "subscription", subscription("c2")); a["Status"] != "error" {
 		t.Errorf("a subscription to a realm that is gone: %v", a)
 	}
 }

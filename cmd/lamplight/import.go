@@ -12,13 +12,13 @@ import (
 )
 
 type importCommand struct {
-	File string `arg:"" help:"The file, or - for standard input."`
+	File string `arg:"" help:"The JSON file, or - for standard input."`
 	natsFlags
 }
 
 const (
-	importTime   = 30 * time.Minute
-	electionTime = 10 * time.Second // how long NATS servers that elect are waited for
+	importTime   = 30 * time.Minute // how long the whole import may take
+	electionTime = 10 * time.Second // how long the NATS servers may take to elect a leader first
 )
 
 // Run implements import.

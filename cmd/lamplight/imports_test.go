@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// pure packages import the standard library and each other, and neither I/O nor a clock of their own.
+// pure are the packages that import only the standard library and the packages named here, and no I/O.
 var pure = map[string][]string{
 	"lamplight/actors/presence":   {"lamplight/actors/body"},
 	"lamplight/actors/body":       {},
@@ -14,11 +14,10 @@ var pure = map[string][]string{
 	"lamplight/cluster/subject":   {},
 }
 
-// layers are the folders in the order in which imports may go: a package imports packages of its own layer and of those
-// before it.
+// layers are the layers of the product, the lowest first. A package may import packages of its own layer and of lower ones.
 var layers = []string{"lamplight/actors/body/", "lamplight/actors/presence/", "lamplight/actors/", "lamplight/cluster/", "lamplight/transport/", "lamplight/"}
 
-// Imports run one way: cmd and bench → transport → cluster → actors → presence, body.
+// Imports run one way: cmd and bench → transport → cluster → actors → presence → body. Tests are not checked.
 func TestImportsRunOneWay(t *testing.T) {
 	for p, imports := range imported(t, ".Imports", "lamplight/...") {
 		for _, i := range imports {
@@ -32,8 +31,9 @@ func TestImportsRunOneWay(t *testing.T) {
 	}
 }
 
-// What other people's programs use needs nothing of the benchmarks and nothing of the command: a program that watches
-// lamps or sends news (transport/client), that is an edge (transport/edge), or that only makes subjects and documents.
+// The packages that other people's programs use need no package of the benchmarks and of the command, and no NATS server:
+// transport/client, for programs that watch lamps or send news, transport/edge, for edges, and the packages of the subjects and
+// documents.
 func TestLibrariesStandAlone(t *testing.T) {
 	for _, library := range []string{"lamplight/transport/client", "lamplight/transport/edge", "lamplight/transport/kazoo", "lamplight/cluster/subject"} {
 		for p, imports := range imported(t, ".Deps", library) {
@@ -51,7 +51,7 @@ func TestLibrariesStandAlone(t *testing.T) {
 	}
 }
 
-// imported gives a field of `go list` for each package that matches.
+// imported returns a field of `go list` for each package that matches a pattern.
 func imported(t *testing.T, field, pattern string) map[string][]string {
 	t.Helper()
 	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}}: {{join "+field+" \" \"}}", pattern).Output()
@@ -66,6 +66,7 @@ func imported(t *testing.T, field, pattern string) map[string][]string {
 	return all
 }
 
+// layer returns the index of a package's layer, or -1 for packages that are not ours.
 func layer(p string) int {
 	for i, prefix := range layers {
 		if strings.HasPrefix(p+"/", prefix) {

@@ -1,5 +1,10 @@
-// Command lamplight is a clustered in-memory presence server for telephone carriers. This package is the only place
-// where the parts are wired together; each file holds one subcommand.
+// Command lamplight is a clustered in-memory presence server for telephone carriers. This package is its command line: it reads
+// flags, prints results and sets exit codes (docs/contract/command-line.md). Package node makes the parts of a node and puts
+// them together; package bench runs the benchmarks.
+//
+// main.go has the commands, the configuration file and the exit codes. nats.go has the flags of all commands that talk to NATS.
+// Each other file has one command; serve.go also has check-config, and presence.go and bench.go have all commands below
+// presence and bench.
 package main
 
 import (
@@ -19,26 +24,28 @@ import (
 	"lamplight/actors/presence"
 )
 
-// version is set by the build.
+// version is the release. The build sets it.
 var version = "0.1.0"
 
+// commands is the command line, as kong reads it from the tags.
 type commands struct {
-	Config kong.ConfigFlag `help:"Read flags from this YAML file. Flags win over LAMPLIGHT_* variables, which win over the file." placeholder:"FILE"`
+	Config kong.ConfigFlag `help:"A YAML file with values of flags. A flag on the command line wins over its LAMPLIGHT_* variable, which wins over the file." placeholder:"FILE"`
 
-	Serve       serveCommand    `cmd:"" help:"Run a node. Without flags: HTTP on :8000, an embedded NATS server on 127.0.0.1:4222, data in ./lamplight-data."`
+	Serve       serveCommand    `cmd:"" help:"Run a node. Without flags it serves HTTP on port 8000, starts an embedded NATS server on 127.0.0.1:4222 and keeps its data in ./lamplight-data."`
 	Token       tokenCommand    `cmd:"" help:"Make an API token for an account and print it."`
-	Import      importCommand   `cmd:"" help:"Load accounts, users and devices from a JSON file. Loading twice changes nothing."`
+	Import      importCommand   `cmd:"" help:"Load accounts, users and devices from a JSON file. It removes nothing, and loading a file twice changes nothing."`
 	Presence    presenceCommand `cmd:"" help:"List, show, set, reset and watch lamps, over NATS."`
-	Cluster     clusterCommand  `cmd:"" help:"Show the nodes, their states, shards and load, and what disagrees. Fails when shards have no owner."`
-	Backup      backupCommand   `cmd:"" help:"Save the journal and the directory in one file, while nodes serve or not. The file holds secrets."`
-	Restore     restoreCommand  `cmd:"" help:"Load what backup saved, where no node has served yet: start the nodes with --await-restore."`
-	Bench       benchCommand    `cmd:"" help:"Load a cluster and measure it; checks all the while that every lamp is right."`
-	CheckConfig checkCommand    `cmd:"" name:"check-config" help:"Check the flags, variables and configuration file that serve would use, and print them."`
+	Cluster     clusterCommand  `cmd:"" help:"Show the nodes with their states, shards and load, and what they disagree on. It exits with 1 when shards have no owner."`
+	Backup      backupCommand   `cmd:"" help:"Save the journal and the directory in one file. The nodes may go on serving. The file holds secrets."`
+	Restore     restoreCommand  `cmd:"" help:"Load a file that backup wrote, before the first node serves: start the nodes with --await-restore."`
+	Bench       benchCommand    `cmd:"" help:"Put load on a cluster, measure it, and check all the while that every lamp is right."`
+	CheckConfig checkCommand    `cmd:"" name:"check-config" help:"Check the flags, variables and configuration file that serve would use, and print the most important ones."`
 	Version     versionCommand  `cmd:"" help:"Print the version."`
 }
 
 type versionCommand struct{}
 
+// Run implements version.
 func (versionCommand) Run(out io.Writer) error {
 	_, err := fmt.Fprintln(out, "lamplight", version)
 	return err
@@ -46,26 +53,27 @@ func (versionCommand) Run(out io.Writer) error {
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// errUsage marks errors that are about how the command was called.
+// errUsage marks the errors of a command that was called in a wrong way.
 var errUsage = errors.New("usage")
 
-// noLeader is NATS's code for a cluster that has lost its majority, or still elects.
+// noLeader is JetStream's error code when its servers have no leader: they have lost their majority, or still elect one.
 const noLeader = 10008
 
+// leaderless says whether err is, or wraps, that error.
 func leaderless(err error) bool {
 	var api *jetstream.APIError
-	var old *nats.APIError // of the client's older interface, which key-value buckets are watched through
+	var old *nats.APIError // the error of the client library's older interface, which the directory's watch uses
 	return errors.As(err, &api) && api.ErrorCode == noLeader || errors.As(err, &old) && old.ErrorCode == noLeader
 }
 
-// newParser is the command line.
+// newParser makes the parser of the command line.
 func newParser(c *commands, more ...kong.Option) (*kong.Kong, error) {
 	return kong.New(c, append([]kong.Option{kong.Name("lamplight"), kong.DefaultEnvars("LAMPLIGHT"),
-		kong.Description("Which lamp is lit, and who must be told: presence (BLF, buddy lists, message lamps) for telephone carriers."),
+		kong.Description("A presence server for telephone carriers: it keeps the state of BLF keys, buddy lists and message lamps, and tells each change to the phones that watch."),
 		kong.Vars{"version": version, "packages": presence.PackageNames()}}, more...)...)
 }
 
-// run is main without the process: 0 done, 1 failed, 2 wrong usage.
+// run runs a command line and returns the exit code: 0 done, 1 failed, 2 wrong usage.
 func run(args []string, stdout, stderr io.Writer) int {
 	var c commands
 	exit := -1
@@ -86,7 +94,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err := ctx.Run(); err != nil {
 		fmt.Fprintln(stderr, "lamplight:", err)
 		if leaderless(err) {
-			fmt.Fprintln(stderr, "More than half of the NATS servers must be up.")
+			fmt.Fprintln(stderr, "The NATS servers have no leader. More than half of the NATS servers must be up.")
 		}
 		if errors.Is(err, errUsage) {
 			return 2
@@ -96,18 +104,21 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// file resolves flags from a YAML file: `http: ":8000"`, or per command `serve: {http: ":8000"}`. A variable wins over it.
+// file is the configuration file. It holds values of flags, such as `http: ":8000"`, and parts with the values of one command's
+// flags, such as `serve: {http: ":8000"}`.
 type file map[string]any
 
+// yamlFile reads a configuration file.
 func yamlFile(r io.Reader) (kong.Resolver, error) {
-	values := map[string]any{} // not a file: yaml gives inner maps the type of the outer one
+	values := map[string]any{} // not a file: yaml would give inner maps the type file too
 	if err := yaml.NewDecoder(r).Decode(&values); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	return file(values), nil
 }
 
-// Validate refuses names that no command has: a typing error must not pass for a default.
+// Validate implements kong.Resolver. It refuses names that no command has: with a typing error a flag would silently keep its
+// default.
 func (f file) Validate(app *kong.Application) error {
 	for name, v := range f {
 		own, isCommand := v.(map[string]any)
@@ -130,12 +141,14 @@ func (f file) Validate(app *kong.Application) error {
 	return nil
 }
 
+// hasFlag says whether a command or one below it has a flag of that name.
 func hasFlag(n *kong.Node, name string) bool {
 	return slices.ContainsFunc(n.Flags, func(f *kong.Flag) bool { return f.Name == name }) ||
 		slices.ContainsFunc(n.Children, func(c *kong.Node) bool { return hasFlag(c, name) })
 }
 
-// Resolve implements kong.Resolver.
+// Resolve implements kong.Resolver: it returns the value of a flag in the file, or nil. A variable of the environment wins over the
+// file, so then it returns nil too.
 func (f file) Resolve(_ *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
 	for _, variable := range flag.Envs {
 		if _, set := os.LookupEnv(variable); set {
@@ -144,7 +157,7 @@ func (f file) Resolve(_ *kong.Context, parent *kong.Path, flag *kong.Flag) (any,
 	}
 	for n := parent.Node(); n != nil; n = n.Parent {
 		name := n.Name
-		if name == "check-config" { // it checks what serve would use
+		if name == "check-config" { // it checks the values that serve would use
 			name = "serve"
 		}
 		if own, ok := f[name].(map[string]any); ok {
@@ -159,6 +172,7 @@ func (f file) Resolve(_ *kong.Context, parent *kong.Path, flag *kong.Flag) (any,
 	return nil, nil
 }
 
+// text returns a value of the file as it would be written on the command line: a list with commas.
 func text(v any) any {
 	if list, ok := v.([]any); ok {
 		parts := make([]string, len(list))
@@ -170,10 +184,11 @@ func text(v any) any {
 	return fmt.Sprint(v)
 }
 
+// newLog makes the log of a node.
 func newLog(w io.Writer, level, format string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("%w: --log-level %q: one of debug, info, warn, error", errUsage, level)
+		return nil, fmt.Errorf("%w: --log-level is %q; it must be debug, info, warn or error", errUsage, level)
 	}
 	o := &slog.HandlerOptions{Level: l}
 	if format == "json" {

@@ -10,20 +10,20 @@ import (
 	"lamplight/transport/client"
 )
 
-// natsFlags are shared by every command that talks to NATS.
+// natsFlags are the flags of every command that talks to NATS.
 type natsFlags struct {
-	Nats    string `default:"embedded" placeholder:"embedded|URL[,URL]" help:"NATS servers."`
-	Creds   string `type:"existingfile" placeholder:"FILE" help:"NATS credentials file."`
-	Prefix  string `placeholder:"P" help:"Prefix of all subjects; separates installations on one NATS."`
-	Inbox   string `name:"nats-inbox" placeholder:"P" help:"Prefix of the subjects that answers come to (default _INBOX), where the NATS user has its own."`
+	Nats    string `default:"embedded" placeholder:"embedded|URL[,URL]" help:"The NATS servers. For serve, embedded starts a server inside of the node; for all other commands it means nats://127.0.0.1:4222. A user and password may stand in the URL."`
+	Creds   string `type:"existingfile" placeholder:"FILE" help:"A NATS credentials file."`
+	Prefix  string `placeholder:"P" help:"What all NATS subjects begin with: one or more subject tokens. It separates several installations on one NATS."`
+	Inbox   string `name:"nats-inbox" placeholder:"P" help:"Answers come to NATS subjects below P (default: _INBOX). A NATS user who may listen only on inboxes of his own needs it."`
 	NatsTLS struct {
-		CA   string `type:"existingfile" placeholder:"FILE" help:"CA that signed the NATS servers' certificates."`
-		Cert string `type:"existingfile" placeholder:"FILE" help:"Client certificate."`
-		Key  string `type:"existingfile" placeholder:"FILE" help:"Client key."`
+		CA   string `type:"existingfile" placeholder:"FILE" help:"The certificate of the CA that signed the NATS servers' certificates (default: the system's CAs)."`
+		Cert string `type:"existingfile" placeholder:"FILE" help:"A client certificate for the NATS servers. Needs --nats-tls-key."`
+		Key  string `type:"existingfile" placeholder:"FILE" help:"The private key of the client certificate."`
 	} `embed:"" prefix:"nats-tls-"`
 }
 
-// prefix is --prefix as subjects begin with it.
+// prefix returns --prefix with the dot at its end.
 func (f *natsFlags) prefix() subject.Prefix {
 	if f.Prefix == "" || strings.HasSuffix(f.Prefix, ".") {
 		return subject.Prefix(f.Prefix)
@@ -31,25 +31,26 @@ func (f *natsFlags) prefix() subject.Prefix {
 	return subject.Prefix(f.Prefix + ".")
 }
 
+// check refuses values that can't work.
 func (f *natsFlags) check() error {
 	if strings.ContainsAny(f.Prefix, " *>\t\r\n") || strings.Contains(f.Prefix, "..") || strings.HasPrefix(f.Prefix, ".") {
-		return fmt.Errorf("%w: --prefix %q must be NATS subject tokens without wildcards", errUsage, f.Prefix)
+		return fmt.Errorf("%w: --prefix is %q; it must be NATS subject tokens without wildcards, such as east or carrier.east", errUsage, f.Prefix)
 	}
 	if f.Inbox != "" && (strings.ContainsAny(f.Inbox, " *>\t\r\n$") || strings.Contains("."+f.Inbox+".", "..")) {
-		return fmt.Errorf("%w: --nats-inbox %q must be NATS subject tokens without wildcards, such as _INBOX_control", errUsage, f.Inbox)
+		return fmt.Errorf("%w: --nats-inbox is %q; it must be NATS subject tokens without wildcards and $, such as _INBOX_control", errUsage, f.Inbox)
 	}
 	if (f.NatsTLS.Cert == "") != (f.NatsTLS.Key == "") {
-		return fmt.Errorf("%w: --nats-tls-cert and --nats-tls-key go together", errUsage)
+		return fmt.Errorf("%w: --nats-tls-cert and --nats-tls-key go together: give both or none", errUsage)
 	}
 	return nil
 }
 
-// connect opens a connection to NATS under a name that the server's own tools show.
+// connect opens a connection to NATS. name is what NATS's own tools show for it.
 func (f *natsFlags) connect(name string) (*nats.Conn, error) {
 	return client.Connect(f.options(), name)
 }
 
-// options are the flags as transport/client takes them. embedded is the server of a node on this machine.
+// options returns the flags as transport/client wants them. embedded means the server of a node on this machine.
 func (f *natsFlags) options() client.Options {
 	o := client.Options{URL: f.Nats, Creds: f.Creds, InboxPrefix: f.Inbox, CA: f.NatsTLS.CA, Cert: f.NatsTLS.Cert, Key: f.NatsTLS.Key}
 	if o.URL == "embedded" {

@@ -16,21 +16,14 @@ import (
 
 	"lamplight/actors"
 	"lamplight/cluster/natsd/natstest"
+	"lamplight/cluster/subject"
 	"lamplight/tools/need"
 )
 
+// externalNATS starts a NATS server with JetStream, for nodes that start none. port -1 is any.
 func externalNATS(t *testing.T, data string, port int) *server.Server {
 	t.Helper()
 	return natstest.StartWith(t, &server.Options{Port: port, JetStream: true, StoreDir: data})
-}
-
-func eventually(t *testing.T, what string, within time.Duration, done func() bool) {
-	t.Helper()
-	for end := time.Now().Add(within); !done(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not within %v", what, within)
-		}
-	}
 }
 
 const (
@@ -38,7 +31,7 @@ const (
 	setLine  = `curl -s -X POST -H "X-Auth-Token: {AUTH_TOKEN}" -d '{"data":{"action":"set","state":"early"}}' BASE/presence/%s`
 )
 
-// NATS goes away and comes back: reads go on marked stale, writes are refused with 503, and all recovers by itself.
+// While NATS is away, reads are answered and marked stale, and writes are answered 503. When NATS is back, both work again.
 func TestNATSAway(t *testing.T) {
 	t.Parallel()
 	store := t.TempDir()
@@ -63,7 +56,7 @@ func TestNATSAway(t *testing.T) {
 	eventually(t, "a read that is not stale", 10*time.Second, func() bool { a := p.shell(readLine); return a.Status == "success" && !a.Stale })
 }
 
-// ownMounts is a command line that runs another one in a mount namespace of its own, as root or in a user namespace.
+// ownMounts returns a command line that runs another one in a mount namespace of its own, as root or in a user namespace.
 func ownMounts(t *testing.T) []string {
 	t.Helper()
 	var why []string
@@ -79,8 +72,8 @@ func ownMounts(t *testing.T) []string {
 	return nil
 }
 
-// A full disk: writes are refused, what was acknowledged stays, reads go on. The test starts itself again in a mount
-// namespace, where the data directory is a small file system.
+// On a full disk writes are refused, reads are answered, and everything that was acknowledged is there. The test starts itself
+// again in a mount namespace, where the data directory is a small file system.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	if os.Getenv("LAMPLIGHT_TEST_OWN_MOUNTS") == "" {
@@ -106,7 +99,7 @@ func TestFullDisk(t *testing.T) {
 		doc := subscription(fmt.Sprintf("d%d", i))
 		doc["User"] = fmt.Sprintf("%d@%s", 5000+i, realm)
 		doc["User-Agent"] = strings.Repeat("x", 4000)
-		a := p.request(fmt.Sprintf("omnipresence.subscribe.acme%%2Eexample%%2Ecom.%d", 5000+i), "subscription", doc)
+		a := p.request(subject.Subscription(realm, fmt.Sprint(5000+i)), "subscription", doc)
 		switch {
 		case a["Status"] == "ok":
 			acked++

@@ -24,47 +24,47 @@ import (
 	"lamplight/transport/client"
 )
 
-// presenceFlags are shared by the control commands.
+// presenceFlags are the flags of every presence command.
 type presenceFlags struct {
-	Account string        `placeholder:"ID" help:"Account whose realm is meant."`
-	Realm   string        `placeholder:"R" help:"The realm."`
-	Output  string        `short:"o" enum:"table,json" default:"table" help:"table or json."`
-	Timeout time.Duration `default:"13s" help:"How long to wait for an answer; nodes give up by their --request-timeout."`
+	Account string        `placeholder:"ID" help:"The account whose realm is meant. Give either this or --realm. It needs the NATS permissions of a node."`
+	Realm   string        `placeholder:"R" help:"The realm, such as acme.example.com. Give either this or --account."`
+	Output  string        `short:"o" enum:"table,json" default:"table" help:"How the result is printed: table or json."`
+	Timeout time.Duration `default:"13s" help:"How long to wait for an answer. It should be longer than the --request-timeout of the nodes."`
 	natsFlags
 }
 
 type presenceCommand struct {
 	List  presenceList  `cmd:"" help:"List the subscriptions of a realm."`
-	Show  presenceShow  `cmd:"" help:"Show the lamp of an extension; --explain says why it is so."`
+	Show  presenceShow  `cmd:"" help:"Show the lamp of an extension, its dialogs and its subscriptions. With --explain it also says why the lamp is as it is."`
 	Set   presenceSet   `cmd:"" help:"Set the manual state of an extension: early, confirmed or terminated."`
-	Reset presenceReset `cmd:"" help:"Forget the calls, registers and manual state of an extension and tell its watchers; * resets the realm."`
-	Watch presenceWatch `cmd:"" help:"Print each change of a lamp as it happens, until interrupted."`
+	Reset presenceReset `cmd:"" help:"Forget the calls, registers and manual state of an extension, and tell its watchers. With * it does so for all extensions of the realm."`
+	Watch presenceWatch `cmd:"" help:"Print each change of a lamp as it happens, until the command is interrupted."`
 }
 
 type presenceList struct {
 	presenceFlags
-	Event string `help:"Only this event package: ${packages}."`
+	Event string `help:"List only the subscriptions of this event package: ${packages}."`
 }
 type presenceShow struct {
 	presenceFlags
-	Extension string `arg:""`
-	Explain   bool   `help:"Also say which dialog wins, what happened last, and what each watcher was told."`
+	Extension string `arg:"" help:"The user part of the extension, such as 1001 or *3101."`
+	Explain   bool   `help:"Also say which dialog decides the state of the lamp, what happened last, and what each watcher was told."`
 }
 type presenceSet struct {
 	presenceFlags
-	Extension string `arg:""`
-	State     string `arg:"" enum:"early,confirmed,terminated"`
+	Extension string `arg:"" help:"The user part of the extension, such as 1001 or *3101."`
+	State     string `arg:"" enum:"early,confirmed,terminated" help:"early, confirmed or terminated."`
 }
 type presenceReset struct {
 	presenceFlags
-	Extension string `arg:""`
+	Extension string `arg:"" help:"The user part of the extension, such as 1001 or *3101; * means all extensions of the realm."`
 }
 type presenceWatch struct {
 	presenceFlags
-	Extension string `arg:"" optional:"" help:"Only this extension."`
+	Extension string `arg:"" optional:"" help:"Watch only this extension: its user part, such as 1001 or *3101."`
 }
 
-// open connects and finds the realm.
+// open connects to NATS and finds the realm. The caller calls close in the end, if there is no error.
 func (f *presenceFlags) open(ctx context.Context) (c *client.Client, close func(), realm string, err error) {
 	if err := f.check(); err != nil {
 		return nil, nil, "", err
@@ -86,7 +86,7 @@ func (f *presenceFlags) open(ctx context.Context) (c *client.Client, close func(
 	return c, conn.Close, realm, nil
 }
 
-// realmOf looks the account's realm up in the directory.
+// realmOf returns the realm of --account, from the directory.
 func (f *presenceFlags) realmOf(ctx context.Context, conn *nats.Conn) (string, error) {
 	d := directory.New(directory.Config{Conn: conn, Prefix: f.prefix(), Log: slog.New(slog.DiscardHandler)})
 	defer func() { _ = d.Stop(ctx) }()
@@ -100,7 +100,7 @@ func (f *presenceFlags) realmOf(ctx context.Context, conn *nats.Conn) (string, e
 	return e.Realm(), nil
 }
 
-// with runs a question within --timeout.
+// with connects, and runs ask within --timeout.
 func (f *presenceFlags) with(ask func(ctx context.Context, c *client.Client, realm string) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), f.Timeout)
 	defer cancel()
@@ -115,6 +115,7 @@ func (f *presenceFlags) with(ask func(ctx context.Context, c *client.Client, rea
 	return err
 }
 
+// printJSON prints a value as indented JSON.
 func printJSON(out io.Writer, v any) error {
 	if err := json.MarshalWrite(out, v, json.Deterministic(true), jsontext.WithIndent("  ")); err != nil {
 		return err
@@ -123,6 +124,7 @@ func printJSON(out io.Writer, v any) error {
 	return err
 }
 
+// row is a subscription of a listing.
 type row struct {
 	From    string `json:"from"`
 	Expires int    `json:"expires"`
@@ -133,10 +135,10 @@ type row struct {
 	} `json:"notify"`
 }
 
-// listing is extension → event package → Call-ID → subscription.
+// listing holds subscriptions: extension → event package → Call-ID → subscription.
 type listing map[string]map[string]map[string]jsontext.Value
 
-// add merges a part: an extension with many watchers comes in several.
+// add adds a part of a listing. The subscriptions of one extension may come in several parts.
 func (l listing) add(part jsontext.Value) error {
 	var more listing
 	if err := json.Unmarshal(part, &more); err != nil {
@@ -158,6 +160,7 @@ func (l listing) add(part jsontext.Value) error {
 	return nil
 }
 
+// print prints the listing as the rows of a table.
 func (l listing) print(w io.Writer) error {
 	fmt.Fprintln(w, listingHead)
 	for _, ext := range sorted(l) {
@@ -176,6 +179,7 @@ func (l listing) print(w io.Writer) error {
 
 const listingHead = "EXTENSION\tEVENT\tWATCHER\tEDGE\tEXPIRES\tSEQUENCE\tREPLY\tCALL-ID"
 
+// sorted returns the keys of m in their order.
 func sorted[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {
@@ -202,12 +206,12 @@ func (c *presenceList) Run(out io.Writer) error {
 		err = errors.Join(all.print(w), w.Flush())
 	}
 	if err == nil && holes != nil {
-		err = fmt.Errorf("the listing has holes: %s did not answer in time", shardsIn(holes))
+		err = fmt.Errorf("the listing is not complete: %s did not answer in time; try again", shardsIn(holes))
 	}
 	return err
 }
 
-// shardsIn names shards of a JSON list for people: those of a node that is away are hundreds.
+// shardsIn names the shards of a JSON list for people. When a node is away there are hundreds, so it names only the first.
 func shardsIn(list jsontext.Value) string {
 	const most = 8
 	var shards []int
@@ -219,14 +223,14 @@ func shardsIn(list jsontext.Value) string {
 
 // Run implements presence show.
 func (c *presenceShow) Run(out io.Writer) error {
-	early := listing{} // subscriptions that came in parts, because they are too many for one message
+	parts := listing{} // subscriptions that came in answers before the last, because one message cannot hold them all
 	return c.with(func(ctx context.Context, cl *client.Client, realm string) error {
 		return cl.Show(ctx, realm, c.Extension, c.Explain, func(a client.Answer) error {
 			if part, ok := a["Subscriptions"]; ok {
-				return early.add(part)
+				return parts.add(part)
 			}
-			if len(early) > 0 {
-				all, err := json.Marshal(early)
+			if len(parts) > 0 {
+				all, err := json.Marshal(parts)
 				if err != nil {
 					return err
 				}
@@ -243,7 +247,7 @@ func (c *presenceShow) Run(out io.Writer) error {
 	})
 }
 
-// printExtension prints what a show answered as tables, and what explains it as JSON.
+// printExtension prints the answer of a show as tables, and its explanation as JSON.
 func printExtension(out io.Writer, a client.Answer) error {
 	var shown struct {
 		Extension string `json:"extension"`
@@ -280,7 +284,7 @@ func printExtension(out io.Writer, a client.Answer) error {
 	return printJSON(out, shown.Explain)
 }
 
-// command gives a command and prints that it was done.
+// command gives a command and prints that it is done.
 func (f *presenceFlags) command(out io.Writer, give func(ctx context.Context, c *client.Client, realm string) (client.Answer, error)) error {
 	return f.with(func(ctx context.Context, c *client.Client, realm string) error {
 		a, err := give(ctx, c, realm)
@@ -320,7 +324,7 @@ func (c *presenceWatch) Run(out io.Writer) error {
 		return err
 	}
 	defer done()
-	ready := func() { fmt.Fprintf(os.Stderr, "watching %s; Ctrl-C ends\n", realm) }
+	ready := func() { fmt.Fprintf(os.Stderr, "watching %s; press Ctrl-C to end\n", realm) }
 	return cl.Watch(ctx, realm, c.Extension, ready, func(change client.Change) error {
 		var err error
 		if c.Output == "json" {

@@ -1,14 +1,16 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"lamplight/cluster/subject"
 )
 
-// `?wait` counts over all of a user's extensions; a watcher that never answers is neither acked nor failed.
+// A set of a user with ?wait counts the replies for all extensions of the user. A watcher that does not reply counts neither as
+// acked nor as failed.
 func TestWaitSums(t *testing.T) {
 	t.Parallel()
 	p := serve(t, t.TempDir(), "--request-timeout", "2s")
@@ -18,8 +20,8 @@ func TestWaitSums(t *testing.T) {
 	for id, user := range map[string]string{"ok": "1002", "busy": "2001", "silent": "2001"} { // what user 1002 acts on
 		doc := subscription(id)
 		doc["User"], doc["Contact"] = user+"@"+realm, "<sip:"+id+"@10.0.0.9>"
-		p.tell("omnipresence.subscribe.acme%2Eexample%2Ecom."+user, "subscription", doc)
-		p.told(s)
+		p.subscribe(user, doc)
+		p.next(s)
 	}
 	go func() {
 		for {
@@ -27,69 +29,51 @@ func TestWaitSums(t *testing.T) {
 			if err != nil {
 				return
 			}
-			var n told
-			_ = json.Unmarshal(m.Data, &n.notify)
-			var presentity struct{ Presentity string }
-			_ = json.Unmarshal(m.Data, &presentity)
-			for _, target := range n.Targets {
-				if code := reply[fmt.Sprint(target["Call-ID"])]; code != 0 {
-					b, _ := json.Marshal(map[string]any{"Edge": "edge1", "Replies": []any{map[string]any{"Presentity": presentity.Presentity, "Event-Package": "dialog",
-						"Call-ID": target["Call-ID"], "Sequence": n.Sequence, "Reply": code}}})
-					_ = p.conn.Publish("lamplight.notified.box.edge1", b)
-				}
-			}
+			p.reply(m, func(callID string) int { return reply[callID] })
 		}
 	}()
 	const line = `curl -s -X POST -H "X-Auth-Token: {AUTH_TOKEN}" -d '{"data":{"action":"set","state":"early"}}' 'BASE/users/{USER_ID}/presence?wait=%s'`
 	if a := p.shell(fmt.Sprintf(line, "1s")); string(a.Data) != `{"notified":3,"acked":1,"failed":1}` {
 		t.Errorf("wait: %s %s", a.Status, a.Data)
 	}
-	// As long as one may wait is not longer than the request may take.
+	// A wait as long as the request may take is still answered in time.
 	if a := p.shell(`curl -s -X POST -H "X-Auth-Token: {AUTH_TOKEN}" -d '{"data":{"action":"reset"}}' 'BASE/presence/2001?wait=2s'`); a.Status != "success" {
 		t.Errorf("the longest wait: %s %s", a.Status, a.Data)
 	}
 }
 
-// A changed realm ends the old realm's subscriptions, and what it held; the new one begins empty.
+// When the realm of an account changes, the subscriptions of the old realm end, and the new realm begins empty.
 func TestRealmChanges(t *testing.T) {
 	t.Parallel()
-	p := serve(t, t.TempDir())
-	p.sample()
-	s := p.edge("edge1")
-	p.tell(subject1001, "subscription", subscription("c1"))
-	p.told(s)
+	p, s, _ := serveWatched(t)
 	if a := p.shell(`curl -s -X PATCH -H "X-Auth-Token: {AUTH_TOKEN}" -d '{"data":{"realm":"New.example.com"}}' BASE`); a.Status != "success" || !strings.Contains(string(a.Data), `"new.example.com"`) {
 		t.Fatalf("PATCH: %+v", a)
 	}
-	if n := p.told(s); n.Targets[0]["Subscription-State"] != "terminated;reason=noresource" {
+	if n := p.next(s); n.Targets[0]["Subscription-State"] != "terminated;reason=noresource" {
 		t.Errorf("the last NOTIFY: %+v", n)
 	}
-	if a := p.request(subject1001, "subscription", subscription("c2")); a["Code"] != "404" || a["Reason"] != "bad_identifier" {
+	if a := p.request(subject.Subscription(realm, "1001"), "subscription", subscription("c2")); a["Code"] != "404" || a["Reason"] != "bad_identifier" {
 		t.Errorf("a subscription in the old realm: %v", a)
 	}
 	doc := subscription("c3")
 	doc["User"] = "1001@new.example.com"
-	p.tell("omnipresence.subscribe.new%2Eexample%2Ecom.1001", "subscription", doc)
+	p.send(subject.Subscription("new.example.com", "1001"), "subscription", doc)
 	if m := p.get("/presence?summary=true"); fmt.Sprint(m) != "map[subscriptions:map[1001:map[dialog:1]]]" {
 		t.Errorf("the new realm: %v", m)
 	}
 }
 
-// An extension with more long calls than a NOTIFY carries is told about the most important of them, within the bound.
+// When an extension has more long calls than a NOTIFY may hold, the watchers are told of the most important ones.
 func TestManyLongCalls(t *testing.T) {
 	t.Parallel()
-	p := serve(t, t.TempDir())
-	p.sample()
-	s := p.edge("edge1")
-	p.tell(subject1001, "subscription", subscription("c1"))
-	p.told(s)
+	p, s, _ := serveWatched(t)
 	long := strings.Repeat("&", 3000)
 	for i := range 100 {
 		state := "confirmed"
 		if i == 60 {
 			state = "early"
 		}
-		p.tell("presence.dialog.acme%2Eexample%2Ecom.k", "dialog_update", map[string]any{"From": "1001@" + realm, "To": "sip:" + long + "@x", "Call-ID": fmt.Sprintf("k%d", i),
+		p.send(subject.DialogUpdate(realm, "k"), "dialog_update", map[string]any{"From": "1001@" + realm, "To": "sip:" + long + "@x", "Call-ID": fmt.Sprintf("k%d", i),
 			"Presence-ID": "1001@" + realm, "State": state, "From-Tag": long})
 	}
 	for end := time.Now().Add(10 * time.Second); ; {

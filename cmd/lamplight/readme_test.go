@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -10,7 +9,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -18,8 +16,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// natsClient is what README's lines need of NATS's own command (nats sub SUBJECT, nats req SUBJECT DATA), which takes
-// minutes to build. The test's own binary runs as it where LAMPLIGHT_TEST_NATS says so.
+// natsClient stands for NATS's own command line program in README's lines, which takes minutes to build: it does nats sub
+// SUBJECT, nats req SUBJECT DATA and nats micro ls. The test's own binary runs as natsClient when LAMPLIGHT_TEST_NATS is set.
 func natsClient(args []string) error {
 	conn, err := nats.Connect(os.Getenv("NATS_URL"))
 	if err != nil {
@@ -63,7 +61,7 @@ func natsClient(args []string) error {
 
 var fence = regexp.MustCompile("(?ms)^```\n(.*?)^```$")
 
-// readme gives the lines to paste of each block of the sections with such a title, or of all others.
+// readme returns the lines to paste of each block in the section with a title, or with but in all other sections.
 func readme(t *testing.T, title string, but bool) (blocks [][]string) {
 	t.Helper()
 	text, err := os.ReadFile("../../README.md")
@@ -81,7 +79,7 @@ func readme(t *testing.T, title string, but bool) (blocks [][]string) {
 	return blocks
 }
 
-// checkout is a directory with what README's lines find in the root of a built checkout.
+// checkout makes a directory with the files that README's lines need in the root of a built checkout.
 func checkout(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
@@ -104,7 +102,7 @@ func checkout(t *testing.T) string {
 	return root
 }
 
-// terminal is a shell that lines are pasted into, one after the other.
+// terminal is a shell into which the test pastes lines, one after the other.
 type terminal struct {
 	t     *testing.T
 	in    io.Writer
@@ -112,7 +110,7 @@ type terminal struct {
 	lines int
 }
 
-// open starts a shell; what it started ends with the test.
+// open starts a shell. The shell, and what it started, ends with the test.
 func open(t *testing.T, dir string, env ...string) *terminal {
 	t.Helper()
 	w := &terminal{t: t}
@@ -132,7 +130,7 @@ func open(t *testing.T, dir string, env ...string) *terminal {
 	return w
 }
 
-// await waits until the shell wrote something.
+// await waits until the shell has written something.
 func (w *terminal) await(line, want string, within time.Duration) {
 	w.t.Helper()
 	for end := time.Now().Add(within); !strings.Contains(w.out.String(), want); time.Sleep(5 * time.Millisecond) {
@@ -142,7 +140,7 @@ func (w *terminal) await(line, want string, within time.Duration) {
 	}
 }
 
-// paste runs a line, wants it to succeed, and gives what was written meanwhile.
+// paste runs a line, which must succeed, and returns what the shell wrote meanwhile.
 func (w *terminal) paste(line string) string {
 	w.t.Helper()
 	w.lines++
@@ -156,8 +154,7 @@ func (w *terminal) paste(line string) string {
 	return out
 }
 
-// README's lines are run as they stand, through a shell in the root of a checkout; only the ports and, instead of
-// `go run …/nats`, the client differ.
+// README's lines work as they stand, in a shell in the root of a checkout. The test only replaces the ports, and NATS's program.
 func TestReadme(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
@@ -199,8 +196,8 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// README's three nodes on one machine: make cluster's script, a kill -9 of the node that holds a lamp, the lamp at
-// another one, the node back. Only the ports differ.
+// README's lines for three nodes on one machine work: a node that is killed loses no lamp, and takes its share back when it is
+// started again. The test only replaces the ports.
 func TestReadmeCluster(t *testing.T) {
 	t.Parallel()
 	addresses := ports(t, 12)
@@ -210,7 +207,7 @@ func TestReadmeCluster(t *testing.T) {
 	first := open(t, root, "CLUSTER_HTTP="+list(0), "CLUSTER_NATS="+list(3), "CLUSTER_GOSSIP="+list(6), "CLUSTER_ROUTES="+list(9))
 	fmt.Fprintln(first.in, "exec tools/run-cluster.sh "+account)
 	first.await("make cluster", "Ctrl-C", 90*time.Second)
-	t.Cleanup(func() { // whatever the test came to
+	t.Cleanup(func() {
 		for _, node := range []string{"a", "b", "c"} {
 			endPid(root, node)
 		}
@@ -249,7 +246,7 @@ func TestReadmeCluster(t *testing.T) {
 	})
 }
 
-// endPid ends a node by the pid that make cluster's script wrote down.
+// endPid kills a node by the pid that the script of make cluster has written.
 func endPid(root, node string) {
 	text, _ := os.ReadFile(filepath.Join(root, "lamplight-cluster", node+".pid"))
 	if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
@@ -257,8 +254,7 @@ func endPid(root, node string) {
 	}
 }
 
-// README's three machines: each command line as it stands, but that the names are addresses of this machine, and ports
-// that nobody else uses.
+// README's command lines for three machines work. The test replaces the names by addresses of this machine, and the ports.
 func TestReadmeMachines(t *testing.T) {
 	t.Parallel()
 	lines := readme(t, "Three nodes", false)[2]
@@ -290,22 +286,4 @@ func TestReadmeMachines(t *testing.T) {
 	if code != 0 || nodeOf(o, "a").Open == 0 || nodeOf(o, "b").Open == 0 || nodeOf(o, "c").Open == 0 {
 		t.Errorf("exit %d, %+v", code, o)
 	}
-}
-
-// transcript is what a shell wrote, while it writes.
-type transcript struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
-
-func (w *transcript) Write(b []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.all.Write(b)
-}
-
-func (w *transcript) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.all.String()
 }

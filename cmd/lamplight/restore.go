@@ -14,10 +14,10 @@ import (
 )
 
 type restoreCommand struct {
-	File     string `arg:"" type:"existingfile" help:"What lamplight backup wrote."`
-	Replicas int    `placeholder:"N" help:"Copies of the journal (default: 1, 3 where the NATS servers are a cluster)."`
-	Streams  int    `placeholder:"N" help:"Streams of the journal (default: 1, with several replicas 4)."`
-	Storage  string `enum:"file,memory" default:"file" help:"Where NATS keeps the journal: as the nodes' --storage."`
+	File     string `arg:"" type:"existingfile" help:"The file that lamplight backup wrote."`
+	Replicas int    `placeholder:"N" help:"How many NATS servers keep a copy of the journal, 1 to 5 (default: 1, or 3 when NATS is a cluster)."`
+	Streams  int    `placeholder:"N" help:"How many JetStream streams the journal has, 1 to 64 (default: 1, or 4 with several copies)."`
+	Storage  string `enum:"file,memory" default:"file" help:"Where NATS keeps the journal: file or memory. It must be the --storage of the nodes."`
 	natsFlags
 }
 
@@ -27,7 +27,7 @@ func (c *restoreCommand) Run(out io.Writer) error {
 		return err
 	}
 	if c.Replicas < 0 || c.Replicas > 5 || c.Streams < 0 || c.Streams > 64 {
-		return fmt.Errorf("%w: --replicas is 1 to 5, --streams 1 to 64", errUsage)
+		return fmt.Errorf("%w: --replicas is %d and --streams is %d; they must be 1 to 5 and 1 to 64", errUsage, c.Replicas, c.Streams)
 	}
 	f, err := os.Open(c.File)
 	if err != nil {
@@ -44,12 +44,13 @@ func (c *restoreCommand) Run(out io.Writer) error {
 	defer stop()
 	s, err := c.load(ctx, f)
 	if err != nil {
-		return fmt.Errorf("%w\nNothing is lost: no node serves what is half restored, and the restore can be run again", err)
+		return fmt.Errorf("%w\nNothing is lost: no node serves a journal that is only half restored. Run the restore again", err)
 	}
 	fmt.Fprintf(out, "restored: %d records and claims, %d entries of the directory, saved %s\n", s.Journal, s.Directory, s.At.UTC().Format("2006-01-02 15:04:05 MST"))
 	return nil
 }
 
+// checkEntry refuses an entry of the backup that cannot be restored.
 func (c *restoreCommand) checkEntry(e backup.Entry) error {
 	if e.Part == backup.Journal {
 		return journal.Check(e)
@@ -58,6 +59,7 @@ func (c *restoreCommand) checkEntry(e backup.Entry) error {
 	return err
 }
 
+// load writes the entries of the backup to NATS.
 func (c *restoreCommand) load(ctx context.Context, f io.Reader) (s backup.Summary, err error) {
 	conn, err := c.connect("lamplight restore")
 	if err != nil {

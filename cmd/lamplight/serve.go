@@ -20,34 +20,34 @@ import (
 	"lamplight/cmd/lamplight/node"
 )
 
-// serveFlags are what a node can be told.
+// serveFlags are the flags of serve and check-config.
 type serveFlags struct {
 	HTTP           string        `name:"http" default:":8000" placeholder:"HOST:PORT" help:"Where the HTTP API listens."`
-	Data           string        `default:"./lamplight-data" placeholder:"DIR" help:"Data directory: the journal of the embedded NATS server and the token key."`
-	NatsListen     string        `default:"127.0.0.1:4222" placeholder:"HOST:PORT" help:"Where the embedded NATS server listens."`
-	NatsCluster    string        `placeholder:"HOST:PORT" help:"Where the embedded NATS server listens for those of the other nodes: together they replicate the journal. Needs --join."`
-	NatsConfig     string        `type:"existingfile" placeholder:"FILE" help:"NATS configuration for the embedded server (users, TLS)."`
-	Storage        string        `enum:"file,memory" default:"file" help:"Where NATS keeps the journal: file survives a restart of the NATS server, memory does not."`
-	Sync           string        `default:"1s" placeholder:"DURATION|always" help:"How much a power cut may take. kill -9 takes nothing either way; always syncs each write and costs throughput."`
-	Replicas       int           `placeholder:"N" help:"Copies of the journal when it is made (default: 1; 3 in a NATS cluster)."`
-	Node           string        `placeholder:"NAME" help:"Name of this node (default: the host name)."`
-	Gossip         string        `default:"127.0.0.1:7946" placeholder:"HOST:PORT" help:"Where gossip listens."`
-	Advertise      string        `placeholder:"HOST" help:"Address that other nodes reach this one at."`
-	Join           []string      `placeholder:"HOST:PORT" help:"Nodes to join."`
-	GossipKey      string        `type:"existingfile" placeholder:"FILE" help:"Gossip encryption key: 32 bytes, or 64 hexadecimal characters."`
-	AwaitRestore   bool          `help:"Wait, before serving for the first time, until lamplight restore has loaded a backup."`
-	TokenKey       string        `placeholder:"FILE" help:"Ed25519 key (PEM) that signs tokens (default: token.pem in the data directory, made if missing)."`
-	JWKS           string        `name:"jwks" type:"existingfile" placeholder:"FILE" help:"JWKS or PEM public key of another issuer whose tokens are good."`
-	CallLease      time.Duration `default:"24h" help:"A call without news ends after this."`
-	NotifyRate     float64       `default:"5" help:"NOTIFYs a second to one watcher at most; 0: no coalescing."`
-	RequestTimeout time.Duration `default:"10s" help:"Deadline of a request, at most 12s."`
-	RateLimit      int           `default:"0" help:"HTTP requests a second per account and client address; 0: off."`
-	MaxWatchers    int           `default:"10000" help:"Watchers per extension."`
-	MaxDialogs     int           `default:"100" help:"Calls, registers or mailboxes per extension."`
-	MaxMailbox     int           `default:"4096" help:"Messages that wait for one shard."`
-	EdgeMemory     int64         `default:"256" placeholder:"MIB" help:"Memory for messages that are kept for edges to be sent again, in MiB for all edges together."`
-	LogLevel       string        `default:"info" help:"debug, info, warn or error."`
-	LogFormat      string        `enum:"text,json" default:"text" help:"text or json."`
+	Data           string        `default:"./lamplight-data" placeholder:"DIR" help:"The data directory. It holds the journal of the embedded NATS server, and the token key. Only one process at a time may use it."`
+	NatsListen     string        `default:"127.0.0.1:4222" placeholder:"HOST:PORT" help:"Where the embedded NATS server listens for clients. An address other than loopback needs users in --nats-config."`
+	NatsCluster    string        `placeholder:"HOST:PORT" help:"Where the embedded NATS server listens for the servers of the other nodes, with which it replicates the journal. Needs --join. Without it the server stands alone."`
+	NatsConfig     string        `type:"existingfile" placeholder:"FILE" help:"A NATS configuration file for the embedded server: users, TLS, limits."`
+	Storage        string        `enum:"file,memory" default:"file" help:"Where NATS keeps the journal: file or memory. A journal in memory is lost when the NATS server restarts."`
+	Sync           string        `default:"1s" placeholder:"DURATION|always" help:"How often the embedded NATS server writes the journal through to the disk. After a power cut, up to so much of the last acknowledged changes can be lost. With always none are, at a lower throughput. kill -9 loses none either way."`
+	Replicas       int           `placeholder:"N" help:"How many NATS servers keep a copy of the journal, 1 to 5. It counts when the journal is made (default: 1, or 3 when NATS is a cluster)."`
+	Node           string        `placeholder:"NAME" help:"The name of this node (default: the host name). No two running nodes may have the same."`
+	Gossip         string        `default:"127.0.0.1:7946" placeholder:"HOST:PORT" help:"Where this node listens for gossip, by which the nodes find each other: TCP and UDP. An address other than loopback needs --gossip-key."`
+	Advertise      string        `placeholder:"HOST" help:"The host name or address at which the other nodes reach this one (default: found out)."`
+	Join           []string      `placeholder:"HOST:PORT" help:"The gossip addresses of the nodes to join. This node's own address may be among them."`
+	GossipKey      string        `type:"existingfile" placeholder:"FILE" help:"A file with the key that encrypts gossip: 32 bytes, or 64 hexadecimal characters. All nodes need the same key."`
+	AwaitRestore   bool          `help:"Before this node serves for the first time, wait until lamplight restore has loaded a backup."`
+	TokenKey       string        `placeholder:"FILE" help:"The Ed25519 key (PEM) that signs API tokens. It is made if there is no such file (default: token.pem in the data directory)."`
+	JWKS           string        `name:"jwks" type:"existingfile" placeholder:"FILE" help:"The public keys of another issuer whose API tokens are accepted: a JWKS, or one key as PEM."`
+	CallLease      time.Duration `default:"24h" help:"How long a call lives of which nothing more is heard. It then counts as ended."`
+	NotifyRate     float64       `default:"5" help:"How many changes a second one watcher is told at most, 0 to 1000. Changes in between are told as one. 0 means that nothing is held back."`
+	RequestTimeout time.Duration `default:"10s" help:"How long a request may take, at most 12s."`
+	RateLimit      int           `default:"0" help:"How many HTTP requests a second each account may make from one client address. 0 means any number."`
+	MaxWatchers    int           `default:"10000" help:"The most watchers that one extension may have."`
+	MaxDialogs     int           `default:"100" help:"The most calls, and as many registers and mailboxes, that one extension may have."`
+	MaxMailbox     int           `default:"4096" help:"The most messages that may wait for one shard. More are refused (HTTP 429)."`
+	EdgeMemory     int64         `default:"256" placeholder:"MIB" help:"Memory for the NOTIFY messages that are kept to be sent to edges again, in MiB for all edges together."`
+	LogLevel       string        `default:"info" help:"Which log lines are written: those of this level and above. debug, info, warn or error."`
+	LogFormat      string        `enum:"text,json" default:"text" help:"How log lines are written: text or json."`
 	natsFlags
 }
 
@@ -55,14 +55,15 @@ type serveCommand struct{ serveFlags }
 
 type checkCommand struct{ serveFlags }
 
-// check refuses what can't work before anything starts.
+// check refuses flags that can't work, before anything starts. It fills in the default of --node and returns --sync as a
+// duration, 0 for always.
 func (f *serveFlags) check() (sync time.Duration, err error) {
 	if err := f.natsFlags.check(); err != nil {
 		return 0, err
 	}
 	if f.Sync != "always" {
 		if sync, err = time.ParseDuration(f.Sync); err != nil || sync <= 0 {
-			return 0, fmt.Errorf("%w: --sync %q: a duration such as 1s, or always", errUsage, f.Sync)
+			return 0, fmt.Errorf("%w: --sync is %q; it must be a duration such as 1s, or always", errUsage, f.Sync)
 		}
 	}
 	if f.Node == "" {
@@ -71,32 +72,32 @@ func (f *serveFlags) check() (sync time.Duration, err error) {
 		}
 	}
 	if len(f.Node) > 128 || strings.ContainsFunc(f.Node, func(r rune) bool { return r <= 0x20 || r > 0x7e }) {
-		return 0, fmt.Errorf("%w: --node %q: at most 128 printable ASCII characters without spaces", errUsage, f.Node)
+		return 0, fmt.Errorf("%w: --node is %q; it must be at most 128 printable ASCII characters without spaces", errUsage, f.Node)
 	}
 	if f.RequestTimeout <= 0 || f.RequestTimeout > 12*time.Second {
-		return 0, fmt.Errorf("%w: --request-timeout %v: above 0, at most 12s", errUsage, f.RequestTimeout)
+		return 0, fmt.Errorf("%w: --request-timeout is %v; it must be above 0 and at most 12s", errUsage, f.RequestTimeout)
 	}
 	if f.NotifyRate < 0 || f.NotifyRate > 1000 || f.RateLimit < 0 || f.CallLease <= 0 || f.MaxWatchers < 1 || f.MaxDialogs < 1 || f.MaxMailbox < 1 || f.EdgeMemory < 1 {
-		return 0, fmt.Errorf("%w: --notify-rate is 0 to 1000, --rate-limit at least 0, --call-lease above 0, the bounds at least 1", errUsage)
+		return 0, fmt.Errorf("%w: --notify-rate must be 0 to 1000, --rate-limit at least 0, --call-lease above 0, and --max-watchers, --max-dialogs, --max-mailbox and --edge-memory at least 1", errUsage)
 	}
 	if f.Replicas < 0 || f.Replicas > 5 {
-		return 0, fmt.Errorf("%w: --replicas %d: 1 to 5", errUsage, f.Replicas)
+		return 0, fmt.Errorf("%w: --replicas is %d; it must be 1 to 5", errUsage, f.Replicas)
 	}
 	if err := f.checkCluster(); err != nil {
 		return 0, err
 	}
 	for name, a := range map[string]string{"--http": f.HTTP, "--nats-listen": f.NatsListen, "--gossip": f.Gossip} {
 		if _, _, err := net.SplitHostPort(a); err != nil {
-			return 0, fmt.Errorf("%w: %s %q: HOST:PORT", errUsage, name, a)
+			return 0, fmt.Errorf("%w: %s is %q; it must be HOST:PORT", errUsage, name, a)
 		}
 	}
 	for _, a := range f.Join {
 		if _, port, err := net.SplitHostPort(a); err != nil || port == "" {
-			return 0, fmt.Errorf("%w: --join %q: HOST:PORT[,HOST:PORT]", errUsage, a)
+			return 0, fmt.Errorf("%w: --join has %q; it must be HOST:PORT[,HOST:PORT]", errUsage, a)
 		}
 	}
 	if host, _, _ := net.SplitHostPort(f.Gossip); f.GossipKey == "" && !natsd.Loopback(host) {
-		return 0, fmt.Errorf("%w: --gossip %s is not loopback: give --gossip-key", errUsage, f.Gossip)
+		return 0, fmt.Errorf("%w: --gossip %s is not a loopback address, so gossip must be encrypted: give --gossip-key", errUsage, f.Gossip)
 	}
 	if _, err := readGossipKey(f.GossipKey); err != nil {
 		return 0, err
@@ -104,8 +105,9 @@ func (f *serveFlags) check() (sync time.Duration, err error) {
 	return sync, nil
 }
 
-// checkReach refuses addresses of this node that those to join could not answer to: many systems give a machine's own
-// name the loopback address. Names that can't be looked up are left to time.
+// checkReach refuses a loopback address of this node when it is to join nodes on other machines: they could not answer. It happens
+// easily, because many systems resolve a machine's own name to the loopback address. Names that can't be resolved are not checked:
+// they may be resolved later.
 func (f *serveFlags) checkReach() error {
 	far := slices.IndexFunc(f.Join, func(a string) bool {
 		host, _, _ := net.SplitHostPort(a)
@@ -124,7 +126,7 @@ func (f *serveFlags) checkReach() error {
 	return nil
 }
 
-// checkCluster refuses what can't become a cluster.
+// checkCluster refuses flags with which the embedded NATS servers can't become a cluster.
 func (f *serveFlags) checkCluster() error {
 	if f.NatsCluster == "" {
 		return nil
@@ -132,21 +134,21 @@ func (f *serveFlags) checkCluster() error {
 	host, _, err := net.SplitHostPort(f.NatsCluster)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w: --nats-cluster %q: HOST:PORT", errUsage, f.NatsCluster)
+		return fmt.Errorf("%w: --nats-cluster is %q; it must be HOST:PORT", errUsage, f.NatsCluster)
 	case f.Nats != "embedded":
-		return fmt.Errorf("%w: --nats-cluster is for the embedded NATS server; with --nats the servers are yours", errUsage)
+		return fmt.Errorf("%w: --nats-cluster is for the embedded NATS server; with --nats the servers are yours, so leave one of the two out", errUsage)
 	case len(f.Join) == 0:
 		return fmt.Errorf("%w: --nats-cluster needs --join with the gossip addresses of all nodes", errUsage)
 	case f.Storage == "memory" && f.replicas() == 1:
-		return fmt.Errorf("%w: --storage memory in a cluster needs --replicas 3: one copy would go with its server", errUsage)
+		return fmt.Errorf("%w: --storage memory in a cluster needs --replicas 3: a single copy would be lost with its server", errUsage)
 	case f.GossipKey == "" && !natsd.Loopback(host):
-		return fmt.Errorf("%w: --nats-cluster %s is not loopback: give --gossip-key, from which the servers' secret is derived", errUsage, f.NatsCluster)
+		return fmt.Errorf("%w: --nats-cluster %s is not a loopback address: give --gossip-key, from which the servers' secret is derived", errUsage, f.NatsCluster)
 	}
 	_, err = f.route()
 	return err
 }
 
-// replicas is --replicas or its default.
+// replicas returns --replicas, or its default.
 func (f *serveFlags) replicas() int {
 	switch {
 	case f.Replicas > 0:
@@ -157,7 +159,7 @@ func (f *serveFlags) replicas() int {
 	return 1
 }
 
-// route is where the other nodes' servers reach the embedded one; "": it stands alone.
+// route returns the HOST:PORT at which the other nodes' NATS servers reach the embedded one; "" when it stands alone.
 func (f *serveFlags) route() (string, error) {
 	if f.NatsCluster == "" {
 		return "", nil
@@ -167,7 +169,7 @@ func (f *serveFlags) route() (string, error) {
 		return "", err
 	}
 	if port == "0" {
-		return "", fmt.Errorf("%w: --nats-cluster %s: the other nodes must know the port", errUsage, f.NatsCluster)
+		return "", fmt.Errorf("%w: --nats-cluster %s has the port 0; give the port that the other nodes are to use", errUsage, f.NatsCluster)
 	}
 	gossip, _, _ := net.SplitHostPort(f.Gossip)
 	for _, h := range []string{f.Advertise, host, gossip} {
@@ -175,9 +177,10 @@ func (f *serveFlags) route() (string, error) {
 			return net.JoinHostPort(h, port), nil
 		}
 	}
-	return "", fmt.Errorf("%w: --nats-cluster %s listens everywhere: say with --advertise at which host the others find this node", errUsage, f.NatsCluster)
+	return "", fmt.Errorf("%w: --nats-cluster %s listens on all addresses: say with --advertise at which host the other nodes reach this one", errUsage, f.NatsCluster)
 }
 
+// rules returns the domain's rules that the flags ask for.
 func (f *serveFlags) rules() presence.Rules {
 	r := presence.Rules{CallLease: f.CallLease, Grace: 20 * time.Second, TombstoneLife: time.Minute,
 		MaxWatchers: f.MaxWatchers, MaxCalls: f.MaxDialogs, MaxTombstones: 8192, Transitions: 8}
@@ -197,7 +200,7 @@ func (c *checkCommand) Run(out io.Writer) error {
 	return err
 }
 
-// Run implements serve: until a signal, and then it drains.
+// Run implements serve. It runs the node until SIGTERM or SIGINT, or until the node fails, and then stops it.
 func (c *serveCommand) Run(out io.Writer) error {
 	sync, err := c.check()
 	if err != nil {
@@ -217,7 +220,7 @@ func (c *serveCommand) Run(out io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	n := node.New(config)
-	defer func() { _ = n.Stop(context.Background()) }() // it logs what goes wrong
+	defer func() { _ = n.Stop(context.Background()) }() // Stop logs its errors
 	if err := n.Start(ctx); err != nil {
 		if ctx.Err() != nil {
 			log.Info("stopped before it was ready")
@@ -230,14 +233,14 @@ func (c *serveCommand) Run(out io.Writer) error {
 	defer tellSystemd(systemdStopping)
 	select {
 	case <-ctx.Done():
-		log.Info("draining")
+		log.Info("draining: the node hands its shards over and stops, within 20 s")
 		return nil
 	case err := <-n.Failed():
 		return err
 	}
 }
 
-// node is the configuration of a node that the flags ask for. check has found them good.
+// node returns the configuration of the node that the flags ask for. check must have accepted them.
 func (f *serveFlags) node(sync time.Duration, log *slog.Logger) (node.Config, error) {
 	c := node.Config{Name: f.Node, Version: version, Data: f.Data, NATS: f.options(), Prefix: f.prefix(),
 		Memory: f.Storage == "memory", Replicas: f.Replicas, AwaitRestore: f.AwaitRestore,
@@ -264,7 +267,7 @@ func (f *serveFlags) node(sync time.Duration, log *slog.Logger) (node.Config, er
 	return c, err
 }
 
-// announce says where the node listens and what to try.
+// announce prints where the node listens and what to try.
 func (f *serveFlags) announce(out io.Writer, n *node.Node) {
 	for _, listener := range []string{node.HTTP, node.NATS, node.Gossip} {
 		if address := n.Addr(listener); address != "" {
@@ -281,6 +284,7 @@ func (f *serveFlags) announce(out io.Writer, n *node.Node) {
 	fmt.Fprintf(out, "node %s is ready. Try:\n  lamplight import docs/examples/acme.json%s\n  curl http://127.0.0.1:%s/readyz\n", f.Node, hint, n.Port(node.HTTP))
 }
 
+// readGossipKey reads the key in a file; "" is no key.
 func readGossipKey(path string) ([]byte, error) {
 	if path == "" {
 		return nil, nil
@@ -295,18 +299,19 @@ func readGossipKey(path string) ([]byte, error) {
 		for i := range key {
 			v, err := strconv.ParseUint(text[2*i:2*i+2], 16, 8)
 			if err != nil {
-				return nil, fmt.Errorf("--gossip-key: 64 hexadecimal characters, or 32 bytes")
+				return nil, fmt.Errorf("--gossip-key: the file has 64 characters, but they are not all hexadecimal; it must have 32 bytes, or 64 hexadecimal characters")
 			}
 			key[i] = byte(v)
 		}
 		return key, nil
 	}
 	if len(data) != 32 {
-		return nil, fmt.Errorf("--gossip-key: 32 bytes, or 64 hexadecimal characters; the file has %d", len(data))
+		return nil, fmt.Errorf("--gossip-key: the file has %d bytes; it must have 32 bytes, or 64 hexadecimal characters", len(data))
 	}
 	return data, nil
 }
 
+// tokenKeyPath returns --token-key, or its default.
 func (f *serveFlags) tokenKeyPath() string {
 	if f.TokenKey != "" {
 		return f.TokenKey

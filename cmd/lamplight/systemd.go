@@ -5,14 +5,14 @@ import (
 	"os"
 )
 
-// States of sd_notify(3).
+// The states that systemd is told: sd_notify(3).
 const (
 	systemdReady    = "READY=1"
 	systemdStopping = "STOPPING=1"
 )
 
-// tellSystemd says how far this process is to the service manager that started it, if one did. That nobody listens is
-// its own affair.
+// tellSystemd tells the service manager the state of this process, if a service manager started it. It ignores errors: the node
+// works without systemd.
 func tellSystemd(state string) {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {

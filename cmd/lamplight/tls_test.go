@@ -19,7 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// authority is a CA of the test's own.
+// authority is a certificate authority of the test.
 type authority struct {
 	t    *testing.T
 	dir  string
@@ -78,8 +78,8 @@ func (a *authority) issue(name string) (cert, key string) {
 	return a.write(name+".pem", "CERTIFICATE", der), a.write(name+".key", "EC PRIVATE KEY", secret)
 }
 
-// A node and the commands speak TLS with NATS, each side showing a certificate; a CA that is not the right one, or no
-// certificate of one's own, is refused with what to do about it.
+// A node and the commands speak TLS with NATS, and both sides check the other's certificate. With a wrong CA, or without a client
+// certificate, they fail and say what to do.
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	ca, other := newAuthority(t, "ours"), newAuthority(t, "another")
@@ -115,7 +115,7 @@ func TestTLS(t *testing.T) {
 	p := start(t, t.TempDir(), good...)
 	p.await(nats.RootCAs(ca.file), nats.ClientCert(mine, secret))
 	p.lamplight(append([]string{"import", "../../docs/examples/acme.json"}, good...)...)
-	p.tell(subject1001, "subscription", subscription("c1"))
+	p.subscribe("1001", subscription("c1"))
 	if out := p.lamplight(append([]string{"presence", "list", "--realm", realm}, good...)...); out == "" {
 		t.Error("presence list says nothing")
 	}

@@ -12,19 +12,19 @@ import (
 )
 
 type tokenCommand struct {
-	Account  string        `required:"" placeholder:"ID" help:"Account that the token is for: 32 hexadecimal characters."`
-	TTL      time.Duration `name:"ttl" default:"1h" help:"How long it is good."`
-	Data     string        `default:"./lamplight-data" placeholder:"DIR" help:"Data directory of the node whose key signs."`
-	TokenKey string        `placeholder:"FILE" help:"Ed25519 key (PEM) that signs (default: token.pem in the data directory)."`
+	Account  string        `required:"" placeholder:"ID" help:"The account that the token is for: 32 hexadecimal characters in lower case."`
+	TTL      time.Duration `name:"ttl" default:"1h" help:"How long the token is good."`
+	Data     string        `default:"./lamplight-data" placeholder:"DIR" help:"The data directory of the node whose key signs the token."`
+	TokenKey string        `placeholder:"FILE" help:"The Ed25519 key (PEM) that signs the token (default: token.pem in the data directory)."`
 }
 
-// Run prints only the token.
+// Run implements token. It prints only the token, so that a shell can use the output.
 func (c *tokenCommand) Run(out io.Writer) error {
 	if !directory.ValidID(c.Account) {
-		return fmt.Errorf("%w: --account %q: 32 hexadecimal characters in lower case", errUsage, c.Account)
+		return fmt.Errorf("%w: --account is %q; it must be 32 hexadecimal characters in lower case", errUsage, c.Account)
 	}
 	if c.TTL <= 0 {
-		return fmt.Errorf("%w: --ttl must be above 0", errUsage)
+		return fmt.Errorf("%w: --ttl is %v; it must be above 0", errUsage, c.TTL)
 	}
 	path := c.TokenKey
 	if path == "" {

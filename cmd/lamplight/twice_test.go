@@ -14,8 +14,8 @@ import (
 	"lamplight/cluster/route/wire"
 )
 
-// A second process of a node's name is refused, and answers nothing in the first one's place until it is: "not mine"
-// from it would have a command sent again that the first one has done.
+// A second process with the name of a running node is refused. Until then it answers no request of other nodes: with a "not mine"
+// of the second process, another node would repeat a command that the first has done.
 func TestSameNameTwice(t *testing.T) {
 	t.Parallel()
 	s := externalNATS(t, t.TempDir(), -1)

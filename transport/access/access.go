@@ -1,6 +1,8 @@
-// Package access says who may do what: it makes and checks tokens, knows the tree of accounts, and bounds how often an
-// account may ask. It answers for every transport alike and knows none of them. Its methods may be called from any
-// goroutine; those with a context may ask NATS.
+// Package access says who may do what. It makes and checks API tokens, says which accounts an account may act on, and limits
+// how many requests an account may make. It serves all transports alike and knows none of them.
+//
+// Its methods may be called from any goroutine. Those that take a context may ask the directory's bucket over NATS, and then
+// wait until the answer comes or the context ends.
 package access
 
 import (
@@ -19,25 +21,26 @@ import (
 	"lamplight/cluster/subject"
 )
 
-// Errors. Every transport has one answer to each.
+// The errors of a request that may not be served. Each transport has one answer to each.
 var (
-	ErrCredentials = errors.New("invalid credentials")
-	ErrForbidden   = errors.New("forbidden")
-	ErrTooMany     = errors.New("too many requests")
+	ErrCredentials = errors.New("invalid credentials") // the token or the API key is not good
+	ErrForbidden   = errors.New("forbidden")           // the account of the token may not act on the account or realm
+	ErrTooMany     = errors.New("too many requests")   // the rate limit is reached
 )
 
-// InvalidName is the error of a name that can be no extension.
+// InvalidName is the error of a name that cannot be an extension's.
 type InvalidName struct{ Reason string }
 
+// Error implements error.
 func (e *InvalidName) Error() string { return e.Reason }
 
 // Config is what a Control needs.
 type Config struct {
 	Directory *directory.Directory
-	Key       ed25519.PrivateKey // signs this node's tokens
-	JWKS      []byte             // a JWKS or PEM public key of another issuer; nil: none
-	TokenLife time.Duration
-	RateLimit int // requests a second for each account and client address; 0: no limit
+	Key       ed25519.PrivateKey // signs the tokens that this node makes
+	JWKS      []byte             // the JWKS, or the public key as PEM, of another issuer whose tokens are good; nil: none
+	TokenLife time.Duration      // how long a token is good that LogIn makes
+	RateLimit int                // requests a second for each account and client address; 0: no limit
 }
 
 // Control decides what a request may do.
@@ -47,13 +50,13 @@ type Control struct {
 	limits   *limits
 }
 
-// New makes a Control that has not started.
+// New makes a Control. It starts nothing. The error says what is wrong with Config.JWKS.
 func New(c Config) (*Control, error) {
 	v, err := NewVerifier(c.Directory, c.JWKS)
 	return &Control{cfg: c, verifier: v, limits: newLimits(c.RateLimit)}, err
 }
 
-// Start publishes the public half of the node's key in the directory, so that all nodes take its tokens.
+// Start publishes the public half of the node's key in the directory, so that all nodes accept its tokens.
 func (c *Control) Start(ctx context.Context) error {
 	public := c.cfg.Key.Public().(ed25519.PublicKey)
 	if err := c.cfg.Directory.PublishKey(ctx, KeyID(public), public); err != nil {
@@ -62,12 +65,12 @@ func (c *Control) Start(ctx context.Context) error {
 	return nil
 }
 
-// Account is the account that a token speaks for, or ErrCredentials.
+// Account returns the id of the account that a token is for, or ErrCredentials.
 func (c *Control) Account(ctx context.Context, token []byte) (string, error) {
 	return c.verifier.Account(ctx, token)
 }
 
-// Allow counts a request of an account from an address, and returns ErrTooMany past the limit.
+// Allow counts a request of an account from an address. Past the rate limit it returns ErrTooMany. It does not wait.
 func (c *Control) Allow(account string, from net.IP) error {
 	if !c.limits.allow(account, from, time.Now()) {
 		return ErrTooMany
@@ -75,7 +78,8 @@ func (c *Control) Allow(account string, from net.IP) error {
 	return nil
 }
 
-// LogIn gives the account with an API key, and a token for it. A key that no account has is ErrCredentials.
+// LogIn returns the account that has an API key, and a new token for it. For a key that no account has it returns
+// ErrCredentials.
 func (c *Control) LogIn(ctx context.Context, apiKey string) (e *directory.Entry, token string, err error) {
 	e, err = c.cfg.Directory.AccountByAPIKey(ctx, apiKey)
 	if errors.Is(err, directory.ErrUnknown) {
@@ -87,10 +91,12 @@ func (c *Control) LogIn(ctx context.Context, apiKey string) (e *directory.Entry,
 	return e, token, err
 }
 
-// MayActOn says whether the account of a token may act on another: on itself and on all of its descendants.
+// MayActOn says whether the account of a token may act on another account. It may act on itself and on all accounts below it.
+// MayActOn knows what this node has heard, and does not wait.
 func (c *Control) MayActOn(account, other string) bool { return c.cfg.Directory.InTree(account, other) }
 
-// Target is an account by its id, if the account of the token may act on it; ErrForbidden if not.
+// Target returns the account with an id. It returns ErrForbidden if the account of the token may not act on it, and
+// directory.ErrUnknown if there is none.
 func (c *Control) Target(ctx context.Context, account, id string) (*directory.Entry, error) {
 	e, err := c.cfg.Directory.Get(ctx, directory.Accounts, id, id)
 	if err != nil {
@@ -102,8 +108,9 @@ func (c *Control) Target(ctx context.Context, account, id string) (*directory.En
 	return e, nil
 }
 
-// Extension reads the name of an extension of the account e: a user of its realm, or a full user@realm whose realm the
-// account of the token may act on; ErrForbidden for other realms, an *InvalidName for what can be no extension.
+// Extension reads the name of an extension in a request about the account e. The name is a user of e's realm, or user@realm. The
+// account of the token must be allowed to act on the account that has that realm, else Extension returns ErrForbidden. For a
+// name that cannot be an extension's it returns an *InvalidName.
 func (c *Control) Extension(ctx context.Context, account string, e *directory.Entry, name string) (actors.Address, error) {
 	to := actors.Address{Realm: e.Realm(), User: strings.ToLower(name)}
 	if i := strings.LastIndexByte(to.User, '@'); i >= 0 {

@@ -8,17 +8,23 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// limits bounds requests per account and client address. It remembers a bounded number of both together.
+// limits limits the requests of each pair of an account and a client address.
 type limits struct {
-	perSecond int
+	perSecond int // 0: no limit
 	mu        sync.Mutex
-	of        map[string]*rate.Limiter
+	of        map[string]*rate.Limiter // by account and address; at most maxLimiters
 }
 
+// maxLimiters is the number of pairs that limits remembers.
+const maxLimiters = 100_000
+
+// newLimits makes limits of so many requests a second. As many may come at once.
 func newLimits(perSecond int) *limits {
 	return &limits{perSecond: perSecond, of: map[string]*rate.Limiter{}}
 }
 
+// allow counts a request and says whether it is within the limit. When the table is full it forgets the pairs that have made no
+// request for a second; if there are none, the request of a new pair is refused.
 func (l *limits) allow(account string, from net.IP, now time.Time) bool {
 	if l.perSecond <= 0 {
 		return true
@@ -28,13 +34,13 @@ func (l *limits) allow(account string, from net.IP, now time.Time) bool {
 	defer l.mu.Unlock()
 	r := l.of[key]
 	if r == nil {
-		if len(l.of) >= 100_000 { // forget those who have their full allowance again
+		if len(l.of) >= maxLimiters {
 			for k, old := range l.of {
 				if old.TokensAt(now) >= float64(l.perSecond) {
 					delete(l.of, k)
 				}
 			}
-			if len(l.of) >= 100_000 {
+			if len(l.of) >= maxLimiters {
 				return false
 			}
 		}

@@ -19,16 +19,18 @@ import (
 	"github.com/maypok86/otter/v2"
 )
 
-// Issuer is the iss claim of every token.
+// Issuer is the iss claim of every good token.
 const Issuer = "lamplight"
 
+// claims are the claims of a token.
 type claims struct {
 	AccountID string `json:"account_id"`
 	OwnerID   string `json:"owner_id,omitempty"`
 	jwt.RegisteredClaims
 }
 
-// LoadOrCreateKey reads an Ed25519 key (PEM, PKCS #8), or makes one.
+// LoadOrCreateKey reads an Ed25519 private key from a file (PEM, PKCS #8). When there is no such file it makes a key and writes
+// it there, readable by its owner only.
 func LoadOrCreateKey(path string) (ed25519.PrivateKey, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -48,30 +50,31 @@ func LoadOrCreateKey(path string) (ed25519.PrivateKey, error) {
 	return ParseKey(data)
 }
 
-// ParseKey reads an Ed25519 private key.
+// ParseKey reads an Ed25519 private key (PEM, PKCS #8).
 func ParseKey(data []byte) (ed25519.PrivateKey, error) {
 	block, _ := pem.Decode(data)
 	if block == nil {
-		return nil, errors.New("token key: not a PEM file")
+		return nil, errors.New("the token key is not in PEM format; it must be an Ed25519 private key (PEM, PKCS #8)")
 	}
 	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("token key: %w", err)
+		return nil, fmt.Errorf("the token key is no PKCS #8 private key: %w", err)
 	}
 	key, ok := k.(ed25519.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("token key: %T; it must be Ed25519", k)
+		return nil, fmt.Errorf("the token key is a %T; it must be an Ed25519 key", k)
 	}
 	return key, nil
 }
 
-// KeyID names a public key.
+// KeyID returns the name of a public key: the kid header of the tokens that its private half signs, and its name in the
+// directory.
 func KeyID(public ed25519.PublicKey) string {
 	sum := sha256.Sum256(public)
 	return hex.EncodeToString(sum[:12])
 }
 
-// Sign makes a token for an account.
+// Sign makes a token for an account that is good for ttl. It does not check that there is such an account.
 func Sign(key ed25519.PrivateKey, account string, ttl time.Duration) (string, error) {
 	now := time.Now()
 	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims{AccountID: account, RegisteredClaims: jwt.RegisteredClaims{
@@ -80,26 +83,32 @@ func Sign(key ed25519.PrivateKey, account string, ttl time.Duration) (string, er
 	return t.SignedString(key)
 }
 
-// Keys finds the public half of a node's token key.
+// Keys finds the public halves of the nodes' token keys. The directory is one.
 type Keys interface {
+	// PublicKey returns the key with a KeyID, or an error if there is none or it could not be asked for. A key that
+	// PublicKey returned once may be taken for good for ever: no key changes its KeyID. It may be called from any goroutine
+	// and waits until ctx ends at the longest.
 	PublicKey(ctx context.Context, id string) ([]byte, error)
 }
 
-// Verifier checks tokens and remembers its verdicts for as long as they hold.
+// Verifier checks tokens. It remembers the good ones until they expire, so that it checks a signature only once. It may be used
+// from any goroutine.
 type Verifier struct {
 	keys    Keys
-	foreign keyfunc.Keyfunc
-	public  crypto.PublicKey // of --jwks when it is a PEM public key
+	foreign keyfunc.Keyfunc  // of another issuer's JWKS; nil: none
+	public  crypto.PublicKey // of another issuer, when it was given as PEM; nil: none
 	parser  *jwt.Parser
-	good    *otter.Cache[[32]byte, verdict]
+	good    *otter.Cache[[32]byte, verdict] // by the SHA-256 of the token
 }
 
+// verdict says what a good token is for.
 type verdict struct {
 	account string
 	expires time.Time
 }
 
-// NewVerifier also takes a JWKS or a PEM public key of another issuer of tokens; nil: none.
+// NewVerifier makes a Verifier. jwks is the JWKS, or the public key as PEM, of another issuer whose tokens are good too; nil
+// means that there is none.
 func NewVerifier(keys Keys, jwks []byte) (*Verifier, error) {
 	v := &Verifier{keys: keys, parser: jwt.NewParser(jwt.WithValidMethods([]string{"EdDSA", "RS256", "ES256"}),
 		jwt.WithIssuer(Issuer), jwt.WithExpirationRequired())}
@@ -117,7 +126,8 @@ func NewVerifier(keys Keys, jwks []byte) (*Verifier, error) {
 	return v, err
 }
 
-// Account is the account that a token speaks for; ErrCredentials for a token that is not good.
+// Account returns the id of the account that a token is for, or ErrCredentials when the token is not good or its key cannot be
+// asked for. It does not check that the account exists.
 func (v *Verifier) Account(ctx context.Context, token []byte) (string, error) {
 	if len(token) == 0 || len(token) > 8192 {
 		return "", ErrCredentials

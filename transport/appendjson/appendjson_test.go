@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// What is written is JSON, and reads back as what it was; invalid UTF-8 as U+FFFD.
+// A JSON decoder reads a string back as it was. Bytes that are no valid UTF-8 it reads as U+FFFD.
 func TestStringReadsBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := rapid.OneOf(rapid.String(), rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) })).Draw(t, "s")
@@ -22,7 +22,8 @@ func TestStringReadsBack(t *testing.T) {
 	})
 }
 
-// invalid leaves out what stands for invalid bytes: how many they become is not said.
+// invalid removes the characters that stand for invalid bytes. Our encoder and strings.ToValidUTF8 may write a different
+// number of them.
 func invalid(r rune) rune {
 	if r == '\ufffd' || r == 0 {
 		return -1
@@ -30,7 +31,8 @@ func invalid(r rune) rune {
 	return r
 }
 
-// Eight bytes are looked at together; each value of a byte is escaped right in each place.
+// The encoder checks eight bytes at a time. It escapes each value of a byte correctly at each place of strings of up to 17
+// bytes.
 func TestEachByteInEachPlace(t *testing.T) {
 	for size := 1; size <= 17; size++ {
 		for at := range size {

@@ -22,52 +22,91 @@ import (
 	"lamplight/transport/kazoo"
 )
 
-// Router takes messages to their extensions. Go calls done exactly once, from any goroutine.
+// Router is what a Bus needs of the router, which takes messages to the owners of their extensions. Its methods may be called
+// from any goroutine. cluster/route has the implementation.
 type Router interface {
+	// Go takes a request to its extension and returns without waiting for the answer. It may wait for NATS's client to write
+	// to the socket.
+	//
+	// It calls done exactly once, from any goroutine, also from the caller's before Go returns, and often in a shard's turn.
+	// So done must not wait. done may come a little after the request's deadline, for the router looks for late requests
+	// from time to time.
+	//
+	// An answer without an error to anything but a Show says that the change is durable. actors.ErrUnknown says that the
+	// change may or may not have happened. All other errors say that nothing was changed. News of a call, and a
+	// subscription, may be applied more than once, which does no harm. Everything else is applied at most once.
+	//
+	// A request that is made after the answer to an earlier one finds what that one changed, unless its own answer is
+	// marked Stale. Go promises no order between requests that are under way at the same time.
 	Go(r actors.Request, done func(actors.Answer))
+
+	// List passes the subscriptions of a realm to yield, each once, sorted by extension, event package and Call-ID. It
+	// waits for the nodes, at the longest until ctx ends, and yields on the caller's goroutine. The coverage names the
+	// shards whose subscriptions may be missing. An error of yield ends the listing and is returned.
+	//
+	// The rows of one extension are those of one moment; two extensions may be listed as of different moments.
 	List(ctx context.Context, q actors.Query, yield func(actors.SubscriptionView) error) (actors.Coverage, error)
+
+	// ResetRealm resets every extension of a realm, each at most once. It waits until the resets are durable, at the longest
+	// until ctx ends. The coverage names the shards that may not have been reset in full, with or without an error.
 	ResetRealm(ctx context.Context, realm string) (actors.Coverage, error)
 }
 
-// Config is what a Bus needs.
+// Config is what a Bus needs. All fields but Prefix must be set.
 type Config struct {
-	Conn       *nats.Conn
-	Prefix     subject.Prefix
-	Node       string
-	Version    string
-	Timeout    time.Duration
-	Router     Router
-	Fanout     *Fanout
-	KnownRealm func(realm string) bool              // says what this node knows
-	AskRealm   func(realm string, then func(error)) // asks the directory; never blocks, calls then once, from any goroutine
+	Conn    *nats.Conn
+	Prefix  subject.Prefix
+	Node    string        // the node's name
+	Version string        // App-Version of the replies
+	Timeout time.Duration // of a document or control request, from its arrival
+	Router  Router
+	Fanout  *Fanout // the node's
+
+	// KnownRealm says whether an account has the realm, as far as this node has heard. It must not wait.
+	KnownRealm func(realm string) bool
+	// AskRealm asks the directory's bucket whether an account has the realm. It must not wait. It calls then exactly once,
+	// from any goroutine, with nil, directory.ErrUnknown, or why the bucket could not be asked.
+	AskRealm func(realm string, then func(error))
+
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// Bus is the NATS edge of a node.
+// Bus takes in documents and control requests that come over NATS.
 type Bus struct {
-	cfg      Config
-	subs     []*nats.Subscription
-	service  micro.Service
-	refused  prometheus.Counter
-	listings sync.WaitGroup
-	listing  chan struct{} // bounds listings at a time
-	stop     context.CancelFunc
-	ctx      context.Context
+	cfg        Config
+	subs       []*nats.Subscription
+	service    micro.Service
+	refused    prometheus.Counter
+	background sync.WaitGroup // listings and resets of realms
+	slots      chan struct{}  // bounds their number
+	stop       context.CancelFunc
+	ctx        context.Context // ends when Stop is called
 }
 
-// New makes a Bus that has not started.
+// maxBackground is the number of listings and resets of realms that may be under way at a time.
+const maxBackground = 16
+
+// New makes a Bus and registers its metric. It starts nothing.
 func New(c Config) *Bus {
-	b := &Bus{cfg: c, listing: make(chan struct{}, 16)}
-	b.refused = prometheus.NewCounter(prometheus.CounterOpts{Name: "lamplight_documents_refused_total", Help: "Documents refused with an error reply."})
+	b := &Bus{cfg: c, slots: make(chan struct{}, maxBackground)}
+	b.refused = prometheus.NewCounter(prometheus.CounterOpts{Name: "lamplight_documents_refused_total",
+		Help: "Documents and watchers' replies that this node refused, and control requests that it answered with an error."})
 	c.Registerer.MustRegister(b.refused)
 	return b
 }
 
-// queue is the group of all nodes: each document is taken in by one of them.
+// queue is the queue group of all nodes. NATS gives each document to one member of the group.
 const queue = "lamplight"
 
-// Start begins to take documents in.
+// What may wait for a handler on one subscription. NATS's client drops documents past it; their senders get no answer and
+// send them again.
+const (
+	maxPendingDocuments = 1 << 17
+	maxPendingBytes     = 256 << 20
+)
+
+// Start subscribes to the subjects of documents and registers the control endpoints.
 func (b *Bus) Start(context.Context) error {
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	for topic, handler := range map[string]nats.MsgHandler{
@@ -83,7 +122,7 @@ func (b *Bus) Start(context.Context) error {
 		if err != nil {
 			return err
 		}
-		_ = s.SetPendingLimits(1<<17, 256<<20)
+		_ = s.SetPendingLimits(maxPendingDocuments, maxPendingBytes)
 		b.subs = append(b.subs, s)
 	}
 	for topic, handler := range map[string]nats.MsgHandler{
@@ -98,33 +137,38 @@ func (b *Bus) Start(context.Context) error {
 	return b.control()
 }
 
-// mayAnswer refuses who wants the answer where this node may publish and he may not.
+// mayAnswer says whether the node may publish an answer on a reply subject. It rejects subjects in our own or NATS's
+// namespace: answering there would lend the sender this node's permissions.
 func (b *Bus) mayAnswer(reply string) bool {
 	may := b.cfg.Prefix.MayAnswer(reply)
 	if !may {
 		b.refused.Inc()
-		b.cfg.Log.Debug("a document is refused: its reply subject is one of Lamplight's or NATS's own", "reply", reply)
+		b.cfg.Log.Debug("a document was refused: its reply subject belongs to Lamplight or NATS; its sender must use an inbox", "reply", reply)
 	}
 	return may
 }
 
-// Stop stops the intake. What came before is still answered.
+// Stop takes no more documents and control requests. It waits until all that came have been handed to the router, at the
+// longest until ctx ends. The router may answer them later, so the connection has to stay open. Listings and resets of realms
+// under way are broken off and answered.
 func (b *Bus) Stop(ctx context.Context) error {
 	if b.stop == nil || b.ctx.Err() != nil {
 		return nil
 	}
 	b.stop()
-	_ = b.service.Stop()
+	if b.service != nil { // nil: Start failed
+		_ = b.service.Stop()
+	}
 	var taken sync.WaitGroup
 	for _, s := range b.subs {
 		taken.Add(1)
 		s.SetClosedHandler(func(string) { taken.Done() })
 		if !b.cfg.Conn.IsConnected() || s.Drain() != nil {
-			_ = s.Unsubscribe() // nothing comes any more, and no answer would get through
+			_ = s.Unsubscribe() // without a connection no document comes any more, and no answer would reach its asker
 		}
 	}
 	done := make(chan struct{})
-	go func() { taken.Wait(); b.listings.Wait(); close(done) }()
+	go func() { taken.Wait(); b.background.Wait(); close(done) }()
 	select {
 	case <-done:
 		return nil
@@ -133,7 +177,7 @@ func (b *Bus) Stop(ctx context.Context) error {
 	}
 }
 
-// tokens gives the decoded tokens of a subject behind the fixed ones, in lower case.
+// tokens returns the decoded tokens of a subject that follow the first fixed ones, in lower case.
 func (b *Bus) tokens(full string, fixed int) ([]string, error) {
 	parts := strings.Split(b.cfg.Prefix.Cut(full), ".")
 	out := make([]string, 0, 2)
@@ -147,8 +191,9 @@ func (b *Bus) tokens(full string, fixed int) ([]string, error) {
 	return out, nil
 }
 
-// known says whether an account has the realm; it asks the directory before it says no, and does not block.
-func (b *Bus) known(realm string, then func(error)) {
+// checkRealm calls then with nil if an account has the realm, else with an error. It asks the directory's bucket before it
+// calls a realm unknown. It does not wait: it calls then once, from any goroutine.
+func (b *Bus) checkRealm(realm string, then func(error)) {
 	if b.cfg.KnownRealm(realm) {
 		then(nil)
 		return
@@ -161,13 +206,15 @@ func (b *Bus) known(realm string, then func(error)) {
 	})
 }
 
-// sameRealm checks that a document is about the realm of its subject.
+// sameRealm refuses a document about another realm than that of its subject.
 func sameRealm(realm string, to actors.Address) error {
 	if to.Realm != realm {
 		return refuse("the document is about the realm %.100q, its subject about %.100q", to.Realm, realm)
 	}
 	return nil
 }
+
+// The handlers of documents. Each decodes one kind of document, checks it against its subject and has it processed.
 
 func (b *Bus) subscribe(m *nats.Msg) {
 	f, t, err := b.read(m, 2, "subscription")
@@ -176,12 +223,12 @@ func (b *Bus) subscribe(m *nats.Msg) {
 		a, err = f.Subscription()
 	}
 	if s, ok := a.Event.(presence.Subscribe); err == nil && ok && s.Expires > 0 && !b.cfg.Fanout.room(cmp.Or(s.ServerID, s.Queue, subject.AnyEdge)) {
-		err = errEdges
+		err = errTooManyEdges
 	}
 	if err == nil && len(t) > 1 && t[1] != a.To.User {
-		err = refuse("User is %.100q, the subject is about %.100q", a.To.User, t[1])
+		err = refuse("User is %.100q, the subject is about %.100q; they must be the same", a.To.User, t[1])
 	}
-	b.take(m, f, t, err, a)
+	b.process(m, f, t, err, a)
 }
 
 func (b *Bus) update(m *nats.Msg) {
@@ -192,10 +239,10 @@ func (b *Bus) update(m *nats.Msg) {
 	f, t, err := b.read(m, 2, name)
 	var a kazoo.Addressed
 	if err == nil {
-		callID, _ := subject.ParseToken(subject.Last(m.Subject)) // in its own case, which matters in a Call-ID
+		callID, _ := subject.ParseToken(subject.Last(m.Subject)) // not from t: the case of a Call-ID matters
 		a, err = f.Update(callID)
 	}
-	b.take(m, f, t, err, a)
+	b.process(m, f, t, err, a)
 }
 
 func (b *Bus) mailbox(m *nats.Msg) {
@@ -205,9 +252,9 @@ func (b *Bus) mailbox(m *nats.Msg) {
 		all, err = f.Mailbox()
 	}
 	if err == nil && t[1] != all[0].To.User {
-		err = refuse("To is %.100q, the subject is about %.100q", all[0].To.User, t[1])
+		err = refuse("To is %.100q, the subject is about %.100q; they must be the same", all[0].To.User, t[1])
 	}
-	b.take(m, f, t, err, all...)
+	b.process(m, f, t, err, all...)
 }
 
 func (b *Bus) watcherReply(m *nats.Msg) {
@@ -216,10 +263,11 @@ func (b *Bus) watcherReply(m *nats.Msg) {
 	if err == nil {
 		a, err = f.WatcherReply(actors.Address{Realm: t[0], User: t[1]})
 	}
-	b.take(m, f, t, err, a)
+	b.process(m, f, t, err, a)
 }
 
-// read decodes a document and its subject.
+// read decodes a document, whose Event-Name must be one of names, and the tokens of its subject that follow the first fixed
+// ones.
 func (b *Bus) read(m *nats.Msg, fixed int, names ...string) (*kazoo.Document, []string, error) {
 	f, err := kazoo.Read(m.Data, names...)
 	t, terr := b.tokens(m.Subject, fixed)
@@ -229,8 +277,9 @@ func (b *Bus) read(m *nats.Msg, fixed int, names ...string) (*kazoo.Document, []
 	return f, t, err
 }
 
-// take sends the messages of one document to their extensions, and answers when all are durable.
-func (b *Bus) take(m *nats.Msg, f *kazoo.Document, t []string, err error, all ...kazoo.Addressed) {
+// process sends the messages that a document means to their extensions and acknowledges the document when all are durable.
+// t are the tokens of its subject. With an err, or when it is about a realm that no account has, it refuses the document.
+func (b *Bus) process(m *nats.Msg, f *kazoo.Document, t []string, err error, all ...kazoo.Addressed) {
 	for i := range all {
 		if err == nil {
 			err = sameRealm(t[0], all[i].To)
@@ -241,17 +290,17 @@ func (b *Bus) take(m *nats.Msg, f *kazoo.Document, t []string, err error, all ..
 		return
 	}
 	deadline := time.Now().Add(b.cfg.Timeout)
-	b.known(t[0], func(err error) {
+	b.checkRealm(t[0], func(err error) {
 		if err != nil {
 			b.refuse(m, f, err)
 			return
 		}
-		b.hand(deadline, all, func(err error) { b.ack(m, f, err) })
+		b.requestAll(deadline, all, func(err error) { b.acknowledge(m, f, err) })
 	})
 }
 
-// hand gives messages to their extensions; done hears the first error once all have answered.
-func (b *Bus) hand(deadline time.Time, all []kazoo.Addressed, done func(error)) {
+// requestAll sends messages to their extensions. It calls done with the first error, or nil, once all have answered.
+func (b *Bus) requestAll(deadline time.Time, all []kazoo.Addressed, done func(error)) {
 	if len(all) == 1 {
 		b.cfg.Router.Go(actors.Request{To: all[0].To, Message: all[0].Event, Deadline: deadline}, func(a actors.Answer) { done(a.Err) })
 		return
@@ -272,22 +321,24 @@ func (b *Bus) hand(deadline time.Time, all []kazoo.Addressed, done func(error)) 
 	}
 }
 
+// refuse counts a document as refused and answers it with an error.
 func (b *Bus) refuse(m *nats.Msg, f *kazoo.Document, err error) {
 	b.refused.Inc()
-	b.cfg.Log.Debug("document refused", "subject", m.Subject, "err", err)
-	b.ack(m, f, err)
+	b.cfg.Log.Debug("a document was refused; its sender has to correct or repeat it", "subject", m.Subject, "err", err)
+	b.acknowledge(m, f, err)
 }
 
-// ack answers a document that came as a request.
-func (b *Bus) ack(m *nats.Msg, f *kazoo.Document, err error) {
+// acknowledge answers a document, if its sender asked for an answer.
+func (b *Bus) acknowledge(m *nats.Msg, f *kazoo.Document, err error) {
 	if m.Reply == "" {
 		return
 	}
-	_ = m.Respond(b.reply(f, err))
+	_ = m.Respond(b.ackDocument(f, err))
 }
 
-func (b *Bus) reply(f *kazoo.Document, err error) []byte {
-	d := b.begin(f, string(f.EventName)+"_ack")
+// ackDocument encodes the answer to a document or command: ok, or an error reply.
+func (b *Bus) ackDocument(f *kazoo.Document, err error) []byte {
+	d := b.beginReply(f, string(f.EventName)+"_ack")
 	if err == nil {
 		d = appendjson.Field(d, "Status", "ok")
 		return append(d, '}')
@@ -300,8 +351,8 @@ func (b *Bus) reply(f *kazoo.Document, err error) []byte {
 	return append(d, '}')
 }
 
-// begin starts a document in answer to f.
-func (b *Bus) begin(f *kazoo.Document, name string) []byte {
+// beginReply encodes the fields that all answers to f begin with. The caller appends more and the closing brace.
+func (b *Bus) beginReply(f *kazoo.Document, name string) []byte {
 	d := make([]byte, 0, 256)
 	d = append(d, '{')
 	d = appendjson.Field(d, "App-Name", "lamplight")
@@ -312,7 +363,7 @@ func (b *Bus) begin(f *kazoo.Document, name string) []byte {
 	return appendjson.Field(d, "Node", b.cfg.Node)
 }
 
-// codeOf is the one table from errors to HTTP's codes and messages.
+// codeOf is the table from errors to the Code and Reason of an error reply. They are those of docs/contract/http.md, "Errors".
 func codeOf(err error) (code, message string) {
 	var r kazoo.Refusal
 	switch {
@@ -322,48 +373,14 @@ func codeOf(err error) (code, message string) {
 		return "413", "request_too_large"
 	case errors.As(err, &r), errors.Is(err, presence.ErrInvalid):
 		return "400", "validation error"
-	case errors.Is(err, actors.ErrBusy), errors.Is(err, directory.ErrBusy), errors.Is(err, errEdges), errors.Is(err, presence.ErrTooManyWatchers), errors.Is(err, presence.ErrTooManyCalls),
+	case errors.Is(err, actors.ErrBusy), errors.Is(err, directory.ErrBusy), errors.Is(err, errTooManyEdges), errors.Is(err, presence.ErrTooManyWatchers), errors.Is(err, presence.ErrTooManyCalls),
 		errors.Is(err, presence.ErrTooManyTombstones):
 		return "429", "too_many_requests"
 	}
 	return "503", "datastore_unreachable"
 }
 
-// edgeUp hears an edge say that it lives and what it has seen.
-func (b *Bus) edgeUp(m *nats.Msg) {
-	edge, err := subject.ParseToken(subject.Last(m.Subject))
-	var d kazoo.EdgeUp
-	if err == nil {
-		d, err = kazoo.ReadEdgeUp(m.Data, edge)
-	}
-	if err != nil || edge == subject.AnyEdge {
-		b.refused.Inc()
-		return
-	}
-	seen, known := d.Seen[b.cfg.Node+"/"+b.cfg.Fanout.cfg.Incarnation()]
-	b.cfg.Fanout.up(edge, d.Incarnation, uint64(seen), known)
-}
-
-// notified hears what the watchers behind an edge answered.
-func (b *Bus) notified(m *nats.Msg) {
-	edge, err := subject.ParseToken(subject.Last(m.Subject))
-	var replies []kazoo.Addressed
-	wrong := 1
-	if err == nil {
-		replies, wrong, err = kazoo.ReadNotified(m.Data, edge)
-	}
-	if err != nil {
-		b.refused.Inc()
-		return
-	}
-	b.refused.Add(float64(wrong))
-	deadline := time.Now().Add(b.cfg.Timeout)
-	for _, r := range replies {
-		b.cfg.Router.Go(actors.Request{To: r.To, Message: r.Event, Deadline: deadline}, func(actors.Answer) {})
-	}
-}
-
-// refuse makes the error of a document that contradicts its subject.
+// refuse returns the error of a document that contradicts its subject.
 func refuse(format string, a ...any) error {
 	return kazoo.Refusal{Code: 400, Reason: fmt.Sprintf(format, a...)}
 }

@@ -15,10 +15,10 @@ import (
 	"lamplight/transport/kazoo"
 )
 
-// partSize is about how much of a listing one search_partial_resp carries.
+// partSize is the number of bytes at which a part of a listing is sent. A part may be longer by one row.
 const partSize = 256 << 10
 
-// control serves all that REST can do to a lamp as endpoints of a NATS micro service.
+// control registers the control endpoints as a micro service of NATS (docs/contract/nats.md, "Control").
 func (b *Bus) control() error {
 	s, err := micro.AddService(b.cfg.Conn, micro.Config{Name: "lamplight", Version: b.cfg.Version, QueueGroup: queue,
 		Description: "Presence of telephone extensions: list, show, set, reset, probe",
@@ -51,8 +51,9 @@ func (b *Bus) control() error {
 	return nil
 }
 
-// asked reads a control document, about one extension or about a realm. then may come on another goroutine.
-func (b *Bus) asked(r micro.Request, name string, then func(*kazoo.Document, actors.Address, error)) {
+// readControl decodes a control document, which is about an extension or a realm, and checks it. It calls then once, perhaps
+// later and from another goroutine.
+func (b *Bus) readControl(r micro.Request, name string, then func(*kazoo.Document, actors.Address, error)) {
 	f, err := kazoo.Read(r.Data(), name)
 	to := f.Target()
 	if err == nil {
@@ -62,10 +63,10 @@ func (b *Bus) asked(r micro.Request, name string, then func(*kazoo.Document, act
 		then(f, to, err)
 		return
 	}
-	b.known(to.Realm, func(err error) { then(f, to, err) })
+	b.checkRealm(to.Realm, func(err error) { then(f, to, err) })
 }
 
-// sameSubject checks that a control document is about the extension, or the realm, of its subject.
+// sameSubject refuses a control document about another extension or realm than that of its subject.
 func (b *Bus) sameSubject(full string, to actors.Address) error {
 	t, err := b.tokens(full, 2)
 	if err != nil {
@@ -79,7 +80,7 @@ func (b *Bus) sameSubject(full string, to actors.Address) error {
 			return refuse("Username is missing")
 		}
 		if to.User != t[1] {
-			return refuse("Username is %.100q, the subject is about %.100q", to.User, t[1])
+			return refuse("Username is %.100q, the subject is about %.100q; they must be the same", to.User, t[1])
 		}
 		if to.User != "*" {
 			if err := kazoo.CheckTarget(to); err != nil {
@@ -90,17 +91,18 @@ func (b *Bus) sameSubject(full string, to actors.Address) error {
 	return sameRealm(t[0], to)
 }
 
-func (b *Bus) answer(r micro.Request, f *kazoo.Document, err error) {
+// respond answers a command, or any control request with an error.
+func (b *Bus) respond(r micro.Request, f *kazoo.Document, err error) {
 	if err != nil {
 		b.refused.Inc()
 	}
-	_ = r.Respond(b.reply(f, err))
+	_ = r.Respond(b.ackDocument(f, err))
 }
 
-var errAsterisk = refuse("a bare * is no extension")
+var errAsterisk = refuse("Username is a bare *, which is no extension; only a reset may name a whole realm so")
 
 func (b *Bus) set(r micro.Request) {
-	b.asked(r, "set", func(f *kazoo.Document, to actors.Address, err error) {
+	b.readControl(r, "set", func(f *kazoo.Document, to actors.Address, err error) {
 		state, ok := presence.ParseManual(strings.ToLower(string(f.State)))
 		if err == nil && !ok {
 			err = refuse("State is %.40q; it must be early, confirmed or terminated", f.State)
@@ -113,54 +115,56 @@ func (b *Bus) set(r micro.Request) {
 }
 
 func (b *Bus) reset(r micro.Request) {
-	b.asked(r, "reset", func(f *kazoo.Document, to actors.Address, err error) {
+	b.readControl(r, "reset", func(f *kazoo.Document, to actors.Address, err error) {
 		if err != nil || to.User != "*" {
 			b.command(r, f, to, presence.Reset{}, err)
 			return
 		}
-		b.long(r, f, func(ctx context.Context) {
+		b.runInBackground(r, f, func(ctx context.Context) {
 			cover, err := b.cfg.Router.ResetRealm(ctx, to.Realm)
 			if err == nil && len(cover.Missing) > 0 {
 				err = fmt.Errorf("%d shards did not answer: %w", len(cover.Missing), actors.ErrUnknown)
 			}
-			b.answer(r, f, err)
+			b.respond(r, f, err)
 		})
 	})
 }
 
+// command sends a command to an extension and answers when it is durable. With an err it answers that at once.
 func (b *Bus) command(r micro.Request, f *kazoo.Document, to actors.Address, m actors.Message, err error) {
 	if err != nil {
-		b.answer(r, f, err)
+		b.respond(r, f, err)
 		return
 	}
-	b.cfg.Router.Go(actors.Request{To: to, Message: m, Deadline: time.Now().Add(b.cfg.Timeout)}, func(a actors.Answer) { b.answer(r, f, a.Err) })
+	b.cfg.Router.Go(actors.Request{To: to, Message: m, Deadline: time.Now().Add(b.cfg.Timeout)}, func(a actors.Answer) { b.respond(r, f, a.Err) })
 }
 
 func (b *Bus) show(r micro.Request) {
-	b.asked(r, "show_req", func(f *kazoo.Document, to actors.Address, err error) {
+	b.readControl(r, "show_req", func(f *kazoo.Document, to actors.Address, err error) {
 		if err == nil && to.User == "*" {
 			err = errAsterisk
 		}
 		if err != nil {
-			b.answer(r, f, err)
+			b.respond(r, f, err)
 			return
 		}
 		q := actors.Request{To: to, Message: actors.Show{Explain: bool(f.Explain)}, Deadline: time.Now().Add(b.cfg.Timeout)}
 		b.cfg.Router.Go(q, func(a actors.Answer) {
 			if a.Err != nil {
-				b.answer(r, f, a.Err)
+				b.respond(r, f, a.Err)
 				return
 			}
-			b.shown(r, f, to, &a)
+			b.respondShow(r, f, to, &a)
 		})
 	})
 }
 
-// shown answers show_req. Subscriptions that NATS would not carry in one message come in parts before it.
-func (b *Bus) shown(r micro.Request, f *kazoo.Document, to actors.Address, a *actors.Answer) {
+// respondShow answers a show_req. When the answer is longer than a NATS message may be, the subscriptions come first, in
+// parts.
+func (b *Bus) respondShow(r micro.Request, f *kazoo.Document, to actors.Address, a *actors.Answer) {
 	sent := 0
 	whole := func() []byte {
-		d := b.begin(f, "show_resp")
+		d := b.beginReply(f, "show_resp")
 		if sent > 0 {
 			d = appendjson.Number(d, "Part", int64(sent))
 		}
@@ -168,7 +172,7 @@ func (b *Bus) shown(r micro.Request, f *kazoo.Document, to actors.Address, a *ac
 			d = appendjson.True(d, "stale")
 		}
 		fields := kazoo.AppendExtension(nil, to.User, a)
-		return append(append(d, ','), fields[1:]...) // they stand beside the document's own
+		return append(append(d, ','), fields[1:]...) // [1:] leaves out the brace: the fields follow those of the reply
 	}
 	d := whole()
 	most := int(b.cfg.Conn.MaxPayload())
@@ -182,22 +186,23 @@ func (b *Bus) shown(r micro.Request, f *kazoo.Document, to actors.Address, a *ac
 		d = whole()
 	}
 	if len(d) > most {
-		b.answer(r, f, kazoo.Refusal{Code: 413, Reason: fmt.Sprintf("the answer has %d bytes, NATS carries %d; ask without Explain, or over HTTP", len(d), most)})
+		b.respond(r, f, kazoo.Refusal{Code: 413, Reason: fmt.Sprintf("the answer has %d bytes, and a message of this NATS server at most %d; ask without Explain, or over HTTP", len(d), most)})
 		return
 	}
 	_ = r.Respond(d)
 }
 
-// long runs what takes more than a moment off NATS's goroutine, a bounded number at a time.
-func (b *Bus) long(r micro.Request, f *kazoo.Document, run func(context.Context)) {
+// runInBackground runs what has to wait for other nodes on a goroutine of its own, within the request's time. When
+// maxBackground of them are under way it answers actors.ErrBusy instead.
+func (b *Bus) runInBackground(r micro.Request, f *kazoo.Document, run func(context.Context)) {
 	select {
-	case b.listing <- struct{}{}:
+	case b.slots <- struct{}{}:
 	default:
-		b.answer(r, f, actors.ErrBusy)
+		b.respond(r, f, actors.ErrBusy)
 		return
 	}
-	b.listings.Go(func() {
-		defer func() { <-b.listing }()
+	b.background.Go(func() {
+		defer func() { <-b.slots }()
 		ctx, cancel := context.WithTimeout(b.ctx, b.cfg.Timeout)
 		defer cancel()
 		run(ctx)
@@ -205,44 +210,46 @@ func (b *Bus) long(r micro.Request, f *kazoo.Document, run func(context.Context)
 }
 
 func (b *Bus) search(r micro.Request) {
-	b.asked(r, "search_req", func(f *kazoo.Document, to actors.Address, err error) {
+	b.readControl(r, "search_req", func(f *kazoo.Document, to actors.Address, err error) {
 		q := actors.Query{Realm: to.Realm, Bodies: true}
 		if err == nil {
 			q.Package, q.HasPackage, err = f.Package()
 		}
 		if err != nil {
-			b.answer(r, f, err)
+			b.respond(r, f, err)
 			return
 		}
-		b.long(r, f, func(ctx context.Context) {
+		b.runInBackground(r, f, func(ctx context.Context) {
 			p := b.parts(r, f, "search_partial_resp")
 			cover, err := b.cfg.Router.List(ctx, q, func(s actors.SubscriptionView) error { p.row(s); return nil })
 			if err != nil {
-				b.answer(r, f, err)
+				b.respond(r, f, err)
 				return
 			}
-			_ = r.Respond(b.part(f, "search_resp", p.sent, p.listing.End(p.rows), cover))
+			_ = r.Respond(b.partDocument(f, "search_resp", p.sent, p.listing.End(p.rows), cover))
 		})
 	})
 }
 
-// parts cuts a listing into messages of about most bytes, each well below what NATS carries. An extension with many
-// watchers may stand in several of them.
+// parts sends a listing in several messages. The subscriptions of one extension may be spread over several parts.
 type parts struct {
-	b       *Bus
+	bus     *Bus
 	r       micro.Request
 	f       *kazoo.Document
-	name    string
-	most    int
+	name    string // Event-Name of a part
+	most    int    // bytes at which a part is sent
 	listing kazoo.Listing
 	rows    []byte
-	sent    int
+	sent    int // parts
 }
 
+// parts makes a sender of parts. A part is sent at a quarter of what a NATS message may hold, so that it has room for one
+// more row and for the fields of the document.
 func (b *Bus) parts(r micro.Request, f *kazoo.Document, name string) *parts {
-	return &parts{b: b, r: r, f: f, name: name, most: min(partSize, int(b.cfg.Conn.MaxPayload())/4)}
+	return &parts{bus: b, r: r, f: f, name: name, most: min(partSize, int(b.cfg.Conn.MaxPayload())/4)}
 }
 
+// row adds one subscription. It leaves out a body that would take more than half of a part.
 func (p *parts) row(s actors.SubscriptionView) {
 	if len(s.Body) > p.most/2 {
 		s.Body = ""
@@ -252,15 +259,17 @@ func (p *parts) row(s actors.SubscriptionView) {
 	}
 }
 
+// flush sends what has been added as a part.
 func (p *parts) flush() {
 	p.sent++
-	_ = p.r.Respond(p.b.part(p.f, p.name, p.sent, p.listing.End(p.rows), actors.Coverage{}))
+	_ = p.r.Respond(p.bus.partDocument(p.f, p.name, p.sent, p.listing.End(p.rows), actors.Coverage{}))
 	p.listing, p.rows = kazoo.Listing{}, nil
 }
 
-// part is one message of a listing. Part numbers those that come before the last, and in the last says how many came.
-func (b *Bus) part(f *kazoo.Document, name string, number int, subscriptions []byte, cover actors.Coverage) []byte {
-	d := b.begin(f, name)
+// partDocument encodes one message of a listing. number is the number of a part, counted from 1; in the last message it is
+// the number of parts that came before. 0 is left out.
+func (b *Bus) partDocument(f *kazoo.Document, name string, number int, subscriptions []byte, cover actors.Coverage) []byte {
+	d := b.beginReply(f, name)
 	d = appendjson.Field(d, "Realm", string(f.Realm))
 	if number > 0 {
 		d = appendjson.Number(d, "Part", int64(number))
@@ -275,7 +284,7 @@ func (b *Bus) part(f *kazoo.Document, name string, number int, subscriptions []b
 	return append(d, '}')
 }
 
-// probe answers with the present state as an `update`.
+// probe answers with the present state of an extension as an `update`.
 func (b *Bus) probe(r micro.Request) {
 	f, err := kazoo.Read(r.Data(), "probe")
 	to := f.Target()
@@ -289,32 +298,32 @@ func (b *Bus) probe(r micro.Request) {
 	case f.EventPackage == "":
 		err = refuse("Event-Package is missing")
 	case !strings.EqualFold(string(f.EventPackage), p.String()):
-		err = refuse("Event-Package is %.40q, the subject is about %s", f.EventPackage, p)
+		err = refuse("Event-Package is %.40q, the subject is about %s; they must be the same", f.EventPackage, p)
 	default:
 		err = kazoo.CheckTarget(to)
 	}
 	if err != nil {
-		b.answer(r, f, err)
+		b.respond(r, f, err)
 		return
 	}
-	b.known(to.Realm, func(err error) {
+	b.checkRealm(to.Realm, func(err error) {
 		if err != nil {
-			b.answer(r, f, err)
+			b.respond(r, f, err)
 			return
 		}
 		b.cfg.Router.Go(actors.Request{To: to, Message: actors.Show{}, Deadline: time.Now().Add(b.cfg.Timeout)}, func(a actors.Answer) {
 			if a.Err != nil {
-				b.answer(r, f, a.Err)
+				b.respond(r, f, a.Err)
 				return
 			}
-			_ = r.Respond(b.state(f, to, p, &a))
+			_ = r.Respond(b.probeUpdate(f, to, p, &a))
 		})
 	})
 }
 
-// state is an `update` with the present state of an extension.
-func (b *Bus) state(f *kazoo.Document, to actors.Address, p presence.Package, a *actors.Answer) []byte {
-	d := b.begin(f, "update")
+// probeUpdate encodes the `update` that answers a probe: the lamp, and the most important dialog.
+func (b *Bus) probeUpdate(f *kazoo.Document, to actors.Address, p presence.Package, a *actors.Answer) []byte {
+	d := b.beginReply(f, "update")
 	d = appendjson.Field(d, "Presence-ID", to.String())
 	d = appendjson.Field(d, "Event-Package", p.String())
 	d = appendjson.Field(d, "State", a.View.State.String())

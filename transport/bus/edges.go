@@ -5,32 +5,37 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
+	"lamplight/actors"
 	"lamplight/cluster/subject"
+	"lamplight/transport/kazoo"
 )
 
-// Bounds of what a node knows of edges and keeps for them.
+// The bounds of what a node keeps for edges.
 const (
-	maxEdges     = 4096
-	ringMessages = 4096             // messages that are kept for one edge
-	ringBytes    = 8 << 20          // bytes that are kept for one edge
-	DefaultKept  = 256 << 20        // bytes that are kept for all edges together
-	forgetAfter  = time.Hour        // an edge that has neither watchers nor spoken for so long is forgotten
-	lookEvery    = 10 * time.Minute // how often edges without watchers are looked for
-	lookSooner   = 5 * time.Second  // how often, while there is no room for another edge
-	lookTime     = time.Minute      // what one such look may take
-	downAfter    = 10 * time.Second // an edge that nobody has heard for so long is down for good
+	maxEdges     = 4096             // edges in the table
+	ringMessages = 4096             // messages in the ring of one edge
+	ringBytes    = 8 << 20          // bytes in the ring of one edge
+	DefaultKept  = 256 << 20        // bytes in the rings of all edges together
+	forgetAfter  = time.Hour        // the node forgets an edge without watchers after this time without an edge.up
+	lookEvery    = 10 * time.Minute // how often the node looks for edges without watchers
+	lookSooner   = 5 * time.Second  // how often it does so at most while the table is full
+	lookTime     = time.Minute      // how long one look may take
+	downAfter    = 10 * time.Second // how long nobody must have listened for an edge before Down returns it
 )
 
-var errEdges = fmt.Errorf("there are %d edges already; no subscription behind another one is taken until one of them has no watchers left", maxEdges)
+var errTooManyEdges = fmt.Errorf("there are %d edges already; a subscription behind a new edge is refused until one of them has no watchers left", maxEdges)
 
-// find returns an edge that the node knows, or nil.
+// find returns the edge of that name, or nil when it is not in the table.
 func (f *Fanout) find(name string) *edge {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.edges[name]
 }
 
-// room says whether a subscription behind an edge can be taken. It makes no entry for the edge.
+// room says whether the table has room for the edge of a new subscription. It makes no entry for the edge. When there is no
+// room it has edges without watchers looked for.
 func (f *Fanout) room(name string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -41,10 +46,10 @@ func (f *Fanout) room(name string) bool {
 	return false
 }
 
-// known returns an edge and makes its entry if there is none. An edge whose watchers are told always gets one: room has
-// bounded their number when the subscriptions were taken. One that only speaks gets none when the table is full; then
-// known returns nil.
-func (f *Fanout) known(name string, needed bool) *edge {
+// findOrMake returns the edge of that name and makes an entry for it if there is none. With needed it always makes one, also
+// in a full table: the edge has watchers to be told, and room bounded the number of such edges when it let their
+// subscriptions in. Without needed the edge only said edge.up; findOrMake returns nil when the table is full.
+func (f *Fanout) findOrMake(name string, needed bool) *edge {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if e := f.edges[name]; e != nil {
@@ -66,10 +71,10 @@ func (f *Fanout) known(name string, needed bool) *edge {
 	return e
 }
 
-// lock returns an edge with its lock held, or nil as known does.
+// lock is findOrMake, and takes the lock of the edge. It tries again when the edge was forgotten between the two.
 func (f *Fanout) lock(name string, needed bool) *edge {
 	for {
-		e := f.known(name, needed)
+		e := f.findOrMake(name, needed)
 		if e == nil {
 			return nil
 		}
@@ -80,8 +85,8 @@ func (f *Fanout) lock(name string, needed bool) *edge {
 	}
 }
 
-// leastNeeded returns the edge that has been silent for longest of those that had no watchers at the last look and were
-// sent nothing since; nil: there is none. The caller holds f.mu.
+// leastNeeded returns the edge that has said edge.up longest ago, of those that had no watchers at the last look and were sent
+// nothing since. nil means that there is none. The caller holds f.mu.
 func (f *Fanout) leastNeeded() (least *edge) {
 	for _, e := range f.edges {
 		if !e.used.Load() && (least == nil || e.heard.Load() < least.heard.Load()) {
@@ -91,8 +96,8 @@ func (f *Fanout) leastNeeded() (least *edge) {
 	return least
 }
 
-// forget drops an edge. Its numbers go on above where they stood, for whatever edge comes next: an edge that comes back
-// would else take new messages for old ones. The caller holds f.mu.
+// forget takes an edge out of the table. The numbers of all edges that are made later begin above its own. An edge that comes
+// back would otherwise take new messages for those that it has. The caller holds f.mu.
 func (f *Fanout) forget(e *edge) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -103,7 +108,7 @@ func (f *Fanout) forget(e *edge) {
 	delete(f.edges, e.name)
 }
 
-// lookSoon has the goroutine that looks for edges without watchers not wait for its time.
+// lookSoon wakes the goroutine that looks for edges without watchers. It does not wait.
 func (f *Fanout) lookSoon() {
 	select {
 	case f.crowded <- struct{}{}:
@@ -111,7 +116,7 @@ func (f *Fanout) lookSoon() {
 	}
 }
 
-// look runs until ctx ends: it looks regularly for edges without watchers and forgets those that have not spoken either.
+// look looks for edges without watchers, regularly and when lookSoon asks for it, until ctx ends.
 func (f *Fanout) look(ctx context.Context) {
 	regular := time.NewTicker(lookEvery)
 	defer regular.Stop()
@@ -131,7 +136,8 @@ func (f *Fanout) look(ctx context.Context) {
 	}
 }
 
-// lookOnce is one look.
+// lookOnce marks the edges that are not needed now, and forgets those of them that have not said edge.up for forgetAfter. An
+// edge that is sent something during the look stays needed. When the look fails, all edges stay needed.
 func (f *Fanout) lookOnce(ctx context.Context, now time.Time) {
 	f.mu.Lock()
 	for _, e := range f.edges {
@@ -155,8 +161,8 @@ func (f *Fanout) lookOnce(ctx context.Context, now time.Time) {
 	}
 }
 
-// Down returns the edges that nobody has heard for 10 s and more though messages were sent to them. An edge that never
-// said edge.up is never down.
+// Down returns the edges for which nobody has listened for 10 s and more. A node notices that nobody listens only when it
+// sends a message to the edge. An edge that has never said edge.up is never down.
 func (f *Fanout) Down(now time.Time) (names []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -166,4 +172,38 @@ func (f *Fanout) Down(now time.Time) (names []string) {
 		}
 	}
 	return names
+}
+
+// edgeUp handles an edge.up document: the edge lives, and says which messages it has. Nobody answers it.
+func (b *Bus) edgeUp(m *nats.Msg) {
+	edge, err := subject.ParseToken(subject.Last(m.Subject))
+	var d kazoo.EdgeUp
+	if err == nil {
+		d, err = kazoo.ReadEdgeUp(m.Data, edge)
+	}
+	if err != nil || edge == subject.AnyEdge {
+		b.refused.Inc()
+		return
+	}
+	seen, named := d.Seen[b.cfg.Node+"/"+b.cfg.Fanout.cfg.Incarnation()]
+	b.cfg.Fanout.up(edge, d.Incarnation, uint64(seen), named)
+}
+
+// notified handles a notified document: how the watchers behind an edge answered. Nobody answers it.
+func (b *Bus) notified(m *nats.Msg) {
+	edge, err := subject.ParseToken(subject.Last(m.Subject))
+	var replies []kazoo.Addressed
+	wrong := 1
+	if err == nil {
+		replies, wrong, err = kazoo.ReadNotified(m.Data, edge)
+	}
+	if err != nil {
+		b.refused.Inc()
+		return
+	}
+	b.refused.Add(float64(wrong))
+	deadline := time.Now().Add(b.cfg.Timeout)
+	for _, r := range replies {
+		b.cfg.Router.Go(actors.Request{To: r.To, Message: r.Event, Deadline: deadline}, func(actors.Answer) {})
+	}
 }

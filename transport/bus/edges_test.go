@@ -11,13 +11,13 @@ import (
 	"lamplight/actors/presence"
 )
 
-// notify tells one watcher behind an edge something of a size.
+// notify sends a NOTIFY with a body of size bytes to one watcher behind an edge.
 func (b *bed) notify(edge string, size int) {
 	b.t.Helper()
 	b.fanout.Notify(actors.Notification{Body: []byte(strings.Repeat("x", size)), Now: time.Now(), Watchers: []*presence.Subscription{{CallID: "c", ServerID: edge}}})
 }
 
-// watched has a look find watchers behind some edges.
+// watched sets the edges behind which the next looks find watchers.
 func (b *bed) watched(edges ...string) {
 	all := map[string]struct{}{}
 	for _, e := range edges {
@@ -26,7 +26,7 @@ func (b *bed) watched(edges ...string) {
 	b.found.Store(&looked{all, nil})
 }
 
-// looked is what a look finds.
+// looked is what a look for watched edges finds.
 type looked struct {
 	edges map[string]struct{}
 	err   error

@@ -21,80 +21,89 @@ import (
 )
 
 const (
-	renotifyGap  = 10 * time.Second // how often at most an edge that misses more than is kept has all watchers told again
+	renotifyGap  = 10 * time.Second // the least time between two rounds in which all watchers behind an edge are told again
 	idleGap      = time.Minute      // the same for an edge that this node has sent nothing
-	parallelFrom = 200              // watchers from which the messages for several edges are made at the same time
+	parallelFrom = 200              // the number of watchers from which on each edge's messages are made on a goroutine of their own
 )
 
-// FanoutConfig is what a Fanout needs.
+// FanoutConfig is what a Fanout needs. All fields but Prefix and Kept must be set.
 type FanoutConfig struct {
 	Conn        *nats.Conn
 	Prefix      subject.Prefix
-	Node        string
-	Incarnation func() string // of the node, fixed once the journal has started
-	Version     string
-	Account     func(realm string) string // the id of the account that has the realm
-	Kept        int64                     // bytes that are kept for all edges to be sent again; 0: DefaultKept
+	Node        string                    // the node's name
+	Incarnation func() string             // of the node; it does not change once the journal has started
+	Version     string                    // App-Version of the messages
+	Account     func(realm string) string // the id of the account that has the realm, "" if none has; it must not wait
+	Kept        int64                     // bytes of messages kept for all edges, to be sent again; 0: DefaultKept
 	Log         *slog.Logger
 	Registerer  prometheus.Registerer
 }
 
-// Fanout implements actors.Notifier. It numbers what each edge is sent and keeps the newest of it to send it again.
-// Messages for one edge keep the order of the calls.
+// Fanout implements actors.Notifier. It numbers the messages to each edge (Edge-Seq) and keeps the newest of them in a ring,
+// to send them again when the edge missed them. It delivers a message at least once to an edge that says edge.up regularly:
+// a message that has left the ring is made good by telling all watchers behind the edge their newest state.
+//
+// Messages to one edge leave in the order of their numbers. Two notifications that are made one after the other, the second
+// when the first call of Notify has returned, get their numbers in that order. A message that is sent again may arrive
+// behind a newer one.
+//
+// Its methods may be called from any goroutine. They may wait for NATS's client to write to the socket, and for another
+// goroutine that publishes to the same edge.
 type Fanout struct {
 	cfg    FanoutConfig
 	sender kazoo.Sender
-	inbox  string // what the subjects begin with at which NATS says that nobody listens
+	inbox  string // the first part of the reply subjects; NATS says there that nobody listens for an edge
 
-	// Renotify has every watcher behind an edge told its newest state. Set before Start.
+	// Renotify tells every watcher behind an edge its newest state. It must not wait. Set it before Start.
 	Renotify func(edge string)
-	// Watched returns the edges that watchers on this node are behind. Set before Start.
+	// Watched returns the names of the edges that watchers on this node are behind. It may wait until ctx ends. Set it
+	// before Start.
 	Watched func(ctx context.Context) (map[string]struct{}, error)
 
 	replies *nats.Subscription
 	cancel  context.CancelFunc
 	looking sync.WaitGroup
-	crowded chan struct{} // there is no room for another edge
+	crowded chan struct{} // asks for a look, because the table is full
 	kept    atomic.Int64  // bytes in all rings
 
 	mu           sync.Mutex
-	edges        map[string]*edge
-	forgottenSeq uint64 // the highest Edge-Seq of an edge that was forgotten
+	edges        map[string]*edge // by name
+	forgottenSeq uint64           // the highest Edge-Seq of all edges that were forgotten
 }
 
-// edge is one receiver of NOTIFYs. Its lock is held while a message is numbered and published. Whoever holds Fanout.mu may
-// take it, never the other way round.
+// edge is one receiver of NOTIFY messages. Its lock is held while a message is numbered and published. A goroutine that holds
+// Fanout.mu may take the lock of an edge. A goroutine that holds the lock of an edge must not take Fanout.mu.
 type edge struct {
-	fanout      *Fanout
-	name, token string
-
-	subject, reply string
+	fanout         *Fanout
+	name, token    string // token: the name as a subject has it
+	subject, reply string // of its messages
 
 	mu          sync.Mutex
-	seq         uint64     // of the newest message
+	seq         uint64     // Edge-Seq of the newest message
 	ring        []numbered // the newest messages, oldest first
-	bytes       int        // that the ring takes
-	spare       []byte     // the buffer of a message that left the ring
+	bytes       int        // memory that the messages in the ring take
+	spare       []byte     // the buffer of a message that left the ring, to be used again
 	target      int        // bytes that one target of the last message took
 	base        uint64     // what seq was when the entry was made
 	spoke       bool       // it has said edge.up
-	forgotten   bool       // it is not in the table any more
-	incarnation string
-	renotified  time.Time
+	forgotten   bool       // it is no longer in the table
+	incarnation string     // of its last edge.up
+	renotified  time.Time  // when all watchers behind it were last told again
 
-	// Others read these without the lock. Times are in Unix ns.
-	downSince atomic.Int64 // since when nobody listens: it gets nothing until it says edge.up; 0: somebody does
-	heard     atomic.Int64 // when it spoke last, or when the entry was made
+	// Other goroutines read these without the lock. Times are in Unix ns.
+	downSince atomic.Int64 // when NATS first said that nobody listens; messages are only kept until the next edge.up; 0: not down
+	heard     atomic.Int64 // when it last said edge.up, or when the entry was made
 	sent      atomic.Bool  // it was sent something since the last look began
-	used      atomic.Bool  // it was sent something since the last look, or had watchers then
+	used      atomic.Bool  // it had watchers at the last look, or was sent something since
 }
 
+// numbered is a message in a ring.
 type numbered struct {
 	seq  uint64
 	data []byte
 }
 
-// NewFanout makes a Fanout that has not started.
+// NewFanout makes a Fanout and registers its metrics. It starts nothing.
 func NewFanout(c FanoutConfig) *Fanout {
 	if c.Kept == 0 {
 		c.Kept = DefaultKept
@@ -104,19 +113,21 @@ func NewFanout(c FanoutConfig) *Fanout {
 	gauge := func(name, help string, value func() float64) {
 		c.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_" + name, Help: help}, value))
 	}
-	gauge("edges", "Edges that this node has sent NOTIFYs to or has heard of.", func() float64 {
+	gauge("edges", "Edges that this node knows: it sent them NOTIFY messages, or they said edge.up.", func() float64 {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		return float64(len(f.edges))
 	})
-	gauge("edges_down", "Edges that nobody has heard for 10 s and more; their watchers are told when they are back.", func() float64 { return float64(len(f.Down(time.Now()))) })
-	gauge("edge_kept_bytes", "Bytes of messages that are kept for edges to be sent again.", func() float64 { return float64(f.kept.Load()) })
+	gauge("edges_down", "Edges for which nobody has listened for 10 s and more. Their watchers are told when the edge is back.",
+		func() float64 { return float64(len(f.Down(time.Now()))) })
+	gauge("edge_kept_bytes", "Memory of the messages that are kept to be sent to edges again, in bytes; --edge-memory bounds it.",
+		func() float64 { return float64(f.kept.Load()) })
 	return f
 }
 
-// Start begins to listen for NATS saying that no edge takes a message, and to look for edges that are not needed.
+// Start subscribes to the reply subjects, and starts the goroutine that looks for edges without watchers.
 func (f *Fanout) Start(context.Context) (err error) {
-	if f.replies, err = f.cfg.Conn.Subscribe(f.inbox+".*", f.unheard); err != nil {
+	if f.replies, err = f.cfg.Conn.Subscribe(f.inbox+".*", f.nobodyListens); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -125,7 +136,7 @@ func (f *Fanout) Start(context.Context) (err error) {
 	return nil
 }
 
-// Stop ends both.
+// Stop ends both. Notify and Lamp still work after it. Notify and Lamp still work after it.
 func (f *Fanout) Stop(context.Context) error {
 	if f.cancel == nil {
 		return nil
@@ -135,9 +146,9 @@ func (f *Fanout) Stop(context.Context) error {
 	return f.replies.Unsubscribe()
 }
 
-// unheard takes NATS's word that nobody listens for an edge. An edge that never spoke may not know of edge.up at all: it
-// is never marked as down.
-func (f *Fanout) unheard(m *nats.Msg) {
+// nobodyListens handles NATS's answer to a message that no subscription took: it marks the edge as down. An edge that has
+// never said edge.up would never be marked as up again, so it is not marked.
+func (f *Fanout) nobodyListens(m *nats.Msg) {
 	if m.Header.Get("Status") != "503" {
 		return
 	}
@@ -156,7 +167,7 @@ func (f *Fanout) unheard(m *nats.Msg) {
 	}
 }
 
-// Notify implements actors.Notifier.
+// Notify implements actors.Notifier. It returns when all messages are published.
 func (f *Fanout) Notify(n actors.Notification) {
 	buffer := heads.Get().(*[]byte)
 	head := kazoo.AppendNotifyHead((*buffer)[:0], f.sender, f.cfg.Incarnation(), &n)
@@ -173,7 +184,9 @@ func (f *Fanout) Notify(n actors.Notification) {
 			f.toEdge(cmp.Or(g.edges[i], subject.AnyEdge), head, &n, g.behind(i))
 		}
 	} else {
-		var all sync.WaitGroup // each edge keeps its order, because this notification is sent to all before the next
+		// Each goroutine serves one edge, and Notify waits for all of them before the shard's next notification. So each
+		// edge still gets the notifications of a shard in their order.
+		var all sync.WaitGroup
 		for i := range g.edges {
 			all.Go(func() { f.toEdge(cmp.Or(g.edges[i], subject.AnyEdge), head, &n, g.behind(i)) })
 		}
@@ -183,10 +196,11 @@ func (f *Fanout) Notify(n actors.Notification) {
 	groupings.Put(g)
 }
 
-// heads are buffers for the part of a message that all its edges get. It is copied into their messages.
+// heads are buffers for the part of a notification that is the same for all edges. toEdge copies it into each message.
 var heads = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
 
-// toEdge sends an edge as many messages as its watchers need.
+// toEdge sends an edge one notification, in as many messages as its watchers need. It takes the edge's lock for one message at
+// a time.
 func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watchers []*presence.Subscription) {
 	for len(watchers) > 0 {
 		e := f.lock(name, true)
@@ -221,12 +235,14 @@ func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watche
 	}
 }
 
-// send publishes a message. Its reply subject is only for NATS, which says there at once that nobody listens.
+// send publishes a message to an edge. Its reply subject is for the NATS server, which answers there at once when nobody
+// listens. An error is not handled: the message is in the ring, and the edge asks for what it misses.
 func (f *Fanout) send(e *edge, data []byte) {
 	_ = f.cfg.Conn.PublishRequest(e.subject, e.reply, data)
 }
 
-// buffer is memory for a message: that of a message that left the ring, if it fits. Publishing has copied that one.
+// buffer returns an empty buffer for a message of about size bytes. It uses the buffer of the message that last left the ring,
+// if that is neither too small nor much too large; the connection has its own copy of that message.
 func (e *edge) buffer(size int) []byte {
 	b := e.spare
 	e.spare = nil
@@ -236,8 +252,8 @@ func (e *edge) buffer(size int) []byte {
 	return b[:0]
 }
 
-// keep puts a message into the ring. The oldest ones leave it past the bounds of the ring, and past the bound of all rings
-// together. An edge that misses one that has left has all its watchers told again.
+// keep puts a message into the ring. The oldest messages leave the ring when it is past its bounds, or when all rings together
+// are past theirs. When an edge misses a message that has left, all its watchers are told again.
 func (e *edge) keep(m numbered) {
 	e.ring = append(e.ring, m)
 	size := cap(m.data)
@@ -247,7 +263,7 @@ func (e *edge) keep(m numbered) {
 		size := cap(e.ring[0].data)
 		e.bytes -= size
 		all = e.fanout.kept.Add(-int64(size))
-		if len(e.ring) > 1 { // the message that was just added is still to be sent
+		if len(e.ring) > 1 { // not the message that was just added: it is sent after this
 			e.spare = e.ring[0].data
 		}
 		e.ring[0] = numbered{}
@@ -255,16 +271,16 @@ func (e *edge) keep(m numbered) {
 	}
 }
 
-// Lamp implements actors.Notifier.
+// Lamp implements actors.Notifier. The state feed is best effort: NATS drops what nobody listens for, and nothing is sent again.
 func (f *Fanout) Lamp(c actors.LampNews) {
 	b := kazoo.AppendState(make([]byte, 0, 512), &c, f.cfg.Account(c.To.Realm), f.cfg.Node)
 	_ = f.cfg.Conn.Publish(f.cfg.Prefix.Of(subject.State(c.To.Realm, c.To.User)), b)
 }
 
-// up takes what an edge says of itself: seen is the highest Edge-Seq up to which it misses nothing of this node, known
-// says whether it has named this incarnation of the node at all. What it misses is sent again from the ring. Where that is
-// not enough, all its watchers are told their newest state, at most once in renotifyGap unless the edge is a new one.
-func (f *Fanout) up(name, incarnation string, seen uint64, known bool) {
+// up handles an edge.up. The edge misses no message of this node up to the Edge-Seq seen; named says whether it named this
+// incarnation of the node at all. up sends again what the edge misses, from the ring. When the ring does not hold all of it,
+// all watchers behind the edge are told their newest state, at most once in renotifyGap unless the edge was started again.
+func (f *Fanout) up(name, incarnation string, seen uint64, named bool) {
 	e := f.lock(name, false)
 	if e == nil {
 		return
@@ -277,7 +293,7 @@ func (f *Fanout) up(name, incarnation string, seen uint64, known bool) {
 	e.spoke, e.incarnation = true, incarnation
 	e.downSince.Store(0)
 	e.heard.Store(time.Now().UnixNano())
-	all := !known || seen+1 < first || seen > e.seq
+	all := !named || seen+1 < first || seen > e.seq
 	if !all {
 		for _, m := range e.ring {
 			if m.seq > seen {
@@ -286,7 +302,7 @@ func (f *Fanout) up(name, incarnation string, seen uint64, known bool) {
 		}
 	}
 	gap := renotifyGap
-	if e.seq == e.base { // most likely nobody here is behind it: all watchers would be looked at for nothing
+	if e.seq == e.base { // most likely no watcher of this node is behind the edge; to look for some costs a look at all watchers
 		gap = idleGap
 	}
 	all = all && (restarted || time.Since(e.renotified) > gap)

@@ -7,21 +7,22 @@ import (
 	"lamplight/actors/presence"
 )
 
-// grouping sorts watchers by the edge that they are behind.
+// grouping sorts the watchers of a notification by the edge that they are behind. It is used again, to save its memory.
 type grouping struct {
-	edges    []string                 // in the order in which they came up
-	index    map[string]int           // of the edges behind the first linearScanMax
-	of       []int                    // the index of each watcher's edge
-	end      []int                    // where each edge's watchers end
-	watchers []*presence.Subscription // sorted
+	edges    []string                 // the names of the edges, in the order of their first watchers
+	index    map[string]int           // from name to index in edges, for the edges from linearScanMax on
+	of       []int                    // for each watcher, the index of its edge
+	end      []int                    // for each edge, the index in watchers behind its last one
+	watchers []*presence.Subscription // sorted by edge
 }
 
+// groupings are groupings to be used again. Whoever puts one back clears its watchers first, so that it keeps none in memory.
 var groupings = sync.Pool{New: func() any { return &grouping{index: map[string]int{}} }}
 
 // linearScanMax is the number of edges up to which a linear scan beats a map lookup.
 const linearScanMax = 8
 
-// group sorts watchers. Those behind one edge keep their order.
+// group sorts watchers by edge. Watchers behind one edge keep their order.
 func (g *grouping) group(watchers []*presence.Subscription) {
 	g.edges, g.of, g.end = g.edges[:0], g.of[:0], g.end[:0]
 	clear(g.index)
@@ -42,7 +43,7 @@ func (g *grouping) group(watchers []*presence.Subscription) {
 	}
 }
 
-// edge is the index of an edge.
+// edge returns the index of an edge, which it adds if it is new.
 func (g *grouping) edge(name string) int {
 	if i := slices.Index(g.edges[:min(len(g.edges), linearScanMax)], name); i >= 0 {
 		return i
@@ -58,7 +59,7 @@ func (g *grouping) edge(name string) int {
 	return i
 }
 
-// behind returns the watchers behind the edge with an index.
+// behind returns the watchers behind the edge with index i.
 func (g *grouping) behind(i int) []*presence.Subscription {
 	if i == 0 {
 		return g.watchers[:g.end[0]]

@@ -8,14 +8,15 @@ import (
 	"lamplight/cluster/subject"
 )
 
-// AnswerStatus has a node answer who asks all nodes for the state of the cluster, until the connection is closed: so it
-// answers also while it starts and drains. It calls say from NATS's goroutine, one question after the other.
-func AnswerStatus(conn *nats.Conn, prefix subject.Prefix, say func() status.Status) error {
+// AnswerStatus makes a node answer questions about the state of the cluster (docs/contract/nats.md, "Cluster status"). It
+// answers until the connection is closed, also while the node starts and drains. It calls report on a goroutine of NATS's
+// client, once for each question and never at the same time.
+func AnswerStatus(conn *nats.Conn, prefix subject.Prefix, report func() status.Status) error {
 	_, err := conn.Subscribe(prefix.Of(subject.Status), func(m *nats.Msg) {
 		if !prefix.MayAnswer(m.Reply) {
 			return
 		}
-		s := say()
+		s := report()
 		s.Schema = status.Schema
 		if b, err := json.Marshal(s); err == nil {
 			_ = m.Respond(b)

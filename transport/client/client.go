@@ -1,10 +1,10 @@
-// Package client is what a program needs that talks to Lamplight from outside: it connects to NATS, sends documents until
-// they are acknowledged, asks and commands, and watches lamps; over HTTP it makes the requests of the Presence API. The
-// command line, the load generator and the chaos suite use it, and so may any other program. What an edge must do beyond
-// that is in transport/edge.
+// Package client is for programs that talk to Lamplight from outside. Over NATS, Connect opens a connection, a Sender sends
+// news until it is acknowledged, and a Client shows, sets and resets extensions and watches lamps. Over HTTP, REST makes
+// requests of the Presence API. The command line, the load generator and the chaos suite use this package, and any other
+// program may. A program that sends NOTIFY requests to phones also needs transport/edge.
 //
-// A Client owns nothing: its connection is the caller's, who closes it. Its methods may be called from any goroutine and
-// block until they have their answer or their context ends.
+// The connection to NATS belongs to the caller, who closes it. All methods may be called from any goroutine. Those that take
+// a context wait until they have their answer or the context ends.
 package client
 
 import (
@@ -22,39 +22,43 @@ import (
 	"lamplight/cluster/subject"
 )
 
-// Errors of a question that got no answer.
+// The errors of a request that got no answer.
 var (
-	// ErrNoNode says that no node takes the document.
+	// ErrNoNode says that no node listens on the subject. Nothing was changed.
 	ErrNoNode = errors.New("no node answers on this NATS; is `lamplight serve` running, with the same --prefix?")
-	// ErrNoAnswer says that none came in time: what was asked for may or may not have happened.
+	// ErrNoAnswer says that no answer came before the context ended. A change that was asked for may or may not have
+	// happened.
 	ErrNoAnswer = errors.New("no answer in time; what was asked may or may not have happened")
 )
 
-// Refusal is an error reply: Code and Reason are those of the HTTP API, Details is for people.
+// Refusal is an error reply (docs/contract/nats.md, "Replies"). Code and Reason are those of the HTTP API, Details is a text
+// for people.
 type Refusal struct {
 	Code, Reason, Details string
 }
 
+// Error implements error.
 func (r *Refusal) Error() string { return r.Reason + ": " + r.Details }
 
 // Config is what a Client needs.
 type Config struct {
 	Conn       *nats.Conn
-	Prefix     subject.Prefix
-	App        string // App-Name of the documents
-	AppVersion string
+	Prefix     subject.Prefix // of the installation; "": none
+	App        string         // App-Name of the documents
+	AppVersion string         // App-Version of the documents
 }
 
-// Client sends documents and asks questions.
+// Client sends requests to the nodes and waits for their answers, and watches lamps.
 type Client struct{ cfg Config }
 
-// New makes a Client on a connection.
+// New makes a Client. It starts nothing.
 func New(c Config) *Client { return &Client{cfg: c} }
 
-// Fields are the fields of a document besides those that every document has.
+// Fields are the fields of a document but for those that every document has.
 type Fields map[string]any
 
-// Document encodes a document with what every document has: docs/contract/nats.md, "Documents".
+// Document encodes a document with the given Event-Name. It adds the fields that every document has, with a random Msg-ID
+// (docs/contract/nats.md, "Documents"); fields of the same names win.
 func (c *Client) Document(event string, fields Fields) ([]byte, error) {
 	doc := map[string]any{"App-Name": c.cfg.App, "App-Version": c.cfg.AppVersion, "Event-Category": "presence", "Event-Name": event,
 		"Msg-ID": uuid.NewString()}
@@ -64,10 +68,10 @@ func (c *Client) Document(event string, fields Fields) ([]byte, error) {
 	return json.Marshal(doc, json.Deterministic(true))
 }
 
-// Answer is one reply: its fields, still encoded.
+// Answer is one answer document: its fields by their names. The values are still encoded as JSON.
 type Answer map[string]jsontext.Value
 
-// Text is a field that is a string; "" when it is none.
+// Text returns a field that is a string; "" when there is no such field.
 func (a Answer) Text(name string) string {
 	b, err := jsontext.AppendUnquote(nil, a[name])
 	if err != nil {
@@ -76,7 +80,7 @@ func (a Answer) Text(name string) string {
 	return string(b)
 }
 
-// Decode decodes all fields into a struct.
+// Decode decodes the fields into a struct, as encoding/json would.
 func (a Answer) Decode(into any) error {
 	b, err := json.Marshal(map[string]jsontext.Value(a))
 	if err != nil {
@@ -85,8 +89,10 @@ func (a Answer) Decode(into any) error {
 	return json.Unmarshal(b, into)
 }
 
-// Ask sends a document as a request and gives each answer to got: the parts of a large answer in their order, the last
-// one last. A subject is one that package subject makes, without the prefix. An error reply is a *Refusal.
+// Ask sends a document as a request and passes each answer to got, in the order in which they come. A large answer comes in
+// parts, and Ask returns after the last of them. topic is a subject that package subject makes, without the prefix; event is
+// the Event-Name. An error of got ends Ask and is returned. An error reply is returned as a *Refusal; got is not called for it.
+// Ask sends the document once.
 func (c *Client) Ask(ctx context.Context, topic, event string, fields Fields, got func(Answer) error) error {
 	data, err := c.Document(event, fields)
 	if err != nil {
@@ -113,7 +119,7 @@ func (c *Client) Ask(ctx context.Context, topic, event string, fields Fields, go
 		}
 		a := Answer{}
 		if err := json.Unmarshal(m.Data, &a); err != nil {
-			return fmt.Errorf("%s: an answer that can't be read: %w", topic, err)
+			return fmt.Errorf("%s: the answer is no JSON object: %w", topic, err)
 		}
 		if a.Text("Status") == "error" {
 			return &Refusal{Code: a.Text("Code"), Reason: a.Text("Reason"), Details: a.Text("Details")}
@@ -126,19 +132,19 @@ func (c *Client) Ask(ctx context.Context, topic, event string, fields Fields, go
 			continue
 		}
 		if sent := string(a["Part"]); sent != "" && sent != fmt.Sprint(parts) {
-			return fmt.Errorf("%d of %s parts arrived", parts, sent)
+			return fmt.Errorf("%d of %s parts of the answer arrived; ask again", parts, sent)
 		}
 		return nil
 	}
 }
 
-// noResponders says that NATS found no one who takes a request.
+// noResponders says whether NATS answered a request itself, because nobody listens on its subject.
 func noResponders(m *nats.Msg, err error) bool {
 	return errors.Is(err, nats.ErrNoResponders) || err == nil && len(m.Data) == 0 && m.Header.Get("Status") == "503"
 }
 
-// Search gives every subscription of a realm: extension → event package → Call-ID → subscription, in one or more parts
-// of one Answer each. eventPackage "" means all.
+// Search passes all subscriptions of a realm to got, in one or more answers. The field Subscriptions of each holds extension →
+// event package → Call-ID → subscription. eventPackage selects one event package; "" selects all.
 func (c *Client) Search(ctx context.Context, realm, eventPackage string, got func(Answer) error) error {
 	fields := Fields{"Realm": realm}
 	if eventPackage != "" {
@@ -147,34 +153,35 @@ func (c *Client) Search(ctx context.Context, realm, eventPackage string, got fun
 	return c.Ask(ctx, subject.Search(realm), "search_req", fields, got)
 }
 
-// Show gives one extension as it is; with explain, why. Very large answers come in parts before the last.
+// Show passes the state of one extension to got: its lamp, dialogs and subscriptions. With explain it also says why the lamp is
+// as it is. When there are too many subscriptions for one message, they come first, in answers of their own.
 func (c *Client) Show(ctx context.Context, realm, user string, explain bool, got func(Answer) error) error {
 	user = strings.ToLower(user)
 	return c.Ask(ctx, subject.Show(realm, user), "show_req", Fields{"Realm": realm, "Username": user, "Explain": explain}, got)
 }
 
-// Set sets the manual state of an extension: early, confirmed or terminated. An ErrNoAnswer leaves it unknown whether it
-// was set; who repeats a command gives a new one.
+// Set sets the manual state of an extension: early, confirmed or terminated. After ErrNoAnswer, and after a *Refusal with Code
+// 503, the state may or may not have been set. To call Set again then is a new command: it overwrites what came in between.
 func (c *Client) Set(ctx context.Context, realm, user, state string) (Answer, error) {
 	user = strings.ToLower(user)
 	return c.one(ctx, subject.Set(realm, user), "set", Fields{"Realm": realm, "Username": user, "State": state})
 }
 
-// Reset forgets the calls, registers and manual state of an extension; with the user * of all extensions of the realm.
-// An ErrNoAnswer leaves it unknown whether it did; who repeats a command gives a new one.
+// Reset forgets the calls, registers and manual state of an extension. With the user * it does so for all extensions of the
+// realm. Its errors are those of Set.
 func (c *Client) Reset(ctx context.Context, realm, user string) (Answer, error) {
 	user = strings.ToLower(user)
 	return c.one(ctx, subject.Reset(realm, user), "reset", Fields{"Realm": realm, "Username": user})
 }
 
-// one is Ask for a question with one answer.
+// one is Ask for a request that has one answer.
 func (c *Client) one(ctx context.Context, topic, event string, fields Fields) (only Answer, err error) {
 	err = c.Ask(ctx, topic, event, fields, func(a Answer) error { only = a; return nil })
 	return only, err
 }
 
-// Status asks all nodes for the state of the cluster. It returns what came when every node that an answer names as alive
-// has answered, or when ctx ends; ErrNoNode when nothing came.
+// Status asks all nodes for their view of the cluster. It returns the answers once every node that one of them names as alive
+// has answered. When ctx ends before, it returns those that came, or ErrNoNode when none came.
 func (c *Client) Status(ctx context.Context) ([]status.Status, error) {
 	inbox := c.cfg.Conn.NewRespInbox()
 	answers, err := c.cfg.Conn.SubscribeSync(inbox)

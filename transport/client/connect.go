@@ -13,16 +13,20 @@ import (
 
 // Options say how to reach NATS.
 type Options struct {
-	URL         string // of one server, or of several with commas between them
-	Creds       string // file with NATS credentials; "": none
-	InboxPrefix string // what the subjects begin with at which answers arrive; "": _INBOX
-	CA          string // file with the CA that signed the servers' certificates; "": the system's
+	URL         string // of one server, or of several, separated by commas
+	Creds       string // a file with NATS credentials; "": none
+	InboxPrefix string // the first tokens of the subjects on which answers arrive; "": _INBOX
+	CA          string // a file with the CA that signed the servers' certificates; "": the system's CAs
 	Cert, Key   string // files with a client certificate and its key; "": none
 }
 
-// Connect opens a connection that reconnects for ever and that never repeats or keeps back what is published while it is
-// broken: a second copy of a document may land behind a newer one (docs/contract/journal.md, rule 4). It finds out within
-// seconds that a server is gone without a word, where the library's defaults take minutes.
+// Connect opens a connection to NATS. It fails when no server can be reached now; afterwards the connection reconnects for
+// ever. name is what NATS's own tools show for the connection. more are further options of NATS's client.
+//
+// What is published while the connection is broken fails at once. It is not kept to be sent later: a document that leaves
+// late could arrive behind a newer one (docs/contract/journal.md, rule 4). The client pings the server every 2 s and takes the
+// connection for broken after two pings without an answer. With its defaults it would take minutes to notice that a server's
+// machine is gone.
 func Connect(o Options, name string, more ...nats.Option) (*nats.Conn, error) {
 	all := append([]nats.Option{nats.Name(name), nats.ReconnectBufSize(-1), nats.ReconnectWait(100 * time.Millisecond), nats.MaxReconnects(-1), nats.Timeout(5 * time.Second),
 		nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2), nats.FlusherTimeout(2 * time.Second)}, more...)
@@ -43,12 +47,12 @@ func Connect(o Options, name string, more ...nats.Option) (*nats.Conn, error) {
 	}
 	conn, err := nats.Connect(o.URL, all...)
 	if err != nil {
-		return nil, fmt.Errorf("NATS at %s: %w; %s", redacted(o.URL), err, advice(err))
+		return nil, fmt.Errorf("can't connect to NATS at %s: %w; %s", redacted(o.URL), err, advice(err))
 	}
 	return conn, nil
 }
 
-// redacted is a list of URLs without their passwords.
+// redacted returns a list of URLs with their passwords replaced.
 func redacted(list string) string {
 	urls := strings.Split(list, ",")
 	for i, u := range urls {
@@ -59,13 +63,13 @@ func redacted(list string) string {
 	return strings.Join(urls, ",")
 }
 
-// advice says what to do about a connection that was not made.
+// advice says what an operator should do about an error of nats.Connect.
 func advice(err error) string {
 	var verify *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &verify):
 		return "give the CA that signed the server's certificate with --nats-tls-ca, and a name in --nats that the certificate holds"
-	case strings.Contains(err.Error(), "tls"): // the server's refusal, or the connection that it cut
+	case strings.Contains(err.Error(), "tls"): // the server refused the client's certificate, or wanted one
 		return "the server wants a certificate that it trusts: give one with --nats-tls-cert and --nats-tls-key"
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
 		return "one side speaks TLS and the other does not: see --nats-tls-ca"

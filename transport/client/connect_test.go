@@ -13,8 +13,8 @@ import (
 	"lamplight/cluster/natsd/natstest"
 )
 
-// A NATS server whose machine is gone sends no word of it: a node must find that out by itself, and soon, to go on with
-// another server.
+// A NATS server whose machine is gone closes no connection. The client must notice that soon by itself, and go on with another
+// server.
 func TestNATSGoneWithoutAWord(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t, "")
@@ -22,7 +22,7 @@ func TestNATSGoneWithoutAWord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var hole sync.RWMutex // locked: nothing passes
+	var hole sync.RWMutex // while it is locked, no byte passes the proxy
 	go func() {
 		for {
 			in, err := ln.Accept()
@@ -51,12 +51,12 @@ func TestNATSGoneWithoutAWord(t *testing.T) {
 	found := func() bool { return conn.IsConnected() && conn.ConnectedUrl() == s.ClientURL() }
 	for end := time.Now().Add(30 * time.Second); !found(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("another server is found: not within 30 s")
+			t.Fatal("the client has not gone on with the other server within 30 s")
 		}
 	}
 }
 
-// through passes on what is written while nobody holds the lock.
+// through passes on what is written to it, and waits while hole is locked.
 type through struct {
 	to   io.Writer
 	hole *sync.RWMutex

@@ -12,41 +12,43 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// REST makes requests of the HTTP API of one node (docs/contract/http.md). Its methods may be called from any goroutine.
+// REST makes requests of the HTTP API of one node (docs/contract/http.md).
 type REST struct {
-	Base  string       // such as http://127.0.0.1:8000
-	Token string       // "": none
+	Base  string       // scheme, host and port, such as http://127.0.0.1:8000
+	Token string       // the API token; "": none
 	HTTP  *http.Client // nil: http.DefaultClient
 }
 
-// Envelope is the answer to a request.
+// Envelope is the answer to a request (docs/contract/http.md, "The envelope").
 type Envelope struct {
 	Code      int            `json:"-"`              // the HTTP status
-	Data      jsontext.Value `json:"data"`           // with an error: what was wrong
+	Data      jsontext.Value `json:"data"`           // what was asked for; with an error, what was wrong
 	Status    string         `json:"status"`         // success or error
-	Message   string         `json:"message"`        // the word of an error
-	AuthToken string         `json:"auth_token"`     // of PUT /v2/api_auth: the new token
-	RequestID string         `json:"request_id"`     // to find the request in the node's log
-	Revision  string         `json:"revision"`       // changes with data
-	Next      string         `json:"next_start_key"` // of a page: where the next one begins
-	Stale     bool           `json:"stale"`          // the node cannot reach NATS: data may be behind
+	Message   string         `json:"message"`        // the word of an error, such as bad_identifier
+	AuthToken string         `json:"auth_token"`     // the token of the request; after PUT /v2/api_auth the new one
+	RequestID string         `json:"request_id"`     // names the request in the node's log
+	Revision  string         `json:"revision"`       // changes when Data changes
+	Next      string         `json:"next_start_key"` // of a page of a listing: where the next page begins
+	Stale     bool           `json:"stale"`          // the node has lost NATS and answered from memory: Data may be old
 }
 
-// ErrNoEnvelope is the error of an answer that no node gives: something else listens there.
-var ErrNoEnvelope = errors.New("the answer has no envelope")
+// ErrNoEnvelope is the error of an answer that does not come from a node: another server listens at Base.
+var ErrNoEnvelope = errors.New("the answer is not one of a Lamplight node; check the address")
 
-// Failed is the error of an answer that is no success.
+// Failed is the error of an answer of a node other than success.
 type Failed struct {
 	Method, Path string
 	Envelope     *Envelope
 }
 
+// Error implements error.
 func (f *Failed) Error() string {
 	return fmt.Sprintf("%s %s: %d %s %.300s", f.Method, f.Path, f.Envelope.Code, f.Envelope.Message, f.Envelope.Data)
 }
 
-// Do makes a request. data is what stands in the body's "data"; nil: there is no body. An answer other than a success is
-// a *Failed. With any other error it is not known whether the node has done what was asked.
+// Do makes a request and waits for its answer. data is the value of "data" in the body, encoded as JSON; nil sends no body. An
+// answer of a node other than success is a *Failed. After any other error, and after a *Failed with code 503, the node may or
+// may not have done what was asked.
 func (r *REST) Do(ctx context.Context, method, path string, data any) (*Envelope, error) {
 	var body io.Reader
 	if data != nil {

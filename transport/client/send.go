@@ -15,86 +15,95 @@ import (
 	"lamplight/cluster/subject"
 )
 
-// How a Sender repeats. Documents about what happened may be applied twice without harm (docs/contract/nats.md,
-// "Replies"); commands may not, and do not belong here.
+// How long a Sender waits before it sends a document again.
 const (
-	sendAgain = 2 * time.Second       // a document without an answer is sent again after this
-	sendPause = 50 * time.Millisecond // and one that was turned away after this
+	resendAfter = 2 * time.Second       // after the last time, when no answer came
+	retryAfter  = 50 * time.Millisecond // after a node turned the document away, nobody listened, or it could not be published
 )
 
-// ErrGivenUp says that a document was not acknowledged in time: the news in it may or may not be known.
-var ErrGivenUp = errors.New("not acknowledged in time")
+// ErrGivenUp says that a document was not acknowledged in time. It may or may not have been applied.
+var ErrGivenUp = errors.New("not acknowledged in time; the news may or may not be known")
 
-// Sent is what became of a document.
+// Sent says what became of a document.
 type Sent struct {
-	Err     error // nil: acknowledged; a *Refusal: it is wrong and was not applied; ErrGivenUp
-	At      time.Time
-	Repeats int // how often it was sent again
+	// Err is nil when the document was acknowledged: what it says is durable. A *Refusal says that the document is wrong
+	// and was not applied. ErrGivenUp says that the time was over.
+	Err     error
+	At      time.Time // when the answer came, or the document was given up
+	Repeats int       // how often it was sent again
 }
 
-// Sender sends documents about what happened as NATS requests, and again until they are acknowledged, refused or given
-// up. It keeps any number of them under way; who sends faster than the nodes acknowledge has to stop by itself
-// (Waiting). Its methods may be called from any goroutine.
+// Sender sends news as NATS requests and repeats each document until it is acknowledged, refused or given up. So a document may
+// be applied more than once, and two documents under way at the same time may be applied in either order. Only news of
+// subscriptions and calls may be sent so. A command, a register or the counts of a mailbox would overwrite what came in
+// between when it is repeated (docs/contract/nats.md, "Replies").
+//
+// A Sender keeps any number of documents under way. A caller that sends faster than the nodes acknowledge must limit itself:
+// Waiting says how many there are. Its methods may be called from any goroutine.
 type Sender struct {
-	conn   *nats.Conn
-	prefix subject.Prefix
-	inbox  string
-	heard  *nats.Subscription
-	cancel context.CancelFunc
-	done   sync.WaitGroup
+	resendAfter, retryAfter time.Duration
+
+	conn    *nats.Conn
+	prefix  subject.Prefix
+	inbox   string // the first part of the reply subjects; the number of the document follows
+	replies *nats.Subscription
+	cancel  context.CancelFunc
+	done    sync.WaitGroup
 
 	mu      sync.Mutex
-	waiting map[uint64]*pending
-	number  uint64
+	waiting map[uint64]*pending // by number
+	number  uint64              // of the last document
 }
 
-// pending is one document that is not acknowledged.
+// pending is one document that is under way.
 type pending struct {
-	subject string
-	data    []byte
-	until   time.Time
-	then    func(Sent)
-	sent    time.Time // last
-	refused bool      // it was turned away for now
-	repeats int
+	subject    string
+	data       []byte
+	until      time.Time
+	then       func(Sent)
+	sent       time.Time // when it was last sent, or turned away
+	turnedAway bool      // it is to be sent again after retryAfter
+	repeats    int
 }
 
-// NewSender makes a Sender that has not started. Its connection is the caller's, who closes it after Stop.
+// NewSender makes a Sender. It starts nothing. The connection belongs to the caller, who closes it after Stop.
 func NewSender(conn *nats.Conn, prefix subject.Prefix) *Sender {
-	return &Sender{conn: conn, prefix: prefix, inbox: conn.NewInbox(), waiting: map[uint64]*pending{}}
+	return &Sender{resendAfter: resendAfter, retryAfter: retryAfter, conn: conn, prefix: prefix, inbox: conn.NewInbox(), waiting: map[uint64]*pending{}}
 }
 
-// Start begins to hear acknowledgements.
+// Start subscribes to the replies and starts the goroutine that repeats documents.
 func (s *Sender) Start(context.Context) (err error) {
-	if s.heard, err = s.conn.Subscribe(s.inbox+".*", s.answered); err != nil {
+	if s.replies, err = s.conn.Subscribe(s.inbox+".*", s.answered); err != nil {
 		return err
 	}
-	_ = s.heard.SetPendingLimits(-1, -1)
+	_ = s.replies.SetPendingLimits(-1, -1)
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.done.Go(func() { s.run(ctx) })
 	return nil
 }
 
-// Stop gives up what is not acknowledged, and tells nobody.
+// Stop ends the repetition and waits for the goroutine. For the documents that are under way then is never called, and a Send
+// that waits returns when its context ends.
 func (s *Sender) Stop(context.Context) error {
 	if s.cancel == nil {
 		return nil
 	}
 	s.cancel()
 	s.done.Wait()
-	return s.heard.Unsubscribe()
+	return s.replies.Unsubscribe()
 }
 
-// Waiting is how many documents are under way.
+// Waiting returns the number of documents that are under way.
 func (s *Sender) Waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.waiting)
 }
 
-// Go sends a document to a subject that package subject makes. It repeats it until it is acknowledged or refused, or
-// until the time is over. then is called once, from another goroutine, and must not block.
+// Go sends a document and returns. topic is a subject that package subject makes, without the prefix. The Sender repeats the
+// document until it is acknowledged or refused, or until is over; the last may be noticed up to 2 s late. It calls then once,
+// from a goroutine that serves all documents, so then must not wait. The caller must not change data until then is called.
 func (s *Sender) Go(topic string, data []byte, until time.Time, then func(Sent)) {
 	p := &pending{subject: s.prefix.Of(topic), data: data, until: until, then: then, sent: time.Now()}
 	s.mu.Lock()
@@ -105,7 +114,8 @@ func (s *Sender) Go(topic string, data []byte, until time.Time, then func(Sent))
 	s.publish(number, p)
 }
 
-// Send is Go for a caller that waits, at most until ctx ends.
+// Send sends a document as Go does and waits until it is acknowledged (nil), refused (a *Refusal), or ctx ends (ErrGivenUp).
+// Without a deadline in ctx it gives up after an hour.
 func (s *Sender) Send(ctx context.Context, topic string, data []byte) error {
 	until, ok := ctx.Deadline()
 	if !ok {
@@ -121,15 +131,16 @@ func (s *Sender) Send(ctx context.Context, topic string, data []byte) error {
 	}
 }
 
+// publish sends a document once. One that could not be published is sent again after retryAfter.
 func (s *Sender) publish(number uint64, p *pending) {
 	if err := s.conn.PublishRequest(p.subject, s.inbox+"."+strconv.FormatUint(number, 10), p.data); err != nil {
 		s.mu.Lock()
-		p.refused = true
+		p.turnedAway = true
 		s.mu.Unlock()
 	}
 }
 
-// answered takes a reply.
+// answered handles a reply of a node, or NATS's answer that nobody listens.
 func (s *Sender) answered(m *nats.Msg) {
 	now := time.Now()
 	number, err := strconv.ParseUint(subject.Last(m.Subject), 10, 64)
@@ -141,7 +152,7 @@ func (s *Sender) answered(m *nats.Msg) {
 	s.mu.Lock()
 	p := s.waiting[number]
 	if p != nil && later {
-		p.refused, p.sent, p = true, now, nil
+		p.turnedAway, p.sent, p = true, now, nil
 	}
 	if p != nil {
 		delete(s.waiting, number)
@@ -157,21 +168,22 @@ func (s *Sender) answered(m *nats.Msg) {
 	p.then(a)
 }
 
-// refusalOf is what an answer refuses; nil for an acknowledgement. A refusal without a code is NATS's: nobody was there.
+// refusalOf reads a reply. It returns nil for an acknowledgement. An empty reply is NATS's answer that nobody listens; its
+// Refusal has no Code.
 func refusalOf(data []byte) *Refusal {
 	if bytes.Contains(data, []byte(`"Status":"ok"`)) {
 		return nil
 	}
 	var r struct{ Code, Reason, Details string }
 	if len(data) > 0 && json.Unmarshal(data, &r) != nil {
-		r.Code, r.Details = "500", fmt.Sprintf("an answer that can't be read: %.200s", data)
+		r.Code, r.Details = "500", fmt.Sprintf("the answer is no JSON object: %.200s", data)
 	}
 	return &Refusal{Code: r.Code, Reason: r.Reason, Details: r.Details}
 }
 
-// run sends again what was turned away or not answered.
+// run repeats documents until ctx ends.
 func (s *Sender) run(ctx context.Context) {
-	t := time.NewTicker(sendPause)
+	t := time.NewTicker(s.retryAfter)
 	defer t.Stop()
 	for {
 		select {
@@ -183,6 +195,7 @@ func (s *Sender) run(ctx context.Context) {
 	}
 }
 
+// repeat sends the documents again that are due, and gives those up whose time is over.
 func (s *Sender) repeat(now time.Time) {
 	again := map[uint64]*pending{}
 	var over []*pending
@@ -190,12 +203,12 @@ func (s *Sender) repeat(now time.Time) {
 	for number, p := range s.waiting {
 		waited := now.Sub(p.sent)
 		switch {
-		case !p.refused && waited < sendAgain, p.refused && waited < sendPause:
+		case !p.turnedAway && waited < s.resendAfter, p.turnedAway && waited < s.retryAfter:
 		case now.After(p.until):
 			delete(s.waiting, number)
 			over = append(over, p)
 		default:
-			p.sent, p.refused = now, false
+			p.sent, p.turnedAway = now, false
 			p.repeats++
 			again[number] = p
 		}

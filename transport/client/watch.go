@@ -11,28 +11,30 @@ import (
 	"lamplight/cluster/subject"
 )
 
-// flushTime is how long NATS may take to note a subscription.
+// flushTime is how long Watch waits for the NATS server to know its subscription.
 const flushTime = 10 * time.Second
 
 // Change is one change of a lamp, as the state feed tells it (docs/contract/nats.md, "State feed").
 type Change struct {
-	Extension string         `json:"extension"`
+	Extension string         `json:"extension"` // the user part
 	Realm     string         `json:"realm"`
 	AccountID string         `json:"account_id"`
-	State     string         `json:"state"`
-	Previous  string         `json:"previous"`
-	Dialogs   jsontext.Value `json:"dialogs"`
+	State     string         `json:"state"`    // early, confirmed or terminated
+	Previous  string         `json:"previous"` // the state before
+	Dialogs   jsontext.Value `json:"dialogs"`  // a list, the most important dialog first
 	Sequence  uint32         `json:"sequence"`
-	At        string         `json:"at"` // RFC 3339
-	Node      string         `json:"node"`
+	At        string         `json:"at"`   // RFC 3339
+	Node      string         `json:"node"` // that told it
 
 	Raw []byte `json:"-"` // the document as it came
 }
 
-// Watch gives each change of the lamps of a realm to got, in the order in which this connection gets them, until ctx
-// ends or got returns an error. With a user it gives the changes of that extension only. It calls ready, if that is not
-// nil, when no change after that moment is missed. The feed is best effort: what happens while the connection is broken
-// is not told again, so a program that must not miss anything asks with Show or Search, or is an edge.
+// Watch passes each change of the lamps of a realm to got, one at a time and in the order in which they arrive. With a user it
+// passes the changes of that extension only. It returns nil when ctx ends, or the error that got returned. It calls ready, if
+// that is not nil, once the NATS server knows the subscription: changes from then on arrive.
+//
+// The feed is best effort. What happens while the connection is broken is not told again, and NATS drops changes when got is
+// too slow. A program that must not miss a change asks with Show or Search from time to time, or is an edge.
 func (c *Client) Watch(ctx context.Context, realm, user string, ready func(), got func(Change) error) error {
 	topic := subject.StateOfRealm(realm)
 	if user != "" {
@@ -61,7 +63,7 @@ func (c *Client) Watch(ctx context.Context, realm, user string, ready func(), go
 		}
 		change := Change{Raw: m.Data}
 		if err := json.Unmarshal(m.Data, &change); err != nil {
-			continue // not of this product
+			continue // another program published on the subject
 		}
 		if err := got(change); err != nil {
 			return err

@@ -1,10 +1,12 @@
-// Package edge does what every edge must do towards the nodes (docs/contract/nats.md, "Writing an edge"): it takes the
-// NOTIFY messages for the watchers behind it, finds out what is missing and has it sent again, drops what comes twice or
-// from a node that no longer owns a shard, says that it lives, and tells the owners what the watchers answered. What to do
-// with a NOTIFY is its user's: a SIP edge sends it to phones, the load generator measures it.
+// Package edge does what every edge must do towards the nodes (docs/contract/nats.md, "Writing an edge"). It takes the NOTIFY
+// messages for the watchers behind the edge. It notices when a message is missing and has it sent again. It drops messages
+// that come twice, and messages of nodes that no longer own the shard. It tells the nodes that the edge lives, and how the
+// watchers answered. The user of the package decides what to do with a message: a SIP edge sends NOTIFY requests to phones,
+// the load generator measures.
 //
-// It does not remember what each watcher was told: an edge that sends to phones must drop a NOTIFY whose Sequence is not
-// above the last one that it sent in the same Epoch, for a repeated message may be older than a later one.
+// The package does not remember what each watcher was told. A message that was sent again may be older than one that came
+// before it. So an edge that sends to phones must itself drop a target whose Sequence is not above the last one that it sent
+// for the same subscription and Epoch.
 package edge
 
 import (
@@ -21,67 +23,71 @@ import (
 )
 
 const (
-	upEvery     = 5 * time.Second        // how often an edge says that it lives
-	upAtMost    = 100 * time.Millisecond // how long it waits at least before it says so again because of a gap
+	upEvery     = 5 * time.Second        // how often an edge says edge.up
+	upAtMost    = 100 * time.Millisecond // the least time between an edge.up and the next one that reports a gap
 	gatherEvery = 50 * time.Millisecond  // how long replies of watchers are gathered
-	flushTime   = 10 * time.Second       // how long NATS may take to note a subscription
+	flushTime   = 10 * time.Second       // how long Start waits for the NATS server to know the subscription
 )
 
-// Message is one NOTIFY message that the edge has taken.
+// Message is one NOTIFY message.
 type Message struct {
 	*kazoo.Notify
-	// Repeated says that the node sent it again, so that it may be older than what came before it.
+	// Repeated says that a message with a higher Edge-Seq of the same node came before this one: the node has sent this one
+	// again, and it may be older than what the watchers were told meanwhile.
 	Repeated bool
 }
 
-// Config is what an Edge needs.
+// Config is what an Edge needs. Conn, Name and Handle must be set.
 type Config struct {
-	Conn   *nats.Conn // it should reconnect for ever, and keep nothing back meanwhile: client.Connect
-	Prefix subject.Prefix
-	Name   string // the Server-ID of its subscriptions
-	// Incarnation names this start of the edge; "": a random one. With another incarnation than before, the nodes send
-	// the newest state of all watchers behind the edge.
+	Conn   *nats.Conn     // it should reconnect for ever and keep nothing back meanwhile, as one of client.Connect does
+	Prefix subject.Prefix // of the installation; "": none
+	Name   string         // the Server-ID of the subscriptions of the watchers behind the edge
+	// Incarnation names this start of the edge; "": a random one. When the nodes hear of another incarnation than before,
+	// they send the newest state of all watchers behind the edge.
 	Incarnation string
-	// Handle gets every message that is neither a duplicate nor of a former owner, one at a time, in the order in which
-	// they come. NATS drops messages while it takes too long: the edge then has them sent again.
+	// Handle is called for each message, one at a time and in the order in which they arrive. It is not called for
+	// duplicates and for messages of nodes that no longer own the shard. Each message that a node still keeps arrives in the
+	// end. When Handle is too slow NATS drops messages, which the Edge then has sent again.
 	Handle func(Message)
-	// Unreadable is told of messages that could not be read; nil: nobody is.
+	// Unreadable is called for each message that could not be read; nil: such messages are dropped.
 	Unreadable func(data []byte, err error)
 }
 
-// Counts are what an Edge has dropped since it started.
+// Counts are the messages that an Edge has dropped since it started.
 type Counts struct {
 	Duplicates int64 // messages that had come before
 	Fenced     int64 // messages of nodes that no longer own the shard
 }
 
-// Edge is the NATS side of one edge. Its methods may be called from any goroutine, Reply also from Handle.
+// Edge is the NATS side of one edge. Its methods may be called from any goroutine, also from Handle, but for Start and Stop.
+// They may wait for NATS's client to write to the socket.
 type Edge struct {
-	cfg    Config
-	heard  *nats.Subscription
-	cancel context.CancelFunc
-	done   sync.WaitGroup
+	cfg          Config
+	subscription *nats.Subscription
+	cancel       context.CancelFunc
+	done         sync.WaitGroup
 
-	mu      sync.Mutex
+	mu      sync.Mutex // held while an edge.up is published
 	sources sources
-	owners  map[int64]claim          // by shard
-	replies map[string][]kazoo.Reply // by node
-	gap     bool                     // something is missing, and no edge.up has said so
-	upAt    time.Time
+	owners  map[int64]claim          // the newest claim that was heard of, by shard
+	replies map[string][]kazoo.Reply // gathered and not sent, by node
+	gap     bool                     // a message is missing, and no edge.up has reported it
+	upAt    time.Time                // of the last edge.up
 	counts  Counts
 }
 
-// claim is who owns a shard, as far as the edge knows.
+// claim is a node's claim of a shard, as its messages carry it.
 type claim struct {
 	epoch      time.Time
 	generation int64
 }
 
+// older says whether c was made before than.
 func (c claim) older(than claim) bool {
 	return c.epoch.Before(than.epoch) || c.epoch.Equal(than.epoch) && c.generation < than.generation
 }
 
-// New makes an Edge that has not started.
+// New makes an Edge. It starts nothing.
 func New(c Config) *Edge {
 	if c.Incarnation == "" {
 		c.Incarnation = rand.Text()
@@ -89,14 +95,14 @@ func New(c Config) *Edge {
 	return &Edge{cfg: c, sources: sources{}, owners: map[int64]claim{}, replies: map[string][]kazoo.Reply{}}
 }
 
-// Start begins to take messages and tells the nodes that the edge is there. When it returns, NATS knows of the edge: what
-// is told from then on arrives.
+// Start subscribes to the messages and says edge.up. It waits until the NATS server knows the subscription: messages from then
+// on arrive.
 func (e *Edge) Start(ctx context.Context) (err error) {
-	if e.heard, err = e.cfg.Conn.Subscribe(e.cfg.Prefix.Of(subject.Notify(e.cfg.Name)), func(m *nats.Msg) { e.Hear(m.Data) }); err != nil {
+	if e.subscription, err = e.cfg.Conn.Subscribe(e.cfg.Prefix.Of(subject.Notify(e.cfg.Name)), func(m *nats.Msg) { e.Hear(m.Data) }); err != nil {
 		return err
 	}
-	_ = e.heard.SetPendingLimits(-1, 256<<20)
-	e.up()
+	_ = e.subscription.SetPendingLimits(-1, 256<<20)
+	e.sendUp()
 	run, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
 	reconnected := e.cfg.Conn.StatusChanged(nats.CONNECTED)
@@ -109,26 +115,27 @@ func (e *Edge) Start(ctx context.Context) (err error) {
 	return e.cfg.Conn.FlushWithContext(soon)
 }
 
-// Stop sends the replies that it has gathered and takes no more messages.
+// Stop takes no more messages and sends the replies that were gathered. One call of Handle may still be under way when it
+// returns. Stop does nothing if Start was not called.
 func (e *Edge) Stop(context.Context) error {
 	if e.cancel == nil {
 		return nil
 	}
-	err := e.heard.Unsubscribe()
+	err := e.subscription.Unsubscribe()
 	e.cancel()
 	e.done.Wait()
 	e.sendReplies()
 	return err
 }
 
-// Counts says what the edge has dropped.
+// Counts returns the messages that were dropped so far.
 func (e *Edge) Counts() Counts {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.counts
 }
 
-// run says regularly that the edge lives, and sends what the watchers answered.
+// run says edge.up regularly and sends gathered replies, until ctx ends.
 func (e *Edge) run(ctx context.Context, reconnected <-chan nats.Status) {
 	up, gather := time.NewTicker(upEvery), time.NewTicker(gatherEvery)
 	defer up.Stop()
@@ -137,45 +144,46 @@ func (e *Edge) run(ctx context.Context, reconnected <-chan nats.Status) {
 		select {
 		case <-ctx.Done():
 			return
-		case _, ok := <-reconnected: // what came meanwhile is missing
+		case _, ok := <-reconnected: // messages were lost while there was no connection
 			if !ok {
 				reconnected = nil
 				continue
 			}
-			e.up()
+			e.sendUp()
 		case <-up.C:
-			e.up()
+			e.sendUp()
 		case now := <-gather.C:
 			e.sendReplies()
 			e.mu.Lock()
-			e.sayGap(now)
+			e.reportGapLocked(now)
 			e.mu.Unlock()
 		}
 	}
 }
 
-// up says that the edge lives and what it has seen.
-func (e *Edge) up() {
+// sendUp says edge.up: the edge lives, and which messages it has.
+func (e *Edge) sendUp() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.sayUp(time.Now())
+	e.sendUpLocked(time.Now())
 }
 
-// sayUp is up for a caller that holds the lock.
-func (e *Edge) sayUp(now time.Time) {
+// sendUpLocked is sendUp for a caller that holds e.mu.
+func (e *Edge) sendUpLocked(now time.Time) {
 	e.upAt, e.gap = now, false
 	d := kazoo.EdgeUp{Edge: e.cfg.Name, Incarnation: e.cfg.Incarnation, Seen: e.sources.report(now)}
 	_ = e.cfg.Conn.Publish(e.cfg.Prefix.Of(subject.EdgeUp(e.cfg.Name)), d.Append(nil))
 }
 
-// sayGap says that something is missing, once and not too often. The lock is held.
-func (e *Edge) sayGap(now time.Time) {
+// reportGapLocked says edge.up if a message is missing and no edge.up has reported it, but not too often. The caller holds e.mu.
+func (e *Edge) reportGapLocked(now time.Time) {
 	if e.gap && now.Sub(e.upAt) > upAtMost {
-		e.sayUp(now)
+		e.sendUpLocked(now)
 	}
 }
 
-// Hear takes one message. NATS's goroutine calls it once Start has been called; tests call it themselves.
+// Hear handles one message, as Start makes the goroutine of the subscription do for each that arrives. It is exported for tests
+// and benchmarks that have no connection.
 func (e *Edge) Hear(data []byte) {
 	n, err := kazoo.ReadNotify(data)
 	if err != nil {
@@ -184,18 +192,18 @@ func (e *Edge) Hear(data []byte) {
 		}
 		return
 	}
-	if repeated, ok := e.take(n, time.Now()); ok {
+	if repeated, ok := e.accept(n, time.Now()); ok {
 		e.cfg.Handle(Message{Notify: n, Repeated: repeated})
 	}
 }
 
-// take notes a message. ok says that the edge is to do what it says.
-func (e *Edge) take(n *kazoo.Notify, now time.Time) (repeated, ok bool) {
+// accept notes a message. ok is false for a message that must be dropped.
+func (e *Edge) accept(n *kazoo.Notify, now time.Time) (repeated, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	a := e.sources.take(n.Node+"/"+n.Incarnation, n.EdgeSeq, now)
+	a := e.sources.note(n.Node+"/"+n.Incarnation, n.EdgeSeq, now)
 	e.gap = e.gap || a.gap
-	e.sayGap(now)
+	e.reportGapLocked(now)
 	if a.duplicate {
 		e.counts.Duplicates++
 		return true, false
@@ -209,11 +217,13 @@ func (e *Edge) take(n *kazoo.Notify, now time.Time) (repeated, ok bool) {
 	return a.repeated, true
 }
 
-// Reply tells the owner what a watcher answered to a NOTIFY, with what others answer within 50 ms.
+// Reply tells a node how a watcher answered a NOTIFY. node is the Node of the message. Replies are gathered for 50 ms, or until
+// there are kazoo.MaxReplies of them, and sent in one document. Delivery is best effort: when a reply is lost, listings show
+// that the watcher has not replied.
 func (e *Edge) Reply(node string, r kazoo.Reply) {
 	e.mu.Lock()
-	all := append(e.replies[node], r)
-	e.replies[node] = all
+	e.replies[node] = append(e.replies[node], r)
+	all := e.replies[node]
 	full := len(all) >= kazoo.MaxReplies
 	if full {
 		delete(e.replies, node)
@@ -224,7 +234,7 @@ func (e *Edge) Reply(node string, r kazoo.Reply) {
 	}
 }
 
-// sendReplies sends all replies that were gathered.
+// sendReplies sends all gathered replies.
 func (e *Edge) sendReplies() {
 	e.mu.Lock()
 	all := e.replies
@@ -237,11 +247,12 @@ func (e *Edge) sendReplies() {
 	}
 }
 
+// send publishes replies to a node.
 func (e *Edge) send(node string, replies []kazoo.Reply) {
 	_ = e.cfg.Conn.Publish(e.cfg.Prefix.Of(subject.Notified(node, e.cfg.Name)), kazoo.AppendNotified(nil, e.cfg.Name, replies))
 }
 
-// ReplyAll tells the owner that all watchers of a message answered the same SIP status code.
+// ReplyAll is Reply for all watchers of a message, with the same SIP status code.
 func (e *Edge) ReplyAll(m Message, code int) {
 	p, _ := presence.ParsePackage(m.Package)
 	for i := range m.Targets {

@@ -16,10 +16,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"))
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),    // of the example's node
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2")) // it looks every 10 s whether to end
 }
 
-// bed is an edge and a connection that plays the nodes.
+// bed is an Edge, and a connection that plays the nodes.
 type bed struct {
 	t        *testing.T
 	node     *nats.Conn
@@ -64,8 +66,8 @@ func newBed(t *testing.T) *bed {
 	return b
 }
 
-// say publishes a NOTIFY of a node's incarnation under a claim, for one watcher.
-func (b *bed) say(source string, number, generation int) {
+// publish publishes a NOTIFY message for one watcher. source is "<node>/<incarnation>", number the Edge-Seq.
+func (b *bed) publish(source string, number, generation int) {
 	b.t.Helper()
 	var node, incarnation string
 	_, _ = fmt.Sscanf(source, "%1s/%1s", &node, &incarnation)
@@ -76,8 +78,8 @@ func (b *bed) say(source string, number, generation int) {
 	}
 }
 
-// gets wants the next message to be the one with a number.
-func (b *bed) gets(number int64, repeated bool) Message {
+// wantMessage returns the next message, which must have this Edge-Seq.
+func (b *bed) wantMessage(number int64, repeated bool) Message {
 	b.t.Helper()
 	select {
 	case m := <-b.messages:
@@ -91,8 +93,8 @@ func (b *bed) gets(number int64, repeated bool) Message {
 	return Message{}
 }
 
-// up is the next edge.up.
-func (b *bed) up() kazoo.EdgeUp {
+// wantUp returns the next edge.up.
+func (b *bed) wantUp() kazoo.EdgeUp {
 	b.t.Helper()
 	m, err := b.ups.NextMsg(10 * time.Second)
 	if err != nil {
@@ -105,40 +107,40 @@ func (b *bed) up() kazoo.EdgeUp {
 	return d
 }
 
-// An edge says at once that it is there, and at once when something is missing; what is sent again it takes once.
+// An edge says edge.up when it starts and when a message is missing. It handles a message that is sent again once.
 func TestEdgeMissesNothing(t *testing.T) {
 	b := newBed(t)
-	if up := b.up(); up.Incarnation != "e1" || len(up.Seen) != 0 {
+	if up := b.wantUp(); up.Incarnation != "e1" || len(up.Seen) != 0 {
 		t.Fatalf("the first edge.up: %+v", up)
 	}
-	b.say("a/1", 1, 1)
-	b.gets(1, false)
-	b.say("a/1", 3, 1)
-	b.gets(3, false)
-	if up := b.up(); up.Seen["a/1"] != 1 {
+	b.publish("a/1", 1, 1)
+	b.wantMessage(1, false)
+	b.publish("a/1", 3, 1)
+	b.wantMessage(3, false)
+	if up := b.wantUp(); up.Seen["a/1"] != 1 {
 		t.Fatalf("edge.up at the gap: %+v", up)
 	}
-	b.say("a/1", 2, 1)
-	b.say("a/1", 3, 1)
-	b.say("a/1", 4, 1)
-	b.gets(2, true)
-	b.gets(4, false)
+	b.publish("a/1", 2, 1)
+	b.publish("a/1", 3, 1)
+	b.publish("a/1", 4, 1)
+	b.wantMessage(2, true)
+	b.wantMessage(4, false)
 	if c := b.edge.Counts(); c != (Counts{Duplicates: 1}) {
 		t.Errorf("%+v", c)
 	}
-	if up := b.up(); up.Seen["a/1"] != 4 {
+	if up := b.wantUp(); up.Seen["a/1"] != 4 {
 		t.Errorf("edge.up after all: %+v", up)
 	}
 }
 
-// What a former owner of a shard says is dropped, and counts as heard.
+// An edge drops the messages of a former owner of a shard, and does not ask for them again.
 func TestEdgeFencesFormerOwners(t *testing.T) {
 	b := newBed(t)
-	b.say("b/1", 1, 5)
-	b.gets(1, false)
-	b.say("a/1", 1, 4)
-	b.say("b/1", 2, 5)
-	b.gets(2, false)
+	b.publish("b/1", 1, 5)
+	b.wantMessage(1, false)
+	b.publish("a/1", 1, 4)
+	b.publish("b/1", 2, 5)
+	b.wantMessage(2, false)
 	if c := b.edge.Counts(); c != (Counts{Fenced: 1}) {
 		t.Errorf("%+v", c)
 	}
@@ -150,11 +152,11 @@ func TestEdgeFencesFormerOwners(t *testing.T) {
 	}
 }
 
-// What the watchers answer reaches the node that told them, gathered.
+// The replies of watchers reach the node that sent the message, gathered into documents.
 func TestRepliesAreGathered(t *testing.T) {
 	b := newBed(t)
-	b.say("a/1", 7, 1)
-	m := b.gets(7, false)
+	b.publish("a/1", 7, 1)
+	m := b.wantMessage(7, false)
 	for range kazoo.MaxReplies + 1 {
 		b.edge.ReplyAll(m, 200)
 	}

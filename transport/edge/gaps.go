@@ -6,32 +6,36 @@ import (
 )
 
 const (
-	// patience is how long a message may be missing. After that it will not come: its node has forgotten it, or is gone.
+	// patience is how long the edge waits for a missing message. After that the message will not come: its node has
+	// forgotten it, or is gone.
 	patience = 15 * time.Second
-	// maxBeyond is how many messages of one source may wait behind a gap, for the same reason.
+	// maxBeyond is the number of messages of one source that may come behind a gap. After that the edge takes the missing
+	// ones for lost too.
 	maxBeyond = 64 << 10
 )
 
-// sources are the incarnations of nodes that were heard, by "<node>/<incarnation>". It has no lock: its caller has one.
+// sources are the incarnations of nodes from which messages came, by "<node>/<incarnation>". It has no lock of its own: the
+// caller holds one.
 type sources map[string]*source
 
+// source is one incarnation of a node.
 type source struct {
-	seen   int64 // nothing is missing up to here
-	newest int64
-	beyond map[int64]bool // what came behind a gap
+	seen   int64          // no message is missing up to this number
+	newest int64          // the highest number that came
+	beyond map[int64]bool // numbers above seen that came: there is a gap before them
 	since  time.Time      // when the gap began; zero: there is none
-	heard  time.Time
+	heard  time.Time      // when the last message came
 }
 
-// arrival is what a message is in the order of its source.
+// arrival says how a message fits into the order of its source.
 type arrival struct {
-	repeated  bool // it came out of its turn, because the node sent it again
+	repeated  bool // a message with a higher number came before it
 	duplicate bool // it had come before
-	gap       bool // something is missing from here on, and it is time to say so
+	gap       bool // a gap begins before it
 }
 
-// take notes the message with a number.
-func (all sources) take(name string, n int64, now time.Time) (a arrival) {
+// note notes that the message with number n of a source came.
+func (all sources) note(name string, n int64, now time.Time) (a arrival) {
 	s := all[name]
 	if s == nil {
 		s = &source{beyond: map[int64]bool{}}
@@ -63,14 +67,14 @@ func (all sources) take(name string, n int64, now time.Time) (a arrival) {
 	return a
 }
 
-// giveUp waits no longer for what is missing.
+// giveUp takes the missing messages for lost.
 func (s *source) giveUp() {
 	s.seen, s.since = s.newest, time.Time{}
 	clear(s.beyond)
 }
 
-// report is what the edge says that it has seen: for each source up to where nothing is missing. It forgets the earlier
-// incarnations of a node that was started again.
+// report returns for each source the number up to which no message is missing, for the next edge.up. It forgets incarnations
+// of a node that was started again, and takes messages that are missing for too long for lost.
 func (all sources) report(now time.Time) map[string]int64 {
 	newest := map[string]time.Time{} // by node
 	for name, s := range all {

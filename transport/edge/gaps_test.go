@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestTake(t *testing.T) {
+func TestGaps(t *testing.T) {
 	all := sources{}
 	for _, c := range []struct {
 		n                 int64
@@ -13,22 +13,22 @@ func TestTake(t *testing.T) {
 		seen              int64
 	}{{1, false, false, false, 1}, {2, false, false, false, 2}, {2, true, true, false, 2}, {5, false, false, true, 2}, {6, false, false, false, 2}, {5, true, true, false, 2},
 		{4, true, false, false, 2}, {3, true, false, false, 6}, {7, false, false, false, 7}} {
-		a := all.take("a/1", c.n, time.Now())
+		a := all.note("a/1", c.n, time.Now())
 		again, twice, gap := a.repeated, a.duplicate, a.gap
 		if seen := all.report(time.Now())["a/1"]; again != c.again || twice != c.twice || gap != c.gap || seen != c.seen {
 			t.Errorf("%d: again %v, twice %v, gap %v, seen %d", c.n, again, twice, gap, seen)
 		}
 	}
-	if all.take("a/2", 1, time.Now()).duplicate {
+	if all.note("a/2", 1, time.Now()).duplicate {
 		t.Error("another incarnation counts anew")
 	}
 }
 
-// What does not come is not waited for for ever: neither long nor with much behind it.
+// The edge takes missing messages for lost after some time, and when too many messages have come behind them.
 func TestWhatWontComeIsNotWaitedFor(t *testing.T) {
 	all, now := sources{}, time.Unix(1000, 0)
-	all.take("a/1", 1, now)
-	all.take("a/1", 9, now)
+	all.note("a/1", 1, now)
+	all.note("a/1", 9, now)
 	if seen := all.report(now.Add(patience))["a/1"]; seen != 1 {
 		t.Errorf("seen %d while 2 may come", seen)
 	}
@@ -36,27 +36,27 @@ func TestWhatWontComeIsNotWaitedFor(t *testing.T) {
 	if seen := all.report(now)["a/1"]; seen != 9 {
 		t.Errorf("seen %d after 16 s", seen)
 	}
-	if a := all.take("a/1", 10, now); a != (arrival{}) {
+	if a := all.note("a/1", 10, now); a != (arrival{}) {
 		t.Errorf("10 follows 9: %+v", a)
 	}
 	for n := range int64(maxBeyond + 2) {
-		all.take("a/1", 100+n, now)
+		all.note("a/1", 100+n, now)
 	}
 	if n := len(all["a/1"].beyond); n > maxBeyond {
 		t.Errorf("%d messages wait behind a gap", n)
 	}
 }
 
-// The earlier incarnations of a node that was started again are forgotten, those of a node that only says nothing are not.
+// The edge forgets the earlier incarnations of a node that was started again. It does not forget a node that is only silent.
 func TestEarlierIncarnationsAreForgotten(t *testing.T) {
 	all, now := sources{}, time.Unix(1000, 0)
-	all.take("a/1", 1, now)
-	all.take("b/x/1", 4, now)
-	all.take("a/2", 1, now.Add(time.Second))
+	all.note("a/1", 1, now)
+	all.note("b/x/1", 4, now)
+	all.note("a/2", 1, now.Add(time.Second))
 	if seen := all.report(now.Add(time.Hour)); len(seen) != 3 {
 		t.Errorf("right after the restart: %v", seen)
 	}
-	all.take("a/2", 2, now.Add(time.Minute))
+	all.note("a/2", 2, now.Add(time.Minute))
 	if seen := all.report(now.Add(time.Hour)); len(seen) != 2 || seen["a/2"] != 2 || seen["b/x/1"] != 4 {
 		t.Errorf("later: %v", seen)
 	}

@@ -17,32 +17,33 @@ import (
 // Failure is an answer other than success.
 type Failure struct {
 	Code    int    // the HTTP status
-	Message string // the word that clients compare: docs/contract/http.md, "Errors"
-	Data    string // JSON: what was wrong
+	Message string // one of the words of docs/contract/http.md, "Errors", which clients compare
+	Data    string // the envelope's data: JSON that says what was wrong
 }
 
+// Error implements error.
 func (f Failure) Error() string { return f.Message }
 
-// quoted is a JSON string.
+// quoted returns s as a JSON string.
 func quoted(s string) string { return string(appendjson.String(nil, s)) }
 
-// Invalid is the answer to a field with a wrong value.
+// Invalid returns the Failure for a field with a wrong value. message says what would be right.
 func Invalid(field, message string) error {
 	return Failure{400, "validation error", `{` + quoted(field) + `:{"invalid":{"message":` + quoted(message) + `,"target":"invalid"}}}`}
 }
 
-// NotJSON is the answer to a body, or a request, that cannot be read.
+// NotJSON returns the Failure for a body that is not what it must be, and for a request that cannot be read.
 func NotJSON(message string) error {
 	return Failure{400, "validation error", `{"json":{"invalid":{"message":` + quoted(message) + `,"target":"body"}}}`}
 }
 
-// Unknown is the answer about an id, or a path, that nothing has.
+// Unknown returns the Failure for an id, or the last segment of a path, that does not exist.
 func Unknown(id string) error {
 	return Failure{404, "bad_identifier", `{"cause":` + quoted(id) + `,"message":"bad identifier"}`}
 }
 
-// open starts the envelope.
-func (q *Request) open(dst []byte) []byte {
+// beginEnvelope appends the beginning of an envelope, up to data.
+func (q *Request) beginEnvelope(dst []byte) []byte {
 	dst = appendjson.Key(append(dst, '{'), "auth_token")
 	if len(q.Token) == 0 {
 		return append(dst, `"undefined"`...)
@@ -50,8 +51,8 @@ func (q *Request) open(dst []byte) []byte {
 	return append(appendjson.Escape(append(dst, '"'), q.Token), '"')
 }
 
-// finish writes what stands behind data.
-func (q *Request) finish(dst []byte, status, revision string) []byte {
+// endEnvelope appends the fields behind data and the closing brace. An error has no revision.
+func (q *Request) endEnvelope(dst []byte, status, revision string) []byte {
 	dst = appendjson.Field(dst, "node", q.server.cfg.Node)
 	dst = appendjson.Field(dst, "request_id", q.ID)
 	if revision != "" {
@@ -71,17 +72,19 @@ func (q *Request) finish(dst []byte, status, revision string) []byte {
 	return append(dst, '}')
 }
 
-// OK answers with data, which is JSON.
+// OK answers with a success. data is the envelope's data, encoded as JSON. A GET whose If-None-Match has the revision of data is
+// answered 304.
 func (q *Request) OK(code int, data []byte) { q.End(code, append(q.Begin(), data...)) }
 
-// Begin begins an answer, in memory that fasthttp uses again. The caller appends data, which is JSON, and calls End.
+// Begin begins an answer with a success and returns its first bytes. The caller appends data, encoded as JSON, and passes all of
+// it to End. The memory is that of an earlier answer on the connection, which saves an allocation.
 func (q *Request) Begin() []byte {
-	body := appendjson.Key(q.open(q.Response.SwapBody(nil)[:0]), "data")
+	body := appendjson.Key(q.beginEnvelope(q.Response.SwapBody(nil)[:0]), "data")
 	q.begun = len(body)
 	return body
 }
 
-// End completes and sends an answer that Begin began. data ends where body ends.
+// End completes the answer that Begin began. body is what Begin returned, with data appended.
 func (q *Request) End(code int, body []byte) {
 	var sum [8]byte
 	binary.LittleEndian.PutUint64(sum[:], xxhash.Sum64(body[q.begun:]))
@@ -93,10 +96,11 @@ func (q *Request) End(code int, body []byte) {
 		return
 	}
 	q.SetStatusCode(code)
-	q.write(q.finish(body, "success", revision))
+	q.write(q.endEnvelope(body, "success", revision))
 }
 
-// matches reads If-None-Match: a list of entity tags, weak ones too (RFC 9110 §13.1.2), or *.
+// matches says whether the value of If-None-Match names the revision. The value is a list of entity tags, which may be weak
+// (RFC 9110 §13.1.2), or *.
 func matches(header, revision string) bool {
 	for tag := range strings.SplitSeq(header, ",") {
 		tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/")
@@ -107,6 +111,7 @@ func matches(header, revision string) bool {
 	return false
 }
 
+// fail answers with an error.
 func (q *Request) fail(err error) {
 	var f Failure
 	if !errors.As(err, &f) {
@@ -121,13 +126,14 @@ func (q *Request) fail(err error) {
 	if f.Code == 429 || f.Code == 503 {
 		q.Response.Header.Set("Retry-After", "1")
 	}
-	body := q.open(nil)
+	body := q.beginEnvelope(nil)
 	body = append(appendjson.Key(body, "data"), f.Data...)
 	body = appendjson.Field(body, "error", strconv.Itoa(f.Code))
 	body = appendjson.Field(body, "message", f.Message)
-	q.write(q.finish(body, "error", ""))
+	q.write(q.endEnvelope(body, "error", ""))
 }
 
+// write makes body the body of the answer, indented if the client asked for that.
 func (q *Request) write(body []byte) {
 	q.SetContentType("application/json")
 	if q.pretty {
@@ -140,7 +146,8 @@ func (q *Request) write(body []byte) {
 	q.Response.SwapBody(body)
 }
 
-// ErrTooMany is the answer when a bound is reached: the client may try again.
+// ErrTooMany is the Failure of a request past a bound. Nothing was changed; the client may try again.
 var ErrTooMany error = Failure{429, "too_many_requests", `{"message":"too many requests"}`}
 
+// errMethod is the Failure of a verb that the path does not have.
 var errMethod = Failure{405, "invalid_method", `{"message":"method not allowed"}`}

@@ -18,33 +18,34 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Bounds of bodies.
+// The bounds of bodies.
 const (
-	MaxBody   = 8 << 20  // bytes
-	SmallBody = 64 << 10 // bytes that are read before the request is looked at
+	MaxBody   = 8 << 20  // bytes of a body
+	SmallBody = 64 << 10 // bytes of a body that fasthttp reads before it calls a handler
 	MaxLarge  = 64       // bodies over SmallBody that are read at a time
 )
 
-// Request is one request on its way through its handler.
+// Request is one request. It is a context that ends at the request's deadline. Only the goroutine of its handler may use it, but
+// as a context it may be passed to others until the handler returns.
 type Request struct {
 	*fasthttp.RequestCtx
 	Within
 	ID    string
-	Path  []string // the decoded segments
-	Token []byte   // as it came: nothing has checked it
-	Next  string   // next_start_key of the answer; "": none
-	Stale bool     // the answer says that it may be behind
-	// Subject is the id that a 404 names when its error does not.
-	Subject string
+	Path  []string // the segments of the path, decoded
+	Token []byte   // as the client sent it; nobody has checked it
+	// Next, Stale and Subject are set by the handler.
+	Next    string // next_start_key of the answer; "": none
+	Stale   bool   // the answer came from memory while NATS is out of reach
+	Subject string // the id that an answer 404 names when the error names none
 
 	server *Server
-	room   [maxSegments]string // of Path
+	room   [maxSegments]string // the memory of Path
 	begun  int                 // where data begins in the answer
-	pretty bool
+	pretty bool                // the answer is to be indented
 }
 
-// readBody reads the body, of the large ones a bounded number at a time. One that is too large is read on for a while, so that its sender gets to see the answer
-// instead of a reset connection.
+// readBody reads the body. Of the bodies over SmallBody it reads at most MaxLarge at a time. When a body is too large it reads on
+// for a while: else the client would find its connection reset, and never see the answer.
 func (q *Request) readBody() ([]byte, error) {
 	r := &q.Request
 	if !r.IsBodyStream() {
@@ -79,42 +80,53 @@ func (q *Request) readBody() ([]byte, error) {
 	return body, nil
 }
 
+// tooLarge is the Failure of a body over MaxBody.
 var tooLarge = Failure{413, "request_too_large", `{"message":"the body is too large","max_bytes":` + strconv.Itoa(MaxBody) + `}`}
 
-// Within is a context that ends at a deadline. Its timer is made for the first who waits for it: most requests' have none.
+// Within is a context that ends at a deadline. It makes its timer when someone waits for it for the first time, because most
+// requests are answered without.
 type Within struct {
-	Until  time.Time
-	once   sync.Once
+	Until  time.Time // the deadline
+	once   sync.Once // makes timed and cancel
 	timed  context.Context
 	cancel context.CancelFunc
 }
 
+// timer returns the context with the timer.
 func (w *Within) timer() context.Context {
 	w.once.Do(func() { w.timed, w.cancel = context.WithDeadline(context.Background(), w.Until) })
 	return w.timed
 }
 
+// Deadline implements context.Context.
 func (w *Within) Deadline() (time.Time, bool) { return w.Until, true }
-func (w *Within) Done() <-chan struct{}       { return w.timer().Done() }
-func (w *Within) Err() error                  { return w.timer().Err() }
-func (w *Within) Value(any) any               { return nil }
 
-// release ends the context.
+// Done implements context.Context.
+func (w *Within) Done() <-chan struct{} { return w.timer().Done() }
+
+// Err implements context.Context.
+func (w *Within) Err() error { return w.timer().Err() }
+
+// Value implements context.Context. There are no values.
+func (w *Within) Value(any) any { return nil }
+
+// release ends the context. A timer that has not been made is not made any more.
 func (w *Within) release() {
 	w.once.Do(func() { w.timed, w.cancel = ended, func() {} })
 	w.cancel()
 }
 
+// ended is a context that has ended.
 var ended = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }()
 
-// maxSegments are more than any path in the table has.
+// maxSegments is the number of segments that a path may have. No path that a node serves has as many.
 const maxSegments = 8
 
-// segments appends the decoded segments of a path.
+// segments splits the path of a request, which is still percent-encoded and may have a query, and appends its decoded segments.
 func segments(parts []string, raw []byte) ([]string, error) {
 	p := string(raw)
 	if i := strings.IndexAny(p, "?#"); i >= 0 {
@@ -133,10 +145,10 @@ func segments(parts []string, raw []byte) ([]string, error) {
 	return parts, nil
 }
 
-// Reads says whether the request only reads; fasthttp leaves the body of an answer to HEAD out.
+// Reads says whether the verb is GET or HEAD. A handler answers both alike: fasthttp leaves out the body of an answer to HEAD.
 func (q *Request) Reads() bool { return q.IsGet() || q.IsHead() }
 
-// Methods checks the verb; Allow names those that would do. What may be got also answers HEAD.
+// Methods returns an error if the verb is none of those that are allowed, and sets the header Allow. With GET it allows HEAD.
 func (q *Request) Methods(allowed ...string) error {
 	method := string(q.Method())
 	if slices.Contains(allowed, method) || method == "HEAD" && slices.Contains(allowed, "GET") {
@@ -149,7 +161,8 @@ func (q *Request) Methods(allowed ...string) error {
 	return errMethod
 }
 
-// findToken looks into the header, then the query, then the body, then for a bearer. What it finds is the request's memory.
+// findToken returns the token of a request, or an empty slice: docs/contract/http.md, "Tokens" says where it looks, and in which
+// order. The slice may be memory of the request.
 func findToken(ctx *fasthttp.RequestCtx, body []byte) []byte {
 	h := &ctx.Request.Header
 	token := h.Peek("X-Auth-Token")
@@ -165,6 +178,7 @@ func findToken(ctx *fasthttp.RequestCtx, body []byte) []byte {
 	return token
 }
 
+// bodyToken returns the token in a body; "" when there is none.
 func bodyToken(body []byte) string {
 	var d struct {
 		AuthToken string `json:"auth_token"`
@@ -173,6 +187,7 @@ func bodyToken(body []byte) string {
 	return d.AuthToken
 }
 
+// requestID returns the id that the client gave the request, if it is a good one, else a new one.
 func requestID(ctx *fasthttp.RequestCtx) string {
 	id := ctx.Request.Header.Peek("X-Request-ID")
 	if len(id) == 0 || len(id) > 128 {
@@ -186,7 +201,7 @@ func requestID(ctx *fasthttp.RequestCtx) string {
 	return string(id)
 }
 
-// newID makes an id that is only for finding a request again.
+// newID returns a random id. It only serves to find the request again, so nothing depends on its being hard to guess.
 func newID() string {
 	var id [16]byte
 	binary.LittleEndian.PutUint64(id[:], rand.Uint64())

@@ -2,6 +2,7 @@ package httpd
 
 import "testing"
 
+// Whatever the path, segments returns at most maxSegments segments or an error.
 func FuzzPath(f *testing.F) {
 	for _, s := range []string{"/v2/accounts/a/presence/%2A3101", "/v2//", "/%", "/v2/accounts/x/presence/1?x#y", "/%ff"} {
 		f.Add(s)

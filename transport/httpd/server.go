@@ -1,9 +1,10 @@
-// Package httpd is the HTTP listener of a node. It owns what every request needs, whatever it asks: the deadline, the
-// request id, CORS, the body and its bounds, the token's place, the envelope of answers and errors, panics, and the paths
-// about the node itself (/healthz, /readyz, /metrics). Other packages mount their paths on it, as transport/rest does.
+// Package httpd is the HTTP listener of a node. It does what every request needs: it sets the deadline and the request id,
+// answers CORS requests, reads the body within its bounds, finds the token, writes the envelope of answers and errors, and
+// catches panics. It also serves the paths about the node itself (/healthz, /readyz, /metrics). Other packages mount their
+// paths on it, as transport/rest does.
 //
-// Handlers run on fasthttp's goroutines, one for each connection. A Request and all bytes of it belong to fasthttp again
-// when its handler has returned.
+// fasthttp runs a handler on the goroutine of the request's connection, so a handler may wait. A Request, and all slices that
+// its methods return, belong to fasthttp again when the handler has returned: nobody may use them after that.
 package httpd
 
 import (
@@ -23,45 +24,47 @@ import (
 	"github.com/valyala/fasthttp/fasthttpadaptor"
 )
 
+// The bounds of a connection.
 const (
-	MaxHead   = 16 << 10         // bytes of request line and headers; a name of 1,400 %-encoded bytes gets its own answer
-	writeTime = 30 * time.Second // a client that reads nothing for so long is cut off
+	MaxHead   = 16 << 10         // bytes of the request line and the headers; enough for a name of 1,400 percent-encoded bytes
+	writeTime = 30 * time.Second // how long a client may read nothing before its connection is closed
 )
 
-// Config is what a Server needs.
+// Config is what a Server needs. All fields must be set.
 type Config struct {
 	Listen        string        // HOST:PORT
 	Node, Version string        // as envelopes show them
 	Timeout       time.Duration // of a request, from its arrival
-	Ready         func() error  // why the node does not serve; nil when it does
+	Ready         func() error  // says why the node does not serve; nil when it does. It must not wait.
 	Log           *slog.Logger
-	Registry      *prometheus.Registry
+	Registry      *prometheus.Registry // what /metrics serves
 }
 
-// Handler answers a request: it calls one of the Request's methods that answer, or returns an error. An error that wraps
-// a Failure is answered as that says; any other is answered 503.
+// Handler answers a request: it calls OK, End or Stream of the Request once, or returns an error. An error that is or wraps a
+// Failure is answered as the Failure says, any other one with 503. A Handler may be called from several goroutines at the same
+// time, and it may wait, but should answer by the deadline of the Request, which is a context.
 type Handler func(q *Request) error
 
-// Server is the HTTP listener of a node.
+// Server is the HTTP listener of a node. Mount its paths, then call Start.
 type Server struct {
 	cfg     Config
 	http    *fasthttp.Server
 	mounted map[string]Handler // by the first segment of the path
 	metrics fasthttp.RequestHandler
 	errors  *prometheus.CounterVec
-	large   chan struct{} // bounds the memory of large bodies
+	large   chan struct{} // bounds the number of large bodies that are read
 	ln      net.Listener
-	done    chan struct{} // closed when fasthttp has returned
+	done    chan struct{} // closed when fasthttp's server has ended
 }
 
-// New makes a Server that does not listen yet.
+// New makes a Server and registers its metric. It does not listen.
 func New(c Config) *Server {
 	s := &Server{cfg: c, mounted: map[string]Handler{}, done: make(chan struct{}), large: make(chan struct{}, MaxLarge)}
-	s.errors = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_http_errors_total", Help: "HTTP answers other than success, by code."}, []string{"code"})
+	s.errors = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_http_errors_total", Help: "HTTP answers other than success, by status code."}, []string{"code"})
 	c.Registry.MustRegister(s.errors)
 	s.metrics = fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}))
 	s.http = &fasthttp.Server{Handler: s.handle, Name: "lamplight", MaxRequestBodySize: SmallBody, ReadTimeout: 30 * time.Second,
-		WriteTimeout: writeTime, ReadBufferSize: MaxHead, IdleTimeout: 2 * time.Minute, Concurrency: 64 << 10, StreamRequestBody: true, NoDefaultContentType: true, Logger: quiet{c.Log},
+		WriteTimeout: writeTime, ReadBufferSize: MaxHead, IdleTimeout: 2 * time.Minute, Concurrency: 64 << 10, StreamRequestBody: true, NoDefaultContentType: true, Logger: debugLog{c.Log},
 		ErrorHandler: s.malformed}
 	s.Mount("healthz", s.healthz)
 	s.Mount("readyz", s.readyz)
@@ -69,52 +72,52 @@ func New(c Config) *Server {
 	return s
 }
 
-// Mount has a handler answer all requests whose path begins with a segment. It is called before Start.
+// Mount makes h answer all requests whose path begins with a segment. Call it before Start.
 func (s *Server) Mount(segment string, h Handler) { s.mounted[segment] = h }
 
-// quiet hands fasthttp's log lines on. They are about clients that break off, so they are for debugging.
-type quiet struct{ log *slog.Logger }
+// debugLog writes fasthttp's log lines at the level debug: they are about clients that close their connections early.
+type debugLog struct{ log *slog.Logger }
 
-func (q quiet) Printf(format string, a ...any) { q.log.Debug(fmt.Sprintf(format, a...)) }
+func (d debugLog) Printf(format string, a ...any) { d.log.Debug(fmt.Sprintf(format, a...)) }
 
-// Start listens and serves.
+// Start listens, and serves on a goroutine of its own.
 func (s *Server) Start(context.Context) error {
 	ln, err := net.Listen("tcp", s.cfg.Listen)
 	if err != nil {
-		return fmt.Errorf("http: %w; give another address with --http", err)
+		return fmt.Errorf("the HTTP API cannot listen: %w; give another address with --http", err)
 	}
 	s.ln = ln
 	go func() {
 		defer close(s.done)
 		if err := s.http.Serve(ln); err != nil && !errors.Is(err, net.ErrClosed) {
-			s.cfg.Log.Error("the HTTP server ended; restart the node", "err", err)
+			s.cfg.Log.Error("the HTTP server ended, and the node serves no HTTP requests any more; restart the node", "err", err)
 		}
 	}()
 	return nil
 }
 
-// Addr is where the server listens.
+// Addr returns the address that the server listens on, as HOST:PORT. Call it after Start.
 func (s *Server) Addr() string { return s.ln.Addr().String() }
 
-// Stop lets the requests that came end, and stops listening.
+// Stop closes the listener and waits until the requests under way are answered, at the longest until ctx ends.
 func (s *Server) Stop(ctx context.Context) error {
 	if s.ln == nil {
 		return nil
 	}
 	err := s.http.ShutdownWithContext(ctx)
-	_ = s.ln.Close() // fasthttp knows no listener yet if it was started a moment ago
+	_ = s.ln.Close() // fasthttp closes it only if its goroutine has got as far as Serve
 	<-s.done
 	return err
 }
 
-// handle serves one request.
+// handle serves one request, whatever its path.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	q := &Request{RequestCtx: ctx, ID: requestID(ctx), Within: Within{Until: time.Now().Add(s.cfg.Timeout)}, server: s}
 	defer func() {
 		q.release()
 		if r := recover(); r != nil {
-			s.cfg.Log.Error("a handler panicked; please report the stack", "request_id", q.ID, "reason", r, "stack", string(debug.Stack()))
-			q.fail(Failure{503, "datastore_unreachable", `{"message":"an internal error; its cause is in the log under the request_id"}`})
+			s.cfg.Log.Error("an HTTP request failed because of a bug, and was answered 503; please report this line", "request_id", q.ID, "reason", r, "stack", string(debug.Stack()))
+			q.fail(Failure{503, "datastore_unreachable", `{"message":"an internal error; the node's log has its cause under the request_id"}`})
 		}
 	}()
 	h := &ctx.Response.Header
@@ -139,7 +142,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// route hands a request to what is mounted at the first segment of its path.
+// route calls the handler that is mounted at the first segment of the path.
 func (s *Server) route(q *Request) (err error) {
 	if q.Path, err = segments(q.room[:0], q.Request.Header.RequestURI()); err != nil {
 		return err
@@ -151,7 +154,7 @@ func (s *Server) route(q *Request) (err error) {
 	return h(q)
 }
 
-// malformed answers what fasthttp could not read as a request.
+// malformed answers a request that fasthttp could not read.
 func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 	q := &Request{RequestCtx: ctx, ID: requestID(ctx), server: s}
 	if strings.Contains(err.Error(), "body size exceeds") || err == fasthttp.ErrBodyTooLarge {
@@ -163,12 +166,12 @@ func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 		q.fail(NotJSON("the request line and the headers have more than " + strconv.Itoa(MaxHead) + " bytes together"))
 		return
 	}
-	reason, _, _ := strings.Cut(err.Error(), ": buffer size=") // fasthttp shows behind it what it read
+	reason, _, _ := strings.Cut(err.Error(), ": buffer size=") // fasthttp repeats the bytes of the request behind this
 	q.fail(NotJSON("the request can't be read: " + reason))
 }
 
-// alone refuses paths that go on behind a path of one segment, and other verbs than GET and HEAD.
-func alone(q *Request) error {
+// checkGet refuses a path of more than one segment, and verbs other than GET and HEAD.
+func checkGet(q *Request) error {
 	if len(q.Path) > 1 {
 		return Unknown(strings.Join(q.Path, "/"))
 	}
@@ -176,7 +179,7 @@ func alone(q *Request) error {
 }
 
 func (s *Server) healthz(q *Request) error {
-	if err := alone(q); err != nil {
+	if err := checkGet(q); err != nil {
 		return err
 	}
 	q.OK(200, []byte(`"ok"`))
@@ -184,7 +187,7 @@ func (s *Server) healthz(q *Request) error {
 }
 
 func (s *Server) readyz(q *Request) error {
-	if err := alone(q); err != nil {
+	if err := checkGet(q); err != nil {
 		return err
 	}
 	if err := s.cfg.Ready(); err != nil {
@@ -195,7 +198,7 @@ func (s *Server) readyz(q *Request) error {
 }
 
 func (s *Server) serveMetrics(q *Request) error {
-	if err := alone(q); err != nil {
+	if err := checkGet(q); err != nil {
 		return err
 	}
 	s.metrics(q.RequestCtx)

@@ -5,20 +5,22 @@ import (
 	"time"
 )
 
-// Tail is what ends a streamed answer.
+// Tail is the end of a streamed answer.
 type Tail struct {
-	Data     []byte // the last of data
+	Data     []byte // the last part of data
 	Revision string
-	Next     string
+	Next     string // next_start_key; "": none
 	Stale    bool
 }
 
-// Stream answers with data that is too large to be held: head first, which Begin began, then what run gives to put, then
-// the Tail that run returns. It is never indented and has no ETag. run is called on another goroutine, after the handler
-// has returned, so it must not use the Request. When the client reads nothing for writeTime, broken is called once and
-// what run gives to put after that goes nowhere.
+// Stream answers with data that is too large to be kept in memory. It sends head, which is what Begin returned with the first
+// part of data appended, then each part that run passes to put, then the Tail that run returns. The answer is not indented and
+// has no ETag.
+//
+// run is called on another goroutine, after the handler has returned, so it must not use the Request. put waits until the client
+// has read enough. When the client reads nothing for writeTime, put calls broken, once, and drops all parts from then on.
 func (q *Request) Stream(head []byte, run func(put func([]byte)) Tail, broken func()) {
-	own := Request{server: q.server, ID: q.ID} // the memory of q is fasthttp's again before the stream ends
+	own := Request{server: q.server, ID: q.ID} // because q belongs to fasthttp again before the stream ends
 	conn := q.Conn()
 	q.SetStatusCode(200)
 	q.SetContentType("application/json")
@@ -37,6 +39,6 @@ func (q *Request) Stream(head []byte, run func(put func([]byte)) Tail, broken fu
 		put(head)
 		t := run(put)
 		own.Stale, own.Next = t.Stale, t.Next
-		put(own.finish(t.Data, "success", t.Revision))
+		put(own.endEnvelope(t.Data, "success", t.Revision))
 	})
 }

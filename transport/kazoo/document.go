@@ -16,19 +16,21 @@ import (
 	"lamplight/cluster/subject"
 )
 
-// Bounds of documents.
+// The bounds of a document that Read takes.
 const (
-	MaxDocument = 64 << 10         // bytes
-	MaxField    = presence.MaxText // bytes of one value
+	MaxDocument = 64 << 10         // bytes of the whole document
+	MaxField    = presence.MaxText // bytes of the value of one field
 )
 
-// Gregorian is what must be added to Unix seconds to get Kazoo's timestamps, which count seconds from the year 0.
+// Gregorian is the number of seconds from the start of the year 0, from which Kazoo counts its timestamps, to the start of
+// 1970, from which Unix counts.
 const Gregorian = 62167219200
 
-// Text is a field that must be a string; null counts as absent.
+// Text is a field whose value must be a string. null counts as absent: it reads as "".
 type Text string
 
-// UnmarshalJSONFrom reads the field.
+// UnmarshalJSONFrom reads the value of the field. It refuses other types than strings, strings of more than MaxField bytes,
+// and control characters.
 func (t *Text) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	tok, err := d.ReadToken()
 	if err != nil {
@@ -40,9 +42,9 @@ func (t *Text) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	case '"':
 		*t = Text(tok.String())
 		if len(*t) > MaxField {
-			return fmt.Errorf("has %d bytes; at most %d are taken", len(*t), MaxField)
+			return fmt.Errorf("has %d bytes; it may have at most %d", len(*t), MaxField)
 		}
-		if strings.ContainsFunc(string(*t), unicode.IsControl) { // they would end up in SIP headers
+		if strings.ContainsFunc(string(*t), unicode.IsControl) { // an edge would copy them into SIP headers
 			return errors.New("must not hold control characters")
 		}
 	default:
@@ -51,13 +53,14 @@ func (t *Text) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return nil
 }
 
-// Number is a field that is a whole number, or one as a decimal string; null counts as absent.
+// Number is a field whose value must be a whole number, as a JSON number or as a string of decimal digits. null counts as
+// absent.
 type Number struct {
-	n   int64
-	set bool
+	n   int64 // 0 when absent
+	set bool  // the field is there, and not null
 }
 
-// UnmarshalJSONFrom reads the field.
+// UnmarshalJSONFrom reads the value of the field. It refuses fractions, other types, and numbers that do not fit.
 func (c *Number) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	tok, err := d.ReadToken()
 	if err != nil {
@@ -83,10 +86,11 @@ func (c *Number) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return fmt.Errorf("must be a number, not %s", tok.Kind())
 }
 
-// Flag is a field that is true or false, or one of them as a string; null counts as absent.
+// Flag is a field whose value must be true or false, as a JSON literal or as a string. null counts as absent: it reads as
+// false.
 type Flag bool
 
-// UnmarshalJSONFrom reads the field.
+// UnmarshalJSONFrom reads the value of the field.
 func (v *Flag) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	tok, err := d.ReadToken()
 	if err != nil {
@@ -103,8 +107,8 @@ func (v *Flag) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return nil
 }
 
-// Document is every field that Lamplight uses of the documents that come in (docs/contract/nats.md, "Documents" and
-// "Control"). Which of them a document must have depends on its Event-Name. Other fields are ignored.
+// Document holds all fields that Lamplight reads in documents of bridges, edges and control programs (docs/contract/nats.md,
+// "Documents" and "Control"). Which of the fields a document must have depends on its Event-Name. Other fields are ignored.
 type Document struct {
 	AppName       Text `json:"App-Name"`
 	AppVersion    Text `json:"App-Version"`
@@ -154,18 +158,19 @@ type Document struct {
 	Explain  Flag `json:"Explain"`
 }
 
-// Refusal is an error that the sender of a document gets back.
+// Refusal is the error of a document that must not be applied. Its sender gets it as an error reply.
 type Refusal struct {
-	Code   int    // as HTTP answers the same mistake: docs/contract/http.md, "Errors"
+	Code   int    // the HTTP status for the same mistake: docs/contract/http.md, "Errors"
 	Reason string // what was wrong, with the value, and what would be right
 }
 
+// Error implements error.
 func (r Refusal) Error() string { return r.Reason }
 
-// refuse makes a Refusal with code 400.
+// refuse returns a Refusal with Code 400.
 func refuse(format string, a ...any) error { return Refusal{400, fmt.Sprintf(format, a...)} }
 
-// unreadable is the refusal of what is no JSON, or has fields of the wrong type.
+// unreadable turns an error of the JSON decoder into a Refusal that names the field and no Go type.
 func unreadable(err error) error {
 	var wrong *json.SemanticError // of one field
 	if errors.As(err, &wrong) && wrong.JSONPointer != "" && wrong.Err != nil {
@@ -174,13 +179,13 @@ func unreadable(err error) error {
 	return refuse("the document can't be read: %s", strings.TrimPrefix(err.Error(), "json: "))
 }
 
-// Read decodes a document whose Event-Name is one of names, and checks that it has the fields that every document has.
-// It refuses duplicate names, invalid UTF-8, wrong types and values that are too long. The Document is never nil: with
-// an error it holds what could be read, so that the reply can carry the Msg-ID.
+// Read decodes a document and checks the fields that every document has. Its Event-Name must be one of names. Read refuses
+// duplicate names, invalid UTF-8, wrong types and values that are too long; its errors are Refusals. The Document is never
+// nil: beside an error it holds the fields that could be read, so that the reply can carry the Msg-ID.
 func Read(data []byte, names ...string) (*Document, error) {
 	f := new(Document)
 	if len(data) > MaxDocument {
-		return f, Refusal{413, fmt.Sprintf("a document of %d bytes; at most %d are taken", len(data), MaxDocument)}
+		return f, Refusal{413, fmt.Sprintf("the document has %d bytes; it may have at most %d", len(data), MaxDocument)}
 	}
 	if err := json.Unmarshal(data, f); err != nil {
 		return f, unreadable(err)
@@ -204,7 +209,8 @@ func Read(data []byte, names ...string) (*Document, error) {
 	return f, refuse("Event-Name is %.40q; on this subject it must be %s", f.EventName, strings.Join(names, " or "))
 }
 
-// address reads sip:user@realm or user@realm; a URI's port and parameters are dropped.
+// address reads the address in a field: user@realm, sip:user@realm or sips:user@realm, with or without <>. It drops the port
+// and the parameters of a URI and makes all letters lower case.
 func address(field string, value Text) (actors.Address, error) {
 	s := strings.ToLower(strings.TrimSpace(string(value)))
 	if i, j := strings.IndexByte(s, '<'), strings.LastIndexByte(s, '>'); i >= 0 && j > i {
@@ -227,18 +233,19 @@ func address(field string, value Text) (actors.Address, error) {
 	return a, checkName(field, a)
 }
 
+// checkName refuses an address that cannot be an extension's. The error names the field that it came in.
 func checkName(field string, a actors.Address) error {
 	if len(a.User) > subject.MaxName || len(a.Realm) > subject.MaxName {
-		return refuse("%s is over %d bytes long", field, subject.MaxName)
+		return refuse("%s has a user or a realm of more than %d bytes", field, subject.MaxName)
 	}
 	if a.User == "*" {
-		return refuse("%s: a bare * is no extension", field)
+		return refuse("%s is a bare *, which is no extension", field)
 	}
 	return nil
 }
 
-// bare takes the scheme off a URI for display.
-func bare(t Text) string {
+// withoutScheme takes sip: or sips: off a URI, as records and documents show it.
+func withoutScheme(t Text) string {
 	v := string(t)
 	for _, scheme := range []string{"sip:", "sips:"} {
 		if len(v) >= len(scheme) && strings.EqualFold(v[:len(scheme)], scheme) {
@@ -248,6 +255,7 @@ func bare(t Text) string {
 	return v
 }
 
+// expires reads the field Expires, in seconds. An absent field reads as 0.
 func expires(c Number, most int64) (int, error) {
 	if c.n < 0 || c.n > most {
 		return 0, refuse("Expires is %d; it must be 0 to %d seconds", c.n, most)
@@ -255,13 +263,14 @@ func expires(c Number, most int64) (int, error) {
 	return int(c.n), nil
 }
 
-// timestamp reads Gregorian or Unix seconds or Unix microseconds; absent is the zero time.
+// timestamp reads the field Timestamp: seconds since the year 0 (Kazoo's), seconds or microseconds since 1970. The size of
+// the number tells which of them it is. An absent field reads as the zero time.
 func timestamp(c Number) (time.Time, error) {
 	switch {
 	case !c.set:
 		return time.Time{}, nil
 	case c.n < 0:
-		return time.Time{}, refuse("Timestamp is negative")
+		return time.Time{}, refuse("Timestamp is %d; it must not be negative", c.n)
 	case c.n > 1e13:
 		return time.UnixMicro(c.n), nil
 	case c.n < Gregorian:
@@ -270,14 +279,15 @@ func timestamp(c Number) (time.Time, error) {
 	return time.Unix(c.n-Gregorian, 0), nil
 }
 
-// rate reads notifications per second (RFC 6446) as thousandths.
+// rate reads the field of that name, a number of notifications a second (RFC 6446), and returns it in thousandths. An absent
+// field reads as 0.
 func rate(name string, t Text) (uint32, error) {
 	if t == "" {
 		return 0, nil
 	}
 	f, err := strconv.ParseFloat(string(t), 64)
 	if err != nil || !(f > 0 && f <= 1000) {
-		return 0, refuse("%s is %.20q; it must be notifications per second above 0, at most 1000", name, t)
+		return 0, refuse("%s is %.20q; it must be a number of notifications a second, above 0 and at most 1000", name, t)
 	}
 	return max(uint32(f*1000), 1), nil
 }

@@ -10,9 +10,10 @@ import (
 	"lamplight/cluster/subject"
 )
 
-// headers are what every document carries besides its name.
+// headers are the fields that every document has, but for Event-Name.
 const headers = `"App-Name":"test","App-Version":"1","Event-Category":"presence","Msg-ID":"m1",`
 
+// read reads a document that Read must take.
 func read(t *testing.T, doc string, names ...string) *Document {
 	t.Helper()
 	f, err := Read([]byte(doc), names...)
@@ -118,7 +119,7 @@ func TestMailboxLamps(t *testing.T) {
 	}
 }
 
-// Whatever comes in, what goes on is bounded and names an extension.
+// Whatever document comes in, the events that it means are for extensions whose names are within their bounds.
 func FuzzDocuments(f *testing.F) {
 	f.Add([]byte(`{` + headers + `"Event-Name":"subscription","User":"1001@acme.test","Expires":"60","From":"x@y","Call-ID":"c"}`))
 	f.Add([]byte(`{` + headers + `"Event-Name":"update","Presence-ID":"sip:a@b","State":"early","Timestamp":63606201099}`))

@@ -10,21 +10,22 @@ import (
 	"lamplight/transport/appendjson"
 )
 
-// Bounds of what an edge says.
+// The bounds of the documents that edges send.
 const (
 	maxEdgeDocument = 1 << 20 // bytes of an edge.up or notified document
 	MaxReplies      = 500     // replies in one notified document
 )
 
-// EdgeUp is what an edge says of itself: that it lives, and what it has seen.
+// EdgeUp is an edge.up document: the edge says that it lives, and which messages it has (docs/contract/nats.md, "edge.up").
 type EdgeUp struct {
-	Edge        string
-	Incarnation string
-	// Seen is the highest Edge-Seq up to which the edge misses nothing, by "<node>/<incarnation of the node>".
+	Edge        string // the edge's name
+	Incarnation string // of the edge
+	// Seen holds the Edge-Seq up to which the edge misses no message, by "<node>/<incarnation of the node>".
 	Seen map[string]int64
 }
 
-// ReadEdgeUp reads an edge.up document that came on the subject of edge.
+// ReadEdgeUp reads an edge.up document. edge is the name in the subject that it came on; the document must name the same
+// edge. Its errors are Refusals.
 func ReadEdgeUp(data []byte, edge string) (EdgeUp, error) {
 	var d struct {
 		Edge        Text              `json:"Edge"`
@@ -47,7 +48,7 @@ func ReadEdgeUp(data []byte, edge string) (EdgeUp, error) {
 	return up, nil
 }
 
-// Append appends the document.
+// Append appends the document to dst.
 func (u *EdgeUp) Append(dst []byte) []byte {
 	dst = appendjson.Field(append(dst, '{'), "Edge", u.Edge)
 	dst = appendjson.Field(dst, "Incarnation", u.Incarnation)
@@ -58,7 +59,7 @@ func (u *EdgeUp) Append(dst []byte) []byte {
 	return append(dst, "}}"...)
 }
 
-// Reply is what a watcher answered to a NOTIFY.
+// Reply says how a watcher answered a NOTIFY request.
 type Reply struct {
 	Presentity string // user@realm
 	Package    presence.Package
@@ -67,8 +68,9 @@ type Reply struct {
 	Code       int    // the SIP status code
 }
 
-// ReadNotified reads a notified document that came on the subject of edge. wrong is how many of its replies it left out
-// because they could not be read.
+// ReadNotified reads a notified document (docs/contract/nats.md, "notified"). edge is the name in the subject that it came
+// on; the document must name the same edge. Each of replies is a presence.Notified. wrong counts the replies that
+// ReadNotified left out because a field of theirs is wrong. An error, a Refusal, is about the whole document.
 func ReadNotified(data []byte, edge string) (replies []Addressed, wrong int, err error) {
 	var d struct {
 		Edge    Text `json:"Edge"`
@@ -87,7 +89,7 @@ func ReadNotified(data []byte, edge string) (replies []Addressed, wrong int, err
 		return nil, 0, refuse("Edge is %.100q, the subject is about %.100q", d.Edge, edge)
 	}
 	if len(d.Replies) > MaxReplies {
-		return nil, 0, refuse("%d replies; at most %d are taken in one document", len(d.Replies), MaxReplies)
+		return nil, 0, refuse("the document has %d replies; it may have at most %d", len(d.Replies), MaxReplies)
 	}
 	replies = make([]Addressed, 0, len(d.Replies))
 	for _, r := range d.Replies {
@@ -103,7 +105,7 @@ func ReadNotified(data []byte, edge string) (replies []Addressed, wrong int, err
 	return replies, wrong, nil
 }
 
-// AppendNotified appends a notified document with replies, at most MaxReplies of them.
+// AppendNotified appends a notified document to dst. The caller passes at most MaxReplies replies: ReadNotified refuses more.
 func AppendNotified(dst []byte, edge string, replies []Reply) []byte {
 	dst = appendjson.Field(append(dst, '{'), "Edge", edge)
 	dst = append(appendjson.Key(dst, "Replies"), '[')
@@ -121,9 +123,10 @@ func AppendNotified(dst []byte, edge string, replies []Reply) []byte {
 	return append(dst, "]}"...)
 }
 
+// readEdgeDocument decodes a document of an edge into a struct.
 func readEdgeDocument(data []byte, into any) error {
 	if len(data) > maxEdgeDocument {
-		return Refusal{413, fmt.Sprintf("a document of %d bytes; an edge may send at most %d", len(data), maxEdgeDocument)}
+		return Refusal{413, fmt.Sprintf("the document has %d bytes; a document of an edge may have at most %d", len(data), maxEdgeDocument)}
 	}
 	if err := json.Unmarshal(data, into); err != nil {
 		return unreadable(err)
@@ -131,7 +134,8 @@ func readEdgeDocument(data []byte, into any) error {
 	return nil
 }
 
-// validReply says whether a Sequence and a SIP status code are in their ranges.
+// validReply says whether a Sequence and a SIP status code are in their ranges. The code 0 means that the phone did not
+// answer.
 func validReply(sequence, code Number) bool {
 	return sequence.n >= 0 && sequence.n <= 1<<31 && code.n >= 0 && code.n <= 999
 }

@@ -8,7 +8,7 @@ import (
 	"lamplight/transport/appendjson"
 )
 
-// appendSubscription appends one subscription as listings show it.
+// appendSubscription appends one subscription as a listing shows it (docs/contract/http.md, "The listing").
 func appendSubscription(dst []byte, s *actors.SubscriptionView) []byte {
 	dst = append(dst, '{')
 	dst = appendjson.Number(dst, "expires", int64(s.Granted))
@@ -33,17 +33,20 @@ func appendSubscription(dst []byte, s *actors.SubscriptionView) []byte {
 	return append(dst, '}')
 }
 
-// Listing nests rows that come sorted by extension, package and Call-ID. Its zero value is ready.
+// Listing writes subscriptions as an object: extension → event package → Call-ID → subscription. The rows must come sorted
+// by extension, event package and Call-ID. The zero value is ready for use.
 type Listing struct {
-	Summary bool // counts instead of subscriptions
-	user    string
-	pkg     presence.Package
-	count   int
-	begun   bool
-	Rows    int
+	Summary bool // write the number of subscriptions instead of the subscriptions
+	Rows    int  // rows so far
+	begun   bool // there was a row
+
+	// Of the last row.
+	user  string
+	pkg   presence.Package
+	count int // rows of this extension and event package so far
 }
 
-// Row appends one more row.
+// Row appends one row. The caller passes the slice that the last call returned, or one that ends with the same byte.
 func (l *Listing) Row(dst []byte, s *actors.SubscriptionView) []byte {
 	if !l.begun {
 		dst = append(dst, '{')
@@ -75,6 +78,7 @@ func (l *Listing) Row(dst []byte, s *actors.SubscriptionView) []byte {
 	return appendSubscription(appendjson.OutsideKey(dst, s.CallID), s)
 }
 
+// closePackage appends what ends an event package: the count, or the brace.
 func (l *Listing) closePackage(dst []byte) []byte {
 	if l.Summary {
 		return strconv.AppendInt(dst, int64(l.count), 10)
@@ -82,7 +86,7 @@ func (l *Listing) closePackage(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-// End closes the object.
+// End appends what ends the object. A Listing without rows is {}.
 func (l *Listing) End(dst []byte) []byte {
 	if !l.begun {
 		return append(dst, "{}"...)
@@ -90,7 +94,7 @@ func (l *Listing) End(dst []byte) []byte {
 	return append(l.closePackage(dst), "}}"...)
 }
 
-// AppendMissing appends which shards a listing does not cover.
+// AppendMissing appends the members that say that a listing is not complete: the shards that it does not cover.
 func AppendMissing(dst []byte, shards []int) []byte {
 	dst = append(appendjson.Key(dst, "timeout"), "true"...)
 	dst = append(appendjson.Key(dst, "missing_shards"), '[')
@@ -103,7 +107,7 @@ func AppendMissing(dst []byte, shards []int) []byte {
 	return append(dst, ']')
 }
 
-// AppendDialogs appends the dialogs of a view.
+// AppendDialogs appends the dialogs of an extension as a JSON array.
 func AppendDialogs(dst []byte, dialogs []presence.DialogView) []byte {
 	dst = append(dst, '[')
 	for i := range dialogs {
@@ -116,6 +120,7 @@ func AppendDialogs(dst []byte, dialogs []presence.DialogView) []byte {
 	return append(dst, ']')
 }
 
+// appendDialog appends one dialog as an object.
 func appendDialog(dst []byte, d *presence.DialogView) []byte {
 	dst = append(dst, '{')
 	dst = appendjson.Field(dst, "call_id", d.CallID)
@@ -129,7 +134,8 @@ func appendDialog(dst []byte, d *presence.DialogView) []byte {
 	return append(dst, '}')
 }
 
-// AppendExtension appends what a Show answered.
+// AppendExtension appends the answer to a Show as an object (docs/contract/http.md, "One extension"). user is the extension
+// as the answer names it.
 func AppendExtension(dst []byte, user string, a *actors.Answer) []byte {
 	dst = append(dst, '{')
 	dst = appendjson.Field(dst, "extension", user)
@@ -147,6 +153,7 @@ func AppendExtension(dst []byte, user string, a *actors.Answer) []byte {
 	return append(dst, '}')
 }
 
+// appendExplain appends the member explain: why the lamp is as it is.
 func appendExplain(dst []byte, a *actors.Answer) []byte {
 	e := a.Explanation
 	dst = append(dst, '{')

@@ -9,13 +9,13 @@ import (
 	"lamplight/cluster/subject"
 )
 
-// Addressed is a message with the extension that it is about.
+// Addressed is a message and the extension that it is for.
 type Addressed struct {
 	To    actors.Address
 	Event actors.Message
 }
 
-// parsePackage reads Event-Package, whose default is dialog.
+// parsePackage reads the field Event-Package. An absent field reads as dialog.
 func parsePackage(t Text) (presence.Package, error) {
 	if t == "" {
 		return presence.Dialog, nil
@@ -27,7 +27,8 @@ func parsePackage(t Text) (presence.Package, error) {
 	return p, nil
 }
 
-// Subscription is what a `subscription` document means.
+// Subscription returns what a `subscription` document means: a presence.Subscribe. Its errors are Refusals, as are those of
+// the other methods that say what a document means.
 func (f *Document) Subscription() (Addressed, error) {
 	var s presence.Subscribe
 	if f.User == "" || !f.Expires.set {
@@ -55,18 +56,19 @@ func (f *Document) Subscription() (Addressed, error) {
 	}
 	s.CallID = string(f.CallID)
 	if s.CallID == "" {
-		s.CallID = presence.UnnamedCallID(to, bare(f.From))
+		s.CallID = presence.UnnamedCallID(to, withoutScheme(f.From))
 	}
-	s.From, s.FromTag, s.ToTag = bare(f.From), string(f.FromTag), string(f.ToTag)
+	s.From, s.FromTag, s.ToTag = withoutScheme(f.From), string(f.FromTag), string(f.ToTag)
 	s.Contact, s.ProxyRoute, s.UserAgent = string(f.Contact), string(f.ProxyRoute), string(f.UserAgent)
 	s.SubscriptionID, s.ServerID, s.Queue = string(f.SubscriptionID), string(f.ServerID), string(f.Queue)
 	if edge := cmp.Or(s.ServerID, s.Queue); len(edge) > subject.MaxName || edge == subject.AnyEdge {
-		return Addressed{}, refuse("Server-ID or Queue is %.40q: an edge's name has at most %d bytes and is not any", edge, subject.MaxName)
+		return Addressed{}, refuse("Server-ID or Queue is %.40q; the name of an edge must have at most %d bytes and must not be %s", edge, subject.MaxName, subject.AnyEdge)
 	}
 	return Addressed{to, s}, nil
 }
 
-// presentity says which extension an update is about.
+// presentity returns the extension that a `dialog_update` or `update` is about: the first field that is there of
+// Presence-ID, Presentity and From names it.
 func (f *Document) presentity() (actors.Address, error) {
 	switch {
 	case f.PresenceID != "":
@@ -77,8 +79,8 @@ func (f *Document) presentity() (actors.Address, error) {
 	return address("From", f.From)
 }
 
-// Update is what a `dialog_update` or `update` document means: news of a call, or of a register. callID is the one of the
-// subject, for documents that do not carry their own.
+// Update returns what a `dialog_update` or `update` document means: a presence.CallEvent, or a presence.RegisterEvent.
+// callID is the Call-ID in the subject that the document came on. Update uses it when the document has none.
 func (f *Document) Update(callID string) (Addressed, error) {
 	isUpdate := f.EventName == "update"
 	if isUpdate && (f.PresenceID == "" || f.State == "") {
@@ -110,9 +112,9 @@ func (f *Document) Update(callID string) (Addressed, error) {
 	if _, err := parsePackage(f.EventPackage); err != nil {
 		return Addressed{}, err
 	}
-	if isUpdate && (presence.IsRegister(string(f.CallID), string(f.PresenceID), bare(f.PresenceID)) || state == presence.Online || state == presence.Offline) {
+	if isUpdate && (presence.IsRegister(string(f.CallID), string(f.PresenceID), withoutScheme(f.PresenceID)) || state == presence.Online || state == presence.Offline) {
 		return Addressed{to, presence.RegisterEvent{Name: presence.RegisterName(to.String()), State: state, Timestamp: at, Expires: lease,
-			From: bare(f.From), To: bare(f.To), Source: "update"}}, nil
+			From: withoutScheme(f.From), To: withoutScheme(f.To), Source: "update"}}, nil
 	}
 	direction := presence.Initiator
 	switch d := strings.ToLower(cmp.Or(string(f.Direction), string(f.CallDirection))); d {
@@ -123,11 +125,12 @@ func (f *Document) Update(callID string) (Addressed, error) {
 		return Addressed{}, refuse("Direction is %.40q; it must be initiator or recipient", d)
 	}
 	return Addressed{to, presence.CallEvent{CallID: cmp.Or(string(f.CallID), callID), Direction: direction, State: state,
-		Timestamp: at, Expires: lease, From: bare(f.From), To: bare(f.To), FromTag: string(f.FromTag), ToTag: string(f.ToTag),
+		Timestamp: at, Expires: lease, From: withoutScheme(f.From), To: withoutScheme(f.To), FromTag: string(f.FromTag), ToTag: string(f.ToTag),
 		TargetCallID: string(f.TargetCallID), SwitchURI: string(f.SwitchURI), Source: string(f.EventName)}}, nil
 }
 
-// Mailbox is what an `mwi_update` document means: the counts of the mailbox first, then the lamps that follow them.
+// Mailbox returns what an `mwi_update` document means: a presence.MailboxEvent for the mailbox first, then the events for
+// the extensions whose lamps show that there are messages.
 func (f *Document) Mailbox() ([]Addressed, error) {
 	if f.To == "" || !f.MessagesNew.set || !f.MessagesSaved.set {
 		return nil, refuse("To, Messages-New or Messages-Saved is missing")
@@ -138,7 +141,7 @@ func (f *Document) Mailbox() ([]Addressed, error) {
 	}
 	update := presence.MailboxUpdate{Mailbox: to}
 	m := &update.Messages
-	m.Account = bare(f.MessageAccount)
+	m.Account = withoutScheme(f.MessageAccount)
 	for _, c := range []struct {
 		name string
 		from Number
@@ -159,14 +162,14 @@ func (f *Document) Mailbox() ([]Addressed, error) {
 			return nil, err
 		}
 		if x.Realm != to.Realm {
-			return nil, refuse("Extended-Presence-ID is in the realm %s, the mailbox in %s", x.Realm, to.Realm)
+			return nil, refuse("Extended-Presence-ID is in the realm %s; it must be in that of the mailbox, %s", x.Realm, to.Realm)
 		}
 		update.Extended = x.User
 	}
 	events := update.Events()
 	out := make([]Addressed, len(events))
 	for i, e := range events {
-		if err := checkName("To", e.To); err != nil { // the name of the *98 key is longer than the mailbox's
+		if err := checkName("To", e.To); err != nil { // the extension *98<mailbox> has a longer name than the mailbox
 			return nil, err
 		}
 		out[i] = Addressed{e.To, e.Message}
@@ -174,30 +177,30 @@ func (f *Document) Mailbox() ([]Addressed, error) {
 	return out, nil
 }
 
-// WatcherReply is what a `notify` document means. The extension is the one of the subject.
+// WatcherReply returns what a `notify` document means: a presence.Notified. to is the extension that its subject names.
 func (f *Document) WatcherReply(to actors.Address) (Addressed, error) {
 	if f.To == "" || f.From == "" || f.CallID == "" {
 		return Addressed{}, refuse("To, From or Call-ID is missing")
 	}
 	if !validReply(f.Sequence, f.Reply) {
-		return Addressed{}, refuse("Sequence must be 0 to 2^31, Reply 0 to 999")
+		return Addressed{}, refuse("Sequence is %d and Reply is %d; they must be 0 to 2^31 and 0 to 999", f.Sequence.n, f.Reply.n)
 	}
 	p, err := parsePackage(f.EventPackage)
 	return Addressed{to, presence.Notified{Package: p, HasPackage: f.EventPackage != "", CallID: string(f.CallID),
 		Sequence: uint32(f.Sequence.n), Reply: int(f.Reply.n)}}, err
 }
 
-// Package is the Event-Package that the document asks for; false when it names none.
+// Package returns the Event-Package that the document asks for. named is false when it has no such field.
 func (f *Document) Package() (p presence.Package, named bool, err error) {
 	p, err = parsePackage(f.EventPackage)
 	return p, f.EventPackage != "", err
 }
 
-// Target is the extension that a control document names, or the realm alone when it has no Username. Both are lower
-// case; CheckTarget says whether they can be an extension.
+// Target returns the extension that a control document names, in lower case. The user is empty when the document has no
+// Username: it is then about a realm. Target checks nothing; CheckTarget does.
 func (f *Document) Target() actors.Address {
 	return actors.Address{Realm: strings.ToLower(string(f.Realm)), User: strings.ToLower(string(f.Username))}
 }
 
-// CheckTarget refuses what can be no extension.
+// CheckTarget refuses a Target that cannot be an extension.
 func CheckTarget(to actors.Address) error { return checkName("Username", to) }

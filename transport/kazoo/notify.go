@@ -8,16 +8,16 @@ import (
 	"lamplight/transport/appendjson"
 )
 
-// Bounds of a NOTIFY message (docs/contract/nats.md, "NOTIFY").
+// The bounds of a NOTIFY message (docs/contract/nats.md, "NOTIFY").
 const (
 	MaxTargets = 500       // watchers in one message
 	MaxMessage = 256 << 10 // bytes of one message
 )
 
-// Sender is the part of a NOTIFY message that never changes while a node runs, encoded once.
+// Sender is the encoded part of a NOTIFY message that all messages of a node have in common.
 type Sender []byte
 
-// NewSender encodes what all messages of a node have in common.
+// NewSender encodes a Sender, once for the life of the node.
 func NewSender(version, node string) Sender {
 	var b []byte
 	b = appendjson.Field(b, "Event-Category", "presence")
@@ -27,8 +27,8 @@ func NewSender(version, node string) Sender {
 	return appendjson.Field(b, "Node", node)
 }
 
-// AppendNotifyHead appends the fields of a NOTIFY message that are the same for all edges, which are all but Msg-ID,
-// Edge-Seq and Targets.
+// AppendNotifyHead appends the members of a NOTIFY message that are the same for all edges: all but Msg-ID, Edge-Seq and
+// Targets. incarnation is that of the node. It appends no braces.
 func AppendNotifyHead(b []byte, s Sender, incarnation string, n *actors.Notification) []byte {
 	b = append(b, s...)
 	b = appendjson.Field(b, "Incarnation", incarnation)
@@ -45,8 +45,9 @@ func AppendNotifyHead(b []byte, s Sender, incarnation string, n *actors.Notifica
 	return append(appendjson.Escape(b, n.Body), '"')
 }
 
-// AppendTarget appends one watcher of a NOTIFY message. Fields that are empty are left out.
+// AppendTarget appends one watcher of a NOTIFY message as an object. It leaves empty fields out.
 func AppendTarget(b []byte, w *presence.Subscription, n *actors.Notification) []byte {
+	// The quotes and the next name stand together in one literal, because this runs once for each watcher that is told.
 	b = appendjson.Escape(append(b, `{"Call-ID":"`...), w.CallID)
 	if w.From != "" {
 		b = appendjson.Escape(append(b, `","From":"`...), w.From)
@@ -74,7 +75,7 @@ func AppendTarget(b []byte, w *presence.Subscription, n *actors.Notification) []
 	for _, v := range [...]struct {
 		name string
 		rate uint32
-	}{{"Max-Rate", w.MaxRate()}, {"Min-Rate", w.MinRate()}} { // RFC 6446: echoed
+	}{{"Max-Rate", w.MaxRate()}, {"Min-Rate", w.MinRate()}} { // the NOTIFY repeats the SUBSCRIBE's rates (RFC 6446)
 		if v.rate > 0 {
 			b = appendjson.Field(b, v.name, strconv.FormatFloat(float64(v.rate)/1000, 'f', -1, 64))
 		}
@@ -83,7 +84,9 @@ func AppendTarget(b []byte, w *presence.Subscription, n *actors.Notification) []
 	return append(b, '}')
 }
 
-// AppendState appends a change of a lamp as the state feed tells it (docs/contract/nats.md, "State feed").
+// AppendState appends a change of a lamp as a document of the state feed (docs/contract/nats.md, "State feed"). account is
+// the id of the account that has the realm. When the dialogs do not fit into MaxMessage bytes, AppendState leaves out the
+// least important ones.
 func AppendState(b []byte, c *actors.LampNews, account, node string) []byte {
 	b = append(b, '{')
 	b = appendjson.Field(b, "extension", c.To.User)
@@ -94,7 +97,7 @@ func AppendState(b []byte, c *actors.LampNews, account, node string) []byte {
 	b = appendjson.Key(b, "dialogs")
 	head, dialogs := len(b), c.Change.View.Dialogs
 	for b = AppendDialogs(b, dialogs); len(b) > MaxMessage && len(dialogs) > 1; b = AppendDialogs(b[:head], dialogs) {
-		dialogs = dialogs[:len(dialogs)/2] // the most important ones come first
+		dialogs = dialogs[:len(dialogs)/2] // the most important dialogs come first
 	}
 	b = appendjson.Number(b, "sequence", int64(c.Sequence))
 	b = appendjson.Time(b, "at", c.Change.At)

@@ -8,8 +8,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Notify is a NOTIFY message as an edge gets it (docs/contract/nats.md, "NOTIFY"). Its strings share the memory of
-// the whole message: clone what is kept for long.
+// Notify is a NOTIFY message as an edge gets it (docs/contract/nats.md, "NOTIFY"). Its strings share one copy of the whole
+// message. Whoever keeps one of them for long clones it, or it keeps the whole message in memory.
 type Notify struct {
 	Node        string    `json:"Node"`
 	Incarnation string    `json:"Incarnation"` // of the node
@@ -35,15 +35,18 @@ type Target struct {
 	Contact           string `json:"Contact"`
 	ProxyRoute        string `json:"Proxy-Route"`
 	SubscriptionID    string `json:"Subscription-ID"`
-	SubscriptionState string `json:"Subscription-State"` // RFC 6665 §4.1.3, without expires
-	Expires           int64  `json:"Expires"`            // seconds that are left
-	MaxRate           string `json:"Max-Rate"`           // RFC 6446, notifications a second
-	MinRate           string `json:"Min-Rate"`
+	SubscriptionState string `json:"Subscription-State"` // the SIP header's value (RFC 6665 §4.1.3), without expires
+	Expires           int64  `json:"Expires"`            // the seconds that the subscription has left; 0 when it has ended
+	MaxRate           string `json:"Max-Rate"`           // notifications a second (RFC 6446); "": none
+	MinRate           string `json:"Min-Rate"`           // notifications a second (RFC 6446); "": none
 }
 
-// ReadNotify reads a NOTIFY message. An edge gets one for every change of every lamp that its watchers see, so the reader
-// takes the document apart by hand: two allocations, whatever the number of targets. What it does not expect it leaves to
-// a JSON decoder, whose error says what is wrong.
+// ReadNotify reads a NOTIFY message. Its errors are Refusals.
+//
+// An edge gets a message for each change of each lamp that its watchers see. So ReadNotify parses the text by hand, which
+// allocates three times however many targets there are, and more only for strings with escapes. A message that its parser
+// does not expect goes to a JSON decoder, whose error says what is wrong. The parser trusts the nodes: it also takes some
+// texts that are no valid JSON, such as a number with a leading zero.
 func ReadNotify(data []byte) (*Notify, error) {
 	n := new(Notify)
 	r := notifyReader{text: string(data)}
@@ -57,13 +60,13 @@ func ReadNotify(data []byte) (*Notify, error) {
 	return n, nil
 }
 
-// notifyReader walks through a JSON document. Its methods return false at what they do not expect.
+// notifyReader parses a JSON text from front to back. Its methods return false at something that they do not expect.
 type notifyReader struct {
 	text string
-	at   int
+	at   int // the next byte of text
 }
 
-// message reads the whole document.
+// message reads the whole text.
 func (r *notifyReader) message(n *Notify) bool {
 	return r.object(func(name string) bool {
 		switch name {
@@ -95,10 +98,11 @@ func (r *notifyReader) message(n *Notify) bool {
 			return r.targets(&n.Targets)
 		}
 		var other string
-		return r.string(&other) // all other fields of a NOTIFY are strings
+		return r.string(&other) // all other fields of a NOTIFY message are strings
 	}) && strings.TrimSpace(r.text[r.at:]) == ""
 }
 
+// targets reads the array of targets.
 func (r *notifyReader) targets(all *[]Target) bool {
 	if !r.skip('[') {
 		return false
@@ -106,7 +110,7 @@ func (r *notifyReader) targets(all *[]Target) bool {
 	if r.skip(']') {
 		return true
 	}
-	*all = make([]Target, 0, 1+strings.Count(r.text[r.at:], `,{`))
+	*all = make([]Target, 0, 1+strings.Count(r.text[r.at:], `,{`)) // at most as many as there are, unless a string holds ,{
 	for {
 		*all = append(*all, Target{})
 		if !r.target(&(*all)[len(*all)-1]) {
@@ -121,6 +125,7 @@ func (r *notifyReader) targets(all *[]Target) bool {
 	}
 }
 
+// target reads one target.
 func (r *notifyReader) target(t *Target) bool {
 	return r.object(func(name string) bool {
 		switch name {
@@ -151,7 +156,7 @@ func (r *notifyReader) target(t *Target) bool {
 	})
 }
 
-// object reads an object, and has field read the value of each name.
+// object reads an object. It calls field at the value of each member, and field reads that value.
 func (r *notifyReader) object(field func(name string) bool) bool {
 	if !r.skip('{') {
 		return false
@@ -173,11 +178,16 @@ func (r *notifyReader) object(field func(name string) bool) bool {
 	}
 }
 
-// skip goes past white space and one character, if that is the next.
-func (r *notifyReader) skip(c byte) bool {
+// space goes past white space.
+func (r *notifyReader) space() {
 	for r.at < len(r.text) && (r.text[r.at] == ' ' || r.text[r.at] == '\n' || r.text[r.at] == '\t' || r.text[r.at] == '\r') {
 		r.at++
 	}
+}
+
+// skip goes past white space. If c is the next byte then, skip goes past it too and returns true.
+func (r *notifyReader) skip(c byte) bool {
+	r.space()
 	if r.at == len(r.text) || r.text[r.at] != c {
 		return false
 	}
@@ -185,6 +195,7 @@ func (r *notifyReader) skip(c byte) bool {
 	return true
 }
 
+// string reads a string.
 func (r *notifyReader) string(into *string) bool {
 	if !r.skip('"') {
 		return false
@@ -213,9 +224,9 @@ func (r *notifyReader) string(into *string) bool {
 	return err == nil
 }
 
-// number reads a whole number of up to 18 digits.
+// number reads a whole number of at most 18 digits, without a sign.
 func (r *notifyReader) number(into *int64) bool {
-	r.skip(0) // white space
+	r.space()
 	begin := r.at
 	for ; r.at < len(r.text) && r.text[r.at] >= '0' && r.text[r.at] <= '9'; r.at++ {
 		*into = *into*10 + int64(r.text[r.at]-'0')
@@ -223,6 +234,7 @@ func (r *notifyReader) number(into *int64) bool {
 	return r.at > begin && r.at-begin <= 18
 }
 
+// time reads a time that is written as RFC 3339 says.
 func (r *notifyReader) time(into *time.Time) bool {
 	var text string
 	if !r.string(&text) {

@@ -14,7 +14,7 @@ import (
 	"lamplight/transport/appendjson"
 )
 
-// notification is a NOTIFY for watchers whose fields are drawn.
+// notification draws a notification and its watchers.
 func notification(t *rapid.T) (*actors.Notification, []*presence.Subscription) {
 	word := rapid.OneOf(rapid.StringMatching(`[a-z0-9@.:;<>"\\ é-]{0,20}`), rapid.Just(""))
 	n := &actors.Notification{Shard: rapid.IntRange(0, actors.Shards-1).Draw(t, "shard"), Sequence: rapid.Uint32().Draw(t, "sequence"),
@@ -32,7 +32,7 @@ func notification(t *rapid.T) (*actors.Notification, []*presence.Subscription) {
 	return n, all
 }
 
-// message is a whole NOTIFY message.
+// message writes a whole NOTIFY message.
 func message(n *actors.Notification, watchers []*presence.Subscription) []byte {
 	b := appendjson.Number([]byte{'{'}, "Edge-Seq", 7)
 	b = AppendNotifyHead(append(b, ','), NewSender("0.1.0", "a"), "i1", n)
@@ -46,7 +46,7 @@ func message(n *actors.Notification, watchers []*presence.Subscription) []byte {
 	return append(b, "]}"...)
 }
 
-// What a node writes an edge reads, and as a JSON decoder reads it.
+// An edge reads a NOTIFY message of a node as a JSON decoder reads it, and never needs the JSON decoder for it.
 func TestNotifyReadsBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n, watchers := notification(t)
@@ -71,7 +71,7 @@ func TestNotifyReadsBack(t *testing.T) {
 	})
 }
 
-// Whatever comes in, the reader ends, and what it takes a JSON decoder takes too.
+// Whatever text comes in, ReadNotify returns either a message or an error.
 func FuzzReadNotify(f *testing.F) {
 	f.Add(`{"Node":"a","Edge-Seq":1,"Targets":[{"Call-ID":"c\"1","Expires":5}]}`)
 	f.Add(`{"Targets":[{"Call-ID":"\ud800"},{}],"x":"y"} `)
@@ -100,7 +100,7 @@ func BenchmarkReadNotify(b *testing.B) {
 	}
 }
 
-// BenchmarkTargets writes the part of a NOTIFY that is a watcher's own, for 1000 watchers.
+// BenchmarkTargets writes the targets of 1000 watchers.
 func BenchmarkTargets(b *testing.B) {
 	now := time.UnixMicro(1_790_000_000_000_000)
 	for name, contact := range map[string]string{"plain": "<sip:77@10.0.0.9:5060;line=1>", "quoted": `"Reception" <sip:77@10.0.0.9:5060>;+sip.instance="<urn:uuid:0>"`} {

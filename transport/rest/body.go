@@ -11,8 +11,8 @@ import (
 	"lamplight/transport/httpd"
 )
 
-// data reads the body's data object.
-func (q *request) data() (map[string]any, error) {
+// readData reads the body and returns its data object. An empty body, and data that is null, read as an empty object.
+func (q *request) readData() (map[string]any, error) {
 	raw := q.PostBody()
 	if len(raw) == 0 {
 		return map[string]any{}, nil
@@ -27,6 +27,7 @@ func (q *request) data() (map[string]any, error) {
 		if errors.As(err, &s) {
 			message += ", at byte " + strconv.FormatInt(s.ByteOffset, 10)
 			if open := openBraces(raw); open > 0 {
+				// Kazoo's documentation prints the reset body without its last brace.
 				message += "; a closing } is missing at the end: the documented reset body is {\"data\": {\"action\": \"reset\"}}"
 			}
 		}
@@ -34,7 +35,7 @@ func (q *request) data() (map[string]any, error) {
 	}
 	data, wrapped := body["data"]
 	for name := range body {
-		if !wrapped && name != "auth_token" { // not read as a body without data: that would be a reset
+		if !wrapped && name != "auth_token" { // to read it as a body without data would be dangerous: that is a reset
 			return nil, httpd.NotJSON("the body has no data, but " + name + " at byte 0; it must be wrapped: {\"data\":{…}}")
 		}
 	}
@@ -50,7 +51,7 @@ func (q *request) data() (map[string]any, error) {
 	return m, nil
 }
 
-// openBraces counts objects that a body leaves open, strings apart.
+// openBraces returns how many more braces a body opens than it closes, outside of strings.
 func openBraces(b []byte) (open int) {
 	inside := false
 	for i := 0; i < len(b); i++ {

@@ -18,11 +18,11 @@ var (
 	errState       = httpd.Invalid("state", "Field must be set to a valid state")
 )
 
-// quoted is a JSON string.
+// quoted returns s as a JSON string.
 func quoted(s string) string { return string(appendjson.String(nil, s)) }
 
-// explain is the one table from errors to answers.
-func explain(err error) error {
+// failureOf is the table from errors to answers. An error that it does not know is answered 503.
+func failureOf(err error) error {
 	var f httpd.Failure
 	var wrong *directory.Invalid
 	switch {

@@ -11,6 +11,7 @@ import (
 	"lamplight/actors/presence"
 )
 
+// operation is one verb of one path of openapi.yaml.
 type operation struct {
 	Security   *[]any           `yaml:"security"`
 	Parameters []map[string]any `yaml:"parameters"`
@@ -18,11 +19,12 @@ type operation struct {
 	Responses  map[string]any   `yaml:"responses"`
 }
 
+// takes says whether the operation has a query parameter or header.
 func (o operation) takes(parameter string) bool {
 	return slices.ContainsFunc(o.Parameters, func(p map[string]any) bool { return p["$ref"] == "#/components/parameters/"+parameter })
 }
 
-// operations are all of openapi.yaml, by path and verb.
+// operations returns all operations of openapi.yaml, by path and verb.
 func operations(t *testing.T) map[string]map[string]operation {
 	t.Helper()
 	var doc struct {
@@ -48,13 +50,14 @@ func operations(t *testing.T) map[string]map[string]operation {
 	return all
 }
 
+// example replaces the parameters of a path with names that the bed knows.
 var example = strings.NewReplacer("{account_id}", root, "{device_id}", phone, "{user_id}", user, "{extension}", "1001")
 
-// Every path and method of openapi.yaml is answered by the running server with a documented status.
+// The running server answers every operation of openapi.yaml, with a status that the document names.
 func TestOpenAPI(t *testing.T) {
-	e := newEdge(t, 0)
+	e := newBed(t, 0)
 	all := operations(t)
-	for _, last := range []bool{false, true} { // what removes comes last
+	for _, last := range []bool{false, true} { // DELETE comes last
 		for path, methods := range all {
 			for method, o := range methods {
 				if (method == "DELETE") != last {
@@ -92,9 +95,9 @@ func TestOpenAPI(t *testing.T) {
 	}
 }
 
-// The document names every path with exactly the verbs that the server allows, and what each of them takes and answers.
+// The document has every path, with exactly the verbs that the server allows, and what each of them takes and answers.
 func TestOpenAPIIsComplete(t *testing.T) {
-	e := newEdge(t, 0)
+	e := newBed(t, 0)
 	all := operations(t)
 	if len(all) != 15 {
 		t.Errorf("%d paths are documented", len(all))
@@ -143,6 +146,7 @@ func TestOpenAPIIsComplete(t *testing.T) {
 	}
 }
 
+// Every $ref of the document leads somewhere.
 func TestOpenAPIReferences(t *testing.T) {
 	var doc map[string]any
 	if err := yaml.Unmarshal(openapi, &doc); err != nil {
@@ -179,7 +183,7 @@ func TestOpenAPIReferences(t *testing.T) {
 	}
 }
 
-// The description lists the event packages that there are.
+// The document lists the event packages of the domain's table.
 func TestOpenAPIListsTheEventPackages(t *testing.T) {
 	want := "enum: [" + strings.ReplaceAll(presence.PackageNames(), " or ", ", ") + "]"
 	if !strings.Contains(string(openapi), want) {

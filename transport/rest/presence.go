@@ -16,11 +16,12 @@ import (
 	"lamplight/transport/kazoo"
 )
 
-// streamFrom is the size from which a listing is streamed, without ETag.
+// streamFrom is the size in bytes from which on a listing is streamed, without an ETag.
 const streamFrom = 1 << 20
 
-// name reads an extension: a user of the account's realm, or a full user@realm whose realm is in the token's tree.
-func (q *request) name(e *directory.Entry, extension string) (actors.Address, error) {
+// address reads the name of an extension: a user of the account's realm, or user@realm with a realm that the account of the
+// token may act on.
+func (q *request) address(e *directory.Entry, extension string) (actors.Address, error) {
 	to, err := q.server.cfg.Access.Extension(&q.Within, q.account, e, extension)
 	var wrong *access.InvalidName
 	if errors.As(err, &wrong) {
@@ -29,7 +30,8 @@ func (q *request) name(e *directory.Entry, extension string) (actors.Address, er
 	return to, err
 }
 
-func (q *request) ask(to actors.Address, m actors.Message, wait time.Duration) (actors.Answer, error) {
+// send sends a message to an extension and waits for the answer. wait is Request.Wait.
+func (q *request) send(to actors.Address, m actors.Message, wait time.Duration) (actors.Answer, error) {
 	a := q.server.cfg.Presence.Request(&q.Within, actors.Request{To: to, Message: m, Deadline: q.Until, Wait: wait})
 	q.Stale = q.Stale || a.Stale
 	return a, a.Err
@@ -40,20 +42,20 @@ func (q *request) extension(e *directory.Entry, extension string) error {
 	if err := q.Methods("GET", "POST"); err != nil {
 		return err
 	}
-	to, err := q.name(e, extension)
+	to, err := q.address(e, extension)
 	if err != nil {
 		return err
 	}
-	shown := to.User
+	display := to.User
 	if to.Realm != e.Realm() {
-		shown = to.String()
+		display = to.String()
 	}
 	if q.Reads() {
-		a, err := q.ask(to, actors.Show{Explain: string(q.QueryArgs().Peek("explain")) == "true"}, 0)
+		a, err := q.send(to, actors.Show{Explain: string(q.QueryArgs().Peek("explain")) == "true"}, 0)
 		if err != nil {
 			return err
 		}
-		q.End(200, kazoo.AppendExtension(q.Begin(), shown, &a))
+		q.End(200, kazoo.AppendExtension(q.Begin(), display, &a))
 		return nil
 	}
 	action, state, err := q.action(true)
@@ -64,15 +66,15 @@ func (q *request) extension(e *directory.Entry, extension string) error {
 	if err != nil {
 		return err
 	}
-	a, err := q.ask(to, command(action, state), wait)
+	a, err := q.send(to, command(action, state), wait)
 	if err != nil {
 		return err
 	}
 	switch {
 	case wait > 0:
-		q.OK(200, counts(a))
+		q.OK(200, replyCounts(a))
 	case action == "reset":
-		q.End(200, appendjson.String(q.Begin(), "reset command sent for extension "+shown))
+		q.End(200, appendjson.String(q.Begin(), "reset command sent for extension "+display))
 	default:
 		q.OK(200, commandSent)
 	}
@@ -81,12 +83,14 @@ func (q *request) extension(e *directory.Entry, extension string) error {
 
 var commandSent = []byte(`"command sent"`)
 
-func counts(a actors.Answer) []byte {
+// replyCounts encodes how many watchers were told, accepted and refused.
+func replyCounts(a actors.Answer) []byte {
 	d := appendjson.Number([]byte{'{'}, "notified", int64(a.Notified))
 	d = appendjson.Number(d, "acked", int64(a.Acked))
 	return append(appendjson.Number(d, "failed", int64(a.Failed)), '}')
 }
 
+// command returns the message for an action.
 func command(action string, state presence.State) actors.Message {
 	if action == "reset" {
 		return presence.Reset{Then: state}
@@ -94,9 +98,9 @@ func command(action string, state presence.State) actors.Message {
 	return presence.SetManual{State: state}
 }
 
-// action reads {"action":…,"state":…}; on an extension a missing action means reset.
+// action reads {"action":…,"state":…} from the body. With resetIsDefault a missing action means reset.
 func (q *request) action(resetIsDefault bool) (string, presence.State, error) {
-	d, err := q.data()
+	d, err := q.readData()
 	if err != nil {
 		return "", 0, err
 	}
@@ -121,6 +125,7 @@ func (q *request) action(resetIsDefault bool) (string, presence.State, error) {
 	return action, state, nil
 }
 
+// wait reads the query parameter wait: how long the answer waits for the replies of watchers. 0 means that it does not wait.
 func (q *request) wait() (time.Duration, error) {
 	d := 5 * time.Second
 	switch w := string(q.QueryArgs().Peek("wait")); w {
@@ -136,7 +141,7 @@ func (q *request) wait() (time.Duration, error) {
 	return max(min(d, time.Until(q.Until)-answerTime), time.Millisecond), nil
 }
 
-// answerTime is what of the deadline stays for the answer when a caller waits for watchers as long as it may.
+// answerTime is the time before the request's deadline at which it stops waiting for watchers, so that the answer comes in time.
 const answerTime = 500 * time.Millisecond
 
 // wholeAccount serves …/presence of a whole account.
@@ -147,7 +152,7 @@ func (q *request) wholeAccount(e *directory.Entry) error {
 	if q.Reads() {
 		return q.listing(e)
 	}
-	d, err := q.data()
+	d, err := q.readData()
 	if err != nil {
 		return err
 	}
@@ -165,6 +170,7 @@ func (q *request) wholeAccount(e *directory.Entry) error {
 	return nil
 }
 
+// listing serves GET …/presence of a whole account.
 func (q *request) listing(e *directory.Entry) error {
 	args := q.QueryArgs()
 	query := actors.Query{Realm: e.Realm(), Bodies: true, From: strings.ToLower(string(args.Peek("start_key")))}
@@ -184,7 +190,8 @@ func (q *request) listing(e *directory.Entry) error {
 	}
 	l := &kazoo.Listing{Summary: string(args.Peek("summary")) == "true"}
 	query.Bodies = !l.Summary
-	// The lister's goroutine encodes, this one takes what it made: into one answer or, once it is too much, into a stream.
+	// Another goroutine lists and encodes. This one collects the chunks in one answer, until they are more than streamFrom: then it
+	// streams the rest.
 	ctx, cancel := context.WithDeadline(context.Background(), q.Until)
 	select {
 	case q.server.listings <- struct{}{}:
@@ -192,16 +199,16 @@ func (q *request) listing(e *directory.Entry) error {
 		cancel()
 		return httpd.ErrTooMany
 	}
-	c := &chunks{Listing: l, made: make(chan []byte), used: make(chan []byte, 2)}
+	c := &chunks{Listing: l, full: make(chan []byte), free: make(chan []byte, 2)}
 	go func() {
-		defer close(c.made)
+		defer close(c.full)
 		defer func() { <-q.server.listings }()
-		c.make(ctx, q.server.cfg.Presence, query)
+		c.encode(ctx, q.server.cfg.Presence, query)
 	}()
 	body := append(q.Begin(), `{"subscriptions":`...)
-	for chunk := range c.made {
+	for chunk := range c.full {
 		body = append(body, chunk...)
-		c.used <- chunk
+		c.free <- chunk
 		if len(body) > streamFrom {
 			q.stream(body, c, cancel)
 			return nil
@@ -216,44 +223,48 @@ func (q *request) listing(e *directory.Entry) error {
 	return nil
 }
 
-// chunkSize is what a listing encodes before it is passed on.
+// chunkSize is the number of bytes from which on a chunk of a listing is passed on.
 const chunkSize = 64 << 10
 
-// chunks is a listing on its way from the goroutine that encodes it to the one that sends it.
+// chunks is a listing that one goroutine encodes and another one sends. There are two buffers: one is filled while the other is
+// sent.
 type chunks struct {
 	*kazoo.Listing
-	made  chan []byte // who takes from it takes all, and gives each back through used; it is closed behind the last
-	used  chan []byte
+	full chan []byte // filled buffers; closed after the last. The receiver takes all of them
+	free chan []byte // buffers that the receiver gives back, one for each that it took
+
+	// Set before full is closed.
 	cover actors.Coverage
 	err   error
 }
 
-// make encodes rows until there are no more, or the context has ended.
-func (c *chunks) make(ctx context.Context, from Presence, query actors.Query) {
+// encode encodes rows until there are no more or ctx ends.
+func (c *chunks) encode(ctx context.Context, from Presence, query actors.Query) {
 	var chunk []byte
-	c.used <- nil // so that one is filled while the other is sent
+	c.free <- nil // the second buffer
 	c.cover, c.err = from.List(ctx, query, func(s actors.SubscriptionView) error {
 		if chunk = c.Row(chunk, &s); len(chunk) <= chunkSize {
 			return nil
 		}
-		last := chunk[len(chunk)-1] // stays: a row looks at the byte before it to place a comma
+		last := chunk[len(chunk)-1] // kept for the next chunk: Row looks at the byte before it to see whether a comma is due
 		select {
-		case c.made <- chunk[:len(chunk)-1]:
-			chunk = <-c.used
+		case c.full <- chunk[:len(chunk)-1]:
+			chunk = <-c.free
 			chunk = append(chunk[:0], last)
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	})
-	c.made <- chunk
+	c.full <- chunk
 }
 
-// end appends what stands behind the rows.
+// end appends what follows the rows.
 func (c *chunks) end(body []byte) []byte {
 	return append(missing(c.End(body), c.cover), '}')
 }
 
+// missing appends which shards the listing does not cover, if there are any.
 func missing(body []byte, cover actors.Coverage) []byte {
 	if len(cover.Missing) == 0 {
 		return body
@@ -261,14 +272,15 @@ func missing(body []byte, cover actors.Coverage) []byte {
 	return kazoo.AppendMissing(body, cover.Missing)
 }
 
-// stream sends a large listing as it comes. Its revision is of the changes that it covers. A listing that broke off,
-// because the client read too slowly or a shard was lost, says so: it names all shards as missing.
+// stream answers with a large listing: with head, then with each chunk as it comes. Its revision is not a hash of data but the
+// number of durable changes that the listing covers. A listing that was broken off, because the time was over or the client read
+// too slowly, names all shards as missing.
 func (q *request) stream(head []byte, c *chunks, cancel context.CancelFunc) {
 	q.Stream(head, func(put func([]byte)) httpd.Tail {
 		defer cancel()
-		for chunk := range c.made {
+		for chunk := range c.full {
 			put(chunk)
-			c.used <- chunk
+			c.free <- chunk
 		}
 		if c.err != nil {
 			all := actors.AllShards()
@@ -278,8 +290,9 @@ func (q *request) stream(head []byte, c *chunks, cancel context.CancelFunc) {
 	}, cancel)
 }
 
-// owned serves …/devices/{ID}/presence and …/users/{ID}/presence.
-func (q *request) owned(e *directory.Entry, kind, id string) error {
+// ownerPresence serves …/devices/{ID}/presence and …/users/{ID}/presence: the extensions that a device or user acts on. A command
+// goes to all of them at the same time. When one of them fails, the others may have been changed.
+func (q *request) ownerPresence(e *directory.Entry, kind, id string) error {
 	if err := q.Methods("GET", "POST"); err != nil {
 		return err
 	}
@@ -294,7 +307,7 @@ func (q *request) owned(e *directory.Entry, kind, id string) error {
 	if q.Reads() {
 		d := []byte(`{"presence_ids":{`)
 		for _, to := range ids {
-			a, err := q.ask(to, actors.Show{}, 0)
+			a, err := q.send(to, actors.Show{}, 0)
 			if err != nil {
 				return err
 			}
@@ -333,14 +346,15 @@ func (q *request) owned(e *directory.Entry, kind, id string) error {
 		return sum.Err
 	}
 	if wait > 0 {
-		q.OK(200, counts(sum))
+		q.OK(200, replyCounts(sum))
 		return nil
 	}
 	q.OK(200, commandSent)
 	return nil
 }
 
-// presenceIDs says which extensions a device or a user acts on.
+// presenceIDs returns the extensions that a device or a user acts on, each once: its presence_id, else the SIP username of the
+// device, or what the user's devices act on.
 func (q *request) presenceIDs(e *directory.Entry, x *directory.Entry) ([]actors.Address, error) {
 	var names []string
 	own := func(d *directory.Entry) string {
@@ -367,7 +381,7 @@ func (q *request) presenceIDs(e *directory.Entry, x *directory.Entry) ([]actors.
 		if n == "" {
 			continue
 		}
-		a, err := q.name(e, n)
+		a, err := q.address(e, n)
 		if err != nil {
 			return nil, err
 		}

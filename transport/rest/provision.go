@@ -10,9 +10,9 @@ import (
 	"lamplight/transport/access"
 )
 
-// authenticate serves PUT /api_auth: an API key for a token.
+// authenticate serves PUT /api_auth: it answers an API key with a token.
 func (q *request) authenticate() error {
-	d, err := q.data()
+	d, err := q.readData()
 	if err != nil {
 		return err
 	}
@@ -30,35 +30,36 @@ func (q *request) authenticate() error {
 	return nil
 }
 
-// shown is an entry as the API shows it: with its id, without secrets.
-func shown(e *directory.Entry) map[string]any {
+// publicFields returns the fields of an entry as the API shows them: with the id, and without the password and the API key.
+func publicFields(e *directory.Entry) map[string]any {
 	m := map[string]any{}
 	for k, v := range e.Fields {
 		m[k] = v
 	}
 	delete(m, "api_key_hash")
 	if sip, ok := m["sip"].(map[string]any); ok {
-		open := map[string]any{}
+		public := map[string]any{}
 		for k, v := range sip {
 			if k != "password" {
-				open[k] = v
+				public[k] = v
 			}
 		}
-		m["sip"] = open
+		m["sip"] = public
 	}
 	m["id"] = e.ID
 	return m
 }
 
-func (q *request) show(code int, e *directory.Entry) error {
-	data, err := json.Marshal(shown(e), json.Deterministic(true))
+// respondEntry answers with an entry.
+func (q *request) respondEntry(code int, e *directory.Entry) error {
+	data, err := json.Marshal(publicFields(e), json.Deterministic(true))
 	if err == nil {
 		q.OK(code, data)
 	}
 	return err
 }
 
-// accounts serves /accounts: the token's tree, and new accounts in it.
+// accounts serves /accounts: it lists the account of the token and those below it, and creates accounts.
 func (q *request) accounts() error {
 	if err := q.Methods("GET", "PUT"); err != nil {
 		return err
@@ -69,6 +70,7 @@ func (q *request) accounts() error {
 	return q.create(directory.Accounts, "")
 }
 
+// collection serves the devices or users of an account: it lists them and creates one.
 func (q *request) collection(kind, account string) error {
 	if err := q.Methods("GET", "PUT"); err != nil {
 		return err
@@ -79,12 +81,13 @@ func (q *request) collection(kind, account string) error {
 	return q.create(kind, account)
 }
 
+// list answers with all entries of a kind in an account, sorted by id.
 func (q *request) list(kind, account string) error {
 	entries := q.server.cfg.Directory.List(kind, account)
 	slices.SortFunc(entries, func(a, b *directory.Entry) int { return strings.Compare(a.ID, b.ID) })
 	out := make([]map[string]any, len(entries))
 	for i, e := range entries {
-		out[i] = shown(e)
+		out[i] = publicFields(e)
 	}
 	data, err := json.Marshal(out, json.Deterministic(true))
 	if err == nil {
@@ -93,8 +96,10 @@ func (q *request) list(kind, account string) error {
 	return err
 }
 
+// create creates an entry from the body, with a new id. A new account is put below the token's, or below another one that the
+// token's may act on.
 func (q *request) create(kind, account string) error {
-	fields, err := q.data()
+	fields, err := q.readData()
 	if err != nil {
 		return err
 	}
@@ -111,10 +116,10 @@ func (q *request) create(kind, account string) error {
 	if err != nil {
 		return err
 	}
-	return q.show(201, e)
+	return q.respondEntry(201, e)
 }
 
-// entry serves one account, user or device.
+// entry serves one account, user or device: it reads, replaces, changes and removes it.
 func (q *request) entry(kind, account, id string) error {
 	if err := q.Methods("GET", "POST", "PATCH", "DELETE"); err != nil {
 		return err
@@ -127,21 +132,21 @@ func (q *request) entry(kind, account, id string) error {
 	}
 	switch string(q.Method()) {
 	case "GET", "HEAD":
-		return q.show(200, e)
+		return q.respondEntry(200, e)
 	case "DELETE":
 		if err := d.Delete(&q.Within, e); err != nil {
 			return err
 		}
-		return q.show(200, e)
+		return q.respondEntry(200, e)
 	}
-	fields, err := q.data()
+	fields, err := q.readData()
 	if err != nil {
 		return err
 	}
 	if string(q.Method()) == "PATCH" {
 		fields = directory.Merge(e.Fields, fields)
 	} else {
-		keepUnseen(kind, e, fields)
+		keepHidden(kind, e, fields)
 	}
 	if kind == directory.Accounts {
 		if parent, _ := fields["parent_id"].(string); parent != e.Text("parent_id") && !q.server.cfg.Access.MayActOn(q.account, parent) {
@@ -151,12 +156,12 @@ func (q *request) entry(kind, account, id string) error {
 	if e, err = d.Put(&q.Within, q.account, kind, account, id, fields, e); err != nil {
 		return err
 	}
-	return q.show(200, e)
+	return q.respondEntry(200, e)
 }
 
-// keepUnseen keeps, when an entry is replaced by one that does not name it, what its reader was never shown or could
-// not have meant to change: the password, the account's place in the tree.
-func keepUnseen(kind string, old *directory.Entry, fields map[string]any) {
+// keepHidden copies into the fields that replace an entry what the client cannot have meant to remove by not naming it: the
+// password, which the API never shows, and the parent of an account.
+func keepHidden(kind string, old *directory.Entry, fields map[string]any) {
 	switch sip, _ := fields["sip"].(map[string]any); {
 	case kind == directory.Accounts && fields["parent_id"] == nil && old.Text("parent_id") != "":
 		fields["parent_id"] = old.Text("parent_id")

@@ -1,6 +1,8 @@
-// Package rest is Kazoo 4.3's Presence API and the part of its account API that presence needs, over HTTP
-// (docs/contract/http.md). It checks what comes in, makes one message of it for the router and writes what comes back.
-// httpd owns the listener and calls its handler on fasthttp's goroutines; access says who may do what.
+// Package rest serves Kazoo 4.3's Presence API, and the part of Kazoo's account API that presence needs, over HTTP
+// (docs/contract/http.md). It checks a request, sends it to the router or the directory, and writes the answer.
+//
+// Package httpd owns the listener and calls this package on the goroutine of the request's connection, so a handler may wait.
+// Package access says who may do what.
 package rest
 
 import (
@@ -18,34 +20,52 @@ import (
 //go:embed openapi.yaml
 var openapi []byte
 
-// maxListings is how many listings may be under way: each holds a window of subscriptions for every node.
+// maxListings is the number of listings that may be under way at a time. Each holds some thousand subscriptions of every node
+// in memory.
 const maxListings = 64
 
-// Presence is the router. Request answers by the request's deadline, and for a change only when it is durable.
+// Presence is what an API needs of the router, which takes messages to the owners of their extensions. Its methods may be called
+// from any goroutine and wait for their answers. cluster/route has the implementation.
 type Presence interface {
+	// Request sends a request to its extension and returns the answer. It returns soon after the request's deadline at the
+	// latest, some tenths of a second behind it, or when ctx ends.
+	//
+	// An answer without an error to anything but a Show says that the change is durable. actors.ErrUnknown says that the
+	// change may or may not have happened. All other errors say that nothing was changed. Each set and each reset is applied
+	// at most once.
+	//
+	// A request that is made after the answer to an earlier one finds what that one changed, unless its own answer is
+	// marked Stale. Requests that are made at the same time are applied in some order.
 	Request(ctx context.Context, r actors.Request) actors.Answer
+
+	// List passes the subscriptions of a realm to yield, each once, sorted by extension, event package and Call-ID. It calls
+	// yield on the caller's goroutine, and waits for the nodes until ctx ends at the longest. The coverage names the shards
+	// whose subscriptions may be missing. An error of yield ends the listing and is returned.
 	List(ctx context.Context, q actors.Query, yield func(actors.SubscriptionView) error) (actors.Coverage, error)
+
+	// ResetRealm resets every extension of a realm, each at most once, and waits until the resets are durable, at the longest
+	// until ctx ends. The coverage names the shards that may not have been reset in full, with or without an error.
 	ResetRealm(ctx context.Context, realm string) (actors.Coverage, error)
 }
 
-// Config is what an API needs.
+// Config is what an API needs. All fields must be set.
 type Config struct {
-	Timeout   time.Duration // of a request
+	Timeout   time.Duration // of a request; the longest that a client may ask to wait for watchers
 	Presence  Presence
 	Directory *directory.Directory
 	Access    *access.Control
 }
 
-// API serves the paths of the Presence API.
+// API serves the paths of the Presence API and of the account API.
 type API struct {
 	cfg      Config
-	listings chan struct{} // bounds listings under way
+	listings chan struct{} // bounds the listings under way
 }
 
-// New makes an API. It serves once Mount has put it on a listener.
+// New makes an API. It serves requests once Mount has put it on a listener.
 func New(c Config) *API { return &API{cfg: c, listings: make(chan struct{}, maxListings)} }
 
-// Mount has the API answer its paths on a listener: /v2, /v1, which is answered the same way, and /openapi.yaml.
+// Mount makes the API answer its paths on a listener: those below /v2 and /v1, which are the same, and /openapi.yaml.
 func (a *API) Mount(s *httpd.Server) {
 	s.Mount("v2", a.serve)
 	s.Mount("v1", a.serve)
@@ -62,23 +82,23 @@ func (a *API) Mount(s *httpd.Server) {
 	})
 }
 
-// request is one request on its way through the table of paths.
+// request is one request to the API.
 type request struct {
 	*httpd.Request
 	server  *API
-	account string // of the token
+	account string // the account that the token is for; set by authorise
 }
 
-// serve answers one request.
+// serve answers one request. It is the httpd.Handler of the API.
 func (a *API) serve(q *httpd.Request) error {
 	r := request{Request: q, server: a}
 	if err := r.route(); err != nil {
-		return explain(err)
+		return failureOf(err)
 	}
 	return nil
 }
 
-// route is the table of paths.
+// route calls the method that serves the path.
 func (q *request) route() error {
 	p := q.Path[1:]
 	if len(p) == 0 {
@@ -124,13 +144,13 @@ func (q *request) route() error {
 			return q.entry(kind, e.ID, p[3])
 		case len(p) == 5 && p[4] == "presence":
 			q.Subject = p[3]
-			return q.owned(e, kind, p[3])
+			return q.ownerPresence(e, kind, p[3])
 		}
 	}
 	return httpd.Unknown(p[len(p)-1])
 }
 
-// authorise checks the token and the rate of its account and address.
+// authorise checks the token, and the rate limit of its account and the client's address.
 func (q *request) authorise() (err error) {
 	if q.account, err = q.server.cfg.Access.Account(&q.Within, q.Token); err != nil {
 		return err
@@ -138,7 +158,7 @@ func (q *request) authorise() (err error) {
 	return q.server.cfg.Access.Allow(q.account, q.RemoteIP())
 }
 
-// target is the account in the path, if the token may act on it.
+// target returns the account in the path. It returns an error if the account of the token may not act on it.
 func (q *request) target(id string) (*directory.Entry, error) {
 	q.Subject = id
 	return q.server.cfg.Access.Target(&q.Within, q.account, id)

@@ -15,20 +15,21 @@ import (
 	"lamplight/cmd/lamplight/node/nodetest"
 )
 
-// member is one of several whole nodes in the test's process, on one NATS server.
+// member is one of several whole nodes in the test's process, which use one NATS server.
 type member struct {
 	*node.Node
 	name string
-	dead bool
+	dead bool // the test has stopped it
 }
 
-// cluster is several nodes.
+// cluster is several nodes, and the test that uses them.
 type cluster struct {
 	testing.TB
 	url   string
 	nodes []*member
 }
 
+// newCluster starts nodes and waits until each has the shards that it should have.
 func newCluster(t testing.TB, names ...string) *cluster {
 	t.Helper()
 	p := &cluster{TB: t, url: nodetest.NATS(t)}
@@ -39,6 +40,7 @@ func newCluster(t testing.TB, names ...string) *cluster {
 	return p
 }
 
+// join starts one more node.
 func (p *cluster) join(name string) *member {
 	p.Helper()
 	config := nodetest.On(p.url, name, p.TempDir())
@@ -51,7 +53,7 @@ func (p *cluster) join(name string) *member {
 	return m
 }
 
-// drain stops a node gently.
+// drain stops a node, which hands its shards over first.
 func (p *cluster) drain(m *member) {
 	p.Helper()
 	m.dead = true
@@ -60,17 +62,18 @@ func (p *cluster) drain(m *member) {
 	}
 }
 
-// kill cuts a node off as kill -9 does.
+// kill stops a node as kill -9 does.
 func (p *cluster) kill(m *member) {
 	m.dead = true
 	m.Kill()
 }
 
-// ask is a request through one node.
+// ask makes a request through one node.
 func (m *member) ask(to actors.Address, message actors.Message) actors.Answer {
 	return m.Router().Request(context.Background(), actors.Request{To: to, Message: message})
 }
 
+// until waits until done returns true, for at most 20 s.
 func until(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
@@ -80,7 +83,7 @@ func until(t testing.TB, what string, done func() bool) {
 	}
 }
 
-// live are the nodes that were not stopped.
+// live returns the nodes that the test has not stopped.
 func (p *cluster) live() (live []*member) {
 	for _, n := range p.nodes {
 		if !n.dead {
@@ -90,7 +93,7 @@ func (p *cluster) live() (live []*member) {
 	return live
 }
 
-// settled waits until every shard is open where placement wants it, and all nodes know.
+// settled waits until the node that should own a shard has opened it, and all nodes know that, for all shards.
 func (p *cluster) settled() {
 	p.Helper()
 	var names []string
@@ -110,6 +113,7 @@ func (p *cluster) settled() {
 	})
 }
 
+// holders returns the owner of each shard.
 func (p *cluster) holders() (of [actors.Shards]string) {
 	for shard := range of {
 		of[shard] = p.live()[0].Journal().Holder(shard)
@@ -117,8 +121,8 @@ func (p *cluster) holders() (of [actors.Shards]string) {
 	return of
 }
 
-// load sets manual states through all live nodes in turn until it is told to stop; it gives what was acknowledged last
-// of each extension, and the errors.
+// load sets manual states through the given nodes in turn until stop is called. stop returns the last state of each extension
+// that was acknowledged, and the errors.
 func (p *cluster) load(through ...*member) (stop func() (last map[actors.Address]presence.State, errs []error)) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -147,6 +151,7 @@ func (p *cluster) load(through ...*member) (stop func() (last map[actors.Address
 	}
 }
 
+// check wants every live node to show the state of each extension that was acknowledged last.
 func (p *cluster) check(last map[actors.Address]presence.State) {
 	p.Helper()
 	for to, want := range last {
@@ -159,7 +164,8 @@ func (p *cluster) check(last map[actors.Address]presence.State) {
 	}
 }
 
-// On join only the newcomer's share moves, and nobody's request fails; the same when a node drains (docs/contract/journal.md, rule 11).
+// When a node joins, only the shards that it should own move, and no request fails. The same holds when it drains
+// (docs/contract/journal.md, rule 11).
 func TestJoinAndDrainMoveOnlyWhatTheyMust(t *testing.T) {
 	p := newCluster(t, "a", "b")
 	stop := p.load(p.nodes...)
@@ -191,8 +197,8 @@ func TestJoinAndDrainMoveOnlyWhatTheyMust(t *testing.T) {
 	p.check(last)
 }
 
-// A node dies under load: the others serve its shards with all that was acknowledged, Sequences go on above, and who
-// was not told is told.
+// When a node is killed under load, the others serve its shards and have all changes that were acknowledged. The new owners tell
+// the watchers, with Sequences above the earlier ones.
 func TestCrashLosesNothing(t *testing.T) {
 	p := newCluster(t, "a", "b", "c")
 	b := p.nodes[1]
@@ -214,14 +220,14 @@ func TestCrashLosesNothing(t *testing.T) {
 	stop := p.load(p.nodes[0], p.nodes[2])
 	p.kill(b)
 	p.settled()
-	last, _ := stop() // what was on its way to b has an unknown fate: that is an error, and no loss
+	last, _ := stop() // requests that were on their way to b ended with an error; they were not acknowledged
 	p.check(last)
 	for _, to := range watched {
 		until(t, "the watcher is told by its new owner", func() bool { return p.sequence(to) > before[to] })
 	}
 }
 
-// sequence is of the last NOTIFY to the extension's one watcher.
+// sequence returns the Sequence of the last NOTIFY to the extension's one watcher.
 func (p *cluster) sequence(to actors.Address) uint32 {
 	p.Helper()
 	a := p.nodes[2].ask(to, actors.Show{})
@@ -231,8 +237,8 @@ func (p *cluster) sequence(to actors.Address) uint32 {
 	return a.Subscriptions[0].Sequence
 }
 
-// BenchmarkSet is the same work on one node and on three in the same process: manual states set through all nodes in
-// turn, each durable, 64 at a time. With three, two of three sets hop to another node.
+// BenchmarkSet sets manual states through all nodes in turn, 32 at a time for each CPU, each durable: on one node, and on three in
+// the same process. With three nodes, two of three sets go on to another node.
 func BenchmarkSet(b *testing.B) {
 	for _, names := range [][]string{{"a"}, {"a", "b", "c"}} {
 		b.Run(fmt.Sprintf("nodes=%d", len(names)), func(b *testing.B) {

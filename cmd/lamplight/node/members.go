@@ -12,18 +12,20 @@ import (
 	"lamplight/cluster/journal"
 )
 
-// following is the goroutine that tells the other parts who is a member.
+// following is the goroutine that runs followMembers.
 type following struct {
 	stop context.CancelFunc
 	done sync.WaitGroup
 }
 
+// startFollowing starts it.
 func (n *Node) startFollowing() {
 	ctx, stop := context.WithCancel(context.Background())
 	n.following.stop = stop
 	n.following.done.Go(func() { n.followMembers(ctx) })
 }
 
+// stopFollowing stops it, if it was started, and waits for its end.
 func (n *Node) stopFollowing(context.Context) error {
 	if n.following.stop != nil {
 		n.following.stop()
@@ -32,8 +34,9 @@ func (n *Node) stopFollowing(context.Context) error {
 	return nil
 }
 
-// followMembers looks at the members when gossip says that they changed, and every second at the leases, of whose
-// changes gossip knows nothing.
+// followMembers tells the journal and the router who is a member, and works out which schema the node may write, until ctx ends.
+// It does so when gossip says that the members have changed. It also does so every second, because gossip does not know when
+// leases change.
 func (n *Node) followMembers(ctx context.Context) {
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
@@ -58,12 +61,12 @@ func (n *Node) followMembers(ctx context.Context) {
 	}
 }
 
-// newest is the newest schema that may be written now.
+// newest returns the newest schema that the node may write now.
 func (n *Node) newest() int { return int(n.writes.Load()) }
 
-// mayWrite is the newest schema that all who read the journal understand. That is what all members have in common; but
-// it is the oldest one as long as this node does not know all readers, because it starts, or because a node with a lease
-// is no member.
+// mayWrite returns the newest schema that all readers of the journal understand. That is common, the newest one that all members
+// read, if this node knows all readers. It does not while it starts, or when a node that has a lease is no member; then mayWrite
+// returns the oldest schema.
 func mayWrite(ready bool, common int, members []string, leases map[string]journal.NodeState) int {
 	for node, state := range leases {
 		if (state == journal.Alive || state == journal.Draining) && !slices.Contains(members, node) {
@@ -76,28 +79,29 @@ func mayWrite(ready bool, common int, members []string, leases map[string]journa
 	return common
 }
 
-// gone ends the wait for answers of a node that gossip has lost and that is expelled. With only one of the two the node
-// may well answer.
+// gone tells the router to wait no longer for answers of a node, if gossip has lost it and it is expelled. If only one of the two
+// is so, the node may still answer.
 func (n *Node) gone(name string) {
 	if n.journal.Expelled(name) && !slices.Contains(n.members.Nodes(), name) {
 		n.router.Gone(name)
 	}
 }
 
-// realmGone ends what the shards hold of a realm that no account has any more.
+// realmGone ends all subscriptions and calls of a realm that no account has any more, in all shards. It waits for the shards'
+// answers, for Config.RequestTimeout at the longest.
 func (n *Node) realmGone(realm string) {
 	if !n.routed.Load() {
-		return // endLostRealms finds it
+		return // the node is starting, and endLostRealms will find the realm
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.RequestTimeout)
 	defer cancel()
 	if cover, err := n.router.EndRealm(ctx, realm); err != nil || len(cover.Missing) > 0 {
-		n.log.Error("a realm that no account has any more could not be ended in all shards; restart this node, which ends the rest",
+		n.log.Error("some subscriptions of a realm whose account was removed could not be ended; restart this node, which ends the rest when it starts",
 			"realm", realm, "err", err, "shards", cover.Missing)
 	}
 }
 
-// endLostRealms ends the realms whose accounts went while no node served.
+// endLostRealms ends the realms in this node's shards that no account has: their accounts were removed while no node served.
 func (n *Node) endLostRealms(ctx context.Context) {
 	for _, realm := range n.system.Realms() {
 		if _, err := n.directory.FindRealm(ctx, realm); errors.Is(err, directory.ErrUnknown) {

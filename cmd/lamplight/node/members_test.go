@@ -7,7 +7,7 @@ import (
 	"lamplight/cluster/journal"
 )
 
-// What is new is not written while this node may not know everyone who reads it.
+// A node writes a newer schema only when it knows all readers and they read it.
 func TestMayWrite(t *testing.T) {
 	const newest = gossip.OldestSchema + 1
 	ab := []string{"a", "b"}

@@ -1,8 +1,8 @@
-// Package node is one whole node: it makes all parts, starts each on those before it, and stops them in the reverse
-// order. `lamplight serve`, the tests that need whole nodes in one process and the benchmarks all use it.
+// Package node is one whole node. It makes all parts, starts them one after the other, each with the parts that it needs, and
+// stops them in the reverse order. `lamplight serve`, the benchmarks, and the tests that need whole nodes in one process use it.
 //
-// A Node is used by one goroutine: New, Start, then Stop, also when Start failed. The methods that give away a part are
-// for tests and benchmarks; a part may be used from any goroutine while the Node runs.
+// One goroutine calls New, then Start, then Stop, also when Start failed. The methods that return a part are for tests and
+// benchmarks. They may be called once Start has returned without an error, and the parts may then be used from any goroutine.
 package node
 
 import (
@@ -31,26 +31,24 @@ import (
 )
 
 const (
-	tokenLife = time.Hour        // of tokens that PUT /v2/api_auth makes
-	drainTime = 20 * time.Second // what Stop may take, all parts together
-	startTime = 60 * time.Second // what Start may take for a node that waits for no others
+	tokenLife = time.Hour        // how long a token is good that PUT /v2/api_auth makes
+	drainTime = 20 * time.Second // how long Stop waits for all parts together
+	startTime = 60 * time.Second // how long Start may take for a node that does not wait for others
 )
 
-// Config is what a Node needs. The flags of `lamplight serve` say what each field means; docs/contract/command-line.md
-// has them all.
+// Config is what a Node needs. Most fields are flags of `lamplight serve`; docs/contract/command-line.md, "lamplight serve" says
+// what they mean.
 type Config struct {
 	Name    string
 	Version string
-	Data    string // directory
+	Data    string // a directory
 
-	// NATS: the servers to connect to, unless Embedded is set.
-	NATS   client.Options
-	Prefix subject.Prefix
-	// Embedded is the configuration of the embedded NATS server; nil: the servers of NATS are somebody else's.
-	Embedded *Embedded
+	NATS     client.Options // the NATS servers to connect to; not used with Embedded
+	Prefix   subject.Prefix
+	Embedded *Embedded // the configuration of the embedded NATS server; nil: the node starts none
 
-	Memory       bool // keep the journal in the NATS server's memory
-	Replicas     int  // copies of the journal when it is made; 0: 1, or 3 where NATS is a cluster
+	Memory       bool // NATS keeps the journal in memory
+	Replicas     int  // copies of the journal when it is made; 0: 1, or 3 when NATS is a cluster
 	Streams      int  // streams of the journal when it is made; 0: 1, or 4 with several replicas
 	AwaitRestore bool
 
@@ -62,16 +60,16 @@ type Config struct {
 	HTTP           string // HOST:PORT
 	RequestTimeout time.Duration
 	RateLimit      int
-	TokenKey       string // file
+	TokenKey       string // a file
 	JWKS           []byte
 
-	Rules      presence.Rules // Writes is set by the node
+	Rules      presence.Rules // the node sets Writes
 	MaxMailbox int
-	EdgeMemory int64 // bytes of messages that are kept for edges to be sent again; 0: 256 MiB
+	EdgeMemory int64 // bytes; 0: 256 MiB
 
-	// Quiet is how long membership must have been quiet before the first claims; 0: 250 ms.
+	// Quiet is how long no node must have joined or left before the node makes its first claims; 0: 250 ms.
 	Quiet time.Duration
-	// Place says which of some nodes should hold a shard; nil: rendezvous (gossip.Owner).
+	// Place returns which of the nodes should hold a shard; nil: gossip.Owner.
 	Place func(shard int, nodes []string) string
 	Log   *slog.Logger
 }
@@ -80,22 +78,22 @@ type Config struct {
 type Embedded struct {
 	Listen  string        // HOST:PORT for clients
 	Config  string        // a NATS configuration file; "": none
-	Sync    time.Duration // how much a power cut may take; 0: nothing
-	Cluster string        // HOST:PORT for the other nodes' servers; "": it stands alone
-	Route   string        // HOST:PORT that the other nodes' servers reach this one at; "": it stands alone
+	Sync    time.Duration // how often the server syncs the journal to the disk; 0: after each write
+	Cluster string        // HOST:PORT for the other nodes' servers; "": the server stands alone
+	Route   string        // HOST:PORT at which the other nodes' servers reach this one; "": the server stands alone
 }
 
 // Node is one node.
 type Node struct {
 	cfg      Config
 	log      *slog.Logger
-	fatal    chan error
+	fatal    chan error // the error that ends the node
 	teardown teardown
 
-	ready    atomic.Bool
-	draining atomic.Bool
-	routed   atomic.Bool  // the router can be asked
-	writes   atomic.Int32 // the newest schema that may be written
+	ready    atomic.Bool  // Start has returned, and Stop was not called
+	draining atomic.Bool  // Stop was called
+	routed   atomic.Bool  // the router has started
+	writes   atomic.Int32 // the newest schema that the node may write
 
 	registry  *prometheus.Registry
 	members   *gossip.Membership
@@ -110,7 +108,7 @@ type Node struct {
 	following following
 }
 
-// New makes a Node that has not started.
+// New makes a Node. It starts nothing.
 func New(c Config) *Node {
 	if c.Place == nil {
 		c.Place = gossip.Owner
@@ -123,8 +121,8 @@ func New(c Config) *Node {
 	return n
 }
 
-// Start brings the parts up and returns when the node serves. A node of a cluster waits for the others as long as ctx
-// allows. After an error the caller calls Stop, which takes down what had started.
+// Start starts the parts and returns when the node serves. A node of a cluster, and one that awaits a restore, waits until ctx
+// ends; any other gives up after startTime. After an error the caller calls Stop, which stops the parts that have started.
 func (n *Node) Start(ctx context.Context) error {
 	wait := ctx
 	if (n.cfg.Embedded == nil || n.cfg.Embedded.Cluster == "") && !n.cfg.AwaitRestore {
@@ -148,9 +146,9 @@ func (n *Node) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop takes the node down, the last part that started first: HTTP and the intake from NATS, then the shards are handed
-// over, the fan-out is flushed, the node leaves the cluster, and NATS stops last. What has started after 20 s no longer
-// delays the rest.
+// Stop stops the parts, the last that started first: HTTP and the intake from NATS stop, the journal hands the shards over to
+// other nodes, the fan-out is flushed, the node leaves the cluster, and NATS stops last. After drainTime it stops the rest of
+// the parts without waiting for them.
 func (n *Node) Stop(ctx context.Context) error {
 	n.ready.Store(false)
 	n.draining.Store(true)
@@ -159,7 +157,7 @@ func (n *Node) Stop(ctx context.Context) error {
 	return n.teardown.run(ctx, n.log)
 }
 
-// Kill takes the node down as kill -9 would: it says nothing to NATS or to the other nodes. It is for tests.
+// Kill stops the node as kill -9 would, without telling NATS or the other nodes anything. It is for tests.
 func (n *Node) Kill() {
 	n.conn.Close()
 	n.members.Abandon()
@@ -168,10 +166,10 @@ func (n *Node) Kill() {
 	_ = n.teardown.run(ctx, slog.New(slog.DiscardHandler))
 }
 
-// Failed receives an error that ends the node: the caller stops it.
+// Failed returns a channel that receives an error after which the node cannot go on. The caller then calls Stop.
 func (n *Node) Failed() <-chan error { return n.fatal }
 
-// fail ends the node.
+// fail reports such an error. It does not wait.
 func (n *Node) fail(err error) {
 	select {
 	case n.fatal <- err:
@@ -186,8 +184,8 @@ const (
 	Gossip = "gossip"
 )
 
-// Addr is where one of the node's listeners listens, as HOST:PORT; "" for one that the node does not have. It is known
-// once Start has returned.
+// Addr returns the address of one of the node's listeners, as HOST:PORT, or "" if the node has no such listener. Call it after
+// Start.
 func (n *Node) Addr(listener string) string {
 	switch {
 	case listener == HTTP && n.http != nil:
@@ -200,31 +198,31 @@ func (n *Node) Addr(listener string) string {
 	return ""
 }
 
-// Port is the port of one of the node's listeners.
+// Port returns the port of one of the node's listeners.
 func (n *Node) Port(listener string) string {
 	_, port, _ := net.SplitHostPort(n.Addr(listener))
 	return port
 }
 
-// Conn is the node's connection to NATS.
+// Conn returns the node's connection to NATS.
 func (n *Node) Conn() *nats.Conn { return n.conn }
 
-// Router takes requests to their extensions.
+// Router returns the router, which takes requests to their extensions.
 func (n *Node) Router() *route.Router { return n.router }
 
-// System holds the node's shards.
+// System returns the node's shards.
 func (n *Node) System() *actors.System { return n.system }
 
-// Journal says who owns which shard.
+// Journal returns the journal, which knows who owns which shard.
 func (n *Node) Journal() *journal.Journal { return n.journal }
 
-// Directory holds the accounts.
+// Directory returns the directory, which holds the accounts.
 func (n *Node) Directory() *directory.Directory { return n.directory }
 
-// Fanout sends what the shards tell.
+// Fanout returns the fan-out, which sends NOTIFY messages to edges.
 func (n *Node) Fanout() *bus.Fanout { return n.fanout }
 
-// isReady says why the node does not serve; nil when it does.
+// isReady returns why the node does not serve now; nil when it does. /readyz asks it.
 func (n *Node) isReady() error {
 	switch {
 	case !n.ready.Load():
@@ -232,7 +230,7 @@ func (n *Node) isReady() error {
 	case !n.conn.IsConnected():
 		return errors.New("NATS is out of reach")
 	case !n.journal.Fresh():
-		return errors.New("the node's lease is not fresh")
+		return errors.New("the journal has not accepted a heartbeat of this node lately; NATS may be slow or have lost its majority")
 	}
 	return nil
 }

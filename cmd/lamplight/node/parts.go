@@ -20,6 +20,8 @@ import (
 	"lamplight/transport/rest"
 )
 
+// The steps of Start, in their order. Each makes and starts parts, and adds what stops them to n.teardown.
+
 func (n *Node) startGossip(ctx context.Context) error {
 	c := &n.cfg
 	route := ""
@@ -31,14 +33,14 @@ func (n *Node) startGossip(ctx context.Context) error {
 	return n.teardown.start(ctx, "gossip", n.members)
 }
 
-// startNATS starts the embedded server, if there is one, and connects.
+// startNATS starts the embedded NATS server, if there is one, and connects to NATS.
 func (n *Node) startNATS(ctx context.Context) error {
 	c := &n.cfg
 	servers := c.NATS
 	if e := c.Embedded; e != nil {
 		s := natsd.Config{Listen: e.Listen, Data: c.Data, Config: e.Config, Sync: e.Sync, Name: c.Name, Log: n.log}
 		if e.Cluster != "" {
-			n.log.Info("waiting for the nodes to join", "join", c.Join)
+			n.log.Info("waiting for the nodes to join; start those of --join that are not running", "join", c.Join)
 			peers, err := n.members.Peers(ctx, c.Data, natsd.Mode(c.Data) == "")
 			if err != nil {
 				return err
@@ -66,10 +68,10 @@ func (n *Node) startNATS(ctx context.Context) error {
 	return nil
 }
 
-// awaitRestore refuses a journal that is only half restored, and waits for a restore if it was told to.
+// awaitRestore returns an error if a restore has not been completed. With Config.AwaitRestore it waits until one is.
 func (n *Node) awaitRestore(ctx context.Context) error {
 	c := &n.cfg
-	for said := false; ; said = true {
+	for logged := false; ; logged = true {
 		whole, err := journal.Exists(ctx, journal.Config{Conn: n.conn, Prefix: c.Prefix, Replicas: c.Replicas})
 		if !c.AwaitRestore || whole {
 			return err
@@ -77,8 +79,8 @@ func (n *Node) awaitRestore(ctx context.Context) error {
 		if err != nil && !errors.Is(err, journal.ErrRestoring) {
 			return err
 		}
-		if !said {
-			n.log.Info("waiting for lamplight restore", "nats", n.conn.ConnectedUrlRedacted())
+		if !logged {
+			n.log.Info("waiting for a backup; load it with `lamplight restore FILE --nats` and this address", "nats", n.conn.ConnectedUrlRedacted())
 		}
 		select {
 		case <-time.After(200 * time.Millisecond):
@@ -88,14 +90,15 @@ func (n *Node) awaitRestore(ctx context.Context) error {
 	}
 }
 
+// startDirectory starts the directory, which learns the accounts.
 func (n *Node) startDirectory(ctx context.Context) error {
 	c := &n.cfg
 	n.directory = directory.New(directory.Config{Conn: n.conn, Prefix: c.Prefix, Memory: c.Memory, Replicas: c.Replicas, Log: n.log, RealmGone: n.realmGone})
 	return n.teardown.start(ctx, "directory", n.directory)
 }
 
-// startShards starts all that owns and routes: journal, shards, fan-out and router. The node answers the other nodes only
-// once its lease is its own.
+// startShards starts the journal, the shards, the fan-out and the router. The router starts only when the node has its lease:
+// until then another process may have the same name, and other nodes must not get answers of both.
 func (n *Node) startShards(ctx context.Context) error {
 	c := &n.cfg
 	n.journal = journal.New(journal.Config{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Memory: c.Memory, Replicas: c.Replicas, Streams: c.Streams,
@@ -110,7 +113,8 @@ func (n *Node) startShards(ctx context.Context) error {
 		Node: c.Name, Timeout: c.RequestTimeout, Writes: n.newest, Log: n.log, Registerer: n.registry})
 	n.journal.SetShards(n.system)
 
-	// The node leaves gossip when its shards are another's and all is told, and before its NATS server stops.
+	// The node leaves gossip after its shards have been handed over and their notifications have reached NATS, and before its
+	// NATS server stops.
 	n.teardown.add("leaving the cluster", n.members.Stop)
 	n.teardown.add("following the members", n.stopFollowing)
 	if err := n.teardown.start(ctx, "fan-out", n.fanout); err != nil {
@@ -121,7 +125,7 @@ func (n *Node) startShards(ctx context.Context) error {
 		return err
 	}
 	n.journal.Members(n.members.Nodes())
-	// The router stops behind the journal: to the last moment it tells the other nodes that a shard is here no more.
+	// The router stops after the journal: while shards are handed over, it tells the other nodes which are no longer here.
 	n.teardown.add("router", n.router.Stop)
 	if err := n.teardown.start(ctx, "handing the shards over", n.journal); err != nil {
 		return err
@@ -137,7 +141,7 @@ func (n *Node) startShards(ctx context.Context) error {
 	return nil
 }
 
-// flush waits until all that was published has reached NATS. A node without NATS has nobody to tell.
+// flush waits until everything that was published has reached the NATS server. Without a connection there is nothing to wait for.
 func (n *Node) flush(ctx context.Context) error {
 	if !n.conn.IsConnected() {
 		return nil
@@ -145,34 +149,33 @@ func (n *Node) flush(ctx context.Context) error {
 	return n.conn.FlushWithContext(ctx)
 }
 
-// awaitLease waits until the lease is the node's. Before that another process may be the node: its callers must hear
-// nothing from this one.
+// awaitLease waits until the journal has accepted the node's lease.
 func (n *Node) awaitLease(ctx context.Context) error {
 	return n.await(ctx, func() error {
 		if n.journal.Fresh() {
 			return nil
 		}
-		return errors.New("the journal takes no heartbeat of this node")
+		return errors.New("the journal accepts no heartbeat of this node")
 	})
 }
 
-// awaitShards waits until every shard has an owner and this node's are loaded.
+// awaitShards waits until every shard has an owner and this node has loaded its own. Every 10 s it logs how far they are.
 func (n *Node) awaitShards(ctx context.Context) error {
-	said := time.Now()
+	logged := time.Now()
 	return n.await(ctx, func() error {
 		held, loading := n.journal.Held()
 		if held == actors.Shards && loading == 0 {
 			return nil
 		}
-		if time.Since(said) > 10*time.Second {
-			said = time.Now()
-			n.log.Info("waiting for all shards to have an owner", "owned", held, "loading here", loading, "members", n.members.Nodes())
+		if time.Since(logged) > 10*time.Second {
+			logged = time.Now()
+			n.log.Info("waiting until all shards have an owner and those of this node are loaded", "shards with an owner", held, "loading here", loading, "members", n.members.Nodes())
 		}
 		return fmt.Errorf("%d of %d shards have an owner, %d are loading here", held, actors.Shards, loading)
 	})
 }
 
-// await waits until check finds nothing missing, the node fails, or ctx ends.
+// await waits until check returns nil. It returns an error when the node fails, or when ctx ends; that one says what was missing.
 func (n *Node) await(ctx context.Context, check func() error) error {
 	t := time.NewTicker(5 * time.Millisecond)
 	defer t.Stop()
@@ -191,7 +194,7 @@ func (n *Node) await(ctx context.Context, check func() error) error {
 	}
 }
 
-// startTransports opens the doors: NATS, then HTTP.
+// startTransports starts what lets requests in: the intake from NATS, then HTTP.
 func (n *Node) startTransports(ctx context.Context) error {
 	c := &n.cfg
 	key, err := access.LoadOrCreateKey(c.TokenKey)

@@ -17,17 +17,18 @@ import (
 	"lamplight/cmd/lamplight/node/nodetest"
 )
 
-// What was acknowledged is there after a restart, gentle or not, and Sequences go on above where they stood.
+// After a restart the node has everything that was acknowledged, and its Sequences are above the earlier ones, whether it was
+// stopped or killed.
 func TestAcknowledgedMeansKept(t *testing.T) {
 	for _, gently := range []bool{true, false} {
 		t.Run(fmt.Sprintf("gently=%v", gently), func(t *testing.T) {
 			data := t.TempDir()
-			n, told := startHearing(t, data)
+			n, notifies := startWithEdge(t, data)
 			to := actors.Address{Realm: "acme.example.com", User: "1001"}
 			ask(t, n, to, presence.Subscribe{CallID: "c1", From: "1002@acme.example.com", ServerID: "edge", Expires: 1800})
 			ask(t, n, to, presence.CallEvent{CallID: "k1", State: presence.Early})
 			ask(t, n, actors.Address{Realm: "acme.example.com", User: "1003"}, presence.SetManual{State: presence.Confirmed})
-			before := max(sequence(t, told), sequence(t, told)) // of the subscription and of the call
+			before := max(sequence(t, notifies), sequence(t, notifies)) // of the subscription and of the call
 			if gently {
 				if err := n.Stop(context.Background()); err != nil {
 					t.Error(err)
@@ -36,13 +37,13 @@ func TestAcknowledgedMeansKept(t *testing.T) {
 				n.Kill()
 			}
 
-			n, told = startHearing(t, data)
+			n, notifies = startWithEdge(t, data)
 			a := ask(t, n, to, actors.Show{Explain: true})
 			if a.View.State != presence.Early || len(a.Subscriptions) != 1 {
 				t.Fatalf("after the restart: %v with %d subscriptions", a.View.State, len(a.Subscriptions))
 			}
 			ask(t, n, to, presence.CallEvent{CallID: "k1", State: presence.Confirmed})
-			if after := sequence(t, told); after <= before {
+			if after := sequence(t, notifies); after <= before {
 				t.Errorf("Sequence went from %d back to %d", before, after)
 			}
 			if a := ask(t, n, actors.Address{Realm: "acme.example.com", User: "1003"}, actors.Show{}); a.View.State != presence.Confirmed {
@@ -52,8 +53,8 @@ func TestAcknowledgedMeansKept(t *testing.T) {
 	}
 }
 
-// startHearing starts a node whose realm has an account, and hears what it tells the edge named edge.
-func startHearing(t *testing.T, data string) (*node.Node, *nats.Subscription) {
+// startWithEdge starts a node whose realm has an account, and listens to the NOTIFY messages for the edge named edge.
+func startWithEdge(t *testing.T, data string) (*node.Node, *nats.Subscription) {
 	t.Helper()
 	n := nodetest.Start(t, nodetest.Config("a", data))
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -61,17 +62,17 @@ func startHearing(t *testing.T, data string) (*node.Node, *nats.Subscription) {
 	if _, err := n.Directory().Import(ctx, directory.Import{Accounts: []map[string]any{{"name": "Acme", "realm": "acme.example.com"}}}); err != nil {
 		t.Fatal(err)
 	}
-	told, err := n.Conn().SubscribeSync(subject.Notify("edge"))
+	notifies, err := n.Conn().SubscribeSync(subject.Notify("edge"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return n, told
+	return n, notifies
 }
 
-// sequence is the Sequence of the next NOTIFY.
-func sequence(t *testing.T, told *nats.Subscription) int {
+// sequence returns the Sequence of the next NOTIFY message.
+func sequence(t *testing.T, notifies *nats.Subscription) int {
 	t.Helper()
-	m, err := told.NextMsg(10 * time.Second)
+	m, err := notifies.NextMsg(10 * time.Second)
 	if err != nil {
 		t.Fatalf("no NOTIFY: %v", err)
 	}
@@ -82,6 +83,7 @@ func sequence(t *testing.T, told *nats.Subscription) int {
 	return notify.Sequence
 }
 
+// ask makes a request that must succeed.
 func ask(t *testing.T, n *node.Node, to actors.Address, m actors.Message) actors.Answer {
 	t.Helper()
 	a := n.Router().Request(t.Context(), actors.Request{To: to, Message: m, Deadline: time.Now().Add(10 * time.Second)})

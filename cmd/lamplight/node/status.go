@@ -14,16 +14,16 @@ import (
 	"lamplight/transport/bus"
 )
 
-// startStatus answers lamplight cluster, from before the node serves until it has drained.
+// startStatus makes the node answer `lamplight cluster`. It answers before the node serves, and until its connection closes.
 func (n *Node) startStatus(context.Context) error {
-	n.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_members", Help: "Nodes that gossip shows, this one among them."},
+	n.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_members", Help: "Nodes that are members of the cluster by gossip, this one included."},
 		func() float64 { return float64(len(n.members.Nodes())) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_shards_moving", Help: "Shards that placement gives to another member than their holder, as this node sees it."},
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_shards_moving", Help: "Shards whose owner is a member, but not the one that should own them; they are about to be handed over."},
 			func() float64 { return float64(n.moving()) }))
 	return bus.AnswerStatus(n.conn, n.cfg.Prefix, n.status)
 }
 
-// status is what the node says of itself.
+// status returns what the node says of itself and of the other nodes.
 func (n *Node) status() status.Status {
 	v := n.journal.View()
 	s := status.Status{Node: n.cfg.Name, Incarnation: n.journal.Incarnation(), Version: n.cfg.Version, Reads: presence.Schema, Writes: n.newest(),
@@ -44,7 +44,7 @@ func (n *Node) status() status.Status {
 	return s
 }
 
-// moving is how many shards placement gives to another member than the one that holds their claim.
+// moving returns the number of shards whose claim a member holds that is not the one that should, by Config.Place.
 func (n *Node) moving() (moving int) {
 	members := n.members.Nodes()
 	for shard := range actors.Shards {
@@ -55,7 +55,8 @@ func (n *Node) moving() (moving int) {
 	return moving
 }
 
-// figures are the node's own metrics, so that what lamplight cluster shows and what /metrics shows can't differ.
+// figures returns the values of the node's own metrics, by their names without lamplight_. `lamplight cluster` shows these, so that
+// it cannot differ from /metrics.
 func (n *Node) figures() map[string]float64 {
 	figures := map[string]float64{}
 	families, _ := n.registry.Gather()

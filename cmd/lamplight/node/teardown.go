@@ -7,39 +7,41 @@ import (
 	"log/slog"
 )
 
-// part is what every part of a node is like: its constructor starts nothing, Start returns when the part works or cannot,
-// and Stop is called once, also for a part whose Start failed.
+// part is the life of every part of a node. Its constructor starts nothing. Each method is called at most once.
 type part interface {
+	// Start returns when the part works, or an error when it cannot. It waits until ctx ends at the longest.
 	Start(ctx context.Context) error
+	// Stop stops the part. It is called also when Start failed. When ctx ends it waits no longer.
 	Stop(ctx context.Context) error
 }
 
-// teardown is what has to be done to take a node down, in the order in which it came up.
+// teardown holds the steps that stop a node, in the order in which its parts started.
 type teardown []step
 
+// step is one of them.
 type step struct {
 	name string
 	stop func(context.Context) error
 }
 
-// add notes a step. It is done before all that were added earlier.
+// add adds a step, which run will do before all steps that were added earlier.
 func (t *teardown) add(name string, stop func(context.Context) error) {
 	*t = append(*t, step{name, stop})
 }
 
-// start starts a part and notes how to stop it.
+// start starts a part and adds the step that stops it.
 func (t *teardown) start(ctx context.Context, name string, p part) error {
 	t.add(name, p.Stop)
 	return p.Start(ctx)
 }
 
-// run does all steps, the last one first. A step that fails is logged and does not keep the others from being done.
+// run does all steps, the last that was added first. It logs a step that fails and goes on.
 func (t *teardown) run(ctx context.Context, log *slog.Logger) error {
 	var failed []error
 	for i := len(*t) - 1; i >= 0; i-- {
 		s := (*t)[i]
 		if err := s.stop(ctx); err != nil {
-			log.Warn("a part of the node did not stop cleanly", "part", s.name, "err", err)
+			log.Warn("a part of the node did not stop cleanly; the node stops all the same, and what is acknowledged is kept", "part", s.name, "err", err)
 			failed = append(failed, fmt.Errorf("%s: %w", s.name, err))
 		}
 	}

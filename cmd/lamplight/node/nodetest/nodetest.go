@@ -1,42 +1,46 @@
-// Package nodetest starts whole nodes in the process of a test or benchmark: real NATS, real gossip and HTTP, on free
-// ports of the loopback address.
+// Package nodetest starts whole nodes in the process of a test, a benchmark or an example. They have a real NATS server, real
+// gossip and real HTTP, on free ports of the loopback address.
 package nodetest
 
 import (
 	"context"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"lamplight/actors/presence"
+	"lamplight/cluster/directory"
 	"lamplight/cluster/natsd"
 	"lamplight/cmd/lamplight/node"
 	"lamplight/transport/client"
 )
 
-// Rules are the domain's rules as `lamplight serve` has them by default, with calls that end after an hour.
+// Rules returns the domain's rules that `lamplight serve` has by default, but for calls, which end after an hour without news.
 func Rules() presence.Rules {
 	return presence.Rules{NotifyInterval: 200 * time.Millisecond, CallLease: time.Hour, Grace: 20 * time.Second,
 		TombstoneLife: time.Minute, MaxWatchers: 10000, MaxCalls: 100, MaxTombstones: 8192, Transitions: 8}
 }
 
-// Config is the configuration of a node with an embedded NATS server and its data in a directory. The caller may change
-// it before Start.
+// Config returns the configuration of a node with an embedded NATS server and its data in a directory. The caller may change it
+// before it starts the node.
 func Config(name, data string) node.Config {
 	return node.Config{Name: name, Version: "0.1.0", Data: data, Embedded: &node.Embedded{Listen: "127.0.0.1:0", Sync: time.Second},
 		Gossip: "127.0.0.1:0", HTTP: "127.0.0.1:0", RequestTimeout: 10 * time.Second, TokenKey: filepath.Join(data, "token.pem"),
 		Rules: Rules(), MaxMailbox: 4096, Quiet: 50 * time.Millisecond, Log: slog.New(slog.DiscardHandler)}
 }
 
-// On is Config for a node that uses a NATS server that runs already.
+// On is Config for a node that uses the NATS server at url.
 func On(url, name, data string) node.Config {
 	c := Config(name, data)
 	c.Embedded, c.NATS = nil, client.Options{URL: url}
 	return c
 }
 
-// Start starts a node and stops it when the test ends, unless the test has stopped or killed it.
+// Start starts a node and waits until it serves. The node is stopped when the test ends, if the test has not stopped it.
 func Start(t testing.TB, c node.Config) *node.Node {
 	t.Helper()
 	n := node.New(c)
@@ -49,7 +53,33 @@ func Start(t testing.TB, c node.Config) *node.Node {
 	return n
 }
 
-// NATS starts a NATS server of the test's own and gives its URL.
+// Sample starts a node for an example in the documentation, which has no test to fail: it panics if the node does not start.
+// The realm acme.example.com has an account. The caller gets a connection to the node's NATS server, and stops the node.
+func Sample() (conn *nats.Conn, stop func()) {
+	data, err := os.MkdirTemp("", "lamplight-example")
+	if err != nil {
+		panic(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	n := node.New(Config("a", data))
+	if err = n.Start(ctx); err == nil {
+		_, err = n.Directory().Import(ctx, directory.Import{Accounts: []map[string]any{{"name": "Acme", "realm": "acme.example.com"}}})
+	}
+	if err == nil {
+		conn, err = client.Connect(client.Options{URL: "nats://" + n.Addr(node.NATS)}, "example")
+	}
+	if err != nil {
+		panic(err)
+	}
+	return conn, func() {
+		conn.Close()
+		_ = n.Stop(context.Background())
+		_ = os.RemoveAll(data)
+	}
+}
+
+// NATS starts a NATS server for the test and returns its URL.
 func NATS(t testing.TB) string {
 	t.Helper()
 	s := natsd.New(natsd.Config{Listen: "127.0.0.1:0", Data: t.TempDir(), Sync: time.Second, Name: "nats", Log: slog.New(slog.DiscardHandler)})

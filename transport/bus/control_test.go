@@ -1,0 +1,145 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+	"lamplight/cluster/directory"
+	"lamplight/transport/kazoo"
+)
+
+// `Code` and `Reason` are the code and message of docs/contract/http.md, "Errors"; Details says more.
+func TestErrorReplies(t *testing.T) {
+	b := newBed(t)
+	b.ask = func(realm string, then func(error)) {
+		switch realm {
+		case "new.test":
+			then(nil)
+		case "away.test":
+			then(errors.New("no answer"))
+		case "flood.test":
+			then(directory.ErrBusy)
+		default:
+			then(directory.ErrUnknown)
+		}
+	}
+	b.router.answer.View = &presence.View{State: presence.Early}
+	set := func(realm string) string { return `"Realm":"` + realm + `","Username":"1","State":"early"` }
+	for name, c := range map[string]struct{ subject, event, fields, code, reason string }{
+		"bad state":             {"presence.set.acme%2Etest.1", "set", `"Realm":"acme.test","Username":"1","State":"lit"`, "400", "validation error"},
+		"missing Realm":         {"presence.set.acme%2Etest.1", "set", `"Username":"1","State":"early"`, "400", "validation error"},
+		"another realm":         {"presence.set.acme%2Etest.1", "set", set("other.test"), "400", "validation error"},
+		"bare asterisk":         {"presence.show.acme%2Etest.%2A", "show_req", `"Realm":"acme.test","Username":"*"`, "400", "validation error"},
+		"Explain a number":      {"presence.show.acme%2Etest.1", "show_req", `"Realm":"acme.test","Username":"1","Explain":1`, "400", "validation error"},
+		"unknown realm":         {"presence.set.other%2Etest.1", "set", set("other.test"), "404", "bad_identifier"},
+		"unknown, search":       {"presence.search_req.other%2Etest", "search_req", `"Realm":"other.test"`, "404", "bad_identifier"},
+		"unknown, subscribe":    {"omnipresence.subscribe.other%2Etest.1", "subscription", `"User":"1@other.test","Expires":60`, "404", "bad_identifier"},
+		"directory away":        {"presence.set.away%2Etest.1", "set", set("away.test"), "503", "datastore_unreachable"},
+		"flood of unknown":      {"presence.set.flood%2Etest.1", "set", set("flood.test"), "429", "too_many_requests"},
+		"long document":         {"presence.set.acme%2Etest.1", "set", `"x":"` + strings.Repeat("x", kazoo.MaxDocument) + `"`, "413", "request_too_large"},
+		"probe without package": {"presence.probes.dialog", "probe", `"Realm":"acme.test","Username":"1"`, "400", "validation error"},
+		"probe of another":      {"presence.probes.dialog", "probe", `"Realm":"acme.test","Username":"1","Event-Package":"presence"`, "400", "validation error"},
+		"new on another node":   {"presence.set.new%2Etest.1", "set", set("new.test"), "", ""},
+		"only what is required": {"omnipresence.subscribe.acme%2Etest.1", "subscription", `"User":"1@acme.test","Expires":60`, "", ""},
+		"duplicate key":         {"presence.set.acme%2Etest.1", "set", `"State":"early","State":"early"`, "400", "validation error"},
+	} {
+		a := b.request(c.subject, c.event, c.fields)[0]
+		if a.text("Code") != c.code || a.text("Reason") != c.reason || (c.code == "") != (a.text("Status") == "ok") || (c.code == "") == (a.text("Details") != "") {
+			t.Errorf("%s: %s", name, a)
+		}
+	}
+	a := b.request("presence.probes.dialog", "probe", `"Realm":"acme.test","Username":"1","Event-Package":"dialog"`)[0]
+	if a.text("Event-Name") != "update" || a.text("State") != "early" || a.text("Presence-ID") != "1@acme.test" {
+		t.Errorf("probe: %s", a)
+	}
+	b.router.cover.Missing = []int{3, 5}
+	if a := b.request("presence.reset.acme%2Etest.%2A", "reset", `"Realm":"acme.test","Username":"*"`)[0]; a.text("Code") != "503" || a.text("Reason") != "datastore_unreachable" {
+		t.Errorf("a realm's reset with holes: %s", a)
+	}
+	if a := b.request("presence.search_req.acme%2Etest", "search_req", `"Realm":"acme.test"`)[0]; string(a["missing_shards"]) != "[3,5]" || string(a["timeout"]) != "true" {
+		t.Errorf("a listing with holes: %s", a)
+	}
+}
+
+// Every kind of document in docs/contract/nats.md, "Control", is an endpoint of the micro service, which names its schema and
+// version.
+func TestMicroService(t *testing.T) {
+	b := newBed(t)
+	m, err := b.conn.Request("$SRV.INFO.lamplight", nil, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var info struct {
+		Version   string            `json:"version"`
+		Metadata  map[string]string `json:"metadata"`
+		Endpoints []struct {
+			Subject  string            `json:"subject"`
+			Queue    string            `json:"queue_group"`
+			Metadata map[string]string `json:"metadata"`
+		} `json:"endpoints"`
+	}
+	if err := json.Unmarshal(m.Data, &info); err != nil {
+		t.Fatal(err)
+	}
+	if info.Version != "0.1.0" || info.Metadata["schema"] == "" || info.Metadata["version"] != "0.1.0" || info.Metadata["node"] != "n" || len(info.Endpoints) != 5 {
+		t.Errorf("%+v", info)
+	}
+	for _, e := range info.Endpoints {
+		switch e.Subject {
+		case "presence.search_req.*", "presence.show.*.*", "presence.set.*.*", "presence.reset.*.*", "presence.probes.*":
+		default:
+			t.Errorf("an endpoint %s", e.Subject)
+		}
+		if e.Queue != queue || e.Metadata["request"] == "" || e.Metadata["response"] == "" {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
+// The answer for an extension with 10,000 watchers comes in parts, each of which fits into a NATS message. Together the parts
+// hold each watcher once.
+func TestLargeAnswersComeInParts(t *testing.T) {
+	b := newBed(t)
+	const watchers = 10_000
+	for i := range watchers {
+		b.router.rows = append(b.router.rows, actors.SubscriptionView{User: "1001", CallID: fmt.Sprintf("call-%05d@10.0.0.9", i), From: "w@acme.test", Stalker: "edge-1",
+			Granted: 1820, Renewed: time.Unix(1, 0), Version: 1, Body: strings.Repeat("<dialog/>", 30)})
+	}
+	b.router.rows[7].Body = strings.Repeat("x", 900_000)
+	b.router.answer = actors.Answer{View: &presence.View{State: presence.Early}, Subscriptions: b.router.rows}
+	for _, c := range []struct{ subject, event, fields, last string }{
+		{"presence.search_req.acme%2Etest", "search_req", `"Realm":"acme.test"`, "search_resp"},
+		{"presence.show.acme%2Etest.1001", "show_req", `"Realm":"acme.test","Username":"1001"`, "show_resp"},
+	} {
+		all := b.request(c.subject, c.event, c.fields)
+		seen := map[string]bool{}
+		for i, d := range all {
+			part := map[string]map[string]map[string]jsontext.Value{}
+			if v := d["Subscriptions"]; v != nil {
+				if err := json.Unmarshal(v, &part); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for id := range part["1001"]["dialog"] {
+				if seen[id] {
+					t.Fatalf("%s comes twice", id)
+				}
+				seen[id] = true
+			}
+			if i < len(all)-1 && string(d["Part"]) != fmt.Sprint(i+1) {
+				t.Errorf("part %d is numbered %s", i+1, d["Part"])
+			}
+		}
+		if last := all[len(all)-1]; len(seen) != watchers || string(last["Part"]) != fmt.Sprint(len(all)-1) || len(all) < 5 || last.text("Event-Name") != c.last {
+			t.Errorf("%s: %d watchers in %d messages, the last is %s", c.event, len(seen), len(all), last.text("Event-Name"))
+		}
+	}
+}

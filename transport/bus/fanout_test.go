@@ -1,0 +1,171 @@
+package bus
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"pgregory.net/rapid"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+	"lamplight/transport/kazoo"
+)
+
+// A NOTIFY message has at most 500 targets and 256 KiB, and its Edge-Seq has no gaps.
+func TestFanoutBounds(t *testing.T) {
+	b := newBed(t)
+	for name, size := range map[string]int{"short": 10, "long": 4000} {
+		s, err := b.conn.SubscribeSync("lamplight.notify.edge" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = b.conn.Flush()
+		n := actors.Notification{To: actors.Address{Realm: "acme.test", User: "1001"}, Body: []byte(strings.Repeat("<dialog id=\"1\"/>\n", 2000)), Now: time.Now()}
+		const watchers = 1201
+		for i := range watchers {
+			n.Watchers = append(n.Watchers, &presence.Subscription{CallID: fmt.Sprint(i), ServerID: "edge" + name, Contact: strings.Repeat(`"`, size), From: strings.Repeat(`\`, size)})
+		}
+		b.fanout.Notify(n)
+		for next, told := 1, 0; told < watchers; next++ {
+			m, err := s.NextMsg(10 * time.Second)
+			if err != nil {
+				t.Fatalf("%s: %d of %d told: %v", name, told, watchers, err)
+			}
+			var d struct {
+				Seq     int `json:"Edge-Seq"`
+				Targets []map[string]any
+			}
+			if err := json.Unmarshal(m.Data, &d); err != nil {
+				t.Fatal(err)
+			}
+			if told += len(d.Targets); len(d.Targets) > 500 || len(m.Data) > 256<<10 || d.Seq != next {
+				t.Fatalf("%s: %d targets in %d bytes, Edge-Seq %d after %d", name, len(d.Targets), len(m.Data), d.Seq, next-1)
+			}
+		}
+	}
+}
+
+// When a lamp has more dialogs than a message of the state feed may hold, the feed tells the most important ones.
+func TestLampBounds(t *testing.T) {
+	b := newBed(t)
+	heard, err := b.conn.SubscribeSync("lamplight.state.*.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	v := presence.View{State: presence.Early}
+	for i := range 100 {
+		v.Dialogs = append(v.Dialogs, presence.DialogView{CallID: strconv.Itoa(i), State: presence.Early, From: strings.Repeat("f", 4000), To: strings.Repeat("t", 4000), SwitchURI: strings.Repeat("s", 4000)})
+	}
+	b.fanout.Lamp(actors.LampNews{To: actors.Address{Realm: "acme.test", User: "1001"}, Change: presence.LampChange{State: presence.Early, View: &v}})
+	m, err := heard.NextMsg(10 * time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		State   string `json:"state"`
+		Dialogs []struct {
+			CallID string `json:"call_id"`
+		} `json:"dialogs"`
+	}
+	if err := json.Unmarshal(m.Data, &d); err != nil || d.State != "early" || len(d.Dialogs) == 0 || d.Dialogs[0].CallID != "0" || len(m.Data) > kazoo.MaxMessage {
+		t.Errorf("%v: %d bytes, %s, %d dialogs", err, len(m.Data), d.State, len(d.Dialogs))
+	}
+}
+
+// up says edge.up for an edge. seen is the inside of the object Seen.
+func (b *bed) up(edge, incarnation, seen string) {
+	b.t.Helper()
+	if err := b.conn.Publish("lamplight.edge.up."+edge, []byte(`{"Edge":"`+edge+`","Incarnation":"`+incarnation+`","Seen":{`+seen+`}}`)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// An edge that has said edge.up is marked as down when nobody listens for it. It gets nothing until it says edge.up again, and
+// then what it missed. For an edge to which the node has sent nothing, the node looks for watchers once, not at each edge.up.
+func TestEdgeDownAndUp(t *testing.T) {
+	b := newBed(t)
+	looked := make(chan string, 100)
+	b.fanout.Renotify = func(edge string) { looked <- edge }
+	n := actors.Notification{To: actors.Address{Realm: "acme.test", User: "1"}, Now: time.Now(), Watchers: []*presence.Subscription{{CallID: "c", ServerID: "e1"}}}
+	b.up("e1", "x", "")
+	b.up("e1", "x", "")
+	b.up("e2", "x", "")
+	for _, want := range []string{"e1", "e2"} {
+		if got := <-looked; got != want {
+			t.Fatalf("looked for %s, want %s", got, want)
+		}
+	}
+	b.fanout.Notify(n) // nobody listens
+	eventually(t, "the edge is marked as down", func() bool { return b.fanout.find("e1").downSince.Load() != 0 })
+	s, err := b.conn.SubscribeSync("lamplight.notify.e1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = b.conn.Flush()
+	b.fanout.Notify(n)
+	b.up("e1", "x", `"n/i":0`)
+	for seq := 1; seq <= 2; seq++ {
+		m, err := s.NextMsg(10 * time.Second)
+		if err != nil || !strings.Contains(string(m.Data), fmt.Sprintf(`"Edge-Seq":%d,`, seq)) {
+			t.Fatalf("after it came up: %v, want Edge-Seq %d", err, seq)
+		}
+	}
+	if len(looked) != 0 {
+		t.Errorf("looked again for %s", <-looked)
+	}
+}
+
+// Down returns an edge that has been down for 10 s, until it says edge.up again.
+func TestEdgeStaysDown(t *testing.T) {
+	b := newBed(t)
+	b.up("e1", "x", "")
+	b.up("silent", "x", "")
+	eventually(t, "the edges are known", func() bool { return b.fanout.find("e1") != nil && b.fanout.find("silent") != nil })
+	for _, edge := range []string{"e1", "never-spoke"} {
+		b.fanout.Notify(actors.Notification{Now: time.Now(), Watchers: []*presence.Subscription{{CallID: "c", ServerID: edge}}}) // nobody listens
+	}
+	eventually(t, "the edge is down", func() bool { return b.fanout.find("e1").downSince.Load() != 0 })
+	now := time.Now()
+	if down := b.fanout.Down(now.Add(9 * time.Second)); len(down) != 0 {
+		t.Errorf("down after 9 s: %v", down)
+	}
+	if down := b.fanout.Down(now.Add(11 * time.Second)); !slices.Equal(down, []string{"e1"}) {
+		t.Errorf("down after 11 s: %v", down)
+	}
+	b.up("e1", "x", "")
+	eventually(t, "the edge is back", func() bool { return len(b.fanout.Down(now.Add(time.Hour))) == 0 })
+}
+
+// group sorts watchers by edge and keeps their order, however many edges there are.
+func TestGrouping(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		g := groupings.Get().(*grouping)
+		defer groupings.Put(g)
+		var watchers []*presence.Subscription
+		want, order := map[string][]*presence.Subscription{}, []string{}
+		for _, n := range rapid.SliceOf(rapid.IntRange(0, 20)).Draw(t, "edges") {
+			w := &presence.Subscription{ServerID: strconv.Itoa(n)}
+			if watchers = append(watchers, w); want[w.ServerID] == nil {
+				order = append(order, w.ServerID)
+			}
+			want[w.ServerID] = append(want[w.ServerID], w)
+		}
+		g.group(watchers)
+		if !slices.Equal(g.edges, order) {
+			t.Fatalf("%v, want %v", g.edges, order)
+		}
+		for i, name := range order {
+			if !slices.Equal(g.behind(i), want[name]) {
+				t.Fatalf("%s: %v, want %v", name, g.behind(i), want[name])
+			}
+		}
+	})
+}

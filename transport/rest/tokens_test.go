@@ -1,0 +1,114 @@
+package rest
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"lamplight/transport/access"
+)
+
+// A token is looked for in the order of docs/contract/http.md, "Tokens". Every envelope repeats the token that came.
+func TestTokenPlaces(t *testing.T) {
+	e := newBed(t, 0)
+	path, mine := "/v2/accounts/"+root+"/presence/1001", e.tokens[root]
+	body := func(token string) string { return `{"auth_token":"` + token + `","data":{"action":"reset"}}` }
+	for name, c := range map[string]struct {
+		query, header, bearer, body string
+		code                        int
+	}{
+		"header before query": {"bad", mine, "", "", 200}, "header before all": {mine, "bad", "Bearer " + mine, body(mine), 401}, "query before bearer": {"bad", "", "Bearer " + mine, "", 401},
+		"body before bearer": {"", "", "Bearer " + mine, body("bad"), 401}, "body": {"", "", "", body(mine), 200}, "bearer": {"", "", "Bearer " + mine, "", 200},
+		"bearer in any case": {"", "", "bEARER  " + mine, "", 200}, "basic": {"", "", "Basic " + mine, "", 401}, "no token": {"", "", "", "", 401},
+	} {
+		url := path
+		if c.query != "" {
+			url += "?auth_token=" + c.query
+		}
+		if r := e.do("POST", url, c.header, c.body, "Authorization", c.bearer); r.Code != c.code {
+			t.Errorf("%s: %d, want %d: %s", name, r.Code, c.code, r.Raw)
+		}
+	}
+	if r := e.do("GET", "/v2/nothing", "some", ""); r.Code != 404 || r.Token != "some" {
+		t.Errorf("a token that came is in every envelope: %s", r.Raw)
+	}
+	if r := e.do("GET", "/v2/nothing", "", ""); r.Token != "undefined" {
+		t.Errorf("no token: %s", r.Raw)
+	}
+}
+
+// A token is refused that is signed by a wrong key or with a wrong algorithm, has another issuer, or does not expire.
+func TestForgedTokens(t *testing.T) {
+	e := newBed(t, 0)
+	public := e.key.Public().(ed25519.PublicKey)
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(&rsaKey.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pemKey := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	v, err := access.NewVerifier(e.api.cfg.Directory, pemKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, strange, _ := ed25519.GenerateKey(rand.Reader)
+	for name, c := range map[string]struct {
+		method  jwt.SigningMethod
+		key     any
+		kid     string
+		change  func(jwt.MapClaims)
+		account string
+	}{
+		"ours":                       {jwt.SigningMethodEdDSA, e.key, access.KeyID(public), nil, root},
+		"the configured key":         {jwt.SigningMethodRS256, rsaKey, "", nil, root},
+		"HS256 with our public key":  {jwt.SigningMethodHS256, []byte(public), access.KeyID(public), nil, ""},
+		"HS256 with the public PEM":  {jwt.SigningMethodHS256, pemKey, "", nil, ""},
+		"RS512 by the configured":    {jwt.SigningMethodRS512, rsaKey, "", nil, ""},
+		"PS256 by the configured":    {jwt.SigningMethodPS256, rsaKey, "", nil, ""},
+		"ES256 where RSA is set":     {jwt.SigningMethodES256, ecKey, "", nil, ""},
+		"EdDSA by a stranger":        {jwt.SigningMethodEdDSA, strange, access.KeyID(public), nil, ""},
+		"EdDSA without kid":          {jwt.SigningMethodEdDSA, e.key, "", nil, ""},
+		"none":                       {jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, access.KeyID(public), nil, ""},
+		"wrong issuer":               {jwt.SigningMethodEdDSA, e.key, access.KeyID(public), func(c jwt.MapClaims) { c["iss"] = "kazoo" }, ""},
+		"no issuer":                  {jwt.SigningMethodEdDSA, e.key, access.KeyID(public), func(c jwt.MapClaims) { delete(c, "iss") }, ""},
+		"no end":                     {jwt.SigningMethodEdDSA, e.key, access.KeyID(public), func(c jwt.MapClaims) { delete(c, "exp") }, ""},
+		"ended":                      {jwt.SigningMethodEdDSA, e.key, access.KeyID(public), func(c jwt.MapClaims) { c["exp"] = time.Now().Unix() - 1 }, ""},
+		"end is a word":              {jwt.SigningMethodEdDSA, e.key, access.KeyID(public), func(c jwt.MapClaims) { c["exp"] = "never" }, ""},
+		"no account":                 {jwt.SigningMethodEdDSA, e.key, access.KeyID(public), func(c jwt.MapClaims) { delete(c, "account_id") }, ""},
+		"account is a list":          {jwt.SigningMethodEdDSA, e.key, access.KeyID(public), func(c jwt.MapClaims) { c["account_id"] = []string{root} }, ""},
+		"a key id that is a subject": {jwt.SigningMethodEdDSA, strange, "a.>", nil, ""},
+	} {
+		claims := jwt.MapClaims{"account_id": root, "iss": access.Issuer, "exp": time.Now().Unix() + 60, "iat": time.Now().Unix()}
+		if c.change != nil {
+			c.change(claims)
+		}
+		token := jwt.NewWithClaims(c.method, claims)
+		if c.kid != "" {
+			token.Header["kid"] = c.kid
+		}
+		signed, err := token.SignedString(c.key)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for range 2 { // the second verdict may be a remembered one
+			if account, err := v.Account(t.Context(), []byte(signed)); account != c.account || (err == nil) != (c.account != "") {
+				t.Errorf("%s: %q %v", name, account, err)
+			}
+		}
+	}
+}
