@@ -64,7 +64,7 @@ func (f *Fanout) findOrMake(name string, needed bool) *edge {
 	}
 	token := subject.Token(name)
 	e := &edge{fanout: f, name: name, token: token, subject: f.cfg.Prefix.Of(subject.Notify(name)), reply: f.inbox + "." + token,
-		seq: f.forgottenSeq, base: f.forgottenSeq}
+		seq: f.forgottenSeq, base: f.forgottenSeq, first: f.forgottenSeq + 1}
 	e.heard.Store(time.Now().UnixNano())
 	e.used.Store(true)
 	f.edges[name] = e
@@ -103,8 +103,7 @@ func (f *Fanout) forget(e *edge) {
 	defer e.mu.Unlock()
 	e.forgotten = true
 	f.forgottenSeq = max(f.forgottenSeq, e.seq)
-	f.kept.Add(-int64(e.bytes))
-	e.ring, e.bytes = nil, 0
+	e.dropRing()
 	delete(f.edges, e.name)
 }
 

@@ -134,3 +134,48 @@ func TestKeptIsBounded(t *testing.T) {
 		t.Error("an edge that misses what is kept no more is not told anew")
 	}
 }
+
+// An edge that was started again is not sent the messages of before: it begins with the next one, and only what it misses
+// from there on comes again.
+func TestRestartedEdgeBeginsAnew(t *testing.T) {
+	b := newBed(t)
+	renotified := make(chan string, 10)
+	b.fanout.Renotify = func(edge string) { renotified <- edge }
+	heard, err := b.conn.SubscribeSync("lamplight.notify.e1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	next := func(seq, first int) {
+		t.Helper()
+		m, err := heard.NextMsg(10 * time.Second)
+		if err != nil {
+			t.Fatalf("Edge-Seq %d: %v", seq, err)
+		}
+		if want := fmt.Sprintf(`"Edge-Seq":%d,"Edge-First":%d,`, seq, first); !strings.Contains(string(m.Data), want) {
+			t.Fatalf("%s, want %s", m.Data, want)
+		}
+	}
+	for seq := 1; seq <= 3; seq++ {
+		b.notify("e1", 10)
+		next(seq, 1)
+	}
+	b.up("e1", "second", "")
+	if edge := <-renotified; edge != "e1" {
+		t.Fatalf("told anew: %s", edge)
+	}
+	b.notify("e1", 10) // the newest state of a watcher
+	b.notify("e1", 10)
+	next(4, 4)
+	next(5, 4)
+	b.up("e1", "second", `"n/i":0`) // it has missed 4, and by the numbers of an earlier release all before
+	next(4, 4)
+	next(5, 4)
+	b.up("e1", "second", `"n/i":4`)
+	next(5, 4)
+	if n, _, _ := heard.Pending(); n != 0 || len(renotified) != 0 {
+		t.Errorf("%d more messages, told anew %d times", n, len(renotified))
+	}
+}

@@ -85,6 +85,7 @@ type edge struct {
 	spare       []byte     // the buffer of a message that left the ring, to be used again
 	target      int        // bytes that one target of the last message took
 	base        uint64     // what seq was when the entry was made
+	first       uint64     // the lowest Edge-Seq that the edge needs
 	spoke       bool       // it has said edge.up
 	forgotten   bool       // it is no longer in the table
 	incarnation string     // of its last edge.up
@@ -209,6 +210,7 @@ func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watche
 		e.seq++
 		b = appendjson.Field(b, "Msg-ID", f.cfg.Incarnation()+"-"+e.token+"-"+strconv.FormatUint(e.seq, 10))
 		b = appendjson.Number(b, "Edge-Seq", int64(e.seq))
+		b = appendjson.Number(b, "Edge-First", int64(e.first))
 		b = append(append(b, ','), head...)
 		b = append(appendjson.Key(b, "Targets"), '[')
 		i := 0
@@ -271,13 +273,20 @@ func (e *edge) keep(m numbered) {
 	}
 }
 
+// dropRing forgets the messages that are kept. The caller holds e.mu.
+func (e *edge) dropRing() {
+	e.fanout.kept.Add(-int64(e.bytes))
+	e.ring, e.bytes = nil, 0
+}
+
 // Lamp implements actors.Notifier. The state feed is best effort: NATS drops what nobody listens for, and nothing is sent again.
 func (f *Fanout) Lamp(c actors.LampNews) {
 	b := kazoo.AppendState(make([]byte, 0, 512), &c, f.cfg.Account(c.To.Realm), f.cfg.Node)
 	_ = f.cfg.Conn.Publish(f.cfg.Prefix.Of(subject.State(c.To.Realm, c.To.User)), b)
 }
 
-// up handles an edge.up. The edge misses no message of this node up to the Edge-Seq seen; named says whether it named this
+// up handles an edge.up. An edge that was started again, and names nothing that it has seen, needs none of the messages that
+// are kept: it begins with the next one. The edge misses no message of this node up to the Edge-Seq seen; named says whether it named this
 // incarnation of the node at all. up sends again what the edge misses, from the ring. When the ring does not hold all of it,
 // all watchers behind the edge are told their newest state, at most once in renotifyGap unless the edge was started again.
 func (f *Fanout) up(name, incarnation string, seen uint64, named bool) {
@@ -293,6 +302,11 @@ func (f *Fanout) up(name, incarnation string, seen uint64, named bool) {
 	e.spoke, e.incarnation = true, incarnation
 	e.downSince.Store(0)
 	e.heard.Store(time.Now().UnixNano())
+	if restarted && !named { // all that this edge has to know comes as newest states: the messages of before are of no use
+		e.first = e.seq + 1
+		e.dropRing()
+	}
+	seen = max(seen, e.first-1)
 	all := !named || seen+1 < first || seen > e.seq
 	if !all {
 		for _, m := range e.ring {

@@ -201,7 +201,7 @@ func (e *Edge) Hear(data []byte) {
 func (e *Edge) accept(n *kazoo.Notify, now time.Time) (repeated, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	a := e.sources.note(n.Node+"/"+n.Incarnation, n.EdgeSeq, now)
+	a := e.sources.note(n.Node+"/"+n.Incarnation, n.EdgeSeq, n.EdgeFirst, now)
 	e.gap = e.gap || a.gap
 	e.reportGapLocked(now)
 	if a.duplicate {

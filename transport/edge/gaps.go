@@ -34,14 +34,18 @@ type arrival struct {
 	gap       bool // a gap begins before it
 }
 
-// note notes that the message with number n of a source came.
-func (all sources) note(name string, n int64, now time.Time) (a arrival) {
+// note notes that the message with number n of a source came. first is the lowest number that the edge needs, as the node
+// says: what came before the edge was started, or before the node forgot it, is not missing.
+func (all sources) note(name string, n, first int64, now time.Time) (a arrival) {
 	s := all[name]
 	if s == nil {
 		s = &source{beyond: map[int64]bool{}}
 		all[name] = s
 	}
 	s.heard = now
+	if first > s.seen+1 && first <= n {
+		s.begin(first)
+	}
 	if n <= s.seen || s.beyond[n] {
 		return arrival{repeated: true, duplicate: true}
 	}
@@ -65,6 +69,16 @@ func (all sources) note(name string, n int64, now time.Time) (a arrival) {
 		s.since, a.gap = now, true
 	}
 	return a
+}
+
+// begin has the numbers begin with first: no lower one is missing.
+func (s *source) begin(first int64) {
+	s.seen = first - 1
+	for n := range s.beyond {
+		if n < first {
+			delete(s.beyond, n)
+		}
+	}
 }
 
 // giveUp takes the missing messages for lost.

@@ -14,6 +14,7 @@ type Notify struct {
 	Node        string    `json:"Node"`
 	Incarnation string    `json:"Incarnation"` // of the node
 	EdgeSeq     int64     `json:"Edge-Seq"`
+	EdgeFirst   int64     `json:"Edge-First"` // the lowest Edge-Seq that the edge needs; 0: an earlier release sent it
 	Shard       int64     `json:"Shard"`
 	Generation  int64     `json:"Generation"`
 	Epoch       time.Time `json:"Epoch"`
@@ -76,6 +77,8 @@ func (r *notifyReader) message(n *Notify) bool {
 			return r.string(&n.Incarnation)
 		case "Edge-Seq":
 			return r.number(&n.EdgeSeq)
+		case "Edge-First":
+			return r.number(&n.EdgeFirst)
 		case "Shard":
 			return r.number(&n.Shard)
 		case "Generation":
