@@ -293,16 +293,22 @@ func (j *Journal) Write(shard int, generation uint64, to actors.Address, records
 // recordName returns the name of a record below its shard: docs/contract/journal.md, "Subjects". It holds a hash of the
 // outside names in place of the names.
 func recordName(k presence.Kind, to actors.Address, key string) string {
-	h := sha256.New()
-	var n [8]byte
-	for _, part := range [...]string{string(rune(k)), to.Realm, to.User, key} {
-		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
-		h.Write(n[:])
-		h.Write([]byte(part))
-	}
-	var sum [sha256.Size]byte
-	name := hex.EncodeToString(h.Sum(sum[:0])[:16])
-	return name[:1] + "." + string(rune(k)) + "." + name
+	var room [512]byte // for most names: a longer one is hashed in memory of its own
+	kind := [1]byte{byte(k)}
+	b := appendPart(room[:0], string(kind[:]))
+	b = appendPart(b, to.Realm)
+	b = appendPart(b, to.User)
+	b = appendPart(b, key)
+	sum := sha256.Sum256(b)
+	var name [4 + 32]byte
+	hex.Encode(name[4:], sum[:16])
+	name[0], name[1], name[2], name[3] = name[4], '.', kind[0], '.'
+	return string(name[:])
+}
+
+// appendPart appends a text behind its length.
+func appendPart(b []byte, part string) []byte {
+	return append(binary.BigEndian.AppendUint64(b, uint64(len(part))), part...)
 }
 
 // Number implements actors.Journal.

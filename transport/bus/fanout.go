@@ -137,7 +137,7 @@ func (f *Fanout) Start(context.Context) (err error) {
 	return nil
 }
 
-// Stop ends both. Notify and Lamp still work after it. Notify and Lamp still work after it.
+// Stop ends both. Notify and Lamp still work after it.
 func (f *Fanout) Stop(context.Context) error {
 	if f.cancel == nil {
 		return nil

@@ -1,0 +1,33 @@
+package journal
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"strings"
+	"testing"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+)
+
+// A record's name is the hash of its parts, each behind its length: releases must agree on it, or they lose records.
+func TestRecordName(t *testing.T) {
+	for _, key := range []string{"", "k", "call-1@10.0.0.9", strings.Repeat("x", 1000)} {
+		to := actors.Address{Realm: "acme.example.com", User: "1001"}
+		h := sha256.New()
+		for _, part := range []string{string(rune(presence.KindCall)), to.Realm, to.User, key} {
+			_ = binary.Write(h, binary.BigEndian, uint64(len(part)))
+			h.Write([]byte(part))
+		}
+		name := hex.EncodeToString(h.Sum(nil)[:16])
+		if want := name[:1] + "." + string(rune(presence.KindCall)) + "." + name; recordName(presence.KindCall, to, key) != want {
+			t.Errorf("%.20q: %s, want %s", key, recordName(presence.KindCall, to, key), want)
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		recordName(presence.KindCall, actors.Address{Realm: "acme.example.com", User: "1001"}, "call-1@10.0.0.9")
+	}); n > 1 {
+		t.Errorf("%v allocations", n)
+	}
+}
