@@ -97,7 +97,7 @@ func (w *waiter) replied() bool {
 // view appends a copy of one subscription as listings show it; with document, the copy holds the body of the last NOTIFY.
 func (s *shard) view(rows []SubscriptionView, x *extension, w *presence.Subscription, document bool) []SubscriptionView {
 	v := SubscriptionView{User: x.state.User(), Package: w.Package, CallID: w.CallID, From: w.From, Stalker: w.Stalker(),
-		Granted: w.Expires() + int(s.sys.cfg.Rules.Grace/time.Second), Renewed: w.Renewed(), Version: 1, Reply: w.Reply(), Sequence: w.Sequence(),
+		Granted: w.Expires() + int(presence.Grace/time.Second), Renewed: w.Renewed(), Version: 1, Reply: w.Reply(), Sequence: w.Sequence(),
 		UserAgent: w.UserAgent, Contact: w.Contact, SubscriptionID: w.SubscriptionID, ProxyRoute: w.ProxyRoute}
 	if w.SubscriptionID != "" {
 		v.Version = 2

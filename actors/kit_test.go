@@ -52,7 +52,7 @@ func closed(t *testing.T, mailbox int) *stage {
 	s := &stage{T: t, shard: 7, claim: actors.Claim{Generation: 1, Epoch: time.Unix(1, 0)},
 		journal: &actorstest.Journal{}, writes: make(chan uint64, 100), reloads: make(chan func([]actors.Stored, error), 1), flushed: make(chan struct{}, 10),
 		told: make(chan actors.Notification, 100), lamps: make(chan actors.LampNews, 100), metrics: prometheus.NewRegistry()}
-	rules := presence.Rules{CallLease: time.Hour, Grace: 20 * time.Second, TombstoneLife: time.Minute, MaxWatchers: 10, MaxCalls: 10, MaxTombstones: 10, Transitions: 8}
+	rules := presence.Rules{CallLease: time.Hour, TombstoneLife: time.Minute, MaxWatchers: 10, MaxCalls: 10, MaxTombstones: 10, Transitions: 8}
 	s.sys = actors.NewSystem(actors.Config{Node: "a", Rules: rules, Mailbox: mailbox, Journal: s.journal, Notifier: s, Log: slog.New(slog.DiscardHandler), Registerer: s.metrics})
 	s.journal.System = s.sys
 	s.journal.Set(func(j *actorstest.Settings) {
@@ -84,9 +84,9 @@ func (s *stage) ask(to actors.Address, m actors.Message, wait time.Duration) <-c
 	return s.send(to, m, wait, true)
 }
 
-func (s *stage) send(to actors.Address, m actors.Message, wait time.Duration, here bool) <-chan actors.Answer {
+func (s *stage) send(to actors.Address, m actors.Message, wait time.Duration, lend bool) <-chan actors.Answer {
 	answer := make(chan actors.Answer, 1)
-	s.sys.Do(actors.Request{To: to, Message: m, Deadline: time.Now().Add(patience), Wait: wait}, func(a actors.Answer) { answer <- a }, here)
+	s.sys.Do(actors.Request{To: to, Message: m, Deadline: time.Now().Add(patience), Wait: wait}, func(a actors.Answer) { answer <- a }, lend)
 	return answer
 }
 

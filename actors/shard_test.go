@@ -30,7 +30,7 @@ func startSystem(t *testing.T) (*actors.System, *actorstest.Journal) {
 	j := &actorstest.Journal{}
 	own(j, false)
 	s := actors.NewSystem(actors.Config{Node: "a", Mailbox: 16, Journal: j, Notifier: deaf{}, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-		Rules: presence.Rules{CallLease: time.Hour, Grace: 20 * time.Second, TombstoneLife: time.Minute, MaxWatchers: 100, MaxCalls: 100, MaxTombstones: 100}})
+		Rules: presence.Rules{CallLease: time.Hour, TombstoneLife: time.Minute, MaxWatchers: 100, MaxCalls: 100, MaxTombstones: 100}})
 	j.System = s
 	_ = s.Start(t.Context())
 	t.Cleanup(func() { _ = s.Stop(context.Background()) })

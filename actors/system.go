@@ -27,7 +27,7 @@ type Config struct {
 }
 
 // System is the shards of one node. Its methods may be called from any goroutine once Start has returned. The methods that
-// take a context wait for answers. Do with here may run a shard's turn in its caller's goroutine. Close waits for the
+// take a context wait for answers. Do with lend may run a shard's turn in its caller's goroutine. Close waits for the
 // shards to stop. The others queue a message and return at once.
 type System struct {
 	cfg     Config
@@ -116,22 +116,22 @@ func (s *System) clock(ctx context.Context) {
 }
 
 // Do hands a request to its shard. done is called exactly once, from any goroutine, perhaps before Do returns, and must
-// not block. With here, the caller lends its goroutine because it waits for the answer anyway: if nothing else waits for
+// not block. With lend, the caller lends its goroutine because it waits for the answer anyway: if nothing else waits for
 // the shard, the shard's turn runs there, which saves two switches of goroutines.
-func (s *System) Do(r Request, done func(Answer), here bool) {
+func (s *System) Do(r Request, done func(Answer), lend bool) {
 	sh := s.shards[ShardOf(r.To)]
 	if int(sh.depth.Load()) >= s.cfg.Mailbox {
 		s.metrics.refused.Inc()
 		done(Answer{Err: ErrBusy})
 		return
 	}
-	s.give(sh, &call{caller: caller{done, r.Deadline, r.Wait}, to: r.To, message: r.Message, at: time.Now()}, here)
+	s.give(sh, &call{caller: caller{done, r.Deadline, r.Wait}, to: r.To, message: r.Message, at: time.Now()}, lend)
 }
 
-// give hands a message to a shard. With here, the shard handles it in the caller's goroutine if nothing else waits for the
+// give hands a message to a shard. With lend, the shard handles it in the caller's goroutine if nothing else waits for the
 // shard. Otherwise the message goes through the mailbox and keeps its place behind all that was sent before.
-func (s *System) give(sh *shard, message any, here bool) {
-	if waiting := sh.depth.Add(1); !here || waiting > 1 || !sh.lend(message) {
+func (s *System) give(sh *shard, message any, lend bool) {
+	if waiting := sh.depth.Add(1); !lend || waiting > 1 || !sh.lend(message) {
 		s.actors.Root.Send(sh.pid, message)
 	}
 }

@@ -80,7 +80,8 @@ func appendDialog(dst []byte, d *Dialog, entity string) []byte {
 	return append(dst, "</dialog>\n"...)
 }
 
-// appendParty appends one side of a dialog (RFC 4235 §4.1.6). Phones send a call pickup to its target.
+// appendParty appends one side of a dialog, the local or the remote one (RFC 4235 §4.1.6). The address stands there twice, as
+// the identity and as the URI of the target element: to pick a call up, a phone sends its INVITE to that URI.
 func appendParty(dst []byte, side, address string) []byte {
 	dst = append(append(append(dst, '<'), side...), "><identity>"...)
 	dst = appendURI(dst, address)

@@ -70,11 +70,3 @@ func TestMessageSummary(t *testing.T) { // RFC 3842 §5.2
 		}
 	}
 }
-
-func TestAppendKeepsWhatIsThere(t *testing.T) {
-	for _, got := range [][]byte{AppendDialogInfo([]byte("x"), DialogInfo{}), AppendPIDF([]byte("x"), PIDF{}), AppendMessageSummary([]byte("x"), MessageSummary{})} {
-		if got[0] != 'x' {
-			t.Errorf("%q", got)
-		}
-	}
-}

@@ -6,7 +6,6 @@ import "time"
 type Rules struct {
 	NotifyInterval time.Duration // the least time between two changes that a watcher is told; 0: no change is held back
 	CallLease      time.Duration // how long a call lives without news, when its news brings no lease
-	Grace          time.Duration // how much longer than its Expires a subscription lives
 	TombstoneLife  time.Duration // how long it is remembered that something has ended
 	MaxWatchers    int           // subscriptions of one extension; 0: any number
 	MaxCalls       int           // visible calls of one extension, as many registers, and as many mailboxes that light it; 0: any number

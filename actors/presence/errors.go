@@ -10,6 +10,9 @@ var (
 	ErrTooManyCalls = errors.New("too many calls of this extension")
 	// ErrTooManyTombstones says that so much has ended within Rules.TombstoneLife that nothing new may begin.
 	ErrTooManyTombstones = errors.New("too many recently ended things of this extension")
+	// ErrTooNew says that a subscription was not created, because a node of an older release could not read its record
+	// (Rules.Writes). The watcher may ask again.
+	ErrTooNew = errors.New("not all nodes read this event package yet; upgrade them, or try again when this node has started")
 	// ErrInvalid says that the event contradicts itself or is past a bound of its fields.
 	ErrInvalid = errors.New("invalid event")
 	// ErrRecord says that the bytes are no record of this extension and kind.

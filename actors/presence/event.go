@@ -51,7 +51,8 @@ type Event interface{ event() }
 // All of these but Show are Events.
 type Message interface{ message() }
 
-// Show asks for the extension as it is. It changes nothing. The extension's actor answers it; it is no Event.
+// Show asks for the extension as it is. It changes nothing. The owner answers it from the View and the Subscriptions. It is no Event:
+// Apply refuses it.
 type Show struct {
 	Explain bool // also say why the lamp is what it is
 }

@@ -9,7 +9,7 @@ import (
 
 // A phone subscribes to an extension, which then gets a call. Each event yields effects, and the caller carries them out.
 func ExampleExtension_Apply() {
-	rules := &presence.Rules{CallLease: 24 * time.Hour, Grace: 20 * time.Second, TombstoneLife: time.Minute}
+	rules := &presence.Rules{CallLease: 24 * time.Hour, TombstoneLife: time.Minute}
 	extension := presence.New("acme.example.com", "1001", rules)
 	now := time.Date(2026, 11, 28, 4, 0, 0, 0, time.UTC) // the time is an argument: the package has no clock
 

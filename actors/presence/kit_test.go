@@ -17,7 +17,7 @@ type tb interface {
 
 func testRules() *Rules {
 	return &Rules{
-		NotifyInterval: 200 * time.Millisecond, CallLease: 24 * time.Hour, Grace: 20 * time.Second, TombstoneLife: time.Minute,
+		NotifyInterval: 200 * time.Millisecond, CallLease: 24 * time.Hour, TombstoneLife: time.Minute,
 		MaxWatchers: 100, MaxCalls: 100, MaxTombstones: 1000, Transitions: 8,
 	}
 }

@@ -65,7 +65,7 @@ func (e *Extension) Loaded(now time.Time) {
 func (e *Extension) bound(now int64) {
 	for _, s := range e.watchers {
 		s.renewed = min(s.renewed, now)
-		s.sweptAt = min(s.sweptAt, swept(now+LongestSubscription*second+e.rules.Grace.Microseconds()))
+		s.sweptAt = min(s.sweptAt, swept(now+LongestSubscription*second+Grace.Microseconds()))
 	}
 	if e.more == nil {
 		return
@@ -102,7 +102,7 @@ func (e *Extension) loadSubscription(data []byte) error {
 		return err
 	}
 	key := r.str[recKey]
-	pkg := Package(key[0] - '0')
+	pkg := Package(key[0] - '0') // one digit: LastPackage is at most 9
 	if pkg > LastPackage || len(key) < 2 {
 		return fmt.Errorf("%w: key %q", ErrRecord, key)
 	}

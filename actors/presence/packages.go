@@ -28,12 +28,17 @@ type eventPackage struct {
 	// shows says that document shows calls, registers or the manual state. When some of these ended while no node held
 	// the extension, the next owner tells the watchers of such a package.
 	shows bool
+	// schema is the Schema of the first release that has the package. Subscriptions are created only when all nodes read
+	// that Schema, because an older node would lose them. 0: every release has the package.
+	schema uint8
 }
 
-// document appends the body of a NOTIFY: what v is to a watcher of the extension. sequence is the NOTIFY's Sequence.
+// document appends the body of a NOTIFY: what v is to a watcher of the extension. sequence is the NOTIFY's Sequence. It must
+// not panic, whatever the View holds: the shard renders documents outside the recover of the extension's actor
+// (docs/concurrency.md, "A shard's turn").
 type document func(dst []byte, to Address, v *View, sequence uint32) []byte
 
-// packages is the table of event packages. Adding one takes a constant above, a row here and a document function.
+// packages is the table of event packages. CONTRIBUTING.md, "How to add an event package" says what a new row needs.
 var packages = [...]eventPackage{
 	Dialog:         {name: "dialog", contentType: body.ContentTypeDialogInfo, document: dialogInfo, same: sameDialogs, shows: true},
 	Presence:       {name: "presence", contentType: body.ContentTypePIDF, document: pidf, same: sameLamp, shows: true},
@@ -42,6 +47,10 @@ var packages = [...]eventPackage{
 
 // LastPackage is the highest number of an event package.
 const LastPackage = Package(len(packages) - 1)
+
+// The key of a subscription's record begins with one digit for its package (subscriptionKey, loadSubscription). A package
+// above 9 does not compile here: its key needs another form, and records that older nodes cannot read need a new Schema.
+const _ = 9 - LastPackage
 
 // String is the event package's name, as the header Event has it; "" for a number that no package has.
 func (p Package) String() string {

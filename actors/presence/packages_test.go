@@ -17,7 +17,7 @@ import (
 // An event package is its row: with another row in the place of the last one, that package is read, subscribed to, told
 // and shown, and the one that stood there is unknown.
 func TestEventPackageIsItsRow(t *testing.T) {
-	kept := packages[LastPackage]
+	kept, names := packages[LastPackage], PackageNames()
 	t.Cleanup(func() { packages[LastPackage] = kept })
 	packages[LastPackage] = eventPackage{name: "urgency", contentType: "text/urgency",
 		document: func(dst []byte, to Address, v *View, sequence uint32) []byte {
@@ -26,7 +26,7 @@ func TestEventPackageIsItsRow(t *testing.T) {
 		same: func(a, b *View) bool { return a.Messages.UrgentNew == b.Messages.UrgentNew }}
 
 	p, ok := ParsePackage("urgency")
-	if !ok || p.String() != "urgency" || p.ContentType() != "text/urgency" || PackageNames() != "dialog, presence or urgency" {
+	if !ok || p.String() != "urgency" || p.ContentType() != "text/urgency" || PackageNames() != strings.ReplaceAll(names, kept.name, "urgency") {
 		t.Fatalf("%v %q %q, of %s", ok, p, p.ContentType(), PackageNames())
 	}
 	if p, ok := ParsePackage(kept.name); ok {
@@ -44,6 +44,28 @@ func TestEventPackageIsItsRow(t *testing.T) {
 	}
 }
 
+// While a node cannot read a package, nobody subscribes to it anew. Subscriptions that exist are refreshed, and end.
+func TestPackageWaitsForAllNodes(t *testing.T) {
+	kept := packages[LastPackage]
+	t.Cleanup(func() { packages[LastPackage] = kept })
+	packages[LastPackage].schema = Schema + 1
+	s := newStage(t)
+	common := Schema
+	s.rules.Writes = func() int { return common }
+	s.refused(watch(LastPackage, "w"), ErrTooNew)
+	s.do(watch(Dialog, "d")).heard("dialog terminated d")
+	common = Schema + 1
+	told := kept.name + " terminated w"
+	s.do(watch(LastPackage, "w")).heard(told)
+	common = Schema // an older node has joined
+	s.do(watch(LastPackage, "w")).heard(told)
+	s.reload().do(watch(LastPackage, "w")).heard(told)
+	s.refused(watch(LastPackage, "other"), ErrTooNew)
+	last := watch(LastPackage, "w")
+	last.Expires = 0
+	s.do(last).heard(told + " timeout")
+}
+
 func TestNoSuchPackage(t *testing.T) {
 	none := LastPackage + 1
 	if none.String() != "" {
@@ -56,9 +78,29 @@ func TestNoSuchPackage(t *testing.T) {
 	}
 }
 
+// lastConstant returns the name of the constant of the last row.
+func lastConstant(t *testing.T, table string) (name string) {
+	f, err := parser.ParseFile(token.NewFileSet(), table, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		if v, ok := n.(*ast.ValueSpec); ok && v.Names[0].Name == "packages" {
+			rows := v.Values[0].(*ast.CompositeLit).Elts
+			name = rows[len(rows)-1].(*ast.KeyValueExpr).Key.(*ast.Ident).Name
+		}
+		return true
+	})
+	if name == "" {
+		t.Fatalf("%s has no table of event packages", table)
+	}
+	return name
+}
+
 // The table is the only list of event packages in the product: nothing else writes the name of the last one or ends at it.
 func TestOneTableOfEventPackages(t *testing.T) {
 	const root, table = "../..", "../../actors/presence/packages.go"
+	name, contentType, constant := packages[LastPackage].name, packages[LastPackage].contentType, lastConstant(t, table)
 	files := 0
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || path == table {
@@ -73,16 +115,16 @@ func TestOneTableOfEventPackages(t *testing.T) {
 		ast.Inspect(f, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.BasicLit:
-				if strings.Contains(strings.ReplaceAll(n.Value, "simple-message-summary", ""), "message-summary") { // a content type
+				if strings.Contains(strings.ReplaceAll(n.Value, contentType, ""), name) {
 					t.Errorf("%s: %s; ask the table", set.Position(n.Pos()), n.Value)
 				}
 			case *ast.SelectorExpr:
-				if x, ok := n.X.(*ast.Ident); ok && x.Name == "presence" && n.Sel.Name == "MessageSummary" {
-					t.Errorf("%s: presence.MessageSummary; ask the table", set.Position(n.Pos()))
+				if x, ok := n.X.(*ast.Ident); ok && x.Name == "presence" && n.Sel.Name == constant {
+					t.Errorf("%s: presence.%s; ask the table", set.Position(n.Pos()), constant)
 				}
 			case *ast.Ident:
-				if f.Name.Name == "presence" && n.Name == "MessageSummary" && !strings.HasSuffix(path, "document.go") { // body's type
-					t.Errorf("%s: MessageSummary; ask the table", set.Position(n.Pos()))
+				if f.Name.Name == "presence" && n.Name == constant && !strings.HasSuffix(path, "document.go") { // body's type
+					t.Errorf("%s: %s; ask the table", set.Position(n.Pos()), constant)
 				}
 			}
 			return true
@@ -91,6 +133,17 @@ func TestOneTableOfEventPackages(t *testing.T) {
 	})
 	if err != nil || files < 50 {
 		t.Fatalf("%d files, %v", files, err)
+	}
+}
+
+// A document is appended to what is there, and can be made of a View in which nothing is set.
+func TestDocumentsKeepWhatIsThere(t *testing.T) {
+	for p := range LastPackage + 1 {
+		for _, v := range []*View{Idle, {}, {Dialogs: []DialogView{{}}}} {
+			if got := p.AppendDocument([]byte("x"), Address{}, v, 0); len(got) < 2 || got[0] != 'x' {
+				t.Errorf("%s: %q", p, got)
+			}
+		}
 	}
 }
 

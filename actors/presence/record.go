@@ -1,27 +1,11 @@
 package presence
 
-import (
-	"encoding/binary"
-	"fmt"
-	"math/bits"
-)
-
-// A record is a list of fields as in protocol buffers: each is a varint tag (number<<3 | wire type) and a value. It is
-// written by hand because that is a few lines, and because a release that reads the record of a newer one must keep every
-// byte that it does not know.
+// This file is what each record holds, and writes it. load.go reads it, codec.go is how a record is encoded.
 
 // Schema is the newest form of records that this release reads. Leases, claims and messages between nodes have the same
 // number. A node writes it once all members read it (Rules.Writes). A record of a newer schema keeps that number, and the
 // fields that this release does not know, through every change.
 const Schema = 1
-
-// The wire types of protocol buffers.
-const (
-	wireVarint  = 0
-	wireFixed64 = 1
-	wireBytes   = 2
-	wireFixed32 = 5
-)
 
 // The fields that every record may have. A number keeps its meaning for ever.
 const (
@@ -32,160 +16,70 @@ const (
 	recGone   = 5 // µs; the record is a tombstone, which ends then
 )
 
-// Bounds of what is read.
+// The fields of each kind of record, beside those that all have. A number keeps its meaning for ever; a new field gets a
+// new number.
 const (
-	maxUnknown = 16 << 10       // bytes of a record's unknown fields
-	maxRecord  = 64 << 10       // bytes of a record
-	maxMoment  = 253402300799e6 // µs, the end of the year 9999
-	maxNumbers = 64             // known fields have numbers below this
-	commonNum  = 1<<recSchema | 1<<recGone
-	commonStr  = 1<<recRealm | 1<<recUser | 1<<recKey
+	subscriptionFrom           = 10
+	subscriptionFromTag        = 11
+	subscriptionToTag          = 12
+	subscriptionContact        = 13
+	subscriptionProxyRoute     = 14
+	subscriptionSubscriptionID = 15
+	subscriptionServerID       = 16
+	subscriptionQueue          = 17
+	subscriptionUserAgent      = 18
+	subscriptionRenewed        = 19 // µs
+	subscriptionExpires        = 20 // s
+	subscriptionCSeq           = 21 // plus 1; absent: none came
+	subscriptionMaxRate        = 22
+	subscriptionMinRate        = 23
+	subscriptionReplaced       = 24 // only in a tombstone
+	subscriptionSwept          = 25 // µs
+
+	callState    = 10
+	callAt       = 11 // µs, as the four below
+	callSince    = 12
+	callLease    = 13
+	callExtended = 14
+	callSwept    = 15
+	callValue    = 20 // plus the number of the part
+	callPartAt   = 32 // plus the number of the part; absent: as callAt
+	callPartRank = 44 // plus the number of the part; absent: as callState
+
+	regState  = 10
+	regAt     = 11
+	regSince  = 12
+	regLease  = 13
+	regFrom   = 14
+	regTo     = 15
+	regSource = 16
+
+	manState = 10
+	manAt    = 11
+
+	boxNew         = 10
+	boxSaved       = 11
+	boxUrgentNew   = 12
+	boxUrgentSaved = 13
+	boxAccount     = 14
+	boxSince       = 15
 )
 
-// MaxText is how many bytes one string of an event or of a record may have.
-const MaxText = 4096
+// The known fields of each kind of record, as masks of their numbers: those that hold a number, those that hold a string.
+var (
+	subscriptionNum = mask(subscriptionRenewed, subscriptionExpires, subscriptionCSeq, subscriptionMaxRate, subscriptionMinRate, subscriptionReplaced, subscriptionSwept)
+	subscriptionStr = mask(subscriptionFrom, subscriptionFromTag, subscriptionToTag, subscriptionContact, subscriptionProxyRoute, subscriptionSubscriptionID, subscriptionServerID, subscriptionQueue, subscriptionUserAgent)
+	callNum         = mask(callState, callAt, callSince, callLease, callExtended, callSwept) | span(callPartAt) | span(callPartRank)
+	callStr         = span(callValue)
+	regNum          = mask(regState, regAt, regSince, regLease)
+	regStr          = mask(regFrom, regTo, regSource)
+	manNum          = mask(manState, manAt)
+	boxNum          = mask(boxNew, boxSaved, boxUrgentNew, boxUrgentSaved, boxSince)
+	boxStr          = mask(boxAccount)
+)
 
-// record is a decoded record: its known fields by their numbers, and the bytes of the unknown ones. Its strings share one
-// allocation.
-type record struct {
-	num     [maxNumbers]uint64
-	str     [maxNumbers]string
-	unknown string
-}
-
-// cut returns the first field of a record: its tag, and its number v or its bytes text. rest is what follows.
-func cut(data []byte) (tag, v uint64, text, rest []byte, err error) {
-	tag, n := binary.Uvarint(data)
-	if n <= 0 || tag>>3 == 0 {
-		return 0, 0, nil, nil, fmt.Errorf("%w: bad tag", ErrRecord)
-	}
-	rest = data[n:]
-	size := uint64(0)
-	switch tag & 7 {
-	case wireVarint, wireBytes:
-		if v, n = binary.Uvarint(rest); n <= 0 {
-			return 0, 0, nil, nil, fmt.Errorf("%w: bad number in field %d", ErrRecord, tag>>3)
-		}
-		rest = rest[n:]
-		if tag&7 == wireBytes {
-			size = v
-		}
-	case wireFixed64:
-		size = 8
-	case wireFixed32:
-		size = 4
-	default:
-		return 0, 0, nil, nil, fmt.Errorf("%w: wire type %d", ErrRecord, tag&7)
-	}
-	if size > uint64(len(rest)) {
-		return 0, 0, nil, nil, fmt.Errorf("%w: field %d is cut off", ErrRecord, tag>>3)
-	}
-	return tag, v, rest[:size], rest[size:], nil
-}
-
-// parse reads a record whose known fields are those in the two masks. Of a known field that comes twice the last one counts;
-// a known field with the wrong wire type is an error.
-func (r *record) parse(data []byte, num, str uint64) error {
-	if len(data) > maxRecord {
-		return fmt.Errorf("%w: %d bytes", ErrRecord, len(data))
-	}
-	num, str = num|commonNum, str|commonStr
-	all := string(data)
-	var unknown []byte
-	for rest := data; len(rest) > 0; {
-		tag, v, text, after, err := cut(rest)
-		if err != nil {
-			return err
-		}
-		start, end := len(data)-len(rest), len(data)-len(after)
-		rest = after
-		field, wire := tag>>3, tag&7
-		isNum := field < maxNumbers && num>>field&1 == 1
-		isStr := field < maxNumbers && str>>field&1 == 1
-		switch {
-		case !isNum && !isStr:
-			unknown = append(unknown, data[start:end]...)
-		case isNum && wire == wireVarint:
-			r.num[field] = v
-		case isStr && wire == wireBytes:
-			if len(text) > MaxText+2 { // a key is a text and up to two letters
-				return fmt.Errorf("%w: field %d of %d bytes", ErrRecord, field, len(text))
-			}
-			r.str[field] = all[end-len(text) : end]
-		default:
-			return fmt.Errorf("%w: field %d has wire type %d", ErrRecord, field, wire)
-		}
-	}
-	if len(unknown) > maxUnknown {
-		return fmt.Errorf("%w: %d bytes of unknown fields", ErrRecord, len(unknown))
-	}
-	r.unknown = string(unknown)
-	if v := r.num[recSchema]; v == 0 || v > 255 {
-		return fmt.Errorf("%w: schema %d", ErrRecord, v)
-	}
-	if r.str[recKey] == "" {
-		return fmt.Errorf("%w: no key", ErrRecord)
-	}
-	_, err := r.moment(recGone)
-	return err
-}
-
-// moment returns a field that holds a time in µs.
-func (r *record) moment(field int) (int64, error) {
-	if r.num[field] > maxMoment {
-		return 0, fmt.Errorf("%w: time %d", ErrRecord, r.num[field])
-	}
-	return int64(r.num[field]), nil
-}
-
-// number returns a field that must be at most most.
-func (r *record) number(field int, most uint64) (uint64, error) {
-	if r.num[field] > most {
-		return 0, fmt.Errorf("%w: field %d is %d", ErrRecord, field, r.num[field])
-	}
-	return r.num[field], nil
-}
-
-// ParseAddress returns the extension that a record belongs to, as parts of data. It reads no further than it must: only Load
-// checks the rest of the record.
-func ParseAddress(data []byte) (realm, user []byte, err error) {
-	for len(data) > 0 && (realm == nil || user == nil) {
-		tag, _, text, rest, err := cut(data)
-		if err != nil {
-			return nil, nil, err
-		}
-		switch tag {
-		case recRealm<<3 | wireBytes:
-			realm = text
-		case recUser<<3 | wireBytes:
-			user = text
-		}
-		data = rest
-	}
-	if len(realm) == 0 || len(user) == 0 || len(realm) > MaxText || len(user) > MaxText {
-		return nil, nil, fmt.Errorf("%w: no address", ErrRecord)
-	}
-	return realm, user, nil
-}
-
-// appendNum appends a field with a number, unless that is 0.
-func appendNum(b []byte, field int, v uint64) []byte {
-	if v == 0 {
-		return b
-	}
-	b = binary.AppendUvarint(b, uint64(field)<<3|wireVarint)
-	return binary.AppendUvarint(b, v)
-}
-
-// appendStr appends a field with a string, unless that is "".
-func appendStr(b []byte, field int, s string) []byte {
-	if s == "" {
-		return b
-	}
-	b = binary.AppendUvarint(b, uint64(field)<<3|wireBytes)
-	b = binary.AppendUvarint(b, uint64(len(s)))
-	return append(b, s...)
-}
+// span is the mask of one field for each part of a call.
+func span(first int) uint64 { return (1<<partCount - 1) << first }
 
 // appendHead appends the fields that a record begins with. schema is the one that it was read with, 0 for a new record.
 func (e *Extension) appendHead(b []byte, schema uint8, key string) []byte {
@@ -195,13 +89,104 @@ func (e *Extension) appendHead(b []byte, schema uint8, key string) []byte {
 	return appendStr(b, recKey, key)
 }
 
-// sizeStr is how many bytes appendStr appends at most.
-func sizeStr(s string) int { return 2 + (bits.Len(uint(len(s)))+6)/7 + len(s) }
-
-// mask is a set of field numbers, as bits.
-func mask(fields ...int) (m uint64) {
-	for _, f := range fields {
-		m |= 1 << f
+// encodeSubscription makes the record of a subscription.
+func (e *Extension) encodeSubscription(s *Subscription) []byte {
+	texts, key, more := s.texts(), s.key(), s.getRare()
+	extra := more.extra
+	size := 64 + len(extra) + sizeStr(e.realm) + sizeStr(e.user) + sizeStr(key) +
+		sizeStr(s.ServerID) + sizeStr(s.Queue) + sizeStr(s.UserAgent)
+	for _, t := range texts {
+		size += sizeStr(t)
 	}
-	return m
+	b := e.appendHead(make([]byte, 0, size), s.schema, key)
+	b = appendNum(b, subscriptionRenewed, uint64(s.renewed))
+	b = appendNum(b, subscriptionExpires, uint64(s.expires))
+	if s.HasCSeq {
+		b = appendNum(b, subscriptionCSeq, uint64(s.CSeq)+1)
+	}
+	b = appendNum(b, subscriptionMaxRate, uint64(more.maxRate))
+	b = appendNum(b, subscriptionMinRate, uint64(more.minRate))
+	if s.sweptAt > swept(e.lapse(s)) {
+		b = appendNum(b, subscriptionSwept, uint64(s.sweptAt))
+	}
+	for i, t := range texts {
+		b = appendStr(b, subscriptionFrom+i, t)
+	}
+	b = appendStr(b, subscriptionServerID, s.ServerID)
+	b = appendStr(b, subscriptionQueue, s.Queue)
+	b = appendStr(b, subscriptionUserAgent, s.UserAgent)
+	return append(b, extra...)
+}
+
+// encodeEnded makes the record of a subscription's tombstone.
+func (e *Extension) encodeEnded(t *ended) []byte {
+	b := make([]byte, 0, 2+sizeStr(e.realm)+sizeStr(e.user)+sizeStr(t.key)+9+7+3)
+	b = e.appendHead(b, 0, t.key)
+	b = appendNum(b, recGone, uint64(t.until))
+	b = appendNum(b, subscriptionCSeq, uint64(t.cseq)+1)
+	if t.replaced {
+		b = appendNum(b, subscriptionReplaced, 1)
+	}
+	return b
+}
+
+// encodeCall makes the record of a call or of its tombstone.
+func (e *Extension) encodeCall(c *call) []byte {
+	b := e.appendHead(make([]byte, 0, 256), c.schema, c.key)
+	b = appendNum(b, recGone, uint64(c.until))
+	b = appendNum(b, callState, uint64(c.state))
+	b = appendNum(b, callAt, uint64(c.at))
+	b = appendNum(b, callSince, uint64(c.since))
+	b = appendNum(b, callLease, uint64(c.lease))
+	b = appendNum(b, callExtended, uint64(c.extended))
+	if c.state != Terminated && c.sweptAt > swept(c.ends()) {
+		b = appendNum(b, callSwept, uint64(c.sweptAt))
+	}
+	for i, p := range c.parts {
+		if p.value == "" {
+			continue
+		}
+		b = appendStr(b, callValue+i, p.value)
+		if p.at != c.at {
+			b = appendNum(b, callPartAt+i, uint64(p.at))
+		}
+		if p.state != c.state {
+			b = appendNum(b, callPartRank+i, uint64(p.state))
+		}
+	}
+	return append(b, c.unknown...)
+}
+
+// encodeRegister makes the record of a register or of its tombstone.
+func (e *Extension) encodeRegister(r *register) []byte {
+	b := e.appendHead(make([]byte, 0, 192), r.schema, r.key)
+	b = appendNum(b, recGone, uint64(r.until))
+	b = appendNum(b, regState, uint64(r.state))
+	b = appendNum(b, regAt, uint64(r.at))
+	b = appendNum(b, regSince, uint64(r.since))
+	b = appendNum(b, regLease, uint64(r.lease))
+	b = appendStr(b, regFrom, r.from)
+	b = appendStr(b, regTo, r.to)
+	b = appendStr(b, regSource, r.source)
+	return append(b, r.unknown...)
+}
+
+// encodeManual makes the record of a manual state that is set.
+func (e *Extension) encodeManual(m *manual) []byte {
+	b := e.appendHead(make([]byte, 0, 96), m.schema, manualKey)
+	b = appendNum(b, manState, uint64(m.state))
+	b = appendNum(b, manAt, uint64(m.at))
+	return append(b, m.unknown...)
+}
+
+// encodeMailbox makes the record of a mailbox.
+func (e *Extension) encodeMailbox(m *mailbox) []byte {
+	b := e.appendHead(make([]byte, 0, 128), m.schema, m.key)
+	b = appendNum(b, boxNew, uint64(m.messages.New))
+	b = appendNum(b, boxSaved, uint64(m.messages.Saved))
+	b = appendNum(b, boxUrgentNew, uint64(m.messages.UrgentNew))
+	b = appendNum(b, boxUrgentSaved, uint64(m.messages.UrgentSaved))
+	b = appendStr(b, boxAccount, m.messages.Account)
+	b = appendNum(b, boxSince, uint64(m.since))
+	return append(b, m.unknown...)
 }

@@ -32,6 +32,11 @@ func releases(t *testing.T, rules *Rules) *stage {
 	s.do(gone)
 	gone.CSeq, gone.Expires = 2, 0
 	s.do(gone)
+	for p := MessageSummary + 1; p <= LastPackage; p++ {
+		if packages[p].schema <= s.rules.writes() {
+			s.do(watch(p, "of-"+p.String()))
+		}
+	}
 	call := CallEvent{CallID: "k1", Direction: Recipient, State: Early, Timestamp: begin.Add(-time.Second), Expires: 600, From: "1001@acme.example.com", To: "1002@acme.example.com",
 		FromTag: "1", ToTag: "2", TargetCallID: "k0", SwitchURI: "sip:10.0.0.2:5060", Source: "dialog_update"}
 	s.do(call)
@@ -95,16 +100,21 @@ func TestReleases(t *testing.T) {
 		}
 		files = append(files, own+"first.txt")
 	}
-	if len(files) == 0 {
-		t.Fatal("no records of any release are kept")
-	}
-	want := dump(now.reload().e)
+	kept := map[int]bool{}
 	for _, file := range files {
+		schema := 0
+		if _, err := fmt.Sscanf(filepath.Base(file), "schema-%d-", &schema); err != nil {
+			t.Fatalf("%s: %v; the name must be schema-<n>-<release>.txt", file, err)
+		}
+		kept[schema] = true
+		rules := testRules()
+		rules.Writes = func() int { return schema }
+		want := dump(releases(t, rules).reload().e)
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, kept, ended := New("acme.example.com", "1001", testRules()), map[string]string{}, 0
+		e, left, ended := New("acme.example.com", "1001", rules), map[string]string{}, 0
 		for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
 			var kind byte
 			var key, data string
@@ -118,24 +128,29 @@ func TestReleases(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %c %q: %v", file, kind, key, err)
 			}
-			kept[data] = fmt.Sprintf("%c %q", kind, key)
+			left[data] = fmt.Sprintf("%c %q", kind, key)
 		}
 		e.Loaded(begin)
 		if got := dump(e); got != want {
 			t.Errorf("%s reads as\n%s\nnot as\n%s", file, got, want)
 		}
 		for _, b := range e.all() {
-			if kept[hex.EncodeToString(b)] == "" {
+			if left[hex.EncodeToString(b)] == "" {
 				t.Errorf("%s: this is written again otherwise: %q", file, b)
 			}
-			delete(kept, hex.EncodeToString(b))
+			delete(left, hex.EncodeToString(b))
 		}
-		for _, name := range kept { // what only says that something is no more leaves nothing to write again
+		for _, name := range left { // what only says that something is no more leaves nothing to write again
 			ended++
 			t.Logf("%s: %s says that it is no more", file, name)
 		}
 		if ended != 1 {
 			t.Errorf("%s: %d records are not written again", file, ended)
+		}
+	}
+	for schema := 1; schema <= Schema; schema++ {
+		if !kept[schema] {
+			t.Errorf("no records of schema %d are kept; make them with -update", schema)
 		}
 	}
 }

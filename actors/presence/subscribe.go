@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // ended is the tombstone of a subscription: a late SUBSCRIBE must not bring the subscription back.
@@ -18,6 +19,9 @@ type ended struct {
 
 // LongestSubscription is the longest interval, in seconds, that a SUBSCRIBE may ask for.
 const LongestSubscription = 24 * 3600
+
+// Grace is how much longer than its Expires a subscription lives, as in Kazoo. Listings add it to the granted seconds.
+const Grace = 20 * time.Second
 
 // single holds the effects of one accepted SUBSCRIBE in one allocation.
 type single struct {
@@ -72,7 +76,8 @@ func checkSubscribe(ev *Subscribe) error {
 }
 
 // create adds a subscription at i, unless its tombstone says that the SUBSCRIBE is a late one. It ends the subscription that
-// the new one replaces.
+// the new one replaces. It refuses a subscription to an event package that not all nodes read yet. Refreshes do not come
+// here, so subscriptions that exist go on when an older node joins.
 func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error {
 	at, dead := e.findEnded(ev.Package, ev.CallID)
 	if dead {
@@ -84,6 +89,9 @@ func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error 
 	}
 	if ev.Expires == 0 {
 		return nil
+	}
+	if least, all := packages[ev.Package].schema, e.rules.writes(); all < least {
+		return fmt.Errorf("%w: %s needs schema %d, and all nodes read %d", ErrTooNew, ev.Package, least, all)
 	}
 	s := &Subscription{Package: ev.Package, HasCSeq: ev.HasCSeq, schema: e.rules.writes()}
 	if ev.HasCSeq {
@@ -127,7 +135,7 @@ func (e *Extension) accept(eff *Effects, s *Subscription, now int64) {
 
 // lapse is when a subscription ends if it is not refreshed, in µs.
 func (e *Extension) lapse(s *Subscription) int64 {
-	return s.renewed + int64(s.expires)*second + e.rules.Grace.Microseconds()
+	return s.renewed + int64(s.expires)*second + Grace.Microseconds()
 }
 
 // endOne makes the tombstone of a subscription that the caller has taken from the watchers. replaced says that a new

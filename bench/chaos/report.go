@@ -146,7 +146,8 @@ func waits(ops []op, windows []window) map[string][]time.Duration {
 	return all
 }
 
-// slow describes the requests that waited too long while at most one fault happened.
+// slow returns a sentence for each wait that was too long: the part of a request's time that lies in one window reached that
+// window's limit, and at most one fault happened in it. A wait while several faults happened has no limit.
 func slow(ops []op, windows []window) (all []string) {
 	for i := range ops {
 		o := &ops[i]

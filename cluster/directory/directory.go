@@ -219,7 +219,7 @@ func (d *Directory) apply(key string, value []byte, revision uint64, deleted boo
 }
 
 // replace puts e in the place of old in the view; nil for either means that there is none. It returns the realm that no
-// account has any more, if there is one. The lock is held.
+// account has any more, if there is one. The caller holds d.mu.
 func (d *Directory) replace(key string, old, e *Entry) (gone string) {
 	group := func(x *Entry) string { return x.Kind + "." + x.Account }
 	if old != nil {
@@ -287,8 +287,8 @@ func (d *Directory) Get(ctx context.Context, kind, account, id string) (*Entry, 
 	return find(ctx, d, func() (*Entry, bool) { e := d.entries[key]; return e, e != nil })
 }
 
-// find looks something up in the view, and once more when the view has caught up with the bucket. look is called with the
-// lock held for reading.
+// find looks something up in the view, and once more when the view has caught up with the bucket. look is called with
+// d.mu held for reading.
 func find[T any](ctx context.Context, d *Directory, look func() (T, bool)) (T, error) {
 	locked := func() (T, bool) {
 		d.mu.RLock()
@@ -364,7 +364,7 @@ func (d *Directory) InTree(root, account string) bool {
 	return d.inTree(root, account)
 }
 
-// inTree is InTree with the lock held. It looks at 64 levels at most.
+// inTree is InTree for a caller that holds d.mu. It looks at 64 levels at most.
 func (d *Directory) inTree(root, account string) bool {
 	for depth := 0; account != "" && depth < 64; depth++ {
 		if account == root {

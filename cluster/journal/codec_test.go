@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -48,7 +49,7 @@ func FuzzClaim(f *testing.F) {
 func TestDocumentsThatAreRefused(t *testing.T) {
 	long := strings.Repeat("n", maxName+1)
 	for what, doc := range map[string]string{
-		"another schema":        `{"schema":2,"node":"a","incarnation":"1"}`,
+		"another schema":        fmt.Sprintf(`{"schema":%d,"node":"a","incarnation":"1"}`, presence.Schema+1),
 		"no node":               `{"schema":1,"incarnation":"1"}`,
 		"a long name":           `{"schema":1,"node":"` + long + `","incarnation":"1"}`,
 		"a long incarnation":    `{"schema":1,"node":"a","incarnation":"` + long + `"}`,

@@ -40,7 +40,7 @@ type row struct {
 	ttl  string // as NATS reads it; "": none
 }
 
-// lane is the writes of one shard on their way to its stream. The stream's lock guards it.
+// lane is the writes of one shard on their way to its stream. stream.mu guards it.
 type lane struct {
 	ownership.Lane[write]
 	shard      int
@@ -50,7 +50,7 @@ type lane struct {
 }
 
 // send sends the lane's next group, if one is ready and there is room for it. Otherwise the lane waits for room. The
-// stream's lock is held.
+// caller holds s.mu.
 func (s *stream) send(l *lane) {
 	ready := l.Ready()
 	if len(ready) == 0 || l.waits {
@@ -111,7 +111,7 @@ func fitInBatch(writes []write) (n int) {
 
 // sendBatch sends a group as one batch. A stream with several replicas takes one write under a fence at a time and refuses
 // all others meanwhile (error 10164). Tried: records one by one, each repeated after busyRetry. A shard then took 20 writes
-// a second, and a busy one never caught up.
+// a second, and a busy one never caught up. The caller holds s.mu.
 func (s *stream) sendBatch(l *lane, group, fence uint64, writes []write) {
 	var records []row
 	for i := range writes {
@@ -122,8 +122,8 @@ func (s *stream) sendBatch(l *lane, group, fence uint64, writes []write) {
 	s.writeBatches(l, fence, records, s.answerTo(l, group, 0, len(writes), len(records), true, time.Now()))
 }
 
-// writeBatches writes records in as many batches as they need, each after the one before was accepted. done is called
-// without the lock. The lock is held.
+// writeBatches writes records in as many batches as they need, each after the one before was accepted. The
+// caller holds s.mu. done is called later, without it.
 func (s *stream) writeBatches(l *lane, fence uint64, records []row, done func(uint64, error)) {
 	n := min(len(records), maxBatch)
 	rest := records[n:]
@@ -140,7 +140,8 @@ func (s *stream) writeBatches(l *lane, fence uint64, records []row, done func(ui
 
 // answerTimeout returns how long a single record or claim may stay without an answer before its outcome counts as unknown:
 // ten times as long as writes take at present, so that load alone spends no claims, and no longer, because a stream that
-// changes its leader loses what is on its way (rule 5). A batch always may take writeTimeout. The lock is held.
+// changes its leader loses what is on its way (rule 5). A batch always may take writeTimeout. The caller holds
+// s.mu.
 func (s *stream) answerTimeout() time.Duration {
 	return min(max(10*s.latency, minAnswerTimeout), writeTimeout)
 }
@@ -177,13 +178,14 @@ func whenAll(n int, done func(uint64, error)) func(uint64, error) {
 }
 
 // envelope is the one message in which all records of a stream leave, one after the other. NATS's client copies a message
-// when it is published, so it can be filled again. The stream's lock guards it.
+// when it is published, so it can be filled again. stream.mu guards it.
 type envelope struct {
 	nats.Msg
 	fence, claim, ttl [1]string
 }
 
-// message fills the stream's envelope with a record and its condition. It stays as it is until the next call.
+// message fills the stream's envelope with a record, on condition that the shard's claim is still the one whose sequence is
+// fence: NATS refuses the record if a newer claim stands. The message is valid until the next call. The caller holds s.mu.
 func (s *stream) message(l *lane, fence uint64, r *row) *nats.Msg {
 	e := &s.envelope
 	if e.Header == nil {
@@ -202,7 +204,7 @@ func (s *stream) message(l *lane, fence uint64, r *row) *nats.Msg {
 }
 
 // writeBatch writes several records as one atomic batch. Without replicas only writes that must be whole are batches: NATS
-// makes a store on disk for each batch of a file-backed stream, which takes 3 ms.
+// makes a store on disk for each batch of a file-backed stream, which takes 3 ms. The caller holds s.mu.
 func (s *stream) writeBatch(l *lane, fence uint64, w *write, done func(uint64, error)) {
 	s.batchNames++
 	id := s.j.incarnation + strconv.FormatUint(s.batchNames, 36)
@@ -223,8 +225,8 @@ func (s *stream) writeBatch(l *lane, fence uint64, w *write, done func(uint64, e
 	}
 }
 
-// answerTo returns the function that takes the answer for some writes of a group, those from an index up to another. It
-// takes the stream's lock. sent is when they were written, and whole says that they were a batch.
+// answerTo returns the function that takes the answer for some writes of a group, those from an index up to another. That
+// function takes s.mu. sent is when they were written, and whole says that they were a batch.
 func (s *stream) answerTo(l *lane, group uint64, from, to, records int, whole bool, sent time.Time) func(uint64, error) {
 	return func(_ uint64, err error) {
 		s.mu.Lock()
@@ -248,7 +250,7 @@ func (s *stream) answerTo(l *lane, group uint64, from, to, records int, whole bo
 	}
 }
 
-// settled goes on after a whole group has been answered. The stream's lock is held.
+// settled goes on after a whole group has been answered. The caller holds s.mu.
 func (s *stream) settled(l *lane, kept uint64, v ownership.Verdict, err error) {
 	if kept > 0 {
 		s.j.shards.Durable(l.shard, kept)

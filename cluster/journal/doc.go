@@ -13,8 +13,8 @@
 // kind and bytes. A node's HTTP or NATS documents, and gossip, are unknown to it: it is told who is a member.
 //
 // One goroutine calls New, SetShards, Start and Stop, in this order. All other methods of a Journal are for any goroutine.
-// Those of actors.Journal are called from the shards' turns: Write, Number and Flushed take the lock of the shard's
+// Those of actors.Journal are called from the shards' turns: Write, Number and Flushed take stream.mu of the shard's
 // stream and may wait for NATS's client while they publish (docs/concurrency.md, "Publishing on NATS"); Standing, Vouch,
-// Mine and Holder read atomics. The journal calls the shards of package actors with the stream's lock held; those calls
+// Mine and Holder read atomics. The journal calls the shards of package actors with stream.mu held; those calls
 // only put messages into mailboxes.
 package journal

@@ -21,7 +21,7 @@ import (
 	"lamplight/cluster/subject"
 )
 
-// Shards is what the journal tells the shards. actors.System is one. The journal calls it with the lock of the shard's
+// Shards is what the journal tells the shards. actors.System is one. The journal calls it with stream.mu of the shard's
 // stream held, so its methods must not block and must not call the journal. Calls for one shard come in order.
 type Shards interface {
 	// Open gives the shard to this node, with its records.
@@ -57,7 +57,7 @@ type Config struct {
 	// is not wanted.
 	Gone       func(node string)
 	Writes     func() int  // the newest schema that all members can read; nil: presence.Schema
-	Fatal      func(error) // another live process has this node's name; called with a stream's lock held
+	Fatal      func(error) // another live process has this node's name; called with stream.mu held
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }

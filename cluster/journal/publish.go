@@ -25,7 +25,7 @@ func (s *store) publish(m *nats.Msg, within time.Duration, done func(uint64, err
 	id := s.await(within, done)
 	m.Reply = s.inbox + "." + strconv.FormatUint(id, 36)
 	if err := s.nc.PublishMsg(m); err != nil {
-		go s.settle(id, 0, errUnknown) // in a goroutine of its own, because the caller may hold the lock that done takes
+		go s.settle(id, 0, errUnknown) // in a goroutine of its own, because the caller may hold stream.mu, which done takes
 	}
 }
 
@@ -38,7 +38,7 @@ func (s *store) await(within time.Duration, done func(uint64, error)) uint64 {
 	return s.count
 }
 
-// settle passes the answer to a write on, unless the write was given up before. done is called without the lock.
+// settle passes the answer to a write on, unless the write was given up before. done is called without s.mu.
 func (s *store) settle(id, sequence uint64, err error) {
 	s.mu.Lock()
 	w, ok := s.waiting[id]

@@ -2,7 +2,10 @@ package journal
 
 import (
 	"bytes"
+	"flag"
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +15,19 @@ import (
 )
 
 // testdata/schema-1-first.txt holds leases and claims as the first release wrote them. schema-1-cluster.txt holds those of
-// the first release in which several nodes shared the shards. A release that raises presence.Schema adds a file, by hand.
+// the first release in which several nodes shared the shards. The files never change. A release that raises presence.Schema
+// adds a file of all of these: go test ./cluster/journal -run TestReleases -update.
+var update = flag.Bool("update", false, "write the present schema's leases and claims, if they are not kept yet")
+
+// encodeAny encodes a lease or a claim. It returns which of the two it was, too.
+func encodeAny(schema int, v any) (kind string, data []byte) {
+	if l, ok := v.(ownership.Lease); ok {
+		return "lease", encodeLease(schema, l)
+	}
+	return "claim", encodeClaim(schema, v.(ownership.Claim))
+}
+
+// The leases and claims that every release wrote read today as what they meant, and are written again to the byte.
 func TestReleases(t *testing.T) {
 	epoch, beat := int64(1763978400000000005), time.Unix(1763978400, 7).UTC()
 	kept := map[string][]any{
@@ -30,10 +45,29 @@ func TestReleases(t *testing.T) {
 			ownership.Claim{Node: "b", Incarnation: "9", Nonce: 3, Generation: 5, Base: 163840, Epoch: epoch, All: true},
 		},
 	}
+	all := slices.Concat(kept["schema-1-first.txt"], kept["schema-1-cluster.txt"])
+	for schema := 2; schema <= presence.Schema; schema++ {
+		kept[fmt.Sprintf("schema-%d.txt", schema)] = all
+	}
+	own := fmt.Sprintf("testdata/schema-%d.txt", presence.Schema)
+	if _, err := os.Stat(own); *update && presence.Schema > 1 && os.IsNotExist(err) {
+		var text []byte
+		for _, v := range all {
+			kind, data := encodeAny(presence.Schema, v)
+			text = fmt.Appendf(text, "%s %s\n", kind, data)
+		}
+		if err := os.WriteFile(own, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for file, wants := range kept {
+		schema := 0
+		if _, err := fmt.Sscanf(file, "schema-%d", &schema); err != nil {
+			t.Fatal(err)
+		}
 		text, err := os.ReadFile("testdata/" + file)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("%v; -update makes the file of a new schema", err)
 		}
 		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 		if len(lines) != len(wants) {
@@ -41,15 +75,12 @@ func TestReleases(t *testing.T) {
 		}
 		for i, line := range lines {
 			_, data, _ := strings.Cut(line, " ")
+			kind, again := encodeAny(schema, wants[i])
 			var got any
-			var again []byte
-			switch want := wants[i].(type) {
-			case ownership.Lease:
+			if kind == "lease" {
 				got, err = decodeLease([]byte(data))
-				again = encodeLease(1, want)
-			case ownership.Claim:
+			} else {
 				got, err = decodeClaim([]byte(data))
-				again = encodeClaim(1, want)
 			}
 			if err != nil || got != wants[i] {
 				t.Errorf("%s: %s reads as %+v, %v", file, data, got, err)

@@ -25,7 +25,7 @@ type store struct {
 	claims   string // the subject on which nodes tell each other of leases and claims
 	streams  int    // the number of streams of the journal
 	replicas int
-	created  time.Time // when the stream that we work with was created; guarded by the lock of stream
+	created  time.Time // when the stream that we work with was created; guarded by stream.mu
 
 	createdMu    sync.Mutex // guards the two below; held during the request, so that one asks and the others wait for it
 	createdAsked time.Time  // when the leader was last asked for it

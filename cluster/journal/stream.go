@@ -18,8 +18,8 @@ import (
 
 // stream drives the rules of one stream of the journal. Streams share nothing but the Journal's table of holders.
 //
-// Messages are published with the lock held, which may wait for NATS's client. Whatever waits for an answer of NATS runs
-// on a goroutine of its own, without the lock.
+// Messages are published with mu held, which may wait for NATS's client. Whatever waits for an answer of NATS runs on a
+// goroutine of its own, without mu.
 type stream struct {
 	j *Journal
 
@@ -94,7 +94,7 @@ func (s *stream) tick() {
 	}
 }
 
-// act carries out the machine's Actions. The lock is held; an Action that waits for an answer goes to a goroutine.
+// act carries out the machine's Actions. The caller holds s.mu; an Action that waits for an answer goes to a goroutine.
 func (s *stream) act(actions []ownership.Action) {
 	for _, a := range actions {
 		s.actOne(a)
@@ -102,7 +102,7 @@ func (s *stream) act(actions []ownership.Action) {
 	s.answerUntil.Store(int64(s.machine.AnswerUntil()))
 }
 
-// actOne carries out one Action. The lock is held.
+// actOne carries out one Action. The caller holds s.mu.
 func (s *stream) actOne(a ownership.Action) {
 	switch a.Kind {
 	case ownership.ReadLease:
@@ -159,11 +159,13 @@ func (s *stream) claimOf(a ownership.Action) actors.Claim {
 	return actors.Claim{Generation: a.Claim.Generation, Epoch: s.store.created}
 }
 
-// updateHolder makes known to Holder and Mine, which take no lock, what the machine says of a shard. The lock is held.
+// updateHolder makes known to Holder and Mine, which take no lock, what the machine says of a shard. The caller holds
+// s.mu.
 func (s *stream) updateHolder(shard int) {
 	s.j.holders[shard].Store(&holder{node: s.machine.Holder(shard), mine: s.machine.Mine(shard)})
 }
 
+// writeLease carries out the Action WriteLease. The caller holds s.mu.
 func (s *stream) writeLease(a ownership.Action) {
 	data := encodeLease(s.j.cfg.Writes(), a.Lease)
 	s.conditional(subject.Lease(a.Node), data, a.Expect, ownership.Retry, func(seq uint64, o ownership.Outcome) {
@@ -188,13 +190,15 @@ func (s *stream) noteRefusal(refuses bool) {
 		return
 	}
 	if refuses {
-		s.j.log.Warn("the journal no longer accepts writes in a stream: its NATS server is out of space, or the "+
-			"stream has no leader; writes are answered 503 until it accepts them again", "stream", s.store.name)
+		s.j.log.Warn("the journal no longer accepts writes in a stream: its NATS server is out of space, or the stream "+
+			"has no leader; free disk space on the NATS server, or find out why the stream has no leader; until then "+
+			"writes are answered 503", "stream", s.store.name)
 	} else {
 		s.j.log.Warn("the journal accepts writes again", "stream", s.store.name)
 	}
 }
 
+// writeClaim carries out the Action WriteClaim. The caller holds s.mu.
 func (s *stream) writeClaim(a ownership.Action) {
 	name, data := subject.Claim(a.Shard), encodeClaim(s.j.cfg.Writes(), a.Claim)
 	s.conditional(name, data, a.Expect, s.answerTimeout(), func(seq uint64, o ownership.Outcome) {
@@ -209,8 +213,8 @@ func (s *stream) writeClaim(a ownership.Action) {
 	})
 }
 
-// conditional writes a lease or claim if expect is still the last sequence of its subject. done is called with the lock
-// held, or not at all if the stream is another one by then.
+// conditional writes a lease or claim if expect is still the last sequence of its subject. The caller holds s.mu.
+// done is called later, with s.mu held, or not at all if the stream is another one by then.
 func (s *stream) conditional(name string, data []byte, expect uint64, within time.Duration, done func(uint64, ownership.Outcome)) {
 	m := &nats.Msg{Subject: s.store.subject + name, Data: data,
 		Header: nats.Header{"Nats-Expected-Last-Subject-Sequence": []string{strconv.FormatUint(expect, 10)}}}
@@ -229,7 +233,7 @@ func (s *stream) conditional(name string, data []byte, expect uint64, within tim
 }
 
 // atLeader reads a lease or claim at the stream's leader, and checks that the stream is still the same. If it is another
-// one, the rules are told so; otherwise give is called, with the lock held, unless the journal has stopped. atLeader
+// one, the rules are told so; otherwise give is called, with s.mu held, unless the journal has stopped. atLeader
 // blocks.
 func (s *stream) atLeader(name string, give func(data []byte, sequence uint64, at time.Time, err error)) {
 	s.mu.Lock()
@@ -287,7 +291,7 @@ func (s *stream) readClaim(a ownership.Action) {
 	})
 }
 
-// recreated begins anew in another stream of the same name (rule 10). The lock is held.
+// recreated begins anew in another stream of the same name (rule 10). The caller holds s.mu.
 func (s *stream) recreated(created time.Time) {
 	s.j.log.Error("the journal's stream was deleted and made again; all that it held is gone, and all its shards are "+
 		"claimed anew; restore a backup if that was not intended", "stream", s.store.name)
@@ -295,7 +299,7 @@ func (s *stream) recreated(created time.Time) {
 	s.beginAnew()
 }
 
-// beginAnew drops all shards and begins anew in the stream that is there. The lock is held.
+// beginAnew drops all shards and begins anew in the stream that is there. The caller holds s.mu.
 func (s *stream) beginAnew() {
 	clear(s.cursor)
 	s.synced = false

@@ -29,7 +29,7 @@ const (
 )
 
 // announce tells all nodes of a lease or claim that was just accepted. The message holds its sequence and when the stream
-// was created, so that nobody takes it for one of another stream of the same name. The lock is held.
+// was created, so that nobody takes it for one of another stream of the same name. The caller holds s.mu.
 func (s *stream) announce(name string, data []byte, sequence uint64) {
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, 17+len(name)+len(data)), sequence)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.store.created.UnixNano()))
@@ -149,7 +149,8 @@ func (s *stream) readNew(filter string) bool {
 	return all
 }
 
-// report tells the rules of a lease or claim. at is the stream's time of it; zero: it is not known. The lock is held.
+// report tells the rules of a lease or claim. at is the stream's time of it; zero: it is not known. The caller holds
+// s.mu.
 func (s *stream) report(name string, data []byte, seq uint64, at time.Time) {
 	if strings.HasPrefix(name, "lease.") {
 		l, err := decodeLease(data)
@@ -179,8 +180,8 @@ func (s *stream) report(name string, data []byte, seq uint64, at time.Time) {
 	s.updateHolder(id)
 }
 
-// noteLease notes another node's lease, and calls Config.Gone once when an incarnation of that node is over. The lock is
-// held.
+// noteLease notes another node's lease, and calls Config.Gone once when an incarnation of that node is over. The
+// caller holds s.mu.
 func (s *stream) noteLease(l ownership.Lease) {
 	before := s.lastLeases[l.Node]
 	s.lastLeases[l.Node] = lastLease{l.Incarnation, l.Expelled}

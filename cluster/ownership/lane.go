@@ -1,15 +1,16 @@
 package ownership
 
 // Lane keeps the writes of one shard in order. Each write has a ticket: 1 for the first after an Open, then rising by
-// one. One group of writes is on its way at a time, all under one fence. What of a group was not accepted is written
-// again, in order, together with all writes behind it, so that the journal never ends with an older record over a newer
-// one (rule 9). A ticket counts as kept only when all tickets before it are.
+// one. The writes that are sent together are a group: neighbouring writes of the queue, all under one fence. A group is on
+// its way until each of its writes has an outcome, and only then is the next one sent. Writes of a group that were not
+// accepted are written again, in order, together with all writes behind them, so that the journal never ends with an older
+// record over a newer one (rule 9). A ticket counts as kept only when all tickets before it are.
 //
 // One goroutine at a time may use a Lane. Its methods do not block.
 type Lane[W any] struct {
 	pending []W       // those on their way first
 	first   uint64    // the ticket of pending[0]
-	missing int       // how many writes of the group have no answer yet
+	missing int       // how many writes of the group on its way have no outcome yet
 	results []Outcome // of the group
 	open    bool      // the shard is ours, and its writes may be sent
 	spent   bool      // our next claim is on its way: writes are taken and not sent
@@ -19,7 +20,7 @@ type Lane[W any] struct {
 	doubt   uint64    // the highest ticket that may be in the journal without counting as kept
 }
 
-// Verdict is what the caller does next when a group has been answered.
+// Verdict says what the caller must do next. Answer returns it with the last outcome of a group.
 type Verdict uint8
 
 // The verdicts.

@@ -276,6 +276,6 @@ func (deaf) Lamp(actors.LampNews)       {}
 
 // rules are the rules of presence for these tests.
 func rules() presence.Rules {
-	return presence.Rules{NotifyInterval: 200 * time.Millisecond, CallLease: time.Hour, Grace: 20 * time.Second,
+	return presence.Rules{NotifyInterval: 200 * time.Millisecond, CallLease: time.Hour,
 		TombstoneLife: time.Minute, MaxWatchers: 10000, MaxCalls: 100, MaxTombstones: 8192, Transitions: 8}
 }

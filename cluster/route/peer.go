@@ -24,7 +24,7 @@ const (
 
 var errGone = errors.New("the node was declared dead")
 
-// remote is what a peer notes of a try. The peer's lock guards it.
+// remote is what a peer notes of a try. peer.mu guards it.
 type remote struct {
 	id     uint64
 	batch  uint64 // the number of the message that it was sent in; 0: it was not sent yet
@@ -92,7 +92,7 @@ func (p *peer) send(t *try) error {
 	return nil
 }
 
-// last returns the batch that takes the next call. The lock is held.
+// last returns the batch that takes the next call. The caller holds p.mu.
 func (p *peer) last() *batch {
 	if n := len(p.batches); n > 0 {
 		if b := p.batches[n-1]; len(b.calls) < batchCalls && len(b.data) < p.router.fullAt {
@@ -109,7 +109,7 @@ func (p *peer) last() *batch {
 	return b
 }
 
-// flush sends batches until none is left. It publishes without the lock.
+// flush sends batches until none is left. It publishes without p.mu.
 func (p *peer) flush() {
 	for {
 		p.mu.Lock()
@@ -141,7 +141,7 @@ func (p *peer) flush() {
 	}
 }
 
-// remove forgets the pending calls for which the function returns true, and returns them. The lock is held.
+// remove forgets the pending calls for which the function returns true, and returns them. The caller holds p.mu.
 func (p *peer) remove(which func(*try) bool) (out []*try) {
 	for _, t := range p.pending {
 		if which(t) {
@@ -152,7 +152,7 @@ func (p *peer) remove(which func(*try) bool) (out []*try) {
 	return out
 }
 
-// drop forgets a pending call. The lock is held.
+// drop forgets a pending call. The caller holds p.mu.
 func (p *peer) drop(t *try) {
 	delete(p.pending, t.id)
 	p.bytes -= t.size + len(t.parted)

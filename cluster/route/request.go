@@ -12,8 +12,8 @@ import (
 // before Go returns. done must not block.
 func (r *Router) Go(q actors.Request, done func(actors.Answer)) { r.first(q, done, false) }
 
-// first makes the first try of a request. lend says that the caller waits for the answer, so that its goroutine may run
-// the shard's turn.
+// first makes the first try of a request. lend says that the caller waits for the answer anyway, so that the shard's turn
+// may run in its goroutine (actors.System.Do).
 func (r *Router) first(q actors.Request, done func(actors.Answer), lend bool) {
 	if q.Deadline.IsZero() {
 		q.Deadline = time.Now().Add(r.cfg.Timeout)

@@ -287,7 +287,8 @@ func (r *Router) peer(node string) *peer {
 	return p
 }
 
-// route takes a request to the node that holds its shard now. lend is as for first.
+// route takes a request to the node that holds its shard now. lend says that the caller waits for the answer anyway, so
+// that the shard's turn may run in its goroutine (actors.System.Do).
 func (r *Router) route(t *try, lend bool) {
 	holder := r.cfg.Node
 	if r.cfg.System.Generation(t.shard) == 0 {

@@ -61,7 +61,7 @@ func gossiper(t *testing.T, c gossip.Config) *gossip.Membership {
 // read. It writes the newer form when the older node has gone, and the older form again when one comes back.
 func TestRollingUpgrade(t *testing.T) {
 	old := gossiper(t, gossip.Config{Node: "a"})
-	newer := gossiper(t, gossip.Config{Node: "b", Schema: 2, Join: []string{old.Addr()}})
+	newer := gossiper(t, gossip.Config{Node: "b", Schema: presence.Schema + 1, Join: []string{old.Addr()}})
 	both := func(m *gossip.Membership, others int) {
 		t.Helper()
 		for end := time.Now().Add(20 * time.Second); len(m.Nodes()) != others; time.Sleep(5 * time.Millisecond) {
@@ -102,21 +102,21 @@ func TestRollingUpgrade(t *testing.T) {
 		}
 		return 0
 	}
-	if got := record(presence.Early); got != 1 {
+	if got := record(presence.Early); got != presence.Schema {
 		t.Errorf("beside an older member a record has schema %d", got)
 	}
-	h.all("b", 1)
+	h.all("b", presence.Schema)
 	if err := old.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	both(newer, 1)
-	if got := record(presence.Confirmed); got != 2 {
+	if got := record(presence.Confirmed); got != presence.Schema+1 {
 		t.Errorf("with no older member a record has schema %d", got)
 	}
-	h.all("b", 2)
+	h.all("b", presence.Schema+1)
 	gossiper(t, gossip.Config{Node: "c", Join: []string{newer.Addr()}})
 	both(newer, 2)
-	if newer.Writes() != 1 {
+	if newer.Writes() != presence.Schema {
 		t.Errorf("beside an older member again: %d", newer.Writes())
 	}
 }

@@ -112,7 +112,7 @@ func TestRestoreInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	fails(t, "cut off", "restore", cut, "--nats", server)
-	fails(t, "no backup of Lamplight", "restore", "../../README.md", "--nats", server)
+	fails(t, "this is not a backup of Lamplight", "restore", "../../README.md", "--nats", server)
 	fails(t, "there is no journal", "backup", filepath.Join(dir, "none"), "--nats", server)
 
 	interrupt(t, server, file)

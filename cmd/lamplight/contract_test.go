@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
 
+	"lamplight/actors/presence"
 	"lamplight/cluster/subject"
 )
 
@@ -260,6 +262,39 @@ func TestContractHasSubjects(t *testing.T) {
 		granted := string(m[1])
 		if !slices.ContainsFunc(subject.All(), func(pattern string) bool { return matchesSubject(pattern, granted) }) {
 			t.Errorf("deploy/nats-users.conf grants %s, which the contract does not have", granted)
+		}
+	}
+}
+
+// The contract and the changelog name every event package wherever they list them, and the schema that records have.
+func TestContractHasPackages(t *testing.T) {
+	t.Parallel()
+	var names, digits, quoted []string
+	for p := range presence.LastPackage + 1 {
+		names, digits, quoted = append(names, p.String()), append(digits, fmt.Sprintf("`%d`", p)), append(quoted, "`"+p.String()+"`")
+	}
+	or := func(words []string) string {
+		last := len(words) - 1
+		return strings.Join(words[:last], ", ") + " or " + words[last]
+	}
+	want := map[string][]string{
+		"README.md":       {or(quoted)},
+		"nats.md":         {or(quoted)},
+		"http.md":         {"event package (" + strings.Join(quoted, ", ") + ")"},
+		"command-line.md": {"of this event package: " + presence.PackageNames()},
+		"journal.md": {or(digits) + " for the package (" + strings.Join(names, ", ") + ")",
+			fmt.Sprintf("Field 1 is the schema number (%d)", presence.Schema)},
+	}
+	for _, name := range names {
+		want["sip.md"] = append(want["sip.md"], "`"+name+"`", "### "+name+" ")
+		want["../../CHANGELOG.md"] = append(want["../../CHANGELOG.md"], "`"+name+"`")
+	}
+	for file, texts := range want {
+		text := strings.Join(strings.Fields(contract(t, file)), " ")
+		for _, w := range texts {
+			if !strings.Contains(text, w) {
+				t.Errorf("%s has no %q", file, w)
+			}
 		}
 	}
 }

@@ -182,7 +182,7 @@ func (f *serveFlags) route() (string, error) {
 
 // rules returns the domain's rules that the flags ask for.
 func (f *serveFlags) rules() presence.Rules {
-	r := presence.Rules{CallLease: f.CallLease, Grace: 20 * time.Second, TombstoneLife: time.Minute,
+	r := presence.Rules{CallLease: f.CallLease, TombstoneLife: time.Minute,
 		MaxWatchers: f.MaxWatchers, MaxCalls: f.MaxDialogs, MaxTombstones: 8192, Transitions: 8}
 	if f.NotifyRate > 0 {
 		r.NotifyInterval = time.Duration(float64(time.Second) / f.NotifyRate)

@@ -39,7 +39,6 @@ type Config struct {
 	Directory *directory.Directory
 	Key       ed25519.PrivateKey // signs the tokens that this node makes
 	JWKS      []byte             // the JWKS, or the public key as PEM, of another issuer whose tokens are good; nil: none
-	TokenLife time.Duration      // how long a token is good that LogIn makes
 	RateLimit int                // requests a second for each account and client address; 0: no limit
 }
 
@@ -86,7 +85,7 @@ func (c *Control) LogIn(ctx context.Context, apiKey string) (e *directory.Entry,
 		return nil, "", ErrCredentials
 	}
 	if err == nil {
-		token, err = Sign(c.cfg.Key, e.ID, c.cfg.TokenLife)
+		token, err = Sign(c.cfg.Key, e.ID, TokenLife)
 	}
 	return e, token, err
 }

@@ -22,6 +22,9 @@ import (
 // Issuer is the iss claim of every good token.
 const Issuer = "lamplight"
 
+// TokenLife is how long a token is good that LogIn makes.
+const TokenLife = time.Hour
+
 // claims are the claims of a token.
 type claims struct {
 	AccountID string `json:"account_id"`

@@ -364,6 +364,7 @@ func (b *Bus) beginReply(f *kazoo.Document, name string) []byte {
 }
 
 // codeOf is the table from errors to the Code and Reason of an error reply. They are those of docs/contract/http.md, "Errors".
+// An error that the table does not have, such as presence.ErrTooNew, is answered 503, and Details say what it is.
 func codeOf(err error) (code, message string) {
 	var r kazoo.Refusal
 	switch {

@@ -67,6 +67,13 @@ func TestErrorReplies(t *testing.T) {
 	if a := b.request("presence.search_req.acme%2Etest", "search_req", `"Realm":"acme.test"`)[0]; string(a["missing_shards"]) != "[3,5]" || string(a["timeout"]) != "true" {
 		t.Errorf("a listing with holes: %s", a)
 	}
+	b.router.mu.Lock()
+	b.router.answer = actors.Answer{Err: presence.ErrTooNew}
+	b.router.mu.Unlock()
+	a = b.request("omnipresence.subscribe.acme%2Etest.1", "subscription", `"User":"1@acme.test","Expires":60`)[0]
+	if a.text("Code") != "503" || a.text("Reason") != "datastore_unreachable" || a.text("Details") != presence.ErrTooNew.Error() {
+		t.Errorf("an event package that not all nodes read: %s", a)
+	}
 }
 
 // Every kind of document in docs/contract/nats.md, "Control", is an endpoint of the micro service, which names its schema and

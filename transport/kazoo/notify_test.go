@@ -104,7 +104,7 @@ func BenchmarkReadNotify(b *testing.B) {
 func BenchmarkTargets(b *testing.B) {
 	now := time.UnixMicro(1_790_000_000_000_000)
 	for name, contact := range map[string]string{"plain": "<sip:77@10.0.0.9:5060;line=1>", "quoted": `"Reception" <sip:77@10.0.0.9:5060>;+sip.instance="<urn:uuid:0>"`} {
-		x := presence.New("acme.test", "1001", &presence.Rules{Grace: 20 * time.Second, TombstoneLife: time.Minute})
+		x := presence.New("acme.test", "1001", &presence.Rules{TombstoneLife: time.Minute})
 		for i := range 1000 {
 			if _, err := x.Apply(presence.Subscribe{CallID: fmt.Sprintf("77-%d@10.0.0.9", i), From: fmt.Sprintf("%d@acme.example.com", i), FromTag: "a1b2c3", ToTag: "d4e5f6",
 				Contact: contact, ProxyRoute: "sip:10.0.0.1", SubscriptionID: "s1", ServerID: "edge1", Expires: 1800}, now); err != nil {

@@ -21,7 +21,8 @@ var (
 // quoted returns s as a JSON string.
 func quoted(s string) string { return string(appendjson.String(nil, s)) }
 
-// failureOf is the table from errors to answers. An error that it does not know is answered 503.
+// failureOf is the table from errors to answers. An error that the table does not have, such as presence.ErrTooNew, is answered
+// 503 with its text.
 func failureOf(err error) error {
 	var f httpd.Failure
 	var wrong *directory.Invalid

@@ -120,7 +120,7 @@ func newBed(t testing.TB, rateLimit int) *bed {
 	if e.key, err = access.LoadOrCreateKey(filepath.Join(t.TempDir(), "key")); err != nil {
 		t.Fatal(err)
 	}
-	control, err := access.New(access.Config{Directory: d, Key: e.key, TokenLife: time.Hour, RateLimit: rateLimit})
+	control, err := access.New(access.Config{Directory: d, Key: e.key, RateLimit: rateLimit})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,6 +240,12 @@ func TestErrorTable(t *testing.T) {
 	e.router.mu.Unlock()
 	if r := e.do("POST", base+"/presence/1001", mine, ""); r.Code != 503 || r.Message != "datastore_unreachable" || r.Header.Get("Retry-After") == "" {
 		t.Errorf("out of reach: %d %s", r.Code, r.Raw)
+	}
+	e.router.mu.Lock()
+	e.router.err = presence.ErrTooNew
+	e.router.mu.Unlock()
+	if r := e.do("POST", base+"/presence/1001", mine, ""); r.Code != 503 || !strings.Contains(r.Raw, presence.ErrTooNew.Error()) || r.Header.Get("Retry-After") == "" {
+		t.Errorf("an event package that not all nodes read: %d %s", r.Code, r.Raw)
 	}
 	if r := e.do("POST", base+"/presence/1001", mine, strings.Repeat("x", httpd.MaxBody+1)); r.Code != 413 || r.Message != "request_too_large" {
 		t.Errorf("large body: %d %.200s", r.Code, r.Raw)

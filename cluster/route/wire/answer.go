@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"slices"
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
@@ -55,6 +56,7 @@ func answerFields(c *coder, a *actors.Answer) {
 	num(c, 6, &a.Failed)
 	optional(c, 7, &a.View, viewFields)
 	list(c, 8, &a.Subscriptions, maxRows, rowFields)
+	dropUnknown(c, &a.Subscriptions, func(v actors.SubscriptionView) presence.Package { return v.Package })
 	optional(c, 9, &a.Explanation, explanationFields)
 }
 
@@ -99,9 +101,21 @@ func dialogFields(c *coder, v *presence.DialogView) {
 	str(c, 13, &v.SwitchURI)
 }
 
+// dropUnknown takes subscriptions out of what was read whose event package this release does not know: a node of a newer
+// release sends them. The rest of the answer is good, and this node could not name them.
+func dropUnknown[T any](c *coder, rows *[]T, of func(T) presence.Package) {
+	if !c.reading {
+		return
+	}
+	*rows = slices.DeleteFunc(*rows, func(row T) bool { return of(row) > presence.LastPackage })
+	if len(*rows) == 0 {
+		*rows = nil
+	}
+}
+
 func rowFields(c *coder, v *actors.SubscriptionView) {
 	str(c, 1, &v.User)
-	upTo(c, 2, &v.Package, presence.LastPackage)
+	num(c, 2, &v.Package)
 	str(c, 3, &v.CallID)
 	str(c, 4, &v.From)
 	str(c, 5, &v.Stalker)
@@ -130,6 +144,7 @@ func explanationFields(c *coder, v *actors.Explanation) {
 	num(c, 3, &v.Generation)
 	list(c, 4, &v.Transitions, maxDialogs, transitionFields)
 	list(c, 5, &v.Watchers, maxRows, watcherFields)
+	dropUnknown(c, &v.Watchers, func(v actors.WatcherState) presence.Package { return v.Package })
 }
 
 func transitionFields(c *coder, v *presence.Transition) {
@@ -140,7 +155,7 @@ func transitionFields(c *coder, v *presence.Transition) {
 
 func watcherFields(c *coder, v *actors.WatcherState) {
 	str(c, 1, &v.CallID)
-	upTo(c, 2, &v.Package, presence.LastPackage)
+	num(c, 2, &v.Package)
 	str(c, 3, &v.From)
 	str(c, 4, &v.Edge)
 	num(c, 5, &v.Sequence)
@@ -170,6 +185,7 @@ func stretchFields(c *coder, w *actors.Window) {
 		c.failed = c.failed || numbers.failed
 	}
 	list(c, 5, &w.Rows, maxRows, rowFields)
+	dropUnknown(c, &w.Rows, func(v actors.SubscriptionView) presence.Package { return v.Package })
 }
 
 func commandedFields(c *coder, s *actors.Commanded) {
@@ -177,17 +193,22 @@ func commandedFields(c *coder, s *actors.Commanded) {
 	shards(c, 2, &s.Unknown)
 }
 
-// failures are the errors that an answer carries. Their positions are their numbers in messages, from 1, so they stay.
+// failures are the errors that an answer carries. Their positions are their numbers in messages, from 1, so they stay: a new
+// error stands at the end.
 var failures = []error{actors.ErrBusy, actors.ErrUnavailable, actors.ErrUnknown, actors.ErrNotMine, actors.ErrTimeout,
-	presence.ErrTooManyWatchers, presence.ErrTooManyCalls, presence.ErrTooManyTombstones, presence.ErrInvalid, presence.ErrRecord}
+	presence.ErrTooManyWatchers, presence.ErrTooManyCalls, presence.ErrTooManyTombstones, presence.ErrInvalid, presence.ErrRecord,
+	presence.ErrTooNew}
 
-// failure carries an error: its number, and its text if that says more. An error that is not among failures gets a number
-// above theirs, and is read as actors.ErrUnknown: this node cannot tell whether anything was changed.
+// otherFailure is the number of an error that is not among failures.
+const otherFailure = 255
+
+// failure carries an error: its number, and its text if that says more. otherFailure, and the number of an error of a newer
+// release, are read as actors.ErrUnknown: this node cannot tell whether anything was changed.
 func failure(c *coder, field, words uint64, err *error) {
 	var which int
 	var text string
 	if *err != nil {
-		which = len(failures) + 1
+		which = otherFailure
 		for i, known := range failures {
 			if errors.Is(*err, known) {
 				which = i + 1

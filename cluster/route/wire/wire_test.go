@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -142,6 +143,25 @@ func TestErrors(t *testing.T) {
 	}
 	if a, err := ReadAnswer("\x08\xff\x01"); err != nil || !errors.Is(a.Err, actors.ErrUnknown) {
 		t.Errorf("an error of a newer release: %v, %v", a.Err, err)
+	}
+}
+
+// A node of a newer release has subscriptions to event packages that this one does not know. They are left out of its
+// answers, and all else is read.
+func TestRowsOfUnknownPackages(t *testing.T) {
+	a, w := full(5), window(5)
+	sent, rows := a, w
+	sent.Subscriptions, rows.Rows = slices.Clone(a.Subscriptions), slices.Clone(w.Rows)
+	sent.Subscriptions[1].Package, rows.Rows[4].Package = presence.LastPackage+1, presence.LastPackage+1
+	explanation := *a.Explanation
+	explanation.Watchers = append(slices.Clone(explanation.Watchers), actors.WatcherState{CallID: "n", Package: presence.LastPackage + 1})
+	sent.Explanation = &explanation
+	a.Subscriptions, w.Rows = slices.Delete(a.Subscriptions, 1, 2), w.Rows[:4]
+	if got, err := ReadAnswer(string(AppendAnswer(nil, &sent))); err != nil || !reflect.DeepEqual(got, a) {
+		t.Errorf("%v\n got %+v\nwant %+v", err, got, a)
+	}
+	if got, err := ReadWindow(string(AppendWindow(nil, &rows))); err != nil || !reflect.DeepEqual(got, w) {
+		t.Errorf("%v\n got %+v\nwant %+v", err, got, w)
 	}
 }
 

@@ -22,7 +22,11 @@ type following struct {
 func (n *Node) startFollowing() {
 	ctx, stop := context.WithCancel(context.Background())
 	n.following.stop = stop
-	n.following.done.Go(func() { n.followMembers(ctx) })
+	n.following.done.Go(func() {
+		look := time.NewTicker(time.Second)
+		defer look.Stop()
+		n.followMembers(ctx, look.C)
+	})
 }
 
 // stopFollowing stops it, if it was started, and waits for its end.
@@ -35,11 +39,10 @@ func (n *Node) stopFollowing(context.Context) error {
 }
 
 // followMembers tells the journal and the router who is a member, and works out which schema the node may write, until ctx ends.
-// It does so when gossip says that the members have changed. It also does so every second, because gossip does not know when
-// leases change.
-func (n *Node) followMembers(ctx context.Context) {
-	look := time.NewTicker(time.Second)
-	defer look.Stop()
+// It does so when gossip says that the members have changed, and when the node becomes ready, because only then it may write
+// what is new. It also does so at each tick of look, because gossip does not know when leases change.
+func (n *Node) followMembers(ctx context.Context, look <-chan time.Time) {
+	started := n.started
 	var before []string
 	for {
 		n.writes.Store(int32(mayWrite(n.ready.Load(), n.members.Writes(), n.members.Nodes(), n.journal.View().Leases)))
@@ -54,7 +57,9 @@ func (n *Node) followMembers(ctx context.Context) {
 		before = now
 		select {
 		case <-n.members.Changed():
-		case <-look.C:
+		case <-started:
+			started = nil
+		case <-look:
 		case <-ctx.Done():
 			return
 		}

@@ -31,7 +31,6 @@ import (
 )
 
 const (
-	tokenLife = time.Hour        // how long a token is good that PUT /v2/api_auth makes
 	drainTime = 20 * time.Second // how long Stop waits for all parts together
 	startTime = 60 * time.Second // how long Start may take for a node that does not wait for others
 )
@@ -90,10 +89,11 @@ type Node struct {
 	fatal    chan error // the error that ends the node
 	teardown teardown
 
-	ready    atomic.Bool  // Start has returned, and Stop was not called
-	draining atomic.Bool  // Stop was called
-	routed   atomic.Bool  // the router has started
-	writes   atomic.Int32 // the newest schema that the node may write
+	ready    atomic.Bool   // Start has returned, and Stop was not called
+	started  chan struct{} // closed when ready becomes true
+	draining atomic.Bool   // Stop was called
+	routed   atomic.Bool   // the router has started
+	writes   atomic.Int32  // the newest schema that the node may write
 
 	registry  *prometheus.Registry
 	members   *gossip.Membership
@@ -116,7 +116,7 @@ func New(c Config) *Node {
 	if c.Quiet == 0 {
 		c.Quiet = 250 * time.Millisecond
 	}
-	n := &Node{cfg: c, log: c.Log, fatal: make(chan error, 1), registry: prometheus.NewRegistry()}
+	n := &Node{cfg: c, log: c.Log, fatal: make(chan error, 1), started: make(chan struct{}), registry: prometheus.NewRegistry()}
 	n.writes.Store(gossip.OldestSchema)
 	return n
 }
@@ -142,8 +142,14 @@ func (n *Node) Start(ctx context.Context) error {
 	if err := n.conn.FlushWithContext(flush); err != nil {
 		return err
 	}
-	n.ready.Store(true)
+	n.serve()
 	return nil
+}
+
+// serve makes the node ready.
+func (n *Node) serve() {
+	n.ready.Store(true)
+	close(n.started)
 }
 
 // Stop stops the parts, the last that started first: HTTP and the intake from NATS stop, the journal hands the shards over to

@@ -80,7 +80,8 @@ func (n *Node) awaitRestore(ctx context.Context) error {
 			return err
 		}
 		if !logged {
-			n.log.Info("waiting for a backup; load it with `lamplight restore FILE --nats` and this address", "nats", n.conn.ConnectedUrlRedacted())
+			n.log.Info("this node waits for a backup (--await-restore): run `lamplight restore FILE --nats` with this address now; the node serves when that has ended",
+				"nats", n.conn.ConnectedUrlRedacted())
 		}
 		select {
 		case <-time.After(200 * time.Millisecond):
@@ -201,7 +202,7 @@ func (n *Node) startTransports(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("token key %s: %w", c.TokenKey, err)
 	}
-	control, err := access.New(access.Config{Directory: n.directory, Key: key, JWKS: c.JWKS, TokenLife: tokenLife, RateLimit: c.RateLimit})
+	control, err := access.New(access.Config{Directory: n.directory, Key: key, JWKS: c.JWKS, RateLimit: c.RateLimit})
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ import (
 
 // Rules returns the domain's rules that `lamplight serve` has by default, but for calls, which end after an hour without news.
 func Rules() presence.Rules {
-	return presence.Rules{NotifyInterval: 200 * time.Millisecond, CallLease: time.Hour, Grace: 20 * time.Second,
+	return presence.Rules{NotifyInterval: 200 * time.Millisecond, CallLease: time.Hour,
 		TombstoneLife: time.Minute, MaxWatchers: 10000, MaxCalls: 100, MaxTombstones: 8192, Transitions: 8}
 }
 
