@@ -35,6 +35,7 @@ type Subscription struct {
 	schema          uint8 // of the record
 	leaving         uint8 // the number of Notices that were made and have not been sent
 	held            bool  // a change waits for the watcher's rate
+	quotable        bool  // see Quotable
 }
 
 // rare holds what most subscriptions do not have.
@@ -70,6 +71,11 @@ func (s *Subscription) MinRate() uint32 { return s.getRare().minRate }
 
 // Edge returns the name of the edge that sends this subscription's NOTIFYs; "": any edge may.
 func (s *Subscription) Edge() string { return cmp.Or(s.ServerID, s.Queue) }
+
+// Quotable says whether all strings of the subscription may stand in a quoted-string as they are: they hold printable
+// ASCII only, and neither quotes nor backslashes (RFC 3261 §25.1, quoted-string). It is kept because whoever tells a
+// change to thousands of watchers would else look at every byte of every one of them.
+func (s *Subscription) Quotable() bool { return s.quotable }
 
 // Stalker returns the name that listings show as the subscription's stalker, which is Kazoo's word for its edge.
 func (s *Subscription) Stalker() string { return cmp.Or(s.SubscriptionID, s.ServerID, s.Queue) }
@@ -171,6 +177,20 @@ func (s *Subscription) take(ev *Subscribe, near *Subscription) {
 		at += len(t)
 	}
 	s.who = identity(s.From, s.Contact)
+	s.quotable = true
+	for _, t := range to {
+		s.quotable = s.quotable && quotable(*t)
+	}
+}
+
+// quotable says whether a text may stand in a quoted-string as it is.
+func quotable(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // near returns a neighbour of the subscription that is, or will be, at i; nil when there is none.

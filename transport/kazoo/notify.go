@@ -47,27 +47,37 @@ func AppendNotifyHead(b []byte, s Sender, incarnation string, n *actors.Notifica
 
 // AppendTarget appends one watcher of a NOTIFY message as an object. It leaves empty fields out.
 func AppendTarget(b []byte, w *presence.Subscription, n *actors.Notification) []byte {
-	// The quotes and the next name stand together in one literal, because this runs once for each watcher that is told.
-	b = appendjson.Escape(append(b, `{"Call-ID":"`...), w.CallID)
-	if w.From != "" {
-		b = appendjson.Escape(append(b, `","From":"`...), w.From)
+	if w.Quotable() && w.CallID != "" { // nearly always; JSON, too, takes such strings as they are
+		b = append(append(b, `{"Call-ID":"`...), w.CallID...)
+		if w.From != "" {
+			b = append(append(b, `","From":"`...), w.From...)
+		}
+		if w.FromTag != "" {
+			b = append(append(b, `","From-Tag":"`...), w.FromTag...)
+		}
+		if w.ToTag != "" {
+			b = append(append(b, `","To-Tag":"`...), w.ToTag...)
+		}
+		if w.Contact != "" {
+			b = append(append(b, `","Contact":"`...), w.Contact...)
+		}
+		if w.ProxyRoute != "" {
+			b = append(append(b, `","Proxy-Route":"`...), w.ProxyRoute...)
+		}
+		if w.SubscriptionID != "" {
+			b = append(append(b, `","Subscription-ID":"`...), w.SubscriptionID...)
+		}
+		b = append(b, `","Subscription-State":"`...)
+	} else {
+		b = append(b, '{')
+		for _, v := range [...]struct{ name, value string }{{"Call-ID", w.CallID}, {"From", w.From}, {"From-Tag", w.FromTag}, {"To-Tag", w.ToTag},
+			{"Contact", w.Contact}, {"Proxy-Route", w.ProxyRoute}, {"Subscription-ID", w.SubscriptionID}} {
+			if v.value != "" {
+				b = appendjson.Field(b, v.name, v.value)
+			}
+		}
+		b = append(appendjson.Key(b, "Subscription-State"), '"')
 	}
-	if w.FromTag != "" {
-		b = appendjson.Escape(append(b, `","From-Tag":"`...), w.FromTag)
-	}
-	if w.ToTag != "" {
-		b = appendjson.Escape(append(b, `","To-Tag":"`...), w.ToTag)
-	}
-	if w.Contact != "" {
-		b = appendjson.Escape(append(b, `","Contact":"`...), w.Contact)
-	}
-	if w.ProxyRoute != "" {
-		b = appendjson.Escape(append(b, `","Proxy-Route":"`...), w.ProxyRoute)
-	}
-	if w.SubscriptionID != "" {
-		b = appendjson.Escape(append(b, `","Subscription-ID":"`...), w.SubscriptionID)
-	}
-	b = append(b, `","Subscription-State":"`...)
 	if n.End != "" {
 		return append(append(append(b, `terminated;reason=`...), n.End...), `"}`...)
 	}

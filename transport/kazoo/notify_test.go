@@ -71,6 +71,26 @@ func TestNotifyReadsBack(t *testing.T) {
 	})
 }
 
+// A watcher whose strings need no escapes is written as one whose strings might.
+func TestQuotableTargets(t *testing.T) {
+	word := rapid.OneOf(rapid.StringMatching(`[ -~]{0,12}`), rapid.StringMatching(`[a-z0-9@:;<>.]{0,12}`))
+	rapid.Check(t, func(t *rapid.T) {
+		x := presence.New("acme.test", "1001", &presence.Rules{TombstoneLife: time.Minute, MaxWatchers: 10})
+		s := presence.Subscribe{CallID: "c" + word.Draw(t, "call"), From: word.Draw(t, "from"), FromTag: word.Draw(t, "from tag"), ToTag: word.Draw(t, "to tag"),
+			Contact: word.Draw(t, "contact"), ProxyRoute: word.Draw(t, "route"), SubscriptionID: word.Draw(t, "id"), ServerID: "e", Expires: 60}
+		if _, err := x.Apply(s, time.Unix(1e9, 0)); err != nil {
+			t.Fatal(err)
+		}
+		w := x.Subscriptions()[0]
+		bare := &presence.Subscription{CallID: w.CallID, From: w.From, FromTag: w.FromTag, ToTag: w.ToTag, Contact: w.Contact, ProxyRoute: w.ProxyRoute, SubscriptionID: w.SubscriptionID}
+		end := &actors.Notification{End: "timeout"} // it leaves out what the two differ in
+		got, want := AppendTarget(nil, w, end), AppendTarget(nil, bare, end)
+		if string(got) != string(want) || json.Unmarshal(got, &Target{}) != nil {
+			t.Fatalf("%s, want %s", got, want)
+		}
+	})
+}
+
 // Whatever text comes in, ReadNotify returns either a message or an error.
 func FuzzReadNotify(f *testing.F) {
 	f.Add(`{"Node":"a","Edge-Seq":1,"Targets":[{"Call-ID":"c\"1","Expires":5}]}`)
