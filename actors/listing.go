@@ -178,7 +178,7 @@ func (s *System) appendPage(ctx context.Context, rows []SubscriptionView, q Quer
 }
 
 // List passes the realm's subscriptions on this node to yield, sorted by extension, package and Call-ID. It holds one
-// window of them at a time. An error of yield ends it.
+// window of them at a time. When yield returns an error, List returns it and passes on no more.
 func (s *System) List(ctx context.Context, q Query, yield func(SubscriptionView) error) (Coverage, error) {
 	cover := Coverage{Sequence: s.version.Load()}
 	covered := AllShards()

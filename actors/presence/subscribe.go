@@ -76,8 +76,8 @@ func checkSubscribe(ev *Subscribe) error {
 }
 
 // create adds a subscription at i, unless its tombstone says that the SUBSCRIBE is a late one. It ends the subscription that
-// the new one replaces. It refuses a subscription to an event package that not all nodes read yet. Refreshes do not come
-// here, so subscriptions that exist go on when an older node joins.
+// the new one replaces. It refuses a subscription to an event package that not all nodes read yet. A refresh
+// does not call create, so a subscription that exists is kept when a node of an older release joins.
 func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error {
 	at, dead := e.findEnded(ev.Package, ev.CallID)
 	if dead {

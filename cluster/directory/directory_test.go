@@ -30,11 +30,7 @@ type bed struct {
 func newBed(t *testing.T) *bed {
 	t.Helper()
 	s := natstest.Start(t, t.TempDir())
-	conn, err := nats.Connect(s.ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
+	conn := natstest.Connect(t, s)
 	return &bed{t: t, conn: conn}
 }
 

@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"lamplight/actors/presence"
 	"lamplight/cluster/backup"
 	"lamplight/cluster/natsd/natstest"
@@ -18,11 +16,7 @@ import (
 func bare(t *testing.T) Config {
 	t.Helper()
 	s := natstest.Start(t, t.TempDir())
-	conn, err := nats.Connect(s.ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
+	conn := natstest.Connect(t, s)
 	return Config{Conn: conn, Prefix: "inst.a."}
 }
 

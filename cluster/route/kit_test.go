@@ -103,12 +103,7 @@ func startNodes(t testing.TB, adjust func(*Config), names ...string) *nodes {
 
 func (n *nodes) connect() *nats.Conn {
 	n.t.Helper()
-	c, err := nats.Connect(n.server.ClientURL(), nats.ReconnectBufSize(-1))
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	n.t.Cleanup(c.Close)
-	return c
+	return natstest.Connect(n.t, n.server, nats.ReconnectBufSize(-1))
 }
 
 func (n *nodes) join(name string, adjust func(*Config)) *member {

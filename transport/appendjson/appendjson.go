@@ -17,14 +17,6 @@ func String(dst []byte, s string) []byte { return append(Escape(append(dst, '"')
 // Escape appends s as it stands between the quotes of a JSON string; it appends no quotes. Each byte of s that is no valid
 // UTF-8 becomes U+FFFD.
 func Escape[T string | []byte](dst []byte, s T) []byte {
-	if allPlain(s) {
-		return append(dst, s...)
-	}
-	return escape(dst, s)
-}
-
-// escape is Escape for a string that may hold bytes that are not plain.
-func escape[T string | []byte](dst []byte, s T) []byte {
 	const hex = "0123456789abcdef"
 	start := 0
 	for i := 0; i < len(s); {
@@ -61,45 +53,6 @@ func escape[T string | []byte](dst []byte, s T) []byte {
 		start = i
 	}
 	return append(dst, s[start:]...)
-}
-
-// allPlain says whether all bytes of s are plain. Nearly every string of a document is, and a NOTIFY for many watchers
-// holds many strings. Checking eight bytes at a time takes a third of the time that checking them one by one takes.
-func allPlain[T string | []byte](s T) bool {
-	n := len(s)
-	if n >= 8 {
-		for i := 0; i < n-8; i += 8 {
-			if !plain8(load4(s, i) | load4(s, i+4)<<32) {
-				return false
-			}
-		}
-		return plain8(load4(s, n-8) | load4(s, n-4)<<32) // the last eight bytes; some of them were checked before
-	}
-	if n >= 4 {
-		return plain8(load4(s, 0) | load4(s, n-4)<<32)
-	}
-	for i := range n {
-		if !plain[s[i]] {
-			return false
-		}
-	}
-	return true
-}
-
-// load4 returns the four bytes of s from i on, the first of them in the lowest bits. The compiler makes one load of it, and
-// one load of two calls whose results are put together.
-func load4[T string | []byte](s T, i int) uint64 {
-	return uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24
-}
-
-// plain8 says whether all eight bytes of w are plain. A subtraction borrows only behind a byte that is not plain, so what a
-// borrow does to the next bytes cannot change the result.
-func plain8(w uint64) bool {
-	const each = 0x0101010101010101
-	control := w - ' '*each // a byte below a space makes the subtraction borrow, which sets the byte's highest bit
-	quote := w ^ '"'*each - each
-	backslash := w ^ '\\'*each - each
-	return (w|control|quote|backslash)&(0x80*each) == 0
 }
 
 // plain says which bytes stand for themselves in a JSON string: ASCII, but for control characters, quotes and backslashes.

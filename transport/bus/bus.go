@@ -149,8 +149,8 @@ func (b *Bus) mayAnswer(reply string) bool {
 }
 
 // Stop takes no more documents and control requests. It waits until all that came have been handed to the router, at the
-// longest until ctx ends. The router may answer them later, so the connection has to stay open. Listings and resets of realms
-// under way are broken off and answered.
+// longest until ctx ends. The router may answer them later, so the connection has to stay open. Stop breaks off the listings
+// and resets of realms that are under way: they are answered with what they have, or with an error.
 func (b *Bus) Stop(ctx context.Context) error {
 	if b.stop == nil || b.ctx.Err() != nil {
 		return nil

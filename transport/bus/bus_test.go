@@ -77,14 +77,7 @@ type bed struct {
 func newBed(t *testing.T) *bed {
 	t.Helper()
 	s := natstest.Start(t, "")
-	connect := func() *nats.Conn {
-		c, err := nats.Connect(s.ClientURL())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(c.Close)
-		return c
-	}
+	connect := func() *nats.Conn { return natstest.Connect(t, s) }
 	b := &bed{t: t, conn: connect(), router: &router{}, ask: func(_ string, then func(error)) { then(directory.ErrUnknown) }}
 	conn, log, registry := connect(), slog.New(slog.DiscardHandler), prometheus.NewRegistry()
 	b.fanout = NewFanout(FanoutConfig{Conn: conn, Node: "n", Version: "0", Incarnation: func() string { return "i" }, Account: func(string) string { return "" }, Log: log, Registerer: registry})

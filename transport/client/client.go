@@ -80,7 +80,7 @@ func (a Answer) Text(name string) string {
 	return string(b)
 }
 
-// Decode decodes the fields into a struct, as encoding/json would.
+// Decode decodes the fields into a struct. Names match in their own case: give the struct json tags.
 func (a Answer) Decode(into any) error {
 	b, err := json.Marshal(map[string]jsontext.Value(a))
 	if err != nil {

@@ -34,14 +34,7 @@ type bed struct {
 func newBed(t *testing.T) *bed {
 	t.Helper()
 	s := natstest.Start(t, "")
-	connect := func() *nats.Conn {
-		c, err := nats.Connect(s.ClientURL())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(c.Close)
-		return c
-	}
+	connect := func() *nats.Conn { return natstest.Connect(t, s) }
 	b := &bed{t: t, node: connect(), messages: make(chan Message, 1000)}
 	var err error
 	if b.ups, err = b.node.SubscribeSync("p." + subject.AnyEdgeUp); err != nil {

@@ -44,8 +44,9 @@ type Request struct {
 	pretty bool                // the answer is to be indented
 }
 
-// readBody reads the body. Of the bodies over SmallBody it reads at most MaxLarge at a time. When a body is too large it reads on
-// for a while: else the client would find its connection reset, and never see the answer.
+// readBody returns the body. The server reads at most MaxLarge bodies of over SmallBody bytes at a time, and refuses one more.
+// When a body has more than MaxBody bytes, readBody reads and drops up to eight times as many: otherwise the client would find
+// its connection reset, and never see the answer.
 func (q *Request) readBody() ([]byte, error) {
 	r := &q.Request
 	if !r.IsBodyStream() {

@@ -17,7 +17,6 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/golang-jwt/jwt/v5"
-	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 	"go.uber.org/goleak"
@@ -97,11 +96,7 @@ type bed struct {
 func newBed(t testing.TB, rateLimit int) *bed {
 	t.Helper()
 	s := natstest.Start(t, t.TempDir())
-	conn, err := nats.Connect(s.ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
+	conn := natstest.Connect(t, s)
 	log := slog.New(slog.DiscardHandler)
 	d := directory.New(directory.Config{Conn: conn, Log: log})
 	ctx := context.Background()
@@ -117,6 +112,7 @@ func newBed(t testing.TB, rateLimit int) *bed {
 		t.Fatal(err)
 	}
 	e := &bed{t: t, router: &router{}, tokens: map[string]string{}}
+	var err error
 	if e.key, err = access.LoadOrCreateKey(filepath.Join(t.TempDir(), "key")); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 )
 
 // Start starts a server on a free port of the loopback address and stops it when the test ends. JetStream keeps its data
@@ -37,4 +38,15 @@ func StartWith(t testing.TB, o *server.Options) *server.Server {
 		t.Fatal("the NATS server did not start")
 	}
 	return s
+}
+
+// Connect opens a connection to a server and closes it when the test ends.
+func Connect(t testing.TB, s *server.Server, options ...nats.Option) *nats.Conn {
+	t.Helper()
+	c, err := nats.Connect(s.ClientURL(), options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
 }
