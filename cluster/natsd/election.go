@@ -14,7 +14,7 @@ import (
 // gossip knows after one second that the leader's node is gone. To stand is safe at any time, because the other servers
 // give no votes to a server that has missed something.
 type elector struct {
-	nats    *server.Server
+	nats    func() *server.Server // the embedded server that runs now
 	members func() []string      // the nodes that gossip shows
 	stood   map[string]time.Time // by group: when the server last stood for election there
 	began   time.Time
@@ -48,13 +48,14 @@ func (e *elector) run(ctx context.Context) {
 
 // look stands for election in each group whose leader is lost.
 func (e *elector) look(now time.Time) {
-	accounts, err := e.nats.Accountz(nil)
+	nats := e.nats()
+	accounts, err := nats.Accountz(nil)
 	if err != nil {
 		return
 	}
 	members := e.members()
 	for _, account := range accounts.Accounts {
-		status := e.nats.Raftz(&server.RaftzOptions{AccountFilter: account})
+		status := nats.Raftz(&server.RaftzOptions{AccountFilter: account})
 		if status == nil {
 			continue
 		}
@@ -66,7 +67,7 @@ func (e *elector) look(now time.Time) {
 			if now.Sub(e.stood[name]) < electionTime {
 				continue
 			}
-			if node := lookupRaftNode(e.nats, name); node != nil && node.Campaign() == nil {
+			if node := lookupRaftNode(nats, name); node != nil && node.Campaign() == nil {
 				e.stood[name] = now
 				e.log.Info("the leader of a NATS group is lost; the embedded NATS server stands for election",
 					"group", name, "lost", g.Peers[g.Leader].Name)

@@ -95,8 +95,8 @@ func TestElection(t *testing.T) {
 	if stands == led {
 		stands = names[1]
 	}
-	follower := servers[stands].nats
-	e := &elector{nats: follower, members: func() []string { return names }, stood: map[string]time.Time{}, log: slog.New(slog.DiscardHandler)}
+	follower := servers[stands].nats.Load()
+	e := &elector{nats: func() *server.Server { return follower }, members: func() []string { return names }, stood: map[string]time.Time{}, log: slog.New(slog.DiscardHandler)}
 	group := ""
 	await("the group", func() bool {
 		for name := range (*follower.Raftz(&server.RaftzOptions{AccountFilter: "$G"}))["$G"] {

@@ -1,7 +1,9 @@
 // Package natsd runs the NATS server that is embedded in a node: standalone, or as one of a cluster of servers that
 // replicate their streams. It owns the data directory: one process at a time locks it, and it belongs for good either to
-// a standalone or to a clustered server. It also makes a clustered server stand for election as soon as gossip has lost
-// the leader of a stream. It knows nothing of shards, records or requests.
+// a standalone or to a clustered server. It refuses damaged files before the NATS server cuts them off (verify.go), and
+// starts the server again when a full disk or a lack of file descriptors has stopped its storage (tend.go). It also makes
+// a clustered server stand for election as soon as gossip has lost the leader of a stream. It knows nothing of shards,
+// records or requests.
 //
 // One goroutine calls New, Start and Stop, in this order and once each. The other methods are for any goroutine, after
 // Start.
@@ -22,6 +24,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -37,6 +40,14 @@ type Config struct {
 	Name   string        // the node's name
 	Routes *Routes       // nil: the server is standalone
 	Log    *slog.Logger
+
+	// MaxClients is how many clients may be connected, unless the file Config says it; 0: as many as NATS allows.
+	MaxClients int
+	// AcceptLoss lets Start go on with files of which a part can't be read. NATS drops that part.
+	AcceptLoss bool
+	// Failed is called at most once, on a goroutine of its own, when the server can't go on: its data directory is gone, or
+	// it could not be started again. nil: it is not wanted.
+	Failed func(error)
 }
 
 // Routes makes the embedded servers of several nodes a cluster that replicates its streams.
@@ -51,11 +62,16 @@ type Routes struct {
 
 // Server is an embedded NATS server with JetStream. From Start to Stop it holds a lock on its data directory.
 type Server struct {
-	cfg      Config
-	nats     *server.Server
-	lock     *os.File // open and locked
-	cancel   context.CancelFunc
-	electing sync.WaitGroup // the elector's goroutine
+	cfg    Config
+	url    string   // for clients
+	addr   string   // for clients, HOST:PORT; Config.Listen with the port that the server got
+	lock   *os.File // open and locked
+	cancel context.CancelFunc
+	done   sync.WaitGroup // the goroutines of tend and of the elector
+
+	nats    atomic.Pointer[server.Server] // replaced by tend
+	suspect atomic.Bool                   // the server has logged that its storage failed
+	trouble atomic.Pointer[error]         // why the server takes no writes; nil: it takes them
 }
 
 // New makes a Server. It starts nothing.
@@ -77,16 +93,23 @@ func (s *Server) Start(context.Context) error {
 	if err != nil {
 		return err
 	}
-	nats, err := run(c)
-	if err != nil {
-		_ = lock.Close()
-		return err
+	fail := func(err error) error { _ = lock.Close(); return err }
+	if err := s.verify(); err != nil {
+		return fail(err)
 	}
+	nats, err := s.run()
+	if err != nil {
+		return fail(err)
+	}
+	s.nats.Store(nats)
+	s.url, s.addr = nats.ClientURL(), nats.Addr().String()
+	s.cfg.Listen = s.addr // a server that is started again gets the same port
 	ctx, cancel := context.WithCancel(context.Background())
-	s.nats, s.lock, s.cancel = nats, lock, cancel
+	s.lock, s.cancel = lock, cancel
+	s.done.Go(func() { s.tend(ctx) })
 	if c.Routes != nil {
-		e := &elector{nats: nats, members: c.Routes.Members, stood: map[string]time.Time{}, log: c.Log}
-		s.electing.Go(func() { e.run(ctx) })
+		e := &elector{nats: s.nats.Load, members: c.Routes.Members, stood: map[string]time.Time{}, log: c.Log}
+		s.done.Go(func() { e.run(ctx) })
 	}
 	return nil
 }
@@ -136,7 +159,8 @@ func lockDirectory(dir, mode string) (*os.File, error) {
 }
 
 // run starts a NATS server and blocks until clients can connect.
-func run(c Config) (*server.Server, error) {
+func (s *Server) run() (*server.Server, error) {
+	c := s.cfg
 	opts := &server.Options{}
 	if c.Config != "" {
 		var err error
@@ -160,6 +184,9 @@ func run(c Config) (*server.Server, error) {
 	opts.NoSigs, opts.JetStream = true, true
 	opts.StoreDir = filepath.Join(c.Data, "nats")
 	opts.SyncInterval, opts.SyncAlways = c.Sync, c.Sync == 0
+	if opts.MaxConn == 0 {
+		opts.MaxConn = c.MaxClients
+	}
 	if opts.JetStreamMaxStore <= 0 {
 		opts.JetStreamMaxStore = diskLimit(c.Data)
 	}
@@ -168,13 +195,13 @@ func run(c Config) (*server.Server, error) {
 			return nil, err
 		}
 	}
-	s, err := server.NewServer(opts)
+	nats, err := server.NewServer(opts)
 	if err != nil {
 		return nil, fmt.Errorf("embedded NATS server: %w", err)
 	}
-	s.SetLoggerV2(natsLog{c.Log.With("part", "nats")}, false, false, false)
+	nats.SetLoggerV2(natsLog{c.Log.With("part", "nats"), &s.suspect}, false, false, false)
 	started := make(chan struct{})
-	go func() { s.Start(); close(started) }()
+	go func() { nats.Start(); close(started) }()
 	for waiting := true; waiting; {
 		select {
 		case <-started:
@@ -184,12 +211,12 @@ func run(c Config) (*server.Server, error) {
 				"million records", "data", opts.StoreDir)
 		}
 	}
-	if !s.ReadyForConnections(10 * time.Second) {
-		s.Shutdown()
+	if !nats.ReadyForConnections(10 * time.Second) {
+		nats.Shutdown()
 		return nil, fmt.Errorf("the embedded NATS server did not start on %s: if another process uses the port, give "+
 			"another one with --nats-listen", c.Listen)
 	}
-	return s, nil
+	return nats, nil
 }
 
 // apply sets the options that make the server one of a cluster.
@@ -217,8 +244,8 @@ func (r *Routes) apply(opts *server.Options) error {
 }
 
 // diskLimit returns how many bytes JetStream may use: what it uses already, and nine tenths of what is free. NATS refuses
-// writes past its own limit and accepts them again when there is room. When a write meets a full disk instead, NATS turns
-// JetStream off until it is started again.
+// writes past its own limit and accepts them again when there is room. When a write meets a full disk instead, NATS takes
+// no more writes until it is started again, which tend does.
 func diskLimit(dir string) int64 {
 	var st unix.Statfs_t
 	if unix.Statfs(dir, &st) != nil {
@@ -251,33 +278,45 @@ func Loopback(host string) bool {
 }
 
 // URL returns the address for clients, as a NATS URL.
-func (s *Server) URL() string { return s.nats.ClientURL() }
+func (s *Server) URL() string { return s.url }
 
 // Addr returns the HOST:PORT on which the server listens for clients.
-func (s *Server) Addr() string { return s.nats.Addr().String() }
+func (s *Server) Addr() string { return s.addr }
 
 // Stop stops the server, blocks until it has stopped, and unlocks the data directory. A clustered server first lets the
 // other servers lead the streams that it leads. Stop does nothing before Start.
 func (s *Server) Stop(context.Context) error {
-	if s.nats == nil {
+	if s.cancel == nil {
 		return nil
 	}
 	s.cancel()
-	s.electing.Wait()
-	if s.nats.ClusterName() != "" {
-		s.nats.LameDuckShutdown()
+	s.done.Wait()
+	nats := s.nats.Load()
+	if nats.ClusterName() != "" {
+		nats.LameDuckShutdown()
 	}
-	s.nats.Shutdown()
-	s.nats.WaitForShutdown()
+	nats.Shutdown()
+	nats.WaitForShutdown()
 	return s.lock.Close()
 }
 
-// natsLog writes the NATS server's log lines to our log. Its notices become debug lines; it has no debug lines.
-type natsLog struct{ log *slog.Logger }
+// natsLog writes the NATS server's log lines to our log. Its notices become debug lines; it has no debug lines. When a
+// line says that the server's storage failed, natsLog sets suspect: the server says it nowhere else.
+type natsLog struct {
+	log     *slog.Logger
+	suspect *atomic.Bool
+}
 
 func (l natsLog) Noticef(f string, v ...any) { l.log.Debug(fmt.Sprintf(f, v...)) }
 func (l natsLog) Warnf(f string, v ...any)   { l.log.Warn(fmt.Sprintf(f, v...)) }
 func (l natsLog) Fatalf(f string, v ...any)  { l.log.Error(fmt.Sprintf(f, v...)) }
-func (l natsLog) Errorf(f string, v ...any)  { l.log.Error(fmt.Sprintf(f, v...)) }
 func (l natsLog) Debugf(f string, v ...any)  {}
 func (l natsLog) Tracef(f string, v ...any)  {}
+
+func (l natsLog) Errorf(f string, v ...any) {
+	line := fmt.Sprintf(f, v...)
+	if strings.Contains(strings.ToLower(line), "write error") {
+		l.suspect.Store(true)
+	}
+	l.log.Error(line)
+}
