@@ -15,8 +15,8 @@ import (
 // give no votes to a server that has missed something.
 type elector struct {
 	nats    func() *server.Server // the embedded server that runs now
-	members func() []string      // the nodes that gossip shows
-	stood   map[string]time.Time // by group: when the server last stood for election there
+	members func() []string       // the nodes that gossip shows
+	stood   map[string]time.Time  // by group: when the server last stood for election there
 	began   time.Time
 	log     *slog.Logger
 }

@@ -62,9 +62,9 @@ func (r *Router) Request(ctx context.Context, q actors.Request) actors.Answer {
 		case a = <-w.reply:
 			w.late.Stop()
 		case <-w.late.C:
-			return unanswered(q) // the answer may still come, so w is not used again
+			return r.unanswered(q) // the answer may still come, so w is not used again
 		case <-over:
-			return unanswered(q)
+			return r.unanswered(q)
 		}
 	}
 	waiters.Put(w)
@@ -72,9 +72,10 @@ func (r *Router) Request(ctx context.Context, q actors.Request) actors.Answer {
 }
 
 // unanswered is the answer to a request for which none came.
-func unanswered(q actors.Request) actors.Answer {
+func (r *Router) unanswered(q actors.Request) actors.Answer {
+	err := actors.ErrUnknown
 	if _, read := q.Message.(actors.Show); read {
-		return actors.Answer{Err: actors.ErrUnavailable}
+		err = actors.ErrUnavailable
 	}
-	return actors.Answer{Err: actors.ErrUnknown}
+	return actors.Answer{Err: r.explain(err)}
 }

@@ -45,6 +45,7 @@ type Config struct {
 	Node       string
 	Timeout    time.Duration // of a request without a deadline
 	Writes     func() int    // the newest schema that all members can read; nil: presence.Schema
+	Trouble    func() error  // what this node's machine lacks, such as disk space; nil, or the answer nil: nothing known
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 

@@ -2,6 +2,7 @@ package route
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -84,9 +85,9 @@ func (r *Router) settle(t *try, a actors.Answer) {
 	case errors.Is(a.Err, actors.ErrUnknown):
 		r.lost(t)
 	case t.unknown && slices.ContainsFunc(changedNothing, func(e error) bool { return errors.Is(a.Err, e) }):
-		t.done(actors.Answer{Err: actors.ErrUnknown})
+		t.end(actors.Answer{Err: actors.ErrUnknown})
 	default:
-		t.done(a)
+		t.end(a)
 	}
 }
 
@@ -116,7 +117,7 @@ func (r *Router) lost(t *try) {
 		t.unknown = true
 		r.park(t)
 	default:
-		t.done(actors.Answer{Err: actors.ErrUnknown})
+		t.end(actors.Answer{Err: actors.ErrUnknown})
 	}
 }
 
@@ -143,5 +144,25 @@ func (t *try) late() {
 		t.node.answered("", err)
 		return
 	}
-	t.done(actors.Answer{Err: err})
+	t.end(actors.Answer{Err: err})
 }
+
+// end gives the answer to the caller. Where the answer says that nothing could be reached or confirmed, and the node knows
+// what it lacks, the answer says that too.
+func (t *try) end(a actors.Answer) {
+	a.Err = t.router.explain(a.Err)
+	t.done(a)
+}
+
+// explain adds what this node lacks to an error that says that nothing could be reached or confirmed.
+func (r *Router) explain(err error) error {
+	if r.cfg.Trouble == nil || !slices.ContainsFunc(unreached, func(e error) bool { return errors.Is(err, e) }) {
+		return err
+	}
+	if trouble := r.cfg.Trouble(); trouble != nil {
+		return fmt.Errorf("%w: %w", err, trouble)
+	}
+	return err
+}
+
+var unreached = []error{actors.ErrUnavailable, actors.ErrUnknown, actors.ErrTimeout}

@@ -36,12 +36,15 @@ type serveFlags struct {
 	Join           []string      `placeholder:"HOST:PORT" help:"The gossip addresses of the nodes to join. This node's own address may be among them."`
 	GossipKey      string        `type:"existingfile" placeholder:"FILE" help:"A file with the key that encrypts gossip: 32 bytes, or 64 hexadecimal characters. All nodes need the same key."`
 	AwaitRestore   bool          `help:"Before this node serves for the first time, wait until lamplight restore has loaded a backup."`
+	AcceptLoss     bool          `help:"Start although the journal or the directory shows less than was acknowledged, or a file of the journal is damaged. What is missing is given up."`
 	TokenKey       string        `placeholder:"FILE" help:"The Ed25519 key (PEM) that signs API tokens. It is made if there is no such file (default: token.pem in the data directory)."`
 	JWKS           string        `name:"jwks" type:"existingfile" placeholder:"FILE" help:"The public keys of another issuer whose API tokens are accepted: a JWKS, or one key as PEM."`
 	CallLease      time.Duration `default:"24h" help:"How long a call lives of which nothing more is heard. It then counts as ended."`
 	NotifyRate     float64       `default:"5" help:"How many changes a second one watcher is told at most, 0 to 1000. Changes in between are told as one. 0 means that nothing is held back."`
 	RequestTimeout time.Duration `default:"10s" help:"How long a request may take, at most 12s."`
 	RateLimit      int           `default:"0" help:"How many HTTP requests a second each account may make from one client address. 0 means any number."`
+	MaxConnections int           `placeholder:"N" help:"How many HTTP connections may be open (default: half of the process's file descriptors, 65536 at most). At the bound, connections that are idle are closed for new ones."`
+	MaxPerAddress  int           `name:"max-connections-per-address" placeholder:"N" help:"How many HTTP connections one client address may have open (default: half of --max-connections)."`
 	MaxWatchers    int           `default:"10000" help:"The most watchers that one extension may have."`
 	MaxDialogs     int           `default:"100" help:"The most calls, and as many registers and mailboxes, that one extension may have."`
 	MaxMailbox     int           `default:"4096" help:"The most messages that may wait for one shard. More are refused (HTTP 429)."`
@@ -79,6 +82,9 @@ func (f *serveFlags) check() (sync time.Duration, err error) {
 	}
 	if f.NotifyRate < 0 || f.NotifyRate > 1000 || f.RateLimit < 0 || f.CallLease <= 0 || f.MaxWatchers < 1 || f.MaxDialogs < 1 || f.MaxMailbox < 1 || f.EdgeMemory < 1 {
 		return 0, fmt.Errorf("%w: --notify-rate must be 0 to 1000, --rate-limit at least 0, --call-lease above 0, and --max-watchers, --max-dialogs, --max-mailbox and --edge-memory at least 1", errUsage)
+	}
+	if most := node.Descriptors(); f.MaxConnections < 0 || f.MaxConnections > most*3/4 || f.MaxPerAddress < 0 {
+		return 0, fmt.Errorf("%w: --max-connections is %d and --max-connections-per-address %d; they must be at least 0, and the first at most three quarters of the %d file descriptors that the process may open (ulimit -n, LimitNOFILE)", errUsage, f.MaxConnections, f.MaxPerAddress, most)
 	}
 	if f.Replicas < 0 || f.Replicas > 5 {
 		return 0, fmt.Errorf("%w: --replicas is %d; it must be 1 to 5", errUsage, f.Replicas)
@@ -245,7 +251,7 @@ func (f *serveFlags) node(sync time.Duration, log *slog.Logger) (node.Config, er
 	c := node.Config{Name: f.Node, Version: version, Data: f.Data, NATS: f.options(), Prefix: f.prefix(),
 		Memory: f.Storage == "memory", Replicas: f.Replicas, AwaitRestore: f.AwaitRestore,
 		Gossip: f.Gossip, Advertise: f.Advertise, Join: f.Join,
-		HTTP: f.HTTP, RequestTimeout: f.RequestTimeout, RateLimit: f.RateLimit, TokenKey: f.tokenKeyPath(),
+		HTTP: f.HTTP, RequestTimeout: f.RequestTimeout, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections, MaxPerAddress: f.MaxPerAddress, AcceptLoss: f.AcceptLoss, TokenKey: f.tokenKeyPath(),
 		Rules: f.rules(), MaxMailbox: f.MaxMailbox, EdgeMemory: f.EdgeMemory << 20, Log: log}
 	if f.Nats == "embedded" {
 		route, err := f.route()

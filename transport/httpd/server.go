@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -38,6 +39,9 @@ type Config struct {
 	Ready         func() error  // says why the node does not serve; nil when it does. It must not wait.
 	Log           *slog.Logger
 	Registry      *prometheus.Registry // what /metrics serves
+
+	MaxConnections int // at the same time
+	MaxPerAddress  int // of one client address
 }
 
 // Handler answers a request: it calls OK, End or Stream of the Request once, or returns an error. An error that is or wraps a
@@ -53,7 +57,8 @@ type Server struct {
 	metrics fasthttp.RequestHandler
 	errors  *prometheus.CounterVec
 	large   chan struct{} // bounds the number of large bodies that are read
-	ln      net.Listener
+	ln      *listener
+	refused *prometheus.CounterVec
 	done    chan struct{} // closed when fasthttp's server has ended
 }
 
@@ -61,11 +66,14 @@ type Server struct {
 func New(c Config) *Server {
 	s := &Server{cfg: c, mounted: map[string]Handler{}, done: make(chan struct{}), large: make(chan struct{}, MaxLarge)}
 	s.errors = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_http_errors_total", Help: "HTTP answers other than success, by status code."}, []string{"code"})
-	c.Registry.MustRegister(s.errors)
+	s.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_http_connections_refused_total",
+		Help: "HTTP connections that were not accepted, by reason: bound (--max-connections, --max-connections-per-address) or error (for example no file descriptors)."}, []string{"reason"})
+	c.Registry.MustRegister(s.errors, s.refused, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_http_connections", Help: "HTTP connections that are open."},
+		func() float64 { return float64(s.ln.open()) }))
 	s.metrics = fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}))
 	s.http = &fasthttp.Server{Handler: s.handle, Name: "lamplight", MaxRequestBodySize: SmallBody, ReadTimeout: 30 * time.Second,
 		WriteTimeout: writeTime, ReadBufferSize: MaxHead, IdleTimeout: 2 * time.Minute, Concurrency: 64 << 10, StreamRequestBody: true, NoDefaultContentType: true, Logger: debugLog{c.Log},
-		ErrorHandler: s.malformed}
+		ErrorHandler: s.malformed, ConnState: noteState}
 	s.Mount("healthz", s.healthz)
 	s.Mount("readyz", s.readyz)
 	s.Mount("metrics", s.serveMetrics)
@@ -86,10 +94,10 @@ func (s *Server) Start(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the HTTP API cannot listen: %w; give another address with --http", err)
 	}
-	s.ln = ln
+	s.ln = &listener{Listener: ln, most: s.cfg.MaxConnections, mostOf: s.cfg.MaxPerAddress, refused: s.refused, log: s.cfg.Log, by: map[netip.Addr]map[*conn]struct{}{}}
 	go func() {
 		defer close(s.done)
-		if err := s.http.Serve(ln); err != nil && !errors.Is(err, net.ErrClosed) {
+		if err := s.http.Serve(s.ln); err != nil && !errors.Is(err, net.ErrClosed) {
 			s.cfg.Log.Error("the HTTP server ended, and the node serves no HTTP requests any more; restart the node", "err", err)
 		}
 	}()

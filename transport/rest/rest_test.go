@@ -128,7 +128,7 @@ func newBed(t testing.TB, rateLimit int) *bed {
 			t.Fatal(err)
 		}
 	}
-	e.server = httpd.New(httpd.Config{Listen: "127.0.0.1:0", Node: "lamplight@test", Version: "0", Timeout: 5 * time.Second,
+	e.server = httpd.New(httpd.Config{Listen: "127.0.0.1:0", MaxConnections: 1000, MaxPerAddress: 1000, Node: "lamplight@test", Version: "0", Timeout: 5 * time.Second,
 		Ready: func() error { return nil }, Log: log, Registry: prometheus.NewRegistry()})
 	e.api = New(Config{Timeout: 5 * time.Second, Presence: e.router, Directory: d, Access: control})
 	e.api.Mount(e.server)

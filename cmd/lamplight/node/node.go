@@ -50,6 +50,7 @@ type Config struct {
 	Replicas     int  // copies of the journal when it is made; 0: 1, or 3 when NATS is a cluster
 	Streams      int  // streams of the journal when it is made; 0: 1, or 4 with several replicas
 	AwaitRestore bool
+	AcceptLoss   bool // start although the stores show less than was acknowledged, or are damaged
 
 	Gossip    string // HOST:PORT
 	Advertise string
@@ -59,6 +60,8 @@ type Config struct {
 	HTTP           string // HOST:PORT
 	RequestTimeout time.Duration
 	RateLimit      int
+	MaxConnections int    // HTTP connections at the same time; 0: half of the process's file descriptors, 65,536 at most
+	MaxPerAddress  int    // of one client address; 0: half of MaxConnections
 	TokenKey       string // a file
 	JWKS           []byte
 
@@ -115,6 +118,12 @@ func New(c Config) *Node {
 	}
 	if c.Quiet == 0 {
 		c.Quiet = 250 * time.Millisecond
+	}
+	if c.MaxConnections == 0 {
+		c.MaxConnections = min(Descriptors()/2, 64<<10)
+	}
+	if c.MaxPerAddress == 0 {
+		c.MaxPerAddress = max(c.MaxConnections/2, 1)
 	}
 	n := &Node{cfg: c, log: c.Log, fatal: make(chan error, 1), started: make(chan struct{}), registry: prometheus.NewRegistry()}
 	n.writes.Store(gossip.OldestSchema)
@@ -233,6 +242,8 @@ func (n *Node) isReady() error {
 	switch {
 	case !n.ready.Load():
 		return errors.New("the node is starting or draining")
+	case n.trouble() != nil:
+		return n.trouble()
 	case !n.conn.IsConnected():
 		return errors.New("NATS is out of reach")
 	case !n.journal.Fresh():

@@ -38,7 +38,8 @@ func (n *Node) startNATS(ctx context.Context) error {
 	c := &n.cfg
 	servers := c.NATS
 	if e := c.Embedded; e != nil {
-		s := natsd.Config{Listen: e.Listen, Data: c.Data, Config: e.Config, Sync: e.Sync, Name: c.Name, Log: n.log}
+		s := natsd.Config{Listen: e.Listen, Data: c.Data, Config: e.Config, Sync: e.Sync, Name: c.Name, Log: n.log,
+			MaxClients: Descriptors() / 4, AcceptLoss: c.AcceptLoss, Failed: n.fail}
 		if e.Cluster != "" {
 			n.log.Info("waiting for the nodes to join; start those of --join that are not running", "join", c.Join)
 			peers, err := n.members.Peers(ctx, c.Data, natsd.Mode(c.Data) == "")
@@ -111,7 +112,7 @@ func (n *Node) startShards(ctx context.Context) error {
 	n.system = actors.NewSystem(actors.Config{Node: c.Name, Rules: rules, Mailbox: c.MaxMailbox, Journal: n.journal, Notifier: n.fanout, Log: n.log, Registerer: n.registry})
 	n.fanout.Renotify, n.fanout.Watched = n.system.RenotifyEdge, n.system.WatchedEdges
 	n.router = route.New(route.Config{System: n.system, Owners: n.journal, Nodes: n.journal.Owners, Conn: n.conn, Prefix: c.Prefix,
-		Node: c.Name, Timeout: c.RequestTimeout, Writes: n.newest, Log: n.log, Registerer: n.registry})
+		Node: c.Name, Timeout: c.RequestTimeout, Writes: n.newest, Trouble: n.trouble, Log: n.log, Registerer: n.registry})
 	n.journal.SetShards(n.system)
 
 	// The node leaves gossip after its shards have been handed over and their notifications have reached NATS, and before its
@@ -216,7 +217,7 @@ func (n *Node) startTransports(ctx context.Context) error {
 		return err
 	}
 	n.http = httpd.New(httpd.Config{Listen: c.HTTP, Node: "lamplight@" + c.Name, Version: c.Version, Timeout: c.RequestTimeout, Ready: n.isReady,
-		Log: n.log, Registry: n.registry})
+		MaxConnections: c.MaxConnections, MaxPerAddress: c.MaxPerAddress, Log: n.log, Registry: n.registry})
 	rest.New(rest.Config{Timeout: c.RequestTimeout, Presence: n.router, Directory: n.directory, Access: control}).Mount(n.http)
 	return n.teardown.start(ctx, "HTTP", n.http)
 }
