@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -91,9 +92,17 @@ func serveWatched(t *testing.T) (p *process, messages *nats.Subscription, first 
 // start is serve without waiting until the node is ready.
 func start(t *testing.T, data string, flags ...string) *process {
 	t.Helper()
+	return startWith(t, nil, data, flags...)
+}
+
+// startWith is start for a node whose command line stands behind another command, such as prlimit, which must run it in its own
+// process.
+func startWith(t *testing.T, before []string, data string, flags ...string) *process {
+	t.Helper()
 	p := &process{t: t, data: data, ready: make(chan listening, 1)}
-	p.cmd = exec.Command(binary, append([]string{"serve", "--data", data, "--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0",
-		"--gossip", "127.0.0.1:0", "--node", "box"}, flags...)...)
+	line := slices.Concat(before, []string{binary, "serve", "--data", data, "--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0",
+		"--gossip", "127.0.0.1:0", "--node", "box"}, flags)
+	p.cmd = exec.Command(line[0], line[1:]...)
 	p.cmd.Stderr = &p.stderr
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {

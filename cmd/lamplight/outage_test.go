@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -14,7 +15,6 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
-	"lamplight/actors"
 	"lamplight/cluster/natsd/natstest"
 	"lamplight/cluster/subject"
 	"lamplight/tools/need"
@@ -72,8 +72,9 @@ func ownMounts(t *testing.T) []string {
 	return nil
 }
 
-// On a full disk writes are refused, reads are answered, and everything that was acknowledged is there. The test starts itself
-// again in a mount namespace, where the data directory is a small file system.
+// On a full disk writes are refused, reads are answered, and the answers and /readyz name the disk. When there is room again, the
+// same process takes writes within seconds. Everything that was acknowledged is there, then and after a restart. The test starts
+// itself again in a mount namespace, where the data directory is a small file system.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	if os.Getenv("LAMPLIGHT_TEST_OWN_MOUNTS") == "" {
@@ -92,6 +93,10 @@ func TestFullDisk(t *testing.T) {
 		t.Fatalf("mount: %v %s", err, out)
 	}
 	t.Cleanup(func() { _ = exec.Command("umount", data).Run() })
+	ballast := filepath.Join(data, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 12<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	p := serve(t, data, "--request-timeout", "2s")
 	p.sample()
 	full, acked := false, 0
@@ -115,21 +120,58 @@ func TestFullDisk(t *testing.T) {
 	if a := p.shell(readLine); a.Status != "success" {
 		t.Errorf("a read on a full disk: %+v", a)
 	}
-	m := p.get("/presence?summary=true")
-	list := m["subscriptions"].(map[string]any)
-	missing := map[int]bool{} // the shard of the write that was not kept can't answer yet, and says so
-	if holes, ok := m["missing_shards"].([]any); ok {
-		for _, s := range holes {
-			missing[int(s.(float64))] = true
+	eventually(t, "an answer and /readyz name the disk", 20*time.Second, func() bool {
+		a, ready := p.shell(fmt.Sprintf(setLine, "1001")), p.shell("curl -s "+p.http+"/readyz")
+		return a.Error == "503" && strings.Contains(string(a.Data), "disk") && ready.Error == "503" && strings.Contains(string(ready.Data), "disk")
+	})
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a write when there is room again", 30*time.Second, func() bool { return p.shell(fmt.Sprintf(setLine, "1001")).Status == "success" })
+	eventually(t, "/readyz when there is room again", 10*time.Second, func() bool { return p.shell("curl -s "+p.http+"/readyz").Status == "success" })
+	whole := func(when string) {
+		t.Helper()
+		list := p.get("/presence?summary=true")["subscriptions"].(map[string]any)
+		for i := range acked {
+			if list[fmt.Sprint(5000+i)] == nil {
+				t.Fatalf("%s, the acknowledged subscription %d of %d is not listed", when, i, acked)
+			}
+		}
+		if a := p.shell(readLine); !strings.Contains(string(a.Data), `"state":"early"`) {
+			t.Errorf("%s, the state that was set: %s", when, a.Data)
 		}
 	}
-	if len(missing) > 2 {
-		t.Errorf("%d shards do not answer", len(missing))
+	whole("in the same process")
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
 	}
-	for i := range acked {
-		user := fmt.Sprint(5000 + i)
-		if list[user] == nil && !missing[actors.ShardOf(actors.Address{Realm: realm, User: user})] {
-			t.Fatalf("the acknowledged subscription %d is not listed", i)
+	_ = p.cmd.Wait()
+	token := p.token
+	p = serve(t, data)
+	p.token = token
+	whole("after a restart")
+}
+
+// A node with few file descriptors goes on serving while clients open more connections than it has descriptors, and afterwards.
+func TestFewDescriptors(t *testing.T) {
+	t.Parallel()
+	p := startWith(t, []string{"prlimit", "--nofile=1024:1024"}, t.TempDir())
+	p.await()
+	p.sample()
+	flood := func(address string, n int) (open []net.Conn) {
+		for range n {
+			if c, err := net.DialTimeout("tcp", address, time.Second); err == nil {
+				open = append(open, c)
+			}
 		}
+		return open
 	}
+	conns := flood(strings.TrimPrefix(p.http, "http://"), 1100)
+	conns = append(conns, flood(strings.TrimPrefix(p.nats, "nats://"), 600)...)
+	eventually(t, "a write during the flood", 20*time.Second, func() bool { return p.shell(fmt.Sprintf(setLine, "1001")).Status == "success" })
+	eventually(t, "/readyz during the flood", 10*time.Second, func() bool { return p.shell("curl -s "+p.http+"/readyz").Status == "success" })
+	for _, c := range conns {
+		_ = c.Close()
+	}
+	eventually(t, "a write after the flood", 20*time.Second, func() bool { return p.shell(fmt.Sprintf(setLine, "1002")).Status == "success" })
 }

@@ -247,7 +247,7 @@ func (n *Node) isReady() error {
 	case !n.conn.IsConnected():
 		return errors.New("NATS is out of reach")
 	case !n.journal.Fresh():
-		return errors.New("the journal has not accepted a heartbeat of this node lately; NATS may be slow or have lost its majority")
+		return errors.New("the journal has not accepted a heartbeat of this node lately; NATS may be slow, out of disk space, or have lost its majority")
 	}
 	return nil
 }
