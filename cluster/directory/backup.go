@@ -12,7 +12,7 @@ import (
 	"lamplight/cluster/backup"
 )
 
-// Backup calls give with every key of the bucket, those of the nodes' public token keys too, while nodes run or not. It
+// Backup calls give with every key of the bucket, those of the nodes' public token keys too but not the marks, while nodes run or not. It
 // blocks until all are read; an error of give ends it.
 func Backup(ctx context.Context, c Config, give func(backup.Entry) error) error {
 	js, err := jetstream.New(c.Conn)
@@ -33,6 +33,9 @@ func Backup(ctx context.Context, c Config, give func(backup.Entry) error) error 
 		case e := <-watch.Updates():
 			if e == nil { // the watch has brought everything
 				return ctx.Err()
+			}
+			if e.Key() == markKey { // it speaks of this journal
+				continue
 			}
 			if err := give(backup.Entry{Part: backup.Directory, Name: e.Key(), Data: e.Value(), At: e.Created()}); err != nil {
 				return err

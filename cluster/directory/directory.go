@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -100,6 +101,7 @@ type Directory struct {
 	cfg     Config
 	kv      jetstream.KeyValue
 	stream  jetstream.Stream // of the bucket
+	created time.Time        // when the stream was made
 	watch   jetstream.KeyWatcher
 	unwatch context.CancelFunc
 	ask     asking
@@ -155,6 +157,9 @@ func (d *Directory) Start(ctx context.Context) error {
 func bucketName(prefix subject.Prefix) string {
 	return strings.NewReplacer(".", "_", "*", "_", ">", "_").Replace(string(prefix)) + "lamplight_directory"
 }
+
+// streamName returns the name of the stream below the bucket.
+func streamName(prefix subject.Prefix) string { return "KV_" + bucketName(prefix) }
 
 // bucketSettings returns the settings with which the bucket is made.
 func bucketSettings(c Config) jetstream.KeyValueConfig {

@@ -57,9 +57,10 @@ func (d *Directory) open(ctx context.Context) error {
 		if d.kv, err = findOrMake(ctx, try, js, c); err != nil {
 			return err
 		}
-		if d.stream, err = js.Stream(try, "KV_"+c.Bucket); err != nil {
+		if d.stream, err = js.Stream(try, streamName(d.cfg.Prefix)); err != nil {
 			return err
 		}
+		d.created = d.stream.CachedInfo().Created
 		return d.follow(try)
 	})
 	if err != nil {

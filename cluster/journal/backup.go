@@ -13,6 +13,7 @@ import (
 
 	"lamplight/actors"
 	"lamplight/cluster/backup"
+	"lamplight/cluster/subject"
 )
 
 // ErrNoJournal says that there is nothing to back up.
@@ -22,8 +23,8 @@ var ErrNoJournal = errors.New("there is no journal: check the address of NATS, a
 const backupStall = 30 * time.Second
 
 // Backup calls give with the claims and records of all streams, while nodes serve or not. Everything that was acknowledged
-// before the call is among them. A message that changes meanwhile may come twice, the newer one later. Leases are left
-// out. Backup blocks until all is read; an error of give ends it.
+// before the call is among them. A message that changes meanwhile may come twice, the newer one later. Leases and
+// marks are left out. Backup blocks until all is read; an error of give ends it.
 func Backup(ctx context.Context, c Config, give func(backup.Entry) error) error {
 	js, err := jetstream.New(c.Conn)
 	if err != nil {
@@ -92,7 +93,7 @@ func (s *store) backup(ctx context.Context, stream jetstream.Stream, give func(b
 		begun, clock = time.Now(), later(clock, time.Since(begun), meta.Timestamp)
 		pending, at = meta.NumPending, meta.Sequence.Stream
 		name := strings.TrimPrefix(m.Subject(), s.subject)
-		if strings.HasPrefix(name, "lease.") {
+		if strings.HasPrefix(name, "lease.") || name == subject.Mark { // they speak of this stream and this directory
 			continue
 		}
 		e := backup.Entry{Part: backup.Journal, Name: name, Data: m.Data(), At: meta.Timestamp}

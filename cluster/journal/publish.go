@@ -43,10 +43,27 @@ func (s *store) settle(id, sequence uint64, err error) {
 	s.mu.Lock()
 	w, ok := s.waiting[id]
 	delete(s.waiting, id)
+	if ok && err == nil {
+		s.highest = max(s.highest, sequence)
+	}
 	s.mu.Unlock()
 	if ok {
 		w.done(sequence, err)
 	}
+}
+
+// acknowledged returns the highest sequence that the stream has acknowledged to this node.
+func (s *store) acknowledged() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.highest
+}
+
+// forgetAcknowledged forgets it: the stream is another one, or has lost messages.
+func (s *store) forgetAcknowledged() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.highest = 0
 }
 
 // expire gives up writes that NATS did not answer in time.

@@ -36,6 +36,7 @@ type store struct {
 	mu            sync.Mutex
 	count         uint64          // of writes; the number of the last one
 	waiting       map[uint64]wait // by number: writes that have no answer
+	highest       uint64          // the highest sequence that was acknowledged
 }
 
 // wait is what is called with the answer to a write.

@@ -302,6 +302,7 @@ func (s *stream) recreated(created time.Time) {
 // beginAnew drops all shards and begins anew in the stream that is there. The caller holds s.mu.
 func (s *stream) beginAnew() {
 	clear(s.cursor)
+	s.store.forgetAcknowledged()
 	s.synced = false
 	s.act(s.machine.Recreated(s.now(), s.store.created.UnixNano()))
 	s.lookNow()

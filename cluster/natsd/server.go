@@ -297,6 +297,7 @@ func (s *Server) Stop(context.Context) error {
 	}
 	nats.Shutdown()
 	nats.WaitForShutdown()
+	_ = unix.Syncfs(int(s.lock.Fd())) // NATS has left its files to the system, and the node notes all that was acknowledged
 	return s.lock.Close()
 }
 

@@ -115,6 +115,7 @@ func Records(stream int) string {
 const (
 	AnyLease = "lease.*"
 	AnyClaim = "*.claim"
+	Mark     = "mark" // of the directory; in the first stream
 )
 
 // Lease is the subject of a node's heartbeat, below Records.

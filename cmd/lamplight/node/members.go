@@ -107,7 +107,12 @@ func (n *Node) realmGone(realm string) {
 }
 
 // endLostRealms ends the realms in this node's shards that no account has: their accounts were removed while no node served.
+// It ends none when NATS has lost something: `lamplight import` can bring those back, and nothing brings lamps back.
 func (n *Node) endLostRealms(ctx context.Context) {
+	if n.doubtful {
+		n.log.Warn("NATS has lost entries, perhaps of the directory, so calls and subscriptions of realms without an account are kept until the next start; run lamplight import before that")
+		return
+	}
 	for _, realm := range n.system.Realms() {
 		if _, err := n.directory.FindRealm(ctx, realm); errors.Is(err, directory.ErrUnknown) {
 			n.realmGone(realm)

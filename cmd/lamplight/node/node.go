@@ -109,6 +109,8 @@ type Node struct {
 	router    *route.Router
 	http      *httpd.Server
 	following following
+	keeping   keeping
+	doubtful  bool // the stores show less than they have acknowledged (Config.AcceptLoss)
 }
 
 // New makes a Node. It starts nothing.
@@ -140,7 +142,7 @@ func (n *Node) Start(ctx context.Context) error {
 		defer cancel()
 	}
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, step := range []func(context.Context) error{n.startGossip, n.startNATS, n.awaitRestore, n.startDirectory, n.startShards,
+	for _, step := range []func(context.Context) error{n.startGossip, n.startNATS, n.awaitRestore, n.checkStores, n.startDirectory, n.startShards,
 		n.startStatus, n.awaitShards, n.startTransports} {
 		if err := step(wait); err != nil {
 			return err

@@ -48,6 +48,7 @@ func (n *Node) startNATS(ctx context.Context) error {
 			}
 			s.Routes = &natsd.Routes{Listen: e.Cluster, Advertise: c.Advertise, Peers: peers, Key: c.GossipKey, Members: n.members.Nodes}
 		}
+		n.teardown.add("marks of what was kept", n.keepLast)
 		n.server = natsd.New(s)
 		if err := n.teardown.start(ctx, "NATS server", n.server); err != nil {
 			return err
@@ -73,7 +74,7 @@ func (n *Node) startNATS(ctx context.Context) error {
 func (n *Node) awaitRestore(ctx context.Context) error {
 	c := &n.cfg
 	for logged := false; ; logged = true {
-		whole, err := journal.Exists(ctx, journal.Config{Conn: n.conn, Prefix: c.Prefix, Replicas: c.Replicas})
+		whole, err := journal.Exists(ctx, n.journalConfig())
 		if !c.AwaitRestore || whole {
 			return err
 		}
@@ -119,6 +120,7 @@ func (n *Node) startShards(ctx context.Context) error {
 	// NATS server stops.
 	n.teardown.add("leaving the cluster", n.members.Stop)
 	n.teardown.add("following the members", n.stopFollowing)
+	n.teardown.add("keeping marks", n.stopKeeping)
 	if err := n.teardown.start(ctx, "fan-out", n.fanout); err != nil {
 		return err
 	}
@@ -140,6 +142,7 @@ func (n *Node) startShards(ctx context.Context) error {
 	}
 	n.routed.Store(true)
 	n.startFollowing()
+	n.startKeeping()
 	return nil
 }
 
