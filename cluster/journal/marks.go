@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -28,13 +29,15 @@ func Look(ctx context.Context, c Config) (found map[string]marks.Found, ofDirect
 	first := newStore(js, c, 0)
 	for n, of := 0, 1; n < of; n++ {
 		s := newStore(js, c, n)
-		info, err := s.find(ctx)
+		var stream jetstream.Stream
+		err := s.untilAnswered(ctx, func(try context.Context) (err error) { stream, err = js.Stream(try, s.name); return err })
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			continue
 		}
 		if err != nil {
 			return nil, nil, err
 		}
+		info := stream.CachedInfo()
 		if n == 0 {
 			if err := s.checkInfo(info); err != nil {
 				return nil, nil, err
@@ -43,25 +46,32 @@ func Look(ctx context.Context, c Config) (found map[string]marks.Found, ofDirect
 		}
 		found[s.name] = marks.Found{Mark: marks.Mark{Created: info.Created, Sequence: info.State.LastSeq}, Restored: info.Config.Metadata[MadeByKey] != ""}
 	}
-	sequence, ofDirectory, err := first.mark(ctx)
-	if err != nil && sequence > 0 {
-		c.Log.Error("the journal's marks of the directory can't be read, and are written again", "subject", first.subject+subject.Mark, "err", err)
-		err = nil
-	}
+	err = first.untilAnswered(ctx, func(try context.Context) error {
+		sequence, m, err := first.mark(try)
+		if err != nil && sequence > 0 {
+			c.Log.Error("the journal's marks of the directory can't be read, and are written again", "subject", first.subject+subject.Mark, "err", err)
+			return nil
+		}
+		ofDirectory = m
+		return err
+	})
 	return found, ofDirectory, err
 }
 
-// find asks for a stream that exists. With a cluster of NATS servers it asks again until the context ends.
-func (s *store) find(ctx context.Context) (*jetstream.StreamInfo, error) {
+// untilAnswered calls f, which asks NATS, until NATS has answered or ctx ends. A cluster of NATS servers without a leader does
+// not answer at all, so each call has a context that ends early. A single server is asked once.
+func (s *store) untilAnswered(ctx context.Context, f func(context.Context) error) error {
 	for {
 		try, cancel := context.WithTimeout(ctx, findWithin(s.nc))
-		stream, err := s.js.Stream(try, s.name)
+		err := f(try)
 		cancel()
-		switch {
-		case err == nil:
-			return stream.CachedInfo(), nil
-		case errors.Is(err, jetstream.ErrStreamNotFound), ctx.Err() != nil, alone(s.nc):
-			return nil, err
+		if err == nil || errors.Is(err, jetstream.ErrStreamNotFound) || ctx.Err() != nil || alone(s.nc) {
+			return err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return err
 		}
 	}
 }

@@ -27,26 +27,15 @@ func Exists(ctx context.Context, c Config) (bool, error) {
 		return false, err
 	}
 	s := newStore(js, c, 0)
-	for {
-		try, cancel := context.WithTimeout(ctx, findWithin(c.Conn))
-		stream, err := js.Stream(try, s.name)
-		cancel()
-		switch {
-		case err == nil && stream.CachedInfo().Config.Metadata[restoringKey] != "":
-			return false, ErrRestoring
-		case err == nil:
-			return true, nil
-		case errors.Is(err, jetstream.ErrStreamNotFound):
-			return false, nil
-		case alone(c.Conn) || ctx.Err() != nil:
-			return false, err
-		}
-		select { // the cluster has no leader yet
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return false, err
-		}
+	var stream jetstream.Stream
+	err = s.untilAnswered(ctx, func(try context.Context) (err error) { stream, err = js.Stream(try, s.name); return err })
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return false, nil
+	case err == nil && stream.CachedInfo().Config.Metadata[restoringKey] != "":
+		return false, ErrRestoring
 	}
+	return err == nil, err
 }
 
 // Restore writes a backup into streams that it makes. Until Finish the metadata of the first stream has a mark, and no node
