@@ -63,12 +63,15 @@ var plain = func() (p [256]bool) {
 	return p
 }()
 
-// Field appends the member `"name":"value"`. It escapes the value and not the name.
-func Field(dst []byte, name, value string) []byte { return String(Key(dst, name), value) }
+// Literal is the name of a member as it stands in the code of the program. Constants of Go are Literals by themselves, and a
+// string is not: a name that came from outside the program goes through OutsideKey, which escapes it.
+type Literal string
 
-// Key appends `"name":`, so that the caller can append the value. It does not escape the name: a name that came from
-// outside the program goes through OutsideKey.
-func Key(dst []byte, name string) []byte {
+// Field appends the member `"name":"value"`.
+func Field(dst []byte, name Literal, value string) []byte { return String(Key(dst, name), value) }
+
+// Key appends `"name":`, so that the caller can append the value.
+func Key(dst []byte, name Literal) []byte {
 	return append(append(append(comma(dst), '"'), name...), `":`...)
 }
 
@@ -86,12 +89,12 @@ func comma(dst []byte) []byte {
 }
 
 // Number appends the member `"name":n`.
-func Number(dst []byte, name string, n int64) []byte {
+func Number(dst []byte, name Literal, n int64) []byte {
 	return strconv.AppendInt(Key(dst, name), n, 10)
 }
 
 // Time appends the member `"name":"t"`, with t in UTC as RFC 3339 writes it. For the zero time it appends nothing.
-func Time(dst []byte, name string, t time.Time) []byte {
+func Time(dst []byte, name Literal, t time.Time) []byte {
 	if t.IsZero() {
 		return dst
 	}
@@ -101,4 +104,4 @@ func Time(dst []byte, name string, t time.Time) []byte {
 }
 
 // True appends the member `"name":true`.
-func True(dst []byte, name string) []byte { return append(Key(dst, name), "true"...) }
+func True(dst []byte, name Literal) []byte { return append(Key(dst, name), "true"...) }

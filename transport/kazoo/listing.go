@@ -25,12 +25,18 @@ func appendSubscription(dst []byte, s *actors.SubscriptionView) []byte {
 	dst = appendjson.Field(dst, "stalker", s.Stalker)
 	dst = appendjson.Number(dst, "timestamp", s.Renewed.Unix()+Gregorian)
 	dst = appendjson.Number(dst, "version", int64(s.Version))
-	for _, o := range [...][2]string{{"user_agent", s.UserAgent}, {"contact", s.Contact}, {"subscription_id", s.SubscriptionID}, {"proxy_route", s.ProxyRoute}} {
-		if o[1] != "" {
-			dst = appendjson.Field(dst, o[0], o[1])
+	for _, o := range [...]member{{"user_agent", s.UserAgent}, {"contact", s.Contact}, {"subscription_id", s.SubscriptionID}, {"proxy_route", s.ProxyRoute}} {
+		if o.value != "" {
+			dst = appendjson.Field(dst, o.name, o.value)
 		}
 	}
 	return append(dst, '}')
+}
+
+// member is a member of an object.
+type member struct {
+	name  appendjson.Literal
+	value string
 }
 
 // Listing writes subscriptions as an object: extension → event package → Call-ID → subscription. The rows must come sorted
@@ -63,7 +69,7 @@ func (l *Listing) Row(dst []byte, s *actors.SubscriptionView) []byte {
 		dst = append(appendjson.OutsideKey(dst, s.User), '{')
 	}
 	if newPackage {
-		dst = appendjson.Key(dst, s.Package.String())
+		dst = appendjson.Key(dst, appendjson.Literal(s.Package.String()))
 		if !l.Summary {
 			dst = append(dst, '{')
 		}

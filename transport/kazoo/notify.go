@@ -70,7 +70,7 @@ func AppendTarget(b []byte, w *presence.Subscription, n *actors.Notification) []
 		b = append(b, `","Subscription-State":"`...)
 	} else {
 		b = append(b, '{')
-		for _, v := range [...]struct{ name, value string }{{"Call-ID", w.CallID}, {"From", w.From}, {"From-Tag", w.FromTag}, {"To-Tag", w.ToTag},
+		for _, v := range [...]member{{"Call-ID", w.CallID}, {"From", w.From}, {"From-Tag", w.FromTag}, {"To-Tag", w.ToTag},
 			{"Contact", w.Contact}, {"Proxy-Route", w.ProxyRoute}, {"Subscription-ID", w.SubscriptionID}} {
 			if v.value != "" {
 				b = appendjson.Field(b, v.name, v.value)
@@ -83,7 +83,7 @@ func AppendTarget(b []byte, w *presence.Subscription, n *actors.Notification) []
 	}
 	b = append(b, `active"`...)
 	for _, v := range [...]struct {
-		name string
+		name appendjson.Literal
 		rate uint32
 	}{{"Max-Rate", w.MaxRate()}, {"Min-Rate", w.MinRate()}} { // the NOTIFY repeats the SUBSCRIBE's rates (RFC 6446)
 		if v.rate > 0 {

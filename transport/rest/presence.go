@@ -311,7 +311,7 @@ func (q *request) ownerPresence(e *directory.Entry, kind, id string) error {
 			if err != nil {
 				return err
 			}
-			d = append(appendjson.Field(append(appendjson.Key(d, to.String()), '{'), "state", a.View.State.String()), '}')
+			d = append(appendjson.Field(append(appendjson.OutsideKey(d, to.String()), '{'), "state", a.View.State.String()), '}')
 		}
 		q.OK(200, append(d, '}', '}'))
 		return nil
