@@ -20,9 +20,11 @@ import (
 
 // The bounds of bodies.
 const (
-	MaxBody   = 8 << 20  // bytes of a body
-	SmallBody = 64 << 10 // bytes of a body that fasthttp reads before it calls a handler
-	MaxLarge  = 64       // bodies over SmallBody that are read at a time
+	MaxBody    = 8 << 20  // bytes of a body
+	SmallBody  = 64 << 10 // bytes of a body that fasthttp reads before it calls a handler
+	MaxLarge   = 64       // bodies over SmallBody that are read at a time
+	LargeOfOne = 8        // of these, of one account
+	dropTime   = 3 * time.Second
 )
 
 // Request is one request. It is a context that ends at the request's deadline. Only the goroutine of its handler may use it, but
@@ -38,51 +40,74 @@ type Request struct {
 	Stale   bool   // the answer came from memory while NATS is out of reach
 	Subject string // the id that an answer 404 names when the error names none
 
-	server *Server
-	room   [maxSegments]string // the memory of Path
-	begun  int                 // where data begins in the answer
-	pretty bool                // the answer is to be indented
+	server    *Server
+	beginning []byte              // of a large body that came in chunks
+	room      [maxSegments]string // the memory of Path
+	begun     int                 // where data begins in the answer
+	pretty    bool                // the answer is to be indented
 }
 
-// readBody returns the body. The server reads at most MaxLarge bodies of over SmallBody bytes at a time, and refuses one more.
-// When a body has more than MaxBody bytes, readBody reads and drops up to eight times as many: otherwise the client would find
-// its connection reset, and never see the answer.
-func (q *Request) readBody() ([]byte, error) {
+// readSmall reads the first SmallBody bytes of the body, and returns the body if it has no more. Of a large one it returns nil.
+func (q *Request) readSmall() ([]byte, error) {
 	r := &q.Request
 	if !r.IsBodyStream() {
 		return r.Body(), nil
 	}
-	in := q.RequestBodyStream()
-	var body []byte
-	var err error
-	length := r.Header.ContentLength()
-	if length < 0 || length > SmallBody {
-		select {
-		case q.server.large <- struct{}{}:
-			defer func() { <-q.server.large }()
-		default:
-			q.SetConnectionClose()
-			return nil, ErrTooMany
-		}
+	if r.Header.ContentLength() > SmallBody {
+		return nil, nil
 	}
-	large := length > MaxBody
-	if !large {
-		body, err = io.ReadAll(io.LimitReader(in, MaxBody+1))
-	}
+	body, err := io.ReadAll(io.LimitReader(q.RequestBodyStream(), SmallBody+1))
 	if err != nil {
 		return nil, NotJSON("the body can't be read: " + err.Error())
 	}
-	if large || len(body) > MaxBody {
-		_, _ = io.CopyN(io.Discard, in, 8*MaxBody)
-		q.SetConnectionClose()
-		return nil, tooLarge
+	if len(body) > SmallBody { // it came in chunks
+		q.beginning = body
+		return nil, nil
 	}
 	r.SetBodyRaw(body)
 	return body, nil
 }
 
-// tooLarge is the Failure of a body over MaxBody.
-var tooLarge = Failure{413, "request_too_large", `{"message":"the body is too large","max_bytes":` + strconv.Itoa(MaxBody) + `}`}
+// LoadBody reads a large body, so that PostBody returns it; a small one has been read already. The handler calls it when it knows
+// who asks: strangers may not make the server keep large bodies. who is an account, or "" for a stranger. The server reads at
+// most MaxLarge large bodies at a time, LargeOfOne of them of one account, and refuses one more.
+func (q *Request) LoadBody(who string) error {
+	if !q.Request.IsBodyStream() {
+		return nil
+	}
+	if who == "" {
+		return tooLarge(SmallBody)
+	}
+	free, ok := q.server.large.Take(who)
+	if !ok {
+		return ErrTooMany
+	}
+	defer free()
+	body, err := io.ReadAll(io.LimitReader(io.MultiReader(bytes.NewReader(q.beginning), q.RequestBodyStream()), MaxBody+1))
+	if err != nil {
+		return NotJSON("the body can't be read: " + err.Error())
+	}
+	if len(body) > MaxBody {
+		return tooLarge(MaxBody)
+	}
+	q.Request.SetBodyRaw(body)
+	return nil
+}
+
+// dropBody reads and forgets a body that nobody read, up to eight times MaxBody and for dropTime: otherwise the client would find
+// its connection reset, and never see the answer.
+func (q *Request) dropBody() {
+	if q.Request.IsBodyStream() {
+		_ = q.Conn().SetReadDeadline(time.Now().Add(dropTime))
+		_, _ = io.CopyN(io.Discard, q.RequestBodyStream(), 8*MaxBody)
+		q.SetConnectionClose()
+	}
+}
+
+// tooLarge is the Failure of a body over so many bytes.
+func tooLarge(most int) error {
+	return Failure{413, "request_too_large", `{"message":"the body is too large","max_bytes":` + strconv.Itoa(most) + `}`}
+}
 
 // Within is a context that ends at a deadline. It makes its timer when someone waits for it for the first time, because most
 // requests are answered without.
@@ -130,6 +155,11 @@ const maxSegments = 8
 // segments splits the path of a request, which is still percent-encoded and may have a query, and appends its decoded segments.
 func segments(parts []string, raw []byte) ([]string, error) {
 	p := string(raw)
+	if !strings.HasPrefix(p, "/") { // the absolute form (RFC 9112 §3.2.2), which proxies send
+		if _, rest, ok := strings.Cut(p, "://"); ok {
+			_, p, _ = strings.Cut(rest, "/")
+		}
+	}
 	if i := strings.IndexAny(p, "?#"); i >= 0 {
 		p = p[:i]
 	}
@@ -163,7 +193,7 @@ func (q *Request) Methods(allowed ...string) error {
 }
 
 // findToken returns the token of a request, or an empty slice: docs/contract/http.md, "Tokens" says where it looks, and in which
-// order. The slice may be memory of the request.
+// order. body is nil for a large body, in which it does not look. The slice may be memory of the request.
 func findToken(ctx *fasthttp.RequestCtx, body []byte) []byte {
 	h := &ctx.Request.Header
 	token := h.Peek("X-Auth-Token")

@@ -28,7 +28,7 @@ import (
 // The bounds of a connection.
 const (
 	MaxHead   = 16 << 10         // bytes of the request line and the headers; enough for a name of 1,400 percent-encoded bytes
-	writeTime = 30 * time.Second // how long a client may read nothing before its connection is closed
+	writeTime = 10 * time.Second // how long a client may read nothing before its connection is closed
 )
 
 // Config is what a Server needs. All fields must be set.
@@ -56,7 +56,7 @@ type Server struct {
 	mounted map[string]Handler // by the first segment of the path
 	metrics fasthttp.RequestHandler
 	errors  *prometheus.CounterVec
-	large   chan struct{} // bounds the number of large bodies that are read
+	large   *Slots // of large bodies that are read
 	ln      *listener
 	refused *prometheus.CounterVec
 	done    chan struct{} // closed when fasthttp's server has ended
@@ -64,7 +64,7 @@ type Server struct {
 
 // New makes a Server and registers its metric. It does not listen.
 func New(c Config) *Server {
-	s := &Server{cfg: c, mounted: map[string]Handler{}, done: make(chan struct{}), large: make(chan struct{}, MaxLarge)}
+	s := &Server{cfg: c, mounted: map[string]Handler{}, done: make(chan struct{}), large: NewSlots(MaxLarge, LargeOfOne)}
 	s.errors = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_http_errors_total", Help: "HTTP answers other than success, by status code."}, []string{"code"})
 	s.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_http_connections_refused_total",
 		Help: "HTTP connections that were not accepted, by reason: bound (--max-connections, --max-connections-per-address) or error (for example no file descriptors)."}, []string{"reason"})
@@ -72,7 +72,7 @@ func New(c Config) *Server {
 		func() float64 { return float64(s.ln.open()) }))
 	s.metrics = fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}))
 	s.http = &fasthttp.Server{Handler: s.handle, Name: "lamplight", MaxRequestBodySize: SmallBody, ReadTimeout: 30 * time.Second,
-		WriteTimeout: writeTime, ReadBufferSize: MaxHead, IdleTimeout: 2 * time.Minute, Concurrency: 64 << 10, StreamRequestBody: true, NoDefaultContentType: true, Logger: debugLog{c.Log},
+		WriteTimeout: writeTime, ReadBufferSize: MaxHead, IdleTimeout: 2 * time.Minute, Concurrency: 64 << 10, StreamRequestBody: true, DisablePreParseMultipartForm: true, NoDefaultContentType: true, Logger: debugLog{c.Log},
 		ErrorHandler: s.malformed, ConnState: noteState}
 	s.Mount("healthz", s.healthz)
 	s.Mount("readyz", s.readyz)
@@ -140,11 +140,16 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	q.pretty = string(ctx.QueryArgs().Peek("pretty_print")) == "true" || string(ctx.Request.Header.Peek("X-Pretty-Print")) == "true"
-	body, err := q.readBody()
+	body, err := q.readSmall()
 	q.Token = findToken(ctx, body)
-	if err == nil {
+	switch {
+	case err != nil:
+	case ctx.Request.Header.ContentLength() > MaxBody:
+		err = tooLarge(MaxBody)
+	default:
 		err = s.route(q)
 	}
+	q.dropBody()
 	if err != nil {
 		q.fail(err)
 	}
@@ -166,7 +171,7 @@ func (s *Server) route(q *Request) (err error) {
 func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 	q := &Request{RequestCtx: ctx, ID: requestID(ctx), server: s}
 	if strings.Contains(err.Error(), "body size exceeds") || err == fasthttp.ErrBodyTooLarge {
-		q.fail(tooLarge)
+		q.fail(tooLarge(MaxBody))
 		return
 	}
 	var small *fasthttp.ErrSmallBuffer

@@ -79,7 +79,7 @@ func FuzzListing(f *testing.F) {
 		}
 		a := actors.Answer{Subscriptions: rows, Explanation: &actors.Explanation{Node: other}}
 		a.View = &presence.View{}
-	a.View.Dialogs = []presence.DialogView{{CallID: callID, Source: other, From: from, To: user}}
+		a.View.Dialogs = []presence.DialogView{{CallID: callID, Source: other, From: from, To: user}}
 		var one struct {
 			Extension string `json:"extension"`
 			Dialogs   []struct {

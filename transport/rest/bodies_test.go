@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,7 @@ func TestLargeBodies(t *testing.T) {
 			t.Fatal(err)
 		}
 		q.ContentLength = length
+		q.Header.Set("X-Auth-Token", e.tokens[root])
 		a, err := http.DefaultClient.Do(q)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -61,38 +63,113 @@ func TestLargeBodies(t *testing.T) {
 	}
 }
 
-// At most MaxLarge large bodies are read at a time. One more is refused, and small ones are not.
+// begin sends the first half of a large body, whose second half never comes, so that only a refusal is an answer. The answer goes to
+// a channel, which must have room.
+func (e *bed) begin(account, token string, answers chan<- string) {
+	e.t.Helper()
+	c, err := net.Dial("tcp", e.server.Addr())
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.t.Cleanup(func() { _ = c.Close() })
+	fmt.Fprintf(c, "POST /v2/accounts/%s/presence/1001 HTTP/1.1\r\nHost: x\r\nX-Auth-Token: %s\r\nContent-Length: %d\r\n\r\n%s",
+		account, token, 2*httpd.SmallBody, strings.Repeat(" ", httpd.SmallBody+1))
+	go func() {
+		if a, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil {
+			answers <- a.Status + ", Retry-After " + a.Header.Get("Retry-After")
+			a.Body.Close()
+		}
+	}()
+}
+
+// One account has at most LargeOfOne large bodies read at a time, and keeps no other account from sending one. A stranger's is not
+// read. Small ones are served all the while.
 func TestManyLargeBodies(t *testing.T) {
 	e := newBed(t, 0)
 	path := "/v2/accounts/" + root + "/presence/1001"
-	answers := make(chan string, httpd.MaxLarge+1)
-	for range httpd.MaxLarge + 1 {
-		c, err := net.Dial("tcp", e.server.Addr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", path, 2*httpd.SmallBody, strings.Repeat(" ", httpd.SmallBody))
-		go func() { // the second half of the body never comes, so only a refusal is an answer
-			if a, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil {
-				answers <- a.Status + ", Retry-After " + a.Header.Get("Retry-After")
-				a.Body.Close()
-			}
-		}()
+	for range 20 {
+		e.begin(root, "none", make(chan string, 1))
+	}
+	large := `{"data":{"action":"reset"}}` + strings.Repeat(" ", 2*httpd.SmallBody)
+	if r := e.do("POST", path, e.tokens[root], large); r.Code != 200 {
+		t.Errorf("beside those of strangers: %d %s", r.Code, r.Raw)
+	}
+	answers := make(chan string, httpd.LargeOfOne+1)
+	for range httpd.LargeOfOne + 1 {
+		e.begin(child, e.tokens[child], answers)
 	}
 	select {
 	case a := <-answers:
 		if a != "429 Too Many Requests, Retry-After 1" {
-			t.Errorf("one large body more: %s", a)
+			t.Errorf("one more of the same account: %s", a)
 		}
 	case <-time.After(10 * time.Second):
-		t.Fatal("one large body more was not refused")
+		t.Error("one more of the same account was not refused")
+	}
+	if r := e.do("POST", path, e.tokens[root], large); r.Code != 200 {
+		t.Errorf("beside those of another account: %d %s", r.Code, r.Raw)
 	}
 	if r := e.do("POST", path, e.tokens[root], `{"data":{"action":"reset"}}`+strings.Repeat(" ", httpd.SmallBody/2)); r.Code != 200 {
 		t.Errorf("a small one: %d %s", r.Code, r.Raw)
 	}
-	if r := e.do("GET", "/metrics", "", ""); !strings.Contains(r.Raw, `lamplight_http_errors_total{code="429"} 1`) {
-		t.Error("the refusal is not counted")
+}
+
+// What the memory of a decoded body could be is bounded: a body of many small values, or nested deep, is refused.
+func TestManyValues(t *testing.T) {
+	e := newBed(t, 0)
+	path := "/v2/accounts/" + root + "/presence/1001"
+	for name, body := range map[string]string{
+		"many values": `{"data":{"x":[` + strings.Repeat("0,", 3<<20) + `0]}}`,
+		"deep":        `{"data":{"x":` + strings.Repeat("[", 60<<10) + strings.Repeat("]", 60<<10) + `}}`,
+		"many names":  `{"data":{` + manyNames(100_000) + `}}`,
+	} {
+		r := e.do("POST", path, e.tokens[root], body)
+		if r.Code != 400 || !strings.Contains(r.Raw, "holds too much") {
+			t.Errorf("%s: %d %.300s", name, r.Code, r.Raw)
+		}
+	}
+}
+
+func manyNames(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `"n%d":0,`, i)
+	}
+	return strings.TrimSuffix(b.String(), ",")
+}
+
+// A multipart form is a body like any other: it is bounded, nothing of it goes to the disk, and it is no JSON.
+func TestMultipart(t *testing.T) {
+	e := newBed(t, 0)
+	before, _ := os.ReadDir(os.TempDir())
+	part := "--x\r\nContent-Disposition: form-data; name=\"f\"; filename=\"f\"\r\n\r\n"
+	for name, size := range map[string]int{"over the bound": httpd.MaxBody + 1, "within": httpd.MaxBody / 2} {
+		r := e.do("POST", "/v2/accounts/"+root+"/presence/1001", e.tokens[root], part+strings.Repeat("y", size)+"\r\n--x--\r\n", "Content-Type", "multipart/form-data; boundary=x")
+		if want := map[bool]int{true: 413, false: 400}[size > httpd.MaxBody]; r.Code != want {
+			t.Errorf("%s: %d %.200s", name, r.Code, r.Raw)
+		}
+	}
+	if after, _ := os.ReadDir(os.TempDir()); len(after) > len(before)+5 {
+		t.Errorf("%d files in the temporary folder, %d before", len(after), len(before))
+	}
+}
+
+// The target of a request may be in the absolute form, as proxies send it.
+func TestAbsoluteTarget(t *testing.T) {
+	e := newBed(t, 0)
+	c, err := net.Dial("tcp", e.server.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "GET http://example.com:8000/v2/accounts/%s/presence/1001 HTTP/1.1\r\nHost: example.com\r\nX-Auth-Token: %s\r\n\r\n", root, e.tokens[root])
+	a, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	if raw, _ := io.ReadAll(a.Body); a.StatusCode != 200 {
+		t.Errorf("%d %s", a.StatusCode, raw)
 	}
 }
 

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"errors"
 	"strconv"
 
@@ -13,9 +14,15 @@ import (
 
 // readData reads the body and returns its data object. An empty body, and data that is null, read as an empty object.
 func (q *request) readData() (map[string]any, error) {
+	if err := q.LoadBody(q.account); err != nil {
+		return nil, err
+	}
 	raw := q.PostBody()
 	if len(raw) == 0 {
 		return map[string]any{}, nil
+	}
+	if err := checkSize(raw); err != nil {
+		return nil, err
 	}
 	if kind := jsontext.Value(raw).Kind(); kind != '{' && jsontext.Value(raw).IsValid() {
 		return nil, httpd.NotJSON("a JSON object was expected, at byte 0 there is a " + kind.String())
@@ -49,6 +56,30 @@ func (q *request) readData() (map[string]any, error) {
 		}
 	}
 	return m, nil
+}
+
+// The bounds of what a body holds when it is decoded, which takes many times the memory of its text.
+const (
+	uncounted = 4 << 10 // bytes of a body that needs no counting
+	maxValues = 32 << 10
+	maxDepth  = 64
+)
+
+// checkSize refuses a body of more than maxValues names and values, or with objects and arrays nested deeper than maxDepth. What
+// is no JSON is left to the decoder.
+func checkSize(raw []byte) error {
+	if len(raw) <= uncounted {
+		return nil
+	}
+	d := jsontext.NewDecoder(bytes.NewReader(raw))
+	for n := 0; ; n++ {
+		if _, err := d.ReadToken(); err != nil {
+			return nil
+		}
+		if n >= maxValues || d.StackDepth() > maxDepth {
+			return httpd.NotJSON("the body holds too much: at most " + strconv.Itoa(maxValues) + " names and values are read, nested " + strconv.Itoa(maxDepth) + " deep; at byte " + strconv.FormatInt(d.InputOffset(), 10) + " there are more")
+		}
+	}
 }
 
 // openBraces returns how many more braces a body opens than it closes, outside of strings.

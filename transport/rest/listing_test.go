@@ -19,17 +19,23 @@ func TestManyListings(t *testing.T) {
 	e.router.beforeList = func() { begun <- struct{}{}; <-goOn }
 	path := "/v2/accounts/" + root + "/presence"
 	codes := make(chan int, maxListings)
-	for range maxListings {
+	for range listingsOfOne {
 		go func() { codes <- e.do("GET", path, e.tokens[root], "").Code }()
 	}
-	for range maxListings {
+	for range listingsOfOne {
 		<-begun
 	}
 	if r := e.do("GET", path, e.tokens[root], ""); r.Code != 429 || r.Header.Get("Retry-After") == "" {
 		t.Errorf("one more: %d %s", r.Code, r.Raw)
 	}
+	go func() { codes <- e.do("GET", "/v2/accounts/"+other+"/presence", e.tokens[other], "").Code }()
+	select {
+	case <-begun:
+	case <-time.After(10 * time.Second):
+		t.Error("another account can't list meanwhile")
+	}
 	close(goOn)
-	for range maxListings {
+	for range listingsOfOne + 1 {
 		if code := <-codes; code != 200 {
 			t.Errorf("one of them: %d", code)
 		}

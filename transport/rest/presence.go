@@ -193,16 +193,15 @@ func (q *request) listing(e *directory.Entry) error {
 	// Another goroutine lists and encodes. This one collects the chunks in one answer, until they are more than streamFrom: then it
 	// streams the rest.
 	ctx, cancel := context.WithDeadline(context.Background(), q.Until)
-	select {
-	case q.server.listings <- struct{}{}:
-	default:
+	free, ok := q.server.listings.Take(q.account)
+	if !ok {
 		cancel()
 		return httpd.ErrTooMany
 	}
 	c := &chunks{Listing: l, full: make(chan []byte), free: make(chan []byte, 2)}
 	go func() {
 		defer close(c.full)
-		defer func() { <-q.server.listings }()
+		defer free()
 		c.encode(ctx, q.server.cfg.Presence, query)
 	}()
 	body := append(q.Begin(), `{"subscriptions":`...)

@@ -20,9 +20,11 @@ import (
 //go:embed openapi.yaml
 var openapi []byte
 
-// maxListings is the number of listings that may be under way at a time. Each holds some thousand subscriptions of every node
-// in memory.
-const maxListings = 64
+// The listings that may be under way at a time. Each holds some thousand subscriptions of every node in memory.
+const (
+	maxListings   = 64
+	listingsOfOne = 8 // of one account
+)
 
 // Presence is what an API needs of the router, which takes messages to the owners of their extensions. Its methods may be called
 // from any goroutine and wait for their answers. cluster/route has the implementation.
@@ -59,11 +61,11 @@ type Config struct {
 // API serves the paths of the Presence API and of the account API.
 type API struct {
 	cfg      Config
-	listings chan struct{} // bounds the listings under way
+	listings *httpd.Slots // of listings under way
 }
 
 // New makes an API. It serves requests once Mount has put it on a listener.
-func New(c Config) *API { return &API{cfg: c, listings: make(chan struct{}, maxListings)} }
+func New(c Config) *API { return &API{cfg: c, listings: httpd.NewSlots(maxListings, listingsOfOne)} }
 
 // Mount makes the API answer its paths on a listener: those below /v2 and /v1, which are the same, and /openapi.yaml.
 func (a *API) Mount(s *httpd.Server) {
