@@ -12,6 +12,7 @@ package natsd
 import (
 	"context"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -28,6 +29,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"golang.org/x/sys/unix"
 )
 
@@ -62,12 +64,14 @@ type Routes struct {
 
 // Server is an embedded NATS server with JetStream. From Start to Stop it holds a lock on its data directory.
 type Server struct {
-	cfg    Config
-	url    string   // for clients
-	addr   string   // for clients, HOST:PORT; Config.Listen with the port that the server got
-	lock   *os.File // open and locked
-	cancel context.CancelFunc
-	done   sync.WaitGroup // the goroutines of tend and of the elector
+	cfg      Config
+	password string        // of ownUser
+	url      string        // for clients
+	addr     string        // for clients, HOST:PORT; Config.Listen with the port that the server got
+	wayIn    []nats.Option // how the node itself connects
+	lock     *os.File      // open and locked
+	cancel   context.CancelFunc
+	done     sync.WaitGroup // the goroutines of tend and of the elector
 
 	nats    atomic.Pointer[server.Server] // replaced by tend
 	suspect atomic.Bool                   // the server has logged that its storage failed
@@ -75,7 +79,7 @@ type Server struct {
 }
 
 // New makes a Server. It starts nothing.
-func New(c Config) *Server { return &Server{cfg: c} }
+func New(c Config) *Server { return &Server{cfg: c, password: rand.Text()} }
 
 // Start locks the data directory, starts the server on it, and blocks until clients can connect. After a kill -9 the
 // server first reads its files, which takes seconds for each million records. Start does not end earlier when its
@@ -97,12 +101,12 @@ func (s *Server) Start(context.Context) error {
 	if err := s.verify(); err != nil {
 		return fail(err)
 	}
-	nats, err := s.run()
+	started, err := s.run()
 	if err != nil {
 		return fail(err)
 	}
-	s.nats.Store(nats)
-	s.url, s.addr = nats.ClientURL(), nats.Addr().String()
+	s.nats.Store(started)
+	s.url, s.addr = started.ClientURL(), started.Addr().String()
 	s.cfg.Listen = s.addr // a server that is started again gets the same port
 	ctx, cancel := context.WithCancel(context.Background())
 	s.lock, s.cancel = lock, cancel
@@ -184,6 +188,13 @@ func (s *Server) run() (*server.Server, error) {
 	opts.NoSigs, opts.JetStream = true, true
 	opts.StoreDir = filepath.Join(c.Data, "nats")
 	opts.SyncInterval, opts.SyncAlways = c.Sync, c.Sync == 0
+	wayIn, err := s.makeWayIn(opts)
+	if err != nil {
+		return nil, err
+	}
+	if s.wayIn == nil { // a server that is started again has the same
+		s.wayIn = wayIn
+	}
 	if opts.MaxConn == 0 {
 		opts.MaxConn = c.MaxClients
 	}
@@ -195,13 +206,13 @@ func (s *Server) run() (*server.Server, error) {
 			return nil, err
 		}
 	}
-	nats, err := server.NewServer(opts)
+	made, err := server.NewServer(opts)
 	if err != nil {
 		return nil, fmt.Errorf("embedded NATS server: %w", err)
 	}
-	nats.SetLoggerV2(natsLog{c.Log.With("part", "nats"), &s.suspect}, false, false, false)
+	made.SetLoggerV2(natsLog{c.Log.With("part", "nats"), &s.suspect}, false, false, false)
 	started := make(chan struct{})
-	go func() { nats.Start(); close(started) }()
+	go func() { made.Start(); close(started) }()
 	for waiting := true; waiting; {
 		select {
 		case <-started:
@@ -211,12 +222,12 @@ func (s *Server) run() (*server.Server, error) {
 				"million records", "data", opts.StoreDir)
 		}
 	}
-	if !nats.ReadyForConnections(10 * time.Second) {
-		nats.Shutdown()
+	if !made.ReadyForConnections(10 * time.Second) {
+		made.Shutdown()
 		return nil, fmt.Errorf("the embedded NATS server did not start on %s: if another process uses the port, give "+
 			"another one with --nats-listen", c.Listen)
 	}
-	return nats, nil
+	return made, nil
 }
 
 // apply sets the options that make the server one of a cluster.
@@ -291,12 +302,12 @@ func (s *Server) Stop(context.Context) error {
 	}
 	s.cancel()
 	s.done.Wait()
-	nats := s.nats.Load()
-	if nats.ClusterName() != "" {
-		nats.LameDuckShutdown()
+	running := s.nats.Load()
+	if running.ClusterName() != "" {
+		running.LameDuckShutdown()
 	}
-	nats.Shutdown()
-	nats.WaitForShutdown()
+	running.Shutdown()
+	running.WaitForShutdown()
 	_ = unix.Syncfs(int(s.lock.Fd())) // NATS has left its files to the system, and the node notes all that was acknowledged
 	return s.lock.Close()
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"lamplight/actors"
 	"lamplight/cluster/directory"
 	"lamplight/cluster/gossip"
@@ -36,7 +38,7 @@ func (n *Node) startGossip(ctx context.Context) error {
 // startNATS starts the embedded NATS server, if there is one, and connects to NATS.
 func (n *Node) startNATS(ctx context.Context) error {
 	c := &n.cfg
-	servers := c.NATS
+	servers, wayIn := c.NATS, []nats.Option(nil)
 	if e := c.Embedded; e != nil {
 		s := natsd.Config{Listen: e.Listen, Data: c.Data, Config: e.Config, Sync: e.Sync, Name: c.Name, Log: n.log,
 			MaxClients: Descriptors() / 4, AcceptLoss: c.AcceptLoss, Failed: n.fail}
@@ -53,12 +55,12 @@ func (n *Node) startNATS(ctx context.Context) error {
 		if err := n.teardown.start(ctx, "NATS server", n.server); err != nil {
 			return err
 		}
-		servers.URL = n.server.URL()
+		servers, wayIn = client.Options{URL: n.server.URL(), InboxPrefix: servers.InboxPrefix, Creds: servers.Creds}, n.server.WayIn()
 	} else if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return err
 	}
 	var err error
-	if n.conn, err = client.Connect(servers, "lamplight node "+c.Name); err != nil {
+	if n.conn, err = client.Connect(servers, "lamplight node "+c.Name, wayIn...); err != nil {
 		return err
 	}
 	n.teardown.add("NATS connection", func(context.Context) error { n.conn.Close(); return nil })

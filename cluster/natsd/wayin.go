@@ -1,0 +1,63 @@
+package natsd
+
+import (
+	"errors"
+	"net"
+	"slices"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// ownUser is the NATS user of the node itself, when Config.Config demands that clients authenticate.
+const ownUser = "lamplight-node"
+
+// makeWayIn lets the node itself in, whatever the configuration file demands of clients: it adds a user whose password only this
+// process knows, and has the node connect within the process where the file demands TLS. It returns how the node connects.
+func (s *Server) makeWayIn(opts *server.Options) (wayIn []nats.Option, err error) {
+	if opts.TLSConfig != nil {
+		wayIn = append(wayIn, nats.InProcessServer(s))
+	}
+	switch {
+	case opts.Users != nil || opts.Nkeys != nil || opts.Username != "":
+		var accounts []*server.Account
+		add := func(a *server.Account) {
+			if !slices.Contains(accounts, a) {
+				accounts = append(accounts, a)
+			}
+		}
+		for _, u := range opts.Users {
+			if u.Account == nil || u.Account.Name != opts.SystemAccount {
+				add(u.Account)
+			}
+		}
+		for _, u := range opts.Nkeys {
+			if u.Account == nil || u.Account.Name != opts.SystemAccount {
+				add(u.Account)
+			}
+		}
+		if len(accounts) > 1 {
+			return nil, errors.New("--nats-config has users in several accounts, so the node can't know which is its own: put the " +
+				"users of Lamplight into one account, or run NATS servers of your own and give --nats")
+		}
+		own := &server.User{Username: ownUser, Password: s.password}
+		if len(accounts) == 1 {
+			own.Account = accounts[0]
+		}
+		if opts.Username != "" { // NATS takes a single user or several
+			opts.Users = append(opts.Users, &server.User{Username: opts.Username, Password: opts.Password})
+			opts.Username, opts.Password = "", ""
+		}
+		opts.Users = append(opts.Users, own)
+		wayIn = append(wayIn, nats.UserInfo(own.Username, own.Password))
+	case opts.Authorization != "":
+		wayIn = append(wayIn, nats.Token(opts.Authorization))
+	}
+	return wayIn, nil
+}
+
+// WayIn returns the options with which the node itself connects to URL.
+func (s *Server) WayIn() []nats.Option { return s.wayIn }
+
+// InProcessConn implements nats.InProcessConnProvider.
+func (s *Server) InProcessConn() (net.Conn, error) { return s.nats.Load().InProcessConn() }
