@@ -13,7 +13,7 @@ routes=${CLUSTER_ROUTES:-6222 6223 6224}
 nth() { shift "$1"; echo "$1"; } # nth 2 a b c prints b
 umask 077
 mkdir -p $dir
-[ -s $dir/gossip.key ] || od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >$dir/gossip.key
+[ -s $dir/gossip.key ] || (umask 077; od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >$dir/gossip.key)
 join=
 for p in $gossip; do join=$join${join:+, }127.0.0.1:$p; done
 

@@ -2,7 +2,7 @@
 # Starts a node, loads the sample account $1, and prints requests to try, with a token. It ends when the node ends.
 set -eu
 account=$1
-http=${LAMPLIGHT_HTTP:-:8000}
+http=${LAMPLIGHT_HTTP:-127.0.0.1:8000}
 port=${http##*:}
 bin/lamplight serve &
 node=$!

@@ -257,6 +257,18 @@ func (j *Journal) Fresh() bool {
 	return len(j.streams) > 0
 }
 
+// Ticking says whether time has passed for the rules of all streams within the last tickingTime.
+func (j *Journal) Ticking() bool {
+	for _, s := range j.streams {
+		if boottime() > time.Duration(s.ticked.Load())+tickingTime {
+			return false
+		}
+	}
+	return true
+}
+
+const tickingTime = 5 * time.Second
+
 // Flushed implements actors.Journal.
 func (j *Journal) Flushed(shard int, generation uint64) {
 	s := j.of(shard)

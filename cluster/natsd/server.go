@@ -66,7 +66,7 @@ type Routes struct {
 type Server struct {
 	cfg      Config
 	password string        // of ownUser
-	url      string        // for clients
+	url      string        // for the node itself
 	addr     string        // for clients, HOST:PORT; Config.Listen with the port that the server got
 	wayIn    []nats.Option // how the node itself connects
 	lock     *os.File      // open and locked
@@ -106,8 +106,9 @@ func (s *Server) Start(context.Context) error {
 		return fail(err)
 	}
 	s.nats.Store(started)
-	s.url, s.addr = started.ClientURL(), started.Addr().String()
-	s.cfg.Listen = s.addr // a server that is started again gets the same port
+	s.addr = started.Addr().String()
+	s.url = strings.Replace(started.ClientURL(), "tls://", "nats://", 1) // within the process there is no TLS
+	s.cfg.Listen = s.addr                                                // a server that is started again gets the same port
 	ctx, cancel := context.WithCancel(context.Background())
 	s.lock, s.cancel = lock, cancel
 	s.done.Go(func() { s.tend(ctx) })
@@ -288,7 +289,7 @@ func Loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// URL returns the address for clients, as a NATS URL.
+// URL returns the address for the node itself, which connects with the options of WayIn.
 func (s *Server) URL() string { return s.url }
 
 // Addr returns the HOST:PORT on which the server listens for clients.

@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"lamplight/tools/need"
 )
 
-// The node tells the service manager when it is ready and when it drains.
+// The node tells the service manager when it is ready, that it is alive, and when it drains.
 func TestSystemd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -22,6 +24,7 @@ func TestSystemd(t *testing.T) {
 	}
 	defer l.Close()
 	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", "900000")
 	p := start(t, t.TempDir())
 	next := func() string {
 		t.Helper()
@@ -40,8 +43,17 @@ func TestSystemd(t *testing.T) {
 	if out, err := exec.Command("curl", "-sf", p.http+"/readyz").CombinedOutput(); err != nil {
 		t.Errorf("told that it is ready, and /readyz says %s", out)
 	}
+	for range 2 {
+		if got := next(); got != "WATCHDOG=1" {
+			t.Errorf("told %q while it runs", got)
+		}
+	}
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	if got := next(); got != "STOPPING=1" {
+	got := next()
+	for got == "WATCHDOG=1" {
+		got = next()
+	}
+	if got != "STOPPING=1" {
 		t.Errorf("told %q at the end", got)
 	}
 	if err := p.cmd.Wait(); err != nil {
@@ -128,4 +140,12 @@ func TestServiceUnit(t *testing.T) {
 		t.Fatalf("the unit:\n%s", text)
 	}
 	goodFlags(t, "ExecStart", strings.Fields(line)[1:])
+	if !strings.Contains(string(text), "\nWatchdogSec=") {
+		t.Error("the unit has no watchdog")
+	}
+	analyze, err := exec.LookPath("systemd-analyze")
+	need.Met(t, err == nil, "systemd-analyze (Debian: systemd)")
+	if out, err := exec.Command(analyze, "security", "--offline=true", "--threshold=30", "../../deploy/lamplight.service").CombinedOutput(); err != nil {
+		t.Errorf("the unit is exposed more than 3.0: %v\n%s", err, out)
+	}
 }

@@ -31,7 +31,7 @@ var version = "0.1.0"
 type commands struct {
 	Config kong.ConfigFlag `help:"A YAML file with values of flags. A flag on the command line wins over its LAMPLIGHT_* variable, which wins over the file." placeholder:"FILE"`
 
-	Serve       serveCommand    `cmd:"" help:"Run a node. Without flags it serves HTTP on port 8000, starts an embedded NATS server on 127.0.0.1:4222 and keeps its data in ./lamplight-data."`
+	Serve       serveCommand    `cmd:"" help:"Run a node. Without flags it serves HTTP on 127.0.0.1:8000, starts an embedded NATS server on 127.0.0.1:4222 and keeps its data in ./lamplight-data."`
 	Token       tokenCommand    `cmd:"" help:"Make an API token for an account and print it."`
 	Import      importCommand   `cmd:"" help:"Load accounts, users and devices from a JSON file. It removes nothing, and loading a file twice changes nothing."`
 	Presence    presenceCommand `cmd:"" help:"List, show, set, reset and watch lamps, over NATS."`
@@ -40,6 +40,7 @@ type commands struct {
 	Restore     restoreCommand  `cmd:"" help:"Load a file that backup wrote, before the first node serves: start the nodes with --await-restore."`
 	Bench       benchCommand    `cmd:"" help:"Put load on a cluster, measure it, and check all the while that every lamp is right."`
 	CheckConfig checkCommand    `cmd:"" name:"check-config" help:"Check the flags, variables and configuration file that serve would use, and print the most important ones."`
+	Ready       readyCommand    `cmd:"" help:"Ask a node on this machine whether it serves, for health checks. It exits with 1 when the node does not."`
 	Version     versionCommand  `cmd:"" help:"Print the version."`
 }
 

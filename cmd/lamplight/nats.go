@@ -42,7 +42,10 @@ func (f *natsFlags) check() error {
 	if (f.NatsTLS.Cert == "") != (f.NatsTLS.Key == "") {
 		return fmt.Errorf("%w: --nats-tls-cert and --nats-tls-key go together: give both or none", errUsage)
 	}
-	return nil
+	if err := checkSecret("--nats-tls-key", f.NatsTLS.Key); err != nil {
+		return err
+	}
+	return checkSecret("--creds", f.Creds)
 }
 
 // connect opens a connection to NATS. name is what NATS's own tools show for it.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,11 +19,14 @@ import (
 	"lamplight/actors/presence"
 	"lamplight/cluster/natsd"
 	"lamplight/cmd/lamplight/node"
+	"lamplight/transport/client"
 )
 
 // serveFlags are the flags of serve and check-config.
 type serveFlags struct {
-	HTTP           string        `name:"http" default:":8000" placeholder:"HOST:PORT" help:"Where the HTTP API listens."`
+	HTTP           string        `name:"http" default:"127.0.0.1:8000" placeholder:"HOST:PORT" help:"Where the HTTP API listens. On other addresses than loopback give --http-tls-cert, or put a proxy with TLS in front."`
+	HTTPTLSCert    string        `name:"http-tls-cert" type:"existingfile" placeholder:"FILE" help:"The certificate with which the HTTP API speaks TLS (PEM, with the certificates between it and the CA). It goes together with --http-tls-key."`
+	HTTPTLSKey     string        `name:"http-tls-key" type:"existingfile" placeholder:"FILE" help:"The private key of --http-tls-cert (PEM)."`
 	Data           string        `default:"./lamplight-data" placeholder:"DIR" help:"The data directory. It holds the journal of the embedded NATS server, and the token key. Only one process at a time may use it."`
 	NatsListen     string        `default:"127.0.0.1:4222" placeholder:"HOST:PORT" help:"Where the embedded NATS server listens for clients. An address other than loopback needs users in --nats-config."`
 	NatsCluster    string        `placeholder:"HOST:PORT" help:"Where the embedded NATS server listens for the servers of the other nodes, with which it replicates the journal. Needs --join. Without it the server stands alone."`
@@ -107,6 +111,17 @@ func (f *serveFlags) check() (sync time.Duration, err error) {
 	}
 	if _, err := readGossipKey(f.GossipKey); err != nil {
 		return 0, err
+	}
+	if (f.HTTPTLSCert == "") != (f.HTTPTLSKey == "") {
+		return 0, fmt.Errorf("%w: --http-tls-cert and --http-tls-key go together", errUsage)
+	}
+	if _, err := f.httpTLS(); err != nil {
+		return 0, err
+	}
+	for name, file := range map[string]string{"--http-tls-key": f.HTTPTLSKey, "--token-key": f.tokenKeyPath()} {
+		if err := checkSecret(name, file); err != nil {
+			return 0, err
+		}
 	}
 	return sync, nil
 }
@@ -202,7 +217,7 @@ func (c *checkCommand) Run(out io.Writer) error {
 		return err
 	}
 	_, err := fmt.Fprintf(out, "http: %s\ndata: %s\nnats: %s\nnats-listen: %s\nstorage: %s\nsync: %s\nnode: %s\ngossip: %s\nnotify-rate: %v\nrequest-timeout: %v\nthe configuration is good\n",
-		c.HTTP, c.Data, c.Nats, c.NatsListen, c.Storage, c.Sync, c.Node, c.Gossip, c.NotifyRate, c.RequestTimeout)
+		c.HTTP, c.Data, client.Redacted(c.Nats), c.NatsListen, c.Storage, c.Sync, c.Node, c.Gossip, c.NotifyRate, c.RequestTimeout)
 	return err
 }
 
@@ -225,6 +240,10 @@ func (c *serveCommand) Run(out io.Writer) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	if host, _, _ := net.SplitHostPort(c.HTTP); c.HTTPTLSCert == "" && !natsd.Loopback(host) {
+		log.Warn("the HTTP API listens beyond this machine WITHOUT TLS: tokens, API keys and SIP passwords can be read on the way. Give --http-tls-cert "+
+			"and --http-tls-key, or listen on 127.0.0.1 behind a proxy with TLS", "http", c.HTTP)
+	}
 	n := node.New(config)
 	defer func() { _ = n.Stop(context.Background()) }() // Stop logs its errors
 	if err := n.Start(ctx); err != nil {
@@ -237,6 +256,9 @@ func (c *serveCommand) Run(out io.Writer) error {
 	c.announce(out, n)
 	tellSystemd(systemdReady)
 	defer tellSystemd(systemdStopping)
+	watched, unwatch := context.WithCancel(context.Background())
+	defer unwatch()
+	go feedWatchdog(watched, n.Alive)
 	select {
 	case <-ctx.Done():
 		log.Info("draining: the node hands its shards over and stops, within 20 s")
@@ -268,9 +290,24 @@ func (f *serveFlags) node(sync time.Duration, log *slog.Logger) (node.Config, er
 		return c, err
 	}
 	if f.JWKS != "" {
-		c.JWKS, err = os.ReadFile(f.JWKS)
+		if c.JWKS, err = os.ReadFile(f.JWKS); err != nil {
+			return c, err
+		}
 	}
+	c.HTTPTLS, err = f.httpTLS()
 	return c, err
+}
+
+// httpTLS returns how the HTTP API speaks TLS; nil: it does not.
+func (f *serveFlags) httpTLS() (*tls.Config, error) {
+	if f.HTTPTLSCert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(f.HTTPTLSCert, f.HTTPTLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("--http-tls-cert and --http-tls-key: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
 
 // announce prints where the node listens and what to try.
@@ -283,7 +320,7 @@ func (f *serveFlags) announce(out io.Writer, n *node.Node) {
 	hint := ""
 	switch address := n.Addr(node.NATS); {
 	case address == "":
-		hint = " --nats " + f.Nats
+		hint = " --nats " + client.Redacted(f.Nats)
 	case address != "127.0.0.1:4222":
 		hint = " --nats nats://" + address
 	}
@@ -294,6 +331,9 @@ func (f *serveFlags) announce(out io.Writer, n *node.Node) {
 func readGossipKey(path string) ([]byte, error) {
 	if path == "" {
 		return nil, nil
+	}
+	if err := checkSecret("--gossip-key", path); err != nil {
+		return nil, err
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {

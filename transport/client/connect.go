@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 
@@ -47,21 +46,47 @@ func Connect(o Options, name string, more ...nats.Option) (*nats.Conn, error) {
 	}
 	conn, err := nats.Connect(o.URL, all...)
 	if err != nil {
-		return nil, fmt.Errorf("can't connect to NATS at %s: %w; %s", redacted(o.URL), err, advice(err))
+		return nil, fmt.Errorf("can't connect to NATS at %s: %w; %s", Redacted(o.URL), redactedError{err, o.URL}, advice(err))
 	}
 	return conn, nil
 }
 
-// redacted returns a list of URLs with their passwords replaced.
-func redacted(list string) string {
+// Redacted returns a list of NATS URLs as it may be printed: what stands before the @ of a URL, a user and password or a token, is
+// replaced.
+func Redacted(list string) string {
 	urls := strings.Split(list, ",")
 	for i, u := range urls {
-		if p, err := url.Parse(strings.TrimSpace(u)); err == nil {
-			urls[i] = p.Redacted()
+		scheme, rest, found := strings.Cut(u, "://")
+		if !found {
+			scheme, rest = "", u
+		} else {
+			scheme += "://"
+		}
+		if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+			urls[i] = scheme + "***" + rest[at:]
 		}
 	}
 	return strings.Join(urls, ",")
 }
+
+// redactedError is an error of NATS's client whose text may hold the URL.
+type redactedError struct {
+	error
+	list string
+}
+
+func (e redactedError) Error() string {
+	text := e.error.Error()
+	for u := range strings.SplitSeq(e.list, ",") {
+		text = strings.ReplaceAll(text, u, Redacted(u))
+		if _, rest, ok := strings.Cut(u, "://"); ok {
+			text = strings.ReplaceAll(text, rest, Redacted(rest))
+		}
+	}
+	return text
+}
+
+func (e redactedError) Unwrap() error { return e.error }
 
 // advice says what an operator should do about an error of nats.Connect.
 func advice(err error) string {

@@ -67,3 +67,25 @@ func (w through) Write(b []byte) (int, error) {
 	defer w.hole.RUnlock()
 	return w.to.Write(b)
 }
+
+// What may be printed of a list of URLs holds no user, password or token, and an error of a connection that fails holds none either.
+func TestRedacted(t *testing.T) {
+	for in, want := range map[string]string{
+		"nats://127.0.0.1:4222":                           "nats://127.0.0.1:4222",
+		"nats://user:secret@a:4222,tls://u:secret@b:4222": "nats://***@a:4222,tls://***@b:4222",
+		"user:secret@a:4222":                              "***@a:4222",
+		"nats://secret@a":                                 "nats://***@a",
+		"nats://user:p@ss%secret@a:4222":                  "nats://***@a:4222",
+		"nats://user:sec ret@a:4222/ nats://u:secret@b":   "nats://***@b",
+		"embedded": "embedded",
+	} {
+		if got := Redacted(in); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+	for _, url := range []string{"nats://user:secret@127.0.0.1:1", "user:secret@127.0.0.1:1", "nats://user:p%zzsecret@127.0.0.1:1", "://user:secret@127.0.0.1:1", "nats://us er:secret@127.0.0.1:1"} {
+		if _, err := Connect(Options{URL: url}, "test"); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}

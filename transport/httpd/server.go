@@ -9,6 +9,7 @@ package httpd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,6 +40,8 @@ type Config struct {
 	Ready         func() error  // says why the node does not serve; nil when it does. It must not wait.
 	Log           *slog.Logger
 	Registry      *prometheus.Registry // what /metrics serves
+
+	TLS *tls.Config // nil: the listener speaks plain HTTP
 
 	MaxConnections int // at the same time
 	MaxPerAddress  int // of one client address
@@ -95,9 +98,13 @@ func (s *Server) Start(context.Context) error {
 		return fmt.Errorf("the HTTP API cannot listen: %w; give another address with --http", err)
 	}
 	s.ln = &listener{Listener: ln, most: s.cfg.MaxConnections, mostOf: s.cfg.MaxPerAddress, refused: s.refused, log: s.cfg.Log, by: map[netip.Addr]map[*conn]struct{}{}}
+	serving := net.Listener(s.ln)
+	if s.cfg.TLS != nil {
+		serving = tls.NewListener(s.ln, s.cfg.TLS)
+	}
 	go func() {
 		defer close(s.done)
-		if err := s.http.Serve(s.ln); err != nil && !errors.Is(err, net.ErrClosed) {
+		if err := s.http.Serve(serving); err != nil && !errors.Is(err, net.ErrClosed) {
 			s.cfg.Log.Error("the HTTP server ended, and the node serves no HTTP requests any more; restart the node", "err", err)
 		}
 	}()

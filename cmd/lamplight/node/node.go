@@ -7,6 +7,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -57,7 +58,8 @@ type Config struct {
 	Join      []string
 	GossipKey []byte
 
-	HTTP           string // HOST:PORT
+	HTTP           string      // HOST:PORT
+	HTTPTLS        *tls.Config // nil: plain HTTP
 	RequestTimeout time.Duration
 	RateLimit      int
 	MaxConnections int    // HTTP connections at the same time; 0: half of the process's file descriptors, 65,536 at most
@@ -238,6 +240,10 @@ func (n *Node) Directory() *directory.Directory { return n.directory }
 
 // Fanout returns the fan-out, which sends NOTIFY messages to edges.
 func (n *Node) Fanout() *bus.Fanout { return n.fanout }
+
+// Alive says whether the node's own clockwork runs: it has let time pass for the rules of ownership within the last seconds. It
+// does not say whether the node can serve.
+func (n *Node) Alive() bool { return n.journal.Ticking() }
 
 // isReady returns why the node does not serve now; nil when it does. /readyz asks it.
 func (n *Node) isReady() error {

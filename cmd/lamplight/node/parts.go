@@ -222,7 +222,7 @@ func (n *Node) startTransports(ctx context.Context) error {
 		return err
 	}
 	n.http = httpd.New(httpd.Config{Listen: c.HTTP, Node: "lamplight@" + c.Name, Version: c.Version, Timeout: c.RequestTimeout, Ready: n.isReady,
-		MaxConnections: c.MaxConnections, MaxPerAddress: c.MaxPerAddress, Log: n.log, Registry: n.registry})
+		TLS: c.HTTPTLS, MaxConnections: c.MaxConnections, MaxPerAddress: c.MaxPerAddress, Log: n.log, Registry: n.registry})
 	rest.New(rest.Config{Timeout: c.RequestTimeout, Presence: n.router, Directory: n.directory, Access: control}).Mount(n.http)
 	return n.teardown.start(ctx, "HTTP", n.http)
 }
