@@ -30,6 +30,8 @@ type simOff struct {
 	Fence       bool // rule 4: records are written without a condition
 	SpendClaim  bool // rule 5: an unknown outcome does not spend the claim
 	CommitFirst bool // rule 7: answers and NOTIFYs leave before the record is durable
+
+	StaleCommands bool // rule 1: a command that changes nothing is acknowledged without NATS
 }
 
 // event is something that runs at a time; of several at one time, that with the lower n runs first.
@@ -176,11 +178,15 @@ func (s *sim) faults() {
 			n.frozen = s.now + d
 		}
 	case 4, 5:
-		d, other := s.between(200*time.Millisecond, 5*time.Second), s.rng.IntN(2) == 0
+		d, other := s.between(200*time.Millisecond, 6*time.Second), s.rng.IntN(2) == 0
 		s.log("cut %s from stream %d for %v, from the other one too: %v", n.name, st.number, d, other)
 		n.cut[st.number] = max(n.cut[st.number], s.now+d)
 		if other {
 			n.cut[1-st.number] = max(n.cut[1-st.number], s.now+d)
+		}
+		if s.rng.IntN(2) == 0 {
+			s.log("and from gossip")
+			n.deaf = max(n.deaf, s.now+d)
 		}
 	case 6:
 		d := s.between(200*time.Millisecond, 5*time.Second)
@@ -212,7 +218,7 @@ func (s *sim) faults() {
 	}
 }
 
-// heal begins no more faults. Those that have begun end by themselves within five seconds.
+// heal begins no more faults. Those that have begun end by themselves within six seconds.
 func (s *sim) heal() {
 	s.calm = true
 	s.log("calm")
