@@ -21,6 +21,7 @@ type checker struct {
 	err     error
 	objects map[object]*history
 	edge    map[int]seenClaim // by shard: the newest claim from which the edge took a NOTIFY
+	began   map[int]seenClaim // by shard: the newest claim under which all subscriptions ended
 	acked   int               // writes that were acknowledged
 	reads   int               // reads that were answered
 	stale   int               // reads that were answered from memory, and marked so, without NATS
@@ -43,7 +44,7 @@ type seenClaim struct {
 }
 
 func newChecker() checker {
-	c := checker{objects: map[object]*history{}, edge: map[int]seenClaim{}}
+	c := checker{objects: map[object]*history{}, edge: map[int]seenClaim{}, began: map[int]seenClaim{}}
 	for s := range simShards {
 		for e := range simExtensions {
 			c.objects[object{s, e}] = &history{}
@@ -99,6 +100,11 @@ func (c *checker) notified(o object, epoch int64, generation uint64, number uint
 	}
 	h := c.objects[o]
 	if epoch > e.epoch { // another stream: its numbers begin anew (rule 10)
+		for x := range simExtensions {
+			c.objects[object{o.shard, x}].number = 0
+		}
+	}
+	if b := c.began[o.shard]; b.epoch == epoch && e.generation <= b.generation && generation > b.generation {
 		for x := range simExtensions {
 			c.objects[object{o.shard, x}].number = 0
 		}

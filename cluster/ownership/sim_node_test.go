@@ -180,7 +180,7 @@ func (n *simNode) deliver(st *stream, m message) {
 	n.feed[i] = at
 	told := false
 	when := func() (t time.Time) { // the first time the writer told of it, which does not say the stream's time
-		if told || s.calm || world != n.worlds[i] {
+		if told || s.calm || world != n.worlds[i] || unreadable(m.value) {
 			t = m.at
 		}
 		told = true
@@ -311,7 +311,7 @@ func (n *simNode) act(i int, actions []Action) {
 			sh.lane.Resume(a.Expect)
 			n.send(sh)
 			n.mailTo(sh, func() {
-				sh.claim, sh.paused, sh.flushing = a.Claim, false, false
+				sh.claim, sh.paused, sh.flushing = a.Claim, false, a.End
 				sh.highest, sh.counters = 0, [simExtensions]uint32{}
 				n.release(sh)
 			})

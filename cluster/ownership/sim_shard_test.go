@@ -91,7 +91,7 @@ func (n *simNode) opened(a Action, found map[string]message) {
 	n.sim.log("%s opens shard %d: generation %d", n.name, a.Shard, a.Claim.Generation)
 	sh := n.shards[a.Shard]
 	waiting := sh.waiting
-	*sh = simShard{id: sh.id, open: true, claim: a.Claim, lane: sh.lane, opened: sh.opened + 1}
+	*sh = simShard{id: sh.id, open: true, flushing: a.End, claim: a.Claim, lane: sh.lane, opened: sh.opened + 1}
 	sh.lane.Open(a.Expect)
 	for ext := range simExtensions {
 		r := found[fmt.Sprintf("%d.x%d", a.Shard, ext)]
@@ -224,6 +224,9 @@ func (n *simNode) release(sh *simShard) {
 		sh.queue = sh.queue[1:]
 	}
 	if sh.open && sh.flushing && sh.lane.Idle() {
+		if sh.claim.Base > LastBase { // all subscriptions are ended, and phones begin anew (rule 8)
+			n.sim.check.began[sh.id] = seenClaim{sh.claim.Epoch, sh.claim.Generation}
+		}
 		n.act(sh.id%2, m.Flushed(n.sim.now, sh.id))
 	}
 }

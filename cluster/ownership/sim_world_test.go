@@ -165,7 +165,7 @@ func (s *sim) faults() {
 	s.after(s.between(200*time.Millisecond, 1500*time.Millisecond), s.faults)
 	n := s.nodes[s.rng.IntN(len(s.nodes))]
 	st := s.streams[s.rng.IntN(len(s.streams))]
-	switch s.rng.IntN(12) {
+	switch s.rng.IntN(13) {
 	case 0, 1:
 		if n.alive {
 			n.crash()
@@ -215,7 +215,21 @@ func (s *sim) faults() {
 			st.refused = "lease." + n.name
 		}
 		s.log("stream %d refuses writes on condition of %s for %v", st.number, st.refused, st.refusedUntil-s.now)
+	case 12: // somebody writes what can't be read in the place of a lease or claim
+		subject, value := "lease."+n.name, any(Lease{Node: n.name, Unreadable: true})
+		if s.rng.IntN(2) == 0 {
+			subject, value = claimSubject(st.number+2*s.rng.IntN(2)), Claim{Unreadable: true}
+		}
+		s.log("%s in stream %d can't be read any more", subject, st.number)
+		st.apply(subject, value, subject, st.sequence(subject))
 	}
+}
+
+// unreadable says whether a message is a lease or claim that can't be read.
+func unreadable(value any) bool {
+	l, _ := value.(Lease)
+	c, _ := value.(Claim)
+	return l.Unreadable || c.Unreadable
 }
 
 // heal begins no more faults. Those that have begun end by themselves within six seconds.
