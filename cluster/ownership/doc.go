@@ -33,6 +33,7 @@ const (
 	TakeOver = 32768         // what a node that takes over adds to the base
 	Counters = 32767         // the highest counter of an extension under one claim
 	LastBase = 1<<31 - 1<<20 // past this base all subscriptions of the shard are ended, so that phones begin anew
+	MaxBase  = 1 << 31       // no base is higher, because no CSeq may be (RFC 3261 §8.1.1.5)
 )
 
 // handOvers is the number of shards of one stream that a node hands over at a time (rule 11).

@@ -194,6 +194,7 @@ func (m *Machine) claim(id int, s *shard, now Time, own bool) {
 	if s.floor.Generation > 0 {
 		c.Generation, c.Base = max(c.Generation, s.floor.Generation+1), max(c.Base, s.floor.Base+TakeOver)
 	}
+	c.Base = min(c.Base, MaxBase)
 	s.phase, s.reclaim, s.wanted, s.expect, s.held = claiming, own, c, s.seq, false
 	m.do(Action{Kind: WriteClaim, Shard: id, Claim: c, Expect: s.expect})
 }
