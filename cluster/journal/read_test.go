@@ -2,34 +2,43 @@ package journal
 
 import (
 	"context"
-	"sync/atomic"
 	"testing"
 
 	"github.com/nats-io/nats.go"
 
-	"lamplight/cluster/subject"
+	"lamplight/cluster/natsd/natstest"
 )
 
-// A direct get that NATS gives to a replica whose server is frozen is asked again, and does not wait until its time is over.
+// A direct get that NATS gives to a replica whose server is frozen, or freezes while it answers, is asked again. It does not wait
+// until its time is over.
 func TestFrozenReplica(t *testing.T) {
-	s := newStage(t)
-	var asked atomic.Int32
-	const replicas = "_sys_" // the queue group of the replicas that answer direct gets
-	if _, err := s.direct.QueueSubscribe("$JS.API.DIRECT.GET."+streamName("", 0), replicas, func(*nats.Msg) { asked.Add(1) }); err != nil {
+	server := natstest.Start(t, "")
+	replica := natstest.Connect(t, server)
+	answer := func(m *nats.Msg, header nats.Header, data string) {
+		_ = replica.PublishMsg(&nats.Msg{Subject: m.Reply, Header: header, Data: []byte(data)})
+	}
+	record := nats.Header{nats.JSSubject: []string{"lamplight.journal.0.7.claim"}, nats.JSSequence: []string{"5"}}
+	asked := 0
+	_, err := replica.Subscribe("$JS.API.DIRECT.GET.S", func(m *nats.Msg) {
+		switch asked++; asked {
+		case 1: // frozen
+		case 2: // it freezes between two messages
+			answer(m, record, "half an answer")
+		default:
+			answer(m, record, "all")
+			answer(m, nats.Header{"Status": []string{"204"}}, "")
+		}
+	})
+	if err == nil {
+		err = replica.Flush()
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.direct.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	for reads := 0; reads < 3 || asked.Load() == 0; reads++ {
-		ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
-		found, err := s.journal.of(ours).store.last(ctx, subject.Claim(ours))
-		cancel()
-		if err != nil || len(found) != 1 {
-			t.Fatalf("read %d: %d messages, %v, while the frozen replica was asked %d times", reads, len(found), err, asked.Load())
-		}
-		if reads > 1000 {
-			t.Fatal("the frozen replica is never asked")
-		}
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
+	defer cancel()
+	found, err := (&store{nc: natstest.Connect(t, server), name: "S"}).last(ctx, "7.claim")
+	if err != nil || len(found) != 1 || string(found[0].Data) != "all" || asked != 3 {
+		t.Errorf("%d messages, %v, asked %d times", len(found), err, asked)
 	}
 }
