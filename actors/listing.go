@@ -66,7 +66,7 @@ func (s *shard) page(p *page, now time.Time) {
 		}
 		p.reply <- pageOf{shard: s.id, rows: rows, err: a.Err}
 	}
-	e := entry{ticket: s.issued, caller: &p.caller}
+	e := entry{ticket: s.issued, caller: &p.caller, read: true}
 	switch {
 	case !inFlight && s.ready(&e):
 		p.answer(Answer{})

@@ -52,7 +52,7 @@ type Standing uint8
 const (
 	Fresh  Standing = iota // the node's lease is fresh: it may answer, notify and write
 	Unsure                 // it is not known whether the lease is fresh: answers wait
-	CutOff                 // NATS is out of reach: reads are answered and marked stale, writes are refused
+	CutOff                 // NATS is out of reach: reads are answered and marked stale; all else is refused, also what changes nothing
 )
 
 // Stored is one record as the journal returns it.

@@ -15,6 +15,7 @@ type entry struct {
 	x      *extension
 	fx     presence.Effects
 	caller *caller // nil: no one waits for it
+	read   bool    // its caller asked for a read
 	answer Answer  // of a read: the extension as it was when the read came; later changes may not be durable when it leaves
 }
 
@@ -22,8 +23,7 @@ type entry struct {
 func (s *shard) enqueue(e entry, now time.Time) {
 	if !e.wrote {
 		inFlight := e.x != nil && e.x.ticket > s.durable
-		tells := len(e.fx.Notices) > 0 || e.fx.Lamp != nil
-		if !inFlight && !(tells && (len(s.queue) > 0 || s.paused)) && s.ready(&e) && s.leave(e, now) {
+		if !inFlight && !(e.tells() && (len(s.queue) > 0 || s.paused)) && s.ready(&e) && s.leave(e, now) {
 			return
 		}
 		e.ticket = s.issued
@@ -31,22 +31,25 @@ func (s *shard) enqueue(e entry, now time.Time) {
 	s.queue = append(s.queue, e)
 }
 
-// ready says whether an entry that wrote nothing may leave under the node's lease (docs/contract/journal.md, rule 1). It marks
-// an answer as stale when NATS is out of reach.
+// ready says whether an entry may leave (docs/contract/journal.md, rule 1). One that wrote nothing needs a fresh lease. When
+// NATS is out of reach, ready marks the answer to a read as stale and lets it leave. It refuses the caller of anything else,
+// also of a command that changes nothing: the other side of a cut may have changed the state meanwhile. What such an entry
+// tells stays in the queue until the lease is fresh.
 func (s *shard) ready(e *entry) bool {
 	if e.wrote {
 		return true
 	}
 	standing := s.standing()
-	e.answer.Stale = standing == CutOff
-	switch standing {
-	case Fresh:
-		return true
-	case CutOff:
-		return e.caller != nil && len(e.fx.Notices) == 0
+	if standing == CutOff && !e.read {
+		e.caller.answer(Answer{Err: ErrUnavailable})
+		return !e.tells()
 	}
-	return false
+	e.answer.Stale = standing == CutOff
+	return standing != Unsure
 }
+
+// tells says whether the entry has something to send besides its answer.
+func (e *entry) tells() bool { return len(e.fx.Notices) > 0 || e.fx.Lamp != nil }
 
 // standing says what this node may do with the shard now.
 func (s *shard) standing() Standing { return s.sys.cfg.Journal.Standing(s.id, s.opened) }

@@ -182,7 +182,7 @@ func (s *shard) request(c *call, now time.Time) {
 		return
 	}
 	if show, ok := c.message.(Show); ok {
-		s.enqueue(entry{x: x, caller: &c.caller, answer: s.show(x, show.Explain)}, now)
+		s.enqueue(entry{x: x, caller: &c.caller, read: true, answer: s.show(x, show.Explain)}, now)
 		return
 	}
 	event, ok := c.message.(presence.Event)
@@ -190,7 +190,7 @@ func (s *shard) request(c *call, now time.Time) {
 		c.answer(Answer{Err: fmt.Errorf("%w: %T", presence.ErrInvalid, c.message)})
 		return
 	}
-	if _, reply := event.(presence.Notified); !reply && s.standing() == CutOff { // a watcher's reply writes nothing
+	if _, reply := event.(presence.Notified); !reply && s.standing() == CutOff { // a watcher's reply is noted in any case
 		c.answer(Answer{Err: ErrUnavailable})
 		return
 	}
@@ -238,7 +238,7 @@ func (s *shard) apply(x *extension, event presence.Event, by *caller, now time.T
 	if _, ok := event.(presence.Notified); ok {
 		s.replied(x, now)
 	}
-	if by == nil && !e.wrote && e.fx.Lamp == nil && len(e.fx.Notices) == 0 {
+	if by == nil && !e.wrote && !e.tells() {
 		s.retire(x)
 		return
 	}

@@ -2,6 +2,7 @@ package actors_test
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -361,6 +362,62 @@ func TestCutOffReadsStaleAndRefusesWrites(t *testing.T) {
 	}
 	if a := get(s, "an answer", s.ask(x, presence.SetManual{State: presence.Early}, 0)); !errors.Is(a.Err, actors.ErrUnavailable) {
 		t.Errorf("a write: %v", a.Err)
+	}
+}
+
+// A command or news that changes nothing has no write that vouches for it, so only a fresh lease does (docs/contract/journal.md,
+// rule 1). It waits while the lease is not fresh. When NATS is then found away it is refused, for the other side of a cut may
+// have changed the state; when the lease is fresh again it is answered.
+func TestRule1NothingChangedNeedsAFreshLease(t *testing.T) {
+	const call = "k1"
+	now := time.Now()
+	ringing := presence.CallEvent{CallID: call, State: presence.Early, Timestamp: now, Expires: 60}
+	for name, m := range map[string]actors.Message{
+		"a set of the present state":          presence.SetManual{State: presence.Early},
+		"a reset of what is dark":             presence.Reset{},
+		"a register's present state":          presence.RegisterEvent{Name: "park", State: presence.Confirmed, Timestamp: now},
+		"a mailbox's present counts":          presence.MailboxEvent{Source: "box@acme.test", New: 2},
+		"an unsubscribe of nothing":           presence.Subscribe{CallID: "none", From: "1@acme.test", ServerID: "edge"},
+		"a reset that tells a watcher again":  presence.Reset{},
+		"news of a call that is known":        ringing,
+		"the end of a realm that has nothing": presence.End{Reason: "noresource"},
+		"a reply of a watcher":                presence.Notified{CallID: "none", Reply: 200},
+	} {
+		for _, then := range []actors.Standing{actors.CutOff, actors.Fresh} {
+			t.Run(fmt.Sprintf("%s, standing %d", name, then), func(t *testing.T) {
+				s := open(t, 100)
+				s.journal.Set(func(j *actorstest.Settings) { j.Hold = false })
+				x := s.extension(0)
+				switch m.(type) {
+				case presence.Reset: // of what is dark
+					if name == "a reset that tells a watcher again" {
+						s.good(s.ask(x, watch("a"), 0))
+						get(s, "the first NOTIFY", s.told)
+					}
+				case presence.End:
+				case presence.CallEvent:
+					s.good(s.ask(x, ringing, 0))
+				case presence.Subscribe, presence.Notified:
+				default:
+					s.good(s.ask(x, m, 0))
+				}
+				written := len(s.writes)
+				s.journal.Set(func(j *actorstest.Settings) { j.Standing = actors.Unsure })
+				answer := s.ask(x, m, 0)
+				s.heard()
+				if len(answer) > 0 {
+					t.Fatalf("answered while the lease was not fresh: %+v", <-answer)
+				}
+				s.journal.Set(func(j *actorstest.Settings) { j.Standing = then })
+				a := get(s, "an answer", answer)
+				if then == actors.CutOff && !errors.Is(a.Err, actors.ErrUnavailable) || then == actors.Fresh && a.Err != nil || a.Stale {
+					t.Errorf("%+v", a)
+				}
+				if len(s.writes) != written {
+					t.Error("it wrote something, so it is no command that changes nothing")
+				}
+			})
+		}
 	}
 }
 

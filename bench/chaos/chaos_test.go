@@ -169,7 +169,7 @@ func TestExternalNATS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kit := append(faultsNamed(nodeFaults, "kill -9 a node", "SIGSTOP a node"), serverFaults...)
+	kit := append(faultsNamed(nodeFaults, "kill -9 a node", "SIGSTOP a node", longFreeze), serverFaults...)
 	runAndCheck(t, l, true, newPlan(t, seed, kit, size{1, 1000, 2 * time.Second}, size{9, 30_000, 5 * time.Second}))
 }
 

@@ -43,6 +43,8 @@ func TestLinearizable(t *testing.T) {
 			read(1, 7, 8).sees("e")}, porcupine.Illegal},
 		{"reads at once see it or not", []op{set(acknowledged, 0, 1, 9).is(confirmed), read(1, 2, 5).sees("c"), read(2, 2, 5).sees(".")}, porcupine.Ok},
 		{"a read goes back", []op{set(acknowledged, 0, 1, 9).is(confirmed), read(1, 2, 3).sees("c"), read(2, 4, 5).sees(".")}, porcupine.Illegal},
+		{"a command that is marked stale counts", []op{set(acknowledged, 0, 1, 2).is(early), set(acknowledged, 1, 3, 4).is(confirmed),
+			set(acknowledged, 2, 5, 6).is(early).marked(), read(3, 7, 8).sees("c")}, porcupine.Illegal},
 		{"a stale read may go back", []op{set(acknowledged, 0, 1, 9).is(confirmed), read(1, 2, 3).sees("c"), read(2, 4, 5).sees(".").marked()}, porcupine.Ok},
 		{"two orders of two sets", []op{set(acknowledged, 0, 1, 9).is(early), set(acknowledged, 1, 1, 9).is(confirmed), read(2, 10, 11).sees("e"),
 			read(3, 12, 13).sees("c")}, porcupine.Illegal},

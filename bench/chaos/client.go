@@ -104,7 +104,12 @@ func (c *client) close() {
 
 // rest makes a request of one node over HTTP. data and stale are the envelope's if the answer is a success.
 func (c *client) rest(n *node, method, path string, body any) (out outcome, data jsontext.Value, stale bool, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	return c.restWithin(requestTimeout, n, method, path, body)
+}
+
+// restWithin is rest with another time to wait for the answer.
+func (c *client) restWithin(within time.Duration, n *node, method, path string, body any) (out outcome, data jsontext.Value, stale bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	api := lamplight.REST{Base: "http://" + n.http, Token: c.cluster.token, HTTP: c.http}
 	e, err := api.Do(ctx, method, "/v2/accounts/"+accountID+path, body)

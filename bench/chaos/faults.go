@@ -29,6 +29,7 @@ var nodeFaults = []fault{
 	{name: "kill -9 a node", run: killNode},
 	{name: "kill -9 two nodes", run: killTwo, exclusive: true},
 	{name: "SIGSTOP a node", run: freezeNode},
+	{name: longFreeze, run: freezeLong, exclusive: true},
 	{name: "drain a node", run: drainNode},
 	{name: "rolling restart", run: rollingRestart, exclusive: true},
 	{name: "join and drain a fourth node", run: joinFourth},

@@ -54,8 +54,10 @@ func (w *worker) run(ctx context.Context) {
 			w.startCall()
 		case n < 68 && len(w.calls) > 0:
 			w.nextState(w.random.IntN(len(w.calls)))
-		case n < 80:
+		case n < 77:
 			w.command()
+		case n < 80:
+			w.confirm()
 		case n < 81 && w.number%8 == 0:
 			w.list()
 		default:
@@ -211,11 +213,38 @@ func (w *worker) command() {
 	case 1:
 		o.kind = opResetTo
 	}
-	n, overBus, conn := w.client.cluster.pick(w.random), w.random.IntN(2) == 0, w.random.IntN(16)
+	w.give(o, w.client.cluster.pick(w.random), w.random.IntN(2) == 0)
+}
+
+// confirm makes a command that changes nothing as far as a node knows: it reads an extension there, and then sets the manual
+// state that it has, or resets an extension that is dark. While the node is cut off, its memory vouches for no such command.
+func (w *worker) confirm() {
+	e, n := w.world.pick(w.random), w.client.cluster.pick(w.random)
+	out, s, _, err := w.client.show(n, false, 0, e.name, "")
+	if out != acknowledged {
+		return
+	}
+	seen, err := e.lamp(&s)
+	if err != nil {
+		w.history.wrong(err.Error())
+		return
+	}
+	o := op{kind: opSet, extension: e, state: seen[0], worker: w.number, tries: 1}
+	switch {
+	case len(seen) == 1 && o.state == noState && w.random.IntN(2) == 0:
+		o.kind = opReset
+	case o.state == noState:
+		o.state = terminated
+	}
+	w.give(o, n, false)
+}
+
+// give makes a command, once, and notes it.
+func (w *worker) give(o op, n *node, overBus bool) {
 	begun := time.Now()
 	o.begin = w.history.now()
 	var err error
-	o.outcome, err = w.client.command(n, overBus, conn, e, o.kind, o.state)
+	o.outcome, err = w.client.command(n, overBus, w.random.IntN(16), o.extension, o.kind, o.state)
 	o.end, o.took = w.history.now(), time.Since(begun)
 	switch o.outcome {
 	case unknown:
@@ -226,7 +255,8 @@ func (w *worker) command() {
 	w.history.add(o)
 }
 
-// command makes a command of one kind, over NATS or HTTP. Only HTTP has opResetTo.
+// command makes a command of one kind, over NATS or HTTP. Only HTTP has opResetTo, and only its answers can say that they are
+// stale, which those to commands may not.
 func (c *client) command(n *node, overBus bool, conn int, e *extension, what kind, state byte) (out outcome, err error) {
 	if overBus && what != opResetTo {
 		topic, event, fields := subject.Set(realm, e.name), "set", map[string]any{"Realm": realm, "Username": e.name, "State": stateNames[state]}
@@ -243,7 +273,10 @@ func (c *client) command(n *node, overBus bool, conn int, e *extension, what kin
 	if what == opSet {
 		body["action"] = "set"
 	}
-	out, _, _, err = c.rest(n, "POST", "/presence/"+e.name, body)
+	out, _, stale, err := c.rest(n, "POST", "/presence/"+e.name, body)
+	if stale {
+		return wrong, fmt.Errorf("%s acknowledged a command to %s from old memory: the answer is marked stale", n.name, e.name)
+	}
 	return out, err
 }
 

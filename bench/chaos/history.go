@@ -62,6 +62,7 @@ type history struct {
 	wrongs   []string // what must not happen in any run
 	windows  []window
 	takeover []takeover
+	freezes  []freeze
 }
 
 // window is the time of one step, from its begin until all nodes were ready again.

@@ -192,6 +192,9 @@ func (r *run) figures(v *verdict) string {
 		fmt.Fprintf(&b, "  killed nodes' extensions (%d): a read succeeds after p50 %v, p99 %v; a durable set after p50 %v, p99 %v\n", n,
 			percentile(read, 50), percentile(read, 99), percentile(write, 50), percentile(write, 99))
 	}
+	for _, f := range h.freezes {
+		fmt.Fprintf(&b, "  %v\n", &f)
+	}
 	for _, w := range r.drains {
 		fmt.Fprintf(&b, "  %s took %v: longest wait of a request begun meanwhile %v\n", w.detail, time.Duration(w.end-w.begin).Round(time.Millisecond), longestWait(h.ops, w).Round(time.Millisecond))
 	}

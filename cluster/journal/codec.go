@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -19,7 +20,13 @@ import (
 const (
 	maxDocument = 4 << 10 // bytes
 	maxName     = 128     // bytes of a node's name or an incarnation
+
+	maxGeneration = 1 << 53 // of a claim: past it, JSON numbers are not exact everywhere
 )
+
+// errNewer says that a newer release wrote a lease or claim. It is left alone. What can't be read for another reason is replaced
+// (docs/contract/journal.md, rule 10).
+var errNewer = errors.New("a newer release wrote it: upgrade this node")
 
 type leaseDocument struct {
 	Schema      int    `json:"schema"`
@@ -48,19 +55,25 @@ type claimDocument struct {
 	Unknown jsontext.Value `json:",embed"` // fields of newer releases
 }
 
-// decode reads a document into d.
+// decode reads a document into d. It refuses a schema that this release cannot read, whatever else the document holds.
 func decode(b []byte, d any) error {
 	if len(b) > maxDocument {
 		return fmt.Errorf("it has %d bytes; at most %d are read", len(b), maxDocument)
 	}
+	var first struct {
+		Schema int `json:"schema"`
+	}
+	if err := json.Unmarshal(b, &first); err != nil {
+		return err
+	}
+	if first.Schema > presence.Schema {
+		return fmt.Errorf("it has schema %d, this release reads up to %d: %w", first.Schema, presence.Schema, errNewer)
+	}
 	return json.Unmarshal(b, d)
 }
 
-// check refuses a schema that this release cannot read, and names that no node has: they become parts of subjects.
+// check refuses names that no node has: they become parts of subjects.
 func check(schema int, node, incarnation string) error {
-	if schema > presence.Schema {
-		return fmt.Errorf("it has schema %d, this release reads up to %d: upgrade this node", schema, presence.Schema)
-	}
 	if schema < 1 || !isName(node) || !isName(incarnation) {
 		return fmt.Errorf("schema %d, node %.40q, incarnation %.40q: the schema must be at least 1, and the names 1 "+
 			"to %d printable ASCII characters without spaces", schema, node, incarnation, maxName)
@@ -117,8 +130,12 @@ func readClaim(b []byte) (d claimDocument, err error) {
 	if err = decode(b, &d); err == nil {
 		err = check(d.Schema, d.Node, d.Incarnation)
 	}
-	if err == nil && d.Next != "" && !isName(d.Next) {
+	switch {
+	case err != nil:
+	case d.Next != "" && !isName(d.Next):
 		err = fmt.Errorf("its next owner %.40q is not the name of a node", d.Next)
+	case d.Generation < 1 || d.Generation > maxGeneration || d.Base > ownership.MaxBase:
+		err = fmt.Errorf("generation %d, base %d: the generation must be 1 to 2^53, and the base 0 to 2^31", d.Generation, d.Base)
 	}
 	if err != nil {
 		return d, fmt.Errorf("claim: %w", err)

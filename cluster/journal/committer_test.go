@@ -51,6 +51,9 @@ func (s *shards) hear(shard int, h heard) {
 
 func (s *shards) Open(shard int, o actors.Opening) {
 	s.generations[shard] = o.Claim.Generation
+	if o.End {
+		s.Flush(shard)
+	}
 	s.hear(shard, heard{what: "open", claim: o.Claim})
 }
 func (s *shards) Pause(shard int) { s.hear(shard, heard{what: "pause"}) }
@@ -122,13 +125,15 @@ type stage struct {
 	shards  *shards
 	proxy   *proxy
 	direct  *nats.Conn // a connection that is not the journal's
+	logged  logged
+	metrics *prometheus.Registry
 	claim   actors.Claim
 	ticket  uint64
 }
 
 func newStage(t *testing.T) *stage {
 	srv := natstest.Start(t, t.TempDir())
-	s := &stage{T: t, shards: &shards{calls: make(chan heard, 10000)}, proxy: newProxy(t, strings.TrimPrefix(srv.ClientURL(), "nats://"))}
+	s := &stage{T: t, metrics: prometheus.NewRegistry(), shards: &shards{calls: make(chan heard, 10000)}, proxy: newProxy(t, strings.TrimPrefix(srv.ClientURL(), "nats://"))}
 	connect := func(url string) *nats.Conn {
 		nc, err := nats.Connect(url, nats.ReconnectBufSize(-1))
 		if err != nil {
@@ -139,7 +144,7 @@ func newStage(t *testing.T) *stage {
 	}
 	s.direct = connect(srv.ClientURL())
 	s.journal = New(Config{Conn: connect("nats://" + s.proxy.ln.Addr().String()), Node: "a", Quiet: time.Millisecond, Missing: time.Second, Owner: func(int, []string) string { return "a" },
-		Fatal: func(err error) { t.Error(err) }, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+		Fatal: func(err error) { t.Error(err) }, Log: slog.New(slog.NewTextHandler(&s.logged, nil)), Registerer: s.metrics})
 	s.shards.journal = s.journal
 	s.journal.SetShards(s.shards)
 	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
@@ -156,6 +161,24 @@ func newStage(t *testing.T) *stage {
 	})
 	s.claim = s.until("open").claim
 	return s
+}
+
+// logged is what the journal has logged. Any goroutine may use it.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // until waits for a call to the shards, and skips others before it.

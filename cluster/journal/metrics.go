@@ -2,7 +2,7 @@ package journal
 
 import "github.com/prometheus/client_golang/prometheus"
 
-type metrics struct{ unknown, fenced, busy, claims, expelled, takeovers prometheus.Counter }
+type metrics struct{ unknown, fenced, busy, claims, expelled, takeovers, unreadable prometheus.Counter }
 
 func newMetrics(r prometheus.Registerer) *metrics {
 	counter := func(name, help string) prometheus.Counter {
@@ -16,6 +16,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		busy:    counter("busy_total", "Groups of writes that NATS refused for a moment; they are written again."),
 		claims: counter("claims_total", "Claims of this node that were accepted: of shards that it took over, and "+
 			"of shards that it claimed again."),
+		unreadable: counter("unreadable_total", "Leases and claims that could not be read and that the nodes replace. Only nodes "+
+			"may write these; any other value than 0 needs an explanation, which the log helps to find."),
 		takeovers: counter("takeovers_total", "Shards that this node took over and loaded."),
 		expelled: counter("expelled_total", "Expulsions by this node. A silent node is expelled in each of the "+
 			"journal's streams."),

@@ -134,9 +134,23 @@ func (s *store) pages(ctx context.Context, filter, everything, claim, bucket str
 	}
 }
 
-// directGet makes a direct get, which any replica answers with one message for each found. It returns errTooMany for more
-// subjects than one answer may have, and errBehind when messages were replaced while the replica answered.
+// replicaPatience is how long directGet waits for the next message of a replica before it asks again, the first time. Each
+// time it waits twice as long, because a replica may be slow.
+const replicaPatience = 250 * time.Millisecond
+
+// directGet makes a direct get, which any replica answers with one message for each found. It asks again when the replica is
+// silent: NATS may have chosen one whose server is frozen, and the next time it may choose another one. It returns errTooMany
+// for more subjects than one answer may have, and errBehind when messages were replaced while the replica answered.
 func (s *store) directGet(ctx context.Context, request string) (found []*nats.Msg, err error) {
+	for patience := replicaPatience; ; patience *= 2 {
+		if found, err = s.askReplica(ctx, request, patience); !errors.Is(err, errSilent) {
+			return found, err
+		}
+	}
+}
+
+// askReplica asks one replica for directGet. It returns errSilent when no message came for as long as patience.
+func (s *store) askReplica(ctx context.Context, request string, patience time.Duration) (found []*nats.Msg, err error) {
 	inbox := s.nc.NewInbox()
 	answers := make(chan *nats.Msg, 2048)
 	subscription, err := s.nc.ChanSubscribe(inbox, answers)
@@ -147,11 +161,16 @@ func (s *store) directGet(ctx context.Context, request string) (found []*nats.Ms
 	if err := s.nc.PublishRequest("$JS.API.DIRECT.GET."+s.name, inbox, []byte(request)); err != nil {
 		return nil, err
 	}
+	silent := time.NewTimer(patience)
+	defer silent.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
+		case <-silent.C:
+			return nil, errSilent
 		case m := <-answers:
+			silent.Reset(patience)
 			switch m.Header.Get("Status") {
 			case "":
 				found = append(found, m)
@@ -173,6 +192,7 @@ func (s *store) directGet(ctx context.Context, request string) (found []*nats.Ms
 
 var (
 	errTooMany = errors.New("journal: more subjects than one answer holds")
+	errSilent  = errors.New("journal: the replica that was asked does not answer")
 	errBehind  = errors.New("journal: the replica that answered lags behind the claim")
 )
 

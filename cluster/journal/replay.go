@@ -126,10 +126,10 @@ func (c *content) add(base string, found []*nats.Msg) error {
 		name := strings.TrimPrefix(subject, base)
 		if name == "claim" {
 			claim, err := decodeClaim(m.Data)
-			if err != nil {
+			if errors.Is(err, errNewer) {
 				return err
 			}
-			c.claim, c.sequence = claim, sequence
+			c.claim, c.sequence = claim, sequence // one that can't be read is not ours, and newer or older than ours
 			continue
 		}
 		if len(name) > 4 && name[1] == '.' && name[3] == '.' { // <bucket>.<kind>.<hash>

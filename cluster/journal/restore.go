@@ -86,7 +86,9 @@ func BeginRestore(ctx context.Context, c Config) (*Restore, error) {
 func Check(e backup.Entry) error {
 	_, below, err := parseName(e.Name)
 	if err == nil && below == "claim" {
-		_, err = decodeClaim(e.Data)
+		if _, damaged := decodeClaim(e.Data); errors.Is(damaged, errNewer) {
+			err = damaged
+		}
 	}
 	return err
 }
@@ -186,13 +188,18 @@ func (r *Restore) Put(e backup.Entry) error {
 }
 
 // restoredClaim makes the claim that the shard's next owner finds of the one in the backup: it is released, its base is one
-// takeover higher (docs/contract/journal.md, rules 8 and 10), and all extensions are to be told again (rule 7).
+// takeover higher (docs/contract/journal.md, rules 8 and 10), and all extensions are to be told again (rule 7). In the place of
+// a claim that can't be read it makes one under which all subscriptions of the shard end first, because nobody knows their
+// numbers.
 func (s *store) restoredClaim(data []byte) ([]byte, error) {
 	c, err := readClaim(data)
-	if err != nil {
+	switch {
+	case errors.Is(err, errNewer):
 		return nil, err
+	case err != nil:
+		c = claimDocument{Schema: 1, Node: "unknown", Incarnation: "unknown", Generation: 1, Base: ownership.LastBase}
 	}
-	c.Base = min(c.Base+ownership.TakeOver, 1<<31)
+	c.Base = min(c.Base+ownership.TakeOver, ownership.MaxBase)
 	c.Released, c.Next, c.Epoch, c.Since, c.All = true, "", s.created.UnixNano(), 0, true
 	return json.Marshal(c)
 }

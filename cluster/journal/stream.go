@@ -23,7 +23,7 @@ import (
 type stream struct {
 	j *Journal
 
-	mu          sync.Mutex // guards all fields up to lastLeases, and store.created
+	mu          sync.Mutex // guards all fields up to unreadable, and store.created
 	store       *store     // never replaced
 	machine     *ownership.Machine
 	lanes       []lane        // of the shards that live here
@@ -38,6 +38,7 @@ type stream struct {
 	cursor      map[string]uint64    // by subject.AnyLease and AnyClaim: the sequence up to which they have been read
 	synced      bool                 // all leases and claims have been read once
 	lastLeases  map[string]lastLease // by other node
+	unreadable  map[string]uint64    // by subject of a lease or claim: the sequence of the last one that could not be read
 
 	answerUntil atomic.Int64  // what ownership.Machine.AnswerUntil returned last
 	ticked      atomic.Int64  // when tick ran last
@@ -53,7 +54,7 @@ const (
 )
 
 func newStream(j *Journal, st *store, number, of int) *stream {
-	s := &stream{j: j, store: st, cursor: map[string]uint64{}, lastLeases: map[string]lastLease{},
+	s := &stream{j: j, store: st, cursor: map[string]uint64{}, lastLeases: map[string]lastLease{}, unreadable: map[string]uint64{},
 		lookSignal: make(chan struct{}, 1), readSlots: make(chan struct{}, maxReads)}
 	var shards []int
 	for id := number; id < actors.Shards; id += of {
@@ -261,10 +262,11 @@ func (s *stream) atLeader(name string, give func(data []byte, sequence uint64, a
 func (s *stream) readLease(a ownership.Action) {
 	s.atLeader(subject.Lease(a.Node), func(data []byte, seq uint64, at time.Time, err error) {
 		var l ownership.Lease
-		if seq > 0 {
-			l, err = decodeLease(data)
+		ok := err == nil
+		if ok && seq > 0 {
+			l, ok = s.readableLease(a.Node, data, seq, at)
 		}
-		s.act(s.machine.LeaseRead(s.now(), l, seq, at, err == nil))
+		s.act(s.machine.LeaseRead(s.now(), l, seq, at, ok))
 	})
 }
 
@@ -273,10 +275,11 @@ func (s *stream) readClaim(a ownership.Action) {
 	defer func() { <-s.readSlots }()
 	s.atLeader(subject.Claim(a.Shard), func(data []byte, seq uint64, at time.Time, err error) {
 		var c ownership.Claim
-		if seq > 0 {
-			c, err = decodeClaim(data)
+		ok := err == nil
+		if ok && seq > 0 {
+			c, ok = s.readableClaim(a.Shard, data, seq, at)
 		}
-		if err == nil {
+		if ok {
 			s.act(s.machine.ClaimRead(s.now(), a.Shard, c, seq, at, true))
 			s.updateHolder(a.Shard)
 			return
@@ -303,6 +306,7 @@ func (s *stream) recreated(created time.Time) {
 func (s *stream) beginAnew() {
 	clear(s.cursor)
 	s.store.forgetAcknowledged()
+	clear(s.unreadable)
 	s.synced = false
 	s.act(s.machine.Recreated(s.now(), s.store.created.UnixNano()))
 	s.lookNow()

@@ -152,32 +152,28 @@ func (s *stream) readNew(filter string) bool {
 // report tells the rules of a lease or claim. at is the stream's time of it; zero: it is not known. The caller holds
 // s.mu.
 func (s *stream) report(name string, data []byte, seq uint64, at time.Time) {
-	if strings.HasPrefix(name, "lease.") {
-		l, err := decodeLease(data)
-		if err != nil || name != subject.Lease(l.Node) {
-			s.j.log.Error("a node's lease can't be read, so its shards are not taken over; upgrade this node, or "+
-				"remove the message from the stream", "subject", s.store.subject+name, "err", err)
-			return
+	if token, ok := strings.CutPrefix(name, "lease."); ok {
+		node, err := subject.ParseToken(token)
+		if err != nil || subject.Lease(node) != name {
+			return // no node's
 		}
-		s.act(s.machine.LeaseSeen(s.now(), l, seq, at))
-		if l.Node != s.j.cfg.Node {
-			s.noteLease(l)
+		if l, ok := s.readableLease(node, data, seq, at); ok {
+			s.act(s.machine.LeaseSeen(s.now(), l, seq, at))
+			if node != s.j.cfg.Node && !l.Unreadable {
+				s.noteLease(l)
+			}
 		}
 		return
 	}
-	shard, ok := strings.CutSuffix(name, ".claim")
+	shard, _ := strings.CutSuffix(name, ".claim")
 	id, err := strconv.Atoi(shard)
-	if !ok || err != nil || id < 0 || id >= actors.Shards || s.j.of(id) != s {
-		return
+	if err != nil || id < 0 || id >= actors.Shards || subject.Claim(id) != name || s.j.of(id) != s {
+		return // no shard's that lives here
 	}
-	c, err := decodeClaim(data)
-	if err != nil {
-		s.j.log.Error("a shard's claim can't be read, so this node does not take the shard; upgrade this node, or "+
-			"remove the message from the stream", "subject", s.store.subject+name, "err", err)
-		return
+	if c, ok := s.readableClaim(id, data, seq, at); ok {
+		s.act(s.machine.ClaimSeen(s.now(), id, c, seq, at))
+		s.updateHolder(id)
 	}
-	s.act(s.machine.ClaimSeen(s.now(), id, c, seq, at))
-	s.updateHolder(id)
 }
 
 // noteLease notes another node's lease, and calls Config.Gone once when an incarnation of that node is over. The

@@ -12,7 +12,8 @@
 //  1. Do every Action. Report the outcome of each with the method that its comment names, whenever it is known. An
 //     outcome that is not known is Unknown, never a guess.
 //  2. Report every lease and claim that the stream shows (LeaseSeen, ClaimSeen). They may be reported late and more than
-//     once. After Recreated, report nothing of the stream as it was before.
+//     once. Report one that cannot be read as Unreadable, with the stream's time of it. Leave out one of a newer release.
+//     After Recreated, report nothing of the stream as it was before.
 //  3. Call Tick at least every 50 ms.
 //  4. Write a shard's records only through its Lane, under the fence of the last Open or Resume, and each group once.
 //  5. Answer from memory, or notify without a write, only before AnswerUntil. Check this when the answer leaves.
@@ -32,6 +33,7 @@ const (
 	TakeOver = 32768         // what a node that takes over adds to the base
 	Counters = 32767         // the highest counter of an extension under one claim
 	LastBase = 1<<31 - 1<<20 // past this base all subscriptions of the shard are ended, so that phones begin anew
+	MaxBase  = 1 << 31       // no base is higher, because no CSeq may be (RFC 3261 §8.1.1.5)
 )
 
 // handOvers is the number of shards of one stream that a node hands over at a time (rule 11).
@@ -45,6 +47,8 @@ type Lease struct {
 	Draining          bool      // the node gives its shards up and takes no more
 	Before            string    // the node's incarnation before this one
 	Beat              time.Time // the stream's time of the last heartbeat of Before, or, in an expelled lease, of Incarnation
+
+	Unreadable bool // the message can't be read; only Node, which its subject names, is set (rule 10)
 }
 
 // Claim says who owns a shard: docs/contract/journal.md, "Leases and claims".
@@ -57,6 +61,8 @@ type Claim struct {
 	Next              string    // the node that the holder named as the next owner
 	Since             time.Time // rule 7: a node that takes over tells again what changed since; zero: there is no such limit
 	All               bool      // rule 7: a node that takes over tells all extensions again
+
+	Unreadable bool // the message can't be read; no other field is set (rule 10)
 }
 
 // Outcome is the outcome of a conditional write.

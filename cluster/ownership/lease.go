@@ -100,7 +100,7 @@ func (m *Machine) firstBeat(now Time, l Lease, seq uint64, at time.Time) {
 		m.left = true // this node holds nothing any more
 		return
 	}
-	mayLive := seq > 0 && !l.Expelled && !l.Left
+	mayLive := seq > 0 && !l.Expelled && !l.Left && !l.Unreadable // a live process replaces what can't be read at once, as we do
 	switch {
 	case mayLive && m.watchedSeq == 0:
 		m.watchedSeq, m.watchedUntil, m.readLeaseAt = seq, now+Validity+Guard, now+Validity+Guard
@@ -113,6 +113,9 @@ func (m *Machine) firstBeat(now Time, l Lease, seq uint64, at time.Time) {
 		return
 	}
 	m.lease, m.watchedSeq = seq, 0
+	if h := m.holders[m.cfg.Node]; l.Unreadable && h != nil {
+		l.Incarnation, at = h.lease.Incarnation, h.at
+	}
 	if m.before, m.beat = l.Incarnation, at; l.Expelled {
 		m.beat = l.Beat
 	}
@@ -136,14 +139,20 @@ func (m *Machine) renewIncarnation() {
 
 // LeaseSeen reports a lease that the stream showed. at is the stream's time of it; zero: it is not known.
 func (m *Machine) LeaseSeen(now Time, l Lease, seq uint64, at time.Time) []Action {
-	h := m.holders[l.Node]
+	node := l.Node
+	h := m.holders[node]
 	if h == nil {
 		h = &holder{}
-		m.holders[l.Node] = h
+		m.holders[node] = h
 		m.quietUntil = max(m.quietUntil, now+m.cfg.Quiet)
 	}
 	if seq < h.seq {
 		return m.take()
+	}
+	if l.Unreadable { // it stands for a heartbeat of the last incarnation that we know of (rule 10)
+		at = h.at
+		l = h.lease
+		l.Unreadable, l.Node = true, node
 	}
 	switch same := l.Incarnation == h.lease.Incarnation; {
 	case l.Expelled:
@@ -155,7 +164,7 @@ func (m *Machine) LeaseSeen(now Time, l Lease, seq uint64, at time.Time) []Actio
 		return m.take()
 	}
 	h.lease, h.seq, h.seen = l, seq, now
-	if l.Node == m.cfg.Node && m.joined && seq > m.lease && (l.Incarnation != m.incarnation || l.Expelled) {
+	if node == m.cfg.Node && m.joined && seq > m.lease && (l.Incarnation != m.incarnation || l.Expelled || l.Unreadable) {
 		m.readLease() // what the stream shows is a hint; the leader decides
 	}
 	return m.take()
@@ -176,6 +185,9 @@ func (m *Machine) expel(c Claim, now Time) {
 	}
 	h.expelling = true
 	l := h.lease
+	if l.Unreadable {
+		l.Unreadable, l.Incarnation = false, c.Incarnation
+	}
 	l.Expelled, l.Beat = true, h.at
 	m.do(Action{Kind: WriteLease, Node: c.Node, Expect: h.seq, Lease: l})
 }

@@ -88,10 +88,10 @@ func (m *Machine) newIncarnation() string {
 // Incarnation returns the name of this start of the node in this stream. It changes when the node was expelled.
 func (m *Machine) Incarnation() string { return m.incarnation }
 
-// Leases calls give with every node's newest lease that the stream showed.
+// Leases calls give with every node's newest lease that the stream showed and that could be read.
 func (m *Machine) Leases(give func(Lease)) {
 	for _, h := range m.holders {
-		if h.seq > 0 {
+		if h.seq > 0 && h.lease.Incarnation != "" {
 			give(h.lease)
 		}
 	}
@@ -215,7 +215,7 @@ func (m *Machine) candidates(now Time) []string {
 			continue
 		}
 		h := m.holders[n]
-		if h != nil && now-h.seen < CandidateSeen && !h.lease.Expelled && !h.lease.Left && !h.lease.Draining {
+		if h != nil && now-h.seen < CandidateSeen && !h.lease.Expelled && !h.lease.Left && !h.lease.Draining && !h.lease.Unreadable {
 			nodes = append(nodes, n)
 		}
 	}

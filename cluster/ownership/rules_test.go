@@ -272,3 +272,117 @@ func TestLane(t *testing.T) {
 		})
 	}
 }
+
+// garbage puts a claim of shard 0 into the stream that can't be read, and returns its sequence.
+func (s *script) garbage() uint64 {
+	s.seq++
+	s.do(s.m.ClaimSeen(s.now, 0, Claim{Unreadable: true}, s.seq, s.wall))
+	return s.seq
+}
+
+// The holder of a claim that can't be read any more claims the shard again at once, on condition of its sequence. Generation
+// and Sequences go on, and all extensions are told again (rule 10).
+func TestRule10UnreadableClaimOfOurs(t *testing.T) {
+	s := newScript(t)
+	before := s.last(Open, 0).Claim
+	highest, _, _, _ := s.number(5)
+	seq := s.garbage()
+	if s.m.Holder(0) != "" || s.count(Drop, 0) != 1 {
+		t.Error("the shard is served under a claim that can't be read")
+	}
+	s.pass(100 * time.Millisecond)
+	w, open := s.last(WriteClaim, 0), s.last(Open, 0)
+	if w.Expect != seq || open.Claim.Generation != before.Generation+1 || open.Claim.Base < highest || !open.All || open.End {
+		t.Errorf("%+v, %+v after %+v", w, open, before)
+	}
+}
+
+// Where another node held the shard, that node has 10 s to claim it again, as long as it lives. A dead one is expelled first, and
+// one that we do not know of has the 10 s too. Numbers go on above those of all claims that we may have missed (rule 10).
+func TestRule10UnreadableClaimOfAnother(t *testing.T) {
+	for _, lives := range []bool{true, false} {
+		s := newScript(t, "0") // a should hold its shard
+		s.pass(200*time.Millisecond, "0")
+		s.seq++
+		s.do(s.m.ClaimSeen(s.now, 0, Claim{Node: "0", Incarnation: "01", Nonce: 1, Generation: 9, Base: 100}, s.seq, s.wall))
+		s.seq += 3 // it may have been claimed three times meanwhile
+		seq, before := s.garbage(), s.count(WriteClaim, 0)
+		who := []string{"0"}
+		if !lives {
+			who = []string{"1"} // it may have claimed the shard, and we may not have seen that
+		}
+		s.pass(9900*time.Millisecond, who...)
+		if n := s.count(WriteClaim, 0) - before; n > 0 {
+			t.Fatalf("claimed before the holder had its 10 s: %+v", s.last(WriteClaim, 0))
+		}
+		expelled := slices.ContainsFunc(s.acted, func(a Action) bool { return a.Kind == WriteLease && a.Node == "0" && a.Lease.Expelled })
+		if expelled == lives {
+			t.Errorf("the holder lives: %v, expelled: %v", lives, expelled)
+		}
+		s.pass(300*time.Millisecond, who...)
+		w := s.last(WriteClaim, 0)
+		if w.Expect != seq || w.Claim.Generation != 9+3+1 || w.Claim.Base != 100+4*TakeOver || !w.Claim.All {
+			t.Errorf("%+v, want expect %d", w, seq)
+		}
+	}
+}
+
+// A node that knows no claim before the one that can't be read ends all subscriptions of the shard, because nobody knows the
+// numbers that were given out (rules 8 and 10).
+func TestRule10UnreadableClaimAndNoneKnown(t *testing.T) {
+	s := newScript(t)
+	s.do(s.m.Recreated(s.now, 1))
+	seq := s.garbage()
+	s.do(s.m.Synced(s.now))
+	s.pass(time.Second)
+	open := s.last(Open, 0)
+	if w := s.last(WriteClaim, 0); w.Expect != seq || !open.End || open.Claim.Base > MaxBase-Counters || open.Claim.Generation < 1<<40 {
+		t.Errorf("%+v, %+v", w, open)
+	}
+	s.do(s.m.Flushed(s.now, 0))
+	if again := s.last(Resume, 0); again.End || again.Claim.Base != 0 || again.Claim.Generation <= open.Claim.Generation {
+		t.Errorf("%+v", again)
+	}
+}
+
+// Another node's lease that can't be read says nothing of its incarnation: its shards are taken only after it was silent, and it
+// was expelled on condition of what stands there (rules 2 and 10).
+func TestRule10UnreadableLease(t *testing.T) {
+	s := newScript(t) // gossip does not show node 0
+	s.seq++
+	s.do(s.m.ClaimSeen(s.now, 0, Claim{Node: "0", Incarnation: "01", Nonce: 1, Generation: 9}, s.seq, s.wall))
+	s.seq++
+	garbage, before := s.seq, s.count(WriteClaim, 0)
+	s.do(s.m.LeaseSeen(s.now, Lease{Node: "0", Unreadable: true}, garbage, s.wall))
+	s.pass(Validity)
+	if s.count(WriteClaim, 0) > before {
+		t.Fatal("the shard was taken from a node that may live")
+	}
+	s.pass(100 * time.Millisecond)
+	if i := slices.IndexFunc(s.acted, func(a Action) bool { return a.Kind == WriteLease && a.Node == "0" }); i < 0 || s.acted[i].Expect != garbage ||
+		s.acted[i].Lease.Incarnation != "01" || !s.acted[i].Lease.Expelled || s.acted[i].Lease.Unreadable {
+		t.Fatalf("not expelled: %+v", s.acted)
+	}
+	if s.last(Open, 0).Claim.Generation != 10 {
+		t.Error("the shard was not taken")
+	}
+}
+
+// A node whose own lease can't be read any more may have been expelled: it drops its shards and begins again as a new
+// incarnation, on condition of what stands there (rules 1 and 10).
+func TestRule10UnreadableLeaseOfOurs(t *testing.T) {
+	s := newScript(t)
+	before := s.m.Incarnation()
+	s.seq++
+	l := Lease{Node: "a", Unreadable: true}
+	s.m.LeaseSeen(s.now, l, s.seq, s.wall)
+	s.do(s.m.LeaseRead(s.now, l, s.seq, s.wall, true))
+	i := slices.IndexFunc(s.acted, func(a Action) bool { return a.Kind == WriteLease && a.Lease.Before == before })
+	if s.m.Incarnation() == before || s.count(Drop, 0) != 1 || i < 0 || s.acted[i].Expect != s.seq-1 {
+		t.Errorf("%+v", s.acted)
+	}
+	s.pass(300 * time.Millisecond)
+	if s.last(Open, 0).Claim.Incarnation != s.m.Incarnation() {
+		t.Error("the shard was not claimed again")
+	}
+}

@@ -17,20 +17,21 @@ const (
 
 // shard is what the Machine knows of one shard.
 type shard struct {
-	phase        phase
-	claim        Claim     // the newest that the stream showed
-	seq          uint64    // its sequence in the stream; 0: no claim is known
-	at           time.Time // the stream's time of it; zero: not known
-	held         bool      // our claim was accepted, and nothing newer was seen
-	reclaim      bool      // the claim on its way follows one of our own, and the shard is still in memory
-	wanted       Claim     // the claim on its way
-	expect       uint64    // the sequence that wanted replaces
-	retry        Time      // the shard is not claimed, and its release not repeated, before this
-	readAt       Time      // while checking: when the claim is to be read again; 0: an answer is on its way
-	shorterSince Time      // since when the leader shows an older claim than we know; 0: it does not
-	floor        Claim     // of the stream before it lost its end: generation and base must go on above it
-	highest      uint32    // the highest counter of an extension under the claim
-	ended        bool      // all subscriptions were ended, so no phone knows a number any more (rule 8)
+	phase           phase
+	claim           Claim     // the newest that the stream showed
+	seq             uint64    // its sequence in the stream; 0: no claim is known
+	at              time.Time // the stream's time of it; zero: not known
+	held            bool      // our claim was accepted, and nothing newer was seen
+	reclaim         bool      // the claim on its way follows one of our own, and the shard is still in memory
+	wanted          Claim     // the claim on its way
+	expect          uint64    // the sequence that wanted replaces
+	retry           Time      // the shard is not claimed, and its release not repeated, before this
+	readAt          Time      // while checking: when the claim is to be read again; 0: an answer is on its way
+	shorterSince    Time      // since when the leader shows an older claim than we know; 0: it does not
+	unreadableSince Time      // when the claim was seen, if it can't be read
+	floor           Claim     // of the stream before it lost its end: generation and base must go on above it
+	highest         uint32    // the highest counter of an extension under the claim
+	ended           bool      // all subscriptions were ended, so no phone knows a number any more (rule 8)
 
 	target      string // the node that should hold the shard
 	targetSince Time   // since when that is another node; 0: it is this one
@@ -40,7 +41,7 @@ type shard struct {
 // Holder returns the node that holds the shard as far as the stream showed, and "" when none does.
 func (m *Machine) Holder(id int) string {
 	s := m.shards[id]
-	if s.seq == 0 || s.claim.Released {
+	if s.seq == 0 || s.claim.Released || s.claim.Unreadable {
 		return ""
 	}
 	return s.claim.Node
@@ -101,6 +102,9 @@ func (m *Machine) ClaimSeen(now Time, id int, c Claim, seq uint64, at time.Time)
 // newer takes note of a newer claim. If it is the one that we wanted, it landed; any other ends what we had.
 func (m *Machine) newer(now Time, id int, s *shard, c Claim, seq uint64, at time.Time) {
 	mine := c.Node == m.cfg.Node && c.Nonce == s.wanted.Nonce
+	if c.Unreadable {
+		c, s.unreadableSince = m.unreadable(s, seq, at), now
+	}
 	s.claim, s.seq, s.at, s.shorterSince = c, seq, at, 0
 	switch {
 	case mine && (s.phase == claiming || s.phase == checking):
@@ -135,7 +139,7 @@ func (m *Machine) holderGone(s *shard) bool {
 		return s.claim.Incarnation != m.incarnation || !s.held
 	}
 	h := m.holders[s.claim.Node]
-	return h != nil && (h.lease.Incarnation != s.claim.Incarnation || h.lease.Expelled || h.lease.Left)
+	return h != nil && !h.lease.Unreadable && (h.lease.Incarnation != s.claim.Incarnation || h.lease.Expelled || h.lease.Left)
 }
 
 // consider claims a shard that should be ours and that nobody holds, expels a holder that does not live any more, and
@@ -153,9 +157,10 @@ func (m *Machine) consider(id int, s *shard, now Time) {
 		m.releaseAgain(id, s, now)
 	case s.phase != none:
 		s.targetSince = 0
-	case now < s.retry || s.target != m.cfg.Node && !m.namedNext(s):
-	case m.holderGone(s):
+	case now < s.retry || s.target != m.cfg.Node && !m.namedNext(s) && !(s.claim.Unreadable && m.ours(s)):
+	case m.holderGone(s) && !m.mayBeHeld(s, now) || s.claim.Unreadable && now >= s.unreadableSince+UnreadableWait:
 		m.claim(id, s, now, false)
+	case m.holderGone(s): // wait for one that holds it without our knowing
 	case m.cfg.Off.Expel:
 		if h := m.holders[s.claim.Node]; h == nil || now-h.seen > Validity/2 {
 			m.claim(id, s, now, false)
@@ -182,13 +187,14 @@ func (m *Machine) claim(id int, s *shard, now Time, own bool) {
 		if since := last.Add(-UntoldWindow); c.Since.IsZero() || since.Before(c.Since) {
 			c.Since = since
 		}
-		if c.All = c.All || m.holders[m.cfg.Node].at.Sub(last) > LongOutage; c.All {
+		if c.All = c.All || s.claim.Unreadable || m.holders[m.cfg.Node].at.Sub(last) > LongOutage; c.All {
 			c.Since = time.Time{}
 		}
 	}
 	if s.floor.Generation > 0 {
 		c.Generation, c.Base = max(c.Generation, s.floor.Generation+1), max(c.Base, s.floor.Base+TakeOver)
 	}
+	c.Base = min(c.Base, MaxBase)
 	s.phase, s.reclaim, s.wanted, s.expect, s.held = claiming, own, c, s.seq, false
 	m.do(Action{Kind: WriteClaim, Shard: id, Claim: c, Expect: s.expect})
 }

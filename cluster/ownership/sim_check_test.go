@@ -21,8 +21,11 @@ type checker struct {
 	err     error
 	objects map[object]*history
 	edge    map[int]seenClaim // by shard: the newest claim from which the edge took a NOTIFY
+	began   map[int]seenClaim // by shard: the newest claim under which all subscriptions ended
 	acked   int               // writes that were acknowledged
 	reads   int               // reads that were answered
+	stale   int               // reads that were answered from memory, and marked so, without NATS
+	noops   int               // commands that changed nothing and were acknowledged
 	told    int               // NOTIFYs that the edge took
 }
 
@@ -41,7 +44,7 @@ type seenClaim struct {
 }
 
 func newChecker() checker {
-	c := checker{objects: map[object]*history{}, edge: map[int]seenClaim{}}
+	c := checker{objects: map[object]*history{}, edge: map[int]seenClaim{}, began: map[int]seenClaim{}}
 	for s := range simShards {
 		for e := range simExtensions {
 			c.objects[object{s, e}] = &history{}
@@ -101,6 +104,11 @@ func (c *checker) notified(o object, epoch int64, generation uint64, number uint
 			c.objects[object{o.shard, x}].number = 0
 		}
 	}
+	if b := c.began[o.shard]; b.epoch == epoch && e.generation <= b.generation && generation > b.generation {
+		for x := range simExtensions {
+			c.objects[object{o.shard, x}].number = 0
+		}
+	}
 	c.edge[o.shard] = seenClaim{epoch, generation}
 	if number <= h.number {
 		c.fail("Sequence of %v went from %d to %d", o, h.number, number)
@@ -147,12 +155,19 @@ func (s *sim) finish() {
 // request is a client's request, on its way through the router.
 type request struct {
 	object
-	id       int64 // of a write; 0: a read; -1: tell the edge again
+	id       int64 // of a write, or one of the kinds below
 	floor    int   // history.floor when the client asked
 	world    int   // stream.world when the client asked
 	deadline Time
 	done     bool // it was answered
 }
+
+// The ids of requests that write nothing.
+const (
+	readIt    = 0
+	tellAgain = -1 // tell the edge again
+	confirmIt = -2 // a command that changes nothing: its answer says that the list is what the caller wants
+)
 
 // clients makes requests at random times.
 func (s *sim) clients() {
@@ -161,10 +176,12 @@ func (s *sim) clients() {
 	}
 	s.after(s.between(time.Millisecond, 60*time.Millisecond), s.clients)
 	q := &request{object: object{s.rng.IntN(simShards), s.rng.IntN(simExtensions)}, deadline: s.now + 4*time.Second}
-	switch s.rng.IntN(8) {
+	switch s.rng.IntN(9) {
 	case 0, 1:
 	case 2:
-		q.id = -1
+		q.id = tellAgain
+	case 3:
+		q.id = confirmIt
 	default:
 		s.nonce++
 		q.id = int64(s.nonce)
@@ -179,6 +196,11 @@ func (s *sim) route(q *request) {
 		return
 	}
 	at := s.nodes[s.rng.IntN(len(s.nodes))]
+	for _, n := range s.nodes {
+		if n.alive && q.id <= readIt && n.cutOff(q.shard%2) {
+			at = n // the callers at a machine that is cut off ask their own node
+		}
+	}
 	again := func() { s.after(s.between(5*time.Millisecond, 50*time.Millisecond), func() { s.route(q) }) }
 	if !at.alive || s.now < at.frozen {
 		again()
@@ -197,6 +219,16 @@ func (s *sim) route(q *request) {
 	again()
 }
 
+// answeredStale takes the answer to a request that was marked stale. Only of a read is it left out of the checks.
+func (s *sim) answeredStale(q *request, list []int64) {
+	if q.id != readIt {
+		s.answered(q, list, true, false)
+		return
+	}
+	q.done = true
+	s.check.stale++
+}
+
 // answered takes the answer to a request. notMine says that surely nothing happened, so the router tries again.
 func (s *sim) answered(q *request, list []int64, ok, notMine bool) {
 	if q.done {
@@ -210,12 +242,16 @@ func (s *sim) answered(q *request, list []int64, ok, notMine bool) {
 	if !ok || q.world != s.streams[q.shard%2].world || s.now >= q.deadline {
 		return
 	}
-	if q.id < 0 {
+	switch q.id {
+	case tellAgain:
 		return
-	}
-	if q.id == 0 {
+	case readIt:
 		s.check.reads++
 		s.check.shown("a read", q.object, list, q.floor)
+		return
+	case confirmIt:
+		s.check.noops++
+		s.check.shown("the answer to a command that changes nothing", q.object, list, q.floor)
 		return
 	}
 	s.check.acked++

@@ -29,6 +29,8 @@ type simNode struct {
 	shards   []*simShard
 	reached  map[string]Time // by node: when gossip last reached it
 	outbox   []func()        // NOTIFYs that wait until the node is connected again
+	ticked   Time            // when tick ran last
+	awake    Time            // since when tick has run without a pause
 }
 
 func (n *simNode) start() {
@@ -118,9 +120,19 @@ func (n *simNode) leave() {
 	}
 }
 
+// cutOff says whether NATS counts as out of reach in a stream: the lease has been stale for 2 s in which the process ran.
+func (n *simNode) cutOff(i int) bool {
+	const long, pause = 2 * time.Second, 500 * time.Millisecond
+	return n.sim.now < n.ticked+pause && n.sim.now > max(n.machines[i].AnswerUntil(), n.awake)+long
+}
+
 func (n *simNode) tick() {
 	n.post(simTick, n.tick)
 	s := n.sim
+	if s.now > n.ticked+500*time.Millisecond {
+		n.awake = s.now
+	}
+	n.ticked = s.now
 	alive := []string{}
 	for _, o := range s.nodes {
 		if o == n || o.alive && s.now >= o.frozen && s.now >= o.deaf && s.now >= n.deaf {
@@ -168,7 +180,7 @@ func (n *simNode) deliver(st *stream, m message) {
 	n.feed[i] = at
 	told := false
 	when := func() (t time.Time) { // the first time the writer told of it, which does not say the stream's time
-		if told || s.calm || world != n.worlds[i] {
+		if told || s.calm || world != n.worlds[i] || unreadable(m.value) {
 			t = m.at
 		}
 		told = true
@@ -299,7 +311,7 @@ func (n *simNode) act(i int, actions []Action) {
 			sh.lane.Resume(a.Expect)
 			n.send(sh)
 			n.mailTo(sh, func() {
-				sh.claim, sh.paused, sh.flushing = a.Claim, false, false
+				sh.claim, sh.paused, sh.flushing = a.Claim, false, a.End
 				sh.highest, sh.counters = 0, [simExtensions]uint32{}
 				n.release(sh)
 			})

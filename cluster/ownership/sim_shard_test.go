@@ -91,7 +91,7 @@ func (n *simNode) opened(a Action, found map[string]message) {
 	n.sim.log("%s opens shard %d: generation %d", n.name, a.Shard, a.Claim.Generation)
 	sh := n.shards[a.Shard]
 	waiting := sh.waiting
-	*sh = simShard{id: sh.id, open: true, claim: a.Claim, lane: sh.lane, opened: sh.opened + 1}
+	*sh = simShard{id: sh.id, open: true, flushing: a.End, claim: a.Claim, lane: sh.lane, opened: sh.opened + 1}
 	sh.lane.Open(a.Expect)
 	for ext := range simExtensions {
 		r := found[fmt.Sprintf("%d.x%d", a.Shard, ext)]
@@ -142,7 +142,7 @@ func (n *simNode) request(q *request) {
 	if s.chance(100) { // as if a counter were full
 		n.act(q.shard%2, n.machines[q.shard%2].Spent(s.now, q.shard))
 	}
-	e := entry{ext: q.ext, q: q, tells: q.id < 0, ticket: sh.issued, list: sh.lists[q.ext]} // the list as it is now: later writes may not be kept yet
+	e := entry{ext: q.ext, q: q, tells: q.id == tellAgain, ticket: sh.issued, list: sh.lists[q.ext]} // the list as it is now: later writes may not be kept yet
 	if q.id > 0 {
 		list := append(slices.Clone(sh.lists[q.ext]), q.id)
 		sh.lists[q.ext] = list
@@ -209,7 +209,13 @@ func (n *simNode) release(sh *simShard) {
 		if e.ticket > sh.durable || sh.paused && !n.sim.off.NotifyPause {
 			return
 		}
-		if !e.wrote && n.sim.now >= m.AnswerUntil() || !n.leaves(sh, e) {
+		if !e.wrote && n.sim.now >= m.AnswerUntil() {
+			if e.tells || !n.cutOff(sh.id%2) {
+				return
+			}
+			n.answerCutOff(e)
+		}
+		if !n.leaves(sh, e) {
 			return
 		}
 		if len(sh.queue) == 0 {
@@ -218,7 +224,24 @@ func (n *simNode) release(sh *simShard) {
 		sh.queue = sh.queue[1:]
 	}
 	if sh.open && sh.flushing && sh.lane.Idle() {
+		if sh.claim.Base > LastBase { // all subscriptions are ended, and phones begin anew (rule 8)
+			n.sim.check.began[sh.id] = seenClaim{sh.claim.Epoch, sh.claim.Generation}
+		}
 		n.act(sh.id%2, m.Flushed(n.sim.now, sh.id))
+	}
+}
+
+// answerCutOff answers, without NATS, an entry that wrote nothing: a read is answered and marked stale, a command is refused
+// (rule 1).
+func (n *simNode) answerCutOff(e *entry) {
+	q := e.q
+	e.q = nil
+	switch {
+	case q == nil:
+	case q.id == readIt || n.sim.off.StaleCommands:
+		n.sim.answeredStale(q, slices.Clone(e.list))
+	default:
+		n.sim.answered(q, nil, false, false)
 	}
 }
 

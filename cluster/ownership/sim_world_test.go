@@ -30,6 +30,8 @@ type simOff struct {
 	Fence       bool // rule 4: records are written without a condition
 	SpendClaim  bool // rule 5: an unknown outcome does not spend the claim
 	CommitFirst bool // rule 7: answers and NOTIFYs leave before the record is durable
+
+	StaleCommands bool // rule 1: a command that changes nothing is acknowledged without NATS
 }
 
 // event is something that runs at a time; of several at one time, that with the lower n runs first.
@@ -163,7 +165,7 @@ func (s *sim) faults() {
 	s.after(s.between(200*time.Millisecond, 1500*time.Millisecond), s.faults)
 	n := s.nodes[s.rng.IntN(len(s.nodes))]
 	st := s.streams[s.rng.IntN(len(s.streams))]
-	switch s.rng.IntN(12) {
+	switch s.rng.IntN(13) {
 	case 0, 1:
 		if n.alive {
 			n.crash()
@@ -176,11 +178,15 @@ func (s *sim) faults() {
 			n.frozen = s.now + d
 		}
 	case 4, 5:
-		d, other := s.between(200*time.Millisecond, 5*time.Second), s.rng.IntN(2) == 0
+		d, other := s.between(200*time.Millisecond, 6*time.Second), s.rng.IntN(2) == 0
 		s.log("cut %s from stream %d for %v, from the other one too: %v", n.name, st.number, d, other)
 		n.cut[st.number] = max(n.cut[st.number], s.now+d)
 		if other {
 			n.cut[1-st.number] = max(n.cut[1-st.number], s.now+d)
+		}
+		if s.rng.IntN(2) == 0 {
+			s.log("and from gossip")
+			n.deaf = max(n.deaf, s.now+d)
 		}
 	case 6:
 		d := s.between(200*time.Millisecond, 5*time.Second)
@@ -209,10 +215,24 @@ func (s *sim) faults() {
 			st.refused = "lease." + n.name
 		}
 		s.log("stream %d refuses writes on condition of %s for %v", st.number, st.refused, st.refusedUntil-s.now)
+	case 12: // somebody writes what can't be read in the place of a lease or claim
+		subject, value := "lease."+n.name, any(Lease{Node: n.name, Unreadable: true})
+		if s.rng.IntN(2) == 0 {
+			subject, value = claimSubject(st.number+2*s.rng.IntN(2)), Claim{Unreadable: true}
+		}
+		s.log("%s in stream %d can't be read any more", subject, st.number)
+		st.apply(subject, value, subject, st.sequence(subject))
 	}
 }
 
-// heal begins no more faults. Those that have begun end by themselves within five seconds.
+// unreadable says whether a message is a lease or claim that can't be read.
+func unreadable(value any) bool {
+	l, _ := value.(Lease)
+	c, _ := value.(Claim)
+	return l.Unreadable || c.Unreadable
+}
+
+// heal begins no more faults. Those that have begun end by themselves within six seconds.
 func (s *sim) heal() {
 	s.calm = true
 	s.log("calm")

@@ -308,8 +308,12 @@ func (r *Router) arrived(t *try, body string, failed bool) {
 		r.lost(t)
 		return
 	}
-	if _, show := t.req.Message.(actors.Show); show && a.Err == nil && a.View == nil { // callers rely on a View
+	switch _, show := t.req.Message.(actors.Show); {
+	case a.Err != nil || t.node != nil:
+	case show && a.View == nil: // callers rely on a View
 		a.View = &presence.View{State: presence.Terminated}
+	case !show && a.Stale: // an owner of an earlier release: no write and no fresh lease vouches for the answer (rule 1)
+		a = actors.Answer{Err: actors.ErrUnavailable}
 	}
 	if t.node != nil && a.Err == nil {
 		a.Err = actors.ErrUnknown

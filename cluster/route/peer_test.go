@@ -269,6 +269,30 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// Nodes of earlier releases acknowledge a command that changes nothing while they have lost NATS, and mark the answer as stale.
+// Such an answer acknowledges nothing (docs/contract/journal.md, rule 1). A read may be stale.
+func TestRule1StaleAnswerToACommand(t *testing.T) {
+	n := startNodes(t, nil, "a")
+	n.mute("b")
+	r := n.of["a"].router
+	for _, m := range []actors.Message{actors.Show{}, presence.SetManual{State: presence.Early}, presence.CallEvent{CallID: "k", State: presence.Early}} {
+		answer := make(chan actors.Answer, 1)
+		q := &try{router: r, req: actors.Request{Message: m, Deadline: time.Now().Add(time.Minute)}, done: func(a actors.Answer) { answer <- a }}
+		if err := r.peer("b").send(q); err != nil {
+			t.Fatal(err)
+		}
+		data := wire.AppendPart(wire.AppendHead(nil, presence.Schema, "b"), wire.Part{ID: q.id}, wire.AppendAnswer(nil, &actors.Answer{Stale: true}))
+		r.answered(&nats.Msg{Subject: r.answersPrefix + "0", Data: data})
+		if _, read := m.(actors.Show); read {
+			if a := <-answer; a.Err != nil || !a.Stale {
+				t.Errorf("a stale read: %+v", a)
+			}
+		} else if a := <-answer; !errors.Is(a.Err, actors.ErrUnavailable) {
+			t.Errorf("%T: %+v", m, a)
+		}
+	}
+}
+
 // An answer in parts counts only when all parts have come. When one was lost, the call ends at its deadline.
 func TestParts(t *testing.T) {
 	n := startNodes(t, nil, "a")

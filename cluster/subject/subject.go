@@ -5,13 +5,6 @@ import (
 	"strings"
 )
 
-// The first tokens of all subjects of the product. MayAnswer refuses reply subjects that begin with one of them.
-const (
-	lamplight    = "lamplight"
-	presence     = "presence"
-	omnipresence = "omnipresence"
-)
-
 // The subjects that a receiver subscribes to, one for each kind of document. Wildcards stand in place of outside names;
 // the comments say which names.
 const (

@@ -291,10 +291,10 @@ func restoreWith(t *testing.T, file string) {
 	seen.none(t)
 }
 
-// --nats-inbox must be subject tokens without wildcards.
+// --nats-inbox must be subject tokens without wildcards, below which nodes answer.
 func TestInboxFlag(t *testing.T) {
 	t.Parallel()
-	for _, bad := range []string{"a b", "a.*", ">", "$JS", "a..b", ".a"} {
+	for _, bad := range []string{"a b", "a.*", ">", "$JS", "a..b", ".a", "inbox", "lamplight.journal", "_INBOXES", "_INBOX."} {
 		fails(t, "--nats-inbox", "presence", "list", "--realm", realm, "--nats-inbox", bad)
 	}
 }

@@ -15,7 +15,7 @@ type natsFlags struct {
 	Nats    string `default:"embedded" placeholder:"embedded|URL[,URL]" help:"The NATS servers. For serve, embedded starts a server inside of the node; for all other commands it means nats://127.0.0.1:4222. A user and password may stand in the URL."`
 	Creds   string `type:"existingfile" placeholder:"FILE" help:"A NATS credentials file."`
 	Prefix  string `placeholder:"P" help:"What all NATS subjects begin with: one or more subject tokens. It separates several installations on one NATS."`
-	Inbox   string `name:"nats-inbox" placeholder:"P" help:"Answers come to NATS subjects below P (default: _INBOX). A NATS user who may listen only on inboxes of his own needs it."`
+	Inbox   string `name:"nats-inbox" placeholder:"P" help:"Answers come to NATS subjects below P, whose first token is _INBOX or begins with _INBOX_ (default: _INBOX). A NATS user who may listen only on inboxes of his own needs it."`
 	NatsTLS struct {
 		CA   string `type:"existingfile" placeholder:"FILE" help:"The certificate of the CA that signed the NATS servers' certificates (default: the system's CAs)."`
 		Cert string `type:"existingfile" placeholder:"FILE" help:"A client certificate for the NATS servers. Needs --nats-tls-key."`
@@ -36,8 +36,9 @@ func (f *natsFlags) check() error {
 	if strings.ContainsAny(f.Prefix, " *>\t\r\n") || strings.Contains(f.Prefix, "..") || strings.HasPrefix(f.Prefix, ".") {
 		return fmt.Errorf("%w: --prefix is %q; it must be NATS subject tokens without wildcards, such as east or carrier.east", errUsage, f.Prefix)
 	}
-	if f.Inbox != "" && (strings.ContainsAny(f.Inbox, " *>\t\r\n$") || strings.Contains("."+f.Inbox+".", "..")) {
-		return fmt.Errorf("%w: --nats-inbox is %q; it must be NATS subject tokens without wildcards and $, such as _INBOX_control", errUsage, f.Inbox)
+	if f.Inbox != "" && (strings.ContainsAny(f.Inbox, " *>\t\r\n$") || strings.Contains("."+f.Inbox+".", "..") || !subject.IsInbox(f.Inbox)) {
+		return fmt.Errorf("%w: --nats-inbox is %q; it must be NATS subject tokens without wildcards, the first of them _INBOX or one that begins "+
+			"with _INBOX_, such as _INBOX_control, because nodes answer nowhere else", errUsage, f.Inbox)
 	}
 	if (f.NatsTLS.Cert == "") != (f.NatsTLS.Key == "") {
 		return fmt.Errorf("%w: --nats-tls-cert and --nats-tls-key go together: give both or none", errUsage)

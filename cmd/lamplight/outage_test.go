@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -54,6 +55,67 @@ func TestNATSAway(t *testing.T) {
 	externalNATS(t, store, port)
 	eventually(t, "a write after NATS came back", 20*time.Second, func() bool { return p.shell(fmt.Sprintf(setLine, "1005")).Status == "success" })
 	eventually(t, "a read that is not stale", 10*time.Second, func() bool { a := p.shell(readLine); return a.Status == "success" && !a.Stale })
+}
+
+// While NATS does not answer, a command that changes nothing is not acknowledged either, however it waits: neither a write nor a
+// fresh lease vouches for it (docs/contract/journal.md, rule 1). Only reads are answered and marked stale. The NATS server is that
+// of another node, so that it can be stopped for a while.
+func TestNATSFrozenAndNothingChanges(t *testing.T) {
+	t.Parallel()
+	host := serve(t, t.TempDir())
+	p := serve(t, t.TempDir(), "--nats", host.nats, "--prefix", "other")
+	p.lamplight("import", "../../docs/examples/acme.json", "--nats", p.nats, "--prefix", "other")
+	p.token = p.lamplight("token", "--account", account, "--data", p.data)
+	set, reset := fmt.Sprintf(setLine, "1001"), strings.Replace(fmt.Sprintf(setLine, "1002"), `"set","state":"early"`, `"reset"`, 1)
+	if a := p.shell(set); a.Status != "success" {
+		t.Fatalf("set: %+v", a)
+	}
+	type result struct {
+		answer
+		line string
+		sent time.Duration // since the server was stopped
+		took time.Duration
+	}
+	results := make(chan result, 100)
+	var asking sync.WaitGroup
+	stopped := time.Now()
+	if err := host.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	const outage = 6 * time.Second
+	for every := time.NewTicker(250 * time.Millisecond); time.Since(stopped) < outage; <-every.C {
+		for _, line := range []string{set, reset, readLine} {
+			asking.Go(func() {
+				sent := time.Now()
+				results <- result{answer: p.shell(line), line: line, sent: sent.Sub(stopped), took: time.Since(sent)}
+			})
+		}
+	}
+	if err := host.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	asking.Wait()
+	close(results)
+	refused, stale := 0, 0
+	for r := range results {
+		read := r.line == readLine
+		switch {
+		case r.Stale && read:
+			stale++
+		case r.Stale:
+			t.Errorf("%v after NATS stopped, a command that changes nothing was acknowledged: %+v", r.sent, r.answer)
+		case r.Status == "success" && !read && r.sent > time.Second && r.sent+r.took < outage:
+			t.Errorf("a command of %v after NATS stopped was acknowledged after %v", r.sent, r.took)
+		case r.Error == "503" && r.Message == "datastore_unreachable":
+			refused++
+		case r.Status != "success":
+			t.Errorf("%+v", r.answer)
+		}
+	}
+	if refused == 0 || stale == 0 {
+		t.Errorf("%d commands were refused, %d reads were marked stale", refused, stale)
+	}
+	eventually(t, "a command that changes nothing, after NATS came back", 20*time.Second, func() bool { a := p.shell(set); return a.Status == "success" && !a.Stale })
 }
 
 // ownMounts returns a command line that runs another one in a mount namespace of its own, as root or in a user namespace.

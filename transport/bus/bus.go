@@ -137,13 +137,13 @@ func (b *Bus) Start(context.Context) error {
 	return b.control()
 }
 
-// mayAnswer says whether the node may publish an answer on a reply subject. It rejects subjects in our own or NATS's
-// namespace: answering there would lend the sender this node's permissions.
+// mayAnswer says whether the node may publish an answer on a reply subject. It rejects everything but inboxes: answering
+// elsewhere would lend the sender this node's permissions.
 func (b *Bus) mayAnswer(reply string) bool {
-	may := b.cfg.Prefix.MayAnswer(reply)
+	may := subject.MayAnswer(reply)
 	if !may {
 		b.refused.Inc()
-		b.cfg.Log.Debug("a document was refused: its reply subject belongs to Lamplight or NATS; its sender must use an inbox", "reply", reply)
+		b.cfg.Log.Debug("a document was refused: its reply subject is no inbox; its sender must use one whose first token is _INBOX or begins with _INBOX_", "reply", reply)
 	}
 	return may
 }

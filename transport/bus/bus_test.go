@@ -17,8 +17,10 @@ import (
 	"go.uber.org/goleak"
 
 	"lamplight/actors"
+	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
 	"lamplight/cluster/natsd/natstest"
+	"lamplight/cluster/status"
 	"lamplight/cluster/subject"
 )
 
@@ -213,27 +215,57 @@ func TestStopAnswersWhatCame(t *testing.T) {
 	}
 }
 
-// The node does not take in a document whose reply subject is one that only a node may publish to: it would write its answer
-// there.
-func TestReplySubjectIsNotOurs(t *testing.T) {
+// The node takes in no document whose reply subject is no inbox: it would publish its answer there with its own permissions, also
+// into the journal of another installation on the same NATS. That holds for every document and every control subject.
+func TestReplySubjectsAreInboxes(t *testing.T) {
 	b := newBed(t)
-	journal, err := b.conn.SubscribeSync("lamplight.journal.>")
+	b.router.answer.View = presence.Idle
+	if err := AnswerStatus(b.conn, "", func() status.Status { return status.Status{} }); err != nil {
+		t.Fatal(err)
+	}
+	replies := []string{"lamplight.journal.0.17.claim", "east.lamplight.journal.0.17.claim", "lamplight.claims.0", "orders.new", "_INBOXES.x", "presence.reset.acme%2Etest.1"}
+	all, err := b.conn.SubscribeSync(">")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for subject, event := range map[string]string{"presence.mwi_updates.acme%2Etest.1": "mwi_update", "presence.set.acme%2Etest.1": "set"} {
-		fields := `"To":"1@acme.test","Messages-New":1,"Messages-Saved":0,"Realm":"acme.test","Username":"1","State":"early"`
-		if err := b.conn.PublishRequest(subject, "lamplight.journal.0.17.claim", []byte(`{`+headers+`"Event-Name":"`+event+`",`+fields+`}`)); err != nil {
+	events := map[string]string{"presence.mwi_updates.acme%2Etest.1": "mwi_update", "presence.set.acme%2Etest.1": "set", "presence.reset.acme%2Etest.1": "reset",
+		"presence.show.acme%2Etest.1": "show_req", "presence.search_req.acme%2Etest": "search_req", "presence.probes.dialog": "probe", "presence.dialog.acme%2Etest.k": "dialog_update",
+		"presence.update.acme%2Etest.k": "update", "omnipresence.subscribe.acme%2Etest.1": "subscription", "presence.subscriptions.acme%2Etest": "subscription",
+		"omnipresence.notify.acme%2Etest.1": "notify", "lamplight.status": ""}
+	fields := `"To":"1@acme.test","Messages-New":1,"Messages-Saved":0,"Realm":"acme.test","Username":"1","State":"early"`
+	sent := 0
+	for topic, event := range events {
+		for _, reply := range replies {
+			sent++
+			if err := b.conn.PublishRequest(topic, reply, []byte(`{`+headers+`"Event-Name":"`+event+`",`+fields+`}`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for topic, event := range events { // each of these is handled behind those of the same subject
+		if event != "" {
+			b.request(topic, event, fields)
+		} else if _, err := b.conn.Request(topic, nil, 5*time.Second); err != nil {
 			t.Fatal(err)
 		}
-		if all := b.request(subject, event, fields); all[0].text("Status") != "ok" {
-			t.Errorf("%s with an inbox: %v", event, all)
+	}
+	if err := b.conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for n, _, _ := all.Pending(); n > 0; n-- {
+		m, err := all.NextMsg(time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, asked := events[m.Subject]; asked && m.Reply != "" {
+			sent--
+			continue
+		}
+		if !subject.MayAnswer(m.Subject) && !strings.HasPrefix(m.Subject, "lamplight.notify.") {
+			t.Errorf("the node published on %s: %s", m.Subject, m.Data)
 		}
 	}
-	if n, _, err := journal.Pending(); err != nil || n != 0 {
-		t.Errorf("%d answers in the journal, %v", n, err)
-	}
-	if requests := b.router.requests(); len(requests) != 3 { // the counts and the lamp of the mailbox, and the manual state
-		t.Errorf("%d messages for extensions: %+v", len(requests), requests)
+	if sent != -len(events) {
+		t.Errorf("%d requests were not seen", sent+len(events))
 	}
 }

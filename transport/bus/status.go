@@ -13,7 +13,7 @@ import (
 // client, once for each question and never at the same time.
 func AnswerStatus(conn *nats.Conn, prefix subject.Prefix, report func() status.Status) error {
 	_, err := conn.Subscribe(prefix.Of(subject.Status), func(m *nats.Msg) {
-		if !prefix.MayAnswer(m.Reply) {
+		if !subject.MayAnswer(m.Reply) {
 			return
 		}
 		s := report()

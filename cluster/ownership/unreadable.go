@@ -1,0 +1,46 @@
+package ownership
+
+import "time"
+
+// maxMissed is how many claims of a shard this node may have missed between the last one that it knows and one that can't be
+// read.
+const maxMissed = 1024
+
+// unreadable returns what counts in the place of a claim that can't be read (rule 10). It stands for the last claim that this
+// node knows, whose holder claims the shard again if it lives. Generation and base go on above those of all claims that may
+// have come in between. When this node knows no claim, it takes a generation that no shard reaches by counting, and a base so
+// high that all subscriptions of the shard end first (rule 8).
+func (m *Machine) unreadable(s *shard, seq uint64, at time.Time) Claim {
+	if s.seq == 0 {
+		return Claim{Unreadable: true, Released: true, Generation: uint64(at.UnixMilli()), Base: LastBase + 1}
+	}
+	c := s.claim
+	c.Unreadable, c.Nonce, c.Next = true, 0, ""
+	if !m.ours(s) {
+		missed := min(seq-s.seq-1, maxMissed)
+		c.Generation += missed
+		c.Base = max(c.Base, min(c.Base+uint32(missed)*TakeOver, LastBase+1))
+	}
+	return c
+}
+
+// ours says whether the last claim that could be read is of this incarnation, which never released it. Then no other node has
+// claimed the shard since.
+func (m *Machine) ours(s *shard) bool {
+	return s.claim.Node == m.cfg.Node && s.claim.Incarnation == m.incarnation && !s.claim.Released && !s.wanted.Released
+}
+
+// mayBeHeld says whether a node may hold the shard that is not the holder that we know of: the claim can't be read, and may
+// have replaced one that we have not seen. Such a node claims the shard again as soon as it sees that, for which it has
+// UnreadableWait.
+func (m *Machine) mayBeHeld(s *shard, now Time) bool {
+	if !s.claim.Unreadable || m.ours(s) || now >= s.unreadableSince+UnreadableWait {
+		return false
+	}
+	for node, h := range m.holders {
+		if l := &h.lease; node != m.cfg.Node && (l.Unreadable || !l.Expelled && !l.Left) {
+			return true
+		}
+	}
+	return false
+}
