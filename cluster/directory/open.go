@@ -57,7 +57,7 @@ func (d *Directory) open(ctx context.Context) error {
 		if d.kv, err = findOrMake(ctx, try, js, c); err != nil {
 			return err
 		}
-		if d.stream, err = js.Stream(try, "KV_"+c.Bucket); err != nil {
+		if d.stream, err = allowBatches(try, js, "KV_"+c.Bucket); err != nil {
 			return err
 		}
 		return d.follow(try)
@@ -77,6 +77,21 @@ func findOrMake(ctx, try context.Context, js jetstream.JetStream, c jetstream.Ke
 		kv, err = js.CreateKeyValue(making, c)
 	}
 	return kv, err
+}
+
+// allowBatches returns the stream of the bucket, and lets it take atomic batches if it does not: NATS's client makes key-value
+// buckets without. Nodes of the first release do not mind.
+func allowBatches(ctx context.Context, js jetstream.JetStream, name string) (jetstream.Stream, error) {
+	stream, err := js.Stream(ctx, name)
+	if err != nil || stream.CachedInfo().Config.AllowAtomicPublish {
+		return stream, err
+	}
+	c := stream.CachedInfo().Config
+	c.AllowAtomicPublish = true
+	if stream, err = js.UpdateStream(ctx, c); err != nil {
+		return nil, fmt.Errorf("letting the stream %s take atomic batches: %w", name, err)
+	}
+	return stream, nil
 }
 
 // follow begins the watch before the context ends. The watch itself goes on after that.
