@@ -99,6 +99,16 @@ func field(m map[string]any, name string) (v any, there bool) {
 	}
 }
 
+// UsedBy says whether a device belongs to a user, or the user is logged in at it (hot desking).
+func (e *Entry) UsedBy(user string) bool {
+	if user == "" {
+		return false
+	}
+	hotdesk, _ := lookUp(e.Fields, "hotdesk.users").(map[string]any)
+	_, guest := hotdesk[user]
+	return guest || e.Text("owner_id") == user
+}
+
 // Enabled says whether an account or user may be used: only `"enabled": false` forbids it.
 func (e *Entry) Enabled() bool { return e.Fields["enabled"] != false }
 
@@ -341,6 +351,27 @@ func (d *Directory) Ancestors(root, account string) []*Entry {
 			return up
 		}
 	}
+}
+
+// Top returns the id of the account at the top of an account's tree.
+func (d *Directory) Top(account string) string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for depth := 0; depth < maxDepth; depth++ {
+		up := d.account(d.parent(d.account(account)))
+		if up == nil {
+			break
+		}
+		account = up.ID
+	}
+	return account
+}
+
+// Revision returns the revision of the bucket that the view has.
+func (d *Directory) Revision() uint64 {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.reached
 }
 
 // Master returns the id of the master account, and "" when there is none.

@@ -67,7 +67,7 @@ func TestOpenAPI(t *testing.T) {
 				switch {
 				case method == "GET" || method == "DELETE":
 				case path == "/v2/api_auth":
-					body = `{"data":{"api_key":"k"}}`
+					body = `{"data":{"api_key":"` + apiKey + `"}}`
 				case strings.HasSuffix(path, "presence") || strings.HasSuffix(path, "{extension}"):
 					body = `{"data":{"action":"reset"}}`
 				case path == "/v2/accounts":
