@@ -328,6 +328,13 @@ func (d *Directory) List(kind, account string) []*Entry {
 	return slices.Collect(maps.Values(d.groups[group{kind, account}]))
 }
 
+// All returns all accounts, in no order.
+func (d *Directory) All() []*Entry {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return slices.Collect(maps.Values(d.groups[group{kind: Accounts}]))
+}
+
 // Children returns the accounts directly below an account, in no order.
 func (d *Directory) Children(account string) []*Entry {
 	d.mu.RLock()

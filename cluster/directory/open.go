@@ -89,7 +89,8 @@ func allowBatches(ctx context.Context, js jetstream.JetStream, name string) (jet
 	c := stream.CachedInfo().Config
 	c.AllowAtomicPublish = true
 	if stream, err = js.UpdateStream(ctx, c); err != nil {
-		return nil, fmt.Errorf("letting the stream %s take atomic batches: %w", name, err)
+		return nil, fmt.Errorf("the stream %s must be told to take atomic batches (a NATS user needs permission to publish to "+
+			"$JS.API.STREAM.UPDATE.%s): %w", name, name, err)
 	}
 	return stream, nil
 }
