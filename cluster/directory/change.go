@@ -43,38 +43,41 @@ var errOvertaken = errors.New("directory: the bucket has changed since")
 // writes before it have the revisions before that. A plan without writes changes nothing. plan is called with d.mu held for
 // reading, perhaps several times. It must not block.
 func (d *Directory) change(ctx context.Context, plan func() ([]write, error)) (uint64, error) {
+	for sure := false; ; sure = true {
+		last, err := d.try(ctx, plan)
+		if err == nil || !errors.Is(err, errOvertaken) && (sure || errors.Is(err, errUnanswered)) {
+			return last, err
+		}
+		if err := d.catchUp(ctx); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// try makes a change on top of what the view has, when it is this change's turn. With errOvertaken nothing was changed.
+func (d *Directory) try(ctx context.Context, plan func() ([]write, error)) (uint64, error) {
 	select {
 	case d.turn <- struct{}{}:
 		defer func() { <-d.turn }()
 	case <-ctx.Done():
 		return 0, fmt.Errorf("%w: %w", errAsk, ctx.Err())
 	}
-	for sure := false; ; {
-		d.mu.RLock()
-		base := d.reached
-		writes, err := plan()
-		d.mu.RUnlock()
-		if err == nil && len(writes) == 0 {
-			return base, nil
-		}
-		if err == nil {
-			var last uint64
-			if last, err = d.write(ctx, base, writes); err == nil {
-				for i, w := range writes {
-					d.apply(w.key, w.value, last-uint64(len(writes)-1-i), w.gone)
-				}
-				d.noteRevision(last)
-				return last, nil
-			}
-		}
-		if !errors.Is(err, errOvertaken) && (sure || errors.Is(err, errUnanswered)) {
-			return 0, err
-		}
-		if err := d.catchUp(ctx); err != nil {
-			return 0, err
-		}
-		sure = true
+	d.mu.RLock()
+	base := d.reached
+	writes, err := plan()
+	d.mu.RUnlock()
+	if err != nil || len(writes) == 0 {
+		return base, err
 	}
+	last, err := d.write(ctx, base, writes)
+	if err != nil {
+		return 0, err
+	}
+	for i, w := range writes {
+		d.apply(w.key, w.value, last-uint64(len(writes)-1-i), w.gone)
+	}
+	d.noteRevision(last)
+	return last, nil
 }
 
 // errUnanswered says that NATS did not answer a change, which may or may not have been made.

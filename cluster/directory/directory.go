@@ -161,9 +161,11 @@ func (d *Directory) Start(ctx context.Context) error {
 		return err
 	}
 	ready := make(chan struct{})
+	begun := d.stream.CachedInfo().State.LastSeq // before the watch, which brings all that was there
 	d.done.Go(func() {
 		for e := range d.watch.Updates() {
 			if e == nil {
+				d.noteRevision(begun) // no key may have this revision, if somebody removed the bucket's last message
 				close(ready)
 				continue
 			}
