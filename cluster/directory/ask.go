@@ -24,16 +24,13 @@ type asking struct {
 	busy    bool // answerWaiting runs
 	closed  bool
 	last    time.Time // of the last question; only answerWaiting uses it
-	ctx     context.Context
-	stop    context.CancelFunc
 }
 
-// close makes every caller that waits, and every later one, get an error.
+// close makes every later caller get an error. Those that wait get one because Directory.life has ended.
 func (a *asking) close() {
 	a.mu.Lock()
 	a.closed = true
 	a.mu.Unlock()
-	a.stop()
 }
 
 // whenCaughtUp calls then once, when the view has all that the bucket has now, or with an error. It does not block. then
@@ -79,7 +76,7 @@ func (d *Directory) answerWaiting() {
 		pace := time.NewTimer(time.Until(a.last.Add(askPace)))
 		select {
 		case <-pace.C:
-		case <-a.ctx.Done():
+		case <-d.life.Done():
 			pace.Stop()
 		}
 		a.last = time.Now()
@@ -91,7 +88,7 @@ func (d *Directory) answerWaiting() {
 			return
 		}
 		a.mu.Unlock()
-		err := d.awaitWatch(a.ctx)
+		err := d.awaitWatch(d.life)
 		for _, then := range asked {
 			then(err)
 		}
@@ -125,7 +122,7 @@ func (d *Directory) awaitWatch(ctx context.Context) error {
 	}
 }
 
-// noteRevision notes a revision that the watch has brought, and wakes those who wait for it.
+// noteRevision notes that the view has all that the bucket had at a revision, and wakes those who wait for it.
 func (d *Directory) noteRevision(revision uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -22,7 +22,7 @@ func TestNewOnAnotherNodeIsKnownAtOnce(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	for i := range 50 {
-		id, realm, key := NewID(), fmt.Sprintf("r%d.test", i), fmt.Sprintf("key%d", i)
+		id, realm, key := NewID(), fmt.Sprintf("r%d.test", i), NewID()
 		if _, err := one.Put(ctx, id, Accounts, id, id, map[string]any{"realm": realm, "api_key": key}, nil); err != nil {
 			t.Fatal(err)
 		}

@@ -6,19 +6,148 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
-	"unicode"
+	"maps"
+	"strconv"
+	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go"
 )
 
+// A change is one atomic step, whatever it writes. It is planned from the view, which has all that the bucket had at some
+// revision. It is written on condition that the bucket still is at that revision: as one message, or as one of JetStream's
+// atomic batches, of which the first message has the condition. So whatever the plan found (that a realm is free, that an
+// account exists, that nothing is below it) is still true when the change happens. If the bucket has gone on meanwhile, NATS
+// refuses the change, the view catches up, and the plan is made anew. Before a change is refused because of what the view has,
+// the view catches up once.
+//
+// Keys that reserve a name (a realm, a username, an API key) were the other way. They need a key for each name and do not help
+// with the tree: that A is not below B depends on all accounts between them.
 const (
-	maxName  = 256      // bytes of a name
-	maxEntry = 64 << 10 // bytes of an entry
+	maxBatch     = 400             // messages of one batch; NATS takes 1,000
+	maxBatchSize = 4 << 20         // bytes of one batch
+	writeTime    = 5 * time.Second // how long NATS may take to answer a write
 )
 
-// NewID makes a random id.
+// write is one key that a change writes.
+type write struct {
+	key   string
+	value []byte
+	gone  bool // the key is removed
+}
+
+// errOvertaken says that the bucket has gone on since the change was planned, or was busy. Nothing was written.
+var errOvertaken = errors.New("directory: the bucket has changed since")
+
+// change makes a change of what plan returns, and blocks until that is durable. It returns the revision of the last write; the
+// writes before it have the revisions before that. A plan without writes changes nothing. plan is called with d.mu held for
+// reading, perhaps several times. It must not block.
+func (d *Directory) change(ctx context.Context, plan func() ([]write, error)) (uint64, error) {
+	for sure := false; ; sure = true {
+		last, err := d.try(ctx, plan)
+		if err == nil || !errors.Is(err, errOvertaken) && (sure || errors.Is(err, errUnanswered)) {
+			return last, err
+		}
+		if err := d.catchUp(ctx); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// try makes a change on top of what the view has, when it is this change's turn. With errOvertaken nothing was changed.
+func (d *Directory) try(ctx context.Context, plan func() ([]write, error)) (uint64, error) {
+	select {
+	case d.turn <- struct{}{}:
+		defer func() { <-d.turn }()
+	case <-ctx.Done():
+		return 0, fmt.Errorf("%w: %w", errAsk, ctx.Err())
+	}
+	d.mu.RLock()
+	base := d.reached
+	writes, err := plan()
+	d.mu.RUnlock()
+	if err != nil || len(writes) == 0 {
+		return base, err
+	}
+	last, err := d.write(ctx, base, writes)
+	if err != nil {
+		return 0, err
+	}
+	for i, w := range writes {
+		d.apply(w.key, w.value, last-uint64(len(writes)-1-i), w.gone)
+	}
+	d.noteRevision(last)
+	return last, nil
+}
+
+// errUnanswered says that NATS did not answer a change, which may or may not have been made.
+var errUnanswered = errors.New("directory: NATS did not answer; the change may or may not have been made")
+
+// write publishes the writes as one step, on condition that the bucket is at the revision base, and returns the revision of the
+// last one. With errOvertaken nothing was written.
+func (d *Directory) write(ctx context.Context, base uint64, writes []write) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTime)
+	defer cancel()
+	batch := NewID()
+	for i, w := range writes {
+		m := nats.NewMsg("$KV." + bucketName(d.cfg.Prefix) + "." + w.key)
+		m.Data = w.value
+		if w.gone {
+			m.Header["KV-Operation"] = []string{"DEL"}
+		}
+		if i == 0 {
+			m.Header["Nats-Expected-Last-Sequence"] = []string{strconv.FormatUint(base, 10)}
+		}
+		if len(writes) > 1 {
+			m.Header["Nats-Batch-Id"] = []string{batch}
+			m.Header["Nats-Batch-Sequence"] = []string{strconv.Itoa(i + 1)}
+		}
+		if i < len(writes)-1 {
+			if err := d.cfg.Conn.PublishMsg(m); err != nil {
+				return 0, fmt.Errorf("directory: %w", err) // NATS drops a batch that has no end
+			}
+			continue
+		}
+		if len(writes) > 1 {
+			m.Header["Nats-Batch-Commit"] = []string{"1"}
+		}
+		answer, err := d.cfg.Conn.RequestMsgWithContext(ctx, m)
+		if errors.Is(err, nats.ErrNoResponders) {
+			return 0, fmt.Errorf("directory: %w", err)
+		}
+		if err != nil {
+			return 0, fmt.Errorf("%w: %w", errUnanswered, err)
+		}
+		return acknowledged(answer.Data)
+	}
+	return base, nil
+}
+
+// The errors of JetStream after which a change can be tried again: the bucket is at another revision, or works on as many batches
+// as it may, or a message of the batch was lost.
+var overtaken = map[int]bool{10071: true, 10164: true, 10210: true, 10176: true}
+
+// acknowledged reads JetStream's answer to a write.
+func acknowledged(data []byte) (uint64, error) {
+	var a struct {
+		Seq   uint64 `json:"seq"`
+		Error *struct {
+			Code        int    `json:"err_code"`
+			Description string `json:"description"`
+		} `json:"error"`
+	}
+	switch err := json.Unmarshal(data, &a); {
+	case err != nil:
+		return 0, fmt.Errorf("%w: %w", errUnanswered, err)
+	case a.Error != nil && overtaken[a.Error.Code]:
+		return 0, fmt.Errorf("%w: %s", errOvertaken, a.Error.Description)
+	case a.Error != nil:
+		return 0, fmt.Errorf("directory: NATS refuses the change: %s", a.Error.Description)
+	}
+	return a.Seq, nil
+}
+
+// NewID makes a random id. API keys are made with it, too: it has 128 bits.
 func NewID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:])
@@ -28,200 +157,65 @@ func NewID() string {
 // Put creates an entry (old is nil) or replaces old, and blocks until that is durable. account is the account that the
 // entry belongs to; for an account, its own id. by is the account on whose behalf it is done: a presence id may name a
 // realm of by and of the accounts below it. The error is ErrConflict when old is not the newest state of the entry, or
-// when another account has the realm.
+// when another entry has the id, the realm, the API key or the username. It is ErrUnknown when the account does not exist.
 func (d *Directory) Put(ctx context.Context, by, kind, account, id string, fields map[string]any, old *Entry) (*Entry, error) {
-	fields, err := d.check(ctx, by, kind, account, fields, old)
+	p, err := prepare(kind, account, id, fields, old)
 	if err != nil {
 		return nil, err
 	}
-	delete(fields, "id")
-	data, err := json.Marshal(fields, json.Deterministic(true))
-	if err != nil {
-		return nil, &Invalid{"data", err.Error()}
-	}
-	if len(data) > maxEntry {
-		return nil, &Invalid{"data", fmt.Sprintf("the entry has %d bytes; at most %d are kept", len(data), maxEntry)}
-	}
-	key := entryKey(kind, account, id)
-	if kind == Accounts {
-		if err := d.takeRealm(ctx, id, fields); err != nil {
+	var n int
+	last, err := d.change(ctx, func() ([]write, error) {
+		if err := d.admit(by, p, nil); err != nil {
 			return nil, err
 		}
-	}
-	var rev uint64
-	if old == nil {
-		rev, err = d.kv.Create(ctx, key, data)
-	} else {
-		rev, err = d.kv.Update(ctx, key, data, old.revision)
-	}
-	if wrongRevision(err) {
-		return nil, errChanged
-	}
+		writes := p.writes(nil)
+		n = len(writes)
+		return writes, nil
+	})
 	if err != nil {
-		return nil, fmt.Errorf("directory: %w", err)
+		return nil, err
 	}
-	d.apply(key, data, rev, false)
-	if kind == Accounts && old != nil && old.Realm() != strings.ToLower(fmt.Sprint(fields["realm"])) {
-		d.freeRealm(ctx, id, old.Realm())
-	}
-	return &Entry{Kind: kind, Account: account, ID: id, Fields: fields, revision: rev}, nil
+	return p.entry(last - uint64(n-1)), nil
 }
 
 // errChanged is the error for a change on top of a state that is not the newest.
 var errChanged = fmt.Errorf("%w: the entry was changed meanwhile; read it again", ErrConflict)
 
-// wrongRevision says whether the bucket refused a change because the key has another revision.
-func wrongRevision(err error) bool {
-	var api *jetstream.APIError
-	return errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
-}
-
-// realmKey returns the bucket key that says which account has a realm.
-func realmKey(realm string) string { return realms + "." + hex.EncodeToString([]byte(realm)) }
-
-// freeRealm removes the key of a realm that an account has no more, unless another account has it already. It does not
-// matter if that fails: takeRealm takes the realm over from an account that does not have it.
-func (d *Directory) freeRealm(ctx context.Context, id, realm string) {
-	if v, err := d.kv.Get(ctx, realmKey(realm)); err == nil && string(v.Value()) == id {
-		_ = d.kv.Delete(ctx, realmKey(realm), jetstream.LastRevision(v.Revision()))
-	}
-}
-
-// takeRealm gives a realm to an account by writing the key of the realm, on condition of what is there. So two nodes
-// cannot give one realm to two accounts.
-func (d *Directory) takeRealm(ctx context.Context, id string, fields map[string]any) error {
-	realm := strings.ToLower(fields["realm"].(string))
-	key := realmKey(realm)
-	_, err := d.kv.Create(ctx, key, []byte(id))
-	if !wrongRevision(err) {
-		return err
-	}
-	holder, err := d.kv.Get(ctx, key)
+// CreateAccount creates an account on behalf of the operator, and blocks until that is durable. Without a parent_id it is put
+// below the master account. With asMaster it becomes the master account, of which there is one; so does the first account of all.
+func (d *Directory) CreateAccount(ctx context.Context, fields map[string]any, asMaster bool) (e *Entry, isMaster bool, err error) {
+	id := NewID()
+	p, err := prepare(Accounts, id, id, fields, nil)
 	if err != nil {
-		return err
+		return nil, false, err
 	}
-	if string(holder.Value()) == id {
-		return nil
+	var n int
+	last, err := d.change(ctx, func() ([]write, error) {
+		if asMaster && d.master != "" {
+			return nil, fmt.Errorf("%w: account %s is the master account already", ErrConflict, d.master)
+		}
+		if err := d.admit(id, p, nil); err != nil {
+			return nil, err
+		}
+		writes := p.writes(nil)
+		isMaster = asMaster || d.master == "" && len(d.groups[group{kind: Accounts}]) == 0
+		if isMaster {
+			writes = append(writes, write{key: master, value: []byte(id)})
+		}
+		n = len(writes)
+		return writes, nil
+	})
+	if err != nil {
+		return nil, false, err
 	}
-	// The holder may not exist: if a node fails after it wrote the realm's key and before it writes the account, the realm
-	// has a holder that does not have it.
-	if e, err := d.Get(ctx, Accounts, string(holder.Value()), string(holder.Value())); err == nil && e.Realm() == realm {
-		return fmt.Errorf("%w: another account has the realm %s", ErrConflict, realm)
-	}
-	_, err = d.kv.Update(ctx, key, []byte(id), holder.Revision())
+	return p.entry(last - uint64(n-1)), isMaster, nil
+}
+
+// SetAPIKey gives an account another API key, or none if the key is "", and blocks until that is durable. The key before is no
+// good any more. The error is ErrConflict when e is not the newest state of the account, or another account has the key.
+func (d *Directory) SetAPIKey(ctx context.Context, e *Entry, key string) error {
+	fields := maps.Clone(e.Fields)
+	fields["api_key"] = key // an empty one removes it
+	_, err := d.Put(ctx, e.ID, Accounts, e.ID, e.ID, fields, e)
 	return err
-}
-
-// check checks the fields of an entry, and returns them as they are to be stored. It may ask the bucket for the realm of a
-// presence id.
-func (d *Directory) check(ctx context.Context, by, kind, account string, in map[string]any, old *Entry) (map[string]any, error) {
-	fields := map[string]any{}
-	for k, v := range in {
-		fields[k] = v
-	}
-	text := func(m map[string]any, name string, required bool) (string, error) {
-		v, there := m[name]
-		s, ok := v.(string)
-		if there && v != nil && !ok {
-			return "", &Invalid{name, "must be a string"}
-		}
-		if required && s == "" {
-			return "", &Invalid{name, "is missing"}
-		}
-		if len(s) > maxName || strings.ContainsFunc(s, unicode.IsControl) {
-			return "", &Invalid{name, fmt.Sprintf("must have at most %d bytes and no control characters", maxName)}
-		}
-		return s, nil
-	}
-	names := map[string][]string{Accounts: {"name", "parent_id", "api_key"}, Users: {"first_name", "last_name", "presence_id", "username"},
-		Devices: {"name", "owner_id", "presence_id"}}[kind]
-	for _, n := range names {
-		if _, err := text(fields, n, false); err != nil {
-			return nil, err
-		}
-	}
-	if kind == Devices {
-		if sip, ok := fields["sip"].(map[string]any); ok {
-			for _, n := range []string{"username", "password", "realm"} {
-				if _, err := text(sip, n, false); err != nil {
-					return nil, err
-				}
-			}
-		} else if fields["sip"] != nil {
-			return nil, &Invalid{"sip", "must be an object"}
-		}
-	}
-	if kind == Accounts {
-		realm, err := text(fields, "realm", true)
-		if err != nil {
-			return nil, err
-		}
-		if strings.ContainsAny(realm, "@ *>") {
-			return nil, &Invalid{"realm", fmt.Sprintf("%q must be a domain name, without @, *, > and spaces", realm)}
-		}
-		fields["realm"] = strings.ToLower(realm)
-		if parent, _ := fields["parent_id"].(string); parent != "" {
-			d.mu.RLock()
-			known, cycle := d.entries[Accounts+"."+parent] != nil, d.inTree(account, parent)
-			d.mu.RUnlock()
-			if !known || cycle {
-				return nil, &Invalid{"parent_id", "must be an existing account that is not below this one"}
-			}
-		}
-		delete(fields, "api_key_hash")
-		if k, _ := fields["api_key"].(string); k != "" {
-			fields["api_key_hash"] = HashKey(k)
-		} else if old != nil && old.Text("api_key_hash") != "" {
-			fields["api_key_hash"] = old.Text("api_key_hash")
-		}
-		delete(fields, "api_key")
-		return fields, nil
-	}
-	id, _ := fields["presence_id"].(string)
-	name, realm, full := id, "", false
-	if i := strings.LastIndexByte(id, '@'); i >= 0 {
-		name, realm, full = id[:i], strings.ToLower(id[i+1:]), true
-	}
-	if name == "*" || full && name == "" {
-		return nil, &Invalid{"presence_id", fmt.Sprintf("%q must name an extension: a user other than *, or user@realm", id)}
-	}
-	if full {
-		holder, err := d.FindRealm(ctx, realm)
-		if err != nil && !errors.Is(err, ErrUnknown) {
-			return nil, err
-		}
-		if err != nil || !d.InTree(by, holder) {
-			return nil, ErrForbidden
-		}
-	}
-	return fields, nil
-}
-
-// Delete removes an entry and blocks until that is durable. With an account it removes the account's users and devices
-// first. The error is ErrConflict when e is not the newest state of the entry, or when there are accounts below it.
-func (d *Directory) Delete(ctx context.Context, e *Entry) error {
-	if e.Kind == Accounts {
-		for _, other := range d.List(Accounts, e.ID) {
-			if other.ID != e.ID {
-				return fmt.Errorf("%w: account %s is below this one; remove that one first", ErrConflict, other.ID)
-			}
-		}
-		for _, kind := range []string{Users, Devices} {
-			for _, m := range d.List(kind, e.ID) {
-				if err := d.Delete(ctx, m); err != nil {
-					return err
-				}
-			}
-		}
-		defer d.freeRealm(ctx, e.ID, e.Realm())
-	}
-	key := entryKey(e.Kind, e.Account, e.ID)
-	if err := d.kv.Delete(ctx, key, jetstream.LastRevision(e.revision)); err != nil {
-		if wrongRevision(err) {
-			return errChanged
-		}
-		return fmt.Errorf("directory: %w", err)
-	}
-	d.apply(key, nil, e.revision+1, true) // Delete does not return the revision of the deletion, which is at least this
-	return nil
 }

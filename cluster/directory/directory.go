@@ -1,7 +1,7 @@
 // Package directory keeps accounts, users, devices and the nodes' public token keys in a JetStream key-value bucket
 // (docs/contract/journal.md, "The directory"). It answers from a view of the bucket in memory, which a watch keeps up to
-// date. A change that was acknowledged is durable, and the node that acknowledged it has it in its view. The package owns
-// the bucket. It does not know HTTP or presence.
+// date. A change that was acknowledged is durable, and the node that acknowledged it has it in its view. A change of
+// several keys is one atomic step (change.go). The package owns the bucket. It does not know HTTP or presence.
 //
 // One goroutine calls New, Start and Stop. All other methods are for any goroutine, after Start. Those that take a context
 // may block on NATS; the others do not block.
@@ -14,12 +14,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -31,8 +32,10 @@ const (
 	Accounts = "account"
 	Users    = "user"
 	Devices  = "device"
-	keys     = "key"   // the public key of a node's tokens
-	realms   = "realm" // the account that has a realm
+	keys     = "key"      // the public key of a node's tokens
+	realms   = "realm"    // the account that has a realm; only nodes of the first release read it
+	master   = "master"   // the id of the master account
+	removals = "removing" // an account that is gone, while its users and devices are being removed
 )
 
 // The errors. They are wrapped with what exactly was wrong.
@@ -51,40 +54,6 @@ type Invalid struct{ Field, Reason string }
 func (e *Invalid) Error() string { return "invalid: " + e.Field + " " + e.Reason }
 
 func (*Invalid) Unwrap() error { return ErrInvalid }
-
-// KeepNumbers is a JSON option that keeps numbers as they were written. A float64 would change large ones.
-var KeepNumbers = json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decoder, v *any) error {
-	if d.PeekKind() != '0' {
-		return errors.ErrUnsupported
-	}
-	n, err := d.ReadValue()
-	*v = n.Clone()
-	return err
-}))
-
-// Entry is one account, user or device. Nobody may change an Entry, or what its Fields hold: many goroutines read it.
-type Entry struct {
-	Kind, Account, ID string
-	Fields            map[string]any
-	revision          uint64 // in the bucket
-}
-
-// Text returns a field that is a string, and "" for any other. Dots name fields of objects: sip.username.
-func (e *Entry) Text(name string) string {
-	m := e.Fields
-	for {
-		head, rest, deeper := strings.Cut(name, ".")
-		if !deeper {
-			s, _ := m[head].(string)
-			return s
-		}
-		m, _ = m[head].(map[string]any)
-		name = rest
-	}
-}
-
-// Realm returns the realm of an account, in lower case.
-func (e *Entry) Realm() string { return strings.ToLower(e.Text("realm")) }
 
 // Config is what a Directory needs.
 type Config struct {
@@ -105,17 +74,16 @@ type Directory struct {
 	watch   jetstream.KeyWatcher
 	unwatch context.CancelFunc
 	ask     asking
+	life    context.Context // ends when Stop is called
+	end     context.CancelFunc
+	turn    chan struct{} // holds a value while this node makes a change: it makes one after the other
 	done    sync.WaitGroup
 
-	mu      sync.RWMutex
-	entries map[string]*Entry            // by bucket key
-	realms  map[string]string            // realm → account id
-	members map[string]map[string]*Entry // kind + account → id → entry
-	apiKeys map[string]string            // hash → account id
-	public  map[string][]byte            // key id → public key
-	seen    map[string]uint64            // by bucket key: the newest revision in the view; older ones of the watch are ignored
-	reached uint64                       // the highest revision that the watch has brought
-	moved   chan struct{}                // closed when reached rises; nil: nobody waits for that
+	mu sync.RWMutex
+	view
+	seen    map[string]uint64 // by bucket key: the newest revision in the view; older ones of the watch are ignored
+	reached uint64            // the view has all that the bucket had at this revision
+	moved   chan struct{}     // closed when reached rises; nil: nobody waits for that
 }
 
 // New makes a Directory. It starts nothing.
@@ -123,9 +91,8 @@ func New(c Config) *Directory {
 	if c.RealmGone == nil {
 		c.RealmGone = func(string) {}
 	}
-	d := &Directory{cfg: c, entries: map[string]*Entry{}, realms: map[string]string{}, members: map[string]map[string]*Entry{},
-		apiKeys: map[string]string{}, public: map[string][]byte{}, seen: map[string]uint64{}}
-	d.ask.ctx, d.ask.stop = context.WithCancel(context.Background())
+	d := &Directory{cfg: c, view: newView(), seen: map[string]uint64{}, turn: make(chan struct{}, 1)}
+	d.life, d.end = context.WithCancel(context.Background())
 	return d
 }
 
@@ -135,9 +102,11 @@ func (d *Directory) Start(ctx context.Context) error {
 		return err
 	}
 	ready := make(chan struct{})
+	begun := d.stream.CachedInfo().State.LastSeq // before the watch, which brings all that was there
 	d.done.Go(func() {
 		for e := range d.watch.Updates() {
 			if e == nil {
+				d.noteRevision(begun) // no key may have this revision, if somebody removed the bucket's last message
 				close(ready)
 				continue
 			}
@@ -173,6 +142,7 @@ func bucketSettings(c Config) jetstream.KeyValueConfig {
 // Stop stops the watch and blocks until the directory's goroutines have ended, those of RealmGone too. Callers that wait
 // for an answer of the bucket get an error.
 func (d *Directory) Stop(context.Context) error {
+	d.end()
 	d.ask.close()
 	if d.watch == nil {
 		return nil
@@ -192,7 +162,7 @@ func (d *Directory) apply(key string, value []byte, revision uint64, deleted boo
 		return
 	}
 	d.seen[key] = revision
-	gone := ""
+	gone, left := "", false
 	switch kind {
 	case keys:
 		if deleted {
@@ -200,86 +170,44 @@ func (d *Directory) apply(key string, value []byte, revision uint64, deleted boo
 		} else {
 			d.public[rest] = value
 		}
+	case master:
+		d.master = ""
+		if !deleted {
+			d.master = string(value)
+		}
+	case removals:
+		delete(d.removing, rest)
+		if !deleted {
+			d.removing[rest], left = struct{}{}, true
+		}
 	case Accounts, Users, Devices:
-		old := d.entries[key]
+		at := Entry{Kind: kind}
+		at.Account, at.ID, _ = strings.Cut(rest, ".")
+		if kind == Accounts {
+			at.ID = at.Account
+		}
 		var e *Entry
 		if !deleted {
-			e = &Entry{Kind: kind, revision: revision}
-			e.Account, e.ID, _ = strings.Cut(rest, ".")
-			if kind == Accounts {
-				e.ID = e.Account
-			}
+			e = &Entry{Kind: kind, Account: at.Account, ID: at.ID, revision: revision}
 			if err := json.Unmarshal(value, &e.Fields, KeepNumbers); err != nil {
 				d.cfg.Log.Error("an entry of the directory can't be read and counts as missing; write it again",
 					"key", key, "err", err)
 				e = nil
 			}
 		}
-		gone = d.replace(key, old, e)
+		var rival string
+		if gone, rival = d.replace(d.entry(kind, at.Account, at.ID), e); rival != "" {
+			d.cfg.Log.Error("two accounts have one realm, and each can see the other's lamps; give one of them another realm",
+				"realm", e.Realm(), "account", e.ID, "other", rival)
+		}
 	}
 	d.mu.Unlock()
 	if gone != "" {
 		d.done.Go(func() { d.cfg.RealmGone(gone) })
 	}
-}
-
-// replace puts e in the place of old in the view; nil for either means that there is none. It returns the realm that no
-// account has any more, if there is one. The caller holds d.mu.
-func (d *Directory) replace(key string, old, e *Entry) (gone string) {
-	group := func(x *Entry) string { return x.Kind + "." + x.Account }
-	if old != nil {
-		delete(d.entries, key)
-		if old.Kind == Accounts {
-			if d.realms[old.Realm()] == old.ID {
-				delete(d.realms, old.Realm())
-				gone = old.Realm()
-			}
-			delete(d.apiKeys, old.Text("api_key_hash"))
-		}
-		if m := d.members[group(old)]; m != nil {
-			delete(m, old.ID)
-		}
+	if left {
+		d.done.Go(func() { d.resume(rest) })
 	}
-	if e != nil {
-		d.entries[key] = e
-		if e.Kind == Accounts {
-			d.realms[e.Realm()] = e.ID
-			if gone == e.Realm() {
-				gone = ""
-			}
-			if h := e.Text("api_key_hash"); h != "" {
-				d.apiKeys[h] = e.ID
-			}
-		}
-		m := d.members[group(e)]
-		if m == nil {
-			m = map[string]*Entry{}
-			d.members[group(e)] = m
-		}
-		m[e.ID] = e
-	}
-	return gone
-}
-
-// entryKey returns the bucket key of an entry. For accounts the id is not used.
-func entryKey(kind, account, id string) string {
-	if kind == Accounts {
-		return Accounts + "." + account
-	}
-	return kind + "." + account + "." + id
-}
-
-// ValidID says whether an id has the form of one: 32 hexadecimal digits in lower case.
-func ValidID(id string) bool {
-	if len(id) != 32 {
-		return false
-	}
-	for _, c := range []byte(id) {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
 }
 
 // Get returns an entry. For an account, account and id are the same. Before it returns ErrUnknown it asks the bucket, and
@@ -288,8 +216,7 @@ func (d *Directory) Get(ctx context.Context, kind, account, id string) (*Entry, 
 	if !ValidID(account) || !ValidID(id) {
 		return nil, ErrUnknown
 	}
-	key := entryKey(kind, account, id)
-	return find(ctx, d, func() (*Entry, bool) { e := d.entries[key]; return e, e != nil })
+	return find(ctx, d, func() (*Entry, bool) { e := d.present(kind, account, id); return e, e != nil })
 }
 
 // find looks something up in the view, and once more when the view has caught up with the bucket. look is called with
@@ -317,19 +244,88 @@ func find[T any](ctx context.Context, d *Directory, look func() (T, bool)) (T, e
 func (d *Directory) List(kind, account string) []*Entry {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	var out []*Entry
-	if kind != Accounts {
-		for _, e := range d.members[kind+"."+account] {
-			out = append(out, e)
-		}
-		return out
+	if kind == Accounts {
+		return d.subtree(nil, account)
 	}
-	for key, e := range d.entries {
-		if strings.HasPrefix(key, Accounts+".") && d.inTree(account, e.ID) {
-			out = append(out, e)
+	if d.account(account) == nil {
+		return nil
+	}
+	return slices.Collect(maps.Values(d.groups[group{kind, account}]))
+}
+
+// All returns all accounts, in no order.
+func (d *Directory) All() []*Entry {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return slices.Collect(maps.Values(d.groups[group{kind: Accounts}]))
+}
+
+// Children returns the accounts directly below an account, in no order.
+func (d *Directory) Children(account string) []*Entry {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.below(account)
+}
+
+// Ancestors returns the accounts above an account, from the account root down to its parent. It returns nil when the account is
+// not below root.
+func (d *Directory) Ancestors(root, account string) []*Entry {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if account == root || !d.inTree(root, account) {
+		return nil
+	}
+	var up []*Entry
+	for id := d.parent(d.account(account)); ; id = d.parent(d.account(id)) {
+		e := d.account(id)
+		if up = append(up, e); id == root {
+			slices.Reverse(up)
+			return up
 		}
 	}
-	return out
+}
+
+// Top returns the id of the account at the top of an account's tree.
+func (d *Directory) Top(account string) string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for depth := 0; depth < maxDepth; depth++ {
+		up := d.account(d.parent(d.account(account)))
+		if up == nil {
+			break
+		}
+		account = up.ID
+	}
+	return account
+}
+
+// Revision returns the revision of the bucket that the view has.
+func (d *Directory) Revision() uint64 {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.reached
+}
+
+// Master returns the id of the master account, and "" when there is none.
+func (d *Directory) Master() string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.master
+}
+
+// Exists says whether there is an account. When the view has none it asks the bucket, and may block for that.
+func (d *Directory) Exists(ctx context.Context, account string) (bool, error) {
+	d.mu.RLock()
+	known := d.account(account) != nil
+	d.mu.RUnlock()
+	if known || !ValidID(account) {
+		return known, nil // without find, whose closure costs every request an allocation
+	}
+	_, err := find(ctx, d, func() (*Entry, bool) { e := d.account(account); return e, e != nil })
+	if errors.Is(err, ErrUnknown) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // RealmAccount returns the id of the account that has a realm (in lower case), as the view knows it.
@@ -362,26 +358,11 @@ func (d *Directory) AskRealm(realm string, then func(error)) {
 	})
 }
 
-// InTree says whether account is root or a descendant of it.
+// InTree says whether account is root or a descendant of it. All accounts are below the master account.
 func (d *Directory) InTree(root, account string) bool {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.inTree(root, account)
-}
-
-// inTree is InTree for a caller that holds d.mu. It looks at 64 levels at most.
-func (d *Directory) inTree(root, account string) bool {
-	for depth := 0; account != "" && depth < 64; depth++ {
-		if account == root {
-			return true
-		}
-		e := d.entries[Accounts+"."+account]
-		if e == nil {
-			return false
-		}
-		account = e.Text("parent_id")
-	}
-	return false
 }
 
 // HashKey returns the form in which an API key is stored: its SHA-256 in hexadecimal.
@@ -398,7 +379,7 @@ func (d *Directory) AccountByAPIKey(ctx context.Context, key string) (*Entry, er
 	}
 	h := HashKey(key)
 	return find(ctx, d, func() (*Entry, bool) {
-		e := d.entries[Accounts+"."+d.apiKeys[h]]
+		e := d.account(d.apiKeys[h])
 		return e, e != nil && subtle.ConstantTimeCompare([]byte(e.Text("api_key_hash")), []byte(h)) == 1
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +18,8 @@ const (
 	acme  = "00000000000000000000000000000001"
 	below = "00000000000000000000000000000002"
 	rival = "00000000000000000000000000000003"
+
+	apiKey = "00112233445566778899aabbccddeeff"
 )
 
 // bed is a NATS server, and the realms that Directories on it said are gone.
@@ -50,7 +53,7 @@ func (b *bed) open() *Directory {
 
 func sample() Import {
 	return Import{Accounts: []map[string]any{
-		{"id": acme, "name": "Acme", "realm": "Acme.Test", "api_key": "secret", "users": []any{map[string]any{"username": "ada"}},
+		{"id": acme, "name": "Acme", "realm": "Acme.Test", "api_key": apiKey, "users": []any{map[string]any{"username": "ada"}},
 			"devices": []any{map[string]any{"sip": map[string]any{"username": "1001", "password": "p"}}}},
 		{"id": below, "realm": "below.test", "parent_id": acme}, {"id": rival, "realm": "rival.test"}}}
 }
@@ -65,11 +68,11 @@ func TestImportTwiceChangesNothing(t *testing.T) {
 	if n, err := d.Import(ctx, sample()); err != nil || n.Same != 5 || n.Created+n.Changed != 0 {
 		t.Fatalf("again: %+v %v", n, err)
 	}
-	e, err := d.AccountByAPIKey(ctx, "secret")
+	e, err := d.AccountByAPIKey(ctx, apiKey)
 	if err != nil || e.ID != acme || e.Realm() != "acme.test" || e.Fields["api_key"] != nil {
 		t.Errorf("by API key: %+v %v", e, err)
 	}
-	if _, err := d.AccountByAPIKey(ctx, "Secret"); !errors.Is(err, ErrUnknown) {
+	if _, err := d.AccountByAPIKey(ctx, strings.ToUpper(apiKey)); !errors.Is(err, ErrUnknown) {
 		t.Errorf("a wrong key: %v", err)
 	}
 	if !d.InTree(acme, below) || d.InTree(below, acme) || d.InTree(acme, rival) {

@@ -2,11 +2,13 @@ package directory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"reflect"
-	"slices"
+	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 )
@@ -25,31 +27,22 @@ func Read(r io.Reader) (in Import, err error) {
 type Counts struct{ Created, Changed, Same int }
 
 // Import writes accounts with their users and devices, and blocks until that is done. It removes nothing, and to import the
-// same file again changes nothing. After an error, what was imported before it stays.
+// same file again changes nothing. All entries of an account are checked before one of them is written. An account with up to some
+// hundred entries that change is written in one step, a larger one in several. After an error, the accounts before it stay, and so
+// do the steps before it if the bucket could not be reached: import the file again.
 func (d *Directory) Import(ctx context.Context, in Import) (Counts, error) {
 	var n Counts
 	for i, a := range in.Accounts {
 		users, err := take(a, "users")
+		var devices []map[string]any
+		if err == nil {
+			devices, err = take(a, "devices")
+		}
+		if err == nil {
+			err = d.importAccount(ctx, &n, a, users, devices)
+		}
 		if err != nil {
 			return n, fmt.Errorf("account %d: %w", i+1, err)
-		}
-		devices, err := take(a, "devices")
-		if err != nil {
-			return n, fmt.Errorf("account %d: %w", i+1, err)
-		}
-		id, err := d.merge(ctx, &n, Accounts, "", a)
-		if err != nil {
-			return n, fmt.Errorf("account %d: %w", i+1, err)
-		}
-		for k, u := range users {
-			if _, err := d.merge(ctx, &n, Users, id, u); err != nil {
-				return n, fmt.Errorf("account %d, user %d: %w", i+1, k+1, err)
-			}
-		}
-		for k, v := range devices {
-			if _, err := d.merge(ctx, &n, Devices, id, v); err != nil {
-				return n, fmt.Errorf("account %d, device %d: %w", i+1, k+1, err)
-			}
 		}
 	}
 	return n, nil
@@ -94,87 +87,219 @@ func Merge(old, change map[string]any) map[string]any {
 	return out
 }
 
-// merge creates or updates one entry, and returns its id. It finds the present entry by its id, or else by what names it
-// (docs/contract/command-line.md, "lamplight import").
-func (d *Directory) merge(ctx context.Context, n *Counts, kind, account string, fields map[string]any) (string, error) {
+// Change returns the fields of an entry (nil: a new one) with a change applied, as Merge does. A password or API key that the change
+// sets to null is removed.
+func Change(old *Entry, change map[string]any) map[string]any {
+	var fields map[string]any
+	if old != nil {
+		fields = old.Fields
+	}
+	out := Merge(fields, change)
+	for _, secret := range []string{"password", "api_key"} {
+		if v, named := change[secret]; named && v == nil {
+			out[secret] = nil // prepare takes that for a wish, and a missing one for no wish
+		}
+	}
+	return out
+}
+
+// load is one account of a file that is being imported.
+type load struct {
+	d       *Directory
+	account string
+	counts  Counts
+	now     map[string]*prepared // by bucket key: what the file makes of the entries that it changes
+	order   []string             // the keys of now, in the order of the file
+	named   map[string]string    // user and device ids by what names them: see nameOf
+	users   map[string]string    // user ids by the usernames of the file, in lower case
+}
+
+// importAccount imports one account of a file. When entries of the account change meanwhile, it begins again.
+func (d *Directory) importAccount(ctx context.Context, n *Counts, account map[string]any, users, devices []map[string]any) error {
+	for first := true; ; first = false {
+		l := &load{d: d, now: map[string]*prepared{}, named: map[string]string{}, users: map[string]string{}}
+		if err := l.read(account, users, devices); err != nil {
+			return err
+		}
+		if first { // later on, what has been written counts as it was
+			n.Created, n.Changed, n.Same = n.Created+l.counts.Created, n.Changed+l.counts.Changed, n.Same+l.counts.Same
+		}
+		if err := l.write(ctx); !errors.Is(err, errChanged) || ctx.Err() != nil {
+			return err
+		}
+		if err := d.catchUp(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// read makes what is to be written of an account of a file.
+func (l *load) read(account map[string]any, users, devices []map[string]any) error {
+	if err := l.merge(Accounts, account, "the account"); err != nil {
+		return err
+	}
+	for _, part := range []struct {
+		kind string
+		list []map[string]any
+	}{{Users, users}, {Devices, devices}} {
+		for _, e := range l.d.List(part.kind, l.account) {
+			l.index(e)
+		}
+		for k, fields := range part.list {
+			if err := l.merge(part.kind, fields, fmt.Sprintf("%s %d", part.kind, k+1)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// write writes what has changed, in steps of as many entries as fit. The first step checks all of the entries against the view.
+func (l *load) write(ctx context.Context) error {
+	with := l.now[entryKey(Accounts, l.account, l.account)]
+	rest := l.order
+	for first := true; len(rest) > 0; first = false {
+		n, messages, size := 0, 0, 0
+		for ; n < len(rest) && messages < maxBatch && size < maxBatchSize; n++ {
+			p := l.now[rest[n]]
+			messages, size = messages+len(p.writes(nil)), size+len(p.data)
+		}
+		step, check := rest[:n], rest[:n]
+		if first {
+			check = rest
+		} else {
+			time.Sleep(breath)
+		}
+		_, err := l.d.change(ctx, func() (writes []write, err error) {
+			for _, key := range check {
+				p := l.now[key]
+				if err := l.d.admit(l.account, p, with); err != nil {
+					return nil, fmt.Errorf("%s: %w", p.where, err)
+				}
+			}
+			for _, key := range step {
+				writes = l.now[key].writes(writes)
+			}
+			return writes, nil
+		})
+		if err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	return nil
+}
+
+// merge merges one entry of the file into what is there. It finds the present entry by its id, or else by what names it
+// (docs/contract/command-line.md, "lamplight import"). where names the entry in errors.
+func (l *load) merge(kind string, fields map[string]any, where string) error {
+	old, base, id, err := l.find(kind, fields)
+	if err != nil {
+		return fmt.Errorf("%s: %w", where, err)
+	}
+	if kind == Accounts {
+		l.account = id
+	}
+	p, err := prepare(kind, l.account, id, Change(base, fields), base)
+	if err != nil {
+		return fmt.Errorf("%s: %w", where, err)
+	}
+	if name := strings.ToLower(p.Text("username")); kind == Users && name != "" {
+		if other := l.users[name]; other != "" && other != id {
+			return fmt.Errorf("%s: %w: the file gives the username %s to two users", where, ErrConflict, name)
+		}
+		l.users[name] = id
+	}
+	p.old, p.where = old, where
+	switch {
+	case base == nil:
+		l.counts.Created++
+	case reflect.DeepEqual(p.Fields, base.Fields):
+		l.counts.Same++
+		return nil
+	default:
+		l.counts.Changed++
+	}
+	key := entryKey(kind, l.account, id)
+	if l.now[key] == nil {
+		l.order = append(l.order, key)
+	}
+	l.now[key] = p
+	l.index(&p.Entry)
+	return nil
+}
+
+// find returns the entry that an entry of the file means: old as it is in the view, base as the file has made it so far, and its id.
+// A new entry has neither, and gets a new id.
+func (l *load) find(kind string, fields map[string]any) (old, base *Entry, id string, err error) {
 	id, isText := fields["id"].(string)
 	if fields["id"] != nil && !isText {
-		return "", &Invalid{"id", "must be a string"}
+		return nil, nil, "", &Invalid{"id", "must be a string"}
 	}
-	var old *Entry
-	if id != "" {
-		if !ValidID(id) {
-			return "", &Invalid{"id", fmt.Sprintf("%q must be 32 hexadecimal characters in lower case", id)}
-		}
-		key := entryKey(kind, account, id)
-		if kind == Accounts {
-			key = entryKey(kind, id, id)
-		}
-		d.mu.RLock() // if the view is not the newest, Put refuses the change
-		old = d.entries[key]
-		d.mu.RUnlock()
-	} else {
-		var err error
-		if old, err = d.match(kind, account, &Entry{Fields: fields}); err != nil {
-			return "", err
-		}
-		id = NewID()
-		if old != nil {
-			id = old.ID
+	if id != "" && !ValidID(id) {
+		return nil, nil, "", &Invalid{"id", fmt.Sprintf("%q must be 32 hexadecimal characters in lower case", id)}
+	}
+	if id == "" {
+		if id, err = l.match(kind, &Entry{Kind: kind, Fields: fields}); err != nil {
+			return nil, nil, "", err
 		}
 	}
+	if id == "" {
+		return nil, nil, NewID(), nil
+	}
+	account := l.account
 	if kind == Accounts {
 		account = id
 	}
-	var merged map[string]any
-	if old != nil {
-		merged = old.Fields
+	l.d.mu.RLock() // if the view is not the newest, the change is refused
+	old = l.d.present(kind, account, id)
+	l.d.mu.RUnlock()
+	if p := l.now[entryKey(kind, account, id)]; p != nil {
+		return old, &p.Entry, id, nil
 	}
-	merged = Merge(merged, fields)
-	delete(merged, "id")
-	if old != nil {
-		would, err := d.check(ctx, account, kind, account, merged, old)
-		if err != nil {
-			return "", err
-		}
-		if reflect.DeepEqual(would, old.Fields) {
-			n.Same++
-			return id, nil
-		}
-		n.Changed++
-	} else {
-		n.Created++
-	}
-	_, err := d.Put(ctx, account, kind, account, id, merged, old)
-	return id, err
+	return old, old, id, nil
 }
 
-// match returns the entry that an entry of a file without an id means; nil: there is none. Users and devices are matched by
-// the first group of fields that the file gives completely.
-func (d *Directory) match(kind, account string, probe *Entry) (*Entry, error) {
+// match returns the id of the entry that an entry of the file without an id means; "": there is none. Users and devices are
+// matched by the first group of fields that the file gives completely.
+func (l *load) match(kind string, probe *Entry) (string, error) {
 	if kind == Accounts {
-		d.mu.RLock()
-		defer d.mu.RUnlock()
-		return d.entries[Accounts+"."+d.realms[probe.Realm()]], nil
+		id, _ := l.d.RealmAccount(probe.Realm())
+		return id, nil
 	}
-	var names []string
-	for _, n := range map[string][][]string{Users: {{"username"}, {"first_name", "last_name"}, {"presence_id"}},
-		Devices: {{"sip.username"}, {"presence_id", "name"}, {"presence_id"}, {"name"}}}[kind] {
-		if !slices.ContainsFunc(n, func(n string) bool { return probe.Text(n) == "" }) {
-			names = n
-			break
+	for i := range groupsOf[kind] {
+		if name := nameOf(probe, i); name != "" {
+			return l.named[name], nil
 		}
 	}
-	if names == nil {
-		return nil, &Invalid{"id", "is missing, and so are the fields by which the entry could be found"}
-	}
-	for _, e := range d.List(kind, account) {
-		if kind == Devices && probe.Text("sip.username") != e.Text("sip.username") {
-			continue
+	return "", &Invalid{"id", "is missing, and so are the fields by which the entry could be found"}
+}
+
+// index makes a user or device known by its names. Of several with one name, the one with the lowest id is found.
+func (l *load) index(e *Entry) {
+	for i := range groupsOf[e.Kind] {
+		if name := nameOf(e, i); name != "" && (l.named[name] == "" || e.ID < l.named[name]) {
+			l.named[name] = e.ID
 		}
-		if !slices.ContainsFunc(names, func(n string) bool { return probe.Text(n) != e.Text(n) }) {
-			return e, nil
-		}
 	}
-	return nil, nil
+}
+
+// groupsOf are the groups of fields by which users and devices are found, the best first.
+var groupsOf = map[string][][]string{Users: {{"username"}, {"first_name", "last_name"}, {"presence_id"}},
+	Devices: {{"sip.username"}, {"presence_id", "name"}, {"presence_id"}, {"name"}}}
+
+// nameOf returns what a group of fields makes of an entry; "" if a field is missing. A device is never found under another
+// sip.username.
+func nameOf(e *Entry, number int) string {
+	name := fmt.Sprint(e.Kind, number)
+	for _, f := range groupsOf[e.Kind][number] {
+		if e.Text(f) == "" {
+			return ""
+		}
+		name += "\x00" + e.Text(f)
+	}
+	if e.Kind == Devices {
+		name += "\x00" + e.Text("sip.username")
+	}
+	return name
 }

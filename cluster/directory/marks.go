@@ -50,17 +50,11 @@ func Look(ctx context.Context, c Config, restored string) (found map[string]mark
 	return found, ofJournal, err
 }
 
-// Keep writes the marks of the journal into the bucket, unless another node writes at the same time. It blocks.
+// Keep writes the marks of the journal into the bucket, unless the bucket has changed meanwhile, for example because another node
+// does the same. It blocks.
 func (d *Directory) Keep(ctx context.Context, m marks.Marks) error {
-	var revision uint64
-	e, err := d.kv.Get(ctx, markKey)
-	switch {
-	case err == nil:
-		revision = e.Revision()
-	case !errors.Is(err, jetstream.ErrKeyNotFound):
-		return err
-	}
-	if _, err = d.kv.Update(ctx, markKey, m.Encode(), revision); wrongRevision(err) {
+	_, err := d.try(ctx, func() ([]write, error) { return []write{{key: markKey, value: m.Encode()}}, nil })
+	if errors.Is(err, errOvertaken) {
 		return nil
 	}
 	return err

@@ -57,7 +57,7 @@ func (d *Directory) open(ctx context.Context) error {
 		if d.kv, err = findOrMake(ctx, try, js, c); err != nil {
 			return err
 		}
-		if d.stream, err = js.Stream(try, streamName(d.cfg.Prefix)); err != nil {
+		if d.stream, err = allowBatches(try, js, streamName(d.cfg.Prefix)); err != nil {
 			return err
 		}
 		d.created = d.stream.CachedInfo().Created
@@ -78,6 +78,22 @@ func findOrMake(ctx, try context.Context, js jetstream.JetStream, c jetstream.Ke
 		kv, err = js.CreateKeyValue(making, c)
 	}
 	return kv, err
+}
+
+// allowBatches returns the stream of the bucket, and lets it take atomic batches if it does not: NATS's client makes key-value
+// buckets without. Nodes of the first release do not mind.
+func allowBatches(ctx context.Context, js jetstream.JetStream, name string) (jetstream.Stream, error) {
+	stream, err := js.Stream(ctx, name)
+	if err != nil || stream.CachedInfo().Config.AllowAtomicPublish {
+		return stream, err
+	}
+	c := stream.CachedInfo().Config
+	c.AllowAtomicPublish = true
+	if stream, err = js.UpdateStream(ctx, c); err != nil {
+		return nil, fmt.Errorf("the stream %s must be told to take atomic batches (a NATS user needs permission to publish to "+
+			"$JS.API.STREAM.UPDATE.%s): %w", name, name, err)
+	}
+	return stream, nil
 }
 
 // follow begins the watch before the context ends. The watch itself goes on after that.

@@ -175,6 +175,8 @@ func described(command string) []string {
 		all = append(all, "lamplight serve")
 	case strings.HasPrefix(command, "presence "):
 		all = append(all, "Flags of every presence command")
+	case strings.HasPrefix(command, "account "):
+		all = append(all, "Flags of every account command")
 	case strings.HasPrefix(command, "bench ") && command != "bench compare":
 		all = append(all, "Flags of every scenario")
 	}

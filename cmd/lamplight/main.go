@@ -3,8 +3,8 @@
 // them together; package bench runs the benchmarks.
 //
 // main.go has the commands, the configuration file and the exit codes. nats.go has the flags of all commands that talk to NATS.
-// Each other file has one command; serve.go also has check-config, and presence.go and bench.go have all commands below
-// presence and bench.
+// Each other file has one command; serve.go also has check-config, and account.go, presence.go and bench.go have all commands
+// below account, presence and bench.
 package main
 
 import (
@@ -33,6 +33,7 @@ type commands struct {
 
 	Serve       serveCommand    `cmd:"" help:"Run a node. Without flags it serves HTTP on 127.0.0.1:8000, starts an embedded NATS server on 127.0.0.1:4222 and keeps its data in ./lamplight-data."`
 	Token       tokenCommand    `cmd:"" help:"Make an API token for an account and print it."`
+	Account     accountCommand  `cmd:"" help:"Create and list accounts."`
 	Import      importCommand   `cmd:"" help:"Load accounts, users and devices from a JSON file. It removes nothing, and loading a file twice changes nothing."`
 	Presence    presenceCommand `cmd:"" help:"List, show, set, reset and watch lamps, over NATS."`
 	Cluster     clusterCommand  `cmd:"" help:"Show the nodes with their states, shards and load, and what they disagree on. It exits with 1 when shards have no owner."`

@@ -47,12 +47,13 @@ type Control struct {
 	cfg      Config
 	verifier *Verifier
 	limits   *limits
+	failures *failures
 }
 
 // New makes a Control. It starts nothing. The error says what is wrong with Config.JWKS.
 func New(c Config) (*Control, error) {
 	v, err := NewVerifier(c.Directory, c.JWKS)
-	return &Control{cfg: c, verifier: v, limits: newLimits(c.RateLimit)}, err
+	return &Control{cfg: c, verifier: v, limits: newLimits(c.RateLimit), failures: &failures{of: map[[32]byte]*failed{}}}, err
 }
 
 // Start publishes the public half of the node's key in the directory, so that all nodes accept its tokens.
@@ -64,9 +65,28 @@ func (c *Control) Start(ctx context.Context) error {
 	return nil
 }
 
-// Account returns the id of the account that a token is for, or ErrCredentials.
+// Account returns the id of the account that a token is for, or ErrCredentials. The token of an account that does not exist is not
+// good, whoever signed it, nor is one that a node made for a user who is gone or disabled.
 func (c *Control) Account(ctx context.Context, token []byte) (string, error) {
-	return c.verifier.Account(ctx, token)
+	known, err := c.verifier.verify(ctx, token)
+	if err != nil {
+		return "", err
+	}
+	switch exists, err := c.cfg.Directory.Exists(ctx, known.account); {
+	case err != nil:
+		return "", err
+	case !exists:
+		return "", ErrCredentials
+	case known.owner == "":
+		return known.account, nil
+	}
+	switch user, err := c.cfg.Directory.Get(ctx, directory.Users, known.account, known.owner); {
+	case errors.Is(err, directory.ErrUnknown) || err == nil && !user.Enabled():
+		return "", ErrCredentials
+	case err != nil:
+		return "", err
+	}
+	return known.account, nil
 }
 
 // Allow counts a request of an account from an address. Past the rate limit it returns ErrTooMany. It does not wait.
@@ -88,6 +108,30 @@ func (c *Control) LogIn(ctx context.Context, apiKey string) (e *directory.Entry,
 		token, err = Sign(c.cfg.Key, e.ID, TokenLife)
 	}
 	return e, token, err
+}
+
+// LogInUser returns the user of an account who has credentials of a method ("md5" or "sha"), the account, and a new token for the
+// user. from is the client's address. For credentials that nobody has it returns ErrCredentials, and after too many of those ErrTooMany,
+// also for good ones. It takes the same time whatever is wrong.
+func (c *Control) LogInUser(ctx context.Context, from net.IP, whose directory.Whose, method, credentials string) (account, user *directory.Entry, token string, err error) {
+	names := failureNames(from, whose, method, credentials)
+	if !c.failures.begin(names, time.Now()) {
+		return nil, nil, "", ErrTooMany
+	}
+	account, user, err = c.cfg.Directory.LogIn(ctx, whose, method, credentials)
+	owner := user
+	if owner == nil {
+		owner = &directory.Entry{} // the token is made all the same, because that takes time
+	}
+	token, signed := sign(c.cfg.Key, owner.Account, owner.ID, TokenLife)
+	switch {
+	case errors.Is(err, directory.ErrUnknown):
+		return nil, nil, "", ErrCredentials
+	case err == nil:
+		err = signed
+	}
+	c.failures.undo(names)
+	return account, user, token, err
 }
 
 // MayActOn says whether the account of a token may act on another account. It may act on itself and on all accounts below it.

@@ -79,8 +79,13 @@ func KeyID(public ed25519.PublicKey) string {
 
 // Sign makes a token for an account that is good for ttl. It does not check that there is such an account.
 func Sign(key ed25519.PrivateKey, account string, ttl time.Duration) (string, error) {
+	return sign(key, account, "", ttl)
+}
+
+// sign is Sign for a user of the account, whose id is owner; "" means that the token is for no user.
+func sign(key ed25519.PrivateKey, account, owner string, ttl time.Duration) (string, error) {
 	now := time.Now()
-	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims{AccountID: account, RegisteredClaims: jwt.RegisteredClaims{
+	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims{AccountID: account, OwnerID: owner, RegisteredClaims: jwt.RegisteredClaims{
 		Issuer: Issuer, IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(ttl))}})
 	t.Header["kid"] = KeyID(key.Public().(ed25519.PublicKey))
 	return t.SignedString(key)
@@ -107,6 +112,7 @@ type Verifier struct {
 // verdict says what a good token is for.
 type verdict struct {
 	account string
+	owner   string // the user that a node of ours made it for; "": none
 	expires time.Time
 }
 
@@ -132,21 +138,29 @@ func NewVerifier(keys Keys, jwks []byte) (*Verifier, error) {
 // Account returns the id of the account that a token is for, or ErrCredentials when the token is not good or its key cannot be
 // asked for. It does not check that the account exists.
 func (v *Verifier) Account(ctx context.Context, token []byte) (string, error) {
+	known, err := v.verify(ctx, token)
+	return known.account, err
+}
+
+// verify is Account that returns all that a good token says.
+func (v *Verifier) verify(ctx context.Context, token []byte) (verdict, error) {
 	if len(token) == 0 || len(token) > 8192 {
-		return "", ErrCredentials
+		return verdict{}, ErrCredentials
 	}
 	sum := sha256.Sum256(token)
 	if known, ok := v.good.GetIfPresent(sum); ok {
 		if time.Now().Before(known.expires) {
-			return known.account, nil
+			return known, nil
 		}
-		return "", ErrCredentials
+		return verdict{}, ErrCredentials
 	}
 	var c claims
+	ours := false
 	_, err := v.parser.ParseWithClaims(string(token), &c, func(t *jwt.Token) (any, error) {
 		kid, _ := t.Header["kid"].(string)
 		if t.Method == jwt.SigningMethodEdDSA {
 			if k, err := v.keys.PublicKey(ctx, kid); err == nil && len(k) == ed25519.PublicKeySize {
+				ours = true
 				return ed25519.PublicKey(k), nil
 			}
 		}
@@ -159,8 +173,12 @@ func (v *Verifier) Account(ctx context.Context, token []byte) (string, error) {
 		return nil, ErrCredentials
 	})
 	if err != nil || c.AccountID == "" {
-		return "", ErrCredentials
+		return verdict{}, ErrCredentials
 	}
-	v.good.Set(sum, verdict{c.AccountID, c.ExpiresAt.Time})
-	return c.AccountID, nil
+	known := verdict{account: c.AccountID, expires: c.ExpiresAt.Time}
+	if ours { // users of another issuer's tokens need not be in the directory
+		known.owner = c.OwnerID
+	}
+	v.good.Set(sum, known)
+	return known, nil
 }

@@ -66,6 +66,12 @@ func (q *Request) endEnvelope(dst []byte, status, revision string) []byte {
 	if q.Stale {
 		dst = appendjson.True(dst, "stale")
 	}
+	if q.Page != nil {
+		dst = appendjson.Number(dst, "page_size", int64(q.Page.Size))
+		if q.Page.Start != "" {
+			dst = appendjson.Field(dst, "start_key", q.Page.Start)
+		}
+	}
 	if q.Next != "" {
 		dst = appendjson.Field(dst, "next_start_key", q.Next)
 	}

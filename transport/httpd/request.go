@@ -35,8 +35,9 @@ type Request struct {
 	ID    string
 	Path  []string // the segments of the path, decoded
 	Token []byte   // as the client sent it; nobody has checked it
-	// Next, Stale and Subject are set by the handler.
+	// Next, Page, Stale and Subject are set by the handler.
 	Next    string // next_start_key of the answer; "": none
+	Page    *Page  // of an answer that is a list of entries; nil for others
 	Stale   bool   // the answer came from memory while NATS is out of reach
 	Subject string // the id that an answer 404 names when the error names none
 
@@ -46,6 +47,15 @@ type Request struct {
 	begun     int                 // where data begins in the answer
 	pretty    bool                // the answer is to be indented
 }
+
+// Page says in the envelope which part of a list an answer is.
+type Page struct {
+	Size  int    // the number of rows
+	Start string // the key that the page begins with; "": none
+}
+
+// Version returns the release of the node.
+func (q *Request) Version() string { return q.server.cfg.Version }
 
 // readSmall reads the first SmallBody bytes of the body, and returns the body if it has no more. Of a large one it returns nil.
 func (q *Request) readSmall() ([]byte, error) {

@@ -10,6 +10,7 @@ type Tail struct {
 	Data     []byte // the last part of data
 	Revision string
 	Next     string // next_start_key; "": none
+	Page     *Page  // of a list of entries; nil for others
 	Stale    bool
 }
 
@@ -38,7 +39,7 @@ func (q *Request) Stream(head []byte, run func(put func([]byte)) Tail, broken fu
 		}
 		put(head)
 		t := run(put)
-		own.Stale, own.Next = t.Stale, t.Next
+		own.Stale, own.Next, own.Page = t.Stale, t.Next, t.Page
 		put(own.endEnvelope(t.Data, "success", t.Revision))
 	})
 }

@@ -16,7 +16,7 @@ func TestEntries(t *testing.T) {
 	for _, c := range []struct{ path, data, field string }{
 		{base + "/devices", `{"name":5}`, "name"}, {base + "/devices", `{"presence_id":"*"}`, "presence_id"}, {base + "/devices", `{"presence_id":"@root.test"}`, "presence_id"},
 		{base + "/devices", `{"presence_id":"a\u0001"}`, "presence_id"}, {base + "/devices", `{"presence_id":"` + long + `"}`, "presence_id"}, {base + "/devices", `{"sip":5}`, "sip"},
-		{base + "/devices", `{"sip":{"username":"` + long + `"}}`, "username"}, {base + "/users", `{"presence_id":"*@root.test"}`, "presence_id"}, {base + "/users", `{"last_name":[]}`, "last_name"},
+		{base + "/devices", `{"sip":{"username":"` + long + `"}}`, "sip.username"}, {base + "/users", `{"presence_id":"*@root.test"}`, "presence_id"}, {base + "/users", `{"last_name":[]}`, "last_name"},
 		{"/v2/accounts", `{}`, "realm"}, {"/v2/accounts", `{"realm":"a b"}`, "realm"}, {"/v2/accounts", `{"realm":"a.>"}`, "realm"}, {"/v2/accounts", `{"realm":"x.test","api_key":"` + long + `"}`, "api_key"},
 		{base + "/devices", `{"x":"` + strings.Repeat("x", 70_000) + `"}`, "data"},
 	} {

@@ -45,7 +45,8 @@ func TestVerbs(t *testing.T) {
 	e := newBed(t, 0)
 	base := "/v2/accounts/" + root
 	for path, want := range map[string]string{
-		"/healthz": "GET", "/readyz": "GET", "/metrics": "GET", "/openapi.yaml": "GET", "/v2/api_auth": "PUT", "/v2/accounts": "GET, PUT", base: "GET, POST, PATCH, DELETE",
+		"/healthz": "GET", "/readyz": "GET", "/metrics": "GET", "/openapi.yaml": "GET", "/v2/api_auth": "PUT", "/v2/user_auth": "PUT", "/v2/accounts": "GET, PUT", base: "GET, PUT, POST, PATCH, DELETE", "/v2/about": "GET", base + "/api_key": "GET, PUT, DELETE",
+		base + "/children": "GET", base + "/descendants": "GET", base + "/parents": "GET", base + "/tree": "GET", base + "/users/" + user + "/devices": "GET", base + "/devices/status": "GET",
 		base + "/devices": "GET, PUT", base + "/users": "GET, PUT", base + "/devices/" + phone: "GET, POST, PATCH, DELETE", base + "/users/" + user: "GET, POST, PATCH, DELETE",
 		base + "/presence": "GET, POST", base + "/presence/1001": "GET, POST", base + "/devices/" + phone + "/presence": "GET, POST", base + "/users/" + user + "/presence": "GET, POST",
 	} {

@@ -369,7 +369,7 @@ func (q *request) presenceIDs(e *directory.Entry, x *directory.Entry) ([]actors.
 		names = append(names, x.Text("presence_id"))
 	default:
 		for _, d := range q.server.cfg.Directory.List(directory.Devices, e.ID) {
-			if d.Text("owner_id") == x.ID {
+			if d.UsedBy(x.ID) {
 				names = append(names, own(d))
 			}
 		}

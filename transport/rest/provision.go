@@ -2,7 +2,6 @@ package rest
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/go-json-experiment/json"
 
@@ -10,53 +9,20 @@ import (
 	"lamplight/transport/access"
 )
 
-// authenticate serves PUT /api_auth: it answers an API key with a token.
-func (q *request) authenticate() error {
-	d, err := q.readData()
-	if err != nil {
-		return err
-	}
-	key, _ := d["api_key"].(string)
-	if err := q.server.cfg.Access.Allow("api_auth", q.RemoteIP()); err != nil {
-		return err
-	}
-	e, token, err := q.server.cfg.Access.LogIn(&q.Within, key)
-	if err != nil {
-		return err
-	}
-	q.Token = []byte(token)
-	data, _ := json.Marshal(map[string]any{"account_id": e.ID, "account_name": e.Text("name"), "is_reseller": false}, json.Deterministic(true))
-	q.OK(201, data)
-	return nil
-}
-
-// publicFields returns the fields of an entry as the API shows them: with the id, and without the password and the API key.
-func publicFields(e *directory.Entry) map[string]any {
-	m := map[string]any{}
-	for k, v := range e.Fields {
-		m[k] = v
-	}
-	delete(m, "api_key_hash")
-	if sip, ok := m["sip"].(map[string]any); ok {
-		public := map[string]any{}
-		for k, v := range sip {
-			if k != "password" {
-				public[k] = v
-			}
-		}
-		m["sip"] = public
-	}
-	m["id"] = e.ID
-	return m
-}
-
-// respondEntry answers with an entry.
-func (q *request) respondEntry(code int, e *directory.Entry) error {
-	data, err := json.Marshal(publicFields(e), json.Deterministic(true))
+// respond answers with data that is small.
+func (q *request) respond(code int, data any) error {
+	text, err := json.Marshal(data, json.Deterministic(true))
 	if err == nil {
-		q.OK(code, data)
+		q.OK(code, text)
 	}
 	return err
+}
+
+// public returns what the API shows of an entry: its fields without secrets, and its id.
+func public(e *directory.Entry) map[string]any {
+	m := e.Public()
+	m["id"] = e.ID
+	return m
 }
 
 // accounts serves /accounts: it lists the account of the token and those below it, and creates accounts.
@@ -65,9 +31,29 @@ func (q *request) accounts() error {
 		return err
 	}
 	if q.Reads() {
-		return q.list(directory.Accounts, q.account)
+		return q.list(q.server.cfg.Directory.List(directory.Accounts, q.account))
 	}
-	return q.create(directory.Accounts, "")
+	return q.create(directory.Accounts, "", q.account)
+}
+
+// relatives serves /accounts/{ID}/children, /descendants, /parents and /tree. The last two are the same, as in Kazoo: the accounts
+// above this one, from the token's account down.
+func (q *request) relatives(e *directory.Entry, which string) error {
+	if err := q.Methods("GET"); err != nil {
+		return err
+	}
+	d := q.server.cfg.Directory
+	switch which {
+	case "children":
+		return q.list(d.Children(e.ID))
+	case "descendants":
+		return q.list(slices.DeleteFunc(d.List(directory.Accounts, e.ID), func(a *directory.Entry) bool { return a.ID == e.ID }))
+	}
+	rows := []map[string]any{}
+	for _, a := range d.Ancestors(q.account, e.ID) {
+		rows = append(rows, map[string]any{"id": a.ID, "name": a.Text("name")})
+	}
+	return q.respond(200, rows)
 }
 
 // collection serves the devices or users of an account: it lists them and creates one.
@@ -76,29 +62,78 @@ func (q *request) collection(kind, account string) error {
 		return err
 	}
 	if q.Reads() {
-		return q.list(kind, account)
+		return q.list(q.server.cfg.Directory.List(kind, account))
 	}
-	return q.create(kind, account)
+	return q.create(kind, account, "")
 }
 
-// list answers with all entries of a kind in an account, sorted by id.
-func (q *request) list(kind, account string) error {
-	entries := q.server.cfg.Directory.List(kind, account)
-	slices.SortFunc(entries, func(a, b *directory.Entry) int { return strings.Compare(a.ID, b.ID) })
-	out := make([]map[string]any, len(entries))
-	for i, e := range entries {
-		out[i] = publicFields(e)
+// userDevices serves …/users/{ID}/devices.
+func (q *request) userDevices(account, user string) error {
+	if err := q.Methods("GET"); err != nil {
+		return err
 	}
-	data, err := json.Marshal(out, json.Deterministic(true))
-	if err == nil {
-		q.OK(200, data)
+	d := q.server.cfg.Directory
+	if _, err := d.Get(&q.Within, directory.Users, account, user); err != nil {
+		return err
 	}
-	return err
+	return q.list(slices.DeleteFunc(d.List(directory.Devices, account), func(e *directory.Entry) bool { return !e.UsedBy(user) }))
 }
 
-// create creates an entry from the body, with a new id. A new account is put below the token's, or below another one that the
-// token's may act on.
-func (q *request) create(kind, account string) error {
+// deviceStatus serves …/devices/status: the devices that are known to be registered. Lamplight knows of no registrations yet.
+func (q *request) deviceStatus() error {
+	if err := q.Methods("GET"); err != nil {
+		return err
+	}
+	q.OK(200, []byte("[]"))
+	return nil
+}
+
+// about serves /about.
+func (q *request) about() error {
+	if err := q.Methods("GET"); err != nil {
+		return err
+	}
+	return q.respond(200, map[string]any{"product": "lamplight", "version": q.Version()})
+}
+
+// apiKey serves …/api_key of an account: it says whether the account has an API key, gives it another one, or revokes it. A key is
+// shown when it is made, and never again: only its hash is stored.
+func (q *request) apiKey(e *directory.Entry) error {
+	if err := q.Methods("GET", "PUT", "DELETE"); err != nil {
+		return err
+	}
+	if q.Reads() {
+		if e.ID != q.account {
+			return access.ErrForbidden
+		}
+		return q.respond(200, map[string]any{"api_key_set": e.Text("api_key_hash") != ""})
+	}
+	d := q.server.cfg.Directory
+	if q.IsDelete() {
+		if err := d.SetAPIKey(&q.Within, e, ""); err != nil {
+			return err
+		}
+		return q.respond(200, map[string]any{"api_key_set": false})
+	}
+	fields, err := q.readData()
+	if err != nil {
+		return err
+	}
+	key, isText := fields["api_key"].(string)
+	if fields["api_key"] == nil {
+		key = directory.NewID()
+	} else if !isText || key == "" {
+		return &directory.Invalid{Field: "api_key", Reason: "must be a key, or be left out"}
+	}
+	if err := d.SetAPIKey(&q.Within, e, key); err != nil {
+		return err
+	}
+	return q.respond(201, map[string]any{"api_key": key, "api_key_set": true})
+}
+
+// create creates an entry from the body, with a new id. A new account is put below the account parent, or below another one that the
+// body names and the token's may act on.
+func (q *request) create(kind, account, parent string) error {
 	fields, err := q.readData()
 	if err != nil {
 		return err
@@ -106,9 +141,9 @@ func (q *request) create(kind, account string) error {
 	id := directory.NewID()
 	if kind == directory.Accounts {
 		account = id
-		if parent, _ := fields["parent_id"].(string); parent == "" {
-			fields["parent_id"] = q.account
-		} else if !q.server.cfg.Access.MayActOn(q.account, parent) {
+		if named, _ := fields["parent_id"].(string); named == "" {
+			fields["parent_id"] = parent
+		} else if !q.server.cfg.Access.MayActOn(q.account, named) {
 			return access.ErrForbidden
 		}
 	}
@@ -116,12 +151,16 @@ func (q *request) create(kind, account string) error {
 	if err != nil {
 		return err
 	}
-	return q.respondEntry(201, e)
+	return q.respond(201, public(e))
 }
 
-// entry serves one account, user or device: it reads, replaces, changes and removes it.
+// entry serves one account, user or device: it reads, replaces, changes and removes it, and creates an account below it.
 func (q *request) entry(kind, account, id string) error {
-	if err := q.Methods("GET", "POST", "PATCH", "DELETE"); err != nil {
+	allowed := []string{"GET", "POST", "PATCH", "DELETE"}
+	if kind == directory.Accounts {
+		allowed = []string{"GET", "PUT", "POST", "PATCH", "DELETE"}
+	}
+	if err := q.Methods(allowed...); err != nil {
 		return err
 	}
 	q.Subject = id
@@ -132,19 +171,21 @@ func (q *request) entry(kind, account, id string) error {
 	}
 	switch string(q.Method()) {
 	case "GET", "HEAD":
-		return q.respondEntry(200, e)
+		return q.respond(200, public(e))
+	case "PUT":
+		return q.create(directory.Accounts, "", id)
 	case "DELETE":
 		if err := d.Delete(&q.Within, e); err != nil {
 			return err
 		}
-		return q.respondEntry(200, e)
+		return q.respond(200, public(e))
 	}
 	fields, err := q.readData()
 	if err != nil {
 		return err
 	}
 	if string(q.Method()) == "PATCH" {
-		fields = directory.Merge(e.Fields, fields)
+		fields = directory.Change(e, fields)
 	} else {
 		keepHidden(kind, e, fields)
 	}
@@ -156,7 +197,7 @@ func (q *request) entry(kind, account, id string) error {
 	if e, err = d.Put(&q.Within, q.account, kind, account, id, fields, e); err != nil {
 		return err
 	}
-	return q.respondEntry(200, e)
+	return q.respond(200, public(e))
 }
 
 // keepHidden copies into the fields that replace an entry what the client cannot have meant to remove by not naming it: the

@@ -79,6 +79,8 @@ const (
 	other = "00000000000000000000000000000003"
 	user  = "00000000000000000000000000000011"
 	phone = "00000000000000000000000000000021"
+
+	apiKey = "00112233445566778899aabbccddeeff" // of root
 )
 
 // bed is an API on a listener, with a router that the test plays and a directory of three accounts: child is below root, other
@@ -106,7 +108,7 @@ func newBed(t testing.TB, rateLimit int) *bed {
 	t.Cleanup(func() { _ = d.Stop(context.Background()) })
 	object := func(s string) (m map[string]any) { _ = json.Unmarshal([]byte(s), &m); return m }
 	if _, err := d.Import(ctx, directory.Import{Accounts: []map[string]any{
-		object(`{"id":"` + root + `","name":"Root","realm":"root.test","api_key":"k","users":[{"id":"` + user + `","username":"ada"}],"devices":[{"id":"` + phone + `","owner_id":"` + user + `","sip":{"username":"1001","password":"secret"}}]}`),
+		object(`{"id":"` + root + `","name":"Root","realm":"root.test","api_key":"` + apiKey + `","users":[{"id":"` + user + `","username":"ada","password":"s3cret"}],"devices":[{"id":"` + phone + `","owner_id":"` + user + `","sip":{"username":"1001","password":"secret"}}]}`),
 		object(`{"id":"` + child + `","name":"Child","realm":"child.test","parent_id":"` + root + `"}`),
 		object(`{"id":"` + other + `","name":"Other","realm":"other.test"}`)}}); err != nil {
 		t.Fatal(err)
@@ -280,7 +282,7 @@ func TestEnvelope(t *testing.T) {
 			t.Errorf("%s: %d %s", name, r.Code, r.Raw)
 		}
 	}
-	if r := e.do("PUT", "/v2/api_auth", "", `{"data":{"api_key":"k"}}`); r.Code != 201 || e.do("GET", path, r.Token, "").Code != 200 {
+	if r := e.do("PUT", "/v2/api_auth", "", `{"data":{"api_key":"`+apiKey+`"}}`); r.Code != 201 || e.do("GET", path, r.Token, "").Code != 200 {
 		t.Errorf("api_auth: %d %s", r.Code, r.Raw)
 	}
 	if r := e.do("POST", path+"?wait=true", mine, `{"data":{"action":"set","state":"early"}}`); !strings.Contains(r.Raw, `{"notified":2,"acked":1,"failed":1}`) || e.router.requests[len(e.router.requests)-1].Wait <= 0 {

@@ -106,17 +106,20 @@ func (q *request) route() error {
 	if len(p) == 0 {
 		return httpd.Unknown(q.Path[0])
 	}
-	if p[0] == "api_auth" && len(p) == 1 {
+	if len(p) == 1 && (p[0] == "api_auth" || p[0] == "user_auth") {
 		if err := q.Methods("PUT"); err != nil {
 			return err
 		}
-		return q.authenticate()
+		return q.logIn(p[0])
 	}
-	if p[0] != "accounts" {
+	if p[0] != "accounts" && (p[0] != "about" || len(p) > 1) {
 		return httpd.Unknown(p[0])
 	}
 	if err := q.authorise(); err != nil {
 		return err
+	}
+	if p[0] == "about" {
+		return q.about()
 	}
 	if len(p) == 1 {
 		return q.accounts()
@@ -138,16 +141,34 @@ func (q *request) route() error {
 			return q.extension(e, p[3])
 		}
 	case "devices", "users":
-		kind := strings.TrimSuffix(p[2], "s")
-		switch {
-		case len(p) == 3:
-			return q.collection(kind, e.ID)
-		case len(p) == 4:
-			return q.entry(kind, e.ID, p[3])
-		case len(p) == 5 && p[4] == "presence":
-			q.Subject = p[3]
-			return q.ownerPresence(e, kind, p[3])
+		return q.members(e, strings.TrimSuffix(p[2], "s"), p[3:])
+	case "api_key":
+		if len(p) == 3 {
+			return q.apiKey(e)
 		}
+	case "children", "descendants", "parents", "tree":
+		if len(p) == 3 {
+			return q.relatives(e, p[2])
+		}
+	}
+	return httpd.Unknown(p[len(p)-1])
+}
+
+// members serves what lies below …/devices and …/users of the account e. p are the segments of the path behind that.
+func (q *request) members(e *directory.Entry, kind string, p []string) error {
+	switch {
+	case len(p) == 0:
+		return q.collection(kind, e.ID)
+	case len(p) == 1 && kind == directory.Devices && p[0] == "status":
+		return q.deviceStatus()
+	case len(p) == 1:
+		return q.entry(kind, e.ID, p[0])
+	case len(p) == 2 && p[1] == "presence":
+		q.Subject = p[0]
+		return q.ownerPresence(e, kind, p[0])
+	case len(p) == 2 && kind == directory.Users && p[1] == "devices":
+		q.Subject = p[0]
+		return q.userDevices(e.ID, p[0])
 	}
 	return httpd.Unknown(p[len(p)-1])
 }

@@ -1,0 +1,288 @@
+package directory
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+)
+
+const (
+	maxName   = 256      // bytes of a name
+	maxEntry  = 64 << 10 // bytes of an entry
+	minAPIKey = 32       // hexadecimal digits of an API key: 128 bits
+)
+
+// texts are the fields of each kind that must be strings, if they are there. Dots name fields of objects.
+var texts = map[string][]string{
+	Accounts: {"name", "parent_id", "api_key", "realm"},
+	Users:    {"first_name", "last_name", "presence_id", "username", "password"},
+	Devices:  {"name", "owner_id", "presence_id", "sip.username", "sip.password", "sip.realm"},
+}
+
+// hidden are the fields that the directory makes itself. Nobody else writes or reads them.
+var hidden = map[string][]string{Accounts: {"api_key_hash"}, Users: loginFields}
+
+// Public returns the fields of an entry that people may see, without those that hold secrets. The caller may change the
+// result, but not what is in it.
+func (e *Entry) Public() map[string]any {
+	m := maps.Clone(e.Fields)
+	for _, f := range hidden[e.Kind] {
+		delete(m, f)
+	}
+	if sip, ok := m["sip"].(map[string]any); ok {
+		sip = maps.Clone(sip)
+		delete(sip, "password")
+		m["sip"] = sip
+	}
+	return m
+}
+
+// prepared is an entry that is to be written. What does not depend on other entries is checked.
+type prepared struct {
+	Entry
+	old   *Entry // what it replaces; nil: it is new
+	data  []byte // the fields as JSON
+	where string // in the file of an import
+}
+
+// prepare checks the fields of an entry, as far as this does not depend on other entries, and makes them what is to be stored.
+func prepare(kind, account, id string, in map[string]any, old *Entry) (*prepared, error) {
+	fields := maps.Clone(in)
+	if fields == nil {
+		fields = map[string]any{}
+	}
+	delete(fields, "id")
+	for _, f := range hidden[kind] {
+		delete(fields, f)
+		if old != nil && old.Text(f) != "" {
+			fields[f] = old.Text(f)
+		}
+	}
+	if err := checkTexts(kind, fields); err != nil {
+		return nil, err
+	}
+	var err error
+	switch kind {
+	case Accounts:
+		err = prepareAccount(fields, old)
+	case Users:
+		if err = checkPresenceID(fields, "presence_id"); err == nil {
+			err = prepareLogin(account, fields, old)
+		}
+	case Devices:
+		if err = checkPresenceID(fields, "presence_id"); err == nil {
+			err = checkPresenceID(fields, "sip.username")
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	p := &prepared{Entry: Entry{Kind: kind, Account: account, ID: id, Fields: fields}, old: old}
+	if p.data, err = json.Marshal(fields, json.Deterministic(true)); err != nil {
+		return nil, &Invalid{"data", err.Error()}
+	}
+	if len(p.data) > maxEntry {
+		return nil, &Invalid{"data", fmt.Sprintf("the entry has %d bytes; at most %d are kept", len(p.data), maxEntry)}
+	}
+	return p, nil
+}
+
+// checkTexts checks that the fields with a meaning are strings that can be names.
+func checkTexts(kind string, fields map[string]any) error {
+	if sip := fields["sip"]; kind == Devices && sip != nil {
+		if _, ok := sip.(map[string]any); !ok {
+			return &Invalid{"sip", "must be an object"}
+		}
+	}
+	for _, name := range texts[kind] {
+		v := lookUp(fields, name)
+		s, ok := v.(string)
+		if v != nil && !ok {
+			return &Invalid{name, "must be a string"}
+		}
+		if len(s) > maxName || strings.ContainsFunc(s, unicode.IsControl) {
+			return &Invalid{name, fmt.Sprintf("must have at most %d bytes and no control characters", maxName)}
+		}
+	}
+	return nil
+}
+
+// prepareAccount checks the realm and the API key of an account. It replaces the API key by its hash.
+func prepareAccount(fields map[string]any, old *Entry) error {
+	realm, _ := fields["realm"].(string)
+	if realm == "" {
+		return &Invalid{"realm", "is missing"}
+	}
+	if reason := badRealm(realm); reason != "" {
+		return &Invalid{"realm", fmt.Sprintf("%q %s", realm, reason)}
+	}
+	fields["realm"] = strings.ToLower(realm)
+	key, named := fields["api_key"]
+	delete(fields, "api_key")
+	text, _ := key.(string)
+	switch {
+	case !named:
+	case text == "":
+		delete(fields, "api_key_hash")
+	case old != nil && old.Text("api_key_hash") == HashKey(text): // an earlier release took shorter ones
+	case len(text) < minAPIKey || strings.Trim(text, "0123456789abcdefABCDEF") != "":
+		return &Invalid{"api_key", fmt.Sprintf("must have at least %d hexadecimal digits (128 bits), or be left out", minAPIKey)}
+	default:
+		fields["api_key_hash"] = HashKey(text)
+	}
+	return nil
+}
+
+// badRealm says what is wrong with a realm; "" if nothing is.
+func badRealm(realm string) string {
+	switch {
+	case strings.ContainsAny(realm, ":"):
+		return "must be a domain name, without a port or a scheme"
+	case !utf8.ValidString(realm), strings.ContainsFunc(realm, unicode.IsSpace), strings.ContainsAny(realm, "@*>/?#[]\\\"<,;%&="):
+		return "must be a domain name, without @, *, >, white space and the like"
+	case strings.HasPrefix(realm, "."), strings.HasSuffix(realm, "."), strings.Contains(realm, ".."):
+		return "must be a domain name, whose labels are not empty"
+	}
+	return ""
+}
+
+// splitName splits a presence id into the user and the realm, in lower case. full says that there is a realm.
+func splitName(id string) (user, realm string, full bool) {
+	id = strings.ToLower(id)
+	if i := strings.LastIndexByte(id, '@'); i >= 0 {
+		return id[:i], id[i+1:], true
+	}
+	return id, "", false
+}
+
+// badName says why a presence id names no extension; "" if it does.
+func badName(id string) string {
+	user, realm, full := splitName(id)
+	switch {
+	case user == "" || user == "*":
+		return "must name an extension: a user other than *, or user@realm"
+	case !utf8.ValidString(id), strings.ContainsFunc(id, unicode.IsSpace), strings.ContainsAny(user, "@<>\""):
+		return "must name an extension: a user, or user@realm, without white space, <, > and quotes"
+	case strings.HasPrefix(user, "sip:"), strings.HasPrefix(user, "sips:"), strings.HasPrefix(user, "tel:"), strings.HasPrefix(user, "pres:"):
+		return "must name an extension, such as 1001 or 1001@acme.example.com, and not be a URI"
+	case full && (realm == "" || badRealm(realm) != ""):
+		return "must have a domain name behind the @, without a port"
+	}
+	return ""
+}
+
+// checkPresenceID checks a field that names an extension, if it is there.
+func checkPresenceID(fields map[string]any, field string) error {
+	id, _ := lookUp(fields, field).(string)
+	if id == "" {
+		return nil
+	}
+	if reason := badName(id); reason != "" {
+		return &Invalid{field, fmt.Sprintf("%q %s", id, reason)}
+	}
+	return nil
+}
+
+// admit checks what depends on other entries. by is the account on whose behalf the entry is written. with is the account of the
+// entry, if it is written in the same step, or nil. The caller holds d.mu.
+func (d *Directory) admit(by string, p, with *prepared) error {
+	now := d.present(p.Kind, p.Account, p.ID)
+	switch {
+	case p.old == nil && now != nil:
+		return fmt.Errorf("%w: there is a %s %s already", ErrConflict, p.Kind, p.ID)
+	case p.old != nil && (now == nil || now.revision != p.old.revision):
+		return errChanged
+	}
+	if p.Kind == Accounts {
+		return d.admitAccount(p)
+	}
+	if d.account(p.Account) == nil && with == nil {
+		return fmt.Errorf("%w: account %s", ErrUnknown, p.Account)
+	}
+	if name := strings.ToLower(p.Text("username")); p.Kind == Users && name != "" && (p.old == nil || strings.ToLower(p.old.Text("username")) != name) {
+		if other, taken := d.users[ownName{p.Account, name}]; taken && other != p.ID {
+			return fmt.Errorf("%w: user %s has the username %s", ErrConflict, other, p.Text("username"))
+		}
+	}
+	if _, realm, full := splitName(p.Text("presence_id")); full && (with == nil || with.Realm() != realm) {
+		if holder, ok := d.realms[realm]; !ok || !d.inTree(by, holder) {
+			return ErrForbidden
+		}
+	}
+	return nil
+}
+
+// admitAccount is admit for an account.
+func (d *Directory) admitAccount(p *prepared) error {
+	if _, going := d.removing[p.ID]; going {
+		return fmt.Errorf("%w: the users and devices of the account %s before are still being removed; try again later", ErrConflict, p.ID)
+	}
+	if holder, taken := d.realms[p.Realm()]; taken && holder != p.ID {
+		return fmt.Errorf("%w: another account has the realm %s", ErrConflict, p.Realm())
+	}
+	if h := p.Text("api_key_hash"); h != "" {
+		if holder, taken := d.apiKeys[h]; taken && holder != p.ID {
+			return fmt.Errorf("%w: another account has this API key", ErrConflict)
+		}
+	}
+	parent := p.Text("parent_id")
+	switch {
+	case parent == "":
+		return nil
+	case d.account(parent) == nil:
+		return &Invalid{"parent_id", fmt.Sprintf("%q must be an existing account", parent)}
+	case parent == p.ID || d.inTree(p.ID, parent):
+		return &Invalid{"parent_id", fmt.Sprintf("%q must not be the account itself or below it", parent)}
+	case p.ID == d.master:
+		return &Invalid{"parent_id", "must be left out: this is the master account"}
+	}
+	return d.checkDepth(p, parent)
+}
+
+// checkDepth refuses a place in the tree that is more than maxDepth levels deep, because inTree looks no further.
+func (d *Directory) checkDepth(p *prepared, parent string) error {
+	depth := 1
+	for id := parent; id != "" && depth < maxDepth; id = d.parent(d.account(id)) {
+		depth++
+	}
+	var height func(id string, left int) int
+	height = func(id string, left int) (most int) {
+		for _, c := range d.below(id) {
+			if left > 0 {
+				most = max(most, height(c.ID, left-1))
+			}
+		}
+		return most + 1
+	}
+	if p.old != nil {
+		depth += height(p.ID, maxDepth) - 1
+	}
+	if depth >= maxDepth {
+		return &Invalid{"parent_id", fmt.Sprintf("must not make the tree of accounts more than %d levels deep", maxDepth-1)}
+	}
+	return nil
+}
+
+// entry returns the entry as it was written with a revision.
+func (p *prepared) entry(revision uint64) *Entry {
+	e := p.Entry
+	e.revision = revision
+	return &e
+}
+
+// writes appends the keys that the entry needs, its own first. The keys of realms are for nodes of the first release, which
+// take a realm by its key.
+func (p *prepared) writes(to []write) []write {
+	to = append(to, write{key: entryKey(p.Kind, p.Account, p.ID), value: p.data})
+	if p.Kind == Accounts && (p.old == nil || p.old.Realm() != p.Realm()) {
+		to = append(to, write{key: realmKey(p.Realm()), value: []byte(p.ID)})
+		if p.old != nil {
+			to = append(to, write{key: realmKey(p.old.Realm()), gone: true})
+		}
+	}
+	return to
+}
