@@ -78,6 +78,7 @@ type Bus struct {
 	subs       []*nats.Subscription
 	service    micro.Service
 	refused    prometheus.Counter
+	anonymous  prometheus.Counter
 	background sync.WaitGroup // listings and resets of realms
 	slots      chan struct{}  // bounds their number
 	stop       context.CancelFunc
@@ -87,12 +88,14 @@ type Bus struct {
 // maxBackground is the number of listings and resets of realms that may be under way at a time.
 const maxBackground = 16
 
-// New makes a Bus and registers its metric. It starts nothing.
+// New makes a Bus and registers its metrics. It starts nothing.
 func New(c Config) *Bus {
 	b := &Bus{cfg: c, slots: make(chan struct{}, maxBackground)}
 	b.refused = prometheus.NewCounter(prometheus.CounterOpts{Name: "lamplight_documents_refused_total",
 		Help: "Documents and watchers' replies that this node refused, and control requests that it answered with an error."})
-	c.Registerer.MustRegister(b.refused)
+	b.anonymous = prometheus.NewCounter(prometheus.CounterOpts{Name: "lamplight_documents_anonymous_total",
+		Help: "Documents and control requests that came without App-Name, App-Version or Msg-ID. They are taken; the script that sends them should be completed."})
+	c.Registerer.MustRegister(b.refused, b.anonymous)
 	return b
 }
 
@@ -214,6 +217,24 @@ func sameRealm(realm string, to actors.Address) error {
 	return nil
 }
 
+// named returns the extension that the tokens of a subject name: a realm, and a user or an address.
+func named(t []string) (actors.Address, error) {
+	to, err := presence.ParseName(t[1], t[0])
+	if err != nil {
+		err = refuse("the user in the subject %v", err)
+	}
+	return to, err
+}
+
+// sameUser refuses a document about another extension than that of its subject. field is where the document names it.
+func sameUser(field string, to actors.Address, t []string) error {
+	about, err := named(t)
+	if err == nil && about != to {
+		err = refuse("%s is %.100q, the subject is about %.100q; they must be the same", field, to, about)
+	}
+	return err
+}
+
 // The handlers of documents. Each decodes one kind of document, checks it against its subject and has it processed.
 
 func (b *Bus) subscribe(m *nats.Msg) {
@@ -225,8 +246,8 @@ func (b *Bus) subscribe(m *nats.Msg) {
 	if s, ok := a.Event.(presence.Subscribe); err == nil && ok && s.Expires > 0 && !b.cfg.Fanout.room(cmp.Or(s.ServerID, s.Queue, subject.AnyEdge)) {
 		err = errTooManyEdges
 	}
-	if err == nil && len(t) > 1 && t[1] != a.To.User {
-		err = refuse("User is %.100q, the subject is about %.100q; they must be the same", a.To.User, t[1])
+	if err == nil && len(t) > 1 {
+		err = sameUser("User", a.To, t)
 	}
 	b.process(m, f, t, err, a)
 }
@@ -251,8 +272,8 @@ func (b *Bus) mailbox(m *nats.Msg) {
 	if err == nil {
 		all, err = f.Mailbox()
 	}
-	if err == nil && t[1] != all[0].To.User {
-		err = refuse("To is %.100q, the subject is about %.100q; they must be the same", all[0].To.User, t[1])
+	if err == nil {
+		err = sameUser("To", all[0].To, t)
 	}
 	b.process(m, f, t, err, all...)
 }
@@ -260,8 +281,12 @@ func (b *Bus) mailbox(m *nats.Msg) {
 func (b *Bus) watcherReply(m *nats.Msg) {
 	f, t, err := b.read(m, 2, "notify")
 	var a kazoo.Addressed
+	var to actors.Address
 	if err == nil {
-		a, err = f.WatcherReply(actors.Address{Realm: t[0], User: t[1]})
+		to, err = named(t)
+	}
+	if err == nil {
+		a, err = f.WatcherReply(to)
 	}
 	b.process(m, f, t, err, a)
 }
@@ -269,12 +294,21 @@ func (b *Bus) watcherReply(m *nats.Msg) {
 // read decodes a document, whose Event-Name must be one of names, and the tokens of its subject that follow the first fixed
 // ones.
 func (b *Bus) read(m *nats.Msg, fixed int, names ...string) (*kazoo.Document, []string, error) {
-	f, err := kazoo.Read(m.Data, names...)
+	f, err := b.decode(m.Data, names...)
 	t, terr := b.tokens(m.Subject, fixed)
 	if err == nil {
 		err = terr
 	}
 	return f, t, err
+}
+
+// decode decodes a document, and counts it if it is anonymous.
+func (b *Bus) decode(data []byte, names ...string) (*kazoo.Document, error) {
+	f, err := kazoo.Read(data, names...)
+	if err == nil && f.Anonymous() {
+		b.anonymous.Inc()
+	}
+	return f, err
 }
 
 // process sends the messages that a document means to their extensions and acknowledges the document when all are durable.

@@ -53,11 +53,16 @@ func TestWhatEveryDocumentCarries(t *testing.T) {
 	}
 	read(t, doc("", ""), "update")
 	for name := range whole {
+		kazoo := name == "App-Name" || name == "App-Version" || name == "Msg-ID" // which Lamplight can do without
 		for _, value := range []string{"", `""`, `null`, `5`} {
-			if _, err := Read([]byte(doc(name, value)), "update"); err == nil {
-				t.Errorf("a document whose %s is %q was taken", name, value)
+			f, err := Read([]byte(doc(name, value)), "update")
+			if taken := err == nil; taken != (kazoo && value != "5") || taken && !f.Anonymous() {
+				t.Errorf("a document whose %s is %q: %v", name, value, err)
 			}
 		}
+	}
+	if read(t, doc("", ""), "update").Anonymous() {
+		t.Error("a whole document counts as anonymous")
 	}
 	for field, value := range map[string]string{"Contact": "<sip:a@b>\r\nVia: x", "From": "a\u0000@b", "User-Agent": strings.Repeat("x", MaxField+1)} {
 		if _, err := Read([]byte(`{`+headers+`"Event-Name":"update","`+field+`":"`+value+`"}`), "update"); err == nil {
@@ -81,6 +86,36 @@ func TestWhichExtension(t *testing.T) {
 		a, err := f.Update("k")
 		if err != nil || a.To.String() != want {
 			t.Errorf("%s: %v %v", doc, a.To, err)
+		}
+	}
+}
+
+// The parameters of the header Event are no part of the event package's name.
+func TestEventPackageWithParameters(t *testing.T) {
+	for value, want := range map[string]presence.Package{"dialog;sla": presence.Dialog, "dialog;id=77": presence.Dialog, "Presence ; x": presence.Presence, "message-summary": presence.MessageSummary} {
+		p, named, err := read(t, `{`+headers+`"Event-Name":"probe","Event-Package":"`+value+`"}`, "probe").Package()
+		if err != nil || !named || p != want {
+			t.Errorf("%q: %v %v", value, p, err)
+		}
+	}
+	for _, value := range []string{";sla", "dialogue", "dialog,sla"} {
+		if p, _, err := read(t, `{`+headers+`"Event-Name":"probe","Event-Package":"`+value+`"}`, "probe").Package(); err == nil {
+			t.Errorf("%q was read as %v", value, p)
+		}
+	}
+}
+
+// A control document names a user, or user@realm in the realm of its Realm.
+func TestTargets(t *testing.T) {
+	for username, want := range map[string]string{"1001": "1001@acme.test", "%2A3107": "*3107@acme.test", "1001@ACME.test": "1001@acme.test", "sip:1001@acme.test;x": "1001@acme.test", "*": "*@acme.test", "": "@acme.test"} {
+		to, err := read(t, `{`+headers+`"Event-Name":"set","Realm":"Acme.test","Username":"`+username+`"}`, "set").Target()
+		if err != nil || to.String() != want {
+			t.Errorf("%q: %v %v", username, to, err)
+		}
+	}
+	for _, username := range []string{"1001@other.test", "%2A", "a b", "tel:1"} {
+		if to, err := read(t, `{`+headers+`"Event-Name":"set","Realm":"acme.test","Username":"`+username+`"}`, "set").Target(); err == nil {
+			t.Errorf("%q names %v", username, to)
 		}
 	}
 }

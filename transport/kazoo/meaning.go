@@ -15,12 +15,14 @@ type Addressed struct {
 	Event actors.Message
 }
 
-// parsePackage reads the field Event-Package. An absent field reads as dialog.
+// parsePackage reads the field Event-Package. An absent field reads as dialog. The parameters of a header Event, such as
+// those of dialog;sla, are dropped.
 func parsePackage(t Text) (presence.Package, error) {
-	if t == "" {
+	name, _, _ := strings.Cut(string(t), ";")
+	if name = strings.TrimSpace(name); t == "" {
 		return presence.Dialog, nil
 	}
-	p, ok := presence.ParsePackage(strings.ToLower(string(t)))
+	p, ok := presence.ParsePackage(strings.ToLower(name))
 	if !ok {
 		return p, refuse("Event-Package is %.40q; it must be %s", t, presence.PackageNames())
 	}
@@ -154,12 +156,9 @@ func (f *Document) Mailbox() ([]Addressed, error) {
 		*c.into = uint32(c.from.n)
 	}
 	if id := f.ExtendedPresenceID; id != "" {
-		if !strings.Contains(string(id), "@") {
-			id += Text("@" + to.Realm)
-		}
-		x, err := address("Extended-Presence-ID", id)
+		x, err := presence.ParseName(string(id), to.Realm)
 		if err != nil {
-			return nil, err
+			return nil, refuse("Extended-Presence-ID %v", err)
 		}
 		if x.Realm != to.Realm {
 			return nil, refuse("Extended-Presence-ID is in the realm %s; it must be in that of the mailbox, %s", x.Realm, to.Realm)
@@ -169,8 +168,8 @@ func (f *Document) Mailbox() ([]Addressed, error) {
 	events := update.Events()
 	out := make([]Addressed, len(events))
 	for i, e := range events {
-		if err := checkName("To", e.To); err != nil { // the extension *98<mailbox> has a longer name than the mailbox
-			return nil, err
+		if len(e.To.User) > presence.MaxName { // the extension *98<mailbox> has a longer name than the mailbox
+			return nil, refuse("To is %.60q; the lamp %.60q of that mailbox would have a name of more than %d bytes", f.To, e.To.User, presence.MaxName)
 		}
 		out[i] = Addressed{e.To, e.Message}
 	}
@@ -196,11 +195,20 @@ func (f *Document) Package() (p presence.Package, named bool, err error) {
 	return p, f.EventPackage != "", err
 }
 
-// Target returns the extension that a control document names, in lower case. The user is empty when the document has no
-// Username: it is then about a realm. Target checks nothing; CheckTarget does.
-func (f *Document) Target() actors.Address {
-	return actors.Address{Realm: strings.ToLower(string(f.Realm)), User: strings.ToLower(string(f.Username))}
+// Target returns the extension that a control document names. Username is a user, or an address in the realm of Realm. The user
+// is empty when the document has no Username: it is then about a realm. It is * when Username is a bare *, which names all
+// extensions of the realm; only a reset may do that.
+func (f *Document) Target() (actors.Address, error) {
+	realm := strings.ToLower(string(f.Realm))
+	if realm == "" || f.Username == "" || f.Username == "*" {
+		return actors.Address{Realm: realm, User: string(f.Username)}, nil
+	}
+	to, err := presence.ParseName(string(f.Username), realm)
+	if err != nil {
+		return to, refuse("Username %v", err)
+	}
+	if to.Realm != realm {
+		return to, refuse("Username is in the realm %.100q, and Realm is %.100q; they must be the same", to.Realm, realm)
+	}
+	return to, nil
 }
-
-// CheckTarget refuses a Target that cannot be an extension.
-func CheckTarget(to actors.Address) error { return checkName("Username", to) }
