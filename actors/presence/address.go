@@ -44,8 +44,8 @@ func (p Party) String() string { return p.User + "@" + p.Host }
 
 // ParseParty reads an address of the form name-addr or addr-spec (RFC 3261 §25.1), or user@host without a scheme. The schemes
 // sip, sips, pres and im are known. It drops a password, user parameters, the port, URI parameters and headers. Of the
-// percent-escapes it decodes those that stand for a character that is not reserved (§19.1.4); all others stay. Its error is an
-// *AddressError.
+// percent-escapes it decodes those that stand for a character that is not reserved (§19.1.4); all others stay. A space, a
+// quotation mark, < and > in the user are escaped. Its error is an *AddressError.
 func ParseParty(text string) (Party, error) {
 	wrong := func(words string) (Party, error) { return Party{}, &AddressError{text, words} }
 	if !utf8.ValidString(text) {
@@ -168,19 +168,22 @@ func cleanUser(user string, uri bool) (clean, words string) {
 	if i := strings.IndexByte(user, ':'); i >= 0 {
 		return "", "whose scheme is not known; write user@realm or sip:user@realm"
 	}
-	if user = decodeEscapes(user); user == "" {
+	if user = decodeEscapes(strings.TrimSpace(user)); user == "" {
 		return "", "which has no user; write user@realm or sip:user@realm"
 	}
 	for i, r := range user {
 		switch {
 		case r == '%' && !(i+2 < len(user) && isHex(user[i+1]) && isHex(user[i+2])):
 			return "", "in whose user a % stands alone; write %25 for it"
-		case r == '<' || r == '>' || r == '"' || unicode.IsSpace(r) || !unicode.IsPrint(r):
+		case r != ' ' && unicode.IsSpace(r) || !unicode.IsPrint(r):
 			return "", fmt.Sprintf("in whose user the character %q must be percent-encoded", r)
 		}
 	}
-	return user, ""
+	return unprotected.Replace(user), ""
 }
+
+// unprotected writes the escapes of the characters that come without one and need it. A phone sends them so.
+var unprotected = strings.NewReplacer(" ", "%20", `"`, "%22", "<", "%3C", ">", "%3E")
 
 // cleanHost reads the part behind the @, and drops port, parameters and headers.
 func cleanHost(host string) (clean string, ok bool) {

@@ -36,7 +36,7 @@ func TestAddresses(t *testing.T) { // RFC 3261 §25.1, §19.1.4
 	}
 	for text, words := range map[string]string{
 		"tel:+12125550100": "telephone number", "tel:1@acme.test": "telephone number", "": "no realm", "1001": "no realm", "sip:acme.test": "no realm",
-		"@acme.test": "no user", "sip:;x=y@acme.test": "no user", "1001@": "host", "h323:1001@acme.test": "scheme", "two words@acme.test": "percent-encoded",
+		"@acme.test": "no user", "sip:;x=y@acme.test": "no user", "1001@": "host", "h323:1001@acme.test": "scheme", "two\twords@acme.test": "percent-encoded",
 		"100%@acme.test": "%25", "*@acme.test": "bare *", "sip:%2A@acme.test": "bare *", "a@b@acme.test": "host", "a@acme.test:x": "host", "a@[::1": "host", "a@[1.2.3.4]": "host",
 		`"Ada <sip:1001@acme.test>`: "not closed", "<sip:1001@acme.test": "not closed", "<sip:1@a> x": "not closed", "a\x00b@acme.test": "percent-encoded", "\xff@acme.test": "UTF-8",
 		strings.Repeat("x", 257) + "@acme.test": "256", "1@" + strings.Repeat("x", 257): "256",
@@ -52,13 +52,13 @@ func TestAddresses(t *testing.T) { // RFC 3261 §25.1, §19.1.4
 func TestNamesOfARealm(t *testing.T) {
 	for text, want := range map[string]string{
 		"1001": "1001@acme.test", "%2A3107": "*3107@acme.test", "1001@other.test": "1001@other.test", "sip:1001@acme.test": "1001@acme.test",
-		"Front": "front@acme.test", " 7 ": "7@acme.test", "1001;x=y": "1001@acme.test",
+		"Front": "front@acme.test", " 7 ": "7@acme.test", "front desk": "front%20desk@acme.test", "Front%20Desk": "front%20desk@acme.test", `>"`: "%3e%22@acme.test", "1001;x=y": "1001@acme.test",
 	} {
 		if a, err := ParseName(text, "Acme.test"); err != nil || a.String() != want {
 			t.Errorf("%q: %v %v, want %s", text, a, err, want)
 		}
 	}
-	for _, text := range []string{"", "*", "%2A", "sip:1001", "tel:5", "a b", "a\nb", "x:y", "\xff", "<1001>", strings.Repeat("é", 129)} {
+	for _, text := range []string{"", "*", "%2A", "sip:1001", "tel:5", "a\nb", "x:y", "\xff", "<1001>", strings.Repeat("é", 129)} {
 		if a, err := ParseName(text, "acme.test"); err == nil {
 			t.Errorf("%q names %v", text, a)
 		}
