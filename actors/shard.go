@@ -223,7 +223,10 @@ func (s *shard) apply(x *extension, event presence.Event, by *caller, now time.T
 		s.retire(x)
 		return
 	}
-	e := entry{x: x, fx: t.fx, caller: by}
+	if t.fx.Ignored != presence.IgnoredNot {
+		s.sys.metrics.ignored[t.fx.Ignored].Inc()
+	}
+	e := entry{x: x, fx: t.fx, caller: by, answer: Answer{Former: t.fx.Former}}
 	if len(t.fx.Records) > 0 {
 		s.issued++
 		e.ticket, e.wrote, e.at = s.issued, true, applied

@@ -228,6 +228,7 @@ func (s *System) tell(shard int, m any) { s.give(s.shards[shard], m, false) }
 type metrics struct {
 	extensions, watchers, behind  prometheus.Gauge
 	refused, panics, told, events prometheus.Counter
+	ignored                       []prometheus.Counter // by presence.Ignored; the first is nil
 
 	// The seconds that a change spends in each stage.
 	queue, apply, commit, tell prometheus.Observer
@@ -246,8 +247,15 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	stages := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "lamplight_stage_seconds", Buckets: prometheus.ExponentialBuckets(1e-6, 4, 12),
 		Help: "Seconds that a change spends in each stage at its owner: queue (waiting for its shard), apply, commit (until it is durable), tell (rendering and publishing its NOTIFYs)."}, []string{"stage"})
-	r.MustRegister(stages)
+	ignored := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_news_ignored_total",
+		Help: "News that was acknowledged and changed nothing, by reason: old (its Timestamp was more than a minute old: is the sender's clock right?), ended (its call had ended), overtaken (newer news came first)."}, []string{"reason"})
+	r.MustRegister(stages, ignored)
+	byReason := []prometheus.Counter{nil}
+	for _, reason := range presence.Reasons()[1:] {
+		byReason = append(byReason, ignored.WithLabelValues(reason))
+	}
 	return &metrics{
+		ignored: byReason,
 		queue: stages.WithLabelValues("queue"), apply: stages.WithLabelValues("apply"), commit: stages.WithLabelValues("commit"), tell: stages.WithLabelValues("tell"),
 		extensions: gauge("extensions", "Extensions that this node holds in memory."),
 		watchers:   gauge("watchers", "Subscriptions that this node holds in memory."),

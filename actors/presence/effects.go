@@ -28,7 +28,23 @@ type Effects struct {
 	Records []Record
 	Notices []Notice
 	Lamp    *LampChange // nil: the lamp did not change
+	Ignored Ignored     // why the news changed nothing
+	Former  []string    // of a MailboxEvent without Lamp: the users whose lamps the mailbox lit and lights no more
 }
+
+// Ignored says why news was taken and changed nothing. Repeated news is not counted as ignored.
+type Ignored uint8
+
+// The reasons.
+const (
+	IgnoredNot       Ignored = iota // it was not ignored
+	IgnoredOld                      // its Timestamp is older than a tombstone's life
+	IgnoredEnded                    // the call has ended
+	IgnoredOvertaken                // newer news of the same thing came first
+)
+
+// Reasons are the names of the reasons, for metrics; that of IgnoredNot is "".
+func Reasons() []string { return []string{"", "old", "ended", "overtaken"} }
 
 // Record is the durable form of one thing. Its name is (Kind, extension, Key).
 type Record struct {
@@ -83,6 +99,10 @@ type DialogView struct {
 	From, To     string
 	FromTag      string
 	ToTag        string
+	FromName     string // the display name of From
+	ToName       string
+	FromURI      string // the target to call to reach From; "": From
+	ToURI        string
 	TargetCallID string
 	SwitchURI    string
 }

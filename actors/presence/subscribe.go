@@ -41,7 +41,8 @@ func (e *Extension) subscribe(eff *Effects, ev *Subscribe, now int64) error {
 	}
 	s := e.watchers[i]
 	if ev.HasCSeq && s.HasCSeq && ev.CSeq < s.CSeq {
-		return nil // a newer SUBSCRIBE has overtaken it
+		eff.Ignored = IgnoredOvertaken
+		return nil
 	}
 	if ev.HasCSeq {
 		s.CSeq, s.HasCSeq = ev.CSeq, true
@@ -84,6 +85,7 @@ func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error 
 		t := &e.more.ended[at]
 		late := ev.HasCSeq && ev.CSeq < t.cseq || !ev.HasCSeq && t.replaced
 		if late && t.until > now {
+			eff.Ignored = IgnoredOvertaken
 			return nil
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -269,13 +270,35 @@ func (b *Bus) update(m *nats.Msg) {
 func (b *Bus) mailbox(m *nats.Msg) {
 	f, t, err := b.read(m, 2, "mwi_update")
 	var all []kazoo.Addressed
+	var update presence.MailboxUpdate
 	if err == nil {
-		all, err = f.Mailbox()
+		update, all, err = f.Mailbox()
 	}
 	if err == nil {
 		err = sameUser("To", all[0].To, t)
 	}
-	b.process(m, f, t, err, all...)
+	b.admit(m, f, t, err, all, func(deadline time.Time) {
+		// The mailbox comes first: its extension knows which lamps it lit before and lights no more.
+		b.cfg.Router.Go(request(all[0], deadline), func(a actors.Answer) {
+			if a.Err != nil {
+				b.acknowledge(m, f, a.Err)
+				return
+			}
+			lamps := all[1:]
+			for _, user := range a.Former {
+				if !slices.ContainsFunc(lamps, func(lamp kazoo.Addressed) bool { return lamp.To.User == user }) {
+					dark := update.Dark(user)
+					lamps = append(lamps, kazoo.Addressed{To: dark.To, Event: dark.Message})
+				}
+			}
+			b.requestAll(deadline, lamps, func(err error) { b.acknowledge(m, f, err) })
+		})
+	})
+}
+
+// request is the request that brings a message to its extension.
+func request(to kazoo.Addressed, deadline time.Time) actors.Request {
+	return actors.Request{To: to.To, Message: to.Event, Deadline: deadline}
 }
 
 func (b *Bus) watcherReply(m *nats.Msg) {
@@ -311,9 +334,18 @@ func (b *Bus) decode(data []byte, names ...string) (*kazoo.Document, error) {
 	return f, err
 }
 
-// process sends the messages that a document means to their extensions and acknowledges the document when all are durable.
-// t are the tokens of its subject. With an err, or when it is about a realm that no account has, it refuses the document.
-func (b *Bus) process(m *nats.Msg, f *kazoo.Document, t []string, err error, all ...kazoo.Addressed) {
+// process sends the message that a document means to its extension, and acknowledges the document when the message is
+// durable. t are the tokens of its subject. With an err, or when it is about a realm that no account has, it refuses the
+// document.
+func (b *Bus) process(m *nats.Msg, f *kazoo.Document, t []string, err error, a kazoo.Addressed) {
+	b.admit(m, f, t, err, []kazoo.Addressed{a}, func(deadline time.Time) {
+		b.cfg.Router.Go(request(a, deadline), func(a actors.Answer) { b.acknowledge(m, f, a.Err) })
+	})
+}
+
+// admit refuses a document with an err, or about another realm than that of its subject, or about a realm that no account has.
+// Else it calls then with the time until which the document is to be answered.
+func (b *Bus) admit(m *nats.Msg, f *kazoo.Document, t []string, err error, all []kazoo.Addressed, then func(deadline time.Time)) {
 	for i := range all {
 		if err == nil {
 			err = sameRealm(t[0], all[i].To)
@@ -329,20 +361,16 @@ func (b *Bus) process(m *nats.Msg, f *kazoo.Document, t []string, err error, all
 			b.refuse(m, f, err)
 			return
 		}
-		b.requestAll(deadline, all, func(err error) { b.acknowledge(m, f, err) })
+		then(deadline)
 	})
 }
 
 // requestAll sends messages to their extensions. It calls done with the first error, or nil, once all have answered.
 func (b *Bus) requestAll(deadline time.Time, all []kazoo.Addressed, done func(error)) {
-	if len(all) == 1 {
-		b.cfg.Router.Go(actors.Request{To: all[0].To, Message: all[0].Event, Deadline: deadline}, func(a actors.Answer) { done(a.Err) })
-		return
-	}
 	var mu sync.Mutex
 	left, first := len(all), error(nil)
 	for _, one := range all {
-		b.cfg.Router.Go(actors.Request{To: one.To, Message: one.Event, Deadline: deadline}, func(a actors.Answer) {
+		b.cfg.Router.Go(request(one, deadline), func(a actors.Answer) {
 			mu.Lock()
 			defer mu.Unlock()
 			if first == nil {

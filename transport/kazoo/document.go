@@ -227,10 +227,7 @@ func address(field string, value Text) (actors.Address, error) {
 
 // withoutScheme takes sip: or sips: off a URI, and what surrounds it in a name-addr, as records and documents show it.
 func withoutScheme(t Text) string {
-	v := string(t)
-	if i, j := strings.LastIndexByte(v, '<'), strings.LastIndexByte(v, '>'); i >= 0 && j > i {
-		v = v[i+1 : j]
-	}
+	v := target(t)
 	for _, scheme := range []string{"sip:", "sips:"} {
 		if len(v) >= len(scheme) && strings.EqualFold(v[:len(scheme)], scheme) {
 			return v[len(scheme):]
