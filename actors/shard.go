@@ -190,7 +190,7 @@ func (s *shard) request(c *call, now time.Time) {
 		c.answer(Answer{Err: fmt.Errorf("%w: %T", presence.ErrInvalid, c.message)})
 		return
 	}
-	if _, reply := event.(presence.Notified); !reply && s.standing() == CutOff { // a watcher's reply writes nothing
+	if reply, ok := event.(presence.Notified); (!ok || reply.Final()) && s.standing() == CutOff { // other replies write nothing
 		c.answer(Answer{Err: ErrUnavailable})
 		return
 	}

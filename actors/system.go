@@ -256,7 +256,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	return &metrics{
 		ignored: byReason,
-		queue: stages.WithLabelValues("queue"), apply: stages.WithLabelValues("apply"), commit: stages.WithLabelValues("commit"), tell: stages.WithLabelValues("tell"),
+		queue:   stages.WithLabelValues("queue"), apply: stages.WithLabelValues("apply"), commit: stages.WithLabelValues("commit"), tell: stages.WithLabelValues("tell"),
 		extensions: gauge("extensions", "Extensions that this node holds in memory."),
 		watchers:   gauge("watchers", "Subscriptions that this node holds in memory."),
 		behind:     gauge("watchers_behind", "Watchers that should know more than they were told. Each shard counts its own every 500 ms."),

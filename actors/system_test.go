@@ -233,7 +233,7 @@ func TestWaitCountsWhatTheWatchersAnswered(t *testing.T) {
 	set := s.ask(x, presence.SetManual{State: presence.Early}, patience)
 	s.durable()
 	sequence := get(s, "a NOTIFY", s.told).Sequence
-	for call, reply := range map[string]int{"a": 200, "b": 481} {
+	for call, reply := range map[string]int{"a": 200, "b": 486} {
 		s.good(s.ask(x, presence.Notified{CallID: call, Sequence: sequence, Reply: reply}, 0))
 	}
 	s.good(s.ask(x, presence.Notified{CallID: "c", Sequence: sequence - 1, Reply: 200}, 0)) // of the NOTIFY before
@@ -248,6 +248,52 @@ func TestWaitCountsWhatTheWatchersAnswered(t *testing.T) {
 	s.durable()
 	if a := s.good(set); a.Notified == 0 || a.Acked+a.Failed != 0 {
 		t.Errorf("nobody answered in time: %+v", a)
+	}
+}
+
+// A final reply ends its subscription. That is told when it is kept, and counts as a refusal for who waits.
+func TestFinalReplyEndsASubscription(t *testing.T) {
+	s := open(t, 100)
+	x := s.extension(0)
+	made := s.ask(x, watch("a"), 0)
+	s.durable()
+	s.good(made)
+	get(s, "a NOTIFY", s.told)
+	set := s.ask(x, presence.SetManual{State: presence.Early}, patience)
+	s.durable()
+	refused := presence.Notified{CallID: "a", Sequence: get(s, "a NOTIFY", s.told).Sequence, Reply: 481, Edge: "edge"}
+	s.journal.Set(func(j *actorstest.Settings) { j.Standing = actors.CutOff })
+	if a := get(s, "an answer", s.ask(x, refused, 0)); !errors.Is(a.Err, actors.ErrUnavailable) {
+		t.Errorf("without NATS: %v", a.Err)
+	}
+	s.journal.Set(func(j *actorstest.Settings) { j.Standing = actors.Fresh })
+	get(s, "the change of the lamp", s.lamps)
+	ended := s.ask(x, refused, 0)
+	s.silent(ended)
+	if a := s.good(set); a.Failed != 1 {
+		t.Errorf("%+v", a)
+	}
+	s.durable()
+	s.good(ended)
+	if n := get(s, "the last NOTIFY", s.told); n.End != "timeout" || len(n.Watchers) != 1 {
+		t.Errorf("%+v", n)
+	}
+	if a := s.good(s.ask(x, actors.Show{}, 0)); len(a.Subscriptions) != 0 {
+		t.Errorf("%+v", a.Subscriptions)
+	}
+}
+
+// A fetch is told the state once, and leaves nothing.
+func TestFetchLeavesNothing(t *testing.T) {
+	s := open(t, 100)
+	fetch := watch("f")
+	fetch.Expires = 0
+	s.good(s.ask(s.extension(0), fetch, 0))
+	if n := get(s, "the NOTIFY", s.told); n.End != "timeout" || n.Watchers[0].CallID != "f" || n.Sequence == 0 || len(n.Body) == 0 {
+		t.Errorf("%+v", n)
+	}
+	if w := s.sys.Window(t.Context(), actors.Query{Realm: s.extension(0).Realm}, "", nil); len(w.Rows) != 0 || w.Next != "" {
+		t.Errorf("%+v", w.Rows)
 	}
 }
 

@@ -109,7 +109,8 @@ func drawEvent(t *rapid.T, now time.Time) Event {
 	case 11:
 		return rapid.SampledFrom([]Event{Renotify{}, Renotify{"edge-1"}, End{}, Tick{}}).Draw(t, "other")
 	}
-	return Notified{CallID: names.Draw(t, "notified"), Sequence: uint32(rapid.IntRange(0, 50).Draw(t, "sequence")), Reply: 200}
+	return Notified{CallID: names.Draw(t, "notified"), Sequence: uint32(rapid.IntRange(0, 50).Draw(t, "sequence")),
+		Reply: rapid.SampledFrom([]int{200, 481}).Draw(t, "reply"), Edge: rapid.SampledFrom([]string{"", "edge-1", "edge-2"}).Draw(t, "edge")}
 }
 
 // The records that were written make the same extension again, whatever happened; equal inputs give

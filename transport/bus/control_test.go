@@ -3,6 +3,7 @@ package bus
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -119,6 +120,27 @@ func TestNamesOverNATS(t *testing.T) {
 		if err != nil || !strings.Contains(string(m.Data), `"Code":"400"`) || len(b.router.requests()) != 0 {
 			t.Errorf("%s %s: %s %v", subject, document, m.Data, err)
 		}
+	}
+}
+
+// An extension that a mailbox lit before, and that its document does not name any more, is put out, after the mailbox's own
+// extension has said which one that is.
+func TestFormerExtendedExtensionGoesDark(t *testing.T) {
+	b := newBed(t)
+	b.router.answer.Former = []string{"7001", "7002", "7003"}
+	if a := b.request("presence.mwi_updates.acme%2Etest.1001", "mwi_update", `"To":"1001@acme.test","Messages-New":2,"Messages-Saved":0,"Extended-Presence-ID":"7002"`)[0]; a.text("Status") != "ok" {
+		t.Fatal(a)
+	}
+	lit := map[string]uint32{}
+	for i, r := range b.router.requests() {
+		e := r.Message.(presence.MailboxEvent)
+		if e.Lamp == (i == 0) || e.Source != "1001@acme.test" || i == 0 && e.Extended != "7002" {
+			t.Errorf("message %d to %v: %+v", i, r.To, e)
+		}
+		lit[r.To.String()] = e.New
+	}
+	if want := map[string]uint32{"1001@acme.test": 2, "*981001@acme.test": 2, "7002@acme.test": 2, "7001@acme.test": 0, "7003@acme.test": 0}; !maps.Equal(lit, want) {
+		t.Errorf("%v, want %v", lit, want)
 	}
 }
 
