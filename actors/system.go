@@ -3,7 +3,6 @@ package actors
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +34,7 @@ type System struct {
 	workers *workers
 	shards  [Shards]*shard
 	realms  realms
+	edges   edges
 	metrics *metrics
 	version atomic.Uint64 // grows with every durable change
 	stop    context.CancelFunc
@@ -48,6 +48,7 @@ func NewSystem(cfg Config) *System {
 		return cfg.Log.With("part", "actors")
 	}))
 	s.realms = newRealms()
+	s.edges.shards = map[string]*ShardSet{}
 	cfg.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_watchers_behind_seconds",
 		Help: "How long the watcher that has been behind for the longest time has been so, in seconds; 0: none is behind."}, s.behindFor))
 	return s
@@ -184,44 +185,6 @@ func (s *System) Durable(shard int, ticket uint64) { s.tell(shard, durable(ticke
 
 // Wanted says whether requests wait for the shard to open. The journal opens such shards first.
 func (s *System) Wanted(shard int) bool { return s.shards[shard].wanted.Load() }
-
-// RenotifyEdge notifies every watcher behind the edge again, a few extensions at a time.
-func (s *System) RenotifyEdge(edge string) {
-	for i := range s.shards {
-		s.tell(i, edgeUp(edge))
-	}
-}
-
-// watchedEdges asks a shard which edges its watchers are behind.
-type watchedEdges chan<- map[string]struct{}
-
-func (s *shard) watchedEdges() map[string]struct{} {
-	edges := map[string]struct{}{}
-	for _, x := range s.extensions {
-		for _, w := range x.state.Subscriptions() {
-			edges[w.Edge()] = struct{}{}
-		}
-	}
-	return edges
-}
-
-// WatchedEdges returns the names of all edges that watchers on this node are behind. It looks at every subscription, one
-// shard after the other, each in its turn, so it is for use every few minutes at most. It ends early, with an error, when
-// the context ends.
-func (s *System) WatchedEdges(ctx context.Context) (map[string]struct{}, error) {
-	all := map[string]struct{}{}
-	reply := make(chan map[string]struct{}, 1)
-	for i := range s.shards {
-		s.tell(i, watchedEdges(reply))
-		select {
-		case edges := <-reply:
-			maps.Copy(all, edges)
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-	return all, nil
-}
 
 func (s *System) tell(shard int, m any) { s.give(s.shards[shard], m, false) }
 

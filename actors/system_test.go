@@ -2,6 +2,7 @@ package actors_test
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -281,6 +282,59 @@ func TestFinalReplyEndsASubscription(t *testing.T) {
 	if a := s.good(s.ask(x, actors.Show{}, 0)); len(a.Subscriptions) != 0 {
 		t.Errorf("%+v", a.Subscriptions)
 	}
+}
+
+// The index from edges to extensions follows every subscription: made, moved, refreshed, ended, replaced, lapsed, loaded, dropped.
+func TestEdgesAreIndexed(t *testing.T) {
+	s := open(t, 100)
+	edges := []string{"", "e1", "e2", "e3"}
+	watched := func(want ...string) {
+		t.Helper()
+		if wrong := s.sys.CheckEdges(s.shard); wrong != "" {
+			t.Fatal(wrong)
+		}
+		for _, e := range edges {
+			if s.sys.WatchesEdge(e) != slices.Contains(want, e) {
+				t.Fatalf("watchers behind %q: %v", e, s.sys.WatchesEdge(e))
+			}
+		}
+	}
+	subscribe := func(n int, call, edge string, expires int) {
+		t.Helper()
+		ev := watch(call)
+		ev.ServerID, ev.Expires, ev.Contact = edge, expires, "<sip:"+call[:1]+"@10.0.0.9>"
+		made := s.ask(s.extension(n), ev, 0)
+		s.durable()
+		s.good(made)
+		for len(s.told) > 0 {
+			<-s.told
+		}
+	}
+	watched()
+	subscribe(0, "a1", "e1", 600)
+	subscribe(0, "b1", "e1", 600)
+	subscribe(1, "c1", "e2", 600)
+	subscribe(2, "d1", "", 600)
+	watched("", "e1", "e2")
+	subscribe(0, "a1", "e1", 600)
+	subscribe(0, "b1", "e3", 600) // its phone has come through another edge
+	watched("", "e1", "e2", "e3")
+	subscribe(0, "a2", "e3", 600) // a phone that was started again
+	watched("", "e2", "e3")
+	subscribe(1, "c1", "e2", 0)
+	watched("", "e3")
+	s.sys.RenotifyEdge("e2")
+	s.sys.RenotifyEdge("e3")
+	if n := get(s, "the NOTIFY", s.told); n.To != s.extension(0) || len(n.Watchers) != 2 {
+		t.Errorf("told again: %+v", n)
+	}
+	ended := s.ask(s.extension(0), presence.End{}, 0)
+	s.durable()
+	s.good(ended)
+	watched("")
+	s.sys.Drop(s.shard, 0)
+	s.heard()
+	watched()
 }
 
 // A fetch is told the state once, and leaves nothing.

@@ -28,8 +28,16 @@ type Effects struct {
 	Records []Record
 	Notices []Notice
 	Lamp    *LampChange // nil: the lamp did not change
-	Ignored Ignored     // why the news changed nothing
-	Former  []string    // of a MailboxEvent without Lamp: the users whose lamps the mailbox lit and lights no more
+	Edges   []EdgeChange
+	Ignored Ignored  // why the news changed nothing
+	Former  []string // of a MailboxEvent without Lamp: the users whose lamps the mailbox lit and lights no more
+}
+
+// EdgeChange says that the extension has one watcher more or one less behind an edge; "" is the edge of the watchers that name
+// none. A refresh changes nothing, unless its watcher has moved to another edge.
+type EdgeChange struct {
+	Edge string
+	By   int32 // 1 or -1
 }
 
 // Ignored says why news was taken and changed nothing. Repeated news is not counted as ignored.

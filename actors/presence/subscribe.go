@@ -28,6 +28,7 @@ type single struct {
 	records  [1]Record
 	notices  [1]Notice
 	watchers [1]*Subscription
+	edges    [1]EdgeChange
 }
 
 // subscribe creates, refreshes or ends a subscription (RFC 6665 §4.2.1).
@@ -55,8 +56,12 @@ func (e *Extension) subscribe(eff *Effects, ev *Subscribe, now int64) error {
 		last.into(eff, e.view, "timeout")
 		return nil
 	}
+	before := s.Edge()
 	s.take(ev, e.near(i))
 	e.accept(eff, s, now)
+	if edge := s.Edge(); edge != before {
+		eff.Edges = []EdgeChange{{before, -1}, {edge, 1}}
+	}
 	return nil
 }
 
@@ -115,7 +120,9 @@ func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error 
 		e.more.ended = slices.Delete(e.more.ended, at, at+1)
 	}
 	e.watchers = slices.Insert(e.watchers, i, s)
-	e.accept(eff, s, now)
+	one := e.accept(eff, s, now)
+	one.edges[0] = EdgeChange{s.Edge(), 1}
+	eff.Edges = one.edges[:]
 	for _, o := range old {
 		j, _ := e.find(o.Package, o.CallID)
 		e.watchers = slices.Delete(e.watchers, j, j+1)
@@ -134,7 +141,7 @@ func (e *Extension) fetch(eff *Effects, ev *Subscribe, now int64) {
 
 // accept adds the subscription's record to the effects, and a NOTIFY with the full state at once, whatever its rate
 // (RFC 6665 §4.2.1.2, RFC 6446 §4.3).
-func (e *Extension) accept(eff *Effects, s *Subscription, now int64) {
+func (e *Extension) accept(eff *Effects, s *Subscription, now int64) *single {
 	s.renewed, s.first = now, 0
 	end := e.lapse(s)
 	e.due(end)
@@ -145,6 +152,7 @@ func (e *Extension) accept(eff *Effects, s *Subscription, now int64) {
 	one.notices[0] = Notice{Package: s.Package, View: e.view, Watchers: one.watchers[:]}
 	eff.Records, eff.Notices = one.records[:], one.notices[:]
 	e.tell(s, false, now)
+	return one
 }
 
 // lapse is when a subscription ends if it is not refreshed, in µs.
@@ -163,6 +171,7 @@ func (e *Extension) endOne(eff *Effects, s *Subscription, replaced bool, now int
 		}
 	}
 	s.held = false
+	eff.Edges = append(eff.Edges, EdgeChange{s.Edge(), -1})
 	e.entomb(t)
 	e.bury(eff, KindSubscription, t.key, e.encodeEnded(&t), max(s.sweptAt, t.until), now)
 }

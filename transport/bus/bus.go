@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -244,9 +243,6 @@ func (b *Bus) subscribe(m *nats.Msg) {
 	if err == nil {
 		a, err = f.Subscription()
 	}
-	if s, ok := a.Event.(presence.Subscribe); err == nil && ok && s.Expires > 0 && !b.cfg.Fanout.room(cmp.Or(s.ServerID, s.Queue, subject.AnyEdge)) {
-		err = errTooManyEdges
-	}
 	if err == nil && len(t) > 1 {
 		err = sameUser("User", a.To, t)
 	}
@@ -436,7 +432,7 @@ func codeOf(err error) (code, message string) {
 		return "413", "request_too_large"
 	case errors.As(err, &r), errors.Is(err, presence.ErrInvalid):
 		return "400", "validation error"
-	case errors.Is(err, actors.ErrBusy), errors.Is(err, directory.ErrBusy), errors.Is(err, errTooManyEdges), errors.Is(err, presence.ErrTooManyWatchers), errors.Is(err, presence.ErrTooManyCalls),
+	case errors.Is(err, actors.ErrBusy), errors.Is(err, directory.ErrBusy), errors.Is(err, presence.ErrTooManyWatchers), errors.Is(err, presence.ErrTooManyCalls),
 		errors.Is(err, presence.ErrTooManyTombstones):
 		return "429", "too_many_requests"
 	}

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,7 +70,7 @@ type bed struct {
 	fanout *Fanout
 	bus    *Bus
 	ask    func(realm string, then func(error)) // Config.AskRealm
-	found  atomic.Pointer[looked]               // what a look for watched edges finds
+	idle   sync.Map                             // the names of the edges that have no watchers
 }
 
 func newBed(t *testing.T) *bed {
@@ -81,8 +80,7 @@ func newBed(t *testing.T) *bed {
 	b := &bed{t: t, conn: connect(), router: &router{}, ask: func(_ string, then func(error)) { then(directory.ErrUnknown) }}
 	conn, log, registry := connect(), slog.New(slog.DiscardHandler), prometheus.NewRegistry()
 	b.fanout = NewFanout(FanoutConfig{Conn: conn, Node: "n", Version: "0", Incarnation: func() string { return "i" }, Account: func(string) string { return "" }, Log: log, Registerer: registry})
-	b.watched()
-	b.fanout.Watched = func(context.Context) (map[string]struct{}, error) { l := b.found.Load(); return l.edges, l.err }
+	b.fanout.Watches = func(edge string) bool { _, idle := b.idle.Load(edge); return !idle }
 	if err := b.fanout.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
