@@ -26,6 +26,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"golang.org/x/sys/unix"
+
+	"lamplight/cluster/loglimit"
 )
 
 // Config is what an embedded NATS server needs.
@@ -172,7 +174,7 @@ func run(c Config) (*server.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded NATS server: %w", err)
 	}
-	s.SetLoggerV2(natsLog{c.Log.With("part", "nats")}, false, false, false)
+	s.SetLoggerV2(natsLog{loglimit.Limit(c.Log).With("part", "nats")}, false, false, false)
 	started := make(chan struct{})
 	go func() { s.Start(); close(started) }()
 	for waiting := true; waiting; {

@@ -17,6 +17,7 @@ import (
 	"lamplight/actors"
 	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
+	"lamplight/cluster/loglimit"
 	"lamplight/cluster/subject"
 	"lamplight/transport/appendjson"
 	"lamplight/transport/kazoo"
@@ -90,6 +91,7 @@ const maxBackground = 16
 
 // New makes a Bus and registers its metrics. It starts nothing.
 func New(c Config) *Bus {
+	c.Log = loglimit.Limit(c.Log)
 	b := &Bus{cfg: c, slots: make(chan struct{}, maxBackground)}
 	b.refused = prometheus.NewCounter(prometheus.CounterOpts{Name: "lamplight_documents_refused_total",
 		Help: "Documents and watchers' replies that this node refused, and control requests that it answered with an error."})

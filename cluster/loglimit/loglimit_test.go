@@ -1,0 +1,101 @@
+package loglimit
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// lines is what a logger wrote.
+func lines(b *bytes.Buffer) []string {
+	defer b.Reset()
+	return strings.Split(strings.TrimSpace(b.String()), "\n")
+}
+
+func logger(b *bytes.Buffer) *slog.Logger {
+	return Limit(slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}})))
+}
+
+// A flood is its first line at once, and then one line in 10 seconds that says how many were left out.
+func TestFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b bytes.Buffer
+		log := logger(&b)
+		for i := range 110_000 {
+			log.Warn(fmt.Sprintf("a stray packet from 127.0.0.1:%d", i), "peer", i)
+		}
+		if got := lines(&b); len(got) != 1 || !strings.Contains(got[0], "peer=0") {
+			t.Fatalf("at once: %q", got)
+		}
+		time.Sleep(every + time.Second)
+		if got := lines(&b); len(got) != 1 || !strings.Contains(got[0], "peer=109999 left_out=109998") {
+			t.Fatalf("after 10 s: %q", got)
+		}
+		log.Warn("a stray packet from 127.0.0.1:1", "peer", 1)
+		if b.Len() != 0 {
+			t.Fatalf("too soon: %q", lines(&b))
+		}
+		time.Sleep(every + time.Second)
+		if got := lines(&b); len(got) != 1 || strings.Contains(got[0], "left_out") {
+			t.Fatalf("a single one: %q", got)
+		}
+		time.Sleep(time.Hour)
+		if log.Warn("a stray packet from x1"); b.Len() == 0 {
+			t.Fatal("after an hour, the first line is not written at once")
+		}
+	})
+}
+
+// Other kinds are written at once meanwhile: another message, level or err, also from a logger that was derived.
+func TestKindsAreApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b bytes.Buffer
+		log := logger(&b)
+		for range 5 {
+			log.Warn("a peer is refused", "err", errors.New("its prefix is \"x\""))
+			log.Warn("a peer is refused", "err", errors.New("its name is too long"))
+			log.With("part", "gossip").Warn("a peer is refused", "err", errors.New("its prefix is \"y\""))
+			log.WithGroup("g").Error("a peer is refused", "err", errors.New("its prefix is \"x\""))
+			log.Info("a node joined")
+		}
+		if got := lines(&b); len(got) != 4 {
+			t.Fatalf("%q", got)
+		}
+		time.Sleep(every + time.Second)
+		if got := lines(&b); len(got) != 4 || !strings.Contains(strings.Join(got, "\n"), "left_out=8") {
+			t.Fatalf("later: %q", got)
+		}
+	})
+}
+
+// An outside party that chooses the words cannot make more kinds than there may be.
+func TestKindsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b bytes.Buffer
+		log := logger(&b)
+		word := func(i int) string {
+			return strings.NewReplacer("0", "a", "1", "b", "2", "c", "3", "d", "4", "e", "5", "f", "6", "g", "7", "h", "8", "i", "9", "j").Replace(fmt.Sprint(i))
+		}
+		for i := range 10_000 {
+			log.Warn("refused: " + word(i))
+		}
+		if got := lines(&b); len(got) != maxKinds+1 {
+			t.Fatalf("%d lines", len(got))
+		}
+		time.Sleep(2 * every)
+		b.Reset()
+		if log.Error("this was not said yet"); b.Len() == 0 {
+			t.Fatal("kinds of which nothing is held are not forgotten")
+		}
+	})
+}
