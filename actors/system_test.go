@@ -2,6 +2,7 @@ package actors_test
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -335,6 +336,39 @@ func TestEdgesAreIndexed(t *testing.T) {
 	s.sys.Drop(s.shard, 0)
 	s.heard()
 	watched()
+}
+
+// News that changes nothing is acknowledged, and counted by why.
+func TestIgnoredNewsIsCounted(t *testing.T) {
+	s := open(t, 100)
+	x := s.extension(0)
+	ring := presence.CallEvent{CallID: "k", State: presence.Early}
+	old := ring
+	old.Timestamp = time.Now().Add(-2 * time.Minute)
+	s.good(s.ask(x, old, 0))
+	made := s.ask(x, ring, 0)
+	s.durable()
+	s.good(made)
+	s.good(s.ask(x, old, 0))
+	ended := s.ask(x, presence.CallEvent{CallID: "k", State: presence.Terminated}, 0)
+	s.durable()
+	s.good(ended)
+	s.good(s.ask(x, ring, 0))
+	got := map[string]float64{}
+	all, err := s.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range all {
+		if f.GetName() == "lamplight_news_ignored_total" {
+			for _, m := range f.GetMetric() {
+				got[m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
+			}
+		}
+	}
+	if want := map[string]float64{"old": 2, "ended": 1, "overtaken": 0}; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
 }
 
 // A fetch is told the state once, and leaves nothing.
