@@ -38,6 +38,7 @@ func TestFlood(t *testing.T) {
 			t.Fatalf("at once: %q", got)
 		}
 		time.Sleep(every + time.Second)
+		synctest.Wait()
 		if got := lines(&b); len(got) != 1 || !strings.Contains(got[0], "peer=109999 left_out=109998") {
 			t.Fatalf("after 10 s: %q", got)
 		}
@@ -46,10 +47,12 @@ func TestFlood(t *testing.T) {
 			t.Fatalf("too soon: %q", lines(&b))
 		}
 		time.Sleep(every + time.Second)
+		synctest.Wait()
 		if got := lines(&b); len(got) != 1 || strings.Contains(got[0], "left_out") {
 			t.Fatalf("a single one: %q", got)
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if log.Warn("a stray packet from x1"); b.Len() == 0 {
 			t.Fatal("after an hour, the first line is not written at once")
 		}
@@ -72,6 +75,7 @@ func TestKindsAreApart(t *testing.T) {
 			t.Fatalf("%q", got)
 		}
 		time.Sleep(every + time.Second)
+		synctest.Wait()
 		if got := lines(&b); len(got) != 4 || !strings.Contains(strings.Join(got, "\n"), "left_out=8") {
 			t.Fatalf("later: %q", got)
 		}
@@ -93,6 +97,7 @@ func TestKindsAreBounded(t *testing.T) {
 			t.Fatalf("%d lines", len(got))
 		}
 		time.Sleep(2 * every)
+		synctest.Wait()
 		b.Reset()
 		if log.Error("this was not said yet"); b.Len() == 0 {
 			t.Fatal("kinds of which nothing is held are not forgotten")
