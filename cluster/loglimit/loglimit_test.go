@@ -6,18 +6,33 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// lines is what a logger wrote.
-func lines(b *bytes.Buffer) []string {
-	defer b.Reset()
-	return strings.Split(strings.TrimSpace(b.String()), "\n")
+// transcript is what a logger wrote, from whatever goroutine.
+type transcript struct {
+	mu  sync.Mutex
+	all bytes.Buffer
 }
 
-func logger(b *bytes.Buffer) *slog.Logger {
+func (w *transcript) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.all.Write(b)
+}
+
+// lines returns the lines since it was last called.
+func lines(w *transcript) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer w.all.Reset()
+	return strings.FieldsFunc(w.all.String(), func(r rune) bool { return r == '\n' })
+}
+
+func logger(b *transcript) *slog.Logger {
 	return Limit(slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
 			return slog.Attr{}
@@ -29,7 +44,7 @@ func logger(b *bytes.Buffer) *slog.Logger {
 // A flood is its first line at once, and then one line in 10 seconds that says how many were left out.
 func TestFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b bytes.Buffer
+		var b transcript
 		log := logger(&b)
 		for i := range 110_000 {
 			log.Warn(fmt.Sprintf("a stray packet from 127.0.0.1:%d", i), "peer", i)
@@ -43,8 +58,8 @@ func TestFlood(t *testing.T) {
 			t.Fatalf("after 10 s: %q", got)
 		}
 		log.Warn("a stray packet from 127.0.0.1:1", "peer", 1)
-		if b.Len() != 0 {
-			t.Fatalf("too soon: %q", lines(&b))
+		if got := lines(&b); len(got) != 0 {
+			t.Fatalf("too soon: %q", got)
 		}
 		time.Sleep(every + time.Second)
 		synctest.Wait()
@@ -53,7 +68,7 @@ func TestFlood(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if log.Warn("a stray packet from x1"); b.Len() == 0 {
+		if log.Warn("a stray packet from x1"); len(lines(&b)) != 1 {
 			t.Fatal("after an hour, the first line is not written at once")
 		}
 	})
@@ -62,7 +77,7 @@ func TestFlood(t *testing.T) {
 // Other kinds are written at once meanwhile: another message, level or err, also from a logger that was derived.
 func TestKindsAreApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b bytes.Buffer
+		var b transcript
 		log := logger(&b)
 		for range 5 {
 			log.Warn("a peer is refused", "err", errors.New("its prefix is \"x\""))
@@ -85,7 +100,7 @@ func TestKindsAreApart(t *testing.T) {
 // An outside party that chooses the words cannot make more kinds than there may be.
 func TestKindsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b bytes.Buffer
+		var b transcript
 		log := logger(&b)
 		word := func(i int) string {
 			return strings.NewReplacer("0", "a", "1", "b", "2", "c", "3", "d", "4", "e", "5", "f", "6", "g", "7", "h", "8", "i", "9", "j").Replace(fmt.Sprint(i))
@@ -98,8 +113,8 @@ func TestKindsAreBounded(t *testing.T) {
 		}
 		time.Sleep(2 * every)
 		synctest.Wait()
-		b.Reset()
-		if log.Error("this was not said yet"); b.Len() == 0 {
+		_ = lines(&b)
+		if log.Error("this was not said yet"); len(lines(&b)) != 1 {
 			t.Fatal("kinds of which nothing is held are not forgotten")
 		}
 	})
