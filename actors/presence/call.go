@@ -181,19 +181,22 @@ func (e *Extension) callEvent(eff *Effects, ev *CallEvent, now int64) error {
 }
 
 // endBoth ends the calls of both directions of a Call-ID. initiator and recipient are those that are known. It leaves the
-// tombstones of both, so that later news of either direction finds one.
+// tombstones of both, so that later news of either direction finds one. What is known ends even if there is no room for the
+// tombstone of the other one.
 func (e *Extension) endBoth(eff *Effects, ev *CallEvent, initiator, recipient *call, stale bool, now int64) error {
 	if initiator == nil && recipient == nil && stale {
 		eff.Ignored = IgnoredOld
 		return nil
 	}
-	if initiator == nil || recipient == nil {
-		if err := e.roomForNew(now); err != nil {
-			return err
-		}
+	noRoom := e.roomForNew(now)
+	if initiator == nil && recipient == nil && noRoom != nil {
+		return noRoom
 	}
 	for _, prefix := range []string{keyInitiator, keyRecipient} {
 		i, c := e.findCall(prefix, ev.CallID)
+		if c == nil && noRoom != nil {
+			continue
+		}
 		if c == nil {
 			c = &call{key: prefix + ev.CallID, schema: e.rules.writes()}
 			m := e.open()

@@ -123,6 +123,15 @@ func TestCallBounds(t *testing.T) {
 	s.do(ring("a", Terminated)).do(ring("b", Terminated))
 	s.refused(ring("c", Early), ErrTooManyTombstones)
 	s.refused(ring("c", Terminated), ErrTooManyTombstones)
+
+	s = newStage(t)
+	s.rules.MaxTombstones = 1
+	s.do(ring("a", Early)).do(ring("b", Early)).do(ring("a", Terminated))
+	end := ring("b", Terminated)
+	end.Undirected = true
+	s.do(end).lamp(Terminated) // what exists may end
+	end.CallID = "c"
+	s.refused(end, ErrTooManyTombstones)
 }
 
 // News without a direction is about the call that is known, else about the initiator's; its end ends both directions.
