@@ -35,6 +35,7 @@ type call struct {
 	unknown  string // the record's fields of a newer release
 	schema   uint8  // of the record
 	presumed bool   // all of its news had no direction
+	known    int64  // µs, of a call that has a presumed one: until when both are known; else 0
 	over     bool   // forgetOver is about to forget it
 }
 
@@ -266,7 +267,7 @@ func (p *part) less(v string, state State, at int64) bool {
 
 // end makes the call a tombstone. It drops all times, so that ends that came at different times leave the same.
 func (c *call) end() {
-	c.state, c.at, c.since, c.lease, c.extended, c.parts, c.presumed = Terminated, 0, 0, 0, 0, nil, false
+	c.state, c.at, c.since, c.lease, c.extended, c.parts, c.presumed, c.known = Terminated, 0, 0, 0, 0, nil, false, 0
 }
 
 // keepCall adds the call's record to the effects and asks for the Ticks that the call needs.

@@ -77,7 +77,7 @@ func (e *Extension) bound(now int64) {
 		if c.state == Terminated {
 			c.until = min(c.until, last)
 		}
-		c.until = min(c.until, swept(lease))
+		c.until, c.known = min(c.until, swept(lease)), min(c.known, swept(lease))
 		c.lease, c.extended, c.sweptAt = min(c.lease, lease), min(c.extended, lease), min(c.sweptAt, swept(lease))
 	}
 	for _, r := range e.more.registers {
@@ -180,7 +180,7 @@ func (e *Extension) loadCall(data []byte) error {
 	for _, t := range []struct {
 		field int
 		to    *int64
-	}{{recGone, &c.until}, {callAt, &c.at}, {callSince, &c.since}, {callLease, &c.lease}, {callExtended, &c.extended}, {callSwept, &c.sweptAt}} {
+	}{{recGone, &c.until}, {callAt, &c.at}, {callSince, &c.since}, {callLease, &c.lease}, {callExtended, &c.extended}, {callSwept, &c.sweptAt}, {callKnown, &c.known}} {
 		if *t.to, err = r.moment(t.field); err != nil {
 			return err
 		}

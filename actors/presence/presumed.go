@@ -63,11 +63,12 @@ func (e *Extension) whole(c *call) *call {
 	return &w
 }
 
-// forgetCallAt is when a call need not be known any more, in µs. With its presumed call it may end before its own lease does.
-// It stays until then all the same, because its record does.
+// forgetCallAt is when a call need not be known any more, in µs.
 func (e *Extension) forgetCallAt(c *call) int64 {
-	life := e.tombstoneLife()
-	return max(e.whole(c).forgetAt(life), c.forgetAt(life))
+	if c.known != 0 {
+		return c.known
+	}
+	return c.forgetAt(e.tombstoneLife())
 }
 
 // absorb merges another call into the call, as if all of its news had come here. The direction stays.
@@ -102,6 +103,9 @@ func (e *Extension) keepWithOther(eff *Effects, c *call, now int64) {
 	}
 	switch {
 	case p != nil && of != nil:
+		if of.known = 0; of.state != Terminated { // with p it may end before its own lease does; it stays, because its record does
+			of.known = max(e.whole(of).forgetAt(e.tombstoneLife()), of.forgetAt(e.tombstoneLife()))
+		}
 		p.until = e.forgetCallAt(of)
 		e.keepCall(eff, p, now)
 		e.keepCall(eff, of, now)
@@ -110,8 +114,9 @@ func (e *Extension) keepWithOther(eff *Effects, c *call, now int64) {
 		if c.state != Terminated {
 			c.until = 0
 		}
-		if _, of = e.findCall(keyRecipient, c.key[len(keyInitiator):]); of != nil && of.state != Terminated {
-			e.due(of.ends())
+		if _, of = e.findCall(keyRecipient, c.key[len(keyInitiator):]); of != nil && of.known != 0 {
+			of.known = 0
+			e.keepCall(eff, of, now)
 		}
 	}
 	e.keepCall(eff, c, now)

@@ -49,6 +49,7 @@ const (
 	callPartRank = 44 // plus the number of the part; absent: as callState
 	callPresumed = 56 // all of its news had no direction
 	callShadow   = 57 // the state of a presumed call that is not shown; callState is then Terminated, for earlier releases
+	callKnown    = 61 // µs: until when the call and its presumed call are known
 	callFromURI  = 58 // and the two that follow: the last part, which has no place in the three rows above
 
 	regState  = 10
@@ -87,7 +88,7 @@ const (
 var (
 	subscriptionNum = mask(subscriptionRenewed, subscriptionExpires, subscriptionCSeq, subscriptionMaxRate, subscriptionMinRate, subscriptionReplaced, subscriptionSwept)
 	subscriptionStr = mask(subscriptionFrom, subscriptionFromTag, subscriptionToTag, subscriptionContact, subscriptionProxyRoute, subscriptionSubscriptionID, subscriptionServerID, subscriptionQueue, subscriptionUserAgent)
-	callNum         = mask(callState, callAt, callSince, callLease, callExtended, callSwept, callPresumed, callShadow, callFromURI+1, callFromURI+2) | span(callPartAt) | span(callPartRank)
+	callNum         = mask(callState, callAt, callSince, callLease, callExtended, callSwept, callPresumed, callShadow, callKnown, callFromURI+1, callFromURI+2) | span(callPartAt) | span(callPartRank)
 	callStr         = span(callValue) | mask(callFromURI)
 	regNum          = mask(regState, regAt, regSince, regLease, regDirection)
 	regStr          = mask(regFrom, regTo, regSource, regCallID, regFromTag, regToTag, regFromName, regToName, regFromURI, regToURI, regTarget, regSwitch)
@@ -169,6 +170,7 @@ func (e *Extension) encodeCall(c *call) []byte {
 	if c.presumed {
 		b = appendNum(b, callPresumed, 1)
 	}
+	b = appendNum(b, callKnown, uint64(c.known))
 	b = appendNum(b, callAt, uint64(c.at))
 	b = appendNum(b, callSince, uint64(c.since))
 	b = appendNum(b, callLease, uint64(c.lease))

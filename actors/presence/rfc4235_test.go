@@ -189,6 +189,15 @@ func TestNewsWithoutDirection(t *testing.T) {
 	s.pass(25 * time.Hour)
 	shows(s.reload())
 
+	s = newStage(t) // the record of a call stays longer than the call; it is not the call of later news
+	long, brief := news(Early), news(Confirmed)
+	long.Expires, brief.Expires = 3600, 5
+	s.do(short).do(long).do(brief)
+	shows(s, "recipient confirmed")
+	s.pass(2 * time.Minute).do(news(Early))
+	shows(s, "initiator early")
+	shows(s.reload(), "initiator early")
+
 	s = newStage(t)
 	s.do(news(Early)).do(CallEvent{CallID: "c", Undirected: true, Expires: 3 * 24 * 3600}).pass(48 * time.Hour).lamp(Early)
 	old := news(Terminated)
