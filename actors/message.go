@@ -42,6 +42,7 @@ type Answer struct {
 	Notified      int                // with Wait: the number of watchers that were told,
 	Acked         int                // of those that accepted the NOTIFY (a reply below 300),
 	Failed        int                // and of those that refused it
+	Former        []string           // for a presence.MailboxEvent: Effects.Former
 	Stale         bool               // the node can't reach NATS and answered from memory: another node may know more
 }
 

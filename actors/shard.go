@@ -56,6 +56,7 @@ type shard struct {
 	highest  uint32 // the highest counter of any extension under the present claim
 
 	extensions map[Address]*extension
+	edges      map[string]behindEdge
 	timers     timers
 	ticked     time.Time // when the last tick ran
 	queue      []entry
@@ -135,16 +136,9 @@ func (s *shard) handle(message any, now time.Time) {
 		s.refuseWaiting()
 	case edgeUp:
 		s.backlog = slices.DeleteFunc(s.backlog, func(r renotify) bool { return r.edge == string(m) })
-		for _, x := range s.extensions {
-			for _, w := range x.state.Subscriptions() {
-				if w.Edge() == string(m) {
-					s.backlog = append(s.backlog, renotify{x, string(m)})
-					break
-				}
-			}
+		for x := range s.edges[string(m)] {
+			s.backlog = append(s.backlog, renotify{x, string(m)})
 		}
-	case watchedEdges:
-		m <- s.watchedEdges()
 	case *page:
 		s.page(m, now)
 	case *reloaded:
@@ -190,7 +184,7 @@ func (s *shard) request(c *call, now time.Time) {
 		c.answer(Answer{Err: fmt.Errorf("%w: %T", presence.ErrInvalid, c.message)})
 		return
 	}
-	if _, reply := event.(presence.Notified); !reply && s.standing() == CutOff { // a watcher's reply is noted in any case
+	if reply, ok := event.(presence.Notified); (!ok || reply.Final()) && s.standing() == CutOff { // other replies write nothing, and are noted in any case
 		c.answer(Answer{Err: ErrUnavailable})
 		return
 	}
@@ -223,7 +217,11 @@ func (s *shard) apply(x *extension, event presence.Event, by *caller, now time.T
 		s.retire(x)
 		return
 	}
-	e := entry{x: x, fx: t.fx, caller: by}
+	s.index(x, t.fx.Edges)
+	if t.fx.Ignored != presence.IgnoredNot {
+		s.sys.metrics.ignored[t.fx.Ignored].Inc()
+	}
+	e := entry{x: x, fx: t.fx, caller: by, answer: Answer{Former: t.fx.Former}}
 	if len(t.fx.Records) > 0 {
 		s.issued++
 		e.ticket, e.wrote, e.at = s.issued, true, applied
@@ -297,6 +295,9 @@ func (s *shard) retire(x *extension) {
 // forget stops an extension's actor and drops its memory.
 func (s *shard) forget(x *extension) {
 	s.timers.set(x, time.Time{})
+	if x.broken || len(x.state.Subscriptions()) > 0 {
+		s.unindex(x)
+	}
 	delete(s.extensions, x.address())
 	delete(s.suspects, x)
 	s.sys.realms.remove(x.address())

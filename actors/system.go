@@ -3,7 +3,6 @@ package actors
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +34,7 @@ type System struct {
 	workers *workers
 	shards  [Shards]*shard
 	realms  realms
+	edges   edges
 	metrics *metrics
 	version atomic.Uint64 // grows with every durable change
 	stop    context.CancelFunc
@@ -48,6 +48,7 @@ func NewSystem(cfg Config) *System {
 		return cfg.Log.With("part", "actors")
 	}))
 	s.realms = newRealms()
+	s.edges.shards = map[string]*ShardSet{}
 	cfg.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_watchers_behind_seconds",
 		Help: "How long the watcher that has been behind for the longest time has been so, in seconds; 0: none is behind."}, s.behindFor))
 	return s
@@ -185,49 +186,12 @@ func (s *System) Durable(shard int, ticket uint64) { s.tell(shard, durable(ticke
 // Wanted says whether requests wait for the shard to open. The journal opens such shards first.
 func (s *System) Wanted(shard int) bool { return s.shards[shard].wanted.Load() }
 
-// RenotifyEdge notifies every watcher behind the edge again, a few extensions at a time.
-func (s *System) RenotifyEdge(edge string) {
-	for i := range s.shards {
-		s.tell(i, edgeUp(edge))
-	}
-}
-
-// watchedEdges asks a shard which edges its watchers are behind.
-type watchedEdges chan<- map[string]struct{}
-
-func (s *shard) watchedEdges() map[string]struct{} {
-	edges := map[string]struct{}{}
-	for _, x := range s.extensions {
-		for _, w := range x.state.Subscriptions() {
-			edges[w.Edge()] = struct{}{}
-		}
-	}
-	return edges
-}
-
-// WatchedEdges returns the names of all edges that watchers on this node are behind. It looks at every subscription, one
-// shard after the other, each in its turn, so it is for use every few minutes at most. It ends early, with an error, when
-// the context ends.
-func (s *System) WatchedEdges(ctx context.Context) (map[string]struct{}, error) {
-	all := map[string]struct{}{}
-	reply := make(chan map[string]struct{}, 1)
-	for i := range s.shards {
-		s.tell(i, watchedEdges(reply))
-		select {
-		case edges := <-reply:
-			maps.Copy(all, edges)
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-	return all, nil
-}
-
 func (s *System) tell(shard int, m any) { s.give(s.shards[shard], m, false) }
 
 type metrics struct {
 	extensions, watchers, behind  prometheus.Gauge
 	refused, panics, told, events prometheus.Counter
+	ignored                       []prometheus.Counter // by presence.Ignored; the first is nil
 
 	// The seconds that a change spends in each stage.
 	queue, apply, commit, tell prometheus.Observer
@@ -246,9 +210,16 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	stages := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "lamplight_stage_seconds", Buckets: prometheus.ExponentialBuckets(1e-6, 4, 12),
 		Help: "Seconds that a change spends in each stage at its owner: queue (waiting for its shard), apply, commit (until it is durable), tell (rendering and publishing its NOTIFYs)."}, []string{"stage"})
-	r.MustRegister(stages)
+	ignored := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_news_ignored_total",
+		Help: "News that was acknowledged and changed nothing, by reason: old (its Timestamp was more than a minute old: is the sender's clock right?), ended (its call had ended), overtaken (newer news came first)."}, []string{"reason"})
+	r.MustRegister(stages, ignored)
+	byReason := []prometheus.Counter{nil}
+	for _, reason := range presence.Reasons()[1:] {
+		byReason = append(byReason, ignored.WithLabelValues(reason))
+	}
 	return &metrics{
-		queue: stages.WithLabelValues("queue"), apply: stages.WithLabelValues("apply"), commit: stages.WithLabelValues("commit"), tell: stages.WithLabelValues("tell"),
+		ignored: byReason,
+		queue:   stages.WithLabelValues("queue"), apply: stages.WithLabelValues("apply"), commit: stages.WithLabelValues("commit"), tell: stages.WithLabelValues("tell"),
 		extensions: gauge("extensions", "Extensions that this node holds in memory."),
 		watchers:   gauge("watchers", "Subscriptions that this node holds in memory."),
 		behind:     gauge("watchers_behind", "Watchers that should know more than they were told. Each shard counts its own every 500 ms."),

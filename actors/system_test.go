@@ -234,7 +234,7 @@ func TestWaitCountsWhatTheWatchersAnswered(t *testing.T) {
 	set := s.ask(x, presence.SetManual{State: presence.Early}, patience)
 	s.durable()
 	sequence := get(s, "a NOTIFY", s.told).Sequence
-	for call, reply := range map[string]int{"a": 200, "b": 481} {
+	for call, reply := range map[string]int{"a": 200, "b": 486} {
 		s.good(s.ask(x, presence.Notified{CallID: call, Sequence: sequence, Reply: reply}, 0))
 	}
 	s.good(s.ask(x, presence.Notified{CallID: "c", Sequence: sequence - 1, Reply: 200}, 0)) // of the NOTIFY before

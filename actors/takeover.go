@@ -25,6 +25,7 @@ func (s *shard) load(m *Opening, now time.Time) {
 			continue
 		}
 		x := s.adopt(a, state)
+		s.indexAll(x)
 		s.sys.metrics.watchers.Add(float64(len(state.Subscriptions())))
 		s.timers.set(x, state.Next())
 		if recent[state] && len(state.Subscriptions()) > 0 {
@@ -121,6 +122,10 @@ func (s *shard) drop(doubt uint64) {
 	s.queue, s.backlog = nil, nil
 	clear(s.suspects)
 	s.showBehind(0, 0)
+	for edge := range s.edges {
+		s.sys.edges.set(edge, s.id, false)
+	}
+	s.edges = nil
 	for _, x := range s.extensions {
 		for _, w := range x.waits {
 			w.caller.answer(w.answer)
@@ -181,6 +186,7 @@ func (s *shard) mend(m *reloaded, now time.Time) {
 	}
 	state.Loaded(now)
 	fresh := s.adopt(x.address(), state)
+	s.indexAll(fresh)
 	s.sys.metrics.watchers.Add(float64(len(state.Subscriptions())))
 	s.timers.set(fresh, state.Next())
 	s.backlog = append(s.backlog, renotify{x: fresh})

@@ -1,6 +1,9 @@
 package body
 
-import "strconv"
+import (
+	"cmp"
+	"strconv"
+)
 
 const xmlHead = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
 
@@ -73,20 +76,22 @@ func appendDialog(dst []byte, d *Dialog, entity string) []byte {
 	if local == "" {
 		local = entity
 	}
-	dst = appendParty(dst, "local", local)
+	dst = appendParty(dst, "local", local, d.LocalName, d.LocalTarget)
 	if d.Remote != "" {
-		dst = appendParty(dst, "remote", d.Remote)
+		dst = appendParty(dst, "remote", d.Remote, d.RemoteName, d.RemoteTarget)
 	}
 	return append(dst, "</dialog>\n"...)
 }
 
-// appendParty appends one side of a dialog, the local or the remote one (RFC 4235 §4.1.6). The address stands there twice, as
-// the identity and as the URI of the target element: to pick a call up, a phone sends its INVITE to that URI.
-func appendParty(dst []byte, side, address string) []byte {
-	dst = append(append(append(dst, '<'), side...), "><identity>"...)
+// appendParty appends one side of a dialog, the local or the remote one (RFC 4235 §4.1.6): the identity with its display name,
+// and the URI of the target element. To pick a call up, a phone sends its INVITE to that URI. Without a target the address
+// stands there twice.
+func appendParty(dst []byte, side, address, name, target string) []byte {
+	dst = append(append(append(dst, '<'), side...), "><identity"...)
+	dst = append(appendAttr(dst, "display", name), '>')
 	dst = appendURI(dst, address)
 	dst = append(dst, `</identity><target uri="`...)
-	dst = appendURI(dst, address)
+	dst = appendURI(dst, cmp.Or(target, address))
 	dst = append(dst, `"/></`...)
 	return append(append(dst, side...), ">\n"...)
 }

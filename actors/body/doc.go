@@ -33,6 +33,9 @@ type Dialog struct {
 	State     string // RFC 4235 §3.7.1; a state that the schema does not know is shown as terminated
 	Local     string // user@realm; "": the entity
 	Remote    string // user@realm; "": left out
+
+	LocalName, RemoteName     string // display names; "": left out
+	LocalTarget, RemoteTarget string // the URIs that a phone calls to reach the side; "": Local and Remote
 }
 
 // PIDF is a presence document.

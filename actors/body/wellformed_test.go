@@ -55,7 +55,7 @@ func checkDocuments(t failer, entity, id, tag, state, remote string, version uin
 	if len(got.Dialogs) != 2 || got.Version != version || got.State != "full" {
 		t.Fatalf("read back %+v from\n%s", got, doc)
 	}
-	if utf8.ValidString(id) && len(id) <= maxText && !strings.ContainsFunc(id, func(r rune) bool {
+	if utf8.ValidString(id) && len(id) <= MaxText && !strings.ContainsFunc(id, func(r rune) bool {
 		return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0xFFFE || r == 0xFFFF
 	}) && got.Dialogs[0].CallID != id {
 		t.Fatalf("call-id %q became %q", id, got.Dialogs[0].CallID)

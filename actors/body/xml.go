@@ -5,15 +5,15 @@ import (
 	"unicode/utf8"
 )
 
-// maxText is how many bytes of a text from outside are shown. Call-IDs, tags and addresses are far shorter.
-const maxText = 1024
+// MaxText is how many bytes of a text from outside are shown. Call-IDs, tags and addresses are far shorter.
+const MaxText = 1024
 
-// text cuts a text from outside to maxText, at the start of a rune.
+// text cuts a text from outside to MaxText, at the start of a rune.
 func text(s string) string {
-	if len(s) <= maxText {
+	if len(s) <= MaxText {
 		return s
 	}
-	n := maxText
+	n := MaxText
 	for n > 0 && !utf8.RuneStart(s[n]) {
 		n--
 	}
@@ -83,10 +83,11 @@ func appendURI(dst []byte, s string) []byte {
 	return dst
 }
 
-// hasScheme says whether an address begins with the scheme of a SIP, tel or pres URI, in any case.
+// hasScheme says whether an address begins with the scheme of a SIP, tel, pres or im URI, in any case.
 func hasScheme(s string) bool {
 	scheme, _, found := strings.Cut(s, ":")
-	return found && (strings.EqualFold(scheme, "sip") || strings.EqualFold(scheme, "sips") || strings.EqualFold(scheme, "tel") || strings.EqualFold(scheme, "pres"))
+	return found && (strings.EqualFold(scheme, "sip") || strings.EqualFold(scheme, "sips") || strings.EqualFold(scheme, "tel") ||
+		strings.EqualFold(scheme, "pres") || strings.EqualFold(scheme, "im"))
 }
 
 // appendAttr appends an attribute, unless its value is empty.

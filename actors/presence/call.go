@@ -17,6 +17,11 @@ import (
 // When its lease ends, a call is no longer visible. It stays for a tombstone's life, so that news with a longer lease
 // finds what was known of it. After a restart its record does the same, which the journal keeps for a minute longer than
 // the lease.
+//
+// News without a direction is merged into the initiator's call. That call is only presumed while all of its news had no
+// direction. While the recipient's call of the same Call-ID is known, a presumed call is not shown itself: what is known of it
+// is shown as a part of the recipient's. It lives as long as the recipient's call and its tombstone. So news without a
+// direction is about whichever call is known, in whatever order the news comes.
 type call struct {
 	key      string
 	state    State
@@ -29,6 +34,9 @@ type call struct {
 	parts    []part
 	unknown  string // the record's fields of a newer release
 	schema   uint8  // of the record
+	presumed bool   // all of its news had no direction
+	known    int64  // µs, of a call that has a presumed one: until when both are known; else 0
+	over     bool   // forgetOver is about to forget it
 }
 
 // part is one value of a call, with the state and time of the news that brought it: they decide which news wins.
@@ -49,30 +57,52 @@ const (
 	partTarget
 	partSwitch
 	partSource
+	partFromName
+	partToName
+	partToURI
+	partFromURI
 	partCount
 )
+
+// values are the values of the parts that news brings, in the order of the parts.
+func (ev *CallEvent) values() [partCount]string {
+	return [partCount]string{ev.CallID, direction(ev.Direction), ev.From, ev.To, ev.FromTag, ev.ToTag, ev.TargetCallID, ev.SwitchURI,
+		ev.Source, ev.FromName, ev.ToName, ev.ToURI, ev.FromURI}
+}
 
 // ends is when the call's lease ends, in µs.
 func (c *call) ends() int64 { return max(c.lease, c.extended) }
 
 // visible says whether the call counts for the lamp.
-func (c *call) visible(now int64) bool { return c.state != Terminated && c.ends() > now }
+func (c *call) visible(now int64) bool {
+	return c.state != Terminated && c.until == 0 && c.ends() > now
+}
 
 // forgetAt is when the call need not be known any more, in µs. life is a tombstone's.
 func (c *call) forgetAt(life int64) int64 {
-	if c.state == Terminated {
+	if c.until != 0 {
 		return c.until
 	}
 	return c.ends() + life
 }
 
-// callKey names a call. A published call has an id of its own, because forks share a Call-ID; any other is named by its
-// Call-ID and direction.
-func callKey(ev *CallEvent) string {
-	if ev.ID != "" {
-		return "i" + ev.ID
+// The key of a call. A published call has an id of its own, because forks share a Call-ID; any other is named by its Call-ID and
+// direction.
+const (
+	keyPublished = "i"
+	keyInitiator = "c0"
+	keyRecipient = "c1"
+)
+
+// key is the prefix of the call's key, and what follows it.
+func (ev *CallEvent) key() (prefix, id string) {
+	switch {
+	case ev.ID != "":
+		return keyPublished, ev.ID
+	case ev.Direction == Recipient:
+		return keyRecipient, ev.CallID
 	}
-	return "c" + direction(ev.Direction) + ev.CallID
+	return keyInitiator, ev.CallID
 }
 
 // direction is the direction as keys and parts write it.
@@ -85,50 +115,85 @@ func direction(d Direction) string {
 
 // callEvent merges news of a call into the call, or begins one.
 func (e *Extension) callEvent(eff *Effects, ev *CallEvent, now int64) error {
-	if ev.State > Terminated || ev.Direction > Recipient || ev.CallID == "" && ev.ID == "" {
+	if ev.State > Terminated || ev.Direction > Recipient || ev.Undirected && ev.Direction != Initiator || ev.CallID == "" && ev.ID == "" {
 		return fmt.Errorf("%w: a call needs a Call-ID or id, a state and a direction", ErrInvalid)
 	}
-	if err := fits(ev.Expires, LongestLease, ev.CallID, ev.ID, ev.From, ev.To, ev.FromTag, ev.ToTag,
-		ev.TargetCallID, ev.SwitchURI, ev.Source); err != nil {
+	values := ev.values()
+	if err := cmp.Or(fits(ev.Expires, LongestLease, values[:]...), fits(0, 0, ev.ID)); err != nil {
 		return err
 	}
-	key, at := callKey(ev), stamp(ev.Timestamp, now)
+	at := stamp(ev.Timestamp, now)
 	lease := at + e.rules.CallLease.Microseconds()
 	if ev.Expires > 0 {
 		lease = at + int64(ev.Expires)*second
 	}
 	stale := at < now-e.tombstoneLife()
-	var c *call
-	i, found := 0, false
-	if e.more != nil {
-		if i, found = searchCall(e.more.calls, key); found {
-			c = e.more.calls[i]
+	prefix, id := ev.key()
+	i, c := e.findCall(prefix, id)
+	undirected := ev.Undirected && prefix == keyInitiator
+	var other *call // the recipient's call of the Call-ID, when the direction is not said
+	if undirected {
+		_, other = e.findCall(keyRecipient, id)
+		if ev.State == Terminated {
+			return e.endBoth(eff, ev, c, other, stale, now)
+		}
+		if ev.State == None && c == nil && other != nil {
+			i, c = e.findCall(keyRecipient, id)
+		}
+	}
+	known := None
+	for _, k := range []*call{c, other} {
+		if k != nil {
+			known = max(known, k.state)
 		}
 	}
 	switch {
-	case found && c.state == Terminated,
-		found && stale && ev.State <= c.state && ev.State != None,
-		!found && (stale || ev.State == None):
+	case c != nil && c.state == Terminated:
+		if ev.State != Terminated {
+			eff.Ignored = IgnoredEnded
+		}
 		return nil
-	case !found || !c.visible(now) && ev.State != Terminated:
-		if err := e.roomForCall(ev.State != Terminated && lease > now, found, now); err != nil {
+	case stale && (known == None || ev.State <= known && ev.State != None):
+		eff.Ignored = IgnoredOld
+		return nil
+	case c == nil && ev.State == None:
+		return nil
+	case c == nil || !c.visible(now) && ev.State != Terminated:
+		if err := e.roomForCall(ev.State != Terminated && lease > now && other == nil, c != nil, now); err != nil {
 			return err
 		}
 	}
-	if !found {
-		c = &call{key: strings.Clone(key), schema: e.rules.writes()}
+	presumed := c != nil && c.presumed
+	if c == nil {
+		c = &call{key: prefix + id, schema: e.rules.writes(), presumed: undirected}
 		m := e.open()
 		m.calls = slices.Insert(m.calls, i, c)
 	}
-	if !c.merge(ev, at, lease) {
+	c.presumed = c.presumed && undirected
+	if !c.merge(ev, at, lease) && c.presumed == presumed {
 		return nil
 	}
 	if c.state == Terminated {
 		c.until = now + e.tombstoneLife()
 	}
-	e.keepCall(eff, c, now)
+	e.keepWithOther(eff, c, now)
 	e.changed(eff, cause(ev.Source, "call"), now)
 	return nil
+}
+
+// findCall finds a call by the prefix of its key and what follows it. Without one, c is nil and i the place where it belongs.
+func (e *Extension) findCall(prefix, id string) (i int, c *call) {
+	if e.more == nil {
+		return 0, nil
+	}
+	i, found := slices.BinarySearchFunc(e.more.calls, id, func(c *call, id string) int {
+		n := min(len(prefix), len(c.key))
+		return cmp.Or(strings.Compare(c.key[:n], prefix), strings.Compare(c.key[n:], id))
+	})
+	if found {
+		c = e.more.calls[i]
+	}
+	return i, c
 }
 
 // roomForCall refuses a call that would be new, or visible again, when a bound is reached. known says that the call exists.
@@ -180,8 +245,7 @@ func (c *call) merge(ev *CallEvent, at, lease int64) bool {
 	if c.parts == nil {
 		c.parts = make([]part, partCount)
 	}
-	for i, v := range [partCount]string{ev.CallID, direction(ev.Direction), ev.From, ev.To, ev.FromTag,
-		ev.ToTag, ev.TargetCallID, ev.SwitchURI, ev.Source} {
+	for i, v := range ev.values() {
 		if v != "" && c.parts[i].less(v, ev.State, at) {
 			if v != c.parts[i].value {
 				c.parts[i].value = strings.Clone(v)
@@ -203,23 +267,22 @@ func (p *part) less(v string, state State, at int64) bool {
 
 // end makes the call a tombstone. It drops all times, so that ends that came at different times leave the same.
 func (c *call) end() {
-	c.state, c.at, c.since, c.lease, c.extended, c.parts = Terminated, 0, 0, 0, 0, nil
-}
-
-// searchCall finds a call by its key, or the place where it belongs.
-func searchCall(calls []*call, key string) (int, bool) {
-	return slices.BinarySearchFunc(calls, key, func(c *call, key string) int { return strings.Compare(c.key, key) })
+	c.state, c.at, c.since, c.lease, c.extended, c.parts, c.presumed, c.known = Terminated, 0, 0, 0, 0, nil, false, 0
 }
 
 // keepCall adds the call's record to the effects and asks for the Ticks that the call needs.
 func (e *Extension) keepCall(eff *Effects, c *call, now int64) {
-	e.due(c.forgetAt(e.tombstoneLife()))
-	if c.state == Terminated {
+	whole := e.whole(c)
+	e.due(e.forgetCallAt(c))
+	if c.until != 0 {
+		if c.state != Terminated {
+			c.sweptAt = max(c.sweptAt, c.until)
+		}
 		e.bury(eff, KindCall, c.key, e.encodeCall(c), max(c.sweptAt, c.until), now)
 		return
 	}
-	e.due(c.ends())
-	c.sweptAt = max(c.sweptAt, swept(c.ends()))
+	e.due(whole.ends())
+	c.sweptAt = max(c.sweptAt, swept(whole.ends()), swept(c.ends()))
 	e.keep(eff, KindCall, c.key, e.encodeCall(c), c.sweptAt, now)
 }
 

@@ -1,6 +1,9 @@
 package presence
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // manual is the manual state, which the API sets.
 type manual struct {
@@ -58,13 +61,21 @@ func (e *Extension) putManual(eff *Effects, state State, now int64) bool {
 	return true
 }
 
-// reset ends all calls and registers, puts then in the place of the manual state, and tells all watchers again, in one
+// reset ends all calls, registers and the lamps of mailboxes, puts then in the place of the manual state, and tells all watchers again, in one
 // step.
 func (e *Extension) reset(eff *Effects, then State, now int64) error {
 	if then != None && !then.manual() {
 		return errManual(then)
 	}
 	e.buryAll(eff, now)
+	if m := e.more; m != nil {
+		m.mailboxes = slices.DeleteFunc(m.mailboxes, func(b *mailbox) bool {
+			if b.key != ownCounts { // the counts stay; the lamp is lit again by the next news of the mailbox
+				e.buryMailbox(eff, b, now)
+			}
+			return b.key != ownCounts
+		})
+	}
 	e.putManual(eff, then, now)
 	e.view = e.rebuild(eff, "reset", now)
 	e.renotify(eff, "", now)
@@ -94,7 +105,7 @@ func (e *Extension) buryAll(eff *Effects, now int64) {
 		if r.key[0] == 'b' {
 			r.state = Online
 		}
-		r.at, r.lease, r.until = max(r.at, now), 0, now+e.tombstoneLife()
+		r.at, r.lease, r.until, r.call = max(r.at, now), 0, now+e.tombstoneLife(), nil
 		e.keepRegister(eff, r, now)
 	}
 }

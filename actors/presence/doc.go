@@ -9,8 +9,8 @@
 //  3. Call Apply with Tick when Next says so.
 //  4. Drop the Extension when it is Empty.
 //
-// The rules of the domain that transports need stand here too: the table of event packages, which lamps a mailbox lights,
-// what names a register, what a manual state may be, and the bounds of leases and texts.
+// The rules of the domain that transports need stand here too: the table of event packages, how an address is read, which lamps
+// a mailbox lights, what names a register, what a manual state may be, and the bounds of leases and texts.
 //
 // It imports only the standard library and package body, which writes the documents. It does not know subjects, nodes or
 // JSON.

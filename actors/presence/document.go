@@ -1,6 +1,11 @@
 package presence
 
-import "lamplight/actors/body"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+
+	"lamplight/actors/body"
+)
 
 // maxDocument is how many bytes a document may have, so that it fits a message on NATS (256 KiB) with its escapes and a
 // target.
@@ -18,8 +23,9 @@ func dialogInfo(dst []byte, to Address, v *View, sequence uint32) []byte {
 		if repeated {
 			continue
 		}
-		d.Dialogs = append(d.Dialogs, body.Dialog{ID: x.ID, CallID: x.CallID, LocalTag: x.FromTag, RemoteTag: x.ToTag,
-			Direction: x.Direction.String(), State: x.State.String(), Local: x.From, Remote: x.To})
+		d.Dialogs = append(d.Dialogs, body.Dialog{ID: shortID(x.ID), CallID: shortID(x.CallID), LocalTag: x.FromTag, RemoteTag: x.ToTag,
+			Direction: x.Direction.String(), State: x.State.String(), Local: x.From, Remote: x.To,
+			LocalName: x.FromName, RemoteName: x.ToName, LocalTarget: x.FromURI, RemoteTarget: x.ToURI})
 	}
 	for {
 		out := body.AppendDialogInfo(dst, d)
@@ -28,6 +34,16 @@ func dialogInfo(dst []byte, to Address, v *View, sequence uint32) []byte {
 		}
 		d.Dialogs = d.Dialogs[:len(d.Dialogs)/2] // the most important ones come first
 	}
+}
+
+// shortID is a Call-ID or id as documents show it. A document shows at most body.MaxText bytes of a text, so a longer one is
+// replaced by a hash of all of it: two that begin alike stay two.
+func shortID(id string) string {
+	if len(id) <= body.MaxText {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:])
 }
 
 // pidf is the document of the package presence (RFC 3856, RFC 3863).

@@ -28,7 +28,31 @@ type Effects struct {
 	Records []Record
 	Notices []Notice
 	Lamp    *LampChange // nil: the lamp did not change
+	Edges   []EdgeChange
+	Ignored Ignored  // why the news changed nothing
+	Former  []string // of a MailboxEvent without Lamp: the users whose lamps the mailbox lit and lights no more
 }
+
+// EdgeChange says that the extension has one watcher more or one less behind an edge; "" is the edge of the watchers that name
+// none. A refresh changes nothing, unless its watcher has moved to another edge.
+type EdgeChange struct {
+	Edge string
+	By   int32 // 1 or -1
+}
+
+// Ignored says why news was taken and changed nothing. Repeated news is not counted as ignored.
+type Ignored uint8
+
+// The reasons.
+const (
+	IgnoredNot       Ignored = iota // it was not ignored
+	IgnoredOld                      // its Timestamp is older than a tombstone's life
+	IgnoredEnded                    // the call has ended
+	IgnoredOvertaken                // newer news of the same thing came first
+)
+
+// Reasons are the names of the reasons, for metrics; that of IgnoredNot is "".
+func Reasons() []string { return []string{"", "old", "ended", "overtaken"} }
 
 // Record is the durable form of one thing. Its name is (Kind, extension, Key).
 type Record struct {
@@ -83,6 +107,10 @@ type DialogView struct {
 	From, To     string
 	FromTag      string
 	ToTag        string
+	FromName     string // the display name of From
+	ToName       string
+	FromURI      string // the target to call to reach From; "": From
+	ToURI        string
 	TargetCallID string
 	SwitchURI    string
 }

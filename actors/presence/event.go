@@ -82,12 +82,17 @@ type CallEvent struct {
 	CallID       string
 	ID           string // the dialog's id in its publication, when the news came as a PUBLISH; else ""
 	Direction    Direction
+	Undirected   bool      // the news does not say the direction; Direction is Initiator then
 	State        State     // Trying, Early, Confirmed or Terminated; None: the news only extends the lease
 	Timestamp    time.Time // when it happened; zero: when it arrived
 	Expires      int       // the lease in seconds, at most LongestLease; 0: Rules.CallLease
 	From, To     string    // user@realm without "sip:"; From is the extension's side
 	FromTag      string
 	ToTag        string
+	FromName     string // the display name of From
+	ToName       string
+	FromURI      string // the target to call to reach From; "": From
+	ToURI        string
 	TargetCallID string
 	SwitchURI    string
 	Source       string // what brought the news, for explain: "dialog_update", "update" or "publish"
@@ -100,7 +105,20 @@ type RegisterEvent struct {
 	Timestamp time.Time // when it happened; zero: when it arrived
 	Expires   int       // the lease in seconds, at most LongestLease; 0: it stays until it is changed
 	From, To  string
+	Call      HeldCall
 	Source    string // what brought the news, for explain
+}
+
+// HeldCall is what a register knows of the call that waits in it, such as the call in a parking slot, so that a phone can
+// pick the call up. Of a register that holds no call only the names and URIs of its parties may be there.
+type HeldCall struct {
+	CallID           string
+	Direction        Direction
+	FromTag, ToTag   string
+	FromName, ToName string
+	FromURI, ToURI   string // as in CallEvent
+	TargetCallID     string
+	SwitchURI        string
 }
 
 // MailboxEvent is the count of messages of one mailbox. Without Lamp, the mailbox is the extension's own, and the watchers of
@@ -113,6 +131,7 @@ type MailboxEvent struct {
 	UrgentNew   uint32
 	UrgentSaved uint32
 	Account     string // Message-Account (RFC 3842 §3.5)
+	Extended    string // without Lamp: the user of the further extension that the mailbox lights; "": none
 }
 
 // Notified is a watcher's reply to a NOTIFY.
@@ -122,12 +141,23 @@ type Notified struct {
 	CallID     string
 	Sequence   uint32 // of the NOTIFY; 0: the news does not say
 	Reply      int    // the SIP response code, up to 699; 0: the news does not say
+	Edge       string // the edge that says so; "": a bridge, or a node of an earlier release
+}
+
+// Final says that the reply ends the subscription (RFC 6665 §4.2.2).
+func (n Notified) Final() bool {
+	switch n.Reply {
+	case 404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604:
+		return true
+	}
+	return false
 }
 
 // SetManual sets the manual state. Terminated removes it.
 type SetManual struct{ State State }
 
-// Reset ends all calls and registers, removes the manual state and tells every watcher again. With Then, that manual state
+// Reset ends all calls, registers and lamps of mailboxes, removes the manual state and tells every watcher again. Counts of messages
+// stay. With Then, that manual state
 // is set in the same step.
 type Reset struct{ Then State }
 

@@ -99,7 +99,7 @@ func (e *Extension) Apply(ev Event, now time.Time) (Effects, error) {
 	case MailboxEvent:
 		err = e.mailboxEvent(&eff, &ev, us)
 	case Notified:
-		err = e.notified(&ev)
+		err = e.notified(&eff, &ev, us)
 	case SetManual:
 		err = e.setManual(&eff, ev.State, us)
 	case Reset:

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,23 +89,103 @@ func TestWhatIsARegister(t *testing.T) {
 	if got := RegisterName("asdfasdf"); got != name {
 		t.Errorf("the name is %s", got)
 	}
+	to := Address{Realm: "acme.test", User: "asdfasdf"}
 	for _, c := range []struct {
-		callID string
-		ids    []string
-		want   bool
+		callID, id string
+		want       bool
 	}{
-		{"", nil, true},
-		{name, []string{"sip:asdfasdf", "asdfasdf"}, true},
-		{strings.ToUpper(name), []string{"asdfasdf"}, true},
-		{name, []string{"ASDFasdf"}, true},
-		{RegisterName("ASDFasdf"), []string{"ASDFasdf"}, true},
-		{RegisterName("ASDFasdf"), []string{"asdfasdf"}, false},
-		{"call@host", []string{"asdfasdf"}, false},
+		{"", "asdfasdf@acme.test", false},
+		{name, "sip:asdfasdf@acme.test", true}, // without the realm, as Kazoo's queues send it
+		{RegisterName("asdfasdf@acme.test"), "sip:asdfasdf@acme.test", true},
+		{RegisterName("sip:asdfasdf@acme.test"), "sip:asdfasdf@acme.test", true},
+		{strings.ToUpper(name), "ASDFasdf@acme.test", true},
+		{RegisterName("ASDFasdf"), "ASDFasdf@acme.test", true},
+		{RegisterName("ASDFasdf"), "asdfasdf@acme.test", false},
+		{RegisterName("%61sdfasdf@acme.test"), "%61sdfasdf@acme.test", true},
+		{RegisterName("1001"), "asdfasdf@acme.test", false},
+		{"call@host", "asdfasdf@acme.test", false},
 	} {
-		if got := IsRegister(c.callID, c.ids...); got != c.want {
-			t.Errorf("Call-ID %q of %q: %v", c.callID, c.ids, got)
+		if got := IsRegister(c.callID, to, c.id); got != c.want {
+			t.Errorf("Call-ID %q of %q: %v", c.callID, c.id, got)
 		}
 	}
+}
+
+// A parking slot: the same call comes back to it at once, and its document names the call, so that a phone can pick it up.
+func TestParkingSlot(t *testing.T) {
+	s := newStage(t)
+	park := func(state State) RegisterEvent {
+		return RegisterEvent{Name: "n", State: state, From: "1001@acme.example.com", To: "2125550100@acme.example.com",
+			Call: HeldCall{CallID: "k-1@10.0.0.5", Direction: Recipient, FromTag: "A", ToTag: "B", ToName: "Ada", ToURI: "sip:1001@10.0.0.2", SwitchURI: "sip:10.0.0.2:5060"}}
+	}
+	s.do(SetManual{Early}).do(SetManual{Terminated})
+	for range 3 {
+		s.do(park(Early)).lamp(Early)
+		want := DialogView{ID: "k-1@10.0.0.5", CallID: "k-1@10.0.0.5", State: Early, Direction: Recipient, Source: "register", Since: s.now, From: "1001@acme.example.com",
+			To: "2125550100@acme.example.com", FromTag: "A", ToTag: "B", ToName: "Ada", ToURI: "sip:1001@10.0.0.2", SwitchURI: "sip:10.0.0.2:5060"}
+		bare := park(Confirmed)
+		bare.Call = HeldCall{CallID: "k-1@10.0.0.5", Direction: Recipient}
+		if d := s.e.View().Dialogs; len(d) != 1 || d[0] != want {
+			t.Fatalf("%+v", d)
+		}
+		s.do(bare).reload().lamp(Confirmed) // later news has no tags
+		want.State = Confirmed
+		if d := s.e.View().Dialogs; len(d) != 1 || d[0] != want {
+			t.Fatalf("%+v", d)
+		}
+		s.do(park(Terminated)).reload().lamp(Terminated)
+		if len(s.e.View().Dialogs) != 0 {
+			t.Fatal("an empty slot shows a call")
+		}
+	}
+	other := park(Early)
+	other.Call = HeldCall{CallID: "k-2@10.0.0.5"}
+	s.do(park(Early)).do(other)
+	if d := s.e.View().Dialogs[0]; d.CallID != "k-2@10.0.0.5" || d.FromTag != "" {
+		t.Fatalf("another call has the tags of the one before: %+v", d)
+	}
+	s.do(park(Early))
+	if s.do(park(Early)); len(s.eff.Records) != 0 {
+		t.Fatal("a repetition was kept again")
+	}
+	s.do(Reset{}).reload().lamp(Terminated).do(park(Early)).lamp(Early)
+}
+
+// A reset puts out the lamps of mailboxes and leaves the counts. The next news of a mailbox lights its lamp again.
+func TestResetOfMailboxes(t *testing.T) {
+	s := newStage(t)
+	lit := MailboxEvent{Source: "1002@acme.example.com", Lamp: true, New: 2}
+	s.do(lit).do(MailboxEvent{Source: "1001@acme.example.com", New: 3, Extended: "7001"}).lamp(Confirmed)
+	s.do(Reset{}).lamp(Terminated).reload().lamp(Terminated)
+	if v := s.e.View(); !v.HasMessages || v.Messages.New != 3 {
+		t.Fatalf("%+v", v)
+	}
+	s.do(lit).lamp(Confirmed)
+}
+
+// The mailbox's extension remembers which further extensions it lit, so that those that are named no more are put out.
+func TestFormerExtendedExtensions(t *testing.T) {
+	s := newStage(t)
+	name := func(extended string, want ...string) {
+		t.Helper()
+		s.do(MailboxEvent{Source: "1001@acme.example.com", New: 1, Extended: extended})
+		if !slices.Equal(s.eff.Former, want) {
+			t.Fatalf("after %q: %q, want %q", extended, s.eff.Former, want)
+		}
+	}
+	name("")
+	name("7001")
+	name("7001")
+	name("7002", "7001")
+	s.reload()
+	name("7002", "7001") // also for a repetition, as the first one may not have reached 7001
+	name("", "7001", "7002")
+	name("7001", "7002")
+	name("a", "7002", "7001")
+	name("b", "7002", "7001", "a")
+	name("c", "7002", "7001", "a", "b")
+	name("d", "7001", "a", "b", "c")
+	s.refused(MailboxEvent{Source: "1001@acme.example.com", Extended: strings.Repeat("x", MaxName+1)}, ErrInvalid)
 }
 
 // Only what a lamp may show can be set; transports refuse the rest by the same rule as Apply.

@@ -184,7 +184,11 @@ func dump(e *Extension) string {
 			fmt.Fprintf(&b, "%+v\n", shown)
 		}
 		for _, r := range m.registers {
-			fmt.Fprintf(&b, "%+v\n", *r)
+			shown, held := *r, HeldCall{}
+			if shown.call != nil {
+				shown.call, held = nil, *shown.call
+			}
+			fmt.Fprintf(&b, "%+v %+v\n", shown, held)
 		}
 		for _, x := range m.mailboxes {
 			fmt.Fprintf(&b, "%+v\n", *x)

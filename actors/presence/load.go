@@ -39,7 +39,7 @@ func (e *Extension) Loaded(now time.Time) {
 	gone := false
 	if m := e.more; m != nil {
 		for _, c := range m.calls {
-			gone = gone || c.state != Terminated && !c.visible(us)
+			gone = gone || c.until == 0 && !e.whole(c).visible(us)
 		}
 		for _, r := range m.registers {
 			gone = gone || !r.off() && !r.visible(us)
@@ -73,7 +73,11 @@ func (e *Extension) bound(now int64) {
 	last, newest := now+e.tombstoneLife(), now+minute+second
 	lease := newest + max(LongestLease*second, e.rules.CallLease.Microseconds())
 	for _, c := range e.more.calls {
-		c.until, c.at = min(c.until, last), min(c.at, newest)
+		c.at = min(c.at, newest)
+		if c.state == Terminated {
+			c.until = min(c.until, last)
+		}
+		c.until, c.known = min(c.until, swept(lease)), min(c.known, swept(lease))
 		c.lease, c.extended, c.sweptAt = min(c.lease, lease), min(c.extended, lease), min(c.sweptAt, swept(lease))
 	}
 	for _, r := range e.more.registers {
@@ -164,6 +168,11 @@ func (e *Extension) loadCall(data []byte) error {
 	}
 	state, err := r.number(callState, uint64(Terminated))
 	key := r.str[recKey]
+	presumed := r.num[callPresumed] != 0 && strings.HasPrefix(key, keyInitiator)
+	shadow := presumed && r.num[callShadow] != 0
+	if shadow && err == nil {
+		state, err = r.number(callShadow, uint64(Confirmed))
+	}
 	if err != nil || state == 0 || !(len(key) > 1 && key[0] == 'i' || len(key) > 2 && key[0] == 'c') {
 		return fmt.Errorf("%w: call %q in state %d", ErrRecord, key, state)
 	}
@@ -171,13 +180,16 @@ func (e *Extension) loadCall(data []byte) error {
 	for _, t := range []struct {
 		field int
 		to    *int64
-	}{{recGone, &c.until}, {callAt, &c.at}, {callSince, &c.since}, {callLease, &c.lease}, {callExtended, &c.extended}, {callSwept, &c.sweptAt}} {
+	}{{recGone, &c.until}, {callAt, &c.at}, {callSince, &c.since}, {callLease, &c.lease}, {callExtended, &c.extended}, {callSwept, &c.sweptAt}, {callKnown, &c.known}} {
 		if *t.to, err = r.moment(t.field); err != nil {
 			return err
 		}
 	}
 	if c.state != Terminated {
-		c.until, c.sweptAt = 0, max(c.sweptAt, swept(c.ends()))
+		c.presumed, c.sweptAt = presumed, max(c.sweptAt, swept(c.ends()))
+		if c.until = max(c.until, 1); !shadow {
+			c.until = 0
+		}
 		c.parts = make([]part, partCount)
 		for i := range c.parts {
 			if err := c.parts[i].decode(&r, i, c); err != nil {
@@ -189,7 +201,7 @@ func (e *Extension) loadCall(data []byte) error {
 		c.until = max(c.until, 1) // not 0, so that a Tick forgets it
 	}
 	m := e.open()
-	if i, found := searchCall(m.calls, c.key); found {
+	if i, known := e.findCall(c.key, ""); known != nil {
 		m.calls[i] = c
 	} else {
 		m.calls = slices.Insert(m.calls, i, c)
@@ -199,19 +211,20 @@ func (e *Extension) loadCall(data []byte) error {
 
 // decode takes the ith part of a call's record.
 func (p *part) decode(r *record, i int, c *call) error {
-	if r.str[callValue+i] == "" {
+	value, at, state := partFields(i)
+	if r.str[value] == "" {
 		return nil
 	}
-	rank, err := r.number(callPartRank+i, uint64(Terminated))
+	rank, err := r.number(state, uint64(Terminated))
 	if err != nil {
 		return err
 	}
-	p.value, p.at, p.state = strings.Clone(r.str[callValue+i]), c.at, c.state
+	p.value, p.at, p.state = strings.Clone(r.str[value]), c.at, c.state
 	if rank != 0 {
 		p.state = State(rank)
 	}
-	if r.num[callPartAt+i] != 0 {
-		p.at, err = r.moment(callPartAt + i)
+	if r.num[at] != 0 {
+		p.at, err = r.moment(at)
 	}
 	return err
 }
@@ -235,6 +248,12 @@ func (e *Extension) loadRegister(data []byte) error {
 		key: strings.Clone(key), state: State(state), from: strings.Clone(r.str[regFrom]), to: strings.Clone(r.str[regTo]),
 		source: strings.Clone(r.str[regSource]), unknown: r.unknown, schema: uint8(r.num[recSchema]),
 	}
+	h := HeldCall{CallID: r.str[regCallID], FromTag: r.str[regFromTag], ToTag: r.str[regToTag], FromName: r.str[regFromName], ToName: r.str[regToName],
+		FromURI: r.str[regFromURI], ToURI: r.str[regToURI], TargetCallID: r.str[regTarget], SwitchURI: r.str[regSwitch]}
+	if r.num[regDirection] != 0 {
+		h.Direction = Recipient
+	}
+	g.call = h.kept()
 	for _, t := range []struct {
 		field int
 		to    *int64
@@ -303,6 +322,8 @@ func (e *Extension) loadMailbox(data []byte) error {
 		return err
 	}
 	b.messages.Account = strings.Clone(r.str[boxAccount])
+	b.extended = strings.Clone(r.str[boxExtended])
+	b.former = strings.Fields(strings.Clone(r.str[boxFormer]))
 	m := e.open()
 	i, found := searchMailbox(m.mailboxes, b.key)
 	switch {

@@ -11,9 +11,11 @@ import (
 type mailbox struct {
 	key      string // ownCounts, or "l" and the mailbox that lights the lamp
 	messages Messages
-	since    int64  // µs, when the new messages last changed between none and some
-	unknown  string // the record's fields of a newer release
-	schema   uint8  // of the record
+	extended string   // of the own mailbox: the user of the further extension that it lights; "": none
+	former   []string // of the own mailbox: the users that it lit before extended, the newest last
+	since    int64    // µs, when the new messages last changed between none and some
+	unknown  string   // the record's fields of a newer release
+	schema   uint8    // of the record
 }
 
 // ownCounts is the key of the extension's own mailbox.
@@ -27,11 +29,14 @@ type MailboxUpdate struct {
 }
 
 // Events returns the events that an update means, with the extensions that they go to. The mailbox's own extension gets the
-// counts, for its watchers of message-summary. Two lamps follow the new messages: that of the extension *98 and the
-// mailbox's user, which is the key that phones have for the mailbox, and that of the extended extension.
+// counts, for its watchers of message-summary; this is the first event. Two lamps follow the new messages: that of the
+// extension *98 and the mailbox's user, which is the key that phones have for the mailbox, and that of the extended
+// extension. The mailbox's extension remembers the extended one. Effects.Former of the first event are those that an earlier
+// update named and this one does not: each of them is to get the event of Dark.
 func (u MailboxUpdate) Events() []Addressed {
 	m, source := u.Messages, u.Mailbox.String()
-	counts := MailboxEvent{Source: source, New: m.New, Saved: m.Saved, UrgentNew: m.UrgentNew, UrgentSaved: m.UrgentSaved, Account: m.Account}
+	counts := MailboxEvent{Source: source, New: m.New, Saved: m.Saved, UrgentNew: m.UrgentNew, UrgentSaved: m.UrgentSaved, Account: m.Account,
+		Extended: u.Extended}
 	lamp := MailboxEvent{Source: source, Lamp: true, New: m.New}
 	key := Address{Realm: u.Mailbox.Realm, User: "*98" + u.Mailbox.User}
 	events := []Addressed{{u.Mailbox, counts}, {key, lamp}}
@@ -41,13 +46,38 @@ func (u MailboxUpdate) Events() []Addressed {
 	return events
 }
 
+// Dark is the event that puts out the lamp of a former extended extension, which had the user.
+func (u MailboxUpdate) Dark(user string) Addressed {
+	return Addressed{Address{Realm: u.Mailbox.Realm, User: user}, MailboxEvent{Source: u.Mailbox.String(), Lamp: true}}
+}
+
+// maxFormer is the number of former extended extensions that a mailbox remembers. All of them are put out at each update, so one
+// that could not be reached once is put out by the next.
+const maxFormer = 4
+
+// follow notes which further extension the own mailbox lights now.
+func (m *mailbox) follow(extended string) {
+	if m.extended == extended {
+		return
+	}
+	if m.former = append(slices.Clone(m.former), m.extended); m.extended == "" {
+		m.former = m.former[:len(m.former)-1]
+	}
+	m.former = slices.DeleteFunc(m.former, func(user string) bool { return user == extended })
+	m.former = slices.Delete(m.former, 0, max(len(m.former)-maxFormer, 0))
+	m.extended = strings.Clone(extended)
+}
+
 // lit says whether the mailbox lights the extension's lamp.
 func (m *mailbox) lit() bool { return m.key != ownCounts && m.messages.New > 0 }
 
 // mailboxEvent takes the counts of a mailbox. A mailbox that lights the lamp is forgotten when it has no new messages.
 func (e *Extension) mailboxEvent(eff *Effects, ev *MailboxEvent, now int64) error {
-	if err := fits(0, 0, ev.Source, ev.Account); err != nil {
+	if err := fits(0, 0, ev.Source, ev.Account, ev.Extended); err != nil {
 		return err
+	}
+	if len(ev.Extended) > MaxName || ev.Lamp && ev.Extended != "" || strings.Contains(ev.Extended, " ") {
+		return fmt.Errorf("%w: %.60q is no user whose lamp a mailbox lights", ErrInvalid, ev.Extended)
 	}
 	key := ownCounts
 	if ev.Lamp {
@@ -62,7 +92,8 @@ func (e *Extension) mailboxEvent(eff *Effects, ev *MailboxEvent, now int64) erro
 		}
 	}
 	switch {
-	case found && b.messages == messages:
+	case found && b.messages == messages && b.extended == ev.Extended:
+		eff.Former = b.former
 		return nil
 	case ev.Lamp && ev.New == 0:
 		if !found {
@@ -85,6 +116,8 @@ func (e *Extension) mailboxEvent(eff *Effects, ev *MailboxEvent, now int64) erro
 	}
 	messages.Account = strings.Clone(ev.Account)
 	b.messages = messages
+	b.follow(ev.Extended)
+	eff.Former = b.former
 	e.keep(eff, KindMailbox, b.key, e.encodeMailbox(b), 0, now)
 	e.changed(eff, "mailbox", now)
 	return nil

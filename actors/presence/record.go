@@ -1,5 +1,7 @@
 package presence
 
+import "strings"
+
 // This file is what each record holds, and writes it. load.go reads it, codec.go is how a record is encoded.
 
 // Schema is the newest form of records that this release reads. Leases, claims and messages between nodes have the same
@@ -45,6 +47,10 @@ const (
 	callValue    = 20 // plus the number of the part
 	callPartAt   = 32 // plus the number of the part; absent: as callAt
 	callPartRank = 44 // plus the number of the part; absent: as callState
+	callPresumed = 56 // all of its news had no direction
+	callShadow   = 57 // the state of a presumed call that is not shown; callState is then Terminated, for earlier releases
+	callKnown    = 61 // µs: until when the call and its presumed call are known
+	callFromURI  = 58 // and the two that follow: the last part, which has no place in the three rows above
 
 	regState  = 10
 	regAt     = 11
@@ -53,6 +59,17 @@ const (
 	regFrom   = 14
 	regTo     = 15
 	regSource = 16
+
+	regCallID    = 17
+	regDirection = 18 // 1: recipient
+	regFromTag   = 19
+	regToTag     = 20
+	regFromName  = 21
+	regToName    = 22
+	regFromURI   = 23
+	regToURI     = 24
+	regTarget    = 25
+	regSwitch    = 26
 
 	manState = 10
 	manAt    = 11
@@ -63,23 +80,33 @@ const (
 	boxUrgentSaved = 13
 	boxAccount     = 14
 	boxSince       = 15
+	boxExtended    = 16
+	boxFormer      = 17 // users, with spaces between them
 )
 
 // The known fields of each kind of record, as masks of their numbers: those that hold a number, those that hold a string.
 var (
 	subscriptionNum = mask(subscriptionRenewed, subscriptionExpires, subscriptionCSeq, subscriptionMaxRate, subscriptionMinRate, subscriptionReplaced, subscriptionSwept)
 	subscriptionStr = mask(subscriptionFrom, subscriptionFromTag, subscriptionToTag, subscriptionContact, subscriptionProxyRoute, subscriptionSubscriptionID, subscriptionServerID, subscriptionQueue, subscriptionUserAgent)
-	callNum         = mask(callState, callAt, callSince, callLease, callExtended, callSwept) | span(callPartAt) | span(callPartRank)
-	callStr         = span(callValue)
-	regNum          = mask(regState, regAt, regSince, regLease)
-	regStr          = mask(regFrom, regTo, regSource)
+	callNum         = mask(callState, callAt, callSince, callLease, callExtended, callSwept, callPresumed, callShadow, callKnown, callFromURI+1, callFromURI+2) | span(callPartAt) | span(callPartRank)
+	callStr         = span(callValue) | mask(callFromURI)
+	regNum          = mask(regState, regAt, regSince, regLease, regDirection)
+	regStr          = mask(regFrom, regTo, regSource, regCallID, regFromTag, regToTag, regFromName, regToName, regFromURI, regToURI, regTarget, regSwitch)
 	manNum          = mask(manState, manAt)
 	boxNum          = mask(boxNew, boxSaved, boxUrgentNew, boxUrgentSaved, boxSince)
-	boxStr          = mask(boxAccount)
+	boxStr          = mask(boxAccount, boxExtended, boxFormer)
 )
 
-// span is the mask of one field for each part of a call.
-func span(first int) uint64 { return (1<<partCount - 1) << first }
+// span is the mask of one field for each part of a call but the last.
+func span(first int) uint64 { return (1<<partFromURI - 1) << first }
+
+// partFields are the fields of a part of a call: its value, its time and its state.
+func partFields(part int) (value, at, state int) {
+	if part == partFromURI {
+		return callFromURI, callFromURI + 1, callFromURI + 2
+	}
+	return callValue + part, callPartAt + part, callPartRank + part
+}
 
 // appendHead appends the fields that a record begins with. schema is the one that it was read with, 0 for a new record.
 func (e *Extension) appendHead(b []byte, schema uint8, key string) []byte {
@@ -134,7 +161,16 @@ func (e *Extension) encodeEnded(t *ended) []byte {
 func (e *Extension) encodeCall(c *call) []byte {
 	b := e.appendHead(make([]byte, 0, 256), c.schema, c.key)
 	b = appendNum(b, recGone, uint64(c.until))
-	b = appendNum(b, callState, uint64(c.state))
+	if c.presumed && c.until != 0 {
+		b = appendNum(b, callState, uint64(Terminated))
+		b = appendNum(b, callShadow, uint64(c.state))
+	} else {
+		b = appendNum(b, callState, uint64(c.state))
+	}
+	if c.presumed {
+		b = appendNum(b, callPresumed, 1)
+	}
+	b = appendNum(b, callKnown, uint64(c.known))
 	b = appendNum(b, callAt, uint64(c.at))
 	b = appendNum(b, callSince, uint64(c.since))
 	b = appendNum(b, callLease, uint64(c.lease))
@@ -146,12 +182,13 @@ func (e *Extension) encodeCall(c *call) []byte {
 		if p.value == "" {
 			continue
 		}
-		b = appendStr(b, callValue+i, p.value)
+		value, at, state := partFields(i)
+		b = appendStr(b, value, p.value)
 		if p.at != c.at {
-			b = appendNum(b, callPartAt+i, uint64(p.at))
+			b = appendNum(b, at, uint64(p.at))
 		}
 		if p.state != c.state {
-			b = appendNum(b, callPartRank+i, uint64(p.state))
+			b = appendNum(b, state, uint64(p.state))
 		}
 	}
 	return append(b, c.unknown...)
@@ -168,6 +205,13 @@ func (e *Extension) encodeRegister(r *register) []byte {
 	b = appendStr(b, regFrom, r.from)
 	b = appendStr(b, regTo, r.to)
 	b = appendStr(b, regSource, r.source)
+	if h := r.call; h != nil {
+		b = appendStr(b, regCallID, h.CallID)
+		b = appendNum(b, regDirection, uint64(h.Direction))
+		for i, text := range []string{h.FromTag, h.ToTag, h.FromName, h.ToName, h.FromURI, h.ToURI, h.TargetCallID, h.SwitchURI} {
+			b = appendStr(b, regFromTag+i, text)
+		}
+	}
 	return append(b, r.unknown...)
 }
 
@@ -188,5 +232,7 @@ func (e *Extension) encodeMailbox(m *mailbox) []byte {
 	b = appendNum(b, boxUrgentSaved, uint64(m.messages.UrgentSaved))
 	b = appendStr(b, boxAccount, m.messages.Account)
 	b = appendNum(b, boxSince, uint64(m.since))
+	b = appendStr(b, boxExtended, m.extended)
+	b = appendStr(b, boxFormer, strings.Join(m.former, " "))
 	return append(b, m.unknown...)
 }

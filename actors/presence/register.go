@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"cmp"
 	"crypto/md5"
 	"encoding/hex"
 	"fmt"
@@ -21,9 +22,10 @@ type register struct {
 	lease    int64 // µs, when its lease ends; 0: it has none and stays until it is changed
 	until    int64 // µs, the end of the tombstone; 0: the register is none
 	from, to string
-	source   string // what brought the news
-	unknown  string // the record's fields of a newer release
-	schema   uint8  // of the record
+	call     *HeldCall // nil: nothing is known
+	source   string    // what brought the news
+	unknown  string    // the record's fields of a newer release
+	schema   uint8     // of the record
 }
 
 // RegisterName returns the name under which Kazoo publishes a state of an extension that is no call: the md5 of the presence
@@ -33,19 +35,55 @@ func RegisterName(presenceID string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// IsRegister says whether an update with this Call-ID is about a register and not about a call: it has no Call-ID, or its
-// Call-ID is the RegisterName of one of the forms in which the publisher may have written the presence id. Each form
-// also counts in lower case.
-func IsRegister(callID string, presenceIDs ...string) bool {
-	if callID == "" {
-		return true
+// IsRegister says whether a Call-ID is the RegisterName of one of the forms in which a publisher may have written the presence
+// id of an extension: as it came, with and without its scheme, with and without its realm (Kazoo's queues and agents leave
+// the realm out), and each of these in lower case. presenceID is the id as it came, and to is what it names.
+func IsRegister(callID string, to Address, presenceID string) bool {
+	if len(callID) != hex.EncodedLen(md5.Size) {
+		return false
 	}
-	for _, id := range presenceIDs {
-		if strings.EqualFold(callID, RegisterName(id)) || strings.EqualFold(callID, RegisterName(strings.ToLower(id))) {
+	spec, _ := cutScheme(presenceID)
+	forms := [...]string{to.String(), to.User, presenceID, spec, upTo(spec, "@"), upTo(presenceID, "@")}
+	for i, form := range forms {
+		if slices.Contains(forms[:i], form) {
+			continue
+		}
+		if lower := strings.ToLower(form); strings.EqualFold(callID, RegisterName(form)) || lower != form && strings.EqualFold(callID, RegisterName(lower)) {
 			return true
 		}
 	}
 	return false
+}
+
+// upTo is what comes before the first end in a text.
+func upTo(text, end string) string {
+	before, _, _ := strings.Cut(text, end)
+	return before
+}
+
+// kept is a copy of the held call, nil if nothing is known of it.
+func (h *HeldCall) kept() *HeldCall {
+	if *h == (HeldCall{}) {
+		return nil
+	}
+	k := *h
+	for _, text := range []*string{&k.CallID, &k.FromTag, &k.ToTag, &k.FromName, &k.ToName, &k.FromURI, &k.ToURI, &k.TargetCallID, &k.SwitchURI} {
+		*text = strings.Clone(*text)
+	}
+	return &k
+}
+
+// after is the held call that news brings, with what was known of the same call before: a tag that came once is kept when later
+// news of the call has none.
+func (h HeldCall) after(old *HeldCall) HeldCall {
+	if old == nil || h.CallID == "" || h.CallID != old.CallID {
+		return h
+	}
+	h.FromTag, h.ToTag = cmp.Or(h.FromTag, old.FromTag), cmp.Or(h.ToTag, old.ToTag)
+	h.FromName, h.ToName = cmp.Or(h.FromName, old.FromName), cmp.Or(h.ToName, old.ToName)
+	h.FromURI, h.ToURI = cmp.Or(h.FromURI, old.FromURI), cmp.Or(h.ToURI, old.ToURI)
+	h.TargetCallID, h.SwitchURI = cmp.Or(h.TargetCallID, old.TargetCallID), cmp.Or(h.SwitchURI, old.SwitchURI)
+	return h
 }
 
 // off says that the register shows nothing: it is Terminated or Online, as if it had never been published.
@@ -70,7 +108,9 @@ func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) er
 	if ev.Name == "" || ev.State == None || ev.State > Offline {
 		return fmt.Errorf("%w: a register needs a name and a state", ErrInvalid)
 	}
-	if err := fits(ev.Expires, LongestLease, ev.Name, ev.From, ev.To, ev.Source); err != nil {
+	h := ev.Call
+	if err := fits(ev.Expires, LongestLease, ev.Name, ev.From, ev.To, ev.Source, h.CallID, h.FromTag, h.ToTag, h.FromName, h.ToName,
+		h.FromURI, h.ToURI, h.TargetCallID, h.SwitchURI); err != nil {
 		return err
 	}
 	slot := "l"
@@ -91,7 +131,8 @@ func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) er
 	}
 	if found && at < r.at {
 		if !ev.Timestamp.IsZero() && began != now {
-			return nil // overtaken by newer news
+			eff.Ignored = IgnoredOvertaken
+			return nil
 		}
 		at = r.at // it brings no time: the last to arrive wins
 	}
@@ -103,6 +144,7 @@ func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) er
 		return err
 	}
 	if found {
+		h = h.after(r.call)
 		fresh.schema, fresh.unknown = r.schema, r.unknown
 		if fresh.state == r.state {
 			fresh.since = r.since
@@ -110,7 +152,7 @@ func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) er
 		if fresh.off() {
 			fresh.until = r.until
 		}
-		if fresh == *r {
+		if fresh.call = r.call; fresh == *r && (r.call == nil && h == HeldCall{} || r.call != nil && h == *r.call) {
 			return nil // a repetition
 		}
 	} else {
@@ -122,6 +164,7 @@ func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) er
 		fresh.until, fresh.lease = now+e.tombstoneLife(), 0
 	}
 	fresh.key, fresh.from, fresh.to, fresh.source = strings.Clone(key), strings.Clone(ev.From), strings.Clone(ev.To), strings.Clone(ev.Source)
+	fresh.call = h.kept()
 	*r = fresh
 	e.keepRegister(eff, r, now)
 	e.changed(eff, cause(ev.Source, "register"), now)

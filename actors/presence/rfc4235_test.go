@@ -1,6 +1,9 @@
 package presence
 
 import (
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -120,4 +123,150 @@ func TestCallBounds(t *testing.T) {
 	s.do(ring("a", Terminated)).do(ring("b", Terminated))
 	s.refused(ring("c", Early), ErrTooManyTombstones)
 	s.refused(ring("c", Terminated), ErrTooManyTombstones)
+
+	s = newStage(t)
+	s.rules.MaxTombstones = 1
+	s.do(ring("a", Early)).do(ring("b", Early)).do(ring("a", Terminated))
+	end := ring("b", Terminated)
+	end.Undirected = true
+	s.do(end).lamp(Terminated) // what exists may end
+	end.CallID = "c"
+	s.refused(end, ErrTooManyTombstones)
+}
+
+// News without a direction is about the call that is known, else about the initiator's; its end ends both directions.
+func TestNewsWithoutDirection(t *testing.T) {
+	news := func(state State) CallEvent {
+		ev := ring("c", state)
+		ev.Undirected = true
+		return ev
+	}
+	to := func(d Direction, state State) CallEvent {
+		ev := ring("c", state)
+		ev.Direction = d
+		return ev
+	}
+	shows := func(s *stage, want ...string) {
+		t.Helper()
+		var got []string
+		for _, d := range s.e.View().Dialogs {
+			got = append(got, d.Direction.String()+" "+d.State.String())
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("shows %q, want %q", got, want)
+		}
+	}
+	s := newStage(t)
+	s.do(news(Early))
+	shows(s, "initiator early")
+	s.do(to(Recipient, Trying))
+	shows(s, "recipient early")
+	shows(s.reload(), "recipient early")
+	s.do(news(Confirmed))
+	shows(s, "recipient confirmed")
+	s.do(to(Initiator, Trying)) // the extension calls itself
+	shows(s, "initiator confirmed", "recipient trying")
+	s.do(news(Terminated))
+	shows(s.reload())
+	s.do(to(Recipient, Early)).do(to(Initiator, Early)).do(news(Early)).lamp(Terminated)
+
+	s = newStage(t)
+	s.do(to(Recipient, Early)).do(news(Confirmed)).do(to(Recipient, Terminated))
+	shows(s)
+	s.do(news(Confirmed))
+	shows(s.reload())
+	s.pass(time.Hour)
+	shows(s.reload())
+	if s.pass(time.Hour); !s.e.Empty() {
+		t.Fatalf("left %s", dump(s.e))
+	}
+
+	s = newStage(t)
+	short := to(Recipient, Early)
+	short.Expires = 30
+	s.do(short).do(news(Early)).pass(time.Hour) // the lease of the one is that of the other
+	shows(s.reload(), "recipient early")
+	s.pass(25 * time.Hour)
+	shows(s.reload())
+
+	s = newStage(t) // the record of a call stays longer than the call; it is not the call of later news
+	long, brief := news(Early), news(Confirmed)
+	long.Expires, brief.Expires = 3600, 5
+	s.do(short).do(long).do(brief)
+	shows(s, "recipient confirmed")
+	s.pass(2 * time.Minute).do(news(Early))
+	shows(s, "initiator early")
+	shows(s.reload(), "initiator early")
+
+	s = newStage(t)
+	s.do(news(Early)).do(CallEvent{CallID: "c", Undirected: true, Expires: 3 * 24 * 3600}).pass(48 * time.Hour).lamp(Early)
+	old := news(Terminated)
+	old.Timestamp = s.now.Add(-time.Hour)
+	s.do(old).lamp(Terminated)
+	fresh := newStage(t)
+	fresh.now = s.now
+	if fresh.do(old); !fresh.e.Empty() || fresh.eff.Ignored != IgnoredOld {
+		t.Fatalf("%+v", fresh.eff)
+	}
+}
+
+// News that changes nothing says why.
+func TestIgnoredNewsIsCounted(t *testing.T) {
+	s := newStage(t)
+	ignored := func(ev Event, want Ignored) {
+		t.Helper()
+		if s.do(ev); s.eff.Ignored != want || want != IgnoredNot && len(s.eff.Records)+len(s.eff.Notices) != 0 {
+			t.Fatalf("%+v: %+v", ev, s.eff)
+		}
+	}
+	old := ring("c", Early)
+	old.Timestamp = s.now.Add(-61 * time.Second)
+	ignored(old, IgnoredOld)
+	ignored(ring("c", Early), IgnoredNot)
+	ignored(ring("c", Early), IgnoredNot)
+	ignored(old, IgnoredOld)
+	ignored(ring("c", Terminated), IgnoredNot)
+	ignored(ring("c", Terminated), IgnoredNot)
+	ignored(ring("c", Confirmed), IgnoredEnded)
+	ignored(RegisterEvent{Name: "n", State: Early, Timestamp: s.now.Add(-time.Second)}, IgnoredNot)
+	ignored(RegisterEvent{Name: "n", State: Terminated, Timestamp: s.now.Add(-5 * time.Second)}, IgnoredOvertaken)
+	sub := watch(Dialog, "a")
+	sub.HasCSeq, sub.CSeq = true, 5
+	ignored(sub, IgnoredNot)
+	sub.CSeq = 4
+	ignored(sub, IgnoredOvertaken)
+	sub.CSeq, sub.Expires = 6, 0
+	ignored(sub, IgnoredNot)
+	sub.CSeq, sub.Expires = 5, 60
+	ignored(sub, IgnoredOvertaken)
+}
+
+// Tags, names and targets that came once stay: a phone picks up with them.
+func TestPartiesStay(t *testing.T) {
+	s := newStage(t)
+	ev := ring("c", Early)
+	ev.FromTag, ev.ToTag, ev.ToName, ev.FromName, ev.ToURI, ev.FromURI = "ft", "tt", "Ada", "Bob", "sip:1001@10.0.0.2", "sip:1@10.0.0.1"
+	s.do(ev).do(ring("c", Confirmed)).reload()
+	d := s.e.View().Dialogs[0]
+	if d.FromTag != "ft" || d.ToTag != "tt" || d.ToName != "Ada" || d.FromName != "Bob" || d.ToURI != "sip:1001@10.0.0.2" || d.FromURI != "sip:1@10.0.0.1" {
+		t.Fatalf("%+v", d)
+	}
+	text := string(Dialog.AppendDocument(nil, s.e.Address(), s.e.View(), 1))
+	for _, want := range []string{`<local><identity display="Bob">sip:1001@acme.example.com</identity><target uri="sip:1@10.0.0.1"/></local>`,
+		`<remote><identity display="Ada">sip:1002@acme.example.com</identity><target uri="sip:1001@10.0.0.2"/></remote>`, `local-tag="ft" remote-tag="tt"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s\nhas not\n%s", text, want)
+		}
+	}
+}
+
+// Two Call-IDs that begin alike are two dialogs in the document, however long they are.
+func TestLongCallIDs(t *testing.T) { // RFC 4235 §4.1.2
+	s := newStage(t)
+	long := strings.Repeat("x", 2000)
+	s.do(ring(long+"1", Early)).do(ring(long+"2", Early))
+	ids := regexp.MustCompile(`<dialog id="([^"]*)" call-id="([^"]*)"`).FindAllStringSubmatch(string(Dialog.AppendDocument(nil, s.e.Address(), s.e.View(), 1)), -1)
+	if len(ids) != 2 || ids[0][1] == ids[1][1] || ids[0][2] == ids[1][2] {
+		t.Errorf("%q", ids)
+	}
 }

@@ -2,6 +2,7 @@ package presence
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -177,9 +178,83 @@ func TestNotified(t *testing.T) {
 	if w.Acked() != 1 || w.Reply() != 0 || w.Sequence() != 2 {
 		t.Fatalf("acked %d, reply %d", w.Acked(), w.Reply())
 	}
-	s.do(Notified{CallID: "a", Sequence: 2, Reply: 481}).do(Notified{CallID: "a", Sequence: 99, Reply: 200}).do(Notified{CallID: "?"})
-	if w.Acked() != 2 || w.Reply() != 481 || len(s.eff.Records) != 0 {
+	s.do(Notified{CallID: "a", Sequence: 2, Reply: 500}).do(Notified{CallID: "a", Sequence: 99, Reply: 200}).do(Notified{CallID: "?"})
+	s.do(Notified{CallID: "a", Sequence: 2, Reply: 200, Edge: "edge-2"}) // its watcher is behind edge-1
+	if w.Acked() != 2 || w.Reply() != 500 || len(s.eff.Records) != 0 {
 		t.Fatalf("acked %d, reply %d", w.Acked(), w.Reply())
 	}
+	s.do(Notified{CallID: "a", Sequence: 2, Reply: 202, Edge: "edge-1"})
+	if w.Reply() != 202 {
+		t.Fatalf("reply %d", w.Reply())
+	}
 	s.refused(Notified{CallID: "a", Reply: 700}, ErrInvalid)
+}
+
+func TestFinalRepliesEnd(t *testing.T) { // RFC 6665 §4.2.2
+	for code := range 700 {
+		s := newStage(t)
+		s.do(watch(Dialog, "a")).do(watch(Presence, "a"))
+		s.said = nil
+		s.do(Notified{Package: Dialog, HasPackage: true, CallID: "a", Sequence: 1, Reply: code, Edge: "edge-1"})
+		final := slices.Contains([]int{404, 405, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604}, code)
+		if ended := len(s.e.Subscriptions()) == 1; ended != final {
+			t.Fatalf("a reply of %d: ended %v", code, ended)
+		}
+		if final {
+			s.heard("dialog terminated a timeout").reload()
+			if n := len(s.e.Subscriptions()); n != 1 {
+				t.Fatalf("%d after a restart", n)
+			}
+		} else if s.heard(); len(s.eff.Records) != 0 {
+			t.Fatalf("a reply of %d was kept", code)
+		}
+	}
+	s := newStage(t)
+	s.do(watch(Dialog, "a")).do(ring("c", Early)).do(watch(Dialog, "a")) // NOTIFYs 1 and 2, and 3 after the refresh
+	for what, ev := range map[string]Notified{
+		"a NOTIFY of before the SUBSCRIBE": {CallID: "a", Sequence: 2, Reply: 481, Edge: "edge-1"},
+		"a NOTIFY that was not sent":       {CallID: "a", Sequence: 4, Reply: 481, Edge: "edge-1"},
+		"no NOTIFY that it names":          {CallID: "a", Reply: 481, Edge: "edge-1"},
+		"another edge's":                   {CallID: "a", Sequence: 3, Reply: 481, Edge: "edge-2"},
+		"another package's":                {Package: Presence, HasPackage: true, CallID: "a", Sequence: 3, Reply: 481, Edge: "edge-1"},
+	} {
+		if s.do(ev); len(s.e.Subscriptions()) != 1 {
+			t.Fatalf("a reply to %s ended the subscription", what)
+		}
+	}
+	s.do(ring("c", Confirmed)).do(Notified{CallID: "a", Sequence: 3, Reply: 481, Edge: "edge-1"}) // the newest is 4
+	if len(s.e.Subscriptions()) != 0 {
+		t.Fatal("it lives on")
+	}
+	queue := watch(Dialog, "b")
+	queue.ServerID = ""
+	s.do(queue).do(Notified{CallID: "b", Sequence: s.seq, Reply: 481, Edge: "whichever"}) // any edge may send its NOTIFYs
+	if len(s.e.Subscriptions()) != 0 {
+		t.Fatal("a subscription without an edge lives on")
+	}
+}
+
+func TestFetch(t *testing.T) { // RFC 6665 §4.4.3
+	s := newStage(t)
+	s.do(ring("c", Early)).do(watch(Dialog, "w"))
+	s.said = nil
+	fetch := watch(Dialog, "f")
+	fetch.Expires = 0
+	s.do(fetch).heard("dialog early f timeout")
+	if len(s.eff.Records) != 0 || len(s.e.Subscriptions()) != 1 {
+		t.Fatalf("a fetch left %+v", s.eff.Records)
+	}
+	s.do(ring("c", Confirmed)).heard("dialog confirmed w")
+	s.do(fetch).heard("dialog confirmed f timeout") // another fetch
+
+	// The end of a subscription that is repeated is no fetch. A later SUBSCRIBE of that phone may be one.
+	end := watch(Dialog, "w")
+	end.Expires, end.HasCSeq, end.CSeq = 0, true, 7
+	s.do(end).heard("dialog confirmed w timeout").do(end).heard()
+	end.CSeq = 6
+	s.do(end).heard()
+	end.HasCSeq = false
+	s.do(end).heard()
+	end.HasCSeq, end.CSeq = true, 8
+	s.do(end).heard("dialog confirmed w timeout")
 }

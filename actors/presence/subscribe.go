@@ -28,6 +28,7 @@ type single struct {
 	records  [1]Record
 	notices  [1]Notice
 	watchers [1]*Subscription
+	edges    [1]EdgeChange
 }
 
 // subscribe creates, refreshes or ends a subscription (RFC 6665 §4.2.1).
@@ -41,7 +42,8 @@ func (e *Extension) subscribe(eff *Effects, ev *Subscribe, now int64) error {
 	}
 	s := e.watchers[i]
 	if ev.HasCSeq && s.HasCSeq && ev.CSeq < s.CSeq {
-		return nil // a newer SUBSCRIBE has overtaken it
+		eff.Ignored = IgnoredOvertaken
+		return nil
 	}
 	if ev.HasCSeq {
 		s.CSeq, s.HasCSeq = ev.CSeq, true
@@ -54,8 +56,12 @@ func (e *Extension) subscribe(eff *Effects, ev *Subscribe, now int64) error {
 		last.into(eff, e.view, "timeout")
 		return nil
 	}
+	before := s.Edge()
 	s.take(ev, e.near(i))
 	e.accept(eff, s, now)
+	if edge := s.Edge(); edge != before {
+		eff.Edges = []EdgeChange{{before, -1}, {edge, 1}}
+	}
 	return nil
 }
 
@@ -84,10 +90,15 @@ func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error 
 		t := &e.more.ended[at]
 		late := ev.HasCSeq && ev.CSeq < t.cseq || !ev.HasCSeq && t.replaced
 		if late && t.until > now {
+			eff.Ignored = IgnoredOvertaken
 			return nil
 		}
 	}
 	if ev.Expires == 0 {
+		if dead && e.more.ended[at].until > now && !(ev.HasCSeq && ev.CSeq > e.more.ended[at].cseq) {
+			return nil // the end of the subscription once more
+		}
+		e.fetch(eff, ev, now)
 		return nil
 	}
 	if least, all := packages[ev.Package].schema, e.rules.writes(); all < least {
@@ -109,7 +120,9 @@ func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error 
 		e.more.ended = slices.Delete(e.more.ended, at, at+1)
 	}
 	e.watchers = slices.Insert(e.watchers, i, s)
-	e.accept(eff, s, now)
+	one := e.accept(eff, s, now)
+	one.edges[0] = EdgeChange{s.Edge(), 1}
+	eff.Edges = one.edges[:]
 	for _, o := range old {
 		j, _ := e.find(o.Package, o.CallID)
 		e.watchers = slices.Delete(e.watchers, j, j+1)
@@ -118,10 +131,18 @@ func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error 
 	return nil
 }
 
+// fetch tells a watcher the full state once, for a SUBSCRIBE that begins no subscription (RFC 6665 §4.4.3). It keeps nothing.
+func (e *Extension) fetch(eff *Effects, ev *Subscribe, now int64) {
+	s := &Subscription{Package: ev.Package, renewed: now}
+	s.take(ev, nil)
+	e.tell(s, false, now)
+	eff.Notices = []Notice{{Package: s.Package, View: e.view, Watchers: []*Subscription{s}, End: "timeout"}}
+}
+
 // accept adds the subscription's record to the effects, and a NOTIFY with the full state at once, whatever its rate
 // (RFC 6665 §4.2.1.2, RFC 6446 §4.3).
-func (e *Extension) accept(eff *Effects, s *Subscription, now int64) {
-	s.renewed = now
+func (e *Extension) accept(eff *Effects, s *Subscription, now int64) *single {
+	s.renewed, s.first = now, 0
 	end := e.lapse(s)
 	e.due(end)
 	s.sweptAt = max(s.sweptAt, swept(end))
@@ -131,6 +152,7 @@ func (e *Extension) accept(eff *Effects, s *Subscription, now int64) {
 	one.notices[0] = Notice{Package: s.Package, View: e.view, Watchers: one.watchers[:]}
 	eff.Records, eff.Notices = one.records[:], one.notices[:]
 	e.tell(s, false, now)
+	return one
 }
 
 // lapse is when a subscription ends if it is not refreshed, in µs.
@@ -149,6 +171,7 @@ func (e *Extension) endOne(eff *Effects, s *Subscription, replaced bool, now int
 		}
 	}
 	s.held = false
+	eff.Edges = append(eff.Edges, EdgeChange{s.Edge(), -1})
 	e.entomb(t)
 	e.bury(eff, KindSubscription, t.key, e.encodeEnded(&t), max(s.sweptAt, t.until), now)
 }
@@ -234,11 +257,13 @@ func device(contact string) string {
 	return strings.TrimSpace(uri)
 }
 
-// notified notes a watcher's reply. A reply to a NOTIFY of an earlier owner does not count.
-func (e *Extension) notified(ev *Notified) error {
+// notified notes a watcher's reply. It does not count if another edge than the watcher's says so, or if it answers no NOTIFY of
+// this owner. A final reply to a NOTIFY that was sent since the last SUBSCRIBE ends the subscription (RFC 6665 §4.2.2).
+func (e *Extension) notified(eff *Effects, ev *Notified, now int64) error {
 	if ev.Reply < 0 || ev.Reply > 699 || ev.HasPackage && ev.Package > LastPackage {
 		return fmt.Errorf("%w: the reply is %d, to event package %d; a reply is 0 to 699", ErrInvalid, ev.Reply, ev.Package)
 	}
+	var last batch
 	for pkg := range LastPackage + 1 {
 		if ev.HasPackage && pkg != ev.Package {
 			continue
@@ -248,6 +273,9 @@ func (e *Extension) notified(ev *Notified) error {
 			continue
 		}
 		s := e.watchers[i]
+		if ev.Edge != "" && s.Edge() != "" && s.Edge() != ev.Edge {
+			continue
+		}
 		if ev.Sequence > s.sequence || ev.Sequence != 0 && ev.Sequence < s.acked || s.sequence == 0 {
 			continue
 		}
@@ -255,6 +283,12 @@ func (e *Extension) notified(ev *Notified) error {
 		if ev.Sequence == 0 || ev.Sequence == s.sequence {
 			s.reply = uint16(ev.Reply)
 		}
+		if ev.Final() && s.first != 0 && ev.Sequence >= s.first {
+			e.watchers = slices.Delete(e.watchers, i, i+1)
+			e.endOne(eff, s, false, now)
+			last.add(s)
+		}
 	}
+	last.into(eff, e.view, "timeout")
 	return nil
 }

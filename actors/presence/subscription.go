@@ -28,6 +28,7 @@ type Subscription struct {
 	CSeq            uint32 // of the newest SUBSCRIBE
 	expires         uint32 // s, as granted
 	sequence, acked uint32
+	first           uint32 // the Sequence of the first NOTIFY that was sent since the last SUBSCRIBE; 0: none was
 	who             uint32 // identity of the watcher and its device; 0: not known
 	reply           uint16
 	Package         Package
@@ -125,6 +126,9 @@ func (e *Extension) Behind() (watchers int, since time.Time) {
 // Told notes that a Notice was sent with this Sequence. The caller must send Notices in the order in which Apply made them.
 func (s *Subscription) Told(sequence uint32) {
 	s.sequence, s.told, s.reply = sequence, s.noticed, 0
+	if s.first == 0 {
+		s.first = sequence
+	}
 	if s.leaving > 0 {
 		s.leaving--
 	}

@@ -28,8 +28,8 @@ func (e *Extension) build(now int64) *View {
 	}
 	v := &View{State: Terminated}
 	for _, c := range m.calls {
-		if c.visible(now) {
-			v.Dialogs = append(v.Dialogs, c.dialog())
+		if w := e.whole(c); w.visible(now) {
+			v.Dialogs = append(v.Dialogs, w.dialog())
 		}
 	}
 	e.addStates(v, now)
@@ -57,6 +57,8 @@ func (c *call) dialog() DialogView {
 		Since: moment(c.since), Expires: moment(c.ends()),
 		From: c.parts[partFrom].value, To: c.parts[partTo].value,
 		FromTag: c.parts[partFromTag].value, ToTag: c.parts[partToTag].value,
+		FromName: c.parts[partFromName].value, ToName: c.parts[partToName].value,
+		FromURI: c.parts[partFromURI].value, ToURI: c.parts[partToURI].value,
 		TargetCallID: c.parts[partTarget].value, SwitchURI: c.parts[partSwitch].value,
 	}
 	if c.key[0] == 'c' {
@@ -98,16 +100,31 @@ func (e *Extension) addStates(v *View, now int64) {
 			v.Closed = true
 			continue
 		}
-		add(DialogView{
+		d := DialogView{
 			ID: r.key[1:], CallID: r.key[1:], State: r.state, Source: "register",
 			Since: moment(r.since), Expires: moment(r.lease), From: r.from, To: r.to,
-		})
+		}
+		r.call.show(&d)
+		add(d)
 	}
 	for _, b := range m.mailboxes {
 		if b.lit() {
 			add(e.constant(DialogView{State: Confirmed, Source: "mailbox", Since: moment(b.since), To: b.key[1:]}))
 		}
 	}
+}
+
+// show puts what is known of a held call into its dialog. A dialog of a call has the call's id, so that a manual state does
+// not take its place.
+func (h *HeldCall) show(d *DialogView) {
+	if h == nil {
+		return
+	}
+	if h.CallID != "" {
+		d.ID, d.CallID = h.CallID, h.CallID
+	}
+	d.Direction, d.FromTag, d.ToTag, d.FromName, d.ToName = h.Direction, h.FromTag, h.ToTag, h.FromName, h.ToName
+	d.FromURI, d.ToURI, d.TargetCallID, d.SwitchURI = h.FromURI, h.ToURI, h.TargetCallID, h.SwitchURI
 }
 
 // constant gives a dialog that is no call the id that Kazoo gives it, and the extension as both sides unless To is set.

@@ -6,14 +6,10 @@ import (
 	"log/slog"
 	"net"
 	"strings"
-	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/hashicorp/memberlist"
 )
-
-// warnEvery is the least time between two log lines about peers that are refused: such a peer comes again and again.
-const warnEvery = time.Second
 
 // metadata is what a node says of itself to the others, as JSON of at most 512 bytes. Fields that a release does not
 // know are ignored.
@@ -83,28 +79,31 @@ func (m *Membership) NotifyAlive(peer *memberlist.Node) error {
 	case peer.Name == "" || len(peer.Name) > 128 || strings.ContainsFunc(peer.Name, unprintable):
 		err = fmt.Errorf("%w: a node's name has 1 to 128 printable ASCII characters and no space", errForeign)
 	}
-	if err != nil && m.mayWarn() {
+	if err == nil && m.crowded(peer.Name) {
+		err = fmt.Errorf("%w: without --gossip-key at most %d nodes are members", errForeign, maxKeyless)
+	}
+	if err != nil {
 		m.cfg.Log.Warn("a peer on the gossip port is refused", "peer", fmt.Sprintf("%.60q", peer.Name), "address", peer.Address(), "err", err)
 	}
 	return err
 }
 
-// mayWarn says, at most once in warnEvery, that a line about a peer may be logged.
-func (m *Membership) mayWarn() bool {
-	now := time.Now().UnixNano()
-	may := now-m.warned.Load() > int64(warnEvery)
-	if may {
-		m.warned.Store(now)
-	}
-	return may
+// maxKeyless is the number of members without a key. Gossip without a key listens on loopback only, where any local program can
+// pretend to be any number of nodes, all of which memberlist would remember and probe.
+const maxKeyless = 64
+
+// crowded says whether a peer that is no member is one too many.
+func (m *Membership) crowded(name string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, known := m.members[name]
+	return m.cfg.Key == nil && !known && len(m.members) >= maxKeyless
 }
 
 // NotifyConflict implements memberlist.ConflictDelegate. The lease under the name decides which of the two nodes goes
 // on: the other one refuses to start (docs/contract/journal.md, rule 1).
 func (m *Membership) NotifyConflict(existing, other *memberlist.Node) {
-	if m.mayWarn() {
-		m.cfg.Log.Error("two nodes have the same name; start one of them with another --node", "node", existing.Name, "at", existing.Address(), "and", other.Address())
-	}
+	m.cfg.Log.Error("two nodes have the same name; start one of them with another --node", "node", existing.Name, "at", existing.Address(), "and", other.Address())
 }
 
 // NodeMeta implements memberlist.Delegate.

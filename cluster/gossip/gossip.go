@@ -25,6 +25,7 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"lamplight/actors/presence"
+	"lamplight/cluster/loglimit"
 )
 
 // OldestSchema is the oldest form of records and messages that this release can still read. presence.Schema is the
@@ -42,7 +43,6 @@ type Membership struct {
 	changed chan struct{}
 	cancel  context.CancelFunc
 	done    chan struct{} // closed when join has ended
-	warned  atomic.Int64  // when a refused peer was last logged, in Unix ns
 	closed  atomic.Bool
 }
 
@@ -70,6 +70,7 @@ type Member struct {
 // New makes a Membership. It starts nothing.
 func New(c Config) *Membership {
 	c.Schema = cmp.Or(c.Schema, presence.Schema)
+	c.Log = loglimit.Limit(c.Log)
 	return &Membership{cfg: c, members: map[string]Member{}, changed: make(chan struct{}, 1), done: make(chan struct{})}
 }
 

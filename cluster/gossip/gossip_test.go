@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"log"
 	"log/slog"
@@ -38,10 +39,10 @@ func (w *transcript) has(text string) bool {
 	return strings.Contains(w.all.String(), text)
 }
 
-func (w *transcript) reset() {
+func (w *transcript) lines() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.all.Reset()
+	return bytes.Count(w.all.Bytes(), []byte("\n"))
 }
 
 // gossiper starts a Membership on a free port, and returns it and its log.
@@ -161,7 +162,7 @@ func TestPeersWithoutTheKey(t *testing.T) {
 // changes nothing for the members.
 func TestHostileMetadata(t *testing.T) {
 	t.Parallel()
-	m, said := gossiper(t, Config{Node: "a", Key: key, Prefix: "inst"})
+	var m *Membership
 	for what, p := range map[string]struct{ name, meta, why string }{
 		"no metadata":       {"s1", "", "not a node of this installation"},
 		"not JSON":          {"s2", "\x00\xff{", "not a node of this installation"},
@@ -173,8 +174,9 @@ func TestHostileMetadata(t *testing.T) {
 		"a control in name": {"s8\r\nPUB x 0", `{"schema":1,"oldest":1,"prefix":"inst"}`, "a node's name has 1 to 128"},
 		"a long name":       {strings.Repeat("n", 200), `{"schema":1,"oldest":1,"prefix":"inst"}`, "a node's name has 1 to 128"},
 	} {
+		var said *transcript
+		m, said = gossiper(t, Config{Node: "a", Key: key, Prefix: "inst"})
 		l := stranger(t, p.name, key, []byte(p.meta))
-		said.reset()
 		for end := time.Now().Add(20 * time.Second); !said.has(p.why); time.Sleep(50 * time.Millisecond) {
 			_, _ = l.Join([]string{m.Addr()}) // whether it became a member is checked below
 			if time.Now().After(end) {
@@ -192,21 +194,61 @@ func TestHostileMetadata(t *testing.T) {
 	works(t, m, Config{Key: key, Prefix: "inst"})
 }
 
-// A peer sends more metadata than memberlist allows, which no memberlist would do. The test builds the message by hand:
-// the type "alive" and then MessagePack, over UDP.
-func TestHugeMetadata(t *testing.T) {
-	t.Parallel()
-	m, said := gossiper(t, Config{Node: "a"})
+// aliveMessage is what memberlist sends to say that a node lives.
+func aliveMessage(name, meta string) []byte {
 	text := func(b []byte, s string) []byte {
 		return append(binary.BigEndian.AppendUint16(append(b, 0xda), uint16(len(s))), s...)
 	}
 	alive := []byte{4, 0x86}
 	alive = append(text(alive, "Incarnation"), 1)
-	alive = text(text(alive, "Node"), "huge")
+	alive = text(text(alive, "Node"), name)
 	alive = text(text(alive, "Addr"), "\x7f\x00\x00\x01")
 	alive = append(text(alive, "Port"), 0xcd, 0x20, 0x20)
-	alive = text(text(alive, "Meta"), `{"schema":1,"oldest":1,"route":"`+strings.Repeat("x", 50000)+`"}`)
-	alive = text(text(alive, "Vsn"), "\x01\x05\x02\x00\x00\x00")
+	alive = text(text(alive, "Meta"), meta)
+	return text(text(alive, "Vsn"), "\x01\x05\x02\x00\x00\x00")
+}
+
+// Stray packets cost a few lines, and strangers on loopback cannot make any number of members.
+func TestFloods(t *testing.T) {
+	t.Parallel()
+	m, said := gossiper(t, Config{Node: "a"})
+	udp, err := net.Dial("udp", m.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	send := func(packet []byte) {
+		t.Helper()
+		if _, err := udp.Write(packet); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begun := time.Now()
+	for i := range 20_000 {
+		send([]byte(fmt.Sprintf("%c stray %d", rune(i%128), i)))
+		send(aliveMessage(fmt.Sprint("stray-", i), goodMeta[:len(goodMeta)-1]))
+	}
+	end := time.Now().Add(20 * time.Second)
+	for i := 0; !said.has("without --gossip-key at most 64 nodes"); i++ {
+		send(aliveMessage(fmt.Sprint("crowd-", i), goodMeta))
+		if time.Now().After(end) {
+			t.Fatalf("%d members, and nothing says that there are too many", len(m.Nodes()))
+		}
+	}
+	if n := len(m.Nodes()); n > maxKeyless {
+		t.Errorf("%d members", n)
+	}
+	if n, most := said.lines(), 40*(1+int(time.Since(begun)/(10*time.Second))); n == 0 || n > most {
+		t.Errorf("%d lines in the log, at most %d", n, most)
+	}
+}
+
+// A peer sends more metadata than memberlist allows, which no memberlist would do. The test builds the message by hand:
+// the type "alive" and then MessagePack, over UDP.
+func TestHugeMetadata(t *testing.T) {
+	t.Parallel()
+	m, said := gossiper(t, Config{Node: "a"})
+	alive := aliveMessage("huge", `{"schema":1,"oldest":1,"route":"`+strings.Repeat("x", 50000)+`"}`)
 	udp, err := net.Dial("udp", m.Addr())
 	if err != nil {
 		t.Fatal(err)

@@ -31,6 +31,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sys/unix"
+
+	"lamplight/cluster/loglimit"
 )
 
 // Config is what an embedded NATS server needs.
@@ -211,7 +213,7 @@ func (s *Server) run() (*server.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded NATS server: %w", err)
 	}
-	made.SetLoggerV2(natsLog{c.Log.With("part", "nats"), &s.suspect}, false, false, false)
+	made.SetLoggerV2(natsLog{loglimit.Limit(c.Log).With("part", "nats"), &s.suspect}, false, false, false)
 	started := make(chan struct{})
 	go func() { made.Start(); close(started) }()
 	for waiting := true; waiting; {

@@ -11,14 +11,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"lamplight/actors"
+	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
-	"lamplight/cluster/subject"
 )
 
 // The errors of a request that may not be served. Each transport has one answer to each.
@@ -155,9 +152,11 @@ func (c *Control) Target(ctx context.Context, account, id string) (*directory.En
 // account of the token must be allowed to act on the account that has that realm, else Extension returns ErrForbidden. For a
 // name that cannot be an extension's it returns an *InvalidName.
 func (c *Control) Extension(ctx context.Context, account string, e *directory.Entry, name string) (actors.Address, error) {
-	to := actors.Address{Realm: e.Realm(), User: strings.ToLower(name)}
-	if i := strings.LastIndexByte(to.User, '@'); i >= 0 {
-		to.User, to.Realm = to.User[:i], to.User[i+1:]
+	to, err := presence.ParseName(name, e.Realm())
+	if err != nil {
+		return to, &InvalidName{fmt.Sprintf("The name %v. Name one extension; the whole account is reset at …/presence", err)}
+	}
+	if to.Realm != e.Realm() {
 		holder, err := c.cfg.Directory.FindRealm(ctx, to.Realm)
 		if err != nil && !errors.Is(err, directory.ErrUnknown) {
 			return to, err
@@ -165,12 +164,6 @@ func (c *Control) Extension(ctx context.Context, account string, e *directory.En
 		if err != nil || !c.MayActOn(account, holder) {
 			return to, ErrForbidden
 		}
-	}
-	switch {
-	case to.User == "" || to.User == "*":
-		return to, &InvalidName{"Name one extension; the whole account is reset at …/presence"}
-	case len(to.User) > subject.MaxName || !utf8.ValidString(name) || strings.ContainsFunc(to.User, unicode.IsControl):
-		return to, &InvalidName{"An extension has at most 256 bytes, in UTF-8, and no control characters"}
 	}
 	return to, nil
 }

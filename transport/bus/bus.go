@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 	"lamplight/actors"
 	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
+	"lamplight/cluster/loglimit"
 	"lamplight/cluster/subject"
 	"lamplight/transport/appendjson"
 	"lamplight/transport/kazoo"
@@ -78,6 +78,7 @@ type Bus struct {
 	subs       []*nats.Subscription
 	service    micro.Service
 	refused    prometheus.Counter
+	anonymous  prometheus.Counter
 	background sync.WaitGroup // listings and resets of realms
 	slots      chan struct{}  // bounds their number
 	stop       context.CancelFunc
@@ -87,12 +88,15 @@ type Bus struct {
 // maxBackground is the number of listings and resets of realms that may be under way at a time.
 const maxBackground = 16
 
-// New makes a Bus and registers its metric. It starts nothing.
+// New makes a Bus and registers its metrics. It starts nothing.
 func New(c Config) *Bus {
+	c.Log = loglimit.Limit(c.Log)
 	b := &Bus{cfg: c, slots: make(chan struct{}, maxBackground)}
 	b.refused = prometheus.NewCounter(prometheus.CounterOpts{Name: "lamplight_documents_refused_total",
 		Help: "Documents and watchers' replies that this node refused, and control requests that it answered with an error."})
-	c.Registerer.MustRegister(b.refused)
+	b.anonymous = prometheus.NewCounter(prometheus.CounterOpts{Name: "lamplight_documents_anonymous_total",
+		Help: "Documents and control requests that came without App-Name, App-Version or Msg-ID. They are taken; the script that sends them should be completed."})
+	c.Registerer.MustRegister(b.refused, b.anonymous)
 	return b
 }
 
@@ -191,136 +195,6 @@ func (b *Bus) tokens(full string, fixed int) ([]string, error) {
 	return out, nil
 }
 
-// checkRealm calls then with nil if an account has the realm, else with an error. It asks the directory's bucket before it
-// calls a realm unknown. It does not wait: it calls then once, from any goroutine.
-func (b *Bus) checkRealm(realm string, then func(error)) {
-	if b.cfg.KnownRealm(realm) {
-		then(nil)
-		return
-	}
-	b.cfg.AskRealm(realm, func(err error) {
-		if errors.Is(err, directory.ErrUnknown) {
-			err = kazoo.Refusal{Code: 404, Reason: "no account has the realm " + realm}
-		}
-		then(err)
-	})
-}
-
-// sameRealm refuses a document about another realm than that of its subject.
-func sameRealm(realm string, to actors.Address) error {
-	if to.Realm != realm {
-		return refuse("the document is about the realm %.100q, its subject about %.100q", to.Realm, realm)
-	}
-	return nil
-}
-
-// The handlers of documents. Each decodes one kind of document, checks it against its subject and has it processed.
-
-func (b *Bus) subscribe(m *nats.Msg) {
-	f, t, err := b.read(m, 2, "subscription")
-	var a kazoo.Addressed
-	if err == nil {
-		a, err = f.Subscription()
-	}
-	if s, ok := a.Event.(presence.Subscribe); err == nil && ok && s.Expires > 0 && !b.cfg.Fanout.room(cmp.Or(s.ServerID, s.Queue, subject.AnyEdge)) {
-		err = errTooManyEdges
-	}
-	if err == nil && len(t) > 1 && t[1] != a.To.User {
-		err = refuse("User is %.100q, the subject is about %.100q; they must be the same", a.To.User, t[1])
-	}
-	b.process(m, f, t, err, a)
-}
-
-func (b *Bus) update(m *nats.Msg) {
-	name := "dialog_update"
-	if strings.HasPrefix(b.cfg.Prefix.Cut(m.Subject), strings.TrimSuffix(subject.AnyUpdate, "*.*")) {
-		name = "update"
-	}
-	f, t, err := b.read(m, 2, name)
-	var a kazoo.Addressed
-	if err == nil {
-		callID, _ := subject.ParseToken(subject.Last(m.Subject)) // not from t: the case of a Call-ID matters
-		a, err = f.Update(callID)
-	}
-	b.process(m, f, t, err, a)
-}
-
-func (b *Bus) mailbox(m *nats.Msg) {
-	f, t, err := b.read(m, 2, "mwi_update")
-	var all []kazoo.Addressed
-	if err == nil {
-		all, err = f.Mailbox()
-	}
-	if err == nil && t[1] != all[0].To.User {
-		err = refuse("To is %.100q, the subject is about %.100q; they must be the same", all[0].To.User, t[1])
-	}
-	b.process(m, f, t, err, all...)
-}
-
-func (b *Bus) watcherReply(m *nats.Msg) {
-	f, t, err := b.read(m, 2, "notify")
-	var a kazoo.Addressed
-	if err == nil {
-		a, err = f.WatcherReply(actors.Address{Realm: t[0], User: t[1]})
-	}
-	b.process(m, f, t, err, a)
-}
-
-// read decodes a document, whose Event-Name must be one of names, and the tokens of its subject that follow the first fixed
-// ones.
-func (b *Bus) read(m *nats.Msg, fixed int, names ...string) (*kazoo.Document, []string, error) {
-	f, err := kazoo.Read(m.Data, names...)
-	t, terr := b.tokens(m.Subject, fixed)
-	if err == nil {
-		err = terr
-	}
-	return f, t, err
-}
-
-// process sends the messages that a document means to their extensions and acknowledges the document when all are durable.
-// t are the tokens of its subject. With an err, or when it is about a realm that no account has, it refuses the document.
-func (b *Bus) process(m *nats.Msg, f *kazoo.Document, t []string, err error, all ...kazoo.Addressed) {
-	for i := range all {
-		if err == nil {
-			err = sameRealm(t[0], all[i].To)
-		}
-	}
-	if err != nil {
-		b.refuse(m, f, err)
-		return
-	}
-	deadline := time.Now().Add(b.cfg.Timeout)
-	b.checkRealm(t[0], func(err error) {
-		if err != nil {
-			b.refuse(m, f, err)
-			return
-		}
-		b.requestAll(deadline, all, func(err error) { b.acknowledge(m, f, err) })
-	})
-}
-
-// requestAll sends messages to their extensions. It calls done with the first error, or nil, once all have answered.
-func (b *Bus) requestAll(deadline time.Time, all []kazoo.Addressed, done func(error)) {
-	if len(all) == 1 {
-		b.cfg.Router.Go(actors.Request{To: all[0].To, Message: all[0].Event, Deadline: deadline}, func(a actors.Answer) { done(a.Err) })
-		return
-	}
-	var mu sync.Mutex
-	left, first := len(all), error(nil)
-	for _, one := range all {
-		b.cfg.Router.Go(actors.Request{To: one.To, Message: one.Event, Deadline: deadline}, func(a actors.Answer) {
-			mu.Lock()
-			defer mu.Unlock()
-			if first == nil {
-				first = a.Err
-			}
-			if left--; left == 0 {
-				done(first)
-			}
-		})
-	}
-}
-
 // refuse counts a document as refused and answers it with an error.
 func (b *Bus) refuse(m *nats.Msg, f *kazoo.Document, err error) {
 	b.refused.Inc()
@@ -374,7 +248,7 @@ func codeOf(err error) (code, message string) {
 		return "413", "request_too_large"
 	case errors.As(err, &r), errors.Is(err, presence.ErrInvalid):
 		return "400", "validation error"
-	case errors.Is(err, actors.ErrBusy), errors.Is(err, directory.ErrBusy), errors.Is(err, errTooManyEdges), errors.Is(err, presence.ErrTooManyWatchers), errors.Is(err, presence.ErrTooManyCalls),
+	case errors.Is(err, actors.ErrBusy), errors.Is(err, directory.ErrBusy), errors.Is(err, presence.ErrTooManyWatchers), errors.Is(err, presence.ErrTooManyCalls),
 		errors.Is(err, presence.ErrTooManyTombstones):
 		return "429", "too_many_requests"
 	}

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,18 +73,19 @@ type bed struct {
 	fanout *Fanout
 	bus    *Bus
 	ask    func(realm string, then func(error)) // Config.AskRealm
-	found  atomic.Pointer[looked]               // what a look for watched edges finds
+	idle   sync.Map                             // the names of the edges that have no watchers
 }
 
-func newBed(t *testing.T) *bed {
+func newBed(t *testing.T) *bed { return newBedThatLogs(t, slog.New(slog.DiscardHandler)) }
+
+func newBedThatLogs(t *testing.T, log *slog.Logger) *bed {
 	t.Helper()
 	s := natstest.Start(t, "")
 	connect := func() *nats.Conn { return natstest.Connect(t, s) }
 	b := &bed{t: t, conn: connect(), router: &router{}, ask: func(_ string, then func(error)) { then(directory.ErrUnknown) }}
-	conn, log, registry := connect(), slog.New(slog.DiscardHandler), prometheus.NewRegistry()
+	conn, registry := connect(), prometheus.NewRegistry()
 	b.fanout = NewFanout(FanoutConfig{Conn: conn, Node: "n", Version: "0", Incarnation: func() string { return "i" }, Account: func(string) string { return "" }, Log: log, Registerer: registry})
-	b.watched()
-	b.fanout.Watched = func(context.Context) (map[string]struct{}, error) { l := b.found.Load(); return l.edges, l.err }
+	b.fanout.Watches = func(edge string) bool { _, idle := b.idle.Load(edge); return !idle }
 	if err := b.fanout.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -167,6 +168,35 @@ func TestNotified(t *testing.T) {
 		t.Errorf("%d replies reached the router, 500 are good", n)
 	}
 }
+
+// However many documents are refused, each reason is one line of the log.
+func TestRefusalsDoNotFloodTheLog(t *testing.T) {
+	var mu sync.Mutex
+	lines := 0
+	b := newBedThatLogs(t, slog.New(slog.NewTextHandler(writer(func(line []byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		lines++
+	}), &slog.HandlerOptions{Level: slog.LevelDebug})))
+	begun := time.Now()
+	const documents = 2000
+	for i := range documents {
+		if err := b.conn.Publish("presence.dialog.acme%2Etest.k", []byte(`{"Event-Category":"presence","Event-Name":"dialog_update","From":"`+strconv.Itoa(i)+`","To":"x"}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "all are refused", func() bool { return counted(t, b.bus.refused) >= documents })
+	mu.Lock()
+	defer mu.Unlock()
+	if most := 1 + int(time.Since(begun)/(10*time.Second)); lines < 1 || lines > most {
+		t.Errorf("%d lines for %d documents, at most %d", lines, documents, most)
+	}
+}
+
+// writer takes what a logger writes.
+type writer func(line []byte)
+
+func (w writer) Write(line []byte) (int, error) { w(line); return len(line), nil }
 
 // Stop answers the documents that came before it. Documents that come later find no responder.
 func TestStopAnswersWhatCame(t *testing.T) {

@@ -54,8 +54,11 @@ func (b *Bus) control() error {
 // readControl decodes a control document, which is about an extension or a realm, and checks it. It calls then once, perhaps
 // later and from another goroutine.
 func (b *Bus) readControl(r micro.Request, name string, then func(*kazoo.Document, actors.Address, error)) {
-	f, err := kazoo.Read(r.Data(), name)
-	to := f.Target()
+	f, err := b.decode(r.Data(), name)
+	var to actors.Address
+	if err == nil {
+		to, err = f.Target()
+	}
 	if err == nil {
 		err = b.sameSubject(r.Subject(), to)
 	}
@@ -79,16 +82,14 @@ func (b *Bus) sameSubject(full string, to actors.Address) error {
 		if to.User == "" {
 			return refuse("Username is missing")
 		}
-		if to.User != t[1] {
-			return refuse("Username is %.100q, the subject is about %.100q; they must be the same", to.User, t[1])
-		}
-		if to.User != "*" {
-			if err := kazoo.CheckTarget(to); err != nil {
-				return err
-			}
+		if to.User == "*" && t[1] != "*" {
+			return refuse("Username is a bare *, the subject is about %.100q; they must be the same", t[1])
 		}
 	}
-	return sameRealm(t[0], to)
+	if err := sameRealm(t[0], to); err != nil || len(t) == 1 || to.User == "*" {
+		return err
+	}
+	return sameUser("Username", to, t)
 }
 
 // respond answers a command, or any control request with an error.
@@ -286,21 +287,29 @@ func (b *Bus) partDocument(f *kazoo.Document, name string, number int, subscript
 
 // probe answers with the present state of an extension as an `update`.
 func (b *Bus) probe(r micro.Request) {
-	f, err := kazoo.Read(r.Data(), "probe")
-	to := f.Target()
+	f, err := b.decode(r.Data(), "probe")
 	p, ok := presence.ParsePackage(subject.Last(r.Subject()))
+	var to actors.Address
+	var asked presence.Package
+	var named bool
+	if err == nil {
+		to, err = f.Target()
+	}
+	if err == nil {
+		asked, named, err = f.Package()
+	}
 	switch {
 	case err != nil:
 	case !ok:
 		err = refuse("the subject's event package must be %s", presence.PackageNames())
 	case to.User == "" || to.Realm == "":
 		err = refuse("Username or Realm is missing")
-	case f.EventPackage == "":
+	case !named:
 		err = refuse("Event-Package is missing")
-	case !strings.EqualFold(string(f.EventPackage), p.String()):
-		err = refuse("Event-Package is %.40q, the subject is about %s; they must be the same", f.EventPackage, p)
-	default:
-		err = kazoo.CheckTarget(to)
+	case asked != p:
+		err = refuse("Event-Package is %s, the subject is about %s; they must be the same", asked, p)
+	case to.User == "*":
+		err = errAsterisk
 	}
 	if err != nil {
 		b.respond(r, f, err)

@@ -3,12 +3,15 @@ package bus
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
@@ -74,6 +77,81 @@ func TestErrorReplies(t *testing.T) {
 	if a.text("Code") != "503" || a.text("Reason") != "datastore_unreachable" || a.text("Details") != presence.ErrTooNew.Error() {
 		t.Errorf("an event package that not all nodes read: %s", a)
 	}
+}
+
+// However a document and its subject write the name of an extension, it is one extension; and a document needs no fields that
+// only Kazoo has.
+func TestNamesOverNATS(t *testing.T) {
+	b := newBed(t)
+	for i, c := range []struct{ subject, document, want string }{
+		{"presence.set.acme%2Etest.%2A3107", `"Event-Name":"set","Realm":"acme.test","Username":"%2A3107","State":"early"`, "*3107@acme.test"},
+		{"presence.set.acme%2Etest.%252A3107", `"Event-Name":"set","Realm":"acme.test","Username":"*3107@acme.test","State":"early"`, "*3107@acme.test"},
+		{"presence.reset.acme%2Etest.1001%40acme%2Etest", `"Event-Name":"reset","Realm":"acme.test","Username":"1001@acme.test"`, "1001@acme.test"},
+		{"presence.show.acme%2Etest.1001", `"Event-Name":"show_req","Realm":"acme.test","Username":"1001@acme.test"`, "1001@acme.test"},
+		{"presence.probes.dialog", `"Event-Name":"probe","Realm":"acme.test","Username":"sip:1001@acme.test","Event-Package":"dialog;sla"`, "1001@acme.test"},
+		{"omnipresence.subscribe.acme%2Etest.%2A3107", `"Event-Name":"subscription","User":"sip:%2a3107@acme.test:5060","Expires":60,"Event-Package":"dialog;id=77"`, "*3107@acme.test"},
+		{"presence.mwi_updates.acme%2Etest.1001", `"Event-Name":"mwi_update","To":"pres:1001@acme.test","Messages-New":0,"Messages-Saved":0`, "1001@acme.test"},
+		{"omnipresence.notify.acme%2Etest.%252A3107", `"Event-Name":"notify","To":"a","From":"b","Call-ID":"c"`, "*3107@acme.test"},
+	} {
+		b.router.mu.Lock()
+		b.router.kept, b.router.answer.View = nil, presence.Idle
+		b.router.mu.Unlock()
+		m, err := b.conn.Request(c.subject, []byte(`{"Event-Category":"presence",`+c.document+`}`), 10*time.Second)
+		if err != nil {
+			t.Fatalf("%s: %v", c.subject, err)
+		}
+		if r := b.router.requests(); len(r) == 0 || r[0].To.String() != c.want {
+			t.Errorf("%s %s went to %v: %s", c.subject, c.document, r, m.Data)
+		}
+		if n := int(counted(t, b.bus.anonymous)); n != i+1 {
+			t.Errorf("%d anonymous documents count after %d", n, i+1)
+		}
+	}
+	for subject, document := range map[string]string{
+		"presence.set.acme%2Etest.1001":                  `"Event-Name":"set","Realm":"acme.test","Username":"1001@other.test","State":"early"`,
+		"presence.reset.acme%2Etest.%2A":                 `"Event-Name":"reset","Realm":"acme.test","Username":"%2A"`,
+		"presence.set.acme%2Etest.1001%40other%2Etest":   `"Event-Name":"set","Realm":"acme.test","Username":"1001@acme.test","State":"early"`,
+		"presence.reset.acme%2Etest.1001%40other%2Etest": `"Event-Name":"reset","Realm":"other.test","Username":"1001@other.test"`,
+	} {
+		b.router.mu.Lock()
+		b.router.kept = nil
+		b.router.mu.Unlock()
+		m, err := b.conn.Request(subject, []byte(`{"Event-Category":"presence",`+document+`}`), 10*time.Second)
+		if err != nil || !strings.Contains(string(m.Data), `"Code":"400"`) || len(b.router.requests()) != 0 {
+			t.Errorf("%s %s: %s %v", subject, document, m.Data, err)
+		}
+	}
+}
+
+// An extension that a mailbox lit before, and that its document does not name any more, is put out, after the mailbox's own
+// extension has said which one that is.
+func TestFormerExtendedExtensionGoesDark(t *testing.T) {
+	b := newBed(t)
+	b.router.answer.Former = []string{"7001", "7002", "7003"}
+	if a := b.request("presence.mwi_updates.acme%2Etest.1001", "mwi_update", `"To":"1001@acme.test","Messages-New":2,"Messages-Saved":0,"Extended-Presence-ID":"7002"`)[0]; a.text("Status") != "ok" {
+		t.Fatal(a)
+	}
+	lit := map[string]uint32{}
+	for i, r := range b.router.requests() {
+		e := r.Message.(presence.MailboxEvent)
+		if e.Lamp == (i == 0) || e.Source != "1001@acme.test" || i == 0 && e.Extended != "7002" {
+			t.Errorf("message %d to %v: %+v", i, r.To, e)
+		}
+		lit[r.To.String()] = e.New
+	}
+	if want := map[string]uint32{"1001@acme.test": 2, "*981001@acme.test": 2, "7002@acme.test": 2, "7001@acme.test": 0, "7003@acme.test": 0}; !maps.Equal(lit, want) {
+		t.Errorf("%v, want %v", lit, want)
+	}
+}
+
+// counted returns the value of a counter.
+func counted(t *testing.T, c prometheus.Counter) float64 {
+	t.Helper()
+	var m dto.Metric
+	if err := c.Write(&m); err != nil {
+		t.Fatal(err)
+	}
+	return m.GetCounter().GetValue()
 }
 
 // Every kind of document in docs/contract/nats.md, "Control", is an endpoint of the micro service, which names its schema and

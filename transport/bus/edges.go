@@ -1,8 +1,9 @@
 package bus
 
 import (
+	"cmp"
 	"context"
-	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,18 +15,15 @@ import (
 
 // The bounds of what a node keeps for edges.
 const (
-	maxEdges     = 4096             // edges in the table
+	maxEdges     = 4096             // edges in the table; those that have watchers always find room
+	makeRoomFor  = maxEdges / 8     // edges that are forgotten at a time to make room, so that not each new edge costs a look at all
 	ringMessages = 4096             // messages in the ring of one edge
 	ringBytes    = 8 << 20          // bytes in the ring of one edge
 	DefaultKept  = 256 << 20        // bytes in the rings of all edges together
 	forgetAfter  = time.Hour        // the node forgets an edge without watchers after this time without an edge.up
-	lookEvery    = 10 * time.Minute // how often the node looks for edges without watchers
-	lookSooner   = 5 * time.Second  // how often it does so at most while the table is full
-	lookTime     = time.Minute      // how long one look may take
+	lookEvery    = 10 * time.Minute // how often the node looks for edges to forget
 	downAfter    = 10 * time.Second // how long nobody must have listened for an edge before Down returns it
 )
-
-var errTooManyEdges = fmt.Errorf("there are %d edges already; a subscription behind a new edge is refused until one of them has no watchers left", maxEdges)
 
 // find returns the edge of that name, or nil when it is not in the table.
 func (f *Fanout) find(name string) *edge {
@@ -34,21 +32,10 @@ func (f *Fanout) find(name string) *edge {
 	return f.edges[name]
 }
 
-// room says whether the table has room for the edge of a new subscription. It makes no entry for the edge. When there is no
-// room it has edges without watchers looked for.
-func (f *Fanout) room(name string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.edges[name] != nil || len(f.edges) < maxEdges || f.leastNeeded() != nil {
-		return true
-	}
-	f.lookSoon()
-	return false
-}
-
-// findOrMake returns the edge of that name and makes an entry for it if there is none. With needed it always makes one, also
-// in a full table: the edge has watchers to be told, and room bounded the number of such edges when it let their
-// subscriptions in. Without needed the edge only said edge.up; findOrMake returns nil when the table is full.
+// findOrMake returns the edge of that name and makes an entry for it if there is none. In a full table it first forgets edges
+// without watchers. With needed it always makes an entry: there is something to be sent to the edge. So the edges that have
+// watchers may be more than maxEdges; the memory of what is kept for all edges together is bounded all the same. Without needed
+// the edge only said edge.up; findOrMake returns nil when all others have watchers.
 func (f *Fanout) findOrMake(name string, needed bool) *edge {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -56,17 +43,14 @@ func (f *Fanout) findOrMake(name string, needed bool) *edge {
 		return e
 	}
 	if len(f.edges) >= maxEdges {
-		if least := f.leastNeeded(); least != nil {
-			f.forget(least)
-		} else if f.lookSoon(); !needed {
+		if f.makeRoom(); len(f.edges) >= maxEdges && !needed {
 			return nil
 		}
 	}
 	token := subject.Token(name)
 	e := &edge{fanout: f, name: name, token: token, subject: f.cfg.Prefix.Of(subject.Notify(name)), reply: f.inbox + "." + token,
-		seq: f.forgottenSeq, base: f.forgottenSeq, first: f.forgottenSeq + 1}
+		seq: f.forgottenSeq, first: f.forgottenSeq + 1}
 	e.heard.Store(time.Now().UnixNano())
-	e.used.Store(true)
 	f.edges[name] = e
 	return e
 }
@@ -85,15 +69,35 @@ func (f *Fanout) lock(name string, needed bool) *edge {
 	}
 }
 
-// leastNeeded returns the edge that has said edge.up longest ago, of those that had no watchers at the last look and were sent
-// nothing since. nil means that there is none. The caller holds f.mu.
-func (f *Fanout) leastNeeded() (least *edge) {
+// watched says whether watchers on this node are behind an edge.
+func (f *Fanout) watched(e *edge) bool {
+	if e.name == subject.AnyEdge {
+		return f.Watches("")
+	}
+	return f.Watches(e.name)
+}
+
+// makeRoom forgets up to makeRoomFor edges without watchers: first those that have never said edge.up, and of each kind those
+// that have been silent for longest. The caller holds f.mu.
+func (f *Fanout) makeRoom() {
+	var idle []*edge
 	for _, e := range f.edges {
-		if !e.used.Load() && (least == nil || e.heard.Load() < least.heard.Load()) {
-			least = e
+		if !f.watched(e) {
+			idle = append(idle, e)
 		}
 	}
-	return least
+	slices.SortFunc(idle, func(a, b *edge) int {
+		if as, bs := a.spoke.Load(), b.spoke.Load(); as != bs {
+			if bs {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a.heard.Load(), b.heard.Load())
+	})
+	for _, e := range idle[:min(len(idle), makeRoomFor)] {
+		f.forget(e)
+	}
 }
 
 // forget takes an edge out of the table. The numbers of all edges that are made later begin above its own. An edge that comes
@@ -107,54 +111,26 @@ func (f *Fanout) forget(e *edge) {
 	delete(f.edges, e.name)
 }
 
-// lookSoon wakes the goroutine that looks for edges without watchers. It does not wait.
-func (f *Fanout) lookSoon() {
-	select {
-	case f.crowded <- struct{}{}:
-	default:
-	}
-}
-
-// look looks for edges without watchers, regularly and when lookSoon asks for it, until ctx ends.
+// look forgets the edges that nobody needs, every lookEvery, until ctx ends.
 func (f *Fanout) look(ctx context.Context) {
 	regular := time.NewTicker(lookEvery)
 	defer regular.Stop()
-	var last time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-regular.C:
-		case <-f.crowded:
-			if time.Since(last) < lookSooner {
-				continue
-			}
+		case now := <-regular.C:
+			f.lookOnce(now)
 		}
-		f.lookOnce(ctx, time.Now())
-		last = time.Now()
 	}
 }
 
-// lookOnce marks the edges that are not needed now, and forgets those of them that have not said edge.up for forgetAfter. An
-// edge that is sent something during the look stays needed. When the look fails, all edges stay needed.
-func (f *Fanout) lookOnce(ctx context.Context, now time.Time) {
-	f.mu.Lock()
-	for _, e := range f.edges {
-		e.sent.Store(false)
-	}
-	f.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, lookTime)
-	defer cancel()
-	watched, err := f.Watched(ctx)
+// lookOnce forgets the edges that have no watchers and have not said edge.up for forgetAfter.
+func (f *Fanout) lookOnce(now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for name, e := range f.edges {
-		_, has := watched[name]
-		if name == subject.AnyEdge {
-			_, has = watched[""]
-		}
-		e.used.Store(has || err != nil || e.sent.Load())
-		if !e.used.Load() && now.UnixNano()-e.heard.Load() >= int64(forgetAfter) {
+	for _, e := range f.edges {
+		if now.UnixNano()-e.heard.Load() >= int64(forgetAfter) && !f.watched(e) {
 			f.forget(e)
 		}
 	}

@@ -1,9 +1,9 @@
 package bus
 
 import (
-	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,58 +17,96 @@ func (b *bed) notify(edge string, size int) {
 	b.fanout.Notify(actors.Notification{Body: []byte(strings.Repeat("x", size)), Now: time.Now(), Watchers: []*presence.Subscription{{CallID: "c", ServerID: edge}}})
 }
 
-// watched sets the edges behind which the next looks find watchers.
-func (b *bed) watched(edges ...string) {
-	all := map[string]struct{}{}
+// unwatched says that edges have no watchers.
+func (b *bed) unwatched(edges ...string) {
 	for _, e := range edges {
-		all[e] = struct{}{}
+		b.idle.Store(e, true)
 	}
-	b.found.Store(&looked{all, nil})
 }
 
-// looked is what a look for watched edges finds.
-type looked struct {
-	edges map[string]struct{}
-	err   error
-}
-
-// The number of edges is bounded. Asking for room makes no entry; an edge without watchers makes room for another one; and
-// when all have watchers, a subscription behind one more is refused.
-func TestTooManyEdges(t *testing.T) {
+// Edges without watchers make room for others, those first that have never said edge.up. An edge that has watchers is never
+// refused, and a stranger's edge.up makes no entry when all others have watchers.
+func TestManyEdges(t *testing.T) {
 	b := newBed(t)
-	for i := range maxEdges + 10 {
-		if !b.fanout.room(fmt.Sprint("asked-", i)) {
-			t.Fatal("no room, though there is no edge")
+	for i := range maxEdges { // as subscriptions that lasted for a second leave them
+		b.unwatched(fmt.Sprint("gone-", i))
+		b.notify(fmt.Sprint("gone-", i), 0)
+	}
+	b.up("gone-0", "x", `"n/i":1`)
+	eventually(t, "the edge has spoken", func() bool { return b.fanout.find("gone-0").spoke.Load() })
+	for i := range maxEdges + 50 {
+		edge := fmt.Sprint("used-", i)
+		heard, err := b.conn.SubscribeSync("lamplight.notify." + edge)
+		if err != nil || b.conn.Flush() != nil {
+			t.Fatal(err)
+		}
+		b.notify(edge, 0)
+		if _, err := heard.NextMsg(10 * time.Second); err != nil {
+			t.Fatalf("%s: %v", edge, err)
+		}
+		_ = heard.Unsubscribe()
+		if spoken := b.fanout.find("gone-0"); i < maxEdges-2*makeRoomFor && spoken == nil {
+			t.Fatalf("an edge that speaks was forgotten before those that never did, at %d", i)
+		}
+		if n := len(b.fanout.edges); n > max(maxEdges, i+1) {
+			t.Fatalf("%d edges are known after %d with watchers", n, i+1)
 		}
 	}
-	if n := len(b.fanout.edges); n != 0 {
-		t.Fatalf("asking made %d entries", n)
+	if a := b.request("omnipresence.subscribe.acme%2Etest.1", "subscription", `"User":"1@acme.test","Expires":60,"Server-ID":"one-more"`)[0]; a.text("Status") != "ok" {
+		t.Errorf("a subscription behind one more edge: %s", a)
 	}
-	used := make([]string, maxEdges)
-	for i := range used {
-		used[i] = fmt.Sprint("used-", i)
-		b.notify(used[i], 0)
-	}
-	b.watched(used...)
-	const one = "omnipresence.subscribe.acme%2Etest.1"
-	a := b.request(one, "subscription", `"User":"1@acme.test","Expires":60,"Server-ID":"one-more"`)[0]
-	if a.text("Code") != "429" || len(b.router.requests()) != 0 {
-		t.Errorf("a subscription behind one edge too many: %s", a)
-	}
-	if a := b.request(one, "subscription", `"User":"1@acme.test","Expires":60,"Server-ID":"used-1"`)[0]; a.text("Status") != "ok" {
-		t.Errorf("one behind a known edge: %s", a)
-	}
+	b.unwatched("stranger")
 	if b.up("stranger", "x", ""); b.conn.Flush() != nil || b.fanout.find("stranger") != nil {
-		t.Error("an edge that only speaks got an entry when there was no room")
+		t.Error("an edge that only speaks got an entry though all others have watchers")
 	}
-	b.watched(used[1:]...)
-	eventually(t, "there is room, as one edge has no watchers", func() bool { // the refusal above began a look that may still run
-		b.fanout.lookOnce(t.Context(), time.Now())
-		return b.fanout.room("one-more")
-	})
-	b.notify("one-more", 0)
-	if b.fanout.find(used[0]) != nil || b.fanout.find("one-more") == nil || len(b.fanout.edges) != maxEdges {
-		t.Errorf("%d edges; the one without watchers: %v", len(b.fanout.edges), b.fanout.find(used[0]))
+}
+
+// However often an edge says edge.up, and whatever it says, its watchers are told again at most every 10 s, and a message is sent
+// again at most once a second. An edge without watchers causes nothing.
+func TestEdgeUpIsPaced(t *testing.T) {
+	b := newBed(t)
+	var renotified atomic.Int64
+	b.fanout.Renotify = func(string) { renotified.Add(1) }
+	heard, err := b.conn.SubscribeSync("lamplight.notify.e1")
+	if err != nil || b.conn.Flush() != nil {
+		t.Fatal(err)
+	}
+	b.unwatched("stranger")
+	begun := time.Now()
+	const ups = 8000
+	for i := range ups {
+		b.up("e1", fmt.Sprint("i", i), "")
+		b.up("stranger", fmt.Sprint("i", i), "")
+	}
+	last := fmt.Sprint("i", ups-1)
+	incarnation := func(edge string) string {
+		e := b.fanout.find(edge)
+		if e == nil {
+			return ""
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return e.incarnation
+	}
+	eventually(t, "all were heard", func() bool { return incarnation("e1") == last && incarnation("stranger") == last })
+	if n, most := renotified.Load(), int64(time.Since(begun)/renotifyGap)+1; n < 1 || n > most {
+		t.Errorf("told again %d times, at most %d", n, most)
+	}
+	const messages = 10
+	for range messages {
+		b.notify("e1", 10)
+	}
+	begun = time.Now()
+	for range 1000 {
+		b.up("e1", last, `"n/i":0`)
+	}
+	b.up("stranger", "end", "")
+	eventually(t, "all were heard", func() bool { return incarnation("stranger") == "end" })
+	if b.bus.cfg.Conn.Flush() != nil || b.conn.Flush() != nil {
+		t.Fatal("no answer from NATS")
+	}
+	if n, _, _ := heard.Pending(); n < 2*messages || n > messages*(2+int(time.Since(begun)/resendGap)) {
+		t.Errorf("%d messages came, of %d", n, messages)
 	}
 }
 
@@ -80,14 +118,14 @@ func TestEdgesAreForgotten(t *testing.T) {
 		b.notify(edge, 100)
 		b.notify(edge, 100)
 	}
-	b.watched("watched")
+	b.unwatched("gone", "speaks")
 	later := time.Now().Add(forgetAfter)
 	b.fanout.find("speaks").heard.Store(later.UnixNano())
-	b.fanout.lookOnce(t.Context(), later.Add(-time.Minute))
+	b.fanout.lookOnce(later.Add(-time.Minute))
 	if b.fanout.find("gone") == nil {
 		t.Error("forgotten before its time")
 	}
-	b.fanout.lookOnce(t.Context(), later.Add(time.Minute))
+	b.fanout.lookOnce(later.Add(time.Minute))
 	if b.fanout.find("gone") != nil || b.fanout.find("watched") == nil || b.fanout.find("speaks") == nil {
 		t.Error("not the one edge was forgotten that nobody needs")
 	}
@@ -97,11 +135,6 @@ func TestEdgesAreForgotten(t *testing.T) {
 	}
 	if b.notify("gone", 100); b.fanout.find("gone").seq != 3 {
 		t.Errorf("it goes on with %d", b.fanout.find("gone").seq)
-	}
-	b.found.Store(&looked{nil, context.DeadlineExceeded})
-	b.fanout.lookOnce(t.Context(), later.Add(10*time.Hour))
-	if len(b.fanout.edges) != 3 {
-		t.Error("an edge was forgotten by a look that did not see all")
 	}
 }
 
@@ -173,6 +206,9 @@ func TestRestartedEdgeBeginsAnew(t *testing.T) {
 	b.up("e1", "second", `"n/i":0`) // it has missed 4, and by the numbers of an earlier release all before
 	next(4, 4)
 	next(5, 4)
+	b.fanout.find("e1").mu.Lock()
+	b.fanout.find("e1").resent = time.Time{} // a second later
+	b.fanout.find("e1").mu.Unlock()
 	b.up("e1", "second", `"n/i":4`)
 	next(5, 4)
 	if n, _, _ := heard.Pending(); n != 0 || len(renotified) != 0 {

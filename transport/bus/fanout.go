@@ -22,7 +22,7 @@ import (
 
 const (
 	renotifyGap  = 10 * time.Second // the least time between two rounds in which all watchers behind an edge are told again
-	idleGap      = time.Minute      // the same for an edge that this node has sent nothing
+	resendGap    = time.Second      // the least time after which a message is sent again once more
 	parallelFrom = 200              // the number of watchers from which on each edge's messages are made on a goroutine of their own
 )
 
@@ -56,15 +56,14 @@ type Fanout struct {
 
 	// Renotify tells every watcher behind an edge its newest state. It must not wait. Set it before Start.
 	Renotify func(edge string)
-	// Watched returns the names of the edges that watchers on this node are behind. It may wait until ctx ends. Set it
-	// before Start.
-	Watched func(ctx context.Context) (map[string]struct{}, error)
+	// Watches says whether watchers on this node are behind an edge; "" is the edge of those that name none. It must not
+	// wait, and it must not call the Fanout. Set it before Start.
+	Watches func(edge string) bool
 
 	replies *nats.Subscription
 	cancel  context.CancelFunc
 	looking sync.WaitGroup
-	crowded chan struct{} // asks for a look, because the table is full
-	kept    atomic.Int64  // bytes in all rings
+	kept    atomic.Int64 // bytes in all rings
 
 	mu           sync.Mutex
 	edges        map[string]*edge // by name
@@ -84,18 +83,17 @@ type edge struct {
 	bytes       int        // memory that the messages in the ring take
 	spare       []byte     // the buffer of a message that left the ring, to be used again
 	target      int        // bytes that one target of the last message took
-	base        uint64     // what seq was when the entry was made
 	first       uint64     // the lowest Edge-Seq that the edge needs
-	spoke       bool       // it has said edge.up
 	forgotten   bool       // it is no longer in the table
 	incarnation string     // of its last edge.up
 	renotified  time.Time  // when all watchers behind it were last told again
+	resent      time.Time  // when messages of the ring were last sent again
+	resentTo    uint64     // the highest Edge-Seq of these
 
 	// Other goroutines read these without the lock. Times are in Unix ns.
 	downSince atomic.Int64 // when NATS first said that nobody listens; messages are only kept until the next edge.up; 0: not down
 	heard     atomic.Int64 // when it last said edge.up, or when the entry was made
-	sent      atomic.Bool  // it was sent something since the last look began
-	used      atomic.Bool  // it had watchers at the last look, or was sent something since
+	spoke     atomic.Bool  // it has said edge.up
 }
 
 // numbered is a message in a ring.
@@ -109,8 +107,8 @@ func NewFanout(c FanoutConfig) *Fanout {
 	if c.Kept == 0 {
 		c.Kept = DefaultKept
 	}
-	f := &Fanout{cfg: c, sender: kazoo.NewSender(c.Version, c.Node), edges: map[string]*edge{}, inbox: c.Conn.NewInbox(), crowded: make(chan struct{}, 1),
-		Renotify: func(string) {}, Watched: func(context.Context) (map[string]struct{}, error) { return nil, context.Canceled }}
+	f := &Fanout{cfg: c, sender: kazoo.NewSender(c.Version, c.Node), edges: map[string]*edge{}, inbox: c.Conn.NewInbox(),
+		Renotify: func(string) {}, Watches: func(string) bool { return true }}
 	gauge := func(name, help string, value func() float64) {
 		c.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_" + name, Help: help}, value))
 	}
@@ -126,7 +124,7 @@ func NewFanout(c FanoutConfig) *Fanout {
 	return f
 }
 
-// Start subscribes to the reply subjects, and starts the goroutine that looks for edges without watchers.
+// Start subscribes to the reply subjects, and starts the goroutine that forgets edges without watchers.
 func (f *Fanout) Start(context.Context) (err error) {
 	if f.replies, err = f.cfg.Conn.Subscribe(f.inbox+".*", f.nobodyListens); err != nil {
 		return err
@@ -161,9 +159,7 @@ func (f *Fanout) nobodyListens(m *nats.Msg) {
 	if e == nil {
 		return
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.spoke {
+	if e.spoke.Load() {
 		e.downSince.CompareAndSwap(0, time.Now().UnixNano())
 	}
 }
@@ -227,8 +223,6 @@ func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watche
 		b = append(b, "]}"...)
 		e.target = (len(b)-len(head))/i + 8
 		watchers = watchers[i:]
-		e.sent.Store(true)
-		e.used.Store(true)
 		e.keep(numbered{e.seq, b})
 		if e.downSince.Load() == 0 {
 			f.send(e, b)
@@ -286,22 +280,26 @@ func (f *Fanout) Lamp(c actors.LampNews) {
 }
 
 // up handles an edge.up. An edge that was started again, and names nothing that it has seen, needs none of the messages that
-// are kept: it begins with the next one. The edge misses no message of this node up to the Edge-Seq seen; named says whether it named this
-// incarnation of the node at all. up sends again what the edge misses, from the ring. When the ring does not hold all of it,
-// all watchers behind the edge are told their newest state, at most once in renotifyGap unless the edge was started again.
+// are kept: it begins with the next one. The edge misses no message of this node up to the Edge-Seq seen; named says whether it
+// named this incarnation of the node at all. up sends again what the edge misses, from the ring, a message at most once in
+// resendGap. When the ring does not hold all of it, all watchers behind the edge are told their newest state, at most once in
+// renotifyGap. Whatever an edge says, and however often, costs no more than that; it says edge.up regularly, so that what is
+// put off comes with a later one.
 func (f *Fanout) up(name, incarnation string, seen uint64, named bool) {
 	e := f.lock(name, false)
 	if e == nil {
 		return
 	}
+	now := time.Now()
 	first := e.seq + 1
 	if len(e.ring) > 0 {
 		first = e.ring[0].seq
 	}
 	restarted := incarnation != e.incarnation
-	e.spoke, e.incarnation = true, incarnation
+	e.incarnation = incarnation
+	e.spoke.Store(true)
 	e.downSince.Store(0)
-	e.heard.Store(time.Now().UnixNano())
+	e.heard.Store(now.UnixNano())
 	if restarted && !named { // all that this edge has to know comes as newest states: the messages of before are of no use
 		e.first = e.seq + 1
 		e.dropRing()
@@ -309,22 +307,30 @@ func (f *Fanout) up(name, incarnation string, seen uint64, named bool) {
 	seen = max(seen, e.first-1)
 	all := !named || seen+1 < first || seen > e.seq
 	if !all {
-		for _, m := range e.ring {
-			if m.seq > seen {
-				f.send(e, m.data)
-			}
-		}
+		f.sendAgain(e, seen, now)
 	}
-	gap := renotifyGap
-	if e.seq == e.base { // most likely no watcher of this node is behind the edge; to look for some costs a look at all watchers
-		gap = idleGap
-	}
-	all = all && (restarted || time.Since(e.renotified) > gap)
+	all = all && now.Sub(e.renotified) > renotifyGap && f.Watches(name)
 	if all {
-		e.renotified = time.Now()
+		e.renotified = now
 	}
 	e.mu.Unlock()
 	if all {
 		f.Renotify(name)
+	}
+}
+
+// sendAgain sends an edge the messages of its ring above an Edge-Seq, without those that were sent again a moment ago. The caller
+// holds e.mu.
+func (f *Fanout) sendAgain(e *edge, above uint64, now time.Time) {
+	if now.Sub(e.resent) < resendGap {
+		above = max(above, e.resentTo)
+	} else {
+		e.resentTo = 0
+	}
+	for _, m := range e.ring {
+		if m.seq > above {
+			f.send(e, m.data)
+			e.resent, e.resentTo = now, m.seq
+		}
 	}
 }

@@ -89,7 +89,7 @@ func (b *bed) up(edge, incarnation, seen string) {
 }
 
 // An edge that has said edge.up is marked as down when nobody listens for it. It gets nothing until it says edge.up again, and
-// then what it missed. For an edge to which the node has sent nothing, the node looks for watchers once, not at each edge.up.
+// then what it missed.
 func TestEdgeDownAndUp(t *testing.T) {
 	b := newBed(t)
 	looked := make(chan string, 100)

@@ -24,6 +24,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttpadaptor"
+
+	"lamplight/cluster/loglimit"
 )
 
 // The bounds of a connection.
@@ -67,6 +69,7 @@ type Server struct {
 
 // New makes a Server and registers its metric. It does not listen.
 func New(c Config) *Server {
+	c.Log = loglimit.Limit(c.Log)
 	s := &Server{cfg: c, mounted: map[string]Handler{}, done: make(chan struct{}), large: NewSlots(MaxLarge, LargeOfOne)}
 	s.errors = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_http_errors_total", Help: "HTTP answers other than success, by status code."}, []string{"code"})
 	s.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_http_connections_refused_total",

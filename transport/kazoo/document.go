@@ -13,7 +13,6 @@ import (
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
-	"lamplight/cluster/subject"
 )
 
 // The bounds of a document that Read takes.
@@ -124,6 +123,12 @@ type Document struct {
 	To             Text   `json:"To"`
 	FromTag        Text   `json:"From-Tag"`
 	ToTag          Text   `json:"To-Tag"`
+	FromUser       Text   `json:"From-User"`
+	ToUser         Text   `json:"To-User"`
+	FromRealm      Text   `json:"From-Realm"`
+	ToRealm        Text   `json:"To-Realm"`
+	FromURI        Text   `json:"From-URI"`
+	ToURI          Text   `json:"To-URI"`
 	Contact        Text   `json:"Contact"`
 	EventPackage   Text   `json:"Event-Package"`
 	Queue          Text   `json:"Queue"`
@@ -158,6 +163,10 @@ type Document struct {
 	Explain  Flag `json:"Explain"`
 }
 
+// Anonymous says that the document lacks a field that Kazoo's own documents have: App-Name, App-Version or Msg-ID. Scripts
+// of proxies forget them. Nothing but the answer depends on them, so such a document is taken.
+func (f *Document) Anonymous() bool { return f.AppName == "" || f.AppVersion == "" || f.MsgID == "" }
+
 // Refusal is the error of a document that must not be applied. Its sender gets it as an error reply.
 type Refusal struct {
 	Code   int    // the HTTP status for the same mistake: docs/contract/http.md, "Errors"
@@ -190,13 +199,11 @@ func Read(data []byte, names ...string) (*Document, error) {
 	if err := json.Unmarshal(data, f); err != nil {
 		return f, unreadable(err)
 	}
-	for _, h := range [...]struct {
-		name  string
-		value Text
-	}{{"App-Name", f.AppName}, {"App-Version", f.AppVersion}, {"Event-Category", f.EventCategory}, {"Event-Name", f.EventName}, {"Msg-ID", f.MsgID}} {
-		if h.value == "" {
-			return f, refuse("%s is missing", h.name)
-		}
+	switch {
+	case f.EventCategory == "":
+		return f, refuse("Event-Category is missing; it must be presence")
+	case f.EventName == "":
+		return f, refuse("Event-Name is missing; on this subject it must be %s", strings.Join(names, " or "))
 	}
 	if f.EventCategory != "presence" {
 		return f, refuse("Event-Category is %.40q; it must be presence", f.EventCategory)
@@ -209,44 +216,18 @@ func Read(data []byte, names ...string) (*Document, error) {
 	return f, refuse("Event-Name is %.40q; on this subject it must be %s", f.EventName, strings.Join(names, " or "))
 }
 
-// address reads the address in a field: user@realm, sip:user@realm or sips:user@realm, with or without <>. It drops the port
-// and the parameters of a URI and makes all letters lower case.
+// address reads the address of an extension in a field.
 func address(field string, value Text) (actors.Address, error) {
-	s := strings.ToLower(strings.TrimSpace(string(value)))
-	if i, j := strings.IndexByte(s, '<'), strings.LastIndexByte(s, '>'); i >= 0 && j > i {
-		s = s[i+1 : j]
+	a, err := presence.ParsePresenceID(string(value))
+	if err != nil {
+		err = refuse("%s %v", field, err)
 	}
-	for _, scheme := range []string{"sips:", "sip:"} {
-		if rest, ok := strings.CutPrefix(s, scheme); ok {
-			s, _, _ = strings.Cut(rest, ";")
-			if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, '@') {
-				s = s[:i]
-			}
-			break
-		}
-	}
-	at := strings.LastIndexByte(s, '@')
-	if at <= 0 || at == len(s)-1 {
-		return actors.Address{}, refuse("%s is %.60q; it must be user@realm or sip:user@realm", field, value)
-	}
-	a := actors.Address{User: s[:at], Realm: s[at+1:]}
-	return a, checkName(field, a)
+	return a, err
 }
 
-// checkName refuses an address that cannot be an extension's. The error names the field that it came in.
-func checkName(field string, a actors.Address) error {
-	if len(a.User) > subject.MaxName || len(a.Realm) > subject.MaxName {
-		return refuse("%s has a user or a realm of more than %d bytes", field, subject.MaxName)
-	}
-	if a.User == "*" {
-		return refuse("%s is a bare *, which is no extension", field)
-	}
-	return nil
-}
-
-// withoutScheme takes sip: or sips: off a URI, as records and documents show it.
+// withoutScheme takes sip: or sips: off a URI, and what surrounds it in a name-addr, as records and documents show it.
 func withoutScheme(t Text) string {
-	v := string(t)
+	v := target(t)
 	for _, scheme := range []string{"sip:", "sips:"} {
 		if len(v) >= len(scheme) && strings.EqualFold(v[:len(scheme)], scheme) {
 			return v[len(scheme):]

@@ -53,11 +53,16 @@ func TestWhatEveryDocumentCarries(t *testing.T) {
 	}
 	read(t, doc("", ""), "update")
 	for name := range whole {
+		kazoo := name == "App-Name" || name == "App-Version" || name == "Msg-ID" // which Lamplight can do without
 		for _, value := range []string{"", `""`, `null`, `5`} {
-			if _, err := Read([]byte(doc(name, value)), "update"); err == nil {
-				t.Errorf("a document whose %s is %q was taken", name, value)
+			f, err := Read([]byte(doc(name, value)), "update")
+			if taken := err == nil; taken != (kazoo && value != "5") || taken && !f.Anonymous() {
+				t.Errorf("a document whose %s is %q: %v", name, value, err)
 			}
 		}
+	}
+	if read(t, doc("", ""), "update").Anonymous() {
+		t.Error("a whole document counts as anonymous")
 	}
 	for field, value := range map[string]string{"Contact": "<sip:a@b>\r\nVia: x", "From": "a\u0000@b", "User-Agent": strings.Repeat("x", MaxField+1)} {
 		if _, err := Read([]byte(`{`+headers+`"Event-Name":"update","`+field+`":"`+value+`"}`), "update"); err == nil {
@@ -85,20 +90,93 @@ func TestWhichExtension(t *testing.T) {
 	}
 }
 
-func TestRegisterOrCall(t *testing.T) {
-	id := presence.RegisterName("*3101@acme.test")
-	for doc, register := range map[string]bool{
-		`"State":"confirmed"`:                        true,
-		`"State":"confirmed","Call-ID":"` + id + `"`: true,
-		`"State":"confirmed","Call-ID":"other"`:      false,
-		`"State":"offline","Call-ID":"other"`:        true,
-	} {
-		f := read(t, `{`+headers+`"Event-Name":"update","Presence-ID":"*3101@acme.test",`+doc+`}`, "update")
-		a, err := f.Update("k")
-		_, is := a.Event.(presence.RegisterEvent)
-		if err != nil || is != register {
-			t.Errorf("%s: %T %v", doc, a.Event, err)
+// The parameters of the header Event are no part of the event package's name.
+func TestEventPackageWithParameters(t *testing.T) {
+	for value, want := range map[string]presence.Package{"dialog;sla": presence.Dialog, "dialog;id=77": presence.Dialog, "Presence ; x": presence.Presence, "message-summary": presence.MessageSummary} {
+		p, named, err := read(t, `{`+headers+`"Event-Name":"probe","Event-Package":"`+value+`"}`, "probe").Package()
+		if err != nil || !named || p != want {
+			t.Errorf("%q: %v %v", value, p, err)
 		}
+	}
+	for _, value := range []string{";sla", "dialogue", "dialog,sla"} {
+		if p, _, err := read(t, `{`+headers+`"Event-Name":"probe","Event-Package":"`+value+`"}`, "probe").Package(); err == nil {
+			t.Errorf("%q was read as %v", value, p)
+		}
+	}
+}
+
+// A control document names a user, or user@realm in the realm of its Realm.
+func TestTargets(t *testing.T) {
+	for username, want := range map[string]string{"1001": "1001@acme.test", "%2A3107": "*3107@acme.test", "1001@ACME.test": "1001@acme.test", "sip:1001@acme.test;x": "1001@acme.test", "*": "*@acme.test", "": "@acme.test"} {
+		to, err := read(t, `{`+headers+`"Event-Name":"set","Realm":"Acme.test","Username":"`+username+`"}`, "set").Target()
+		if err != nil || to.String() != want {
+			t.Errorf("%q: %v %v", username, to, err)
+		}
+	}
+	for _, username := range []string{"1001@other.test", "%2A", "tel:1"} {
+		if to, err := read(t, `{`+headers+`"Event-Name":"set","Realm":"acme.test","Username":"`+username+`"}`, "set").Target(); err == nil {
+			t.Errorf("%q names %v", username, to)
+		}
+	}
+}
+
+func TestRegisterOrCall(t *testing.T) {
+	whole, bare := presence.RegisterName("*3101@acme.test"), presence.RegisterName("*3101")
+	for doc, register := range map[string]bool{
+		`"Event-Name":"update","State":"confirmed"`:                              true,
+		`"Event-Name":"update","State":"confirmed","Call-ID":"` + whole + `"`:    true,
+		`"Event-Name":"update","State":"confirmed","Call-ID":"` + bare + `"`:     true, // Kazoo's queues and agents
+		`"Event-Name":"update","State":"confirmed","Call-ID":"other"`:            false,
+		`"Event-Name":"update","State":"offline","Call-ID":"other"`:              true,
+		`"Event-Name":"dialog_update","State":"early","Call-ID":"other"`:         false,
+		`"Event-Name":"dialog_update","State":"early"`:                           false,
+		`"Event-Name":"dialog_update","State":"early","Call-ID":"` + bare + `"`:  true,
+		`"Event-Name":"dialog_update","State":"early","Call-ID":"` + whole + `"`: true,
+	} {
+		for _, id := range []string{"*3101@acme.test", "sip:*3101@acme.test", "%2A3101@ACME.test"} {
+			f := read(t, `{"Event-Category":"presence","Presence-ID":"`+id+`","From":"sip:*3101@acme.test","To":"sip:*3101@acme.test",`+doc+`}`, "update", "dialog_update")
+			a, err := f.Update("k")
+			_, is := a.Event.(presence.RegisterEvent)
+			if err != nil || is != register || a.To.String() != "*3101@acme.test" {
+				t.Errorf("%s %s: %T %v", id, doc, a.Event, err)
+			}
+		}
+	}
+}
+
+// What Kazoo's application park sends (cf_park): the slot under the Call-ID of the call that is parked.
+func TestParkedCall(t *testing.T) {
+	f := read(t, `{"App-Name":"park","App-Version":"4.0.0","Event-Category":"presence","Event-Name":"dialog_update","Msg-ID":"m","Presence-ID":"*3101@acme.test",
+		"From":"sip:*3101@acme.test","From-Tag":"A","To":"sip:2125550100@acme.test","To-User":"Ada","To-Tag":"B","To-URI":"sip:*3101@acme.test","State":"early","Direction":"recipient",
+		"Call-ID":"k-1@10.0.0.5","Switch-URI":"sip:10.0.0.2:11000","Expires":3600}`, "dialog_update")
+	a, err := f.Update("k-1@10.0.0.5")
+	want := presence.RegisterEvent{Name: presence.RegisterName("*3101@acme.test"), State: presence.Early, Expires: 3600, From: "*3101@acme.test", To: "2125550100@acme.test", Source: "dialog_update",
+		Call: presence.HeldCall{CallID: "k-1@10.0.0.5", Direction: presence.Recipient, FromTag: "A", ToTag: "B", ToName: "Ada", ToURI: "sip:*3101@acme.test", SwitchURI: "sip:10.0.0.2:11000"}}
+	if err != nil || a.Event != want {
+		t.Errorf("%+v %v", a.Event, err)
+	}
+}
+
+// The sides of a call: names, and the targets that phones call (docs/contract/nats.md, "Calls").
+func TestParties(t *testing.T) {
+	for doc, want := range map[string][4]string{ // From, its name, To, its name
+		`"From":"sip:1001@acme.test","To":"sip:2125550100@acme.test"`:                                           {"1001@acme.test", "", "2125550100@acme.test", ""},
+		`"From":"sip:1001@acme.test","From-User":"Bob","To":"sip:+2125550100@acme.test","To-User":"Ada"`:        {"1001@acme.test", "Bob", "+2125550100@acme.test", "Ada"},
+		`"From":"sip:1001@acme.test","From-User":"1001","To":"sip:ada@acme.test","To-User":"Other"`:             {"1001@acme.test", "", "ada@acme.test", ""},
+		`"From":"sip:1001@acme.test","To":"\"Ada L\" <sip:Ada:pw@[::1]:5060;user=phone>;tag=1","To-User":"2"`:   {"1001@acme.test", "", "Ada@[::1]", "Ada L"},
+		`"From":"sip:1001@acme.test","To":"tel:+2125550100","To-User":"2125550100","To-Realm":"acme.test"`:      {"1001@acme.test", "", "2125550100@acme.test", ""},
+		`"From":"sip:1001@acme.test","To":"tel:+2125550100"`:                                                    {"1001@acme.test", "", "tel:+2125550100", ""},
+		`"Presence-ID":"1001@acme.test","From":"unknown","To":"anonymous","To-Realm":"acme.test","To-User":"x"`: {"unknown", "", "x@acme.test", ""},
+	} {
+		a, err := read(t, `{`+headers+`"Event-Name":"dialog_update","State":"early",`+doc+`}`, "dialog_update").Update("k")
+		c, _ := a.Event.(presence.CallEvent)
+		if got := [4]string{c.From, c.FromName, c.To, c.ToName}; err != nil || got != want || !c.Undirected {
+			t.Errorf("%s: %q %v", doc, got, err)
+		}
+	}
+	a, err := read(t, `{`+headers+`"Event-Name":"dialog_update","From":"1@acme.test","To":"2@acme.test","To-URI":" <sip:1@10.0.0.2:5060;x=y>","From-URI":"sip:1@acme.test","Call-Direction":"outbound"}`, "dialog_update").Update("k")
+	if c, _ := a.Event.(presence.CallEvent); err != nil || c.ToURI != "sip:1@10.0.0.2:5060;x=y" || c.FromURI != "sip:1@acme.test" || c.Undirected || c.Direction != presence.Recipient {
+		t.Errorf("%+v %v", c, err)
 	}
 }
 
@@ -113,8 +191,8 @@ func TestTimestamps(t *testing.T) {
 
 func TestMailboxLamps(t *testing.T) {
 	f := read(t, `{`+headers+`"Event-Name":"mwi_update","To":"1001@acme.test","Messages-New":"1","Messages-Saved":0,"Extended-Presence-ID":"vm"}`, "mwi_update")
-	all, err := f.Mailbox()
-	if err != nil || len(all) != 3 || all[1].To != (actors.Address{Realm: "acme.test", User: "*981001"}) || all[2].To.User != "vm" {
+	update, all, err := f.Mailbox()
+	if err != nil || len(all) != 3 || all[1].To != (actors.Address{Realm: "acme.test", User: "*981001"}) || all[2].To.User != "vm" || update.Dark("old").To != (actors.Address{Realm: "acme.test", User: "old"}) {
 		t.Errorf("%+v %v", all, err)
 	}
 }
@@ -132,7 +210,7 @@ func FuzzDocuments(f *testing.F) {
 		if err != nil {
 			return
 		}
-		all, _ := d.Mailbox()
+		_, all, _ := d.Mailbox()
 		if a, err := d.Subscription(); err == nil {
 			all = append(all, a)
 		}

@@ -100,7 +100,7 @@ func ReadNotified(data []byte, edge string) (replies []Addressed, wrong int, err
 			continue
 		}
 		replies = append(replies, Addressed{to, presence.Notified{Package: p, HasPackage: true, CallID: string(r.CallID),
-			Sequence: uint32(r.Sequence.n), Reply: int(r.Reply.n)}})
+			Sequence: uint32(r.Sequence.n), Reply: int(r.Reply.n), Edge: edge}})
 	}
 	return replies, wrong, nil
 }

@@ -15,12 +15,14 @@ type Addressed struct {
 	Event actors.Message
 }
 
-// parsePackage reads the field Event-Package. An absent field reads as dialog.
+// parsePackage reads the field Event-Package. An absent field reads as dialog. The parameters of a header Event, such as
+// those of dialog;sla, are dropped.
 func parsePackage(t Text) (presence.Package, error) {
-	if t == "" {
+	name, _, _ := strings.Cut(string(t), ";")
+	if name = strings.TrimSpace(name); t == "" {
 		return presence.Dialog, nil
 	}
-	p, ok := presence.ParsePackage(strings.ToLower(string(t)))
+	p, ok := presence.ParsePackage(strings.ToLower(name))
 	if !ok {
 		return p, refuse("Event-Package is %.40q; it must be %s", t, presence.PackageNames())
 	}
@@ -79,8 +81,10 @@ func (f *Document) presentity() (actors.Address, error) {
 	return address("From", f.From)
 }
 
-// Update returns what a `dialog_update` or `update` document means: a presence.CallEvent, or a presence.RegisterEvent.
-// callID is the Call-ID in the subject that the document came on. Update uses it when the document has none.
+// Update returns what a `dialog_update` or `update` document means: a presence.CallEvent, or a presence.RegisterEvent. A
+// register is an `update` without a Call-ID, a document whose Call-ID is a constant name (presence.IsRegister), and a
+// `dialog_update` of a parking slot, which Kazoo's application park sends under the Call-ID of the call that it parks. callID
+// is the Call-ID in the subject that the document came on. Update uses it when the document has none.
 func (f *Document) Update(callID string) (Addressed, error) {
 	isUpdate := f.EventName == "update"
 	if isUpdate && (f.PresenceID == "" || f.State == "") {
@@ -112,34 +116,85 @@ func (f *Document) Update(callID string) (Addressed, error) {
 	if _, err := parsePackage(f.EventPackage); err != nil {
 		return Addressed{}, err
 	}
-	if isUpdate && (presence.IsRegister(string(f.CallID), string(f.PresenceID), withoutScheme(f.PresenceID)) || state == presence.Online || state == presence.Offline) {
-		return Addressed{to, presence.RegisterEvent{Name: presence.RegisterName(to.String()), State: state, Timestamp: at, Expires: lease,
-			From: withoutScheme(f.From), To: withoutScheme(f.To), Source: "update"}}, nil
-	}
-	direction := presence.Initiator
+	direction, undirected := presence.Initiator, false
 	switch d := strings.ToLower(cmp.Or(string(f.Direction), string(f.CallDirection))); d {
-	case "", "initiator", "inbound":
+	case "":
+		undirected = true
+	case "initiator", "inbound":
 	case "recipient", "outbound":
 		direction = presence.Recipient
 	default:
 		return Addressed{}, refuse("Direction is %.40q; it must be initiator or recipient", d)
 	}
-	return Addressed{to, presence.CallEvent{CallID: cmp.Or(string(f.CallID), callID), Direction: direction, State: state,
-		Timestamp: at, Expires: lease, From: withoutScheme(f.From), To: withoutScheme(f.To), FromTag: string(f.FromTag), ToTag: string(f.ToTag),
+	near, far := party(f.From, f.FromUser, f.FromRealm), party(f.To, f.ToUser, f.ToRealm)
+	fromURI, toURI := target(f.FromURI), target(f.ToURI)
+	named := cmp.Or(f.PresenceID, f.Presentity, f.From)
+	parked := !isUpdate && strings.EqualFold(string(f.AppName), "park")
+	id := string(f.CallID)
+	if !isUpdate {
+		id = cmp.Or(id, callID)
+	}
+	constant := isUpdate && id == "" || presence.IsRegister(id, to, string(named))
+	if state == presence.Online || state == presence.Offline || state != presence.None && (parked || constant) {
+		held := presence.HeldCall{FromName: near.name, ToName: far.name, FromURI: fromURI, ToURI: toURI}
+		if parked && !constant {
+			held.CallID, held.Direction, held.FromTag, held.ToTag = id, direction, string(f.FromTag), string(f.ToTag)
+			held.TargetCallID, held.SwitchURI = string(f.TargetCallID), string(f.SwitchURI)
+		}
+		return Addressed{to, presence.RegisterEvent{Name: presence.RegisterName(to.String()), State: state, Timestamp: at, Expires: lease,
+			From: near.address, To: far.address, Call: held, Source: string(f.EventName)}}, nil
+	}
+	return Addressed{to, presence.CallEvent{CallID: cmp.Or(id, callID), Direction: direction, Undirected: undirected, State: state,
+		Timestamp: at, Expires: lease, From: near.address, To: far.address, FromTag: string(f.FromTag), ToTag: string(f.ToTag),
+		FromName: near.name, ToName: far.name, FromURI: fromURI, ToURI: toURI,
 		TargetCallID: string(f.TargetCallID), SwitchURI: string(f.SwitchURI), Source: string(f.EventName)}}, nil
 }
 
-// Mailbox returns what an `mwi_update` document means: a presence.MailboxEvent for the mailbox first, then the events for
-// the extensions whose lamps show that there are messages.
-func (f *Document) Mailbox() ([]Addressed, error) {
+// side is one side of a call as a document says it.
+type side struct{ address, name string }
+
+// party reads one side of a call from the fields From or To, -User and -Realm. The address is that of the first field; without
+// one that can be read, it is made of the user and the realm, and else it is shown as it came. The name is the display name of the
+// first field. When there is none and the address is a number, a user that is another name is the name.
+func party(address, user, realm Text) (s side) {
+	if address == "" && user == "" {
+		return side{}
+	}
+	p, err := presence.ParseParty(string(address))
+	if err != nil && user != "" && realm != "" {
+		p, err = presence.ParseParty(string(user + "@" + realm))
+	}
+	if err != nil {
+		return side{address: withoutScheme(cmp.Or(address, user))}
+	}
+	s = side{p.String(), p.Name}
+	if number := strings.Trim(p.User, "+0123456789") == ""; s.name == "" && number && string(user) != p.User {
+		s.name = string(user)
+	}
+	return s
+}
+
+// target reads the URI that is to be called to reach a side. It is kept as it came, because phones call it; only what surrounds
+// it in a name-addr is dropped.
+func target(t Text) string {
+	v := strings.TrimSpace(string(t))
+	if i, j := strings.LastIndexByte(v, '<'), strings.LastIndexByte(v, '>'); i >= 0 && j > i {
+		v = v[i+1 : j]
+	}
+	return v
+}
+
+// Mailbox returns what an `mwi_update` document means: the update, and its events: a presence.MailboxEvent for the mailbox
+// first, then the events for the extensions whose lamps show that there are messages.
+func (f *Document) Mailbox() (update presence.MailboxUpdate, all []Addressed, err error) {
 	if f.To == "" || !f.MessagesNew.set || !f.MessagesSaved.set {
-		return nil, refuse("To, Messages-New or Messages-Saved is missing")
+		return update, nil, refuse("To, Messages-New or Messages-Saved is missing")
 	}
 	to, err := address("To", f.To)
 	if err != nil {
-		return nil, err
+		return update, nil, err
 	}
-	update := presence.MailboxUpdate{Mailbox: to}
+	update.Mailbox = to
 	m := &update.Messages
 	m.Account = withoutScheme(f.MessageAccount)
 	for _, c := range []struct {
@@ -149,32 +204,29 @@ func (f *Document) Mailbox() ([]Addressed, error) {
 	}{{"Messages-New", f.MessagesNew, &m.New}, {"Messages-Saved", f.MessagesSaved, &m.Saved},
 		{"Messages-Urgent", f.MessagesUrgent, &m.UrgentNew}, {"Messages-Urgent-Saved", f.MessagesUrgentSaved, &m.UrgentSaved}} {
 		if c.from.n < 0 || c.from.n > 1e6 {
-			return nil, refuse("%s is %d; it must be 0 to 1000000", c.name, c.from.n)
+			return update, nil, refuse("%s is %d; it must be 0 to 1000000", c.name, c.from.n)
 		}
 		*c.into = uint32(c.from.n)
 	}
 	if id := f.ExtendedPresenceID; id != "" {
-		if !strings.Contains(string(id), "@") {
-			id += Text("@" + to.Realm)
-		}
-		x, err := address("Extended-Presence-ID", id)
+		x, err := presence.ParseName(string(id), to.Realm)
 		if err != nil {
-			return nil, err
+			return update, nil, refuse("Extended-Presence-ID %v", err)
 		}
 		if x.Realm != to.Realm {
-			return nil, refuse("Extended-Presence-ID is in the realm %s; it must be in that of the mailbox, %s", x.Realm, to.Realm)
+			return update, nil, refuse("Extended-Presence-ID is in the realm %s; it must be in that of the mailbox, %s", x.Realm, to.Realm)
 		}
 		update.Extended = x.User
 	}
 	events := update.Events()
 	out := make([]Addressed, len(events))
 	for i, e := range events {
-		if err := checkName("To", e.To); err != nil { // the extension *98<mailbox> has a longer name than the mailbox
-			return nil, err
+		if len(e.To.User) > presence.MaxName { // the extension *98<mailbox> has a longer name than the mailbox
+			return update, nil, refuse("To is %.60q; the lamp %.60q of that mailbox would have a name of more than %d bytes", f.To, e.To.User, presence.MaxName)
 		}
 		out[i] = Addressed{e.To, e.Message}
 	}
-	return out, nil
+	return update, out, nil
 }
 
 // WatcherReply returns what a `notify` document means: a presence.Notified. to is the extension that its subject names.
@@ -196,11 +248,20 @@ func (f *Document) Package() (p presence.Package, named bool, err error) {
 	return p, f.EventPackage != "", err
 }
 
-// Target returns the extension that a control document names, in lower case. The user is empty when the document has no
-// Username: it is then about a realm. Target checks nothing; CheckTarget does.
-func (f *Document) Target() actors.Address {
-	return actors.Address{Realm: strings.ToLower(string(f.Realm)), User: strings.ToLower(string(f.Username))}
+// Target returns the extension that a control document names. Username is a user, or an address in the realm of Realm. The user
+// is empty when the document has no Username: it is then about a realm. It is * when Username is a bare *, which names all
+// extensions of the realm; only a reset may do that.
+func (f *Document) Target() (actors.Address, error) {
+	realm := strings.ToLower(string(f.Realm))
+	if realm == "" || f.Username == "" || f.Username == "*" {
+		return actors.Address{Realm: realm, User: string(f.Username)}, nil
+	}
+	to, err := presence.ParseName(string(f.Username), realm)
+	if err != nil {
+		return to, refuse("Username %v", err)
+	}
+	if to.Realm != realm {
+		return to, refuse("Username is in the realm %.100q, and Realm is %.100q; they must be the same", to.Realm, realm)
+	}
+	return to, nil
 }
-
-// CheckTarget refuses a Target that cannot be an extension.
-func CheckTarget(to actors.Address) error { return checkName("Username", to) }

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
@@ -58,6 +59,10 @@ func answerFields(c *coder, a *actors.Answer) {
 	list(c, 8, &a.Subscriptions, maxRows, rowFields)
 	dropUnknown(c, &a.Subscriptions, func(v actors.SubscriptionView) presence.Package { return v.Package })
 	optional(c, 9, &a.Explanation, explanationFields)
+	former := strings.Join(a.Former, " ") // a user has no spaces
+	if str(c, 10, &former); c.reading && former != "" {
+		a.Former = strings.Fields(former)
+	}
 }
 
 // optional carries a nested message behind a pointer; nil is absent.
@@ -99,6 +104,10 @@ func dialogFields(c *coder, v *presence.DialogView) {
 	str(c, 11, &v.ToTag)
 	str(c, 12, &v.TargetCallID)
 	str(c, 13, &v.SwitchURI)
+	str(c, 14, &v.FromName)
+	str(c, 15, &v.ToName)
+	str(c, 16, &v.FromURI)
+	str(c, 17, &v.ToURI)
 }
 
 // dropUnknown takes subscriptions out of what was read whose event package this release does not know: a node of a newer

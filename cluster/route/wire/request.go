@@ -176,6 +176,11 @@ func callEventFields(c *coder, v *presence.CallEvent) {
 	str(c, 11, &v.TargetCallID)
 	str(c, 12, &v.SwitchURI)
 	str(c, 13, &v.Source)
+	flag(c, 14, &v.Undirected)
+	str(c, 15, &v.FromName)
+	str(c, 16, &v.ToName)
+	str(c, 17, &v.FromURI)
+	str(c, 18, &v.ToURI)
 }
 
 func registerFields(c *coder, v *presence.RegisterEvent) {
@@ -186,6 +191,16 @@ func registerFields(c *coder, v *presence.RegisterEvent) {
 	str(c, 5, &v.From)
 	str(c, 6, &v.To)
 	str(c, 7, &v.Source)
+	str(c, 8, &v.Call.CallID)
+	num(c, 9, &v.Call.Direction)
+	str(c, 10, &v.Call.FromTag)
+	str(c, 11, &v.Call.ToTag)
+	str(c, 12, &v.Call.FromName)
+	str(c, 13, &v.Call.ToName)
+	str(c, 14, &v.Call.FromURI)
+	str(c, 15, &v.Call.ToURI)
+	str(c, 16, &v.Call.TargetCallID)
+	str(c, 17, &v.Call.SwitchURI)
 }
 
 func mailboxFields(c *coder, v *presence.MailboxEvent) {
@@ -196,6 +211,7 @@ func mailboxFields(c *coder, v *presence.MailboxEvent) {
 	num(c, 5, &v.UrgentNew)
 	num(c, 6, &v.UrgentSaved)
 	str(c, 7, &v.Account)
+	str(c, 8, &v.Extended)
 }
 
 func notifiedFields(c *coder, v *presence.Notified) {
@@ -204,6 +220,7 @@ func notifiedFields(c *coder, v *presence.Notified) {
 	str(c, 3, &v.CallID)
 	num(c, 4, &v.Sequence)
 	num(c, 5, &v.Reply)
+	str(c, 6, &v.Edge)
 }
 
 func manualFields(c *coder, v *presence.SetManual) { num(c, 1, &v.State) }

@@ -82,6 +82,27 @@ func TestBatch(t *testing.T) {
 	}
 }
 
+// The fields that came after the first release. The files of testdata hold messages without them.
+func TestLaterFields(t *testing.T) {
+	for _, m := range []actors.Message{
+		presence.CallEvent{CallID: "k", Undirected: true, FromName: "a", ToName: "b", FromURI: "c", ToURI: "d"},
+		presence.RegisterEvent{Name: "n", State: presence.Early, Call: presence.HeldCall{CallID: "k", Direction: presence.Recipient, FromTag: "1", ToTag: "2", FromName: "a", ToName: "b",
+			FromURI: "c", ToURI: "d", TargetCallID: "t", SwitchURI: "s"}},
+		presence.MailboxEvent{Source: "m", Extended: "7001"},
+		presence.Notified{CallID: "c", Reply: 481, Edge: "e"},
+	} {
+		data := AppendNow(AppendCall(AppendHead(nil, presence.Schema, "a"), Call{ID: 1, Request: actors.Request{Message: m}}), 1, 1)
+		if got, err := ReadBatch(data); err != nil || len(got.Calls) != 1 || !reflect.DeepEqual(got.Calls[0].Request.Message, m) {
+			t.Errorf("%+v became %+v, %v", m, got, err)
+		}
+	}
+	d := presence.DialogView{ID: "k", FromName: "a", ToName: "b", FromURI: "c", ToURI: "d"}
+	want := actors.Answer{View: &presence.View{Dialogs: []presence.DialogView{d}}, Former: []string{"7001", "%207002"}}
+	if got, err := ReadAnswer(string(AppendAnswer(nil, &want))); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v became %+v, %v", want, got, err)
+	}
+}
+
 // full returns an answer in which every field is set somewhere.
 func full(watchers int) actors.Answer {
 	full := show(watchers)

@@ -13,6 +13,7 @@ import (
 	"lamplight/cluster/directory"
 	"lamplight/cluster/gossip"
 	"lamplight/cluster/journal"
+	"lamplight/cluster/loglimit"
 	"lamplight/cluster/natsd"
 	"lamplight/cluster/route"
 	"lamplight/transport/access"
@@ -112,8 +113,8 @@ func (n *Node) startShards(ctx context.Context) error {
 		Incarnation: n.journal.Incarnation, Account: func(realm string) string { id, _ := n.directory.RealmAccount(realm); return id }})
 	rules := c.Rules
 	rules.Writes = n.newest
-	n.system = actors.NewSystem(actors.Config{Node: c.Name, Rules: rules, Mailbox: c.MaxMailbox, Journal: n.journal, Notifier: n.fanout, Log: n.log, Registerer: n.registry})
-	n.fanout.Renotify, n.fanout.Watched = n.system.RenotifyEdge, n.system.WatchedEdges
+	n.system = actors.NewSystem(actors.Config{Node: c.Name, Rules: rules, Mailbox: c.MaxMailbox, Journal: n.journal, Notifier: n.fanout, Log: loglimit.Limit(n.log), Registerer: n.registry})
+	n.fanout.Renotify, n.fanout.Watches = n.system.RenotifyEdge, n.system.WatchesEdge
 	n.router = route.New(route.Config{System: n.system, Owners: n.journal, Nodes: n.journal.Owners, Conn: n.conn, Prefix: c.Prefix,
 		Node: c.Name, Timeout: c.RequestTimeout, Writes: n.newest, Trouble: n.trouble, Log: n.log, Registerer: n.registry})
 	n.journal.SetShards(n.system)
