@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -8,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
+
+	"lamplight/actors/presence"
 )
 
 const (
@@ -171,6 +174,10 @@ func badName(id string) string {
 		return "must name an extension, such as 1001 or 1001@acme.example.com, and not be a URI"
 	case full && (realm == "" || badRealm(realm) != ""):
 		return "must have a domain name behind the @, without a port"
+	}
+	var wrong *presence.AddressError
+	if _, err := presence.ParseName(id, "realm"); errors.As(err, &wrong) { // no document and no request could name it
+		return wrong.Wrong
 	}
 	return ""
 }

@@ -112,6 +112,8 @@ type load struct {
 	order   []string             // the keys of now, in the order of the file
 	named   map[string]string    // user and device ids by what names them: see nameOf
 	users   map[string]string    // user ids by the usernames of the file, in lower case
+
+	compared uint64 // the revision of the bucket up to which entries have been compared with the file
 }
 
 // importAccount imports one account of a file. When entries of the account change meanwhile, it begins again.
@@ -135,6 +137,9 @@ func (d *Directory) importAccount(ctx context.Context, n *Counts, account map[st
 
 // read makes what is to be written of an account of a file.
 func (l *load) read(account map[string]any, users, devices []map[string]any) error {
+	l.d.mu.RLock()
+	l.compared = l.d.reached
+	l.d.mu.RUnlock()
 	if err := l.merge(Accounts, account, "the account"); err != nil {
 		return err
 	}
@@ -170,7 +175,10 @@ func (l *load) write(ctx context.Context) error {
 		} else {
 			time.Sleep(breath)
 		}
-		_, err := l.d.change(ctx, func() (writes []write, err error) {
+		last, err := l.d.change(ctx, func() (writes []write, err error) {
+			if l.overtaken(step) {
+				return nil, errChanged
+			}
 			for _, key := range check {
 				p := l.now[key]
 				if err := l.d.admit(l.account, p, with); err != nil {
@@ -185,9 +193,49 @@ func (l *load) write(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		l.compared = last // what came before it was compared when it was planned
 		rest = rest[n:]
 	}
 	return nil
+}
+
+// overtaken says whether somebody has meanwhile made an entry by which one of the file, which was to be new, is known. The caller
+// holds d.mu.
+func (l *load) overtaken(step []string) bool {
+	if l.d.reached == l.compared {
+		return false
+	}
+	var made map[string]bool // by what names them: the entries that others have made since the file was compared
+	for _, kind := range []string{Users, Devices} {
+		for id, e := range l.d.groups[group{kind, l.account}] {
+			if e.revision <= l.compared || l.now[entryKey(kind, l.account, id)] != nil {
+				continue
+			}
+			for i := range groupsOf[kind] {
+				if name := nameOf(e, i); name != "" {
+					if made == nil {
+						made = map[string]bool{}
+					}
+					made[name] = true
+				}
+			}
+		}
+	}
+	if made == nil {
+		return false
+	}
+	for _, key := range step {
+		p := l.now[key]
+		if p.Kind == Accounts || p.old != nil {
+			continue
+		}
+		for i := range groupsOf[p.Kind] {
+			if name := nameOf(&p.Entry, i); name != "" && made[name] {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // merge merges one entry of the file into what is there. It finds the present entry by its id, or else by what names it
