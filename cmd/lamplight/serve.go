@@ -43,6 +43,7 @@ type serveFlags struct {
 	AcceptLoss     bool          `help:"Start although the journal or the directory shows less than was acknowledged, or a file of the journal is damaged. What is missing is given up."`
 	TokenKey       string        `placeholder:"FILE" help:"The Ed25519 key (PEM) that signs API tokens. It is made if there is no such file (default: token.pem in the data directory)."`
 	JWKS           string        `name:"jwks" type:"existingfile" placeholder:"FILE" help:"The public keys of another issuer whose API tokens are accepted: a JWKS, or one key as PEM."`
+	JWKSAudience   string        `name:"jwks-audience" placeholder:"NAME" help:"What the aud claim of the other issuer's tokens must name (default: it is not checked)."`
 	CallLease      time.Duration `default:"24h" help:"How long a call lives of which nothing more is heard. It then counts as ended."`
 	NotifyRate     float64       `default:"5" help:"How many changes a second one watcher is told at most, 0 to 1000. Changes in between are told as one. 0 means that nothing is held back."`
 	RequestTimeout time.Duration `default:"10s" help:"How long a request may take, at most 12s."`
@@ -273,7 +274,7 @@ func (f *serveFlags) node(sync time.Duration, log *slog.Logger) (node.Config, er
 	c := node.Config{Name: f.Node, Version: version, Data: f.Data, NATS: f.options(), Prefix: f.prefix(),
 		Memory: f.Storage == "memory", Replicas: f.Replicas, AwaitRestore: f.AwaitRestore,
 		Gossip: f.Gossip, Advertise: f.Advertise, Join: f.Join,
-		HTTP: f.HTTP, RequestTimeout: f.RequestTimeout, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections, MaxPerAddress: f.MaxPerAddress, AcceptLoss: f.AcceptLoss, TokenKey: f.tokenKeyPath(),
+		HTTP: f.HTTP, RequestTimeout: f.RequestTimeout, RateLimit: f.RateLimit, MaxConnections: f.MaxConnections, MaxPerAddress: f.MaxPerAddress, AcceptLoss: f.AcceptLoss, TokenKey: f.tokenKeyPath(), Audience: f.JWKSAudience,
 		Rules: f.rules(), MaxMailbox: f.MaxMailbox, EdgeMemory: f.EdgeMemory << 20, Log: log}
 	if f.Nats == "embedded" {
 		route, err := f.route()

@@ -36,6 +36,7 @@ type Config struct {
 	Directory *directory.Directory
 	Key       ed25519.PrivateKey // signs the tokens that this node makes
 	JWKS      []byte             // the JWKS, or the public key as PEM, of another issuer whose tokens are good; nil: none
+	Audience  string             // what the aud of another issuer's tokens must name; "": it is not checked
 	RateLimit int                // requests a second for each account and client address; 0: no limit
 }
 
@@ -49,7 +50,7 @@ type Control struct {
 
 // New makes a Control. It starts nothing. The error says what is wrong with Config.JWKS.
 func New(c Config) (*Control, error) {
-	v, err := NewVerifier(c.Directory, c.JWKS)
+	v, err := NewVerifier(c.Directory, c.JWKS, c.Audience)
 	return &Control{cfg: c, verifier: v, limits: newLimits(c.RateLimit), failures: &failures{of: map[[32]byte]*failed{}}}, err
 }
 
@@ -96,11 +97,16 @@ func (c *Control) Allow(account string, from net.IP) error {
 
 // LogIn returns the account that has an API key, and a new token for it. For a key that no account has it returns
 // ErrCredentials.
-func (c *Control) LogIn(ctx context.Context, apiKey string) (e *directory.Entry, token string, err error) {
+func (c *Control) LogIn(ctx context.Context, from net.IP, apiKey string) (e *directory.Entry, token string, err error) {
+	names := []failureName{addressName(from)}
+	if !c.failures.begin(names, time.Now()) {
+		return nil, "", ErrTooMany
+	}
 	e, err = c.cfg.Directory.AccountByAPIKey(ctx, apiKey)
 	if errors.Is(err, directory.ErrUnknown) {
 		return nil, "", ErrCredentials
 	}
+	c.failures.undo(names)
 	if err == nil {
 		token, err = Sign(c.cfg.Key, e.ID, TokenLife)
 	}

@@ -38,23 +38,28 @@ type failureName struct {
 	most int
 }
 
-// failureNames returns the names of a login: the address of the client, of which IPv6 has the first 64 bits, the account, and the
-// credentials in the account.
-func failureNames(from net.IP, whose directory.Whose, method, credentials string) [3]failureName {
+// failureNames returns the names of a user's login: the address of the client, the account, and the credentials in the account.
+func failureNames(from net.IP, whose directory.Whose, method, credentials string) []failureName {
+	account := strings.ToLower(whose.Phone + "\x00" + whose.Realm + "\x00" + whose.Name)
+	return []failureName{addressName(from), newFailureName(maxAccountFailures, "account", account),
+		newFailureName(maxFailures, "credentials", account, method, strings.ToLower(credentials))}
+}
+
+// addressName returns the name of a client's address, of which IPv6 has the first 64 bits.
+func addressName(from net.IP) failureName {
 	if from.To4() == nil {
 		from = from.Mask(net.CIDRMask(64, 128))
 	}
-	name := func(most int, parts ...string) failureName {
-		return failureName{sha256.Sum256([]byte(strings.Join(parts, "\x00"))), most}
-	}
-	account := strings.ToLower(whose.Phone + "\x00" + whose.Realm + "\x00" + whose.Name)
-	return [3]failureName{name(maxFailures, "address", from.String()), name(maxAccountFailures, "account", account),
-		name(maxFailures, "credentials", account, method, strings.ToLower(credentials))}
+	return newFailureName(maxFailures, "address", from.String())
+}
+
+func newFailureName(most int, parts ...string) failureName {
+	return failureName{sha256.Sum256([]byte(strings.Join(parts, "\x00"))), most}
 }
 
 // begin counts a login as a failure, until the caller says that it is none, and says whether it may be tried. When one of its names
 // has failed too often it is not counted. Logins that are under way count too, so that many at once are not more than one by one.
-func (f *failures) begin(names [3]failureName, now time.Time) bool {
+func (f *failures) begin(names []failureName, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, n := range names {
@@ -94,7 +99,7 @@ func (f *failures) makeRoom(now time.Time) {
 }
 
 // undo takes back what begin counted: the login did not fail.
-func (f *failures) undo(names [3]failureName) {
+func (f *failures) undo(names []failureName) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, n := range names {

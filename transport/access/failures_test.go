@@ -13,7 +13,7 @@ import (
 func TestFailuresAreBounded(t *testing.T) {
 	f := &failures{of: map[[32]byte]*failed{}}
 	now := time.Now()
-	names := func(i int) [3]failureName {
+	names := func(i int) []failureName {
 		return failureNames(net.IPv4(10, byte(i>>16), byte(i>>8), byte(i)), directory.Whose{Realm: strconv.Itoa(i)}, "md5", "x")
 	}
 	for i := range maxFailureNames {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/MicahParks/keyfunc/v3"
@@ -102,11 +103,12 @@ type Keys interface {
 // Verifier checks tokens. It remembers the good ones until they expire, so that it checks a signature only once. It may be used
 // from any goroutine.
 type Verifier struct {
-	keys    Keys
-	foreign keyfunc.Keyfunc  // of another issuer's JWKS; nil: none
-	public  crypto.PublicKey // of another issuer, when it was given as PEM; nil: none
-	parser  *jwt.Parser
-	good    *otter.Cache[[32]byte, verdict] // by the SHA-256 of the token
+	keys     Keys
+	foreign  keyfunc.Keyfunc  // of another issuer's JWKS; nil: none
+	public   crypto.PublicKey // of another issuer, when it was given as PEM; nil: none
+	audience string           // that the aud of another issuer's tokens must name; "": any
+	parser   *jwt.Parser
+	good     *otter.Cache[[32]byte, verdict] // by the SHA-256 of the token
 }
 
 // verdict says what a good token is for.
@@ -117,9 +119,9 @@ type verdict struct {
 }
 
 // NewVerifier makes a Verifier. jwks is the JWKS, or the public key as PEM, of another issuer whose tokens are good too; nil
-// means that there is none.
-func NewVerifier(keys Keys, jwks []byte) (*Verifier, error) {
-	v := &Verifier{keys: keys, parser: jwt.NewParser(jwt.WithValidMethods([]string{"EdDSA", "RS256", "ES256"}),
+// means that there is none. audience is what their aud must name; "" means that it is not checked.
+func NewVerifier(keys Keys, jwks []byte, audience string) (*Verifier, error) {
+	v := &Verifier{keys: keys, audience: audience, parser: jwt.NewParser(jwt.WithValidMethods([]string{"EdDSA", "RS256", "ES256"}),
 		jwt.WithIssuer(Issuer), jwt.WithExpirationRequired())}
 	var err error
 	if block, _ := pem.Decode(jwks); block != nil {
@@ -154,9 +156,12 @@ func (v *Verifier) verify(ctx context.Context, token []byte) (verdict, error) {
 		}
 		return verdict{}, ErrCredentials
 	}
-	var c claims
+	c := jwt.MapClaims{} // a struct would take ACCOUNT_ID for account_id
 	ours := false
-	_, err := v.parser.ParseWithClaims(string(token), &c, func(t *jwt.Token) (any, error) {
+	_, err := v.parser.ParseWithClaims(string(token), c, func(t *jwt.Token) (any, error) {
+		if _, critical := t.Header["crit"]; critical { // extensions that must be understood (RFC 7515 §4.1.11); none is
+			return nil, ErrCredentials
+		}
 		kid, _ := t.Header["kid"].(string)
 		if t.Method == jwt.SigningMethodEdDSA {
 			if k, err := v.keys.PublicKey(ctx, kid); err == nil && len(k) == ed25519.PublicKeySize {
@@ -172,12 +177,17 @@ func (v *Verifier) verify(ctx context.Context, token []byte) (verdict, error) {
 		}
 		return nil, ErrCredentials
 	})
-	if err != nil || c.AccountID == "" {
+	account, _ := c["account_id"].(string)
+	expires, timed := c.GetExpirationTime()
+	if err != nil || account == "" || timed != nil || expires == nil {
 		return verdict{}, ErrCredentials
 	}
-	known := verdict{account: c.AccountID, expires: c.ExpiresAt.Time}
+	if audiences, err := c.GetAudience(); !ours && v.audience != "" && (err != nil || !slices.Contains(audiences, v.audience)) {
+		return verdict{}, ErrCredentials
+	}
+	known := verdict{account: account, expires: expires.Time}
 	if ours { // users of another issuer's tokens need not be in the directory
-		known.owner = c.OwnerID
+		known.owner, _ = c["owner_id"].(string)
 	}
 	v.good.Set(sum, known)
 	return known, nil

@@ -177,3 +177,15 @@ func TestAbsoluteTarget(t *testing.T) {
 type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+// The deprecated {"reset":…} resets with true alone, whatever the path.
+func TestResetFalse(t *testing.T) {
+	e := newBed(t, 0)
+	for _, path := range []string{"presence/1001", "devices/" + phone + "/presence"} {
+		for value, want := range map[string]int{"true": 200, "false": 400, `"true"`: 400, "null": 400, "1": 400} {
+			if r := e.do("POST", "/v2/accounts/"+root+"/"+path, e.tokens[root], `{"data":{"reset":`+value+`}}`); r.Code != want {
+				t.Errorf("%s: reset %s: %d %s", path, value, r.Code, r.Raw)
+			}
+		}
+	}
+}

@@ -15,6 +15,9 @@ func (q *request) logIn(how string) error {
 	if err := q.server.cfg.Access.Allow(how, q.RemoteIP()); err != nil {
 		return err
 	}
+	if err := q.LoadBody(""); err != nil {
+		return err
+	}
 	if len(q.PostBody()) > maxLogin {
 		return httpd.Failure{Code: 413, Message: "request_too_large", Data: `{"message":"the body of a login is too large","max_bytes":` + strconv.Itoa(maxLogin) + `}`}
 	}
@@ -26,7 +29,7 @@ func (q *request) logIn(how string) error {
 		return q.logInUser(d)
 	}
 	key, _ := d["api_key"].(string)
-	e, token, err := q.server.cfg.Access.LogIn(&q.Within, key)
+	e, token, err := q.server.cfg.Access.LogIn(&q.Within, q.RemoteIP(), key)
 	if err != nil {
 		return err
 	}

@@ -105,8 +105,11 @@ func (q *request) action(resetIsDefault bool) (string, presence.State, error) {
 		return "", 0, err
 	}
 	action, given := d["action"].(string)
-	if old, ok := d["reset"].(bool); ok && old && d["action"] == nil { // deprecated
-		action, given = "reset", true
+	if old, named := d["reset"]; named && d["action"] == nil { // deprecated
+		if old == true {
+			action, given = "reset", true
+		}
+		resetIsDefault = false // {"reset":false} is no reset
 	}
 	if d["action"] == nil && !given && resetIsDefault {
 		action = "reset"

@@ -62,7 +62,7 @@ func TestForgedTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	pemKey := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
-	v, err := access.NewVerifier(e.api.cfg.Directory, pemKey)
+	v, err := access.NewVerifier(e.api.cfg.Directory, pemKey, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +91,8 @@ func TestForgedTokens(t *testing.T) {
 		"end is a word":              {jwt.SigningMethodEdDSA, e.key, access.KeyID(public), func(c jwt.MapClaims) { c["exp"] = "never" }, ""},
 		"no account":                 {jwt.SigningMethodEdDSA, e.key, access.KeyID(public), func(c jwt.MapClaims) { delete(c, "account_id") }, ""},
 		"account is a list":          {jwt.SigningMethodEdDSA, e.key, access.KeyID(public), func(c jwt.MapClaims) { c["account_id"] = []string{root} }, ""},
+		"names in capitals":          {jwt.SigningMethodEdDSA, e.key, access.KeyID(public), func(c jwt.MapClaims) { delete(c, "account_id"); c["ACCOUNT_ID"] = root }, ""},
+		"EXP in capitals":            {jwt.SigningMethodEdDSA, e.key, access.KeyID(public), func(c jwt.MapClaims) { delete(c, "exp"); c["EXP"] = time.Now().Unix() + 60 }, ""},
 		"a key id that is a subject": {jwt.SigningMethodEdDSA, strange, "a.>", nil, ""},
 	} {
 		claims := jwt.MapClaims{"account_id": root, "iss": access.Issuer, "exp": time.Now().Unix() + 60, "iat": time.Now().Unix()}
@@ -109,6 +111,76 @@ func TestForgedTokens(t *testing.T) {
 			if account, err := v.Account(t.Context(), []byte(signed)); account != c.account || (err == nil) != (c.account != "") {
 				t.Errorf("%s: %q %v", name, account, err)
 			}
+		}
+	}
+}
+
+// A token with extensions that must be understood is refused: none is known (RFC 7515 §4.1.11). Where an audience is configured, another
+// issuer's token must name it; a node's own token names none.
+func TestCriticalAndAudience(t *testing.T) {
+	e := newBed(t, 0)
+	public := e.key.Public().(ed25519.PublicKey)
+	theirs, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(&theirs.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := access.NewVerifier(e.api.cfg.Directory, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), "presence")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		ours     bool
+		audience any
+		critical bool
+		good     bool
+	}{
+		"ours":                    {true, nil, false, true},
+		"ours, critical":          {true, nil, true, false},
+		"theirs for us":           {false, "presence", false, true},
+		"theirs for several":      {false, []string{"billing", "presence"}, false, true},
+		"theirs for another":      {false, "billing", false, false},
+		"theirs for nobody":       {false, nil, false, false},
+		"theirs for us, critical": {false, "presence", true, false},
+	} {
+		claims := jwt.MapClaims{"account_id": root, "iss": access.Issuer, "exp": time.Now().Unix() + 60}
+		if c.audience != nil {
+			claims["aud"] = c.audience
+		}
+		method, key := jwt.SigningMethod(jwt.SigningMethodRS256), any(theirs)
+		if c.ours {
+			method, key = jwt.SigningMethodEdDSA, e.key
+		}
+		token := jwt.NewWithClaims(method, claims)
+		if c.ours {
+			token.Header["kid"] = access.KeyID(public)
+		}
+		if c.critical {
+			token.Header["crit"] = []string{"exp"}
+		}
+		signed, err := token.SignedString(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.Account(t.Context(), []byte(signed)); (err == nil) != c.good {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// After ten wrong API keys within a minute from one address, no further login is tried from there.
+func TestWrongAPIKeysAreLimited(t *testing.T) {
+	e := newBed(t, 0)
+	for i := range 12 {
+		want := 401
+		if i >= 10 {
+			want = 429
+		}
+		if r := e.do("PUT", "/v2/api_auth", "", `{"data":{"api_key":"wrong"}}`); r.Code != want {
+			t.Errorf("try %d: %d %s", i+1, r.Code, r.Raw)
 		}
 	}
 }

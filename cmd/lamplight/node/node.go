@@ -66,6 +66,7 @@ type Config struct {
 	MaxPerAddress  int    // of one client address; 0: half of MaxConnections
 	TokenKey       string // a file
 	JWKS           []byte
+	Audience       string // that the aud of another issuer's tokens must name; "": it is not checked
 
 	Rules      presence.Rules // the node sets Writes
 	MaxMailbox int

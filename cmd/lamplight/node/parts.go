@@ -209,7 +209,7 @@ func (n *Node) startTransports(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("token key %s: %w", c.TokenKey, err)
 	}
-	control, err := access.New(access.Config{Directory: n.directory, Key: key, JWKS: c.JWKS, RateLimit: c.RateLimit})
+	control, err := access.New(access.Config{Directory: n.directory, Key: key, JWKS: c.JWKS, Audience: c.Audience, RateLimit: c.RateLimit})
 	if err != nil {
 		return err
 	}
