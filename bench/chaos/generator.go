@@ -220,7 +220,7 @@ func (w *worker) command() {
 // state that it has, or resets an extension that is dark. While the node is cut off, its memory vouches for no such command.
 func (w *worker) confirm() {
 	e, n := w.world.pick(w.random), w.client.cluster.pick(w.random)
-	out, s, _, err := w.client.show(n, false, 0, e.name, "")
+	out, s, _, _ := w.client.show(n, false, 0, e.name, "")
 	if out != acknowledged {
 		return
 	}

@@ -67,7 +67,9 @@ func refused(t *testing.T, data string, words []string, flags ...string) {
 		if l.http != "" {
 			t.Fatalf("the node serves without what was acknowledged: %s", p.stderr.String())
 		}
-		<-done
+		if err := <-done; err == nil {
+			t.Fatal("the node ended with success")
+		}
 	case <-time.After(60 * time.Second):
 		t.Fatalf("the node neither serves nor ends: %s", p.stderr.String())
 	}
