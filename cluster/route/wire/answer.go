@@ -136,6 +136,7 @@ func rowFields(c *coder, v *actors.SubscriptionView) {
 	str(c, 14, &v.Contact)
 	str(c, 15, &v.SubscriptionID)
 	str(c, 16, &v.ProxyRoute)
+	optional(c, 17, &v.Lamp, viewFields)
 }
 
 func explanationFields(c *coder, v *actors.Explanation) {
