@@ -156,6 +156,10 @@ type Document struct {
 	Realm    Text `json:"Realm"`
 	Username Text `json:"Username"`
 	Explain  Flag `json:"Explain"`
+
+	Lit       Flag `json:"Lit"`
+	Source    Text `json:"Source"`
+	OlderThan Text `json:"Older-Than"`
 }
 
 // Refusal is the error of a document that must not be applied. Its sender gets it as an error reply.
