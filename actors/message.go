@@ -120,6 +120,9 @@ type Coverage struct {
 	Stale    bool
 	Sequence uint64 // grows with every durable change on the nodes that were asked
 	Next     string // the first extension past Query.Limit; "": the listing is complete
+
+	// Extensions is the number of extensions that have done a command to a realm. Nodes of an earlier release do not count.
+	Extensions int
 }
 
 // The errors that an Answer carries besides those of package presence. Each transport has a table from these to its own

@@ -15,9 +15,6 @@ import (
 	"lamplight/transport/kazoo"
 )
 
-// partSize is the number of bytes at which a part of a listing is sent. A part may be longer by one row.
-const partSize = 256 << 10
-
 // control registers the control endpoints as a micro service of NATS (docs/contract/nats.md, "Control").
 func (b *Bus) control() error {
 	s, err := micro.AddService(b.cfg.Conn, micro.Config{Name: "lamplight", Version: b.cfg.Version, QueueGroup: queue,
@@ -125,7 +122,12 @@ func (b *Bus) reset(r micro.Request) {
 			if err == nil && len(cover.Missing) > 0 {
 				err = fmt.Errorf("%d shards did not answer: %w", len(cover.Missing), actors.ErrUnknown)
 			}
-			b.respond(r, f, err)
+			if err != nil {
+				b.respond(r, f, err)
+				return
+			}
+			d := b.ackDocument(f, nil)
+			_ = r.Respond(append(appendjson.Number(d[:len(d)-1], "Extensions", int64(cover.Extensions)), '}'))
 		})
 	})
 }
@@ -177,7 +179,7 @@ func (b *Bus) respondShow(r micro.Request, f *kazoo.Document, to actors.Address,
 	d := whole()
 	most := int(b.cfg.Conn.MaxPayload())
 	if len(d) > most {
-		p := b.parts(r, f, "show_partial_resp")
+		p := b.parts(r, f, "show_partial_resp", wholeForm)
 		for i := range a.Subscriptions {
 			p.row(a.Subscriptions[i])
 		}
@@ -207,126 +209,6 @@ func (b *Bus) runInBackground(r micro.Request, f *kazoo.Document, run func(conte
 		defer cancel()
 		run(ctx)
 	})
-}
-
-func (b *Bus) search(r micro.Request) {
-	b.readControl(r, "search_req", func(f *kazoo.Document, to actors.Address, err error) {
-		q := actors.Query{Realm: to.Realm, Bodies: !bool(f.Lit), Lit: bool(f.Lit)}
-		if err == nil {
-			q.Package, q.HasPackage, err = f.Package()
-		}
-		if err == nil {
-			err = litLamps(f, &q)
-		}
-		if err != nil {
-			b.respond(r, f, err)
-			return
-		}
-		b.runInBackground(r, f, func(ctx context.Context) {
-			p := b.parts(r, f, "search_partial_resp")
-			cover, err := b.cfg.Router.List(ctx, q, func(s actors.SubscriptionView) error { p.row(s); return nil })
-			if err != nil {
-				b.respond(r, f, err)
-				return
-			}
-			_ = r.Respond(b.partDocument(f, "search_resp", p.sent, p.listing.End(p.rows), cover))
-		})
-	})
-}
-
-// litLamps reads the fields of a search for lit lamps.
-func litLamps(f *kazoo.Document, q *actors.Query) error {
-	if f.Lit && f.EventPackage != "" {
-		return refuse("Event-Package is %.40q; it must not be given with Lit, which lists no subscriptions", f.EventPackage)
-	}
-	for _, field := range [...]struct {
-		name  string
-		value kazoo.Text
-		read  func(string) error
-	}{
-		{"State", f.State, func(v string) (err error) { q.State, err = kazoo.LitState(v); return err }},
-		{"Source", f.Source, func(v string) error { q.Source = v; return kazoo.LitSource(v) }},
-		{"Older-Than", f.OlderThan, func(v string) (err error) { q.Until, err = kazoo.LitUntil(v, time.Now()); return err }},
-	} {
-		switch {
-		case field.value == "":
-		case !bool(f.Lit):
-			return refuse("%s is %.40q; it needs Lit to be true", field.name, field.value)
-		default:
-			if err := field.read(strings.ToLower(string(field.value))); err != nil {
-				return refuse("%s %v", field.name, err)
-			}
-		}
-	}
-	return nil
-}
-
-// emptyRows returns what writes the rows that are asked for: lamps or subscriptions.
-func emptyRows(f *kazoo.Document) kazoo.Rows {
-	if f.Lit {
-		return &kazoo.Lamps{}
-	}
-	return &kazoo.Listing{}
-}
-
-// parts sends a listing in several messages. The subscriptions of one extension may be spread over several parts.
-type parts struct {
-	bus     *Bus
-	r       micro.Request
-	f       *kazoo.Document
-	name    string // Event-Name of a part
-	most    int    // bytes at which a part is sent
-	listing kazoo.Rows
-	rows    []byte
-	sent    int // parts
-}
-
-// parts makes a sender of parts. A part is sent at a quarter of what a NATS message may hold, so that it has room for one
-// more row and for the fields of the document.
-func (b *Bus) parts(r micro.Request, f *kazoo.Document, name string) *parts {
-	return &parts{bus: b, r: r, f: f, name: name, listing: emptyRows(f), most: min(partSize, int(b.cfg.Conn.MaxPayload())/4)}
-}
-
-// row adds one subscription or lamp. It leaves out a body that would take more than half of a part, and of dialogs that would
-// take more than a part all but the most important one.
-func (p *parts) row(s actors.SubscriptionView) {
-	if len(s.Body) > p.most/2 {
-		s.Body = ""
-	}
-	if v := s.Lamp; v != nil && len(v.Dialogs) > 1 && len(kazoo.AppendDialogs(nil, v.Dialogs)) > p.most {
-		s.Lamp = &presence.View{State: v.State, Dialogs: v.Dialogs[:1]}
-	}
-	if p.rows = p.listing.Row(p.rows, &s); len(p.rows) > p.most {
-		p.flush()
-	}
-}
-
-// flush sends what has been added as a part.
-func (p *parts) flush() {
-	p.sent++
-	_ = p.r.Respond(p.bus.partDocument(p.f, p.name, p.sent, p.listing.End(p.rows), actors.Coverage{}))
-	p.listing, p.rows = emptyRows(p.f), nil
-}
-
-// partDocument encodes one message of a listing. number is the number of a part, counted from 1; in the last message it is
-// the number of parts that came before. 0 is left out.
-func (b *Bus) partDocument(f *kazoo.Document, name string, number int, rows []byte, cover actors.Coverage) []byte {
-	d := b.beginReply(f, name)
-	d = appendjson.Field(d, "Realm", string(f.Realm))
-	if number > 0 {
-		d = appendjson.Number(d, "Part", int64(number))
-	}
-	if cover.Stale {
-		d = appendjson.True(d, "stale")
-	}
-	if len(cover.Missing) > 0 {
-		d = kazoo.AppendMissing(d, cover.Missing)
-	}
-	key := appendjson.Literal("Subscriptions")
-	if f.Lit {
-		key = "Lamps"
-	}
-	return append(append(appendjson.Key(d, key), rows...), '}')
 }
 
 // probe answers with the present state of an extension as an `update`.

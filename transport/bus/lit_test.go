@@ -57,9 +57,7 @@ func TestLitSearch(t *testing.T) {
 	if last := all[len(all)-1]; len(seen) != lamps || len(all) < 5 || string(last["Part"]) != fmt.Sprint(len(all)-1) || string(last["missing_shards"]) != "[3,5]" {
 		t.Errorf("%d lamps in %d messages, %s missing", len(seen), len(all), last["missing_shards"])
 	}
-	b.router.mu.Lock()
-	q := b.router.query
-	b.router.mu.Unlock()
+	q := b.router.asked()
 	if age := begun.Sub(q.Until); age > 30*time.Minute || age < 29*time.Minute {
 		t.Errorf("a lamp must be older than %v", age)
 	}
@@ -67,12 +65,35 @@ func TestLitSearch(t *testing.T) {
 	if q != (actors.Query{Realm: "acme.test", Lit: true, State: presence.Early, Source: "call"}) {
 		t.Errorf("%+v", q)
 	}
+	// A summary counts, and a show of an extension is the same whatever else it asks for.
+	b.router.rows = []actors.SubscriptionView{{User: "1", CallID: "c1"}, {User: "1", CallID: "c2"}}
+	if a := b.request(topic, "search_req", `"Realm":"acme.test","Summary":true`)[0]; string(a["Subscriptions"]) != `{"1":{"dialog":2}}` || b.router.asked().Bodies {
+		t.Errorf("a summary: %s", a)
+	}
+	for i := range 20_000 {
+		b.router.answer.Subscriptions = append(b.router.answer.Subscriptions, actors.SubscriptionView{User: "1", CallID: fmt.Sprint("call", i)})
+	}
+	b.router.answer.View = &presence.View{State: presence.Early}
+	if a := b.request("presence.show.acme%2Etest.1", "show_req", `"Realm":"acme.test","Username":"1","Lit":true,"Summary":true`)[0]; a.text("Event-Name") != "show_partial_resp" || !strings.HasPrefix(string(a["Subscriptions"]), `{"1":{"dialog":{"call0":{`) {
+		t.Errorf("a show: %.200s", a)
+	}
+	b.router.cover = actors.Coverage{Extensions: 7}
+	if a := b.request("presence.reset.acme%2Etest.%2A", "reset", `"Realm":"acme.test","Username":"*"`)[0]; a.text("Status") != "ok" || string(a["Extensions"]) != "7" {
+		t.Errorf("a realm's reset: %s", a)
+	}
 	for fields, word := range map[string]string{
 		`"Lit":true,"Older-Than":"4"`: "Older-Than", `"Lit":true,"State":"terminated"`: "State", `"Lit":true,"Source":"phone"`: "Source", `"Lit":1`: "Lit",
-		`"Lit":true,"Event-Package":"dialog"`: "Event-Package", `"Older-Than":"4h"`: "Older-Than", `"State":"early"`: "State", `"Lit":false,"Source":"call"`: "Source",
+		`"Lit":true,"Event-Package":"dialog"`: "Event-Package", `"Lit":true,"Summary":true`: "Summary", `"Older-Than":"4h"`: "Older-Than", `"State":"early"`: "State", `"Lit":false,"Source":"call"`: "Source",
 	} {
 		if a := b.request(topic, "search_req", `"Realm":"acme.test",`+fields)[0]; a.text("Code") != "400" || !strings.HasPrefix(a.text("Details"), word) {
 			t.Errorf("%s: %s %s", fields, a.text("Code"), a.text("Details"))
 		}
 	}
+}
+
+// asked returns the last listing's query.
+func (r *router) asked() actors.Query {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.query
 }

@@ -157,6 +157,7 @@ type Document struct {
 	Username Text `json:"Username"`
 	Explain  Flag `json:"Explain"`
 
+	Summary   Flag `json:"Summary"`
 	Lit       Flag `json:"Lit"`
 	Source    Text `json:"Source"`
 	OlderThan Text `json:"Older-Than"`

@@ -192,6 +192,7 @@ func stretchFields(c *coder, w *actors.Window) {
 func commandedFields(c *coder, s *actors.Commanded) {
 	shards(c, 1, &s.Done)
 	shards(c, 2, &s.Unknown)
+	num(c, 3, &s.Extensions)
 }
 
 // failures are the errors that an answer carries. Their positions are their numbers in messages, from 1, so they stay: a new

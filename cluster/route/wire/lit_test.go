@@ -27,6 +27,11 @@ func TestLitWindow(t *testing.T) {
 		}
 		text.skip()
 	}
+	done := commanded()
+	done.Extensions = 7
+	if got, err := ReadCommanded(string(AppendCommanded(nil, &done))); err != nil || got != done {
+		t.Errorf("%v %+v", err, got)
+	}
 	a := show(0)
 	rows := actors.Window{Rows: []actors.SubscriptionView{{User: "1001", Lamp: a.View}, {User: "1002", Lamp: a.View}}}
 	if got, err := ReadWindow(string(AppendWindow(nil, &rows))); err != nil || !reflect.DeepEqual(got, rows) {
