@@ -154,6 +154,12 @@ func (c *Client) Search(ctx context.Context, realm, eventPackage string, got fun
 	return c.Ask(ctx, subject.Search(realm), "search_req", fields, got)
 }
 
+// Count passes the number of subscriptions of a realm to got, in one or more answers. The field Subscriptions of each holds extension
+// → event package → number. A node of an earlier release gives the subscriptions themselves in the place of each number.
+func (c *Client) Count(ctx context.Context, realm string, got func(Answer) error) error {
+	return c.Ask(ctx, subject.Search(realm), "search_req", Fields{"Realm": realm, "Summary": true}, got)
+}
+
 // Lit says which lit lamps Lamps asks for. The zero value asks for all.
 type Lit struct {
 	State     string        // early or confirmed; "": both
