@@ -28,7 +28,7 @@ func TestListLit(t *testing.T) {
 	p.send(subject.DialogUpdate(realm, "k1"), "dialog_update", map[string]any{"From": "1001@" + realm, "To": "2001@" + realm, "Call-ID": "k1", "State": "early"})
 	p.set("1003", "confirmed")
 	p.send(subject.Update(realm, "park"), "update", map[string]any{"Presence-ID": "*3101@" + realm, "From": "park", "State": "confirmed"})
-	p.send(subject.MailboxUpdate(realm, "4001"), "mwi_update", map[string]any{"To": "4001@" + realm, "Messages-New": 1, "Extended-Presence-ID": "*984001@" + realm})
+	p.send(subject.MailboxUpdate(realm, "4001"), "mwi_update", map[string]any{"To": "4001@" + realm, "Messages-New": 1, "Messages-Saved": 0, "Extended-Presence-ID": "*984001@" + realm})
 	p.subscribe("1001", subscription("c1"))
 	p.subscribe("1001", subscription("c2"))
 	dark := subscription("c3")
