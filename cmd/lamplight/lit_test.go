@@ -157,6 +157,35 @@ func openTerminal(t *testing.T) (keyboard, terminal *os.File) {
 	return keyboard, terminal
 }
 
+// watchLamps starts presence watch and returns the lines that it prints.
+func watchLamps(t *testing.T, url, format string) <-chan string {
+	t.Helper()
+	c := exec.Command(binary, "presence", "watch", "--realm", realm, "--nats", url, "-o", format)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	talk, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
+	if line, err := bufio.NewReader(talk).ReadString('\n'); err != nil || !strings.HasPrefix(line, "watching ") {
+		t.Fatalf("%q %v", line, err)
+	}
+	lines := make(chan string, 100)
+	go func() {
+		defer close(lines)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			lines <- s.Text()
+		}
+	}()
+	return lines
+}
+
 // When NATS went away and came back, presence watch says that changes may be missing, shows what is lit, and goes on.
 func TestWatchAfterNATSCameBack(t *testing.T) {
 	t.Parallel()
@@ -166,33 +195,6 @@ func TestWatchAfterNATSCameBack(t *testing.T) {
 	p := serve(t, t.TempDir(), "--nats", s.ClientURL())
 	p.sample()
 	p.set("1003", "confirmed")
-	watch := func(format string) <-chan string {
-		t.Helper()
-		c := exec.Command(binary, "presence", "watch", "--realm", realm, "--nats", p.nats, "-o", format)
-		out, err := c.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		talk, err := c.StderrPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
-		if line, err := bufio.NewReader(talk).ReadString('\n'); err != nil || !strings.HasPrefix(line, "watching ") {
-			t.Fatalf("%q %v", line, err)
-		}
-		lines := make(chan string, 100)
-		go func() {
-			defer close(lines)
-			for s := bufio.NewScanner(out); s.Scan(); {
-				lines <- s.Text()
-			}
-		}()
-		return lines
-	}
 	next := func(lines <-chan string) string {
 		t.Helper()
 		select {
@@ -203,7 +205,7 @@ func TestWatchAfterNATSCameBack(t *testing.T) {
 			return ""
 		}
 	}
-	table, objects := watch("table"), watch("json")
+	table, objects := watchLamps(t, p.nats, "table"), watchLamps(t, p.nats, "json")
 	p.set("1001", "early")
 	if a, b := next(table), next(objects); !strings.HasSuffix(a, "1001  terminated -> early") || !strings.Contains(b, `"state":"early"`) {
 		t.Errorf("%s\n%s", a, b)

@@ -78,13 +78,16 @@ func (c *Client) Watch(ctx context.Context, realm, user string, w Watcher) error
 	if err := c.cfg.Conn.FlushWithContext(soon); err != nil {
 		return err
 	}
+	f.began, f.reconnects = time.Now(), c.cfg.Conn.Stats().Reconnects
+	f.whole, f.asked = f.began, f.began
+	f.takeovers = f.ask(ctx, checkEvery) // before Ready: what a node takes over from then on is noticed
 	if f.Ready != nil {
 		f.Ready()
 	}
 	return f.run(ctx)
 }
 
-// feed is a Watch under way. One goroutine uses it.
+// feed is a Watch under way. One goroutine uses it, but for ask.
 type feed struct {
 	Watcher
 	client       *Client
@@ -100,27 +103,14 @@ type feed struct {
 
 // run passes on what comes until ctx ends.
 func (f *feed) run(ctx context.Context) error {
-	f.began, f.takeovers = time.Now(), map[string]uint64{}
-	f.whole, f.asked, f.reconnects = f.began, f.began, f.client.cfg.Conn.Stats().Reconnects
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	nodes := make(chan map[string]uint64, 1)
-	ask := func() {
-		ctx, cancel := context.WithTimeout(ctx, nodesEvery)
-		defer cancel()
-		all, _ := f.client.Status(ctx)
-		by := map[string]uint64{}
-		for _, s := range all {
-			by[s.Node+" "+s.Incarnation] = s.Takeovers
-		}
-		nodes <- by
-	}
-	asking.Go(ask)
 	check := time.NewTicker(checkEvery)
 	defer check.Stop()
-	var next <-chan time.Time // when the nodes are asked again
+	next := time.After(nodesEvery) // when the nodes are asked again; nil while they are being asked
 	for {
 		var err error
 		select {
@@ -135,12 +125,25 @@ func (f *feed) run(ctx context.Context) error {
 			err = f.compare(ctx, by)
 		case <-next:
 			next = nil
-			asking.Go(ask)
+			asking.Go(func() { nodes <- f.ask(ctx, nodesEvery) })
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// ask asks the nodes how many shards each has taken over, by node and incarnation. Nodes that do not answer within the time are left
+// out. It may run in another goroutine than the rest.
+func (f *feed) ask(ctx context.Context, within time.Duration) map[string]uint64 {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	all, _ := f.client.Status(ctx)
+	by := map[string]uint64{}
+	for _, s := range all {
+		by[s.Node+" "+s.Incarnation] = s.Takeovers
+	}
+	return by
 }
 
 // pass passes on one change. It passes over what another program published on the subject.
