@@ -132,8 +132,9 @@ func TestLitIsWhatShowSays(t *testing.T) {
 	})
 }
 
-// A page of a few lit lamps among many idle extensions takes a few questions to each node, however few of them are lit.
-func TestLitAmongManyIdle(t *testing.T) {
+// A page of a few lit lamps, or of a few subscriptions to one event package, among many other extensions takes a few questions to each
+// node.
+func TestFewAmongMany(t *testing.T) {
 	n := startNodes(t, nil, "a", "b")
 	n.fill(3000)
 	for _, u := range []string{"00010", "02995", "02999"} {
@@ -142,6 +143,17 @@ func TestLitAmongManyIdle(t *testing.T) {
 	before := counted(n.of["a"].router.metrics.remote)
 	if _, users, cover := n.lit("a", actors.Query{Limit: 2}, 20*time.Second); !slices.Equal(users, []string{"00010", "02995"}) || cover.Next != "02999" || cover.Missing != nil {
 		t.Errorf("%v, %+v", users, cover)
+	}
+	if asked := counted(n.of["a"].router.metrics.remote) - before; asked > 5 {
+		t.Errorf("it took %v questions", asked)
+	}
+	for _, u := range []string{"00020", "02990"} {
+		n.must("a", actors.Address{Realm: listed, User: u}, presence.Subscribe{Package: presence.Presence, CallID: "p", From: "w@list.test", ServerID: "edge", Expires: 600})
+	}
+	before = counted(n.of["a"].router.metrics.remote)
+	rows, cover := n.list("a", actors.Query{Limit: 2, Package: presence.Presence, HasPackage: true}, 20*time.Second)
+	if !slices.Equal(rows, []string{"00020 p", "02990 p"}) || cover.Next != "" || cover.Missing != nil {
+		t.Errorf("%v, %+v", rows, cover)
 	}
 	if asked := counted(n.of["a"].router.metrics.remote) - before; asked > 5 {
 		t.Errorf("it took %v questions", asked)
