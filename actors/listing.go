@@ -10,12 +10,12 @@ import (
 // Bounds of what a listing holds in memory at a time.
 const (
 	windowSize = 4 << 10          // extensions of a window
-	windowRows = 4 << 10          // subscriptions; once a window has as many, it ends with the extensions asked so far
+	windowRows = 4 << 10          // subscriptions, or dialogs of lamps; once a window has as many, it ends with the extensions asked so far
 	firstPage  = 128              // extensions that are asked before it is known how many watchers they have
 	pageTime   = 12 * time.Second // how long a page may wait for writes in flight, when its caller sets no deadline
 )
 
-// page asks a shard for the subscriptions of some of its extensions.
+// page asks a shard for what a listing shows of some of its extensions.
 type page struct {
 	caller
 	query Query
@@ -49,11 +49,19 @@ func (s *shard) page(p *page, now time.Time) {
 			return
 		}
 		inFlight = inFlight || x.ticket > s.durable
-		size += len(x.state.Subscriptions())
+		if !p.query.Lit {
+			size += len(x.state.Subscriptions())
+		}
 		found = append(found, x)
 	}
 	rows := make([]SubscriptionView, 0, size) // as they are now: a later change may not be durable when this answer leaves
 	for _, x := range found {
+		if p.query.Lit {
+			if v := x.state.View(); p.query.shows(v) {
+				rows = append(rows, SubscriptionView{User: x.state.User(), Lamp: v})
+			}
+			continue
+		}
 		for _, w := range x.state.Subscriptions() {
 			if !p.query.HasPackage || w.Package == p.query.Package {
 				rows = s.view(rows, x, w, p.query.Bodies)
@@ -77,7 +85,7 @@ func (s *shard) page(p *page, now time.Time) {
 	}
 }
 
-// Window is one stretch of a realm's subscriptions on one node.
+// Window is one stretch of a realm's listing on one node.
 type Window struct {
 	Rows     []SubscriptionView // sorted by extension, package and Call-ID; rows of a shard that is not covered do not count
 	Next     string             // the first extension that was left out; "": this was the last stretch
@@ -86,27 +94,49 @@ type Window struct {
 	Sequence uint64             // grows with every durable change on the node
 }
 
-// Window reads a realm's subscriptions: those of the extensions from q.From on and, unless until is "", before until, in
-// the shards of only (nil: in all). It reads at most q.Limit extensions, and fewer if they have many subscriptions. It
-// waits until all shards have answered or the context ends. A shard is covered when it was open all the while, answered
-// before the context ended, and the lease is fresh in the end or NATS is out of reach.
+// fill is how much of a window is full.
+type fill struct {
+	extensions int // that have rows
+	rows       int // subscriptions, or dialogs of lamps
+}
+
+// add counts the rows from the nth on.
+func (f *fill) add(rows []SubscriptionView, nth int) {
+	for ; nth < len(rows); nth++ {
+		if nth == 0 || rows[nth].User != rows[nth-1].User {
+			f.extensions++
+		}
+		f.rows++
+		if v := rows[nth].Lamp; v != nil {
+			f.rows += len(v.Dialogs) - 1
+		}
+	}
+}
+
+// Window reads a stretch of a realm's listing: the rows of the extensions from q.From on and, unless until is "", before
+// until, in the shards of only (nil: in all). The stretch ends when q.Limit extensions have rows, and earlier if they have
+// many rows or many extensions have none. It waits until all shards have answered or the context ends. A shard is covered
+// when it was open all the while, answered before the context ended, and the lease is fresh in the end or NATS is out of
+// reach.
 func (s *System) Window(ctx context.Context, q Query, until string, only *ShardSet) Window {
 	w := Window{Sequence: s.version.Load()}
 	before := s.generations()
 	var lost ShardSet
-	most := min(cmp.Or(q.Limit, windowSize), windowSize)
-	from := q.From
-	for asked := 0; asked < most && len(w.Rows) < windowRows; from = w.Next {
-		size := firstPage
-		if len(w.Rows) > 0 { // as many as fill the window, if the next ones have as many watchers as the last ones
-			size = max(1, min(windowSize, (windowRows-len(w.Rows))*asked/len(w.Rows)))
-		}
+	var full fill
+	limit := min(cmp.Or(q.Limit, windowSize), windowSize)
+	size := min(firstPage, limit)
+	for asked, from := 0, q.From; asked < windowSize && full.extensions < limit && full.rows < windowRows; from = w.Next {
 		var names []Address
-		names, w.Next = s.realms.names(q.Realm, from, until, only, min(size, most-asked))
+		names, w.Next = s.realms.names(q.Realm, from, until, only, min(size, windowSize-asked))
 		asked += len(names)
+		had := len(w.Rows)
 		w.Rows = s.appendPage(ctx, w.Rows, q, names, &lost)
+		full.add(w.Rows, had)
 		if w.Next == "" || ctx.Err() != nil {
 			break
+		}
+		if size *= 8; full.rows > 0 { // as many as fill the window, if the next ones have as many rows as the last ones
+			size = max(1, min((windowRows-full.rows)*asked/full.rows, (limit-full.extensions)*asked/full.extensions))
 		}
 	}
 	after := s.generations()
@@ -119,7 +149,7 @@ func (s *System) Window(ctx context.Context, q Query, until string, only *ShardS
 	return w
 }
 
-// appendPage asks the shards of some extensions for their subscriptions and appends these in the order of names. A shard
+// appendPage asks the shards of some extensions for their rows and appends these in the order of names. A shard
 // that nothing else waits for answers in the caller's goroutine. Shards that do not answer are added to lost.
 func (s *System) appendPage(ctx context.Context, rows []SubscriptionView, q Query, names []Address, lost *ShardSet) []SubscriptionView {
 	deadline, ok := ctx.Deadline()
@@ -177,8 +207,8 @@ func (s *System) appendPage(ctx context.Context, rows []SubscriptionView, q Quer
 	return rows
 }
 
-// List passes the realm's subscriptions on this node to yield, sorted by extension, package and Call-ID. It holds one
-// window of them at a time. When yield returns an error, List returns it and passes on no more.
+// List passes the rows of the realm on this node to yield, sorted by extension, package and Call-ID. It holds one window of
+// them at a time. When yield returns an error, List returns it and passes on no more.
 func (s *System) List(ctx context.Context, q Query, yield func(SubscriptionView) error) (Coverage, error) {
 	cover := Coverage{Sequence: s.version.Load()}
 	covered := AllShards()

@@ -63,6 +63,10 @@ type SubscriptionView struct {
 	Contact        string
 	SubscriptionID string
 	ProxyRoute     string
+
+	// Lamp is set in a listing of lamps only (Query.Lit). The row then is no subscription: it shows the extension User, and no
+	// other field is set. Nobody may change what it points to.
+	Lamp *presence.View
 }
 
 // Explanation says why the lamp is what it is.
@@ -86,7 +90,7 @@ type WatcherState struct {
 	Behind   bool // it should know more than it was told, or has not replied to the last NOTIFY
 }
 
-// Query selects the subscriptions of one realm.
+// Query selects the subscriptions of one realm, or its lit lamps.
 type Query struct {
 	Realm      string
 	Package    presence.Package
@@ -94,6 +98,21 @@ type Query struct {
 	From       string // the extensions from this user on, in order of their names
 	Limit      int    // the number of extensions; 0: all
 	Bodies     bool   // fill SubscriptionView.Body
+
+	Lit    bool           // list each extension whose lamp is early or confirmed, watched or not, instead of subscriptions
+	State  presence.State // with Lit: only lamps in this state; None: in any
+	Source string         // with Lit: only lamps whose most important dialog has this source; "": any
+	Until  time.Time      // with Lit: only lamps whose most important dialog began at this time or earlier; zero: any
+}
+
+// shows says whether a listing of lamps shows this one.
+func (q *Query) shows(v *presence.View) bool {
+	if v.State != presence.Early && v.State != presence.Confirmed {
+		return false
+	}
+	winner := &v.Dialogs[0]
+	return (q.State == presence.None || v.State == q.State) && (q.Source == "" || winner.Source == q.Source) &&
+		(q.Until.IsZero() || !winner.Since.After(q.Until))
 }
 
 // Coverage says which shards a listing or a command to a realm covered.
@@ -102,6 +121,9 @@ type Coverage struct {
 	Stale    bool
 	Sequence uint64 // grows with every durable change on the nodes that were asked
 	Next     string // the first extension past Query.Limit; "": the listing is complete
+
+	// Extensions is the number of extensions that have done a command to a realm. Nodes of an earlier release do not count.
+	Extensions int
 }
 
 // The errors that an Answer carries besides those of package presence. Each transport has a table from these to its own

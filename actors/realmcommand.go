@@ -17,6 +17,8 @@ const (
 type Commanded struct {
 	Done    ShardSet // every extension of the shard has done the command
 	Unknown ShardSet // extensions of the shard may have done it, and it is not known whether all have
+
+	Extensions int // the number of extensions that have done it
 }
 
 // CommandRealm gives a command once to every extension of the realm in the shards of only. It returns when all have
@@ -102,6 +104,7 @@ func (w *realmCommand) take(r realmReply) {
 	switch {
 	case r.err == nil:
 		w.did.Add(r.shard)
+		w.Extensions++
 	case errors.Is(r.err, ErrUnknown):
 		w.unknown.Add(r.shard)
 	default:

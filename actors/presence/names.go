@@ -27,6 +27,9 @@ func (d Direction) String() string {
 	return "initiator"
 }
 
+// Sources are what a dialog may come from: the values of DialogView.Source.
+var Sources = [...]string{"call", "register", "manual", "mailbox"}
+
 // ParseState is the inverse of String. It reads "proceeding" as Trying. ok is false for all else.
 func ParseState(s string) (state State, ok bool) {
 	if s == "proceeding" {

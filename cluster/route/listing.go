@@ -2,9 +2,12 @@ package route
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"lamplight/actors"
+	"lamplight/actors/presence"
 	"lamplight/cluster/route/wire"
 )
 
@@ -12,7 +15,7 @@ import (
 // whole listing. After that its shards are asked of their owners.
 const stretchTime = time.Second
 
-// List calls yield with the subscriptions of the realm, sorted by extension, package and Call-ID, from all nodes. It
+// List calls yield with the rows of the realm, sorted by extension, package and Call-ID, from all nodes. It
 // blocks until the listing is complete or the context's deadline has come; without one, the default time of a request. The
 // coverage names the shards that are missing. An error is yield's, and ends the listing.
 func (r *Router) List(ctx context.Context, q actors.Query, yield func(actors.SubscriptionView) error) (actors.Coverage, error) {
@@ -25,7 +28,7 @@ func (r *Router) List(ctx context.Context, q actors.Query, yield func(actors.Sub
 		deadline = time.Now().Add(r.cfg.Timeout)
 	}
 	left := time.Until(deadline)
-	l := listing{router: r, query: q, nodes: map[string]*stretch{}, deadline: deadline,
+	l := listing{router: r, query: q, nodes: map[string]*stretch{}, unable: map[string]bool{}, deadline: deadline,
 		ownersUntil: time.Now().Add(left * 3 / 4), perStretch: min(left/4, stretchTime)}
 	for _, node := range nodes {
 		l.nodes[node] = nil
@@ -62,6 +65,7 @@ type listing struct {
 	ownersUntil time.Time
 	perStretch  time.Duration // how long a node may take for one stretch
 	missing     actors.ShardSet
+	unable      map[string]bool // nodes of a release that does not know the question
 	cover       actors.Coverage
 	listed      int // the number of extensions that were passed on
 }
@@ -143,7 +147,14 @@ func (l *listing) patch(ctx context.Context, from, until string, sources []*stre
 		if holes.Empty() {
 			return sources
 		}
-		sources = append(sources, l.ask(ctx, l.router.owners(&holes), from, until, l.ownersUntil)...)
+		owners := l.router.owners(&holes)
+		for node, shards := range owners {
+			if l.unable[node] {
+				l.missing.Merge(shards)
+				delete(owners, node)
+			}
+		}
+		sources = append(sources, l.ask(ctx, owners, from, until, l.ownersUntil)...)
 		_, holes = l.holders(sources)
 		if holes.Empty() {
 			return sources
@@ -190,13 +201,19 @@ func (l *listing) ask(ctx context.Context, of map[string]*actors.ShardSet, from,
 	for range waiting {
 		g := <-results
 		if g.err != nil {
+			l.unable[g.node] = l.unable[g.node] || errors.Is(g.err, presence.ErrInvalid)
 			continue
 		}
-		if w, err := wire.ReadWindow(g.body); err == nil && !w.Stale && (w.Next == "" || w.Next > from) {
+		if w, err := wire.ReadWindow(g.body); err == nil && !w.Stale && (w.Next == "" || w.Next > from) && !slices.ContainsFunc(w.Rows, l.foreign) {
 			all = append(all, &stretch{node: g.node, Window: w})
 		}
 	}
 	return all
+}
+
+// foreign says whether a row of another node is not of the kind that was asked for.
+func (l *listing) foreign(s actors.SubscriptionView) bool {
+	return l.query.Lit != (s.Lamp != nil && len(s.Lamp.Dialogs) > 0)
 }
 
 // window reads a stretch of this node's shards. It waits for the shards for three quarters of the time only, so that the

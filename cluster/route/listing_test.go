@@ -191,8 +191,8 @@ func TestRealmCommands(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		cover, err := n.of["b"].router.ResetRealm(ctx, listed)
-		if err == nil && cover.Missing != nil {
-			err = fmt.Errorf("%v missing", cover.Missing)
+		if err == nil && (cover.Missing != nil || cover.Extensions != 200) {
+			err = fmt.Errorf("%v missing, %d extensions reset", cover.Missing, cover.Extensions)
 		}
 		done <- err
 	}()

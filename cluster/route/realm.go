@@ -41,6 +41,7 @@ func (r *Router) commandAll(ctx context.Context, command wire.RealmCommand) (cov
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		for _, s := range r.commandOwners(ctx, deadline, command, &todo) {
 			done := s.Done
+			cover.Extensions += s.Extensions
 			switch {
 			case errors.Is(s.err, actors.ErrUnknown):
 				unknown.Merge(&s.only)

@@ -201,7 +201,7 @@ func TestLeastPrivilege(t *testing.T) {
 		t.Errorf("shown: %s", show)
 	}
 	at("presence", "reset", "1004")
-	at("presence", "reset", "*")
+	at("presence", "reset", "--all", "--yes")
 	for _, flags := range [][]string{control, {"--nats", url}} {
 		if table := a.lamplight(append([]string{"cluster"}, flags...)...); !strings.Contains(table, "serving") {
 			t.Errorf("lamplight cluster: %s", table)

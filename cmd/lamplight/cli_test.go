@@ -84,6 +84,11 @@ func TestExitCodes(t *testing.T) {
 		{2, []string{"presence", "set", "1", "lit", "--realm", "x"}}, {2, []string{"presence", "list", "--realm", "x", "-o", "xml"}}, {2, []string{"serve", "--gossip", "0.0.0.0:0"}},
 		{2, []string{"serve", "--http", "8000"}}, {2, []string{"serve", "--request-timeout", "13s"}}, {2, []string{"serve", "--storage", "tape"}}, {2, []string{"serve", "--prefix", "a.*"}},
 		{2, []string{"serve", "--config", filepath.Join(dir, "none")}},
+		{2, []string{"presence", "list", "--realm", "x", "--state", "early"}}, {2, []string{"presence", "list", "--realm", "x", "--lit", "--state", "terminated"}},
+		{2, []string{"presence", "list", "--realm", "x", "--lit", "--source", "phone"}}, {2, []string{"presence", "list", "--realm", "x", "--lit", "--older-than", "-4h"}},
+		{2, []string{"presence", "list", "--realm", "x", "--lit", "--event", "dialog"}}, {2, []string{"presence", "list", "--realm", "x", "--lit", "--older-than", "4"}},
+		{2, []string{"presence", "reset", "--realm", "x"}}, {2, []string{"presence", "reset", "1001", "--all", "--realm", "x"}},
+		{2, []string{"presence", "reset", "*", "--realm", "x"}}, {2, []string{"presence", "reset", "--all", "--realm", "x"}},
 		{1, []string{"token", "--account", account, "--data", dir}}, {1, []string{"import", filepath.Join(dir, "none")}}, {1, append([]string{"import", empty}, nowhere...)},
 		{1, append([]string{"presence", "list", "--realm", "x"}, nowhere...)},
 		{0, []string{"bench", "--help"}}, {2, []string{"bench", "dance"}}, {2, []string{"bench", "blf", "--search", "told<1s"}}, {2, []string{"bench", "blf", "--rate", "-1"}},
@@ -151,7 +156,7 @@ func TestControlCommands(t *testing.T) {
 	if a := p.request(subject.Show(realm, "1001"), "show_req", map[string]any{"Realm": realm, "Username": "1001"}); a["Event-Name"] != "show_partial_resp" {
 		t.Errorf("the first answer: %v", a["Event-Name"])
 	}
-	for args, want := range map[string]string{"set 1 early": "done", "reset *": "done"} {
+	for args, want := range map[string]string{"set 1 early": "done", "reset 1": "done"} {
 		if out := p.lamplight(append(append([]string{"presence"}, strings.Fields(args)...), "--realm", realm, "--nats", p.nats)...); out != want {
 			t.Errorf("%s: %q", args, out)
 		}

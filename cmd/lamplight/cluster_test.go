@@ -104,6 +104,12 @@ func TestCluster(t *testing.T) {
 	if table := nodes[0].lamplight("cluster", "--nats", nodes[0].nats); !strings.Contains(table, "b     serving  yes") {
 		t.Errorf("the table:\n%s", table)
 	}
+	nodes[0].set("1003", "confirmed")
+	watch := watchLamps(t, nodes[0].nats, "table")
+	nodes[0].set("1003", "early")
+	if l := <-watch; !strings.HasSuffix(l, "1003  confirmed -> early") {
+		t.Errorf("watched: %s", l)
+	}
 	_ = nodes[2].cmd.Process.Kill()
 	_ = nodes[2].cmd.Wait()
 	eventually(t, "c is expelled and its shards are taken over", 60*time.Second, func() bool {
@@ -111,6 +117,17 @@ func TestCluster(t *testing.T) {
 		return code == 0 && nodeOf(o, "c").State == status.Expelled && nodeOf(o, "c").Shards == 0 && len(o.Disagreements) == 0 &&
 			nodeOf(o, "a").Expulsions+nodeOf(o, "b").Expulsions >= 1
 	})
+	select {
+	case l := <-watch:
+		if !strings.Contains(l, "changes may be missing since ") || !strings.HasSuffix(l, ": another node took shards over") {
+			t.Errorf("watched: %s", l)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("presence watch does not mark the takeover")
+	}
+	if l := <-watch; !strings.HasSuffix(l, "  1003  is early") {
+		t.Errorf("watched: %s", l)
+	}
 	_ = nodes[1].cmd.Process.Signal(syscall.SIGSTOP)
 	eventually(t, "b is silent, and said to hold claims", 30*time.Second, func() bool {
 		o, _ := overview(t, nodes[0].nats)

@@ -3,8 +3,8 @@
 // them together; package bench runs the benchmarks.
 //
 // main.go has the commands, the configuration file and the exit codes. nats.go has the flags of all commands that talk to NATS.
-// Each other file has one command; serve.go also has check-config, and account.go, presence.go and bench.go have all commands
-// below account, presence and bench.
+// Each other file has one command; serve.go also has check-config, and account.go and bench.go have all commands below account and
+// bench. presence.go has what the commands below presence share, and list, show and set.
 package main
 
 import (
@@ -72,7 +72,7 @@ func leaderless(err error) bool {
 func newParser(c *commands, more ...kong.Option) (*kong.Kong, error) {
 	return kong.New(c, append([]kong.Option{kong.Name("lamplight"), kong.DefaultEnvars("LAMPLIGHT"),
 		kong.Description("A presence server for telephone carriers: it keeps the state of BLF keys, buddy lists and message lamps, and tells each change to the phones that watch."),
-		kong.Vars{"version": version, "packages": presence.PackageNames()}}, more...)...)
+		kong.Vars{"version": version, "packages": presence.PackageNames(), "sources": strings.Join(presence.Sources[:], ", ")}}, more...)...)
 }
 
 // run runs a command line and returns the exit code: 0 done, 1 failed, 2 wrong usage.

@@ -8,10 +8,8 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -34,16 +32,20 @@ type presenceFlags struct {
 }
 
 type presenceCommand struct {
-	List  presenceList  `cmd:"" help:"List the subscriptions of a realm."`
+	List  presenceList  `cmd:"" help:"List the subscriptions of a realm, or with --lit its lit lamps."`
 	Show  presenceShow  `cmd:"" help:"Show the lamp of an extension, its dialogs and its subscriptions. With --explain it also says why the lamp is as it is."`
 	Set   presenceSet   `cmd:"" help:"Set the manual state of an extension: early, confirmed or terminated."`
-	Reset presenceReset `cmd:"" help:"Forget the calls, registers and manual state of an extension, and tell its watchers. With * it does so for all extensions of the realm."`
+	Reset presenceReset `cmd:"" help:"Forget the calls, registers and manual state of an extension, and tell its watchers. With --all or * it does so for all extensions of the realm."`
 	Watch presenceWatch `cmd:"" help:"Print each change of a lamp as it happens, until the command is interrupted."`
 }
 
 type presenceList struct {
 	presenceFlags
-	Event string `help:"List only the subscriptions of this event package: ${packages}."`
+	Event     string        `help:"List only the subscriptions of this event package: ${packages}."`
+	Lit       bool          `help:"List the lamps that are early or confirmed, watched or not, instead of the subscriptions."`
+	OlderThan time.Duration `placeholder:"D" help:"With --lit: only lamps that have been lit for longer, such as 4h."`
+	State     string        `placeholder:"S" help:"With --lit: only lamps in this state, early or confirmed."`
+	Source    string        `placeholder:"S" help:"With --lit: only lamps that are lit by this: ${sources}."`
 }
 type presenceShow struct {
 	presenceFlags
@@ -54,14 +56,6 @@ type presenceSet struct {
 	presenceFlags
 	Extension string `arg:"" help:"The user part of the extension, such as 1001 or *3101."`
 	State     string `arg:"" enum:"early,confirmed,terminated" help:"early, confirmed or terminated."`
-}
-type presenceReset struct {
-	presenceFlags
-	Extension string `arg:"" help:"The user part of the extension, such as 1001 or *3101; * means all extensions of the realm."`
-}
-type presenceWatch struct {
-	presenceFlags
-	Extension string `arg:"" optional:"" help:"Watch only this extension: its user part, such as 1001 or *3101."`
 }
 
 // open connects to NATS and finds the realm. The caller calls close in the end, if there is no error.
@@ -191,6 +185,12 @@ func sorted[V any](m map[string]V) []string {
 
 // Run implements presence list.
 func (c *presenceList) Run(out io.Writer) error {
+	if err := c.checkLit(); err != nil {
+		return err
+	}
+	if c.Lit {
+		return c.lamps(out)
+	}
 	all := listing{}
 	var holes jsontext.Value
 	err := c.with(func(ctx context.Context, cl *client.Client, realm string) error {
@@ -205,10 +205,15 @@ func (c *presenceList) Run(out io.Writer) error {
 		w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 		err = errors.Join(all.print(w), w.Flush())
 	}
-	if err == nil && holes != nil {
-		err = fmt.Errorf("the listing is not complete: %s did not answer in time; try again", shardsIn(holes))
+	return errors.Join(err, incomplete(holes))
+}
+
+// incomplete returns an error when shards are missing from a listing; nil: none are.
+func incomplete(holes jsontext.Value) error {
+	if holes == nil {
+		return nil
 	}
-	return err
+	return fmt.Errorf("the listing is not complete: %s did not answer in time; try again", shardsIn(holes))
 }
 
 // shardsIn names the shards of a JSON list for people. When a node is away there are hundreds, so it names only the first.
@@ -239,12 +244,33 @@ func (c *presenceShow) Run(out io.Writer) error {
 			for _, k := range []string{"App-Name", "App-Version", "Event-Category", "Event-Name", "Msg-ID", "Node"} {
 				delete(a, k)
 			}
+			if known, err := knows(a); err != nil {
+				return err
+			} else if !known {
+				sayUnknown(c.Extension, realm)
+			}
 			if c.Output == "json" {
 				return printJSON(out, a)
 			}
 			return printExtension(out, a)
 		})
 	})
+}
+
+// knows says whether the answer of a show, with all its subscriptions, shows anything of the extension.
+func knows(a client.Answer) (bool, error) {
+	var shown struct {
+		State         string           `json:"state"`
+		Dialogs       []jsontext.Value `json:"dialogs"`
+		Subscriptions listing          `json:"subscriptions"`
+	}
+	err := a.Decode(&shown)
+	return shown.State != "terminated" || len(shown.Dialogs)+len(shown.Subscriptions) > 0, err
+}
+
+// sayUnknown says that nothing is known of an extension, which may be a typing error.
+func sayUnknown(extension, realm string) {
+	fmt.Fprintf(os.Stderr, "nothing is known of %s@%s: it has no call, register, manual state or watcher; is it the extension that you mean?\n", extension, realm)
 }
 
 // printExtension prints the answer of a show as tables, and its explanation as JSON.
@@ -303,35 +329,5 @@ func (f *presenceFlags) command(out io.Writer, give func(ctx context.Context, c 
 func (c *presenceSet) Run(out io.Writer) error {
 	return c.command(out, func(ctx context.Context, cl *client.Client, realm string) (client.Answer, error) {
 		return cl.Set(ctx, realm, c.Extension, c.State)
-	})
-}
-
-// Run implements presence reset.
-func (c *presenceReset) Run(out io.Writer) error {
-	return c.command(out, func(ctx context.Context, cl *client.Client, realm string) (client.Answer, error) {
-		return cl.Reset(ctx, realm, c.Extension)
-	})
-}
-
-// Run implements presence watch.
-func (c *presenceWatch) Run(out io.Writer) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	open, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
-	cl, done, realm, err := c.open(open)
-	if err != nil {
-		return err
-	}
-	defer done()
-	ready := func() { fmt.Fprintf(os.Stderr, "watching %s; press Ctrl-C to end\n", realm) }
-	return cl.Watch(ctx, realm, c.Extension, ready, func(change client.Change) error {
-		var err error
-		if c.Output == "json" {
-			_, err = fmt.Fprintln(out, string(change.Raw))
-		} else {
-			_, err = fmt.Fprintf(out, "%s  %s  %s -> %s\n", change.At, change.Extension, change.Previous, change.State)
-		}
-		return err
 	})
 }

@@ -172,6 +172,11 @@ func TestGeneratedClient(t *testing.T) {
 		t.Errorf("a user's lamps: %v %s", err, r.Body)
 	}
 
+	lit, err := c.ListSubscriptionsWithResponse(ctx, acme, &client.ListSubscriptionsParams{Lit: to(true), State: to("confirmed"), Source: to(client.Manual), OlderThan: to("1ns")})
+	if err != nil || lit.JSON200 == nil || lit.JSON200.Data.Lamps == nil || (*lit.JSON200.Data.Lamps)["1003"].State != client.Confirmed || len((*lit.JSON200.Data.Lamps)["1003"].Dialogs) != 1 {
+		t.Errorf("lit lamps: %v %s", err, lit.Body)
+	}
+
 	below, err := c.CreateAccountBelowWithResponse(ctx, acme, nil, client.CreateAccountBelowJSONRequestBody{Data: &client.Account{Name: to("West"), Realm: "west.example.com"}})
 	if err != nil || below.JSON201 == nil {
 		t.Fatalf("an account: %v %s", err, below.Body)

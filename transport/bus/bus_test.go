@@ -38,6 +38,7 @@ type router struct {
 	answer actors.Answer             // to every request
 	rows   []actors.SubscriptionView // of every listing
 	cover  actors.Coverage           // of every listing and reset of a realm
+	query  actors.Query              // of the last listing
 }
 
 func (r *router) Go(q actors.Request, done func(actors.Answer)) {
@@ -48,7 +49,10 @@ func (r *router) Go(q actors.Request, done func(actors.Answer)) {
 	done(a)
 }
 
-func (r *router) List(_ context.Context, _ actors.Query, yield func(actors.SubscriptionView) error) (actors.Coverage, error) {
+func (r *router) List(_ context.Context, q actors.Query, yield func(actors.SubscriptionView) error) (actors.Coverage, error) {
+	r.mu.Lock()
+	r.query = q
+	r.mu.Unlock()
 	for _, row := range r.rows {
 		if err := yield(row); err != nil {
 			return r.cover, err

@@ -15,9 +15,6 @@ import (
 	"lamplight/transport/kazoo"
 )
 
-// partSize is the number of bytes at which a part of a listing is sent. A part may be longer by one row.
-const partSize = 256 << 10
-
 // control registers the control endpoints as a micro service of NATS (docs/contract/nats.md, "Control").
 func (b *Bus) control() error {
 	s, err := micro.AddService(b.cfg.Conn, micro.Config{Name: "lamplight", Version: b.cfg.Version, QueueGroup: queue,
@@ -126,7 +123,12 @@ func (b *Bus) reset(r micro.Request) {
 			if err == nil && len(cover.Missing) > 0 {
 				err = fmt.Errorf("%d shards did not answer: %w", len(cover.Missing), actors.ErrUnknown)
 			}
-			b.respond(r, f, err)
+			if err != nil {
+				b.respond(r, f, err)
+				return
+			}
+			d := b.ackDocument(f, nil)
+			_ = r.Respond(append(appendjson.Number(d[:len(d)-1], "Extensions", int64(cover.Extensions)), '}'))
 		})
 	})
 }
@@ -178,7 +180,7 @@ func (b *Bus) respondShow(r micro.Request, f *kazoo.Document, to actors.Address,
 	d := whole()
 	most := int(b.cfg.Conn.MaxPayload())
 	if len(d) > most {
-		p := b.parts(r, f, "show_partial_resp")
+		p := b.parts(r, f, "show_partial_resp", wholeForm)
 		for i := range a.Subscriptions {
 			p.row(a.Subscriptions[i])
 		}
@@ -208,81 +210,6 @@ func (b *Bus) runInBackground(r micro.Request, f *kazoo.Document, run func(conte
 		defer cancel()
 		run(ctx)
 	})
-}
-
-func (b *Bus) search(r micro.Request) {
-	b.readControl(r, "search_req", func(f *kazoo.Document, to actors.Address, err error) {
-		q := actors.Query{Realm: to.Realm, Bodies: true}
-		if err == nil {
-			q.Package, q.HasPackage, err = f.Package()
-		}
-		if err != nil {
-			b.respond(r, f, err)
-			return
-		}
-		b.runInBackground(r, f, func(ctx context.Context) {
-			p := b.parts(r, f, "search_partial_resp")
-			cover, err := b.cfg.Router.List(ctx, q, func(s actors.SubscriptionView) error { p.row(s); return nil })
-			if err != nil {
-				b.respond(r, f, err)
-				return
-			}
-			_ = r.Respond(b.partDocument(f, "search_resp", p.sent, p.listing.End(p.rows), cover))
-		})
-	})
-}
-
-// parts sends a listing in several messages. The subscriptions of one extension may be spread over several parts.
-type parts struct {
-	bus     *Bus
-	r       micro.Request
-	f       *kazoo.Document
-	name    string // Event-Name of a part
-	most    int    // bytes at which a part is sent
-	listing kazoo.Listing
-	rows    []byte
-	sent    int // parts
-}
-
-// parts makes a sender of parts. A part is sent at a quarter of what a NATS message may hold, so that it has room for one
-// more row and for the fields of the document.
-func (b *Bus) parts(r micro.Request, f *kazoo.Document, name string) *parts {
-	return &parts{bus: b, r: r, f: f, name: name, most: min(partSize, int(b.cfg.Conn.MaxPayload())/4)}
-}
-
-// row adds one subscription. It leaves out a body that would take more than half of a part.
-func (p *parts) row(s actors.SubscriptionView) {
-	if len(s.Body) > p.most/2 {
-		s.Body = ""
-	}
-	if p.rows = p.listing.Row(p.rows, &s); len(p.rows) > p.most {
-		p.flush()
-	}
-}
-
-// flush sends what has been added as a part.
-func (p *parts) flush() {
-	p.sent++
-	_ = p.r.Respond(p.bus.partDocument(p.f, p.name, p.sent, p.listing.End(p.rows), actors.Coverage{}))
-	p.listing, p.rows = kazoo.Listing{}, nil
-}
-
-// partDocument encodes one message of a listing. number is the number of a part, counted from 1; in the last message it is
-// the number of parts that came before. 0 is left out.
-func (b *Bus) partDocument(f *kazoo.Document, name string, number int, subscriptions []byte, cover actors.Coverage) []byte {
-	d := b.beginReply(f, name)
-	d = appendjson.Field(d, "Realm", string(f.Realm))
-	if number > 0 {
-		d = appendjson.Number(d, "Part", int64(number))
-	}
-	if cover.Stale {
-		d = appendjson.True(d, "stale")
-	}
-	if len(cover.Missing) > 0 {
-		d = kazoo.AppendMissing(d, cover.Missing)
-	}
-	d = append(appendjson.Key(d, "Subscriptions"), subscriptions...)
-	return append(d, '}')
 }
 
 // probe answers with the present state of an extension as an `update`.

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -151,6 +152,43 @@ func (c *Client) Search(ctx context.Context, realm, eventPackage string, got fun
 		fields["Event-Package"] = eventPackage
 	}
 	return c.Ask(ctx, subject.Search(realm), "search_req", fields, got)
+}
+
+// Count passes the number of subscriptions of a realm to got, in one or more answers. The field Subscriptions of each holds extension
+// → event package → number. A node of an earlier release gives the subscriptions themselves in the place of each number.
+func (c *Client) Count(ctx context.Context, realm string, got func(Answer) error) error {
+	return c.Ask(ctx, subject.Search(realm), "search_req", Fields{"Realm": realm, "Summary": true}, got)
+}
+
+// Lit says which lit lamps Lamps asks for. The zero value asks for all.
+type Lit struct {
+	State     string        // early or confirmed; "": both
+	Source    string        // call, register, manual or mailbox; "": any
+	OlderThan time.Duration // only lamps that have been lit for longer; 0: all
+}
+
+// ErrNoLamps says that a node of a release that does not know Lit answered.
+var ErrNoLamps = errors.New("a node of an earlier release answered, which can't list lit lamps; upgrade all nodes")
+
+// Lamps passes all lamps of a realm that are early or confirmed to got, watched or not, in one or more answers. The field Lamps of
+// each holds extension → lamp (docs/contract/nats.md, "Lit lamps").
+func (c *Client) Lamps(ctx context.Context, realm string, which Lit, got func(Answer) error) error {
+	fields := Fields{"Realm": realm, "Lit": true}
+	if which.State != "" {
+		fields["State"] = which.State
+	}
+	if which.Source != "" {
+		fields["Source"] = which.Source
+	}
+	if which.OlderThan != 0 {
+		fields["Older-Than"] = which.OlderThan.String()
+	}
+	return c.Ask(ctx, subject.Search(realm), "search_req", fields, func(a Answer) error {
+		if a["Lamps"] == nil {
+			return ErrNoLamps
+		}
+		return got(a)
+	})
 }
 
 // Show passes the state of one extension to got: its lamp, dialogs and subscriptions. With explain it also says why the lamp is

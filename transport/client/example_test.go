@@ -69,11 +69,11 @@ func ExampleClient_Watch() {
 			fmt.Println(err)
 		}
 	}
-	err := c.Watch(ctx, "acme.example.com", "", ready, func(change client.Change) error {
+	err := c.Watch(ctx, "acme.example.com", "", client.Watcher{Ready: ready, Change: func(change client.Change) error {
 		fmt.Println(change.Extension, change.Previous, "->", change.State)
 		cancel()
 		return nil
-	})
+	}})
 	fmt.Println(err)
 	// Output:
 	// 1001 terminated -> early

@@ -161,6 +161,11 @@ type Document struct {
 	Realm    Text `json:"Realm"`
 	Username Text `json:"Username"`
 	Explain  Flag `json:"Explain"`
+
+	Summary   Flag `json:"Summary"`
+	Lit       Flag `json:"Lit"`
+	Source    Text `json:"Source"`
+	OlderThan Text `json:"Older-Than"`
 }
 
 // Anonymous says that the document lacks a field that Kazoo's own documents have: App-Name, App-Version or Msg-ID. Scripts

@@ -1,10 +1,7 @@
 package rest
 
 import (
-	"context"
 	"errors"
-	"strconv"
-	"strings"
 	"time"
 
 	"lamplight/actors"
@@ -15,9 +12,6 @@ import (
 	"lamplight/transport/httpd"
 	"lamplight/transport/kazoo"
 )
-
-// streamFrom is the size in bytes from which on a listing is streamed, without an ETag.
-const streamFrom = 1 << 20
 
 // address reads the name of an extension: a user of the account's realm, or user@realm with a realm that the account of the
 // token may act on.
@@ -171,125 +165,6 @@ func (q *request) wholeAccount(e *directory.Entry) error {
 	}
 	q.OK(200, []byte(`"reset command sent for account"`))
 	return nil
-}
-
-// listing serves GET …/presence of a whole account.
-func (q *request) listing(e *directory.Entry) error {
-	args := q.QueryArgs()
-	query := actors.Query{Realm: e.Realm(), Bodies: true, From: strings.ToLower(string(args.Peek("start_key")))}
-	if v := string(args.Peek("event")); v != "" {
-		p, ok := presence.ParsePackage(v)
-		if !ok {
-			return httpd.Invalid("event", "Field must be "+presence.PackageNames())
-		}
-		query.Package, query.HasPackage = p, true
-	}
-	if v := string(args.Peek("page_size")); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 || n > 100_000 {
-			return httpd.Invalid("page_size", "Field must be a number of extensions, 1 to 100000")
-		}
-		query.Limit = n
-	}
-	l := &kazoo.Listing{Summary: string(args.Peek("summary")) == "true"}
-	query.Bodies = !l.Summary
-	// Another goroutine lists and encodes. This one collects the chunks in one answer, until they are more than streamFrom: then it
-	// streams the rest.
-	ctx, cancel := context.WithDeadline(context.Background(), q.Until)
-	free, ok := q.server.listings.Take(q.account)
-	if !ok {
-		cancel()
-		return httpd.ErrTooMany
-	}
-	c := &chunks{Listing: l, full: make(chan []byte), free: make(chan []byte, 2)}
-	go func() {
-		defer close(c.full)
-		defer free()
-		c.encode(ctx, q.server.cfg.Presence, query)
-	}()
-	body := append(q.Begin(), `{"subscriptions":`...)
-	for chunk := range c.full {
-		body = append(body, chunk...)
-		c.free <- chunk
-		if len(body) > streamFrom {
-			q.stream(body, c, cancel)
-			return nil
-		}
-	}
-	cancel()
-	if c.err != nil {
-		return c.err
-	}
-	q.Stale, q.Next = q.Stale || c.cover.Stale, c.cover.Next
-	q.End(200, c.end(body))
-	return nil
-}
-
-// chunkSize is the number of bytes from which on a chunk of a listing is passed on.
-const chunkSize = 64 << 10
-
-// chunks is a listing that one goroutine encodes and another one sends. There are two buffers: one is filled while the other is
-// sent.
-type chunks struct {
-	*kazoo.Listing
-	full chan []byte // filled buffers; closed after the last. The receiver takes all of them
-	free chan []byte // buffers that the receiver gives back, one for each that it took
-
-	// Set before full is closed.
-	cover actors.Coverage
-	err   error
-}
-
-// encode encodes rows until there are no more or ctx ends.
-func (c *chunks) encode(ctx context.Context, from Presence, query actors.Query) {
-	var chunk []byte
-	c.free <- nil // the second buffer
-	c.cover, c.err = from.List(ctx, query, func(s actors.SubscriptionView) error {
-		if chunk = c.Row(chunk, &s); len(chunk) <= chunkSize {
-			return nil
-		}
-		last := chunk[len(chunk)-1] // kept for the next chunk: Row looks at the byte before it to see whether a comma is due
-		select {
-		case c.full <- chunk[:len(chunk)-1]:
-			chunk = <-c.free
-			chunk = append(chunk[:0], last)
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
-	c.full <- chunk
-}
-
-// end appends what follows the rows.
-func (c *chunks) end(body []byte) []byte {
-	return append(missing(c.End(body), c.cover), '}')
-}
-
-// missing appends which shards the listing does not cover, if there are any.
-func missing(body []byte, cover actors.Coverage) []byte {
-	if len(cover.Missing) == 0 {
-		return body
-	}
-	return kazoo.AppendMissing(body, cover.Missing)
-}
-
-// stream answers with a large listing: with head, then with each chunk as it comes. Its revision is not a hash of data but the
-// number of durable changes that the listing covers. A listing that was broken off, because the time was over or the client read
-// too slowly, names all shards as missing.
-func (q *request) stream(head []byte, c *chunks, cancel context.CancelFunc) {
-	q.Stream(head, func(put func([]byte)) httpd.Tail {
-		defer cancel()
-		for chunk := range c.full {
-			put(chunk)
-			c.free <- chunk
-		}
-		if c.err != nil {
-			all := actors.AllShards()
-			c.cover.Missing = all.List()
-		}
-		return httpd.Tail{Data: c.end(nil), Revision: strconv.FormatUint(c.cover.Sequence, 16), Next: c.cover.Next, Stale: c.cover.Stale}
-	}, cancel)
 }
 
 // ownerPresence serves …/devices/{ID}/presence and …/users/{ID}/presence: the extensions that a device or user acts on. A command

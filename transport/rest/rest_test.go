@@ -44,6 +44,7 @@ type router struct {
 	rows       []actors.SubscriptionView // of every listing
 	cover      actors.Coverage           // of every listing and reset of a realm
 	listErr    error                     // of List
+	query      actors.Query              // of the last listing
 	beforeList func()                    // called by List first; nil: nothing is
 }
 
@@ -63,6 +64,7 @@ func (r *router) List(_ context.Context, q actors.Query, yield func(actors.Subsc
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.query = q
 	for _, row := range r.rows {
 		if err := yield(row); err != nil {
 			return r.cover, err

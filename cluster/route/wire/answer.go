@@ -145,6 +145,7 @@ func rowFields(c *coder, v *actors.SubscriptionView) {
 	str(c, 14, &v.Contact)
 	str(c, 15, &v.SubscriptionID)
 	str(c, 16, &v.ProxyRoute)
+	optional(c, 17, &v.Lamp, viewFields)
 }
 
 func explanationFields(c *coder, v *actors.Explanation) {
@@ -200,6 +201,7 @@ func stretchFields(c *coder, w *actors.Window) {
 func commandedFields(c *coder, s *actors.Commanded) {
 	shards(c, 1, &s.Done)
 	shards(c, 2, &s.Unknown)
+	num(c, 3, &s.Extensions)
 }
 
 // failures are the errors that an answer carries. Their positions are their numbers in messages, from 1, so they stay: a new

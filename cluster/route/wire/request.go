@@ -46,6 +46,7 @@ const (
 	callEnd
 	callWindow
 	callRealmCommand
+	callLitWindow // a Window with Query.Lit; a node of a release without it refuses the call, and does not list subscriptions instead
 )
 
 func callFields(c *coder, q *Call) {
@@ -69,6 +70,9 @@ const maxWait = 60_000
 // writeAsked writes the field that says what the call asks.
 func writeAsked(c *coder, q *Call) {
 	switch {
+	case q.Window != nil && q.Window.Query.Lit:
+		nested(c, callLitWindow, q.Window, windowFields)
+		return
 	case q.Window != nil:
 		nested(c, callWindow, q.Window, windowFields)
 		return
@@ -129,6 +133,10 @@ func readAsked(c *coder, q *Call) {
 		case callRealmCommand:
 			w := read(c, callRealmCommand, realmCommandFields)
 			q.Command = &w
+		case callLitWindow:
+			w := read(c, callLitWindow, windowFields)
+			w.Query.Lit = true
+			q.Window = &w
 		default:
 			c.skip()
 		}
@@ -238,6 +246,9 @@ func windowFields(c *coder, v *Window) {
 	flag(c, 6, &v.Query.Bodies)
 	str(c, 7, &v.Until)
 	shards(c, 8, &v.Only)
+	upTo(c, 9, &v.Query.State, presence.Offline)
+	str(c, 10, &v.Query.Source)
+	timestamp(c, 11, &v.Query.Until)
 }
 
 func realmCommandFields(c *coder, v *RealmCommand) {
