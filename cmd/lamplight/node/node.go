@@ -94,9 +94,9 @@ type Node struct {
 	fatal    chan error // the error that ends the node
 	teardown teardown
 
-	ready    atomic.Bool   // Start has returned, and Stop was not called
+	ready    atomic.Bool   // Start has returned, and Stop was not called; /readyz also asks draining
 	started  chan struct{} // closed when ready becomes true
-	draining atomic.Bool   // Stop was called
+	draining atomic.Bool   // Drain or Stop was called
 	routed   atomic.Bool   // the router has started
 	writes   atomic.Int32  // the newest schema that the node may write
 
@@ -144,7 +144,7 @@ func (n *Node) Start(ctx context.Context) error {
 		defer cancel()
 	}
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, step := range []func(context.Context) error{n.startGossip, n.startNATS, n.awaitRestore, n.checkStores, n.startDirectory, n.startShards,
+	for _, step := range []func(context.Context) error{n.checkPorts, n.startGossip, n.startNATS, n.awaitRestore, n.checkStores, n.startDirectory, n.startShards,
 		n.startStatus, n.awaitShards, n.startTransports} {
 		if err := step(wait); err != nil {
 			return err
@@ -163,6 +163,17 @@ func (n *Node) Start(ctx context.Context) error {
 func (n *Node) serve() {
 	n.ready.Store(true)
 	close(n.started)
+}
+
+// Drain makes /readyz answer 503, and goes on serving for grace, so that load balancers have time to send requests elsewhere. It
+// returns earlier when the node fails. The caller then calls Stop.
+func (n *Node) Drain(grace time.Duration) {
+	n.draining.Store(true)
+	select {
+	case <-time.After(grace):
+	case err := <-n.fatal:
+		n.log.Error("the node failed while it drained, and stops now", "err", err)
+	}
 }
 
 // Stop stops the parts, the last that started first: HTTP and the intake from NATS stop, the journal hands the shards over to
@@ -248,7 +259,7 @@ func (n *Node) Alive() bool { return n.journal.Ticking() }
 // isReady returns why the node does not serve now; nil when it does. /readyz asks it.
 func (n *Node) isReady() error {
 	switch {
-	case !n.ready.Load():
+	case !n.ready.Load() || n.draining.Load():
 		return errors.New("the node is starting or draining")
 	case n.trouble() != nil:
 		return n.trouble()
