@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
 
 	"lamplight/bench"
 )
@@ -171,8 +172,13 @@ type progress struct {
 
 // newProgress makes a progress that writes to f.
 func newProgress(f *os.File) *progress {
-	info, err := f.Stat()
-	return &progress{out: f, terminal: err == nil && info.Mode()&os.ModeCharDevice != 0}
+	return &progress{out: f, terminal: isTerminal(f)}
+}
+
+// isTerminal says whether someone reads what is written to w on a terminal.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // Phase implements bench.Progress.
