@@ -37,7 +37,7 @@ func TestConfigurationOrder(t *testing.T) {
 			t.Fatalf("exit %d: %s", code, talk)
 		}
 		_, rest, _ := strings.Cut(out, "notify-rate: ")
-		value, _, _ := strings.Cut(rest, "\n")
+		value, _, _ := strings.Cut(rest, "  # ")
 		return value
 	}
 	file("")

@@ -61,8 +61,6 @@ type serveFlags struct {
 
 type serveCommand struct{ serveFlags }
 
-type checkCommand struct{ serveFlags }
-
 // check refuses flags that can't work, before anything starts. It fills in the default of --node and returns --sync as a
 // duration, 0 for always.
 func (f *serveFlags) check() (sync time.Duration, err error) {
@@ -127,7 +125,7 @@ func (f *serveFlags) check() (sync time.Duration, err error) {
 			return 0, err
 		}
 	}
-	return sync, nil
+	return sync, f.checkReach()
 }
 
 // checkReach refuses a loopback address of this node when it is to join nodes on other machines: they could not answer. It happens
@@ -220,16 +218,6 @@ func (f *serveFlags) rules() presence.Rules {
 	return r
 }
 
-// Run implements check-config.
-func (c *checkCommand) Run(out io.Writer) error {
-	if _, err := c.check(); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintf(out, "http: %s\ndata: %s\nnats: %s\nnats-listen: %s\nstorage: %s\nsync: %s\nnode: %s\ngossip: %s\nnotify-rate: %v\nrequest-timeout: %v\nthe configuration is good\n",
-		c.HTTP, c.Data, client.Redacted(c.Nats), c.NatsListen, c.Storage, c.Sync, c.Node, c.Gossip, c.NotifyRate, c.RequestTimeout)
-	return err
-}
-
 // Run implements serve. It runs the node until SIGTERM or SIGINT, or until the node fails, and then stops it.
 func (c *serveCommand) Run(out io.Writer) error {
 	sync, err := c.check()
@@ -238,9 +226,6 @@ func (c *serveCommand) Run(out io.Writer) error {
 	}
 	log, err := newLog(os.Stderr, c.LogLevel, c.LogFormat)
 	if err != nil {
-		return err
-	}
-	if err := c.checkReach(); err != nil {
 		return err
 	}
 	config, err := c.node(sync, log)

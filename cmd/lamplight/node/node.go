@@ -134,6 +134,9 @@ func New(c Config) *Node {
 	return n
 }
 
+// MaxConnections returns how many HTTP connections the node takes, and how many of one client address.
+func (n *Node) MaxConnections() (all, ofOne int) { return n.cfg.MaxConnections, n.cfg.MaxPerAddress }
+
 // Start starts the parts and returns when the node serves. A node of a cluster, and one that awaits a restore, waits until ctx
 // ends; any other gives up after startTime. After an error the caller calls Stop, which stops the parts that have started.
 func (n *Node) Start(ctx context.Context) error {
