@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"lamplight/bench"
+	"lamplight/transport/client"
 )
 
 type benchCommand struct {
@@ -67,6 +69,7 @@ type benchFlags struct {
 	Sync          string        `help:"--sync of the nodes that the run starts (default: 1s)."`
 	Replicas      int           `placeholder:"N" help:"--replicas of the nodes that the run starts (default: as many as nodes)."`
 	Search        string        `placeholder:"OPERATION:pN<DURATION" help:"Look for the highest rate that keeps a latency, such as 'told:p99<100ms'. The operations are those of the printed table. told is the time from a change until the last watcher's edge has it."`
+	FailIf        []string      `placeholder:"CONDITION" help:"Exit with 3 when the load meets a condition, such as 'told:p99>100ms', 'ring:rate<95', 'told:max>1s', 'ring:failed>0' or 'dropped>10'. It may be given several times."`
 	JSON          string        `name:"json" placeholder:"FILE" help:"Write the result to a file, as JSON."`
 	HTML          string        `name:"html" placeholder:"FILE" help:"Write a report with plots to a file. It opens without a network."`
 	natsFlags
@@ -133,6 +136,14 @@ func (c *benchFlags) run(out io.Writer, scenario string) error {
 	if err := c.check(); err != nil {
 		return err
 	}
+	var conditions []bench.Condition
+	for _, text := range c.FailIf {
+		condition, err := bench.ReadCondition(scenario, text)
+		if err != nil {
+			return fmt.Errorf("%w: --fail-if: %w", errUsage, err)
+		}
+		conditions = append(conditions, condition)
+	}
 	var target *bench.Target
 	if len(c.Target) > 0 {
 		target = &bench.Target{Connect: func(name string) (*nats.Conn, error) { return c.connect(name) }}
@@ -150,6 +161,10 @@ func (c *benchFlags) run(out io.Writer, scenario string) error {
 	if result == nil || result.Verdict.Watchers == 0 { // the run ended before it checked the lamps
 		return err
 	}
+	result.Command = redactedCommand(os.Args)
+	if crossed := result.Judge(conditions); err == nil {
+		err = crossed
+	}
 	if e := result.Print(out); e != nil {
 		return e
 	}
@@ -160,6 +175,21 @@ func (c *benchFlags) run(out io.Writer, scenario string) error {
 		err = errors.Join(err, result.SaveHTML(c.HTML))
 	}
 	return err
+}
+
+// redactedCommand returns a command line as it may be shown: for a shell, without the passwords in URLs.
+func redactedCommand(args []string) string {
+	words := []string{filepath.Base(args[0])}
+	for i, a := range args[1:] {
+		if strings.Contains(a, "://") || strings.HasPrefix(a, "--nats=") || args[i] == "--nats" {
+			a = client.Redacted(a)
+		}
+		if strings.ContainsAny(a, " \t\n'\"\\$&|<>;()*?[]#~`!{}") || a == "" {
+			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+		words = append(words, a)
+	}
+	return strings.Join(words, " ")
 }
 
 // progress shows how far a run is: as a bar on a terminal, else with a line for each phase.

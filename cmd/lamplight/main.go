@@ -22,6 +22,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"lamplight/actors/presence"
+	"lamplight/bench"
 )
 
 // version is the release. The build sets it.
@@ -54,7 +55,8 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 var exitCodes = []struct {
 	code    int
 	meaning string
-}{{0, "done"}, {1, "failed"}, {2, "wrong usage: a flag, an argument or the configuration file is wrong"}}
+}{{0, "done"}, {1, "failed"}, {2, "wrong usage: a flag, an argument or the configuration file is wrong"},
+	{3, "bench: the load met a condition of --fail-if"}}
 
 // errUsage marks the errors of a command that was called in a wrong way.
 var errUsage = errors.New("usage")
@@ -76,7 +78,7 @@ func newParser(c *commands, more ...kong.Option) (*kong.Kong, error) {
 		kong.Vars{"version": version, "packages": presence.PackageNames()}}, more...)...)
 }
 
-// run runs a command line and returns the exit code: 0 done, 1 failed, 2 wrong usage.
+// run runs a command line and returns the exit code, one of exitCodes.
 func run(args []string, stdout, stderr io.Writer) int {
 	var c commands
 	exit := -1
@@ -105,6 +107,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		if errors.Is(err, errUsage) {
 			fmt.Fprintln(stderr, tryHelp(ctx))
 			return 2
+		}
+		if errors.Is(err, bench.ErrThreshold) {
+			return 3
 		}
 		return 1
 	}
