@@ -38,7 +38,7 @@ func filled(t *testing.T) string {
 		if i%2 == 0 {
 			m.Header.Set("Nats-TTL", "3600")
 		}
-		if _, err := js.PublishMsgAsync(m); err != nil {
+		if _, err := js.PublishMsgAsync(m, jetstream.WithStallWait(30*time.Second)); err != nil {
 			t.Fatal(err)
 		}
 	}
