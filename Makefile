@@ -5,7 +5,7 @@ MEASURE ?= short
 VERSION ?= 0.1.0
 ACCOUNT := 4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10
 
-.PHONY: help build run cluster test bench bench-smoke bench-paths bench-growth bench-peers pgo chaos measure lint client-check licences licences-check fuzz fmt clean
+.PHONY: help build run cluster test bench bench-smoke bench-paths bench-growth bench-peers pgo chaos measure man lint client-check licences licences-check fuzz fmt clean
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -51,6 +51,9 @@ chaos: ## run all faults under load and check what remains (minutes, as root); C
 
 measure: ## measure heap per extension and start-up time with LAMPLIGHT_BENCH_EXTENSIONS (100000); MEASURE=long also starts with 1M records
 	LAMPLIGHT_MEASURE=$(MEASURE) $(GO) test -v -run 'TestMemory|TestStart' -timeout 20m ./bench
+
+man: build ## write bin/lamplight.1, the man page: man -l bin/lamplight.1
+	bin/lamplight help --man > bin/lamplight.1
 
 licences: ## write docs/licences.md: the licence of each module that is linked
 	@tools/licences.sh docs/licences.md

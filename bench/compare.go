@@ -41,7 +41,7 @@ func Compare(out io.Writer, a, b *Result) error {
 			row := func(what string, x, y float64, of func(Point) float64) {
 				fmt.Fprintf(w, "%s %s\t%s\t%.0f\t%.0f\t%s\t%s\t\n", p.name, before.Name, what, x, y, percent(x, y), compareSeries(before.Series, after.Series, of))
 			}
-			row("a second", float64(before.Count)/p.a.Seconds, float64(after.Count)/p.b.Seconds, func(p Point) float64 { return float64(p.Count) })
+			row("a second", p.a.rate(before), p.b.rate(after), func(p Point) float64 { return float64(p.Count) })
 			row("p50 µs", float64(before.quantile(0.5)), float64(after.quantile(0.5)), func(p Point) float64 { return float64(p.P50) })
 			row("p99 µs", float64(before.quantile(0.99)), float64(after.quantile(0.99)), func(p Point) float64 { return float64(p.P99) })
 		}

@@ -6,7 +6,8 @@
 // it; search.go looks for the highest rate. world.go makes the accounts, extensions and watchers, scenario.go the load on them,
 // settings.go says how much. pace.go starts each arrival at its time, nats_sender.go sends documents and rest_sender.go sends
 // HTTP requests. edge.go takes the NOTIFYs, model.go knows what they should have said. measure.go keeps latencies, sample.go
-// the CPU and memory of the nodes. result.go is what a run found; table.go, html.go and compare.go show it. nodes.go starts
+// the CPU and memory of the nodes. result.go is what a run found; table.go, html.go and compare.go show it, and threshold.go
+// judges it. nodes.go starts
 // nodes through bench/local. The files that end in _test.go also hold the benchmarks of the hot paths beside their floors.
 //
 // The load is open loop: arrivals come when the schedule says, whether earlier ones were answered or not, and a latency is

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -42,12 +43,13 @@ func (m *meter) closeSecond(now time.Time) {
 	}
 }
 
-func (m *meter) operations() []Operation {
+// operations returns what was measured. window is for how long arrivals came; 0: there were none.
+func (m *meter) operations(window time.Duration) []Operation {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	all := make([]Operation, len(m.recorders))
 	for i, r := range m.recorders {
-		all[i] = r.result()
+		all[i] = r.result(window)
 	}
 	return all
 }
@@ -61,6 +63,8 @@ type recorder struct {
 	failed        int64
 	repeated      int64
 	series        []Point
+	first, last   time.Time     // the earliest intended time, and the latest end
+	late          time.Duration // how long after its intended time that one ended
 }
 
 // record notes an operation that was meant to begin at one time and ended at another. A nil recorder keeps nothing.
@@ -73,6 +77,12 @@ func (r *recorder) record(at, now time.Time) {
 	defer r.mu.Unlock()
 	_ = r.window.RecordValue(us)
 	_ = r.total.RecordValue(us)
+	if r.first.IsZero() || at.Before(r.first) {
+		r.first = at
+	}
+	if now.After(r.last) {
+		r.last, r.late = now, now.Sub(at)
+	}
 }
 
 // fail counts an operation that was refused or given up. A nil recorder keeps nothing.
@@ -111,15 +121,53 @@ func (r *recorder) quantile(q float64) time.Duration {
 	return time.Duration(r.total.ValueAtQuantile(q*100)) * time.Microsecond
 }
 
-func (r *recorder) result() Operation {
+func (r *recorder) result(window time.Duration) Operation {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h := r.total
-	o := Operation{Name: r.operation, Count: h.TotalCount(), Failed: r.failed, Repeated: r.repeated, Mean: h.Mean(), Max: h.Max(), Series: r.series}
+	o := Operation{Name: r.operation, Count: h.TotalCount(), Failed: r.failed, Repeated: r.repeated, Mean: h.Mean(), Max: h.Max(), Series: r.series,
+		Seconds: r.took(window).Seconds()}
 	for _, q := range quantiles {
 		o.Quantiles = append(o.Quantiles, Quantile{q, h.ValueAtQuantile(q * 100)})
 	}
+	if o.Count == 0 {
+		return o
+	}
+	for rest := 1.0; rest*float64(o.Count) >= 0.5; rest /= math.Sqrt(math.Sqrt(2)) { // past that the curve would only repeat the last
+		o.Curve = append(o.Curve, Quantile{1 - rest, h.ValueAtQuantile(100 * (1 - rest))})
+	}
+	for _, b := range h.Distribution() {
+		if b.Count == 0 {
+			continue
+		}
+		upTo := barBound(b.To)
+		if n := len(o.Histogram); n == 0 || o.Histogram[n-1].UpTo < upTo {
+			o.Histogram = append(o.Histogram, Bar{UpTo: upTo})
+		}
+		o.Histogram[len(o.Histogram)-1].Count += b.Count
+	}
 	return o
+}
+
+// stormed is the operation that has a window of its own.
+const stormed = "storm"
+
+// took returns in how long a time the operations were done. Each kind of operation comes for as long as arrivals do, only later: the
+// calls of a window end in a window of the same length. If the cluster falls behind, the last operation ends late, and all of them
+// took so much longer.
+func (r *recorder) took(window time.Duration) time.Duration {
+	if window == 0 || r.operation == stormed {
+		return r.last.Sub(r.first)
+	}
+	return window + r.late
+}
+
+// barsADecade is how many bars a histogram has from one power of ten to the next.
+const barsADecade = 10
+
+// barBound returns the upper bound of the bar of a latency in µs.
+func barBound(us int64) int64 {
+	return int64(math.Round(math.Pow(10, math.Ceil(math.Log10(float64(max(us, 1)))*barsADecade)/barsADecade)))
 }
 
 // quantiles are those that a result shows.

@@ -61,7 +61,7 @@ func notify(m *model, l lamp, sequence int64, watchers ...int32) {
 }
 
 func toldCount(m *model) int64 {
-	for _, o := range m.meter.Load().operations() {
+	for _, o := range m.meter.Load().operations(time.Second) {
 		if o.Name == "told" {
 			return o.Count
 		}

@@ -40,26 +40,26 @@ func startNodes(binary string, s *Settings) (*localCluster, error) {
 		return nil, err
 	}
 	p := &localCluster{dir: dir}
-	prefix, err := local.Prefix(rand.New(rand.NewPCG(rand.Uint64(), 0)), s.Nodes)
+	prefix, ports, err := local.Prefix(rand.New(rand.NewPCG(rand.Uint64(), 0)), s.Nodes)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, "gossip.key"), []byte(strings.Repeat("0123456789abcdef", 4)), 0o600)
 	}
 	var join []string
 	for m := 1; m <= s.Nodes; m++ {
-		join = append(join, fmt.Sprint(prefix, m, ":7946"))
+		join = append(join, local.At(fmt.Sprint(prefix, m), ports.Gossip))
 	}
 	for m := 1; m <= s.Nodes && err == nil; m++ {
 		host := fmt.Sprint(prefix, m)
 		name := string(rune('a' + m - 1))
-		n := &node{name: name, log: filepath.Join(dir, name+".log"), argv: []string{binary, "serve", "--node", name, "--data", filepath.Join(dir, name),
-			"--http", host + ":8000", "--nats-listen", host + ":4222", "--gossip", host + ":7946", "--gossip-key", filepath.Join(dir, "gossip.key"),
+		n := &node{name: name, log: filepath.Join(dir, name+".log"), argv: []string{binary, "serve", "--drain-grace", "0", "--node", name, "--data", filepath.Join(dir, name),
+			"--http", local.At(host, ports.HTTP), "--nats-listen", local.At(host, ports.NATS), "--gossip", local.At(host, ports.Gossip), "--gossip-key", filepath.Join(dir, "gossip.key"),
 			"--storage", s.Storage, "--sync", s.Sync, "--replicas", fmt.Sprint(s.Replicas), "--notify-rate", fmt.Sprint(s.NotifyRate), "--log-level", "warn"}}
 		if s.Nodes > 1 {
-			n.argv = append(n.argv, "--join", strings.Join(join, ","), "--nats-cluster", host+":6222")
+			n.argv = append(n.argv, "--join", strings.Join(join, ","), "--nats-cluster", local.At(host, ports.Routes))
 		}
 		p.nodes = append(p.nodes, n)
-		p.http = append(p.http, "http://"+host+":8000")
-		p.nats = append(p.nats, "nats://"+host+":4222")
+		p.http = append(p.http, "http://"+local.At(host, ports.HTTP))
+		p.nats = append(p.nats, "nats://"+local.At(host, ports.NATS))
 		err = n.start()
 	}
 	for _, n := range p.nodes {

@@ -18,12 +18,14 @@ type Result struct {
 	At       time.Time `json:"at"`
 	Version  string    `json:"version"`
 	Commit   string    `json:"commit"`
+	Command  string    `json:"command,omitempty"` // the command line, without passwords
 	Machine  Machine   `json:"machine"`
 	Settings Settings  `json:"settings"`
 	Ramp     Part      `json:"ramp"`            // making every subscription
 	Load     Part      `json:"load"`            // the measured load
 	Steps    []Step    `json:"steps,omitempty"` // of a search only
 	Verdict  Verdict   `json:"verdict"`
+	Outcomes []Outcome `json:"conditions,omitempty"` // of --fail-if
 }
 
 // Machine is where a run ran.
@@ -41,6 +43,8 @@ type Part struct {
 	Operations []Operation `json:"operations"`
 	Samples    []Sample    `json:"samples"`
 	Events     []Event     `json:"events,omitempty"`
+	Offered    int64       `json:"offered"`           // arrivals that the schedule had; 0 in the ramp, which has none
+	Window     float64     `json:"window_seconds"`    // for how long arrivals came; 0 in the ramp
 	Late       int64       `json:"generator_late_us"` // how far the generator was behind its schedule at most
 	Blocked    int64       `json:"blocked"`           // arrivals that were left out, because they found no extension without a call or command
 }
@@ -55,6 +59,15 @@ type Operation struct {
 	Quantiles []Quantile `json:"quantiles"`
 	Max       int64      `json:"max_us"`
 	Series    []Point    `json:"series"`
+	Seconds   float64    `json:"seconds,omitempty"`   // in which they were done
+	Curve     []Quantile `json:"curve,omitempty"`     // latencies up to the last
+	Histogram []Bar      `json:"histogram,omitempty"` // of the latencies
+}
+
+// Bar is how many latencies lie up to a bound, above that of the bar before.
+type Bar struct {
+	UpTo  int64 `json:"up_to_us"`
+	Count int64 `json:"count"`
 }
 
 // Quantile is the latency that this share of the operations (0.99) stayed within.
@@ -110,6 +123,49 @@ type Verdict struct {
 // Right says whether nothing was wrong.
 func (v *Verdict) Right() bool {
 	return v.Never+v.Stuck+v.Missing+v.Twice == 0 && v.OutOfOrder+v.Duplicates+v.Failed+v.Mistakes == 0
+}
+
+// rate is how many of an operation were done in a second, over the time in which they were. The part as a whole lasts longer: the
+// last calls still ring and talk when no new ones come, and a run of some seconds would seem to be much slower than it was.
+func (p *Part) rate(o *Operation) float64 {
+	seconds := o.Seconds
+	if seconds == 0 { // a result of an earlier release
+		seconds = p.Seconds
+	}
+	return float64(o.Count) / max(seconds, 1e-3)
+}
+
+// offered is how many of an operation were begun in a second, done or not; 0: the part had no schedule.
+func (p *Part) offered(o *Operation) float64 {
+	window := p.Window
+	if o.Name == stormed {
+		window = o.Seconds
+	}
+	if window == 0 {
+		return 0
+	}
+	return float64(o.Count+o.Failed) / window
+}
+
+// arrivals says in words how many arrivals a second there were to be, and how many there were. dropped says how many were left out;
+// "": none.
+func (r *Result) arrivals() (rates, dropped string) {
+	p := &r.Load
+	if p.Window == 0 {
+		return "", ""
+	}
+	achieved := 0.0
+	for _, name := range firstOperations[r.Settings.Scenario] {
+		if o := p.operation(name); o != nil {
+			achieved += p.rate(o)
+		}
+	}
+	rates = fmt.Sprintf("offered %.1f %s a second, achieved %.1f", float64(p.Offered)/p.Window, r.Settings.unit(), achieved)
+	if p.Blocked > 0 {
+		dropped = fmt.Sprintf("%d of %d arrivals were dropped (%.1f %%), because they found no extension without a call or command: use more --extensions or a lower --rate",
+			p.Blocked, p.Offered, 100*float64(p.Blocked)/float64(max(p.Offered, 1)))
+	}
+	return rates, dropped
 }
 
 // operation gives a part's operation by name, or nil.

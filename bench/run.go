@@ -207,7 +207,7 @@ func (r *run) ramp(ctx context.Context) error {
 	if err := r.waitFor(ctx, settled, &r.result.Ramp, len(r.world.watched), ""); err != nil {
 		return err
 	}
-	r.endPart(&r.result.Ramp, meter)
+	r.endPart(&r.result.Ramp, meter, 0)
 	return nil
 }
 
@@ -216,14 +216,15 @@ func (r *run) beginPart() {
 	r.model.meter.Store(newMeter(time.Now()))
 	r.sampler.sample(0)
 	r.traffic.pace.takeMaxLate()
+	r.traffic.offered.Store(0)
 	r.traffic.blocked.Store(0)
 }
 
-// endPart fills in what a part measured.
-func (r *run) endPart(p *Part, m *meter) {
-	p.Seconds = time.Since(m.begun).Seconds()
-	p.Operations = m.operations()
-	p.Blocked = r.traffic.blocked.Load()
+// endPart fills in what a part measured. window is for how long arrivals came; 0: there were none.
+func (r *run) endPart(p *Part, m *meter, window time.Duration) {
+	p.Seconds, p.Window = time.Since(m.begun).Seconds(), window.Seconds()
+	p.Operations = m.operations(window)
+	p.Offered, p.Blocked = r.traffic.offered.Load(), r.traffic.blocked.Load()
 	if len(p.Samples) == 0 { // the part took less than a second
 		p.Samples = append(p.Samples, r.sampler.sample(time.Since(m.begun)))
 	}
@@ -264,7 +265,7 @@ func (r *run) load(ctx context.Context) error {
 	r.progress.Phase(r.Scenario, int(r.Duration.Seconds()))
 	meter, err := r.drive(ctx, r.Rate, r.Warmup, r.Duration, &r.result.Load)
 	if err == nil {
-		r.endPart(&r.result.Load, meter)
+		r.endPart(&r.result.Load, meter, r.Duration)
 	}
 	return err
 }

@@ -24,13 +24,19 @@ type traffic struct {
 	stormed   int // watchers that the storm has refreshed
 	calls     int
 	changes   int64
-	blocked   atomic.Int64 // arrivals that found no free extension
+	offered   atomic.Int64 // arrivals
+	blocked   atomic.Int64 // of these, those that found no free extension
 }
 
 func (t *traffic) meter() *meter { return t.model.meter.Load() }
 
 // arrival gives the function that one arrival of the scenario calls.
 func (t *traffic) arrival() func(at time.Time) {
+	do := t.operation()
+	return func(at time.Time) { t.offered.Add(1); do(at) }
+}
+
+func (t *traffic) operation() func(at time.Time) {
 	switch t.settings.Scenario {
 	case "subscribe":
 		return t.refresh
@@ -80,7 +86,7 @@ func (t *traffic) storm(at time.Time) {
 	if t.stormed >= len(t.world.watched) {
 		return
 	}
-	t.subscribe(int32(t.stormed), at, t.meter().recorder("storm"), nil)
+	t.subscribe(int32(t.stormed), at, t.meter().recorder(stormed), nil)
 	t.stormed++
 }
 

@@ -52,14 +52,14 @@ func (r *run) tryRate(ctx context.Context, rate float64) (Step, Part, error) {
 	if err != nil {
 		return Step{}, part, err
 	}
-	r.endPart(&part, meter)
+	r.endPart(&part, meter, r.Duration)
 	step := Step{Rate: rate}
 	o := part.operation(r.Objective.Operation)
 	if o == nil || o.Count == 0 {
 		return step, part, fmt.Errorf("%w: scenario %s measures no operation %q; the table of a run without --search lists its operations", ErrSettings, r.Scenario, r.Objective.Operation)
 	}
 	step.Latency = meter.recorder(r.Objective.Operation).quantile(r.Objective.Quantile).Microseconds()
-	step.Achieved = float64(o.Count) / r.Duration.Seconds()
+	step.Achieved = part.rate(o)
 	_, stuck, _ := r.model.behind()
 	switch {
 	case o.Failed > 0:

@@ -43,14 +43,18 @@ func (r *Result) Print(out io.Writer) error {
 	if s.Nodes > 0 {
 		fmt.Fprintf(out, "%d nodes, which the run started on the same machine: --storage %s --sync %s --replicas %d --notify-rate %d\n", s.Nodes, s.Storage, s.Sync, s.Replicas, s.NotifyRate)
 	}
+	fmt.Fprintf(out, "%s\n", strings.TrimSpace("lamplight "+r.Version+" "+r.Commit))
+	if r.Command != "" {
+		fmt.Fprintln(out, r.Command)
+	}
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "\toperation\tcount\ta second\tp50\tp90\tp99\tp99.9\tmax\trepeated\tfailed\t")
+	fmt.Fprintln(w, "\toperation\tcount\toffered/s\tachieved/s\tp50\tp90\tp99\tp99.9\tmax\trepeated\tfailed\t")
 	for _, p := range []struct {
 		name string
 		*Part
 	}{{"ramp", &r.Ramp}, {"load", &r.Load}} {
 		for _, o := range p.Operations {
-			fmt.Fprintf(w, "%s\t%s\t%d\t%.0f", p.name, o.Name, o.Count, float64(o.Count)/p.Seconds)
+			fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s", p.name, o.Name, o.Count, rateText(p.offered(&o)), rateText(p.rate(&o)))
 			for _, q := range o.Quantiles {
 				fmt.Fprintf(w, "\t%v", roundLatency(q.US))
 			}
@@ -77,11 +81,28 @@ func (r *Result) Print(out io.Writer) error {
 	if r.Load.Late > 5000 {
 		fmt.Fprintf(out, "the load generator was up to %v behind its schedule: that much of the highest latencies is the generator's own\n", roundLatency(r.Load.Late))
 	}
-	if r.Load.Blocked > 0 {
-		fmt.Fprintf(out, "%d arrivals were left out, because they found no extension without a call or command: use more --extensions or a lower --rate\n", r.Load.Blocked)
+	rates, dropped := r.arrivals()
+	for _, line := range []string{rates, dropped} {
+		if line != "" {
+			fmt.Fprintln(out, line)
+		}
+	}
+	for _, o := range r.Outcomes {
+		fmt.Fprintf(out, "%s %s: %s\n", map[bool]string{true: "CROSSED", false: "kept"}[o.Met], o.Condition, o.Found)
 	}
 	_, err := fmt.Fprintln(out, r.Verdict.text())
 	return err
+}
+
+// rateText is a rate in a table; 0 is no rate.
+func rateText(rate float64) string {
+	switch {
+	case rate == 0:
+		return "-"
+	case rate < 100:
+		return fmt.Sprintf("%.1f", rate)
+	}
+	return fmt.Sprintf("%.0f", rate)
 }
 
 // highest is the highest rate of a search that met its objective; 0: none did.

@@ -17,15 +17,25 @@ mkdir -p $dir
 join=
 for p in $gossip; do join=$join${join:+, }127.0.0.1:$p; done
 
+# Nodes of an earlier call would answer for those that this one starts.
+for p in $http; do
+	if curl -s -o /dev/null --max-time 2 "http://127.0.0.1:$p/healthz"; then
+		echo "Something answers on http://127.0.0.1:$p already, perhaps the nodes of another make cluster. Use them, stop them, or choose other ports: CLUSTER_HTTP, CLUSTER_NATS, CLUSTER_GOSSIP, CLUSTER_ROUTES." >&2
+		exit 1
+	fi
+done
+
+# A second Ctrl-C ends the nodes at once.
 stop() {
-	trap '' INT TERM
+	# shellcheck disable=SC2086
+	trap 'kill -TERM $pids 2>/dev/null || true' INT TERM HUP
 	# shellcheck disable=SC2086
 	kill -TERM $pids 2>/dev/null || true
 	for p in $pids; do wait "$p" || true; done
 	exit "${1:-0}"
 }
 pids=
-trap stop INT TERM
+trap stop INT TERM HUP
 i=0
 for node in a b c; do
 	i=$((i + 1))
@@ -39,7 +49,8 @@ gossip: 127.0.0.1:$(nth $i $gossip)
 gossip-key: $dir/gossip.key
 join: [$join]
 YAML
-	bin/lamplight serve --config $dir/$node.yaml >>$dir/$node.log 2>&1 &
+	# In a session of its own, so that Ctrl-C reaches this script alone, which ends the nodes with one signal.
+	setsid bin/lamplight serve --config $dir/$node.yaml --drain-grace 0 >>$dir/$node.log 2>&1 &
 	pids="$pids $!"
 	echo $! >$dir/$node.pid
 done

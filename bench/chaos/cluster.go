@@ -40,14 +40,15 @@ type server struct {
 // layout gives the addresses of a cluster's machines.
 type layout struct {
 	gossip, nats, http func(machine int) string   // addresses without ports; machines count from 1
+	ports              local.Ports                // of every machine
 	inside             func(machine int) []string // the command that starts another one on the machine
 }
 
 // loopback gives each machine an address of its own on loopback, on which nobody listens yet.
 func loopback(r *rand.Rand) (layout, error) {
-	prefix, err := local.Prefix(r, members+1)
+	prefix, ports, err := local.Prefix(r, members+1)
 	at := func(machine int) string { return fmt.Sprint(prefix, machine) }
-	return layout{gossip: at, nats: at, http: at, inside: func(int) []string { return nil }}, err
+	return layout{gossip: at, nats: at, http: at, ports: ports, inside: func(int) []string { return nil }}, err
 }
 
 // cluster is three nodes, a fourth one that may join, and their NATS servers.
@@ -73,9 +74,9 @@ func newCluster(product, natsd, dir string, l layout) (*cluster, error) {
 	}
 	var join, routes []string
 	for m := 1; m <= members; m++ {
-		join = append(join, l.gossip(m)+":7946")
-		routes = append(routes, "nats://"+l.nats(m)+":6222")
-		c.natsURLs = append(c.natsURLs, "nats://"+l.nats(m)+":4222")
+		join = append(join, local.At(l.gossip(m), l.ports.Gossip))
+		routes = append(routes, "nats://"+local.At(l.nats(m), l.ports.Routes))
+		c.natsURLs = append(c.natsURLs, "nats://"+local.At(l.nats(m), l.ports.NATS))
 	}
 	if natsd != "" {
 		for m := 1; m <= members; m++ {
@@ -86,11 +87,11 @@ func newCluster(product, natsd, dir string, l layout) (*cluster, error) {
 	}
 	for m := 1; m <= members+1; m++ {
 		name := string(rune('a' + m - 1))
-		n := &node{name: name, http: l.http(m) + ":8000", log: filepath.Join(dir, name+".log")}
-		n.argv = append(append([]string{}, l.inside(m)...), product, "serve", "--node", name, "--data", filepath.Join(dir, name), "--http", n.http,
-			"--gossip", l.gossip(m)+":7946", "--gossip-key", key, "--join", strings.Join(join, ","))
+		n := &node{name: name, http: local.At(l.http(m), l.ports.HTTP), log: filepath.Join(dir, name+".log")}
+		n.argv = append(append([]string{}, l.inside(m)...), product, "serve", "--drain-grace", "0", "--node", name, "--data", filepath.Join(dir, name), "--http", n.http,
+			"--gossip", local.At(l.gossip(m), l.ports.Gossip), "--gossip-key", key, "--join", strings.Join(join, ","))
 		if natsd == "" && m <= members {
-			n.argv = append(n.argv, "--nats-listen", l.nats(m)+":4222", "--nats-cluster", l.nats(m)+":6222")
+			n.argv = append(n.argv, "--nats-listen", local.At(l.nats(m), l.ports.NATS), "--nats-cluster", local.At(l.nats(m), l.ports.Routes))
 		} else {
 			at := (m - 1) % members
 			n.argv = append(n.argv, "--replicas", "3", "--nats", strings.Join(append(append([]string{}, c.natsURLs[at:]...), c.natsURLs[:at]...), ","))
@@ -103,8 +104,8 @@ func newCluster(product, natsd, dir string, l layout) (*cluster, error) {
 func (c *cluster) addServer(natsd string, m int, routes []string) error {
 	name := fmt.Sprintf("n%d", m)
 	file := filepath.Join(c.dir, name+".conf")
-	text := fmt.Sprintf("server_name: %s\nlisten: %s:4222\njetstream { store_dir: %q }\ncluster { name: chaos, listen: %s:6222, routes: [%s] }\n",
-		name, c.layout.nats(m), filepath.Join(c.dir, name), c.layout.nats(m), strings.Join(routes, ", "))
+	text := fmt.Sprintf("server_name: %s\nlisten: %s\njetstream { store_dir: %q }\ncluster { name: chaos, listen: %s, routes: [%s] }\n",
+		name, local.At(c.layout.nats(m), c.layout.ports.NATS), filepath.Join(c.dir, name), local.At(c.layout.nats(m), c.layout.ports.Routes), strings.Join(routes, ", "))
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+
+	"lamplight/bench/local"
 )
 
 // Each machine has an address for each kind of traffic, so that a fault can cut one kind and leave the others.
@@ -44,7 +46,7 @@ func enterHub() (layout, error) {
 		}
 	}
 	on := func(plane int) func(int) string { return func(m int) string { return planeAddress(plane, m) } }
-	return layout{gossip: on(planeGossip), nats: on(planeNATS), http: on(planeHTTP),
+	return layout{gossip: on(planeGossip), nats: on(planeNATS), http: on(planeHTTP), ports: local.DefaultPorts,
 		inside: func(m int) []string { return []string{"ip", "netns", "exec", fmt.Sprintf("m%d", m)} }}, nil
 }
 

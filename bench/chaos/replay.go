@@ -8,14 +8,16 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"lamplight/bench/local"
 )
 
 // singleNode makes a cluster of one node with its embedded NATS server.
 func singleNode(product, dir string, l layout) *cluster {
-	url := "nats://" + l.nats(1) + ":4222"
-	n := &node{name: "alone", http: l.http(1) + ":8000", log: filepath.Join(dir, "alone.log")}
-	n.argv = []string{product, "serve", "--node", n.name, "--data", filepath.Join(dir, n.name), "--http", n.http,
-		"--gossip", l.gossip(1) + ":7946", "--gossip-key", filepath.Join(dir, "gossip.key"), "--nats-listen", l.nats(1) + ":4222"}
+	url := "nats://" + local.At(l.nats(1), l.ports.NATS)
+	n := &node{name: "alone", http: local.At(l.http(1), l.ports.HTTP), log: filepath.Join(dir, "alone.log")}
+	n.argv = []string{product, "serve", "--drain-grace", "0", "--node", n.name, "--data", filepath.Join(dir, n.name), "--http", n.http,
+		"--gossip", local.At(l.gossip(1), l.ports.Gossip), "--gossip-key", filepath.Join(dir, "gossip.key"), "--nats-listen", local.At(l.nats(1), l.ports.NATS)}
 	return &cluster{product: product, dir: dir, layout: l, nodes: []*node{n}, natsURLs: []string{url}}
 }
 

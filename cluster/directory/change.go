@@ -69,9 +69,11 @@ func (d *Directory) try(ctx context.Context, plan func() ([]write, error)) (uint
 	if err != nil || len(writes) == 0 {
 		return base, err
 	}
-	last, err := d.write(ctx, base, writes)
-	if err != nil {
-		return 0, err
+	last := base + uint64(len(writes))
+	if !d.cfg.DryRun {
+		if last, err = d.write(ctx, base, writes); err != nil {
+			return 0, err
+		}
 	}
 	for i, w := range writes {
 		d.apply(w.key, w.value, last-uint64(len(writes)-1-i), w.gone)

@@ -308,7 +308,7 @@ func TestImportIsAllOrNothing(t *testing.T) {
 	}
 	last := map[string]any{"presence_id": "1@rival.test", "name": "x"}
 	_, err := d.Import(t.Context(), Import{Accounts: []map[string]any{{"realm": "acme.test", "devices": append(list, last)}}})
-	if !errors.Is(err, ErrForbidden) || !strings.Contains(err.Error(), fmt.Sprintf("account 1: device %d:", len(list)+1)) {
+	if !errors.Is(err, ErrForbidden) || !strings.Contains(err.Error(), fmt.Sprintf("accounts[0].devices[%d]:", len(list))) {
 		t.Errorf("%v", err)
 	}
 	if id, ok := d.RealmAccount("acme.test"); ok {

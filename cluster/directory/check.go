@@ -49,7 +49,7 @@ type prepared struct {
 	Entry
 	old   *Entry // what it replaces; nil: it is new
 	data  []byte // the fields as JSON
-	where string // in the file of an import
+	where place  // in the file of an import
 }
 
 // prepare checks the fields of an entry, as far as this does not depend on other entries, and makes them what is to be stored.

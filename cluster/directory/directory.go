@@ -63,6 +63,8 @@ type Config struct {
 	Replicas  int
 	Log       *slog.Logger
 	RealmGone func(realm string) // no account has this realm any more; runs on a goroutine of its own; nil: not wanted
+	OpenTime  time.Duration      // how long Start may take to reach the bucket, before it reads what is there; 0: as long as its context lasts
+	DryRun    bool               // changes are checked and made in this Directory's view only: nothing is written to the bucket
 }
 
 // Directory is a node's view of the bucket.
@@ -98,7 +100,13 @@ func New(c Config) *Directory {
 
 // Start finds or makes the bucket, and blocks until all of it is in memory or the context ends.
 func (d *Directory) Start(ctx context.Context) error {
-	if err := d.open(ctx); err != nil {
+	opening := ctx
+	if d.cfg.OpenTime > 0 {
+		var cancel context.CancelFunc
+		opening, cancel = context.WithTimeout(ctx, d.cfg.OpenTime)
+		defer cancel()
+	}
+	if err := d.open(opening); err != nil {
 		return err
 	}
 	ready := make(chan struct{})

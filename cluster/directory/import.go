@@ -4,24 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"reflect"
 	"strings"
 	"time"
-
-	"github.com/go-json-experiment/json"
 )
-
-// Import is the content of a file for lamplight import.
-type Import struct {
-	Accounts []map[string]any `json:"accounts"`
-}
-
-// Read reads a file for Import. It refuses unknown fields at the top of the file, and objects with a field twice.
-func Read(r io.Reader) (in Import, err error) {
-	return in, json.UnmarshalRead(r, &in, json.RejectUnknownMembers(true), KeepNumbers)
-}
 
 // Counts is how many entries an import created, changed, and found as they were.
 type Counts struct{ Created, Changed, Same int }
@@ -29,21 +16,40 @@ type Counts struct{ Created, Changed, Same int }
 // Import writes accounts with their users and devices, and blocks until that is done. It removes nothing, and to import the
 // same file again changes nothing. All entries of an account are checked before one of them is written. An account with up to some
 // hundred entries that change is written in one step, a larger one in several. After an error, the accounts before it stay, and so
-// do the steps before it if the bucket could not be reached: import the file again.
+// do the steps before it if the bucket could not be reached: import the file again. A mistake of the file is a FileError. Import
+// takes the users and devices out of in.Accounts.
 func (d *Directory) Import(ctx context.Context, in Import) (Counts, error) {
 	var n Counts
+	if err := d.catchUp(ctx); err != nil { // what the file refers to may have been made on another node just now
+		return n, err
+	}
+	total, done := 0, 0
+	for _, a := range in.Accounts {
+		users, _ := a["users"].([]any)
+		devices, _ := a["devices"].([]any)
+		total += 1 + len(users) + len(devices)
+	}
+	told := func(entries int) {
+		if in.Progress != nil {
+			in.Progress(entries, total)
+		}
+	}
 	for i, a := range in.Accounts {
 		users, err := take(a, "users")
 		var devices []map[string]any
 		if err == nil {
 			devices, err = take(a, "devices")
 		}
-		if err == nil {
-			err = d.importAccount(ctx, &n, a, users, devices)
-		}
 		if err != nil {
-			return n, fmt.Errorf("account %d: %w", i+1, err)
+			return n, in.wrong(place{account: i, kind: Accounts}, err)
 		}
+		of := 1 + len(users) + len(devices)
+		l := &load{d: d, in: &in, number: i, told: func(left int) { told(done + of - left) }}
+		if err := l.run(ctx, &n, a, users, devices); err != nil {
+			return n, err
+		}
+		done += of
+		told(done)
 	}
 	return n, nil
 }
@@ -105,21 +111,27 @@ func Change(old *Entry, change map[string]any) map[string]any {
 
 // load is one account of a file that is being imported.
 type load struct {
-	d       *Directory
+	d      *Directory
+	in     *Import
+	number int            // of the account in the file, from 0 on
+	told   func(left int) // is called with how many entries are still to be written
+
 	account string
 	counts  Counts
 	now     map[string]*prepared // by bucket key: what the file makes of the entries that it changes
 	order   []string             // the keys of now, in the order of the file
 	named   map[string]string    // user and device ids by what names them: see nameOf
 	users   map[string]string    // user ids by the usernames of the file, in lower case
+	owners  map[string]bool      // the ids of the account's users, those of the file too
 
 	compared uint64 // the revision of the bucket up to which entries have been compared with the file
 }
 
-// importAccount imports one account of a file. When entries of the account change meanwhile, it begins again.
-func (d *Directory) importAccount(ctx context.Context, n *Counts, account map[string]any, users, devices []map[string]any) error {
+// run imports the account. When entries of the account change meanwhile, it begins again.
+func (l *load) run(ctx context.Context, n *Counts, account map[string]any, users, devices []map[string]any) error {
 	for first := true; ; first = false {
-		l := &load{d: d, now: map[string]*prepared{}, named: map[string]string{}, users: map[string]string{}}
+		l.now, l.order, l.counts = map[string]*prepared{}, nil, Counts{}
+		l.named, l.users, l.owners = map[string]string{}, map[string]string{}, map[string]bool{}
 		if err := l.read(account, users, devices); err != nil {
 			return err
 		}
@@ -129,7 +141,7 @@ func (d *Directory) importAccount(ctx context.Context, n *Counts, account map[st
 		if err := l.write(ctx); !errors.Is(err, errChanged) || ctx.Err() != nil {
 			return err
 		}
-		if err := d.catchUp(ctx); err != nil {
+		if err := l.d.catchUp(ctx); err != nil {
 			return err
 		}
 	}
@@ -140,7 +152,7 @@ func (l *load) read(account map[string]any, users, devices []map[string]any) err
 	l.d.mu.RLock()
 	l.compared = l.d.reached
 	l.d.mu.RUnlock()
-	if err := l.merge(Accounts, account, "the account"); err != nil {
+	if err := l.merge(place{l.number, Accounts, 0}, account); err != nil {
 		return err
 	}
 	for _, part := range []struct {
@@ -149,9 +161,10 @@ func (l *load) read(account map[string]any, users, devices []map[string]any) err
 	}{{Users, users}, {Devices, devices}} {
 		for _, e := range l.d.List(part.kind, l.account) {
 			l.index(e)
+			l.owners[e.ID] = l.owners[e.ID] || part.kind == Users
 		}
 		for k, fields := range part.list {
-			if err := l.merge(part.kind, fields, fmt.Sprintf("%s %d", part.kind, k+1)); err != nil {
+			if err := l.merge(place{l.number, part.kind, k}, fields); err != nil {
 				return err
 			}
 		}
@@ -182,7 +195,7 @@ func (l *load) write(ctx context.Context) error {
 			for _, key := range check {
 				p := l.now[key]
 				if err := l.d.admit(l.account, p, with); err != nil {
-					return nil, fmt.Errorf("%s: %w", p.where, err)
+					return nil, l.in.wrong(p.where, err)
 				}
 			}
 			for _, key := range step {
@@ -195,6 +208,7 @@ func (l *load) write(ctx context.Context) error {
 		}
 		l.compared = last // what came before it was compared when it was planned
 		rest = rest[n:]
+		l.told(len(rest))
 	}
 	return nil
 }
@@ -239,25 +253,30 @@ func (l *load) overtaken(step []string) bool {
 }
 
 // merge merges one entry of the file into what is there. It finds the present entry by its id, or else by what names it
-// (docs/contract/command-line.md, "lamplight import"). where names the entry in errors.
-func (l *load) merge(kind string, fields map[string]any, where string) error {
+// (docs/contract/command-line.md, "lamplight import").
+func (l *load) merge(where place, fields map[string]any) error {
+	kind := where.kind
 	old, base, id, err := l.find(kind, fields)
 	if err != nil {
-		return fmt.Errorf("%s: %w", where, err)
+		return l.in.wrong(where, err)
 	}
 	if kind == Accounts {
 		l.account = id
 	}
 	p, err := prepare(kind, l.account, id, Change(base, fields), base)
 	if err != nil {
-		return fmt.Errorf("%s: %w", where, err)
+		return l.in.wrong(where, err)
 	}
 	if name := strings.ToLower(p.Text("username")); kind == Users && name != "" {
 		if other := l.users[name]; other != "" && other != id {
-			return fmt.Errorf("%s: %w: the file gives the username %s to two users", where, ErrConflict, name)
+			return l.in.wrong(where, fmt.Errorf("%w: the file gives the username %s to two users", ErrConflict, name))
 		}
 		l.users[name] = id
 	}
+	if owner, _ := fields["owner_id"].(string); kind == Devices && owner != "" && !l.owners[owner] {
+		return l.in.wrong(where, &Invalid{"owner_id", fmt.Sprintf("%q does not exist: the account has no user with this id", owner)})
+	}
+	l.owners[id] = l.owners[id] || kind == Users
 	p.old, p.where = old, where
 	switch {
 	case base == nil:

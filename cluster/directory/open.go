@@ -54,10 +54,14 @@ func (d *Directory) open(ctx context.Context) error {
 	}
 	c := bucketSettings(d.cfg)
 	err = d.untilReady(ctx, func(try context.Context) (err error) {
-		if d.kv, err = findOrMake(ctx, try, js, c); err != nil {
-			return err
+		if d.cfg.DryRun {
+			if d.kv, err = js.KeyValue(try, c.Bucket); err == nil {
+				d.stream, err = js.Stream(try, streamName(d.cfg.Prefix))
+			}
+		} else if d.kv, err = findOrMake(ctx, try, js, c); err == nil {
+			d.stream, err = allowBatches(try, js, streamName(d.cfg.Prefix))
 		}
-		if d.stream, err = allowBatches(try, js, streamName(d.cfg.Prefix)); err != nil {
+		if err != nil {
 			return err
 		}
 		d.created = d.stream.CachedInfo().Created

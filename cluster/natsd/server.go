@@ -88,6 +88,9 @@ func New(c Config) *Server { return &Server{cfg: c, password: rand.Text()} }
 // context does. Errors say which flag the operator should change.
 func (s *Server) Start(context.Context) error {
 	c := s.cfg
+	if err := Writable(c.Data); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w; give another one with --data", err)
 	}
@@ -145,42 +148,102 @@ func lockDirectory(dir, mode string) (*os.File, error) {
 		return nil, fmt.Errorf("data directory %s is in use by another lamplight process: stop that one, or give this "+
 			"one its own --data", dir)
 	}
-	switch was := Mode(dir); {
-	case was == mode:
-		return f, nil
-	case was == "":
-		err = os.WriteFile(filepath.Join(dir, "mode"), []byte(mode+"\n"), 0o600)
-	case was == Clustered:
-		err = errors.New("it belongs to a clustered server; a standalone server would delete its streams: give " +
-			"--nats-cluster, or another --data")
-	default:
-		err = errors.New("it belongs to a standalone server; a clustered server would delete its streams: " +
-			"save it with lamplight backup, start the cluster with empty data directories, and load the backup there " +
-			"with lamplight restore")
+	err = belongs(dir, mode)
+	if err == nil && Mode(dir) == "" {
+		if err = os.WriteFile(filepath.Join(dir, "mode"), []byte(mode+"\n"), 0o600); err != nil {
+			err = fmt.Errorf("data directory %s: %w", dir, err)
+		}
 	}
 	if err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("data directory %s: %w", dir, err)
+		return nil, err
 	}
 	return f, nil
 }
 
-// run starts a NATS server and blocks until clients can connect.
-func (s *Server) run() (*server.Server, error) {
+// belongs refuses a data directory that belongs to a server of another mode.
+func belongs(dir, mode string) error {
+	switch was := Mode(dir); {
+	case was == mode || was == "":
+		return nil
+	case was == Clustered:
+		return fmt.Errorf("data directory %s: it belongs to a clustered server; a standalone server would delete its streams: give "+
+			"--nats-cluster, or another --data", dir)
+	}
+	return fmt.Errorf("data directory %s: it belongs to a standalone server; a clustered server would delete its streams: "+
+		"save it with lamplight backup, start the cluster with empty data directories, and load the backup there "+
+		"with lamplight restore", dir)
+}
+
+// Check returns why Start would refuse the configuration or the data directory. It changes nothing. inUse says that another process
+// has locked the directory now, which is all that Start would object to.
+func Check(c Config) (inUse bool, err error) {
+	mode := Standalone
+	if c.Routes != nil {
+		mode = Clustered
+	}
+	if _, _, err := New(c).options(); err != nil {
+		return false, err
+	}
+	if err := belongs(c.Data, mode); err != nil {
+		return false, err
+	}
+	if err := Writable(c.Data); err != nil {
+		return false, err
+	}
+	f, err := os.OpenFile(filepath.Join(c.Data, "lock"), os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("data directory %s: %w; give another one with --data", c.Data, err)
+	}
+	defer f.Close() // which unlocks it
+	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil, nil
+}
+
+// Writable returns why a directory can't be written, or can't be made.
+func Writable(dir string) error {
+	at, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	for {
+		i, err := os.Stat(at)
+		switch {
+		case errors.Is(err, os.ErrNotExist) && filepath.Dir(at) != at:
+			at = filepath.Dir(at)
+			continue
+		case err == nil && !i.IsDir():
+			err = fmt.Errorf("%s is not a directory", at)
+		case err == nil:
+			if err = unix.Access(at, unix.W_OK|unix.X_OK); err != nil {
+				err = fmt.Errorf("%s can't be written: %w", at, err)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("data directory %s: %w; give another one with --data", dir, err)
+		}
+		return nil
+	}
+}
+
+// options returns the options of the NATS server, and how the node itself connects.
+func (s *Server) options() (*server.Options, []nats.Option, error) {
 	c := s.cfg
 	opts := &server.Options{}
 	if c.Config != "" {
 		var err error
 		if opts, err = server.ProcessConfigFile(c.Config); err != nil {
-			return nil, fmt.Errorf("--nats-config: %w", err)
+			return nil, nil, fmt.Errorf("--nats-config: %w", err)
 		}
 	}
 	host, port, err := splitAddress(c.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("--nats-listen: %w", err)
+		return nil, nil, fmt.Errorf("--nats-listen: %w", err)
 	}
 	if !Loopback(host) && opts.Users == nil && opts.Nkeys == nil && opts.Username == "" && opts.Authorization == "" && len(opts.TrustedOperators) == 0 {
-		return nil, fmt.Errorf("--nats-listen %s is not loopback, and no authentication is configured: give users in "+
+		return nil, nil, fmt.Errorf("--nats-listen %s is not loopback, and no authentication is configured: give users in "+
 			"--nats-config, or listen on 127.0.0.1", c.Listen)
 	}
 	opts.Host, opts.Port = host, port
@@ -193,10 +256,7 @@ func (s *Server) run() (*server.Server, error) {
 	opts.SyncInterval, opts.SyncAlways = c.Sync, c.Sync == 0
 	wayIn, err := s.makeWayIn(opts)
 	if err != nil {
-		return nil, err
-	}
-	if s.wayIn == nil { // a server that is started again has the same
-		s.wayIn = wayIn
+		return nil, nil, err
 	}
 	if opts.MaxConn == 0 {
 		opts.MaxConn = c.MaxClients
@@ -206,8 +266,21 @@ func (s *Server) run() (*server.Server, error) {
 	}
 	if c.Routes != nil {
 		if err := c.Routes.apply(opts); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+	}
+	return opts, wayIn, nil
+}
+
+// run starts a NATS server and blocks until clients can connect.
+func (s *Server) run() (*server.Server, error) {
+	c := s.cfg
+	opts, wayIn, err := s.options()
+	if err != nil {
+		return nil, err
+	}
+	if s.wayIn == nil { // a server that is started again has the same
+		s.wayIn = wayIn
 	}
 	made, err := server.NewServer(opts)
 	if err != nil {

@@ -50,13 +50,15 @@ func (f *accountFlags) with(ask func(ctx context.Context, d *directory.Directory
 		return err
 	}
 	defer conn.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), f.Timeout)
-	defer cancel()
-	d := directory.New(directory.Config{Conn: conn, Prefix: f.prefix(), Log: slog.New(slog.DiscardHandler)})
-	defer func() { _ = d.Stop(ctx) }()
-	if err := d.Start(ctx); err != nil {
+	loading, stop := context.WithTimeout(context.Background(), importTime)
+	defer stop()
+	d := directory.New(directory.Config{Conn: conn, Prefix: f.prefix(), Log: slog.New(slog.DiscardHandler), OpenTime: f.Timeout})
+	defer func() { _ = d.Stop(loading) }()
+	if err := d.Start(loading); err != nil { // a large directory takes longer than an answer
 		return err
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), f.Timeout)
+	defer cancel()
 	return ask(ctx, d)
 }
 

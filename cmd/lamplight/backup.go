@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -16,8 +18,24 @@ import (
 )
 
 type backupCommand struct {
-	File string `arg:"" optional:"" default:"-" help:"The file to write, or - for standard output."`
+	File  string `arg:"" optional:"" default:"-" help:"The file to write, or - for standard output."`
+	Force bool   `help:"Replace the file if it exists."`
 	natsFlags
+}
+
+// mayWrite refuses a file that exists, and everything that is no plain file: the backup would take its place.
+func (c *backupCommand) mayWrite() error {
+	switch i, err := os.Lstat(c.File); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !i.Mode().IsRegular():
+		return fmt.Errorf("%s is not a plain file: give the name of a file, or write to standard output with -", c.File)
+	case !c.Force:
+		return fmt.Errorf("%s exists already: give another name, or replace it with --force", c.File)
+	}
+	return nil
 }
 
 // Run implements backup. It writes a temporary file first, so that the file appears only when it is whole.
@@ -28,7 +46,13 @@ func (c *backupCommand) Run(out io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if c.File == "-" {
+		if isTerminal(out) {
+			return fmt.Errorf("%w: a backup is not written to a terminal: give the name of a file, or redirect standard output", errUsage)
+		}
 		return c.write(ctx, out)
+	}
+	if err := c.mayWrite(); err != nil {
+		return err
 	}
 	f, err := os.CreateTemp(filepath.Dir(c.File), filepath.Base(c.File)+".part-*") // readable by its owner only
 	if err != nil {
@@ -42,6 +66,9 @@ func (c *backupCommand) Run(out io.Writer) error {
 		err = e
 	}
 	if err != nil {
+		return err
+	}
+	if err := c.mayWrite(); err != nil { // somebody may have made the file meanwhile
 		return err
 	}
 	return os.Rename(f.Name(), c.File)

@@ -7,11 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"golang.org/x/sys/unix"
 
 	"lamplight/cluster/backup"
 	"lamplight/cluster/directory"
@@ -174,5 +176,60 @@ func interrupt(t *testing.T, server, file string) {
 	}
 	if err := conn.FlushTimeout(10 * time.Second); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// terminalOf returns a terminal to which a command can write.
+func terminalOf(t *testing.T) *os.File {
+	t.Helper()
+	main, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = main.Close() })
+	n, err := unix.IoctlGetInt(int(main.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(main.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminal, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = terminal.Close() })
+	return terminal
+}
+
+// A backup is not written to a terminal, replaces a file only with --force, and never replaces what is no plain file.
+func TestBackupReplacesNothing(t *testing.T) {
+	t.Parallel()
+	p := serve(t, t.TempDir())
+	p.sample()
+	c := exec.Command(binary, "backup", "--nats", p.nats)
+	var stderr strings.Builder
+	c.Stdout, c.Stderr = terminalOf(t), &stderr
+	if err := c.Run(); c.ProcessState.ExitCode() != 2 || !strings.Contains(stderr.String(), "not written to a terminal") {
+		t.Errorf("to a terminal: %v: %s", err, stderr.String())
+	}
+	file, pipe := filepath.Join(t.TempDir(), "b"), filepath.Join(t.TempDir(), "pipe")
+	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, file+" exists already", "backup", file, "--nats", p.nats)
+	if b, err := os.ReadFile(file); err != nil || string(b) != "precious" {
+		t.Errorf("the file that was there: %q %v", b, err)
+	}
+	p.lamplight("backup", "--force", file, "--nats", p.nats)
+	if b, err := os.ReadFile(file); err != nil || string(b) == "precious" {
+		t.Errorf("--force replaced nothing: %v", err)
+	}
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, "is not a plain file", "backup", "--force", pipe, "--nats", p.nats)
+	if left, _ := filepath.Glob(filepath.Dir(file) + "/*"); len(left) != 1 {
+		t.Errorf("left behind: %v", left)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -14,8 +15,10 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
 
 	"lamplight/bench"
+	"lamplight/transport/client"
 )
 
 type benchCommand struct {
@@ -66,6 +69,7 @@ type benchFlags struct {
 	Sync          string        `help:"--sync of the nodes that the run starts (default: 1s)."`
 	Replicas      int           `placeholder:"N" help:"--replicas of the nodes that the run starts (default: as many as nodes)."`
 	Search        string        `placeholder:"OPERATION:pN<DURATION" help:"Look for the highest rate that keeps a latency, such as 'told:p99<100ms'. The operations are those of the printed table. told is the time from a change until the last watcher's edge has it."`
+	FailIf        []string      `placeholder:"CONDITION" help:"Exit with 3 when the load meets a condition, such as 'told:p99>100ms', 'ring:rate<95', 'told:max>1s', 'ring:failed>0' or 'dropped>10'. It may be given several times."`
 	JSON          string        `name:"json" placeholder:"FILE" help:"Write the result to a file, as JSON."`
 	HTML          string        `name:"html" placeholder:"FILE" help:"Write a report with plots to a file. It opens without a network."`
 	natsFlags
@@ -132,6 +136,14 @@ func (c *benchFlags) run(out io.Writer, scenario string) error {
 	if err := c.check(); err != nil {
 		return err
 	}
+	var conditions []bench.Condition
+	for _, text := range c.FailIf {
+		condition, err := bench.ReadCondition(scenario, text)
+		if err != nil {
+			return fmt.Errorf("%w: --fail-if: %w", errUsage, err)
+		}
+		conditions = append(conditions, condition)
+	}
 	var target *bench.Target
 	if len(c.Target) > 0 {
 		target = &bench.Target{Connect: func(name string) (*nats.Conn, error) { return c.connect(name) }}
@@ -149,6 +161,10 @@ func (c *benchFlags) run(out io.Writer, scenario string) error {
 	if result == nil || result.Verdict.Watchers == 0 { // the run ended before it checked the lamps
 		return err
 	}
+	result.Command = redactedCommand(os.Args)
+	if crossed := result.Judge(conditions); err == nil {
+		err = crossed
+	}
 	if e := result.Print(out); e != nil {
 		return e
 	}
@@ -161,6 +177,21 @@ func (c *benchFlags) run(out io.Writer, scenario string) error {
 	return err
 }
 
+// redactedCommand returns a command line as it may be shown: for a shell, without the passwords in URLs.
+func redactedCommand(args []string) string {
+	words := []string{filepath.Base(args[0])}
+	for i, a := range args[1:] {
+		if strings.Contains(a, "://") || strings.HasPrefix(a, "--nats=") || args[i] == "--nats" {
+			a = client.Redacted(a)
+		}
+		if strings.ContainsAny(a, " \t\n'\"\\$&|<>;()*?[]#~`!{}") || a == "" {
+			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+		words = append(words, a)
+	}
+	return strings.Join(words, " ")
+}
+
 // progress shows how far a run is: as a bar on a terminal, else with a line for each phase.
 type progress struct {
 	out      io.Writer
@@ -171,8 +202,13 @@ type progress struct {
 
 // newProgress makes a progress that writes to f.
 func newProgress(f *os.File) *progress {
-	info, err := f.Stat()
-	return &progress{out: f, terminal: err == nil && info.Mode()&os.ModeCharDevice != 0}
+	return &progress{out: f, terminal: isTerminal(f)}
+}
+
+// isTerminal says whether someone reads what is written to w on a terminal.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // Phase implements bench.Progress.

@@ -37,14 +37,14 @@ func TestConfigurationOrder(t *testing.T) {
 			t.Fatalf("exit %d: %s", code, talk)
 		}
 		_, rest, _ := strings.Cut(out, "notify-rate: ")
-		value, _, _ := strings.Cut(rest, "\n")
+		value, _, _ := strings.Cut(rest, "  # ")
 		return value
 	}
 	file("")
 	if got := rate(); got != "5" {
 		t.Errorf("the default is %s", got)
 	}
-	for _, text := range []string{"notify-rate: 3\npresence: {realm: x}\njoin: ['127.0.0.1:1', '127.0.0.1:2']", "serve: {notify-rate: 3}", "notify-rate: 9\nserve: {notify-rate: 3}"} {
+	for _, text := range []string{"notify-rate: 3\npresence: {realm: x}\nnats: nats://127.0.0.1:1\njoin: ['127.0.0.1:1', '127.0.0.1:2']", "serve: {notify-rate: 3}", "notify-rate: 9\nserve: {notify-rate: 3}"} {
 		file(text)
 		if got := rate(); got != "3" {
 			t.Errorf("%q gives %s", text, got)
@@ -182,13 +182,15 @@ func TestClusterMistakes(t *testing.T) {
 		flags []string
 	}{
 		{"the servers are yours", []string{"--nats", "nats://127.0.0.1:1", "--nats-cluster", "127.0.0.1:6222", "--join", "127.0.0.1:7946"}},
+		{"--join 127.0.0.1:7947 without --nats-cluster: this node and that one would each keep a journal of their own, with two truths. Give --nats-cluster HOST:PORT",
+			[]string{"--gossip", "127.0.0.1:7946", "--join", "127.0.0.1:7946,127.0.0.1:7947"}},
 		{"needs --join", []string{"--nats-cluster", "127.0.0.1:6222"}},
 		{"--join has \"10.1.2.3\"", []string{"--join", "10.1.2.3"}},
 		{"--join has \"10.1.2.3:\"", []string{"--join", "10.1.2.3:"}},
 		{"the file has 10", []string{"--gossip-key", short}},
 		{"give --gossip-key", []string{"--gossip", "10.1.2.3:7946"}},
-		{"--gossip 127.0.0.1:7946 is the loopback address here, which 10.1.2.3:7946 can't answer to", []string{"--join", "127.0.0.1:7946,10.1.2.3:7946"}},
-		{"--gossip localhost:7946 is the loopback address", []string{"--gossip", "localhost:7946", "--join", "10.1.2.3:7946", "--gossip-key", key}},
+		{"--gossip 127.0.0.1:7946 is the loopback address here, which 10.1.2.3:7946 can't answer to", []string{"--nats", "nats://127.0.0.1:1", "--gossip", "127.0.0.1:7946", "--join", "127.0.0.1:7946,10.1.2.3:7946"}},
+		{"--gossip localhost:7946 is the loopback address", []string{"--gossip", "localhost:7946", "--join", "10.1.2.3:7946", "--gossip-key", key, "--nats", "nats://127.0.0.1:1"}},
 		{"--nats-cluster 127.0.0.1:6222 is the loopback address", []string{"--gossip", ":7946", "--nats-cluster", "127.0.0.1:6222", "--join", "10.1.2.3:7946", "--gossip-key", key}},
 		{"or a NATS server of your own?", []string{"--nats", "nats://127.0.0.1:1", "--gossip", "127.0.0.1:0"}},
 	} {

@@ -73,14 +73,20 @@ func goodFlags(t *testing.T, where string, args []string) {
 	}
 	args = append([]string{"check-config"}, args[1:]...)
 	for i := range args {
-		if strings.HasPrefix(args[i], "/run/secrets/") {
+		switch {
+		case strings.HasPrefix(args[i], "/run/secrets/"):
 			args[i] = key
+		case i > 0 && args[i-1] == "--data": // that of the file is only for root
+			args[i] = t.TempDir()
 		}
 	}
 	if out, err := exec.Command(binary, args...).CombinedOutput(); err != nil {
 		t.Errorf("%s: %s", where, out)
 	}
 }
+
+// stopTime is how long a node may take from SIGTERM to its end: --drain-grace, 20 s for the hand-over, and the sync of the disk.
+const stopTime = 30 * time.Second
 
 // deploy/compose.yaml is good YAML, its paths exist, and serve accepts its command lines. The test runs no container.
 func TestCompose(t *testing.T) {
@@ -95,6 +101,7 @@ func TestCompose(t *testing.T) {
 			Command []string
 			Volumes []string
 			Secrets []string
+			Grace   time.Duration `yaml:"stop_grace_period"`
 		}
 		Volumes map[string]any
 		Secrets map[string]struct{ File string }
@@ -110,6 +117,9 @@ func TestCompose(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		goodFlags(t, name, s.Command)
+		if s.Grace <= stopTime {
+			t.Errorf("%s: stop_grace_period is %v, and a node may take %v", name, s.Grace, stopTime)
+		}
 		for _, v := range s.Volumes {
 			volume, _, _ := strings.Cut(v, ":")
 			if _, ok := c.Volumes[volume]; !ok {
@@ -140,6 +150,11 @@ func TestServiceUnit(t *testing.T) {
 		t.Fatalf("the unit:\n%s", text)
 	}
 	goodFlags(t, "ExecStart", strings.Fields(line)[1:])
+	_, stop, _ := strings.Cut(string(text), "\nTimeoutStopSec=")
+	stop, _, _ = strings.Cut(stop, "\n")
+	if d, err := time.ParseDuration(stop + "s"); err != nil || d <= stopTime {
+		t.Errorf("TimeoutStopSec is %q, and a node may take %v", stop, stopTime)
+	}
 	if !strings.Contains(string(text), "\nWatchdogSec=") {
 		t.Error("the unit has no watchdog")
 	}

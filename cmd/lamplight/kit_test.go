@@ -100,7 +100,7 @@ func start(t *testing.T, data string, flags ...string) *process {
 func startWith(t *testing.T, before []string, data string, flags ...string) *process {
 	t.Helper()
 	p := &process{t: t, data: data, ready: make(chan listening, 1)}
-	line := slices.Concat(before, []string{binary, "serve", "--data", data, "--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0",
+	line := slices.Concat(before, []string{binary, "serve", "--drain-grace", "0", "--data", data, "--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0",
 		"--gossip", "127.0.0.1:0", "--node", "box"}, flags)
 	p.cmd = exec.Command(line[0], line[1:]...)
 	p.cmd.Stderr = &p.stderr

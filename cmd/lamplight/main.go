@@ -3,8 +3,8 @@
 // them together; package bench runs the benchmarks.
 //
 // main.go has the commands, the configuration file and the exit codes. nats.go has the flags of all commands that talk to NATS.
-// Each other file has one command; serve.go also has check-config, and account.go and bench.go have all commands below account and
-// bench. presence.go has what the commands below presence share, and list, show and set.
+// Each other file has one command; check.go is check-config, help.go also has version and the man page, and account.go and
+// bench.go all commands below account and bench. presence.go has what the commands below presence share, and list, show and set.
 package main
 
 import (
@@ -22,6 +22,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"lamplight/actors/presence"
+	"lamplight/bench"
 )
 
 // version is the release. The build sets it.
@@ -29,31 +30,33 @@ var version = "0.1.0"
 
 // commands is the command line, as kong reads it from the tags.
 type commands struct {
-	Config kong.ConfigFlag `help:"A YAML file with values of flags. A flag on the command line wins over its LAMPLIGHT_* variable, which wins over the file." placeholder:"FILE"`
+	Config      kong.ConfigFlag `help:"A YAML file with values of flags. A flag on the command line wins over its LAMPLIGHT_* variable, which wins over the file." placeholder:"FILE"`
+	ShowVersion versionFlag     `name:"version" env:"-" help:"Print the version."`
 
-	Serve       serveCommand    `cmd:"" help:"Run a node. Without flags it serves HTTP on 127.0.0.1:8000, starts an embedded NATS server on 127.0.0.1:4222 and keeps its data in ./lamplight-data."`
-	Token       tokenCommand    `cmd:"" help:"Make an API token for an account and print it."`
-	Account     accountCommand  `cmd:"" help:"Create and list accounts."`
-	Import      importCommand   `cmd:"" help:"Load accounts, users and devices from a JSON file. It removes nothing, and loading a file twice changes nothing."`
-	Presence    presenceCommand `cmd:"" help:"List, show, set, reset and watch lamps, over NATS."`
-	Cluster     clusterCommand  `cmd:"" help:"Show the nodes with their states, shards and load, and what they disagree on. It exits with 1 when shards have no owner."`
-	Backup      backupCommand   `cmd:"" help:"Save the journal and the directory in one file. The nodes may go on serving. The file holds secrets."`
-	Restore     restoreCommand  `cmd:"" help:"Load a file that backup wrote, before the first node serves: start the nodes with --await-restore."`
-	Bench       benchCommand    `cmd:"" help:"Put load on a cluster, measure it, and check all the while that every lamp is right."`
-	CheckConfig checkCommand    `cmd:"" name:"check-config" help:"Check the flags, variables and configuration file that serve would use, and print the most important ones."`
-	Ready       readyCommand    `cmd:"" help:"Ask a node on this machine whether it serves, for health checks. It exits with 1 when the node does not."`
-	Version     versionCommand  `cmd:"" help:"Print the version."`
-}
-
-type versionCommand struct{}
-
-// Run implements version.
-func (versionCommand) Run(out io.Writer) error {
-	_, err := fmt.Fprintln(out, "lamplight", version)
-	return err
+	Serve       serveCommand      `cmd:"" help:"Run a node. Without flags it serves HTTP on 127.0.0.1:8000, starts an embedded NATS server on 127.0.0.1:4222 and keeps its data in ./lamplight-data."`
+	Token       tokenCommand      `cmd:"" help:"Make an API token for an account and print it."`
+	Account     accountCommand    `cmd:"" help:"Create and list accounts."`
+	Import      importCommand     `cmd:"" help:"Load accounts, users and devices from a JSON file. It removes nothing, and loading a file twice changes nothing."`
+	Presence    presenceCommand   `cmd:"" help:"List, show, set, reset and watch lamps, over NATS."`
+	Cluster     clusterCommand    `cmd:"" help:"Show the nodes with their states, shards and load, and what they disagree on. It exits with 1 when shards have no owner."`
+	Backup      backupCommand     `cmd:"" help:"Save the journal and the directory in one file. The nodes may go on serving. The file holds secrets."`
+	Restore     restoreCommand    `cmd:"" help:"Load a file that backup wrote, before the first node serves: start the nodes with --await-restore."`
+	Bench       benchCommand      `cmd:"" help:"Put load on a cluster, measure it, and check all the while that every lamp is right."`
+	CheckConfig checkCommand      `cmd:"" name:"check-config" help:"Check the flags, variables, configuration file and files that serve would use, and print every setting with where it came from."`
+	Ready       readyCommand      `cmd:"" help:"Ask a node on this machine whether it serves, for health checks. It exits with 1 when the node does not."`
+	Completion  completionCommand `cmd:"" help:"Print a script that completes command lines in bash, zsh or fish."`
+	Help        helpCommand       `cmd:"" help:"Show the help of a command, or the man page."`
+	Version     versionCommand    `cmd:"" help:"Print the version."`
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// exitCodes are what the exit codes mean.
+var exitCodes = []struct {
+	code    int
+	meaning string
+}{{0, "done"}, {1, "failed"}, {2, "wrong usage: a flag, an argument or the configuration file is wrong"},
+	{3, "bench: the load met a condition of --fail-if"}}
 
 // errUsage marks the errors of a command that was called in a wrong way.
 var errUsage = errors.New("usage")
@@ -75,11 +78,11 @@ func newParser(c *commands, more ...kong.Option) (*kong.Kong, error) {
 		kong.Vars{"version": version, "packages": presence.PackageNames(), "sources": strings.Join(presence.Sources[:], ", ")}}, more...)...)
 }
 
-// run runs a command line and returns the exit code: 0 done, 1 failed, 2 wrong usage.
+// run runs a command line and returns the exit code, one of exitCodes.
 func run(args []string, stdout, stderr io.Writer) int {
 	var c commands
 	exit := -1
-	parser, err := newParser(&c, kong.UsageOnError(), kong.Configuration(yamlFile), kong.Writers(stdout, stderr),
+	parser, err := newParser(&c, kong.Configuration(yamlFile), kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exit = code }), kong.BindTo(stdout, (*io.Writer)(nil)))
 	if err != nil {
 		fmt.Fprintln(stderr, "lamplight:", err)
@@ -90,7 +93,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exit // --help
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "lamplight: %v\nTry: lamplight --help\n", err)
+		if wrong, ok := errors.AsType[*kong.ParseError](err); ok {
+			ctx = wrong.Context
+		}
+		fmt.Fprintf(stderr, "lamplight: %v\n%s\n", err, tryHelp(ctx))
 		return 2
 	}
 	if err := ctx.Run(); err != nil {
@@ -99,7 +105,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 			fmt.Fprintln(stderr, "The NATS servers have no leader. More than half of the NATS servers must be up.")
 		}
 		if errors.Is(err, errUsage) {
+			fmt.Fprintln(stderr, tryHelp(ctx))
 			return 2
+		}
+		if errors.Is(err, bench.ErrThreshold) {
+			return 3
 		}
 		return 1
 	}

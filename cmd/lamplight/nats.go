@@ -46,7 +46,10 @@ func (f *natsFlags) check() error {
 	if err := checkSecret("--nats-tls-key", f.NatsTLS.Key); err != nil {
 		return err
 	}
-	return checkSecret("--creds", f.Creds)
+	if err := checkSecret("--creds", f.Creds); err != nil {
+		return err
+	}
+	return f.options().Check()
 }
 
 // connect opens a connection to NATS. name is what NATS's own tools show for it.

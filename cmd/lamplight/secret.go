@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 )
 
 // checkSecret refuses a file with a secret that every user of the machine can read or write. flag names the file. No file is in
@@ -13,7 +14,7 @@ func checkSecret(flag, path string) error {
 		return nil
 	}
 	i, err := os.Stat(path)
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil
 	}
 	if err != nil {

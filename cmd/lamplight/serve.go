@@ -27,6 +27,7 @@ type serveFlags struct {
 	HTTP           string        `name:"http" default:"127.0.0.1:8000" placeholder:"HOST:PORT" help:"Where the HTTP API listens. On other addresses than loopback give --http-tls-cert, or put a proxy with TLS in front."`
 	HTTPTLSCert    string        `name:"http-tls-cert" type:"existingfile" placeholder:"FILE" help:"The certificate with which the HTTP API speaks TLS (PEM, with the certificates between it and the CA). It goes together with --http-tls-key."`
 	HTTPTLSKey     string        `name:"http-tls-key" type:"existingfile" placeholder:"FILE" help:"The private key of --http-tls-cert (PEM)."`
+	DrainGrace     time.Duration `default:"5s" help:"For how long the node goes on serving after SIGTERM while /readyz says 503, so that load balancers send requests elsewhere. 0 to 1m."`
 	Data           string        `default:"./lamplight-data" placeholder:"DIR" help:"The data directory. It holds the journal of the embedded NATS server, and the token key. Only one process at a time may use it."`
 	NatsListen     string        `default:"127.0.0.1:4222" placeholder:"HOST:PORT" help:"Where the embedded NATS server listens for clients. An address other than loopback needs users in --nats-config."`
 	NatsCluster    string        `placeholder:"HOST:PORT" help:"Where the embedded NATS server listens for the servers of the other nodes, with which it replicates the journal. Needs --join. Without it the server stands alone."`
@@ -61,8 +62,6 @@ type serveFlags struct {
 
 type serveCommand struct{ serveFlags }
 
-type checkCommand struct{ serveFlags }
-
 // check refuses flags that can't work, before anything starts. It fills in the default of --node and returns --sync as a
 // duration, 0 for always.
 func (f *serveFlags) check() (sync time.Duration, err error) {
@@ -85,6 +84,9 @@ func (f *serveFlags) check() (sync time.Duration, err error) {
 	if f.RequestTimeout <= 0 || f.RequestTimeout > 12*time.Second {
 		return 0, fmt.Errorf("%w: --request-timeout is %v; it must be above 0 and at most 12s", errUsage, f.RequestTimeout)
 	}
+	if f.DrainGrace < 0 || f.DrainGrace > time.Minute {
+		return 0, fmt.Errorf("%w: --drain-grace is %v; it must be 0 to 1m", errUsage, f.DrainGrace)
+	}
 	if f.NotifyRate < 0 || f.NotifyRate > 1000 || f.RateLimit < 0 || f.CallLease <= 0 || f.MaxWatchers < 1 || f.MaxDialogs < 1 || f.MaxMailbox < 1 || f.EdgeMemory < 1 {
 		return 0, fmt.Errorf("%w: --notify-rate must be 0 to 1000, --rate-limit at least 0, --call-lease above 0, and --max-watchers, --max-dialogs, --max-mailbox and --edge-memory at least 1", errUsage)
 	}
@@ -93,9 +95,6 @@ func (f *serveFlags) check() (sync time.Duration, err error) {
 	}
 	if f.Replicas < 0 || f.Replicas > 5 {
 		return 0, fmt.Errorf("%w: --replicas is %d; it must be 1 to 5", errUsage, f.Replicas)
-	}
-	if err := f.checkCluster(); err != nil {
-		return 0, err
 	}
 	for name, a := range map[string]string{"--http": f.HTTP, "--nats-listen": f.NatsListen, "--gossip": f.Gossip} {
 		if _, _, err := net.SplitHostPort(a); err != nil {
@@ -106,6 +105,9 @@ func (f *serveFlags) check() (sync time.Duration, err error) {
 		if _, port, err := net.SplitHostPort(a); err != nil || port == "" {
 			return 0, fmt.Errorf("%w: --join has %q; it must be HOST:PORT[,HOST:PORT]", errUsage, a)
 		}
+	}
+	if err := f.checkCluster(); err != nil {
+		return 0, err
 	}
 	if host, _, _ := net.SplitHostPort(f.Gossip); f.GossipKey == "" && !natsd.Loopback(host) {
 		return 0, fmt.Errorf("%w: --gossip %s is not a loopback address, so gossip must be encrypted: give --gossip-key", errUsage, f.Gossip)
@@ -124,7 +126,7 @@ func (f *serveFlags) check() (sync time.Duration, err error) {
 			return 0, err
 		}
 	}
-	return sync, nil
+	return sync, f.checkReach()
 }
 
 // checkReach refuses a loopback address of this node when it is to join nodes on other machines: they could not answer. It happens
@@ -151,6 +153,11 @@ func (f *serveFlags) checkReach() error {
 // checkCluster refuses flags with which the embedded NATS servers can't become a cluster.
 func (f *serveFlags) checkCluster() error {
 	if f.NatsCluster == "" {
+		if other := slices.IndexFunc(f.Join, func(a string) bool { return a != f.Gossip }); other >= 0 && f.Nats == "embedded" {
+			return fmt.Errorf("%w: --join %s without --nats-cluster: this node and that one would each keep a journal of their own, with two truths. "+
+				"Give --nats-cluster HOST:PORT on every node, so that their embedded NATS servers replicate one journal, or --nats URL with NATS servers of your own",
+				errUsage, f.Join[other])
+		}
 		return nil
 	}
 	host, _, err := net.SplitHostPort(f.NatsCluster)
@@ -212,16 +219,6 @@ func (f *serveFlags) rules() presence.Rules {
 	return r
 }
 
-// Run implements check-config.
-func (c *checkCommand) Run(out io.Writer) error {
-	if _, err := c.check(); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintf(out, "http: %s\ndata: %s\nnats: %s\nnats-listen: %s\nstorage: %s\nsync: %s\nnode: %s\ngossip: %s\nnotify-rate: %v\nrequest-timeout: %v\nthe configuration is good\n",
-		c.HTTP, c.Data, client.Redacted(c.Nats), c.NatsListen, c.Storage, c.Sync, c.Node, c.Gossip, c.NotifyRate, c.RequestTimeout)
-	return err
-}
-
 // Run implements serve. It runs the node until SIGTERM or SIGINT, or until the node fails, and then stops it.
 func (c *serveCommand) Run(out io.Writer) error {
 	sync, err := c.check()
@@ -232,14 +229,14 @@ func (c *serveCommand) Run(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := c.checkReach(); err != nil {
-		return err
-	}
 	config, err := c.node(sync, log)
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	ctx, stop := untilSignal(context.Background(), func() {
+		log.Error("a second signal came while the node was stopping: it ends at once; what is acknowledged is kept, and the other nodes take its shards over in some seconds")
+		os.Exit(1)
+	})
 	defer stop()
 	if host, _, _ := net.SplitHostPort(c.HTTP); c.HTTPTLSCert == "" && !natsd.Loopback(host) {
 		log.Warn("the HTTP API listens beyond this machine WITHOUT TLS: tokens, API keys and SIP passwords can be read on the way. Give --http-tls-cert "+
@@ -256,17 +253,37 @@ func (c *serveCommand) Run(out io.Writer) error {
 	}
 	c.announce(out, n)
 	tellSystemd(systemdReady)
-	defer tellSystemd(systemdStopping)
 	watched, unwatch := context.WithCancel(context.Background())
 	defer unwatch()
 	go feedWatchdog(watched, n.Alive)
 	select {
 	case <-ctx.Done():
-		log.Info("draining: the node hands its shards over and stops, within 20 s")
+		tellSystemd(systemdStopping)
+		log.Info("draining: /readyz says 503 from now on; after the grace the node hands its shards over and stops, within 20 s; a second signal ends it at once", "grace", c.DrainGrace)
+		n.Drain(c.DrainGrace)
 		return nil
 	case err := <-n.Failed():
+		tellSystemd(systemdStopping)
 		return err
 	}
+}
+
+// untilSignal returns a context that the first SIGTERM or SIGINT ends. The second one calls again. stop ends this.
+func untilSignal(ctx context.Context, again func()) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals, stopped := make(chan os.Signal, 2), make(chan struct{})
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		for _, do := range []func(){cancel, again} {
+			select {
+			case <-signals:
+				do()
+			case <-stopped:
+				return
+			}
+		}
+	}()
+	return ctx, func() { signal.Stop(signals); close(stopped); cancel() }
 }
 
 // node returns the configuration of the node that the flags ask for. check must have accepted them.

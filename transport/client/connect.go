@@ -29,6 +29,37 @@ type Options struct {
 func Connect(o Options, name string, more ...nats.Option) (*nats.Conn, error) {
 	all := append([]nats.Option{nats.Name(name), nats.ReconnectBufSize(-1), nats.ReconnectWait(100 * time.Millisecond), nats.MaxReconnects(-1), nats.Timeout(5 * time.Second),
 		nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2), nats.FlusherTimeout(2 * time.Second)}, more...)
+	all = append(all, o.options()...)
+	conn, err := nats.Connect(o.URL, all...)
+	if err != nil {
+		return nil, fmt.Errorf("can't connect to NATS at %s: %w; %s", Redacted(o.URL), redactedError{err, o.URL}, advice(err))
+	}
+	return conn, nil
+}
+
+// Check returns an error if a file of the options can't be read or holds something else than it should. It does not connect.
+func (o Options) Check() error {
+	var c nats.Options
+	for _, set := range o.options() {
+		if err := set(&c); err != nil {
+			return fmt.Errorf("a certificate or key for NATS can't be used: %w", err)
+		}
+	}
+	if c.UserJWT == nil {
+		return nil
+	}
+	_, err := c.UserJWT()
+	if err == nil {
+		_, err = c.SignatureCB(nil)
+	}
+	if err != nil {
+		return fmt.Errorf("%s holds no NATS credentials: %w", o.Creds, err)
+	}
+	return nil
+}
+
+// options returns what the Options are to NATS's client.
+func (o Options) options() (all []nats.Option) {
 	if o.InboxPrefix != "" {
 		all = append(all, nats.CustomInboxPrefix(o.InboxPrefix))
 	}
@@ -44,11 +75,7 @@ func Connect(o Options, name string, more ...nats.Option) (*nats.Conn, error) {
 	if o.Cert != "" {
 		all = append(all, nats.ClientCert(o.Cert, o.Key))
 	}
-	conn, err := nats.Connect(o.URL, all...)
-	if err != nil {
-		return nil, fmt.Errorf("can't connect to NATS at %s: %w; %s", Redacted(o.URL), redactedError{err, o.URL}, advice(err))
-	}
-	return conn, nil
+	return all
 }
 
 // Redacted returns a list of NATS URLs as it may be printed: what stands before the @ of a URL, a user and password or a token, is

@@ -95,9 +95,9 @@ type Node struct {
 	fatal    chan error // the error that ends the node
 	teardown teardown
 
-	ready    atomic.Bool   // Start has returned, and Stop was not called
+	ready    atomic.Bool   // Start has returned, and Stop was not called; /readyz also asks draining
 	started  chan struct{} // closed when ready becomes true
-	draining atomic.Bool   // Stop was called
+	draining atomic.Bool   // Drain or Stop was called
 	routed   atomic.Bool   // the router has started
 	writes   atomic.Int32  // the newest schema that the node may write
 
@@ -135,6 +135,9 @@ func New(c Config) *Node {
 	return n
 }
 
+// MaxConnections returns how many HTTP connections the node takes, and how many of one client address.
+func (n *Node) MaxConnections() (all, ofOne int) { return n.cfg.MaxConnections, n.cfg.MaxPerAddress }
+
 // Start starts the parts and returns when the node serves. A node of a cluster, and one that awaits a restore, waits until ctx
 // ends; any other gives up after startTime. After an error the caller calls Stop, which stops the parts that have started.
 func (n *Node) Start(ctx context.Context) error {
@@ -145,7 +148,7 @@ func (n *Node) Start(ctx context.Context) error {
 		defer cancel()
 	}
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, step := range []func(context.Context) error{n.startGossip, n.startNATS, n.awaitRestore, n.checkStores, n.startDirectory, n.startShards,
+	for _, step := range []func(context.Context) error{n.checkPorts, n.startGossip, n.startNATS, n.awaitRestore, n.checkStores, n.startDirectory, n.startShards,
 		n.startStatus, n.awaitShards, n.startTransports} {
 		if err := step(wait); err != nil {
 			return err
@@ -164,6 +167,17 @@ func (n *Node) Start(ctx context.Context) error {
 func (n *Node) serve() {
 	n.ready.Store(true)
 	close(n.started)
+}
+
+// Drain makes /readyz answer 503, and goes on serving for grace, so that load balancers have time to send requests elsewhere. It
+// returns earlier when the node fails. The caller then calls Stop.
+func (n *Node) Drain(grace time.Duration) {
+	n.draining.Store(true)
+	select {
+	case <-time.After(grace):
+	case err := <-n.fatal:
+		n.log.Error("the node failed while it drained, and stops now", "err", err)
+	}
 }
 
 // Stop stops the parts, the last that started first: HTTP and the intake from NATS stop, the journal hands the shards over to
@@ -249,7 +263,7 @@ func (n *Node) Alive() bool { return n.journal.Ticking() }
 // isReady returns why the node does not serve now; nil when it does. /readyz asks it.
 func (n *Node) isReady() error {
 	switch {
-	case !n.ready.Load():
+	case !n.ready.Load() || n.draining.Load():
 		return errors.New("the node is starting or draining")
 	case n.trouble() != nil:
 		return n.trouble()
