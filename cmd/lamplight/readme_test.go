@@ -282,8 +282,8 @@ func TestReadmeMachines(t *testing.T) {
 	for i, w := range machines {
 		w.await(lines[1+i], "is ready", 90*time.Second)
 	}
-	o, code := overview(t, "nats://"+addresses[5])
-	if code != 0 || nodeOf(o, "a").Open == 0 || nodeOf(o, "b").Open == 0 || nodeOf(o, "c").Open == 0 {
-		t.Errorf("exit %d, %+v", code, o)
-	}
+	eventually(t, "each of the three has shards", 30*time.Second, func() bool { // the first to start hands some over to the others
+		o, code := overview(t, "nats://"+addresses[5])
+		return code == 0 && nodeOf(o, "a").Open > 0 && nodeOf(o, "b").Open > 0 && nodeOf(o, "c").Open > 0
+	})
 }
