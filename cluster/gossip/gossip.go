@@ -35,15 +35,16 @@ const OldestSchema = 1
 // Membership is this node's view of the members. memberlist calls its Notify methods and the other methods of a
 // memberlist.Delegate, with a lock of its own held.
 type Membership struct {
-	cfg     Config
-	list    *memberlist.Memberlist
-	mu      sync.Mutex
-	members map[string]Member // copies of what memberlist told, because it changes its own nodes while others read them
-	meta    []byte            // this node's metadata, encoded
-	changed chan struct{}
-	cancel  context.CancelFunc
-	done    chan struct{} // closed when join has ended
-	closed  atomic.Bool
+	cfg       Config
+	list      *memberlist.Memberlist
+	mu        sync.Mutex
+	members   map[string]Member // copies of what memberlist told, because it changes its own nodes while others read them
+	meta      []byte            // this node's metadata, encoded
+	changed   chan struct{}
+	cancel    context.CancelFunc
+	done      chan struct{} // closed when join has ended
+	transport *transport
+	closed    atomic.Bool
 }
 
 // Config is what a Membership needs.
@@ -56,7 +57,9 @@ type Config struct {
 	Prefix    string // of the installation: nodes with another one are refused
 	Route     string // HOST:PORT of the embedded NATS server for the other servers; "": it is not clustered
 	Schema    int    // the newest schema that this node can read; 0: presence.Schema
-	Log       *slog.Logger
+	// MaxStreams is how many connections others may have open to the gossip port; 0: 256.
+	MaxStreams int
+	Log        *slog.Logger
 }
 
 // Member is a node as gossip shows it.
@@ -106,11 +109,19 @@ func (m *Membership) Start(context.Context) error {
 	o.DeadNodeReclaimTime = time.Second // a node that is gone may come back under its name from another address
 	o.Events, o.Delegate, o.Alive, o.Conflict = m, m, m, m
 	o.Logger = log.New(gossipLog{c.Log.With("part", "gossip")}, "", 0)
-	if m.list, err = memberlist.Create(o); err != nil {
+	t, err := newTransport(o, cmp.Or(c.MaxStreams, maxStreams), c.Log.With("part", "gossip"))
+	if err == nil {
+		m.list, err = memberlist.Create(o)
+	}
+	if err != nil {
+		if t != nil {
+			t.close()
+		}
 		return fmt.Errorf("gossip on %s: %w; give another address with --gossip", c.Listen, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
+	m.transport = t
 	go m.join(ctx)
 	return nil
 }
@@ -185,6 +196,7 @@ func (m *Membership) Stop(ctx context.Context) error {
 	if e := m.list.Shutdown(); err == nil {
 		err = e
 	}
+	m.transport.close()
 	return err
 }
 
@@ -196,6 +208,7 @@ func (m *Membership) Abandon() {
 	m.cancel()
 	<-m.done
 	_ = m.list.Shutdown()
+	m.transport.close()
 }
 
 // leaveTime returns how long Stop waits for the other members to hear that this node leaves: until the context's

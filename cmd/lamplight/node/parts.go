@@ -32,7 +32,8 @@ func (n *Node) startGossip(ctx context.Context) error {
 		route = c.Embedded.Route
 	}
 	n.members = gossip.New(gossip.Config{Node: c.Name, Listen: c.Gossip, Advertise: c.Advertise, Join: c.Join,
-		Key: c.GossipKey, Prefix: string(c.Prefix), Route: route, Log: n.log})
+		Key: c.GossipKey, Prefix: string(c.Prefix), Route: route,
+		MaxStreams: min(256, max(Descriptors()/16, 32)), Log: n.log})
 	return n.teardown.start(ctx, "gossip", n.members)
 }
 
