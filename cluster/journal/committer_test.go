@@ -131,7 +131,7 @@ type stage struct {
 	ticket  uint64
 }
 
-func newStage(t *testing.T) *stage {
+func newStage(t *testing.T, change ...func(*Config)) *stage {
 	srv := natstest.Start(t, t.TempDir())
 	s := &stage{T: t, metrics: prometheus.NewRegistry(), shards: &shards{calls: make(chan heard, 10000)}, proxy: newProxy(t, strings.TrimPrefix(srv.ClientURL(), "nats://"))}
 	connect := func(url string) *nats.Conn {
@@ -143,8 +143,12 @@ func newStage(t *testing.T) *stage {
 		return nc
 	}
 	s.direct = connect(srv.ClientURL())
-	s.journal = New(Config{Conn: connect("nats://" + s.proxy.ln.Addr().String()), Node: "a", Quiet: time.Millisecond, Missing: time.Second, Owner: func(int, []string) string { return "a" },
-		Fatal: func(err error) { t.Error(err) }, Log: slog.New(slog.NewTextHandler(&s.logged, nil)), Registerer: s.metrics})
+	c := Config{Conn: connect("nats://" + s.proxy.ln.Addr().String()), Node: "a", Quiet: time.Millisecond, Missing: time.Second, AcceptLoss: true, Owner: func(int, []string) string { return "a" },
+		Fatal: func(err error) { t.Error(err) }, Log: slog.New(slog.NewTextHandler(&s.logged, nil)), Registerer: s.metrics}
+	for _, f := range change {
+		f(&c)
+	}
+	s.journal = New(c)
 	s.shards.journal = s.journal
 	s.journal.SetShards(s.shards)
 	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)

@@ -49,10 +49,12 @@ type Config struct {
 	Node     string
 	Memory   bool // keep new streams in memory, as with --storage memory
 	Replicas int
-	Streams  int                                    // the number of streams of a new journal; 0: one, or four with several replicas
-	Quiet    time.Duration                          // how long membership must have been quiet before the first claims (rule 12)
-	Missing  time.Duration                          // how long a stream may be missing before it is made again; 0: a minute
-	Owner    func(shard int, nodes []string) string // placement: which of these nodes should hold the shard
+	Streams  int           // the number of streams of a new journal; 0: one, or four with several replicas
+	Quiet    time.Duration // how long membership must have been quiet before the first claims (rule 12)
+	Missing  time.Duration // how long a stream may be missing before it is made again; 0: a minute
+	// AcceptLoss makes a stream in files again, too, when it has been missing for so long; and so gives up what it held.
+	AcceptLoss bool
+	Owner      func(shard int, nodes []string) string // placement: which of these nodes should hold the shard
 	// Gone is called on a goroutine of its own when an incarnation of the node was expelled in a stream, or replaced; nil: it
 	// is not wanted.
 	Gone       func(node string)

@@ -91,8 +91,9 @@ func (s *stream) watch() {
 	}
 }
 
-// recreateMissing makes a stream again, empty, that has been missing for Config.Missing: somebody deleted it, or it was in
-// the memory of a NATS server that was started again. Our next heartbeat is refused there, and then the rules learn that it
+// recreateMissing makes a stream again, empty, that has been missing for Config.Missing: it was in the memory of a NATS server
+// that was started again, or its loss is accepted (Config.AcceptLoss). A stream in files that is missing is lost data, and
+// not for this node to give up. Our next heartbeat is refused there, and then the rules learn that it
 // is another stream (rule 10). since is when the stream was first missing; the result is the value for the next call, and
 // zero when the stream is there.
 func (s *stream) recreateMissing(since time.Time) time.Time {
@@ -106,6 +107,11 @@ func (s *stream) recreateMissing(since time.Time) time.Time {
 		return time.Now()
 	case time.Since(since) < cmp.Or(s.j.cfg.Missing, time.Minute):
 		return since
+	case !s.j.cfg.Memory && !s.j.cfg.AcceptLoss:
+		s.j.log.Error("the journal's stream is missing in NATS, so reads are answered from memory and marked stale, and writes are answered 503. "+
+			"Bring the stream back, or restore a backup; or start the nodes again with --accept-loss, which gives up all that it held",
+			"stream", s.store.name)
+		return time.Now()
 	}
 	_, err = s.store.js.CreateStream(ctx, s.store.settings(s.j.cfg, s.store.streams))
 	if err != nil {

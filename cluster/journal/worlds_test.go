@@ -2,7 +2,9 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,6 +63,29 @@ func TestStreamDeleted(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A stream in files that is deleted while nodes run is not made again, empty: what it held is not for a node to give up. The log says
+// what to do.
+func TestStreamDeletedIsNotMadeAgain(t *testing.T) {
+	s := newStage(t, func(c *Config) { c.AcceptLoss = false })
+	js, st := s.stream()
+	settings := st.CachedInfo().Config
+	if err := js.DeleteStream(context.Background(), settings.Name); err != nil {
+		t.Fatal(err)
+	}
+	for late := time.Now().Add(testTimeout); strings.Count(s.logged.String(), "--accept-loss") < 2; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(late) {
+			t.Fatalf("the log says nothing:\n%s", s.logged.String())
+		}
+	}
+	if _, err := js.Stream(context.Background(), settings.Name); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("the stream is there again: %v", err)
+	}
+	if _, err := js.CreateStream(context.Background(), settings); err != nil { // so that the journal can stop
+		t.Fatal(err)
+	}
+	s.openedAnew()
 }
 
 // A stream that an operator purges has lost its end: its shards are claimed anew, with higher generations (rule 10).

@@ -303,6 +303,13 @@ func (s *Server) run() (*server.Server, error) {
 		return nil, fmt.Errorf("the embedded NATS server did not start on %s: if another process uses the port, give "+
 			"another one with --nats-listen", c.Listen)
 	}
+	if c.Routes == nil { // a server that could not open a stream's files goes on without the stream, as if there were none
+		if h := made.Healthz(nil); h.Status != "ok" {
+			made.Shutdown()
+			made.WaitForShutdown()
+			return nil, fmt.Errorf("the embedded NATS server could not open all of its files: %s", h.Error)
+		}
+	}
 	return made, nil
 }
 

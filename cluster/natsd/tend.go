@@ -19,6 +19,7 @@ const (
 	tendEvery   = 250 * time.Millisecond // the time between two looks
 	probeSize   = 1 << 20                // bytes that must find room on the disk before the server is started again
 	restartWait = 5 * time.Second        // the time between two starts
+	giveUpAfter = 10                     // starts that fail, one after the other, although the directory can be written
 	stopTime    = 10 * time.Second       // how long a server whose storage failed may take to stop
 )
 
@@ -31,6 +32,7 @@ func (s *Server) tend(ctx context.Context) {
 	t := time.NewTicker(tendEvery)
 	defer t.Stop()
 	var restarted time.Time
+	failures := 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -56,7 +58,13 @@ func (s *Server) tend(ctx context.Context) {
 			continue
 		}
 		restarted = time.Now()
-		if err := s.restart(); err != nil {
+		switch err := s.restart(); {
+		case err == nil:
+			failures = 0
+		case failures < giveUpAfter && !errors.Is(err, errStuck): // for example file descriptors that ran out again
+			failures++
+			s.note(fmt.Errorf("the embedded NATS server could not be started again: %w", err))
+		default:
 			s.failed(fmt.Errorf("the embedded NATS server's storage failed, and the server could not be started again: %w", err))
 			return
 		}
@@ -89,6 +97,9 @@ func (s *Server) note(err error) {
 		"as the data directory can be written", "data", s.cfg.Data, "err", err)
 }
 
+// errStuck says that a server whose storage failed does not stop, so that no other can start in its place.
+var errStuck = fmt.Errorf("it did not stop within %v", stopTime)
+
 // restart stops the server, whose storage failed, and starts it again on the same files and addresses.
 func (s *Server) restart() error {
 	s.cfg.Log.Warn("the data directory can be written again; the embedded NATS server is started again", "data", s.cfg.Data)
@@ -98,7 +109,7 @@ func (s *Server) restart() error {
 	select {
 	case <-stopped:
 	case <-time.After(stopTime):
-		return fmt.Errorf("it did not stop within %v", stopTime)
+		return errStuck
 	}
 	s.suspect.Store(false)
 	var nats *server.Server

@@ -192,3 +192,20 @@ func TestRestart(t *testing.T) {
 		}
 	}
 }
+
+// A server that can't open the files of a stream does not start: without the stream it would look as if there were none.
+func TestStreamThatCannotBeOpened(t *testing.T) {
+	dir := filled(t)
+	stream := filepath.Join(dir, "nats", "jetstream", "$G", "streams", "JOURNAL_0")
+	if err := os.WriteFile(filepath.Join(stream, "meta.sum"), []byte("0123456789abcdef"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := newServer(Config{Data: dir, AcceptLoss: true})
+	if err := s.Start(context.Background()); err == nil {
+		_ = s.Stop(context.Background())
+		t.Fatal("the server started without the stream")
+	}
+	if blocks, err := blocksOf(filepath.Join(stream, "msgs")); err != nil || len(blocks) < 2 {
+		t.Errorf("%d blocks are left: %v", len(blocks), err)
+	}
+}

@@ -108,7 +108,7 @@ func (n *Node) startDirectory(ctx context.Context) error {
 // until then another process may have the same name, and other nodes must not get answers of both.
 func (n *Node) startShards(ctx context.Context) error {
 	c := &n.cfg
-	n.journal = journal.New(journal.Config{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Memory: c.Memory, Replicas: c.Replicas, Streams: c.Streams,
+	n.journal = journal.New(journal.Config{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Memory: c.Memory, Replicas: c.Replicas, Streams: c.Streams, AcceptLoss: c.AcceptLoss,
 		Quiet: c.Quiet, Owner: c.Place, Writes: n.newest, Gone: n.gone, Log: n.log, Registerer: n.registry, Fatal: n.fail})
 	n.fanout = bus.NewFanout(bus.FanoutConfig{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Version: c.Version, Kept: c.EdgeMemory, Log: n.log, Registerer: n.registry,
 		Incarnation: n.journal.Incarnation, Account: func(realm string) string { id, _ := n.directory.RealmAccount(realm); return id }})
