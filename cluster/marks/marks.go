@@ -36,19 +36,40 @@ func (m Marks) Missing(found map[string]Found) (missing []string) {
 		now, there := found[name]
 		switch {
 		case !there:
-			missing = append(missing, fmt.Sprintf("%s is not there; it was made at %s and held messages up to sequence %d",
-				name, at(mark.Created), mark.Sequence))
+			missing = append(missing, fmt.Sprintf("%s is not there; it was made at %s%s", name, at(mark.Created), mark.held()))
 		case now.Created.Equal(mark.Created) && now.Sequence < mark.Sequence:
 			missing = append(missing, fmt.Sprintf("%s ends at sequence %d, and messages up to %d were acknowledged",
 				name, now.Sequence, mark.Sequence))
 		case now.Created.Equal(mark.Created), now.Restored && now.Created.After(mark.Created):
 		default:
-			missing = append(missing, fmt.Sprintf("%s was made at %s; the one that was in use was made at %s and held messages up to sequence %d",
-				name, at(now.Created), at(mark.Created), mark.Sequence))
+			missing = append(missing, fmt.Sprintf("%s was made at %s; the one that was in use was made at %s%s",
+				name, at(now.Created), at(mark.Created), mark.held()))
 		}
 	}
 	slices.Sort(missing)
 	return missing
+}
+
+// held says how much a store held; "": that is not known.
+func (m Mark) held() string {
+	if m.Sequence == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" and held messages up to sequence %d", m.Sequence)
+}
+
+// Newest returns, for each store, what all the marks together say of the one that was made last.
+func Newest(all ...Marks) Marks {
+	newest := Marks{}
+	for _, marks := range all {
+		for name, m := range marks {
+			known, ok := newest[name]
+			if !ok || m.Created.After(known.Created) || m.Created.Equal(known.Created) && m.Sequence > known.Sequence {
+				newest[name] = m
+			}
+		}
+	}
+	return newest
 }
 
 func at(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -79,3 +79,11 @@ func TestHistory(t *testing.T) {
 		t.Errorf("a store that has lost messages since: %d", got)
 	}
 }
+
+// Of several marks of one store the newest counts.
+func TestNewest(t *testing.T) {
+	got := Newest(Marks{"J": {monday, 9}, "K": {tuesday, 1}}, nil, Marks{"J": {monday, 7}}, Marks{"J": {monday, 10}, "K": {monday, 50}})
+	if len(got) != 2 || got["J"].Sequence != 10 || got["K"].Sequence != 1 {
+		t.Errorf("%v", got)
+	}
+}

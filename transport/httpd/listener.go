@@ -15,7 +15,8 @@ import (
 
 // listener bounds the connections of the API: all together, and those of one client address. Each connection is a file
 // descriptor, and a process without descriptors can neither accept a connection nor write its journal. At a bound the
-// connection that has been idle for longest makes room; if none is idle, the new one is answered 503 and closed. An error
+// connection that has been idle for longest makes room, else the one that has been sending its request for longest, if that is
+// more than slowRequest; if there is neither, the new one is answered 503 and closed. An error
 // of Accept other than a closed listener is tried again.
 //
 // Its methods are for any goroutine.
@@ -35,14 +36,16 @@ type conn struct {
 	net.Conn
 	listener *listener
 	from     netip.Addr
-	idle     atomic.Int64 // since when it is idle, in Unix ns; 0: a request is under way
+	waits    atomic.Int64 // since when, in Unix ns: it is idle; negative: its request has not come whole; 0: it is answered
 	closed   atomic.Bool
 }
 
 const (
 	retryFirst = 5 * time.Millisecond // the wait after an error of Accept, doubled up to retryLast
 	retryLast  = time.Second
-	looked     = 64 // connections that are looked at to find one that is idle
+	looked     = 64 // connections that are looked at to find one that may be closed
+
+	slowRequest = time.Second
 )
 
 // refusal is what a connection past the bounds is answered.
@@ -81,7 +84,7 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) admit(c net.Conn) net.Conn {
 	from := address(c)
 	n := &conn{Conn: c, listener: l, from: from}
-	n.idle.Store(time.Now().UnixNano())
+	n.waits.Store(time.Now().UnixNano())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.count >= l.most || len(l.by[from]) >= l.mostOf {
@@ -93,7 +96,7 @@ func (l *listener) admit(c net.Conn) net.Conn {
 				}
 			}
 		}
-		old := longestIdle(crowd)
+		old := longestWaiting(crowd, time.Now())
 		if old == nil {
 			return nil
 		}
@@ -108,19 +111,28 @@ func (l *listener) admit(c net.Conn) net.Conn {
 	return n
 }
 
-// longestIdle returns the connection that has been idle for longest, of some that it looks at; nil: none is idle.
-func longestIdle(crowd map[*conn]struct{}) (longest *conn) {
+// longestWaiting returns the connection that has been idle for longest, of some that it looks at, or else the one whose request has
+// been coming for longest; nil: there is neither.
+func longestWaiting(crowd map[*conn]struct{}, now time.Time) *conn {
+	var idle, slow *conn
+	var idleSince int64
+	slowSince := now.Add(-slowRequest).UnixNano()
 	n := 0
-	since := int64(0)
 	for c := range crowd {
-		if idle := c.idle.Load(); idle != 0 && (longest == nil || idle < since) {
-			longest, since = c, idle
+		switch since := c.waits.Load(); {
+		case since > 0 && (idle == nil || since < idleSince):
+			idle, idleSince = c, since
+		case since < 0 && -since < slowSince:
+			slow, slowSince = c, -since
 		}
-		if n++; n >= looked && longest != nil {
+		if n++; n >= looked && idle != nil {
 			break
 		}
 	}
-	return longest
+	if idle == nil {
+		return slow
+	}
+	return idle
 }
 
 // forget stops counting a connection. The caller holds l.mu.
@@ -150,19 +162,31 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// noteState notes whether a request is under way on a connection. fasthttp calls it.
+// noteState notes whether a request has begun to come on a connection. fasthttp calls it.
 func noteState(nc net.Conn, state fasthttp.ConnState) {
+	switch c := counted(nc); {
+	case c == nil:
+	case state == fasthttp.StateActive:
+		c.waits.Store(-time.Now().UnixNano())
+	case state == fasthttp.StateIdle:
+		c.waits.Store(time.Now().UnixNano())
+	}
+}
+
+// noteWhole notes that the request on a connection has come whole, or that its sender is known.
+func noteWhole(nc net.Conn) {
+	if c := counted(nc); c != nil {
+		c.waits.Store(0)
+	}
+}
+
+// counted returns the connection as the listener counts it.
+func counted(nc net.Conn) *conn {
 	if inner, ok := nc.(interface{ NetConn() net.Conn }); ok { // a TLS connection
 		nc = inner.NetConn()
 	}
-	c, ok := nc.(*conn)
-	switch {
-	case !ok:
-	case state == fasthttp.StateActive:
-		c.idle.Store(0)
-	case state == fasthttp.StateIdle:
-		c.idle.Store(time.Now().UnixNano())
-	}
+	c, _ := nc.(*conn)
+	return c
 }
 
 // address returns the address that a connection comes from; the zero value if there is none.

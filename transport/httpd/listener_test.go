@@ -79,7 +79,7 @@ func TestIdleMakesRoom(t *testing.T) {
 	l, q := bounded(10, 2)
 	other, first, second, third := connection("10.0.0.2:1"), connection("10.0.0.1:1"), connection("10.0.0.1:2"), connection("10.0.0.1:3")
 	accept(t, l, q, other)
-	noteState(accept(t, l, q, first), fasthttp.StateActive)
+	noteWhole(accept(t, l, q, first))
 	accept(t, l, q, second)
 	accept(t, l, q, third)
 	closed(t, second, "the idle connection")
@@ -93,8 +93,8 @@ func TestBusyRefuse(t *testing.T) {
 	l, q := bounded(2, 2)
 	first, second, refused, late := connection("10.0.0.1:1"), connection("10.0.0.2:2"), connection("10.0.0.3:3"), connection("10.0.0.4:4")
 	busy := accept(t, l, q, first)
-	noteState(busy, fasthttp.StateActive)
-	noteState(accept(t, l, q, second), fasthttp.StateActive)
+	noteWhole(busy)
+	noteState(accept(t, l, q, second), fasthttp.StateActive) // its request has just begun to come
 	q <- refused
 	q <- errors.New("end")
 	go func() { closed(t, refused, "the refused connection"); _ = busy.Close(); q <- late }()
@@ -127,4 +127,14 @@ func TestAcceptErrors(t *testing.T) {
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("a closed listener: %v", err)
 	}
+}
+
+// A connection whose request comes slowly makes room if none is idle; one that is answered does not.
+func TestSlowMakesRoom(t *testing.T) {
+	l, q := bounded(2, 2)
+	busy, slow, late := connection("10.0.0.1:1"), connection("10.0.0.2:2"), connection("10.0.0.3:3")
+	noteWhole(accept(t, l, q, busy))
+	counted(accept(t, l, q, slow)).waits.Store(-time.Now().Add(-2 * slowRequest).UnixNano())
+	accept(t, l, q, late)
+	closed(t, slow, "the slow connection")
 }

@@ -77,7 +77,7 @@ func New(c Config) *Server {
 	c.Registry.MustRegister(s.errors, s.refused, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_http_connections", Help: "HTTP connections that are open."},
 		func() float64 { return float64(s.ln.open()) }))
 	s.metrics = fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}))
-	s.http = &fasthttp.Server{Handler: s.handle, Name: "lamplight", MaxRequestBodySize: SmallBody, ReadTimeout: 30 * time.Second,
+	s.http = &fasthttp.Server{Handler: s.handle, Name: "lamplight", MaxRequestBodySize: SmallBody, ReadTimeout: c.Timeout,
 		WriteTimeout: writeTime, ReadBufferSize: MaxHead, IdleTimeout: 2 * time.Minute, Concurrency: 64 << 10, StreamRequestBody: true, DisablePreParseMultipartForm: true, NoDefaultContentType: true, Logger: debugLog{c.Log},
 		ErrorHandler: s.malformed, ConnState: noteState}
 	s.Mount("healthz", s.healthz)
@@ -151,6 +151,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 	q.pretty = string(ctx.QueryArgs().Peek("pretty_print")) == "true" || string(ctx.Request.Header.Peek("X-Pretty-Print")) == "true"
 	body, err := q.readSmall()
+	noteWhole(ctx.Conn())
 	q.Token = findToken(ctx, body)
 	switch {
 	case err != nil:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,7 +17,7 @@ import (
 // the directory in its data directory, and the two keep marks of each other for nodes whose data directory is new
 // (docs/contract/journal.md, rule 10). Stores in memory have none: they are lost whenever NATS is started again.
 const (
-	keepEvery      = 2 * time.Second
+	keepEvery      = time.Second
 	keepOtherEvery = time.Minute       // in the other store
 	natsSync       = 130 * time.Second // a NATS server of the user's own syncs to disk every 2 minutes by default
 )
@@ -52,13 +51,7 @@ func (n *Node) checkStores(ctx context.Context) error {
 	if err != nil {
 		missing = append(missing, err.Error())
 	}
-	for _, m := range []marks.Marks{ours, ofJournal, ofDirectory} {
-		for _, text := range m.Missing(found) {
-			if !slices.Contains(missing, text) {
-				missing = append(missing, text)
-			}
-		}
-	}
+	missing = append(missing, marks.Newest(ours, ofJournal, ofDirectory).Missing(found)...)
 	if len(missing) == 0 {
 		return nil
 	}
@@ -158,7 +151,7 @@ func (n *Node) keepLast(context.Context) error {
 
 // keepInOther has the directory keep the marks of the journal, and the journal those of the directory.
 func (n *Node) keepInOther(ctx context.Context, safe marks.Marks) {
-	ctx, cancel := context.WithTimeout(ctx, keepEvery)
+	ctx, cancel := context.WithTimeout(ctx, 2*keepEvery)
 	defer cancel()
 	ofJournal, ofDirectory := marks.Marks{}, marks.Marks{}
 	for name, m := range safe {
