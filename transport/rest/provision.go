@@ -228,8 +228,9 @@ func (q *request) entry(kind, account, id string) error {
 	}
 	if kind == directory.Accounts {
 		parent, err := parentOf(fields)
-		if parent, was := cmp.Or(parent, d.Master()), cmp.Or(e.Text("parent_id"), d.Master()); err == nil && parent != was {
-			err = q.mayPutBelow(parent)
+		above := cmp.Or(parent, d.Master()) // accounts without a parent are below the master account
+		if err == nil && above != cmp.Or(e.Text("parent_id"), d.Master()) {
+			err = q.mayPutBelow(above)
 		}
 		if err != nil {
 			return err
