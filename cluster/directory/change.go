@@ -157,8 +157,8 @@ func NewID() string {
 }
 
 // Put creates an entry (old is nil) or replaces old, and blocks until that is durable. account is the account that the
-// entry belongs to; for an account, its own id. by is the account on whose behalf it is done: a presence id may name a
-// realm of by and of the accounts below it. The error is ErrConflict when old is not the newest state of the entry, or
+// entry belongs to; for an account, its own id. by is the account on whose behalf it is done: a field that names an
+// extension may name a realm of by and of the accounts below it. The error is ErrConflict when old is not the newest state of the entry, or
 // when another entry has the id, the realm, the API key or the username. It is ErrUnknown when the account does not exist.
 func (d *Directory) Put(ctx context.Context, by, kind, account, id string, fields map[string]any, old *Entry) (*Entry, error) {
 	p, err := prepare(kind, account, id, fields, old)

@@ -26,6 +26,9 @@ var texts = map[string][]string{
 	Devices:  {"name", "owner_id", "presence_id", "sip.username", "sip.password", "sip.realm"},
 }
 
+// extensions are the fields of each kind that name an extension: a user of the account's realm, or user@realm.
+var extensions = map[string][]string{Users: {"presence_id"}, Devices: {"presence_id", "sip.username"}}
+
 // hidden are the fields that the directory makes itself. Nobody else writes or reads them.
 var hidden = map[string][]string{Accounts: {"api_key_hash"}, Users: loginFields}
 
@@ -68,18 +71,17 @@ func prepare(kind, account, id string, in map[string]any, old *Entry) (*prepared
 	if err := checkTexts(kind, fields); err != nil {
 		return nil, err
 	}
+	for _, field := range extensions[kind] {
+		if err := checkPresenceID(fields, field); err != nil {
+			return nil, err
+		}
+	}
 	var err error
 	switch kind {
 	case Accounts:
 		err = prepareAccount(fields, old)
 	case Users:
-		if err = checkPresenceID(fields, "presence_id"); err == nil {
-			err = prepareLogin(account, fields, old)
-		}
-	case Devices:
-		if err = checkPresenceID(fields, "presence_id"); err == nil {
-			err = checkPresenceID(fields, "sip.username")
-		}
+		err = prepareLogin(account, fields, old)
 	}
 	if err != nil {
 		return nil, err
@@ -215,9 +217,11 @@ func (d *Directory) admit(by string, p, with *prepared) error {
 			return fmt.Errorf("%w: user %s has the username %s", ErrConflict, other, p.Text("username"))
 		}
 	}
-	if _, realm, full := splitName(p.Text("presence_id")); full && (with == nil || with.Realm() != realm) {
-		if holder, ok := d.realms[realm]; !ok || !d.inTree(by, holder) {
-			return ErrForbidden
+	for _, field := range extensions[p.Kind] {
+		if _, realm, full := splitName(p.Text(field)); full && (with == nil || with.Realm() != realm) {
+			if holder, ok := d.realms[realm]; !ok || !d.inTree(by, holder) {
+				return fmt.Errorf("%w: %s is %q", ErrForbidden, field, p.Text(field))
+			}
 		}
 	}
 	return nil

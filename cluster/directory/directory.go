@@ -42,7 +42,7 @@ const (
 var (
 	ErrUnknown   = errors.New("no such account, user or device")
 	ErrInvalid   = errors.New("invalid")
-	ErrForbidden = errors.New("the presence id's realm is outside the account's tree")
+	ErrForbidden = errors.New("the realm of a field that names an extension is outside the account's tree")
 	ErrConflict  = errors.New("conflict")
 	ErrBusy      = errors.New("too many questions about unknown names wait for the directory; try again later")
 	errAsk       = errors.New("directory: the bucket can't be asked")

@@ -98,6 +98,9 @@ func TestRefusals(t *testing.T) {
 		"unknown parent":          {Accounts, map[string]any{"realm": "n.test", "parent_id": "x"}, ErrInvalid},
 		"presence id elsewhere":   {Devices, map[string]any{"presence_id": "1@rival.test"}, ErrForbidden},
 		"presence id of no realm": {Users, map[string]any{"presence_id": "1@none.test"}, ErrForbidden},
+		"a user's elsewhere":      {Users, map[string]any{"presence_id": "1@rival.test"}, ErrForbidden},
+		"SIP username elsewhere":  {Devices, map[string]any{"sip": map[string]any{"username": "1@RIVAL.test"}}, ErrForbidden},
+		"beside a presence id":    {Devices, map[string]any{"presence_id": "1", "sip": map[string]any{"username": "1@rival.test"}}, ErrForbidden},
 		"name is a number":        {Devices, map[string]any{"name": 5.0}, ErrInvalid},
 	} {
 		account := acme

@@ -31,23 +31,17 @@ func (e *Entry) Text(name string) string {
 	return s
 }
 
-// Field returns a field, and whether it is there. Dots name fields of objects.
-func (e *Entry) Field(name string) (v any, there bool) { return field(e.Fields, name) }
+// Field returns a field; nil if it is not there. Dots name fields of objects.
+func (e *Entry) Field(name string) any { return lookUp(e.Fields, name) }
 
 // lookUp returns a field of an object; nil if it is not there. Dots name fields of objects within.
 func lookUp(m map[string]any, name string) any {
-	v, _ := field(m, name)
-	return v
-}
-
-// field is lookUp that also says whether the field is there.
-func field(m map[string]any, name string) (v any, there bool) {
 	for {
 		head, rest, deeper := strings.Cut(name, ".")
-		if v, there = m[head]; !deeper {
-			return v, there
+		if !deeper {
+			return m[head]
 		}
-		m, _ = v.(map[string]any)
+		m, _ = m[head].(map[string]any)
 		name = rest
 	}
 }

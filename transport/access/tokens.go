@@ -1,6 +1,7 @@
 package access
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ed25519"
@@ -13,9 +14,11 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/MicahParks/keyfunc/v3"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/maypok86/otter/v2"
 )
@@ -122,7 +125,7 @@ type verdict struct {
 // means that there is none. audience is what their aud must name; "" means that it is not checked.
 func NewVerifier(keys Keys, jwks []byte, audience string) (*Verifier, error) {
 	v := &Verifier{keys: keys, audience: audience, parser: jwt.NewParser(jwt.WithValidMethods([]string{"EdDSA", "RS256", "ES256"}),
-		jwt.WithIssuer(Issuer), jwt.WithExpirationRequired())}
+		jwt.WithIssuer(Issuer), jwt.WithExpirationRequired(), jwt.WithStrictDecoding())}
 	var err error
 	if block, _ := pem.Decode(jwks); block != nil {
 		if v.public, err = x509.ParsePKIXPublicKey(block.Bytes); err != nil {
@@ -146,7 +149,7 @@ func (v *Verifier) Account(ctx context.Context, token []byte) (string, error) {
 
 // verify is Account that returns all that a good token says.
 func (v *Verifier) verify(ctx context.Context, token []byte) (verdict, error) {
-	if len(token) == 0 || len(token) > 8192 {
+	if len(token) == 0 || len(token) > 8192 || bytes.ContainsAny(token, "\r\n") { // base64 passes over line ends
 		return verdict{}, ErrCredentials
 	}
 	sum := sha256.Sum256(token)
@@ -160,6 +163,9 @@ func (v *Verifier) verify(ctx context.Context, token []byte) (verdict, error) {
 	ours := false
 	_, err := v.parser.ParseWithClaims(string(token), c, func(t *jwt.Token) (any, error) {
 		if _, critical := t.Header["crit"]; critical { // extensions that must be understood (RFC 7515 §4.1.11); none is
+			return nil, ErrCredentials
+		}
+		if !v.unambiguous(t) {
 			return nil, ErrCredentials
 		}
 		kid, _ := t.Header["kid"].(string)
@@ -178,6 +184,10 @@ func (v *Verifier) verify(ctx context.Context, token []byte) (verdict, error) {
 		return nil, ErrCredentials
 	})
 	account, _ := c["account_id"].(string)
+	owner, isText := c["owner_id"].(string)
+	if _, named := c["owner_id"]; named && !isText { // it is for somebody, and not for the whole account
+		return verdict{}, ErrCredentials
+	}
 	expires, timed := c.GetExpirationTime()
 	if err != nil || account == "" || timed != nil || expires == nil {
 		return verdict{}, ErrCredentials
@@ -187,8 +197,20 @@ func (v *Verifier) verify(ctx context.Context, token []byte) (verdict, error) {
 	}
 	known := verdict{account: account, expires: expires.Time}
 	if ours { // users of another issuer's tokens need not be in the directory
-		known.owner, _ = c["owner_id"].(string)
+		known.owner = owner
 	}
 	v.good.Set(sum, known)
 	return known, nil
+}
+
+// unambiguous says whether every reader of a token's header and claims finds the same in them: no object has a name twice.
+func (v *Verifier) unambiguous(t *jwt.Token) bool {
+	parts := strings.Split(t.Raw, ".")
+	for _, part := range parts[:2] {
+		text, err := v.parser.DecodeSegment(part)
+		if err != nil || !jsontext.Value(text).IsValid() {
+			return false
+		}
+	}
+	return true
 }

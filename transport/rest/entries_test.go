@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"lamplight/cluster/directory"
+	"lamplight/transport/access"
 )
 
 // An entry with a wrong field is refused, and the answer names the field. All other fields are kept as they came.
@@ -79,5 +81,99 @@ func TestPresenceIDsOfOtherRealms(t *testing.T) {
 	}
 	if all := e.router.requests; len(all) != 2 || all[0].To != all[1].To || all[0].To.String() != "1@root.test" {
 		t.Errorf("the router got %v", all)
+	}
+}
+
+// An account that the token may act on can be moved to where the token may act, and to no other place. No account moves itself. A null
+// means the same in a POST and in a PATCH: the account is to have no parent, and only the master account may do that.
+func TestMovingAccounts(t *testing.T) {
+	e := newBed(t, 0)
+	d := e.api.cfg.Directory
+	master, _, err := d.CreateAccount(t.Context(), map[string]any{"realm": "master.test"}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.tokens[master.ID], err = access.Sign(e.key, master.ID, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	r := e.do("PUT", "/v2/accounts/"+root, e.tokens[root], `{"data":{"realm":"second.test"}}`)
+	made, _ := r.Data.(map[string]any)
+	sibling, _ := made["id"].(string)
+	const nobody = "0000000000000000000000000000000f"
+	parent := func(id string) string {
+		a, err := d.Get(t.Context(), directory.Accounts, id, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Text("parent_id")
+	}
+	for _, c := range []struct {
+		token, account, parent string
+		code                   int
+	}{
+		{child, child, `null`, 403}, {child, child, `""`, 403}, {child, child, `"` + other + `"`, 403}, {child, child, `"` + sibling + `"`, 403}, {child, child, `"` + child + `"`, 400},
+		{child, child, `"` + root + `"`, 200}, {child, child, `5`, 400}, {root, child, `"` + nobody + `"`, 400}, {root, child, `"nobody"`, 400}, {root, child, `[]`, 400},
+		{root, child, `null`, 403}, {root, child, `"` + other + `"`, 403}, {root, child, `"` + master.ID + `"`, 403}, {root, child, `"` + sibling + `"`, 200}, {root, child, `"` + root + `"`, 200},
+		{root, root, `null`, 200}, {root, root, `"` + master.ID + `"`, 200}, {root, root, `"` + other + `"`, 403}, {root, root, `"` + child + `"`, 400}, {root, root, `null`, 200},
+		{master.ID, child, `null`, 200}, {master.ID, child, `"` + other + `"`, 200}, {master.ID, child, `"` + root + `"`, 200}, {master.ID, master.ID, `"` + root + `"`, 400},
+		{master.ID, master.ID, `null`, 200},
+	} {
+		before := parent(c.account)
+		for _, verb := range []string{"PATCH", "POST"} {
+			a, _ := d.Get(t.Context(), directory.Accounts, c.account, c.account)
+			r := e.do(verb, "/v2/accounts/"+c.account, e.tokens[c.token], `{"data":{"realm":"`+a.Realm()+`","parent_id":`+c.parent+`}}`)
+			want := before
+			if c.code == 200 {
+				want = strings.Trim(strings.ReplaceAll(c.parent, "null", ""), `"`)
+			}
+			if r.Code != c.code || parent(c.account) != want || strings.Contains(r.Raw, `"parent_id":null`) {
+				t.Errorf("%s of %s as %s, below %s: %d %s; its parent is %q", verb, c.account, c.token, c.parent, r.Code, r.Raw, parent(c.account))
+			}
+		}
+	}
+	if r := e.do("POST", "/v2/accounts/"+child, e.tokens[child], `{"data":{"realm":"child.test"}}`); r.Code != 200 || parent(child) != root {
+		t.Errorf("a POST without a parent: %d %s", r.Code, r.Raw)
+	}
+	for body, code := range map[string]int{`"parent_id":5`: 400, `"parent_id":"` + nobody + `"`: 400, `"parent_id":"` + other + `"`: 403} {
+		if r := e.do("PUT", "/v2/accounts", e.tokens[root], `{"data":{"realm":"n.test",`+body+`}}`); r.Code != code {
+			t.Errorf("an account with %s: %d %s", body, r.Code, r.Raw)
+		}
+	}
+}
+
+// A request for an account that another request removes at the same time is answered as if it came before or after.
+func TestAccountGoesMeanwhile(t *testing.T) {
+	e := newBed(t, 0)
+	for round := range 40 {
+		r := e.do("PUT", "/v2/accounts", e.tokens[root], fmt.Sprintf(`{"data":{"realm":"r%d.test"}}`, round))
+		made, _ := r.Data.(map[string]any)
+		at := fmt.Sprint("/v2/accounts/", made["id"])
+		removed := make(chan reply)
+		go func() { removed <- e.do("DELETE", at, e.tokens[root], "") }()
+		put, del := e.do("PUT", at, e.tokens[root], fmt.Sprintf(`{"data":{"realm":"below%d.test"}}`, round)), <-removed
+		if !(put.Code == 404 && del.Code == 200 || put.Code == 201 && del.Code == 409) {
+			t.Errorf("PUT %d %s, DELETE %d %s", put.Code, put.Raw, del.Code, del.Raw)
+		}
+	}
+}
+
+// A new entry gets an id of its own, whatever the body says, and an entry keeps its id.
+func TestIDsOfBodies(t *testing.T) {
+	e := newBed(t, 0)
+	base, mine := "/v2/accounts/"+root, e.tokens[root]
+	const wish = "0000000000000000000000000000abcd"
+	seen := map[any]bool{}
+	for path, fields := range map[string]string{base + "/devices": ``, base + "/users": ``, "/v2/accounts": `"realm":"id.test",`, base: `"realm":"id2.test",`} {
+		r := e.do("PUT", path, mine, `{"data":{`+fields+`"id":"`+wish+`"}}`)
+		made, _ := r.Data.(map[string]any)
+		if id, _ := made["id"].(string); r.Code != 201 || id == wish || seen[id] || !directory.ValidID(id) {
+			t.Errorf("PUT %s: %d %s", path, r.Code, r.Raw)
+		}
+		seen[made["id"]] = true
+	}
+	for _, verb := range []string{"POST", "PATCH"} {
+		if r := e.do(verb, base+"/devices/"+phone, mine, `{"data":{"id":"`+wish+`","name":"x"}}`); r.Code != 200 || !strings.Contains(r.Raw, `"id":"`+phone+`"`) {
+			t.Errorf("%s: %d %s", verb, r.Code, r.Raw)
+		}
 	}
 }

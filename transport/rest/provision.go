@@ -1,6 +1,8 @@
 package rest
 
 import (
+	"cmp"
+	"errors"
 	"slices"
 
 	"github.com/go-json-experiment/json"
@@ -131,6 +133,29 @@ func (q *request) apiKey(e *directory.Entry) error {
 	return q.respond(201, map[string]any{"api_key": key, "api_key_set": true})
 }
 
+// parentOf returns the id of the account that the fields of an account name as its parent; "": they name none.
+func parentOf(fields map[string]any) (string, error) {
+	v := fields["parent_id"]
+	parent, isText := v.(string)
+	if v != nil && !isText {
+		return "", &directory.Invalid{Field: "parent_id", Reason: "must be a string"}
+	}
+	return parent, nil
+}
+
+// mayPutBelow returns access.ErrForbidden when the token's account may not put accounts below another one. An account that does not
+// exist is left to the directory, which refuses it as a parent.
+func (q *request) mayPutBelow(parent string) error {
+	exists, err := q.server.cfg.Directory.Exists(&q.Within, parent)
+	if err != nil {
+		return err
+	}
+	if (exists || parent == "") && !q.server.cfg.Access.MayActOn(q.account, parent) {
+		return access.ErrForbidden
+	}
+	return nil
+}
+
 // create creates an entry from the body, with a new id. A new account is put below the account parent, or below another one that the
 // body names and the token's may act on.
 func (q *request) create(kind, account, parent string) error {
@@ -138,16 +163,28 @@ func (q *request) create(kind, account, parent string) error {
 	if err != nil {
 		return err
 	}
-	id := directory.NewID()
+	id, d := directory.NewID(), q.server.cfg.Directory
 	if kind == directory.Accounts {
 		account = id
-		if named, _ := fields["parent_id"].(string); named == "" {
+		named, err := parentOf(fields)
+		switch {
+		case err != nil:
+			return err
+		case named == "":
 			fields["parent_id"] = parent
-		} else if !q.server.cfg.Access.MayActOn(q.account, named) {
-			return access.ErrForbidden
+		default:
+			if err := q.mayPutBelow(named); err != nil {
+				return err
+			}
 		}
 	}
-	e, err := q.server.cfg.Directory.Put(&q.Within, q.account, kind, account, id, fields, nil)
+	e, err := d.Put(&q.Within, q.account, kind, account, id, fields, nil)
+	var wrong *directory.Invalid
+	if errors.As(err, &wrong) && wrong.Field == "parent_id" && fields["parent_id"] == parent { // the account of the path may have gone since it was looked up
+		if _, gone := d.Get(&q.Within, directory.Accounts, parent, parent); gone != nil {
+			return gone
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -190,8 +227,16 @@ func (q *request) entry(kind, account, id string) error {
 		keepHidden(kind, e, fields)
 	}
 	if kind == directory.Accounts {
-		if parent, _ := fields["parent_id"].(string); parent != e.Text("parent_id") && !q.server.cfg.Access.MayActOn(q.account, parent) {
-			return access.ErrForbidden
+		parent, err := parentOf(fields)
+		above := cmp.Or(parent, d.Master()) // accounts without a parent are below the master account
+		if err == nil && above != cmp.Or(e.Text("parent_id"), d.Master()) {
+			err = q.mayPutBelow(above)
+		}
+		if err != nil {
+			return err
+		}
+		if parent == "" {
+			delete(fields, "parent_id")
 		}
 	}
 	if e, err = d.Put(&q.Within, q.account, kind, account, id, fields, e); err != nil {
@@ -201,11 +246,13 @@ func (q *request) entry(kind, account, id string) error {
 }
 
 // keepHidden copies into the fields that replace an entry what the client cannot have meant to remove by not naming it: the
-// password, which the API never shows, and the parent of an account.
+// password, which the API never shows, and the parent of an account. Who names the parent as null means to remove it, as in a PATCH.
 func keepHidden(kind string, old *directory.Entry, fields map[string]any) {
 	switch sip, _ := fields["sip"].(map[string]any); {
-	case kind == directory.Accounts && fields["parent_id"] == nil && old.Text("parent_id") != "":
-		fields["parent_id"] = old.Text("parent_id")
+	case kind == directory.Accounts:
+		if _, named := fields["parent_id"]; !named {
+			fields["parent_id"] = old.Text("parent_id")
+		}
 	case kind == directory.Devices && sip != nil && old.Text("sip.password") != "":
 		if _, named := sip["password"]; !named {
 			sip["password"] = old.Text("sip.password")

@@ -218,6 +218,8 @@ func TestErrorTable(t *testing.T) {
 		{"the parent from below", "GET", base + "/presence", e.tokens[child], "", "403", "forbidden", `forbidden`},
 		{"another tenant's realm", "GET", base + "/presence/1001@other.test", mine, "", "403", "forbidden", `forbidden`},
 		{"stored with another tenant's realm", "PUT", base + "/devices", mine, `{"data":{"presence_id":"1@other.test"}}`, "403", "forbidden", `forbidden`},
+		{"stored as a SIP username", "PUT", base + "/devices", mine, `{"data":{"sip":{"username":"1@other.test"}}}`, "403", "forbidden", `forbidden`},
+		{"written as a SIP username", "PATCH", base + "/devices/" + phone, mine, `{"data":{"sip":{"username":"1@other.test"}}}`, "403", "forbidden", `forbidden`},
 		{"unknown account", "GET", "/v2/accounts/0000000000000000000000000000000f/presence", mine, "", "404", "bad_identifier", `"cause":"0000000000000000000000000000000f"`},
 		{"unknown device", "GET", base + "/devices/" + user + "/presence", mine, "", "404", "bad_identifier", `"cause":"` + user + `"`},
 		{"long extension", "GET", base + "/presence/" + strings.Repeat("*", 1400), mine, "", "400", "validation error", `"extension"`},

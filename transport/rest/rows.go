@@ -104,8 +104,8 @@ func (r *rows) add(name string, f filter) error {
 // take says whether an entry meets all conditions. shown is what people may see of it.
 func (r *rows) take(e *directory.Entry, shown map[string]any) bool {
 	for _, f := range r.filters {
-		v, there := (&directory.Entry{Fields: shown}).Field(f.field)
-		met := there && v != nil
+		v := value(e, shown, f.field)
+		met := v != nil
 		if f.equal {
 			met = met && textOf(v) == f.want
 			if e.Kind == directory.Devices && f.field == "owner_id" { // who is logged in at a device counts as its user
@@ -117,6 +117,27 @@ func (r *rows) take(e *directory.Entry, shown map[string]any) bool {
 		}
 	}
 	return true
+}
+
+// value returns a field of an entry as a row shows it; nil: there is none. A row shows some fields that the entry does not have.
+// Whether an entry is enabled is known of every kind, though only the rows of devices show it. shown is what people may see of the
+// entry.
+func value(e *directory.Entry, shown map[string]any, field string) any {
+	v := (&directory.Entry{Fields: shown}).Field(field)
+	switch {
+	case field == "enabled":
+		return e.Enabled()
+	case e.Kind == directory.Devices && field == "username":
+		v = e.Text("sip.username")
+	case e.Kind == directory.Users && field == "name" && (v == nil || v == ""):
+		v = strings.TrimSpace(e.Text("first_name") + " " + e.Text("last_name"))
+	default:
+		return v
+	}
+	if v == "" {
+		return nil
+	}
+	return v
 }
 
 // textOf returns a value as a query writes it. Lists and objects have no such form.
@@ -140,22 +161,9 @@ func (r *rows) row(e *directory.Entry, shown map[string]any) map[string]any {
 	out := map[string]any{}
 	for _, name := range map[string][]string{directory.Accounts: {"id", "name", "realm"},
 		directory.Users:   {"id", "name", "first_name", "last_name", "username", "email", "presence_id"},
-		directory.Devices: {"id", "name", "owner_id", "mac_address", "device_type", "enabled", "presence_id"}}[e.Kind] {
-		if v := shown[name]; v != nil {
+		directory.Devices: {"id", "name", "owner_id", "username", "mac_address", "device_type", "enabled", "presence_id"}}[e.Kind] {
+		if v := value(e, shown, name); v != nil {
 			out[name] = v
-		}
-	}
-	switch e.Kind {
-	case directory.Users:
-		if out["name"] == nil {
-			if name := strings.TrimSpace(e.Text("first_name") + " " + e.Text("last_name")); name != "" {
-				out["name"] = name
-			}
-		}
-	case directory.Devices:
-		out["enabled"] = e.Enabled()
-		if name := e.Text("sip.username"); name != "" {
-			out["username"] = name
 		}
 	}
 	return out

@@ -71,6 +71,19 @@ func TestFilters(t *testing.T) {
 			t.Errorf("%q: %d %q, want %q", query, r.Code, r.ids(), want)
 		}
 	}
+	e.load(`"users":[{"id":"` + second + `","enabled":false}]`)
+	for at, want := range map[string]string{ // a field counts as a row shows it, also when the entry does not have it
+		base + "/devices?filter_enabled=true": "21 23 24 25", base + "/devices?filter_not_enabled=true": "22", base + "/devices?filter_not_enabled=false": "21 23 24 25",
+		base + "/devices?has_key=enabled": "21 22 23 24 25", base + "/devices?key_missing=enabled": "", base + "/devices?filter_enabled=true&full_docs=true": "21 23 24 25",
+		base + "/devices?filter_username=1002": "22", base + "/devices?has_key=username": "21 22", base + "/devices?key_missing=username": "23 24 25",
+		base + "/users?filter_enabled=true": "11 13", base + "/users?filter_enabled=false": "12", base + "/users?filter_not_enabled=false": "11 13", base + "/users?key_missing=enabled": "",
+		base + "/users?filter_name=Bob%20B": "12", base + "/users?has_key=name": "12", base + "/users?key_missing=name": "11 13",
+		"/v2/accounts?filter_enabled=true": "1 2", "/v2/accounts?filter_enabled=false": "", base + "/children?has_key=enabled": "2",
+	} {
+		if r := e.do("GET", at, mine, ""); r.Code != 200 || r.ids() != want {
+			t.Errorf("%s: %d %q, want %q", at, r.Code, r.ids(), want)
+		}
+	}
 	for _, c := range []struct{ query, field string }{
 		{"filter=x", "filter"}, {"filters_owner_id=" + user, "filters_owner_id"}, {"filter_=x", "filter_"}, {"filter_not_=x", "filter_not_"}, {"has_key=", "has_key"},
 		{"key_missing=a..b", "key_missing"}, {"has_value=owner_id", "has_value"}, {"missing_value=x", "missing_value"}, {"created_from=1", "created_from"}, {"modified_to=1", "modified_to"},

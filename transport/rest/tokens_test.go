@@ -7,7 +7,11 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,6 +116,62 @@ func TestForgedTokens(t *testing.T) {
 				t.Errorf("%s: %q %v", name, account, err)
 			}
 		}
+	}
+}
+
+// A token is good in one form only. Whoever changes a bit that base64 does not use, or adds a line end, has no good token, and claims
+// that two readers could understand differently are refused although their signature is right.
+func TestOneFormOfAToken(t *testing.T) {
+	e := newBed(t, 0)
+	v, err := access.NewVerifier(e.api.cfg.Directory, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kid, encode := access.KeyID(e.key.Public().(ed25519.PublicKey)), base64.RawURLEncoding.EncodeToString
+	sign := func(header, claims string, spare ...int) string { // spare are parts of which an unused bit is set
+		parts := []string{encode([]byte(header)), encode([]byte(claims)), ""}
+		set := func(i int) {
+			if slices.Contains(spare, i) {
+				const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+				last := len(parts[i]) - 1
+				if len(parts[i])%4 == 0 {
+					t.Fatalf("part %d has no unused bits", i)
+				}
+				parts[i] = parts[i][:last] + string(digits[strings.IndexByte(digits, parts[i][last])+1])
+			}
+		}
+		set(0)
+		set(1)
+		parts[2] = encode(ed25519.Sign(e.key, []byte(parts[0]+"."+parts[1])))
+		set(2)
+		return strings.Join(parts, ".")
+	}
+	pad := func(text string) string { return text + strings.Repeat(" ", (4-len(text)%3)%3) } // so that its base64 has unused bits
+	header := pad(`{"alg":"EdDSA","kid":"` + kid + `"}`)
+	claims := func(more string) string {
+		return pad(fmt.Sprintf(`{"account_id":%q,"iss":"lamplight","exp":%d%s}`, root, time.Now().Unix()+60, more))
+	}
+	for name, c := range map[string]struct {
+		token string
+		good  bool
+	}{
+		"as it was made": {sign(header, claims("")), true}, "for a user": {sign(header, claims(`,"owner_id":"`+user+`"`)), true},
+		"another header": {sign(header, claims(""), 0), false}, "other claims": {sign(header, claims(""), 1), false}, "another signature": {sign(header, claims(""), 2), false},
+		"a line end": {sign(header, claims("")) + "\n", false}, "a line end within": {strings.Replace(sign(header, claims("")), ".", ".\r", 2), false},
+		"two accounts": {sign(header, claims(`,"account_id":"`+root+`"`)), false}, "two names within": {sign(header, claims(`,"x":{"y":1,"y":1}`)), false},
+		"two algorithms":            {sign(pad(`{"alg":"none","alg":"EdDSA","kid":"`+kid+`"}`), claims("")), false},
+		"an owner that is a number": {sign(header, claims(`,"owner_id":5`)), false}, "an owner that is null": {sign(header, claims(`,"owner_id":null`)), false},
+		"an owner that is a list": {sign(header, claims(`,"owner_id":["`+user+`"]`)), false},
+	} {
+		for range 2 {
+			if account, err := v.Account(t.Context(), []byte(c.token)); (err == nil) != c.good || c.good != (account == root) {
+				t.Errorf("%s: %q %v", name, account, err)
+			}
+		}
+	}
+	mine := e.tokens[root]
+	if r := e.do("GET", "/v2/accounts/"+root+"/presence/1001?auth_token="+mine+"%0A", "", ""); r.Code != 401 {
+		t.Errorf("a line end in the query: %d %s", r.Code, r.Raw)
 	}
 }
 
