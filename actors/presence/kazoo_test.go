@@ -111,6 +111,39 @@ func TestWhatIsARegister(t *testing.T) {
 	}
 }
 
+// The id as it came or in lower case, with a scheme or without, with its realm or without: every combination is a name of the
+// register, whichever form the Presence-ID has.
+func TestEveryFormOfARegister(t *testing.T) {
+	to := Address{Realm: "acme.test", User: "q5"}
+	for _, id := range []string{"Q5@Acme.test", "sip:Q5@Acme.test", "SIPS:Q5@Acme.test", `"Queue" <sip:Q5@Acme.test>`, "q5@acme.test"} {
+		ids := []string{"q5@acme.test", "q5"}
+		if id != "q5@acme.test" {
+			ids = append(ids, "Q5@Acme.test", "Q5")
+		}
+		if strings.HasPrefix(id, "SIPS:") {
+			ids = append(ids, "SIPS:Q5@Acme.test", "SIPS:Q5", "sips:q5@acme.test", "sips:q5")
+		}
+		for _, form := range ids {
+			for _, scheme := range []string{"", "sip:"} {
+				if strings.Contains(form, ":") && scheme != "" {
+					continue
+				}
+				if name := RegisterName(scheme + form); !IsRegister(name, to, id) || !IsRegister(strings.ToUpper(name), to, id) {
+					t.Errorf("the md5 of %q is no register of %q", scheme+form, id)
+				}
+			}
+		}
+		for _, form := range []string{"q6", "sip:q6@acme.test", "q5@other.test", "sip:", "", "@acme.test"} {
+			if IsRegister(RegisterName(form), to, id) {
+				t.Errorf("the md5 of %q is a register of %q", form, id)
+			}
+		}
+	}
+	if IsRegister(strings.Repeat("z", 32), to, "q5@acme.test") {
+		t.Error("32 letters that are no hexadecimal name are a register")
+	}
+}
+
 // A parking slot: the same call comes back to it at once, and its document names the call, so that a phone can pick it up.
 func TestParkingSlot(t *testing.T) {
 	s := newStage(t)

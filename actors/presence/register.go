@@ -36,29 +36,39 @@ func RegisterName(presenceID string) string {
 }
 
 // IsRegister says whether a Call-ID is the RegisterName of one of the forms in which a publisher may have written the presence
-// id of an extension: as it came, with and without its scheme, with and without its realm (Kazoo's queues and agents leave
-// the realm out), and each of these in lower case. presenceID is the id as it came, and to is what it names.
+// id of an extension: as it came or as Lamplight writes it, in its own case or in lower case, with its realm or without (Kazoo's
+// queues and agents leave the realm out), without a scheme, with sip: or with the scheme that it came with. presenceID is the id
+// as it came, and to is what it names.
 func IsRegister(callID string, to Address, presenceID string) bool {
-	if len(callID) != hex.EncodedLen(md5.Size) {
+	var name [md5.Size]byte
+	if len(callID) != hex.EncodedLen(len(name)) {
 		return false
 	}
-	spec, _ := cutScheme(presenceID)
-	forms := [...]string{to.String(), to.User, presenceID, spec, upTo(spec, "@"), upTo(presenceID, "@")}
-	for i, form := range forms {
-		if slices.Contains(forms[:i], form) {
-			continue
-		}
-		if lower := strings.ToLower(form); strings.EqualFold(callID, RegisterName(form)) || lower != form && strings.EqualFold(callID, RegisterName(lower)) {
-			return true
+	if _, err := hex.Decode(name[:], []byte(callID)); err != nil {
+		return false
+	}
+	uri := presenceID
+	if _, spec, ok := nameAddr(presenceID); ok {
+		uri = spec
+	}
+	bare, _ := cutScheme(uri)
+	forms := []string{presenceID, to.String(), bare}
+	grow := func(more func(form string) string) {
+		for _, form := range forms {
+			if f := more(form); !slices.Contains(forms, f) {
+				forms = append(forms, f)
+			}
 		}
 	}
-	return false
-}
-
-// upTo is what comes before the first end in a text.
-func upTo(text, end string) string {
-	before, _, _ := strings.Cut(text, end)
-	return before
+	grow(func(form string) string { before, _, _ := strings.Cut(form, "@"); return before })
+	for _, scheme := range []string{"sip:", uri[:len(uri)-len(bare)]} {
+		grow(func(form string) string {
+			rest, _ := cutScheme(form)
+			return scheme + rest
+		})
+	}
+	grow(strings.ToLower)
+	return slices.ContainsFunc(forms, func(form string) bool { return md5.Sum([]byte(form)) == name })
 }
 
 // kept is a copy of the held call, nil if nothing is known of it.
