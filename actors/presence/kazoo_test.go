@@ -184,6 +184,46 @@ func TestParkingSlot(t *testing.T) {
 	s.do(Reset{}).reload().lamp(Terminated).do(park(Early)).lamp(Early)
 }
 
+// The end of a call does not put out the slot that another call has occupied since.
+func TestLateEndOfAParkedCall(t *testing.T) {
+	s := newStage(t)
+	s.now = begin.Add(10 * time.Second)
+	park := func(call string, state State, sec int) RegisterEvent {
+		ev := RegisterEvent{Name: "n", State: state, Expires: 3600, Call: HeldCall{CallID: call, Direction: Recipient, FromTag: call}}
+		if sec > 0 {
+			ev.Timestamp = begin.Add(time.Duration(sec) * time.Second)
+		}
+		return ev
+	}
+	overtaken := func(ev RegisterEvent) {
+		t.Helper()
+		if s.do(ev); s.eff.Ignored != IgnoredOvertaken || len(s.eff.Records) != 0 {
+			t.Fatalf("%+v", s.eff)
+		}
+		if d := s.lamp(Early).e.View().Dialogs; len(d) != 1 || d[0].CallID != "k2" || d[0].FromTag != "k2" {
+			t.Fatalf("%+v", d)
+		}
+	}
+	s.do(park("k1", Early, 0)).do(park("k2", Early, 0))
+	overtaken(park("k1", Terminated, 0)) // no Timestamp says when it happened
+	s.reload()
+	overtaken(park("k1", Terminated, 0))
+	s.pass(time.Second).do(park("k2", Terminated, 0)).lamp(Terminated)
+	if s.do(park("k1", Terminated, 0)); s.eff.Ignored != IgnoredNot { // the slot is empty already
+		t.Fatalf("%+v", s.eff)
+	}
+	s.do(park("k2", Early, 0)).do(RegisterEvent{Name: "n", State: Terminated}).lamp(Terminated) // an end that names no call
+
+	s = newStage(t)
+	s.now = begin.Add(10 * time.Second)
+	s.do(park("k1", Early, 1)).do(park("k2", Early, 3))
+	overtaken(park("k1", Terminated, 2))
+	overtaken(park("k1", Terminated, 3))                 // in the same second
+	s.do(park("k1", Terminated, 4)).lamp(Terminated)     // k1 was in the slot after k2
+	s.do(park("k1", Early, 3)).reload().lamp(Terminated) // and came before its end
+	s.do(park("k2", Early, 5)).do(RegisterEvent{Name: "n", State: Terminated, Timestamp: begin.Add(6 * time.Second)}).lamp(Terminated)
+}
+
 // A reset puts out the lamps of mailboxes and leaves the counts. The next news of a mailbox lights its lamp again.
 func TestResetOfMailboxes(t *testing.T) {
 	s := newStage(t)

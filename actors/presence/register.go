@@ -14,6 +14,10 @@ import (
 //
 // A name has two registers, one for the lamp and one for the basic status, so that Online and Offline, which only the
 // package presence shows (RFC 3863 §4.1.4), never change the lamp. Of news with the same time the last to arrive wins.
+//
+// The end of one call does not end the register while it shows another call (Kazoo's application park has no times in its
+// documents, and it empties a slot only for the call that is in it). It does when its time says that the call it names came
+// after the one that is shown.
 type register struct {
 	key      string // "l" (lamp) or "b" (basic status), then the name
 	state    State
@@ -99,6 +103,11 @@ func (h HeldCall) after(old *HeldCall) HeldCall {
 // off says that the register shows nothing: it is Terminated or Online, as if it had never been published.
 func (r *register) off() bool { return r.state == Terminated || r.state == Online }
 
+// showsAnother says whether the news is the end of a call and the register shows another call.
+func (r *register) showsAnother(ev *RegisterEvent) bool {
+	return ev.State == Terminated && ev.Call.CallID != "" && !r.off() && r.call != nil && r.call.CallID != "" && r.call.CallID != ev.Call.CallID
+}
+
 // visible says whether the register counts for the lamp or the basic status.
 func (r *register) visible(now int64) bool { return !r.off() && (r.lease == 0 || r.lease > now) }
 
@@ -128,8 +137,8 @@ func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) er
 		slot = "b"
 	}
 	key, began := slot+ev.Name, stamp(ev.Timestamp, now)
-	at := began
-	if !ev.Timestamp.IsZero() && at != now && at%second == 0 {
+	at, timed := began, !ev.Timestamp.IsZero() && began != now
+	if timed && at%second == 0 {
 		at += second - 1 // in whole seconds: it may have been any moment of that second
 	}
 	var r *register
@@ -139,12 +148,12 @@ func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) er
 			r = e.more.registers[i]
 		}
 	}
-	if found && at < r.at {
-		if !ev.Timestamp.IsZero() && began != now {
-			eff.Ignored = IgnoredOvertaken
-			return nil
-		}
-		at = r.at // it brings no time: the last to arrive wins
+	if found && (timed && at < r.at || r.showsAnother(ev) && !(timed && at > r.at)) {
+		eff.Ignored = IgnoredOvertaken
+		return nil
+	}
+	if found {
+		at = max(at, r.at) // earlier than r.at, it brings no time: the last to arrive wins
 	}
 	fresh := register{key: key, state: ev.State, at: at, since: began, from: ev.From, to: ev.To, source: ev.Source, schema: e.rules.writes()}
 	if ev.Expires > 0 {
