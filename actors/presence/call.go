@@ -18,13 +18,16 @@ import (
 // finds what was known of it. After a restart its record does the same, which the journal keeps for a minute longer than
 // the lease.
 //
-// News without a direction is merged into the initiator's call. That call is only presumed while all of its news had no
-// direction. While the recipient's call of the same Call-ID is known, a presumed call is not shown itself: what is known of it
+// News without a state only lengthens the lease. When it comes first it begins a call that has no state yet: the call is
+// remembered and not shown, and lends its lease to the news that is to come.
+//
+// News without a direction is merged into the initiator's call. That call is only presumed until news with a state says that
+// it is the initiator's. News without a state never says so: it tells nothing of the direction of other news. While the recipient's call of the same Call-ID is known, a presumed call is not shown itself: what is known of it
 // is shown as a part of the recipient's. It lives as long as the recipient's call and its tombstone. So news without a
 // direction is about whichever call is known, in whatever order the news comes.
 type call struct {
 	key      string
-	state    State
+	state    State // None: only news without a state came
 	at       int64 // µs, the time of the newest news of this state
 	since    int64 // µs, the time of the oldest news of this state
 	lease    int64 // µs, the end of the lease that the newest news of this state gave
@@ -34,9 +37,8 @@ type call struct {
 	parts    []part
 	unknown  string // the record's fields of a newer release
 	schema   uint8  // of the record
-	presumed bool   // all of its news had no direction
+	presumed bool   // no news with a state said that the call is the initiator's
 	known    int64  // µs, of a call that has a presumed one: until when both are known; else 0
-	over     bool   // forgetOver is about to forget it
 }
 
 // part is one value of a call, with the state and time of the news that brought it: they decide which news wins.
@@ -75,7 +77,7 @@ func (c *call) ends() int64 { return max(c.lease, c.extended) }
 
 // visible says whether the call counts for the lamp.
 func (c *call) visible(now int64) bool {
-	return c.state != Terminated && c.until == 0 && c.ends() > now
+	return c.state != None && c.state != Terminated && c.until == 0 && c.ends() > now
 }
 
 // forgetAt is when the call need not be known any more, in µs. life is a tombstone's.
@@ -130,21 +132,18 @@ func (e *Extension) callEvent(eff *Effects, ev *CallEvent, now int64) error {
 	stale := at < now-e.tombstoneLife()
 	prefix, id := ev.key()
 	i, c := e.findCall(prefix, id)
-	undirected := ev.Undirected && prefix == keyInitiator
+	undirected := (ev.Undirected || ev.State == None) && prefix == keyInitiator
 	var other *call // the recipient's call of the Call-ID, when the direction is not said
 	if undirected {
 		_, other = e.findCall(keyRecipient, id)
 		if ev.State == Terminated {
 			return e.endBoth(eff, ev, c, other, stale, now)
 		}
-		if ev.State == None && c == nil && other != nil {
-			i, c = e.findCall(keyRecipient, id)
-		}
 	}
-	known := None
+	known, ends := None, lease // ends is when the call's lease will end at the earliest
 	for _, k := range []*call{c, other} {
 		if k != nil {
-			known = max(known, k.state)
+			known, ends = max(known, k.state), max(ends, k.ends())
 		}
 	}
 	switch {
@@ -156,16 +155,15 @@ func (e *Extension) callEvent(eff *Effects, ev *CallEvent, now int64) error {
 	case stale && (known == None || ev.State <= known && ev.State != None):
 		eff.Ignored = IgnoredOld
 		return nil
-	case c == nil && ev.State == None:
-		return nil
 	case c == nil || !c.visible(now) && ev.State != Terminated:
-		if err := e.roomForCall(ev.State != Terminated && lease > now && other == nil, c != nil, now); err != nil {
+		visible := ev.State != None && ev.State != Terminated && ends > now && (other == nil || other.state == None)
+		if err := e.roomForCall(visible, c != nil, now); err != nil {
 			return err
 		}
 	}
 	presumed := c != nil && c.presumed
 	if c == nil {
-		c = &call{key: prefix + id, schema: e.rules.writes(), presumed: undirected}
+		c = &call{key: prefix + id, schema: e.rules.writes(), presumed: undirected, parts: make([]part, partCount)}
 		m := e.open()
 		m.calls = slices.Insert(m.calls, i, c)
 	}
@@ -201,7 +199,7 @@ func (e *Extension) roomForCall(visible, known bool, now int64) error {
 	if m, most := e.more, e.rules.MaxCalls; visible && most > 0 && m != nil && len(m.calls)+len(m.registers) >= most {
 		n := 0
 		for _, c := range m.calls {
-			if c.visible(now) {
+			if e.whole(c).visible(now) {
 				n++
 			}
 		}
@@ -241,9 +239,6 @@ func (c *call) merge(ev *CallEvent, at, lease int64) bool {
 		if at > c.at || at == c.at && lease > c.lease {
 			c.at, c.lease, change = at, lease, true
 		}
-	}
-	if c.parts == nil {
-		c.parts = make([]part, partCount)
 	}
 	for i, v := range ev.values() {
 		if v != "" && c.parts[i].less(v, ev.State, at) {

@@ -111,6 +111,39 @@ func TestWhatIsARegister(t *testing.T) {
 	}
 }
 
+// The id as it came or in lower case, with a scheme or without, with its realm or without: every combination is a name of the
+// register, whichever form the Presence-ID has.
+func TestEveryFormOfARegister(t *testing.T) {
+	to := Address{Realm: "acme.test", User: "q5"}
+	for _, id := range []string{"Q5@Acme.test", "sip:Q5@Acme.test", "SIPS:Q5@Acme.test", `"Queue" <sip:Q5@Acme.test>`, "q5@acme.test"} {
+		ids := []string{"q5@acme.test", "q5"}
+		if id != "q5@acme.test" {
+			ids = append(ids, "Q5@Acme.test", "Q5")
+		}
+		if strings.HasPrefix(id, "SIPS:") {
+			ids = append(ids, "SIPS:Q5@Acme.test", "SIPS:Q5", "sips:q5@acme.test", "sips:q5")
+		}
+		for _, form := range ids {
+			for _, scheme := range []string{"", "sip:"} {
+				if strings.Contains(form, ":") && scheme != "" {
+					continue
+				}
+				if name := RegisterName(scheme + form); !IsRegister(name, to, id) || !IsRegister(strings.ToUpper(name), to, id) {
+					t.Errorf("the md5 of %q is no register of %q", scheme+form, id)
+				}
+			}
+		}
+		for _, form := range []string{"q6", "sip:q6@acme.test", "q5@other.test", "sip:", "", "@acme.test"} {
+			if IsRegister(RegisterName(form), to, id) {
+				t.Errorf("the md5 of %q is a register of %q", form, id)
+			}
+		}
+	}
+	if IsRegister(strings.Repeat("z", 32), to, "q5@acme.test") {
+		t.Error("32 letters that are no hexadecimal name are a register")
+	}
+}
+
 // A parking slot: the same call comes back to it at once, and its document names the call, so that a phone can pick it up.
 func TestParkingSlot(t *testing.T) {
 	s := newStage(t)
@@ -149,6 +182,46 @@ func TestParkingSlot(t *testing.T) {
 		t.Fatal("a repetition was kept again")
 	}
 	s.do(Reset{}).reload().lamp(Terminated).do(park(Early)).lamp(Early)
+}
+
+// The end of a call does not put out the slot that another call has occupied since.
+func TestLateEndOfAParkedCall(t *testing.T) {
+	s := newStage(t)
+	s.now = begin.Add(10 * time.Second)
+	park := func(call string, state State, sec int) RegisterEvent {
+		ev := RegisterEvent{Name: "n", State: state, Expires: 3600, Call: HeldCall{CallID: call, Direction: Recipient, FromTag: call}}
+		if sec > 0 {
+			ev.Timestamp = begin.Add(time.Duration(sec) * time.Second)
+		}
+		return ev
+	}
+	overtaken := func(ev RegisterEvent) {
+		t.Helper()
+		if s.do(ev); s.eff.Ignored != IgnoredOvertaken || len(s.eff.Records) != 0 {
+			t.Fatalf("%+v", s.eff)
+		}
+		if d := s.lamp(Early).e.View().Dialogs; len(d) != 1 || d[0].CallID != "k2" || d[0].FromTag != "k2" {
+			t.Fatalf("%+v", d)
+		}
+	}
+	s.do(park("k1", Early, 0)).do(park("k2", Early, 0))
+	overtaken(park("k1", Terminated, 0)) // no Timestamp says when it happened
+	s.reload()
+	overtaken(park("k1", Terminated, 0))
+	s.pass(time.Second).do(park("k2", Terminated, 0)).lamp(Terminated)
+	if s.do(park("k1", Terminated, 0)); s.eff.Ignored != IgnoredNot { // the slot is empty already
+		t.Fatalf("%+v", s.eff)
+	}
+	s.do(park("k2", Early, 0)).do(RegisterEvent{Name: "n", State: Terminated}).lamp(Terminated) // an end that names no call
+
+	s = newStage(t)
+	s.now = begin.Add(10 * time.Second)
+	s.do(park("k1", Early, 1)).do(park("k2", Early, 3))
+	overtaken(park("k1", Terminated, 2))
+	overtaken(park("k1", Terminated, 3))                 // in the same second
+	s.do(park("k1", Terminated, 4)).lamp(Terminated)     // k1 was in the slot after k2
+	s.do(park("k1", Early, 3)).reload().lamp(Terminated) // and came before its end
+	s.do(park("k2", Early, 5)).do(RegisterEvent{Name: "n", State: Terminated, Timestamp: begin.Add(6 * time.Second)}).lamp(Terminated)
 }
 
 // A reset puts out the lamps of mailboxes and leaves the counts. The next news of a mailbox lights its lamp again.

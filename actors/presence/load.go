@@ -39,7 +39,8 @@ func (e *Extension) Loaded(now time.Time) {
 	gone := false
 	if m := e.more; m != nil {
 		for _, c := range m.calls {
-			gone = gone || c.until == 0 && !e.whole(c).visible(us)
+			w := e.whole(c)
+			gone = gone || c.until == 0 && w.state != None && !w.visible(us)
 		}
 		for _, r := range m.registers {
 			gone = gone || !r.off() && !r.visible(us)
@@ -173,7 +174,11 @@ func (e *Extension) loadCall(data []byte) error {
 	if shadow && err == nil {
 		state, err = r.number(callShadow, uint64(Confirmed))
 	}
-	if err != nil || state == 0 || !(len(key) > 1 && key[0] == 'i' || len(key) > 2 && key[0] == 'c') {
+	bare := r.num[callBare] != 0
+	if bare {
+		state = uint64(None)
+	}
+	if err != nil || state == 0 && !bare || !(len(key) > 1 && key[0] == 'i' || len(key) > 2 && key[0] == 'c') {
 		return fmt.Errorf("%w: call %q in state %d", ErrRecord, key, state)
 	}
 	c := &call{key: strings.Clone(key), state: State(state), unknown: r.unknown, schema: uint8(r.num[recSchema])}
@@ -187,7 +192,7 @@ func (e *Extension) loadCall(data []byte) error {
 	}
 	if c.state != Terminated {
 		c.presumed, c.sweptAt = presumed, max(c.sweptAt, swept(c.ends()))
-		if c.until = max(c.until, 1); !shadow {
+		if c.until = max(c.until, 1); !shadow && (!bare || c.until == 1) {
 			c.until = 0
 		}
 		c.parts = make([]part, partCount)

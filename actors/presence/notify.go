@@ -207,10 +207,10 @@ func (e *Extension) forgetOver(now int64) {
 		}
 		return false
 	}
-	for _, c := range m.calls { // before any of them goes, because two calls of one Call-ID may belong together
-		c.over = over(e.whole(c).ends(), e.forgetCallAt(c))
+	m.calls = slices.DeleteFunc(m.calls, func(c *call) bool { return e.forgetCallAt(c) <= now })
+	for _, c := range m.calls { // after all that are over have gone, because a presumed call changes when another one ends
+		over(e.whole(c).ends(), e.forgetCallAt(c))
 	}
-	m.calls = slices.DeleteFunc(m.calls, func(c *call) bool { return c.over })
 	m.registers = slices.DeleteFunc(m.registers, func(r *register) bool { return over(r.lease, r.forgetAt(life)) })
 	m.ended = slices.DeleteFunc(m.ended, func(t ended) bool { return over(0, t.until) })
 	if len(m.transitions) == 0 && m.manual.state == None && len(m.calls)+len(m.registers)+len(m.ended)+len(m.mailboxes) == 0 {

@@ -59,6 +59,7 @@ func (e *Extension) whole(c *call) *call {
 	}
 	w := *c
 	w.parts = slices.Clone(c.parts)
+	w.parts[partDirection].value = direction(Recipient) // c has none while it has no state
 	w.absorb(p)
 	return &w
 }

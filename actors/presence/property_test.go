@@ -12,11 +12,11 @@ import (
 
 var names = rapid.SampledFrom([]string{"a", "b", "c"})
 
-// drawCall is news of one of a few calls, younger than a tombstone's life.
+// drawCall is news of one of a few calls, younger than a tombstone's life. Every field that news may lack may be absent.
 func drawCall(t *rapid.T, now time.Time) CallEvent {
 	text := rapid.SampledFrom([]string{"", "x", "y", "z"})
 	ev := CallEvent{
-		CallID: names.Draw(t, "call"), State: rapid.SampledFrom([]State{Trying, Early, Confirmed, Terminated}).Draw(t, "state"),
+		CallID: names.Draw(t, "call"), State: rapid.SampledFrom([]State{None, Trying, Early, Confirmed, Terminated}).Draw(t, "state"),
 		Direction: Direction(rapid.IntRange(0, 1).Draw(t, "direction")),
 		From:      text.Draw(t, "from"), To: text.Draw(t, "to"), FromTag: text.Draw(t, "fromtag"), ToTag: text.Draw(t, "totag"),
 		TargetCallID: text.Draw(t, "target"), SwitchURI: text.Draw(t, "switch"), Source: text.Draw(t, "source"),
@@ -26,6 +26,12 @@ func drawCall(t *rapid.T, now time.Time) CallEvent {
 	ev.FromName, ev.ToName, ev.FromURI, ev.ToURI = text.Draw(t, "fromname"), text.Draw(t, "toname"), text.Draw(t, "fromuri"), text.Draw(t, "touri")
 	if rapid.IntRange(0, 3).Draw(t, "published") == 0 {
 		ev.ID = names.Draw(t, "id")
+		if rapid.Bool().Draw(t, "only id") {
+			ev.CallID = ""
+		}
+	}
+	if rapid.IntRange(0, 3).Draw(t, "unstamped") == 0 {
+		ev.Timestamp = time.Time{}
 	}
 	if rapid.IntRange(0, 2).Draw(t, "undirected") == 0 {
 		ev.Direction, ev.Undirected = Initiator, true

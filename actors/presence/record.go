@@ -47,9 +47,10 @@ const (
 	callValue    = 20 // plus the number of the part
 	callPartAt   = 32 // plus the number of the part; absent: as callAt
 	callPartRank = 44 // plus the number of the part; absent: as callState
-	callPresumed = 56 // all of its news had no direction
+	callPresumed = 56 // no news with a state said that it is the initiator's
 	callShadow   = 57 // the state of a presumed call that is not shown; callState is then Terminated, for earlier releases
 	callKnown    = 61 // µs: until when the call and its presumed call are known
+	callBare     = 62 // only news without a state came; callState is then Terminated and recGone at least 1, so that earlier releases know nothing of the call
 	callFromURI  = 58 // and the two that follow: the last part, which has no place in the three rows above
 
 	regState  = 10
@@ -88,7 +89,7 @@ const (
 var (
 	subscriptionNum = mask(subscriptionRenewed, subscriptionExpires, subscriptionCSeq, subscriptionMaxRate, subscriptionMinRate, subscriptionReplaced, subscriptionSwept)
 	subscriptionStr = mask(subscriptionFrom, subscriptionFromTag, subscriptionToTag, subscriptionContact, subscriptionProxyRoute, subscriptionSubscriptionID, subscriptionServerID, subscriptionQueue, subscriptionUserAgent)
-	callNum         = mask(callState, callAt, callSince, callLease, callExtended, callSwept, callPresumed, callShadow, callKnown, callFromURI+1, callFromURI+2) | span(callPartAt) | span(callPartRank)
+	callNum         = mask(callState, callAt, callSince, callLease, callExtended, callSwept, callPresumed, callShadow, callKnown, callBare, callFromURI+1, callFromURI+2) | span(callPartAt) | span(callPartRank)
 	callStr         = span(callValue) | mask(callFromURI)
 	regNum          = mask(regState, regAt, regSince, regLease, regDirection)
 	regStr          = mask(regFrom, regTo, regSource, regCallID, regFromTag, regToTag, regFromName, regToName, regFromURI, regToURI, regTarget, regSwitch)
@@ -160,11 +161,17 @@ func (e *Extension) encodeEnded(t *ended) []byte {
 // encodeCall makes the record of a call or of its tombstone.
 func (e *Extension) encodeCall(c *call) []byte {
 	b := e.appendHead(make([]byte, 0, 256), c.schema, c.key)
-	b = appendNum(b, recGone, uint64(c.until))
-	if c.presumed && c.until != 0 {
+	switch {
+	case c.state == None:
+		b = appendNum(b, recGone, uint64(max(c.until, 1)))
+		b = appendNum(b, callState, uint64(Terminated))
+		b = appendNum(b, callBare, 1)
+	case c.presumed && c.until != 0:
+		b = appendNum(b, recGone, uint64(c.until))
 		b = appendNum(b, callState, uint64(Terminated))
 		b = appendNum(b, callShadow, uint64(c.state))
-	} else {
+	default:
+		b = appendNum(b, recGone, uint64(c.until))
 		b = appendNum(b, callState, uint64(c.state))
 	}
 	if c.presumed {

@@ -14,6 +14,10 @@ import (
 //
 // A name has two registers, one for the lamp and one for the basic status, so that Online and Offline, which only the
 // package presence shows (RFC 3863 §4.1.4), never change the lamp. Of news with the same time the last to arrive wins.
+//
+// The end of one call does not end the register while it shows another call (Kazoo's application park has no times in its
+// documents, and it empties a slot only for the call that is in it). It does when its time says that the call it names came
+// after the one that is shown.
 type register struct {
 	key      string // "l" (lamp) or "b" (basic status), then the name
 	state    State
@@ -36,29 +40,39 @@ func RegisterName(presenceID string) string {
 }
 
 // IsRegister says whether a Call-ID is the RegisterName of one of the forms in which a publisher may have written the presence
-// id of an extension: as it came, with and without its scheme, with and without its realm (Kazoo's queues and agents leave
-// the realm out), and each of these in lower case. presenceID is the id as it came, and to is what it names.
+// id of an extension: as it came or as Lamplight writes it, in its own case or in lower case, with its realm or without (Kazoo's
+// queues and agents leave the realm out), without a scheme, with sip: or with the scheme that it came with. presenceID is the id
+// as it came, and to is what it names.
 func IsRegister(callID string, to Address, presenceID string) bool {
-	if len(callID) != hex.EncodedLen(md5.Size) {
+	var name [md5.Size]byte
+	if len(callID) != hex.EncodedLen(len(name)) {
 		return false
 	}
-	spec, _ := cutScheme(presenceID)
-	forms := [...]string{to.String(), to.User, presenceID, spec, upTo(spec, "@"), upTo(presenceID, "@")}
-	for i, form := range forms {
-		if slices.Contains(forms[:i], form) {
-			continue
-		}
-		if lower := strings.ToLower(form); strings.EqualFold(callID, RegisterName(form)) || lower != form && strings.EqualFold(callID, RegisterName(lower)) {
-			return true
+	if _, err := hex.Decode(name[:], []byte(callID)); err != nil {
+		return false
+	}
+	uri := presenceID
+	if _, spec, ok := nameAddr(presenceID); ok {
+		uri = spec
+	}
+	bare, _ := cutScheme(uri)
+	forms := []string{presenceID, to.String(), bare}
+	grow := func(more func(form string) string) {
+		for _, form := range forms {
+			if f := more(form); !slices.Contains(forms, f) {
+				forms = append(forms, f)
+			}
 		}
 	}
-	return false
-}
-
-// upTo is what comes before the first end in a text.
-func upTo(text, end string) string {
-	before, _, _ := strings.Cut(text, end)
-	return before
+	grow(func(form string) string { before, _, _ := strings.Cut(form, "@"); return before })
+	for _, scheme := range []string{"sip:", uri[:len(uri)-len(bare)]} {
+		grow(func(form string) string {
+			rest, _ := cutScheme(form)
+			return scheme + rest
+		})
+	}
+	grow(strings.ToLower)
+	return slices.ContainsFunc(forms, func(form string) bool { return md5.Sum([]byte(form)) == name })
 }
 
 // kept is a copy of the held call, nil if nothing is known of it.
@@ -89,6 +103,11 @@ func (h HeldCall) after(old *HeldCall) HeldCall {
 // off says that the register shows nothing: it is Terminated or Online, as if it had never been published.
 func (r *register) off() bool { return r.state == Terminated || r.state == Online }
 
+// showsAnother says whether the news is the end of a call and the register shows another call.
+func (r *register) showsAnother(ev *RegisterEvent) bool {
+	return ev.State == Terminated && ev.Call.CallID != "" && !r.off() && r.call != nil && r.call.CallID != "" && r.call.CallID != ev.Call.CallID
+}
+
 // visible says whether the register counts for the lamp or the basic status.
 func (r *register) visible(now int64) bool { return !r.off() && (r.lease == 0 || r.lease > now) }
 
@@ -118,8 +137,8 @@ func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) er
 		slot = "b"
 	}
 	key, began := slot+ev.Name, stamp(ev.Timestamp, now)
-	at := began
-	if !ev.Timestamp.IsZero() && at != now && at%second == 0 {
+	at, timed := began, !ev.Timestamp.IsZero() && began != now
+	if timed && at%second == 0 {
 		at += second - 1 // in whole seconds: it may have been any moment of that second
 	}
 	var r *register
@@ -129,12 +148,12 @@ func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) er
 			r = e.more.registers[i]
 		}
 	}
-	if found && at < r.at {
-		if !ev.Timestamp.IsZero() && began != now {
-			eff.Ignored = IgnoredOvertaken
-			return nil
-		}
-		at = r.at // it brings no time: the last to arrive wins
+	if found && (timed && at < r.at || r.showsAnother(ev) && !(timed && at > r.at)) {
+		eff.Ignored = IgnoredOvertaken
+		return nil
+	}
+	if found {
+		at = max(at, r.at) // earlier than r.at, it brings no time: the last to arrive wins
 	}
 	fresh := register{key: key, state: ev.State, at: at, since: began, from: ev.From, to: ev.To, source: ev.Source, schema: e.rules.writes()}
 	if ev.Expires > 0 {

@@ -198,6 +198,14 @@ func TestNewsWithoutDirection(t *testing.T) {
 	shows(s, "initiator early")
 	shows(s.reload(), "initiator early")
 
+	s = newStage(t) // such a record, found by a restart, does not change when another call of the Call-ID ends
+	first := news(Trying)
+	first.Expires = 3600
+	s.do(first).do(brief).pass(2 * time.Minute).do(short).reload()
+	shows(s, "recipient early")
+	s.pass(30 * time.Second)
+	shows(s)
+
 	s = newStage(t)
 	s.do(news(Early)).do(CallEvent{CallID: "c", Undirected: true, Expires: 3 * 24 * 3600}).pass(48 * time.Hour).lamp(Early)
 	old := news(Terminated)
@@ -208,6 +216,63 @@ func TestNewsWithoutDirection(t *testing.T) {
 	if fresh.do(old); !fresh.e.Empty() || fresh.eff.Ignored != IgnoredOld {
 		t.Fatalf("%+v", fresh.eff)
 	}
+}
+
+// News without a state lengthens the lease, also when it comes first. It does not say which call other news is about.
+func TestNewsWithoutState(t *testing.T) {
+	undirected := ring("c", Early)
+	undirected.Undirected = true
+	for _, recipient := range []State{Terminated, Confirmed} {
+		for _, bare := range []CallEvent{
+			{CallID: "c", Direction: Initiator}, {CallID: "c", Direction: Recipient}, {CallID: "c", Undirected: true},
+		} {
+			directed := ring("c", recipient)
+			directed.Direction = Recipient
+			all := []CallEvent{undirected, directed, bare}
+			for _, order := range [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
+				s := newStage(t)
+				for _, i := range order {
+					s.do(all[i])
+				}
+				s.lamp(recipient).reload().lamp(recipient)
+			}
+		}
+	}
+
+	s := newStage(t) // it comes before the call, and its lease is the longer one
+	brief := ring("c", Early)
+	brief.Expires = 5
+	s.do(CallEvent{CallID: "c", Expires: 3600}).lamp(Terminated).reload()
+	if s.do(brief); len(s.e.View().Dialogs) != 1 {
+		t.Fatalf("%+v", s.e.View())
+	}
+	s.pass(30 * time.Minute).reload().lamp(Early).pass(31 * time.Minute).lamp(Terminated)
+
+	s = newStage(t) // alone it shows nothing, tells nobody and is forgotten
+	s.do(watch(Dialog, "a"))
+	s.said = nil
+	s.do(CallEvent{CallID: "c", Direction: Recipient, Expires: 60})
+	var r record // a release that does not know field callBare reads a tombstone that is over
+	if err := s.e.read(&r, s.newest(string(KindCall)+"c1c").Data, callNum, callStr); err != nil || State(r.num[callState]) != Terminated || r.num[recGone] != 1 {
+		t.Fatalf("%v: state %d until %d", err, r.num[callState], r.num[recGone])
+	}
+	s.reload().pass(119 * time.Second).heard()
+	if _, c := s.e.findCall(keyRecipient, "c"); c == nil {
+		t.Fatal("it was forgotten early")
+	}
+	if s.pass(time.Second); s.e.more != nil {
+		t.Fatalf("left %s", dump(s.e))
+	}
+
+	s = newStage(t) // it counts as a tombstone, not as a call
+	s.rules.MaxCalls, s.rules.MaxTombstones = 2, 3
+	s.do(ring("a", Early)).do(CallEvent{CallID: "b"}).do(CallEvent{CallID: "c"}).do(CallEvent{CallID: "d", Direction: Recipient})
+	s.refused(CallEvent{CallID: "e"}, ErrTooManyTombstones)
+	s.do(ring("b", Early))
+	brief.Timestamp = s.now.Add(-30 * time.Second) // its own lease is over, and that of the news before it is not
+	s.refused(brief, ErrTooManyCalls)
+	undirected.CallID = "d"
+	s.refused(undirected, ErrTooManyCalls)
 }
 
 // News that changes nothing says why.

@@ -121,11 +121,12 @@ func TestTargets(t *testing.T) {
 }
 
 func TestRegisterOrCall(t *testing.T) {
-	whole, bare := presence.RegisterName("*3101@acme.test"), presence.RegisterName("*3101")
+	whole, bare, uri := presence.RegisterName("*3101@acme.test"), presence.RegisterName("*3101"), presence.RegisterName("sip:*3101@acme.test")
 	for doc, register := range map[string]bool{
 		`"Event-Name":"update","State":"confirmed"`:                              true,
 		`"Event-Name":"update","State":"confirmed","Call-ID":"` + whole + `"`:    true,
 		`"Event-Name":"update","State":"confirmed","Call-ID":"` + bare + `"`:     true, // Kazoo's queues and agents
+		`"Event-Name":"update","State":"confirmed","Call-ID":"` + uri + `"`:      true,
 		`"Event-Name":"update","State":"confirmed","Call-ID":"other"`:            false,
 		`"Event-Name":"update","State":"offline","Call-ID":"other"`:              true,
 		`"Event-Name":"dialog_update","State":"early","Call-ID":"other"`:         false,
