@@ -88,15 +88,12 @@ func (l *listener) admit(c net.Conn) net.Conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.count >= l.most || len(l.by[from]) >= l.mostOf {
-		crowd := l.by[from]
-		if len(crowd) < l.mostOf {
-			for _, other := range l.by {
-				if len(other) > len(crowd) {
-					crowd = other
-				}
-			}
+		var old *conn
+		if now := time.Now(); len(l.by[from]) >= l.mostOf {
+			old = longestWaiting(l.by[from], now)
+		} else {
+			old = l.fromLargestCrowd(now)
 		}
-		old := longestWaiting(crowd, time.Now())
 		if old == nil {
 			return nil
 		}
@@ -109,6 +106,23 @@ func (l *listener) admit(c net.Conn) net.Conn {
 	l.by[from][n] = struct{}{}
 	l.count++
 	return n
+}
+
+// fromLargestCrowd returns the connection that may be closed of the address that has the most, of some addresses that it looks at;
+// nil: there is none. The caller holds l.mu.
+func (l *listener) fromLargestCrowd(now time.Time) (old *conn) {
+	size, n := 0, 0
+	for _, crowd := range l.by {
+		if len(crowd) > size {
+			if c := longestWaiting(crowd, now); c != nil {
+				old, size = c, len(crowd)
+			}
+		}
+		if n++; n >= looked*4 && old != nil {
+			break
+		}
+	}
+	return old
 }
 
 // longestWaiting returns the connection that has been idle for longest, of some that it looks at, or else the one whose request has
