@@ -174,14 +174,22 @@ func (f file) Resolve(_ *kong.Context, parent *kong.Path, flag *kong.Flag) (any,
 		}
 		if own, ok := f[name].(map[string]any); ok {
 			if v, ok := own[flag.Name]; ok {
-				return text(v), nil
+				return given(flag.Name, v)
 			}
 		}
 	}
 	if v, ok := f[flag.Name]; ok {
-		return text(v), nil
+		return given(flag.Name, v)
 	}
 	return nil, nil
+}
+
+// given returns the value that the file gives a flag. A name without a value is an error.
+func given(flag string, v any) (any, error) {
+	if v == nil {
+		return nil, fmt.Errorf("%w: the configuration file names %s without a value: give one, or leave the line out", errUsage, flag)
+	}
+	return text(v), nil
 }
 
 // text returns a value of the file as it would be written on the command line: a list with commas.
