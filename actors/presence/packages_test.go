@@ -14,8 +14,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// An event package is its row: with another row in the place of the last one, that package is read, subscribed to, told
-// and shown, and the one that stood there is unknown.
+// All that the code knows of an event package stands in its row of the table. The test puts a row of another package in the place
+// of the last one: the new package is then read, subscribed to, told and shown, and the replaced package is unknown.
 func TestEventPackageIsItsRow(t *testing.T) {
 	kept, names := packages[LastPackage], PackageNames()
 	t.Cleanup(func() { packages[LastPackage] = kept })

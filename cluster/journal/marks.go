@@ -17,15 +17,11 @@ import (
 // keeps. A journal that was never made has no streams. Look blocks, and waits for a cluster of NATS servers that is not ready
 // yet.
 func Look(ctx context.Context, c Config) (found map[string]marks.Found, ofDirectory marks.Marks, err error) {
-	there, err := Exists(ctx, c)
-	found = map[string]marks.Found{}
-	if err != nil || !there {
-		return found, nil, err
-	}
 	js, err := jetstream.New(c.Conn)
 	if err != nil {
 		return nil, nil, err
 	}
+	found = map[string]marks.Found{}
 	first := newStore(js, c, 0)
 	for n, of := 0, 1; n < of; n++ {
 		s := newStore(js, c, n)
@@ -45,6 +41,9 @@ func Look(ctx context.Context, c Config) (found map[string]marks.Found, ofDirect
 			of = s.streams
 		}
 		found[s.name] = marks.Found{Mark: marks.Mark{Created: info.Created, Sequence: info.State.LastSeq}, Restored: info.Config.Metadata[MadeByKey] != ""}
+	}
+	if len(found) == 0 { // the first stream, which says how many there are, is not there
+		return found, nil, nil
 	}
 	err = first.untilAnswered(ctx, func(try context.Context) error {
 		sequence, m, err := first.mark(try)

@@ -22,19 +22,15 @@ func (s *Server) makeWayIn(opts *server.Options) (wayIn []nats.Option, err error
 	case opts.Users != nil || opts.Nkeys != nil || opts.Username != "":
 		var accounts []*server.Account
 		add := func(a *server.Account) {
-			if !slices.Contains(accounts, a) {
+			if system := a != nil && a.Name == opts.SystemAccount; !system && !slices.Contains(accounts, a) {
 				accounts = append(accounts, a)
 			}
 		}
 		for _, u := range opts.Users {
-			if u.Account == nil || u.Account.Name != opts.SystemAccount {
-				add(u.Account)
-			}
+			add(u.Account)
 		}
 		for _, u := range opts.Nkeys {
-			if u.Account == nil || u.Account.Name != opts.SystemAccount {
-				add(u.Account)
-			}
+			add(u.Account)
 		}
 		if len(accounts) > 1 {
 			return nil, errors.New("--nats-config has users in several accounts, so the node can't know which is its own: put the " +

@@ -145,21 +145,17 @@ func (n *Node) keepLast(context.Context) error {
 	if n.keeping.stop == nil {
 		return nil // the node did not get so far
 	}
-	seen := n.seen()
-	return seen.Save(n.cfg.Data)
+	return n.seen().Save(n.cfg.Data)
 }
 
 // keepInOther has the directory keep the marks of the journal, and the journal those of the directory.
 func (n *Node) keepInOther(ctx context.Context, safe marks.Marks) {
 	ctx, cancel := context.WithTimeout(ctx, 2*keepEvery)
 	defer cancel()
-	ofJournal, ofDirectory := marks.Marks{}, marks.Marks{}
-	for name, m := range safe {
-		if _, ok := n.directory.Seen()[name]; ok {
-			ofDirectory[name] = m
-		} else {
-			ofJournal[name] = m
-		}
+	ofJournal, ofDirectory := maps.Clone(safe), n.directory.Seen()
+	for name := range ofDirectory {
+		ofDirectory[name] = safe[name]
+		delete(ofJournal, name)
 	}
 	if err := n.directory.Keep(ctx, ofJournal); err != nil {
 		n.log.Debug("the directory did not keep the journal's marks; it is tried again in a minute", "err", err)
