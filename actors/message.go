@@ -43,6 +43,7 @@ type Answer struct {
 	Acked         int                // of those that accepted the NOTIFY (a reply below 300),
 	Failed        int                // and of those that refused it
 	Former        []string           // for a presence.MailboxEvent: Effects.Former
+	Ignored       presence.Ignored   // why the news changed nothing
 	Stale         bool               // the node can't reach NATS and answered from memory: another node may know more
 }
 

@@ -221,7 +221,7 @@ func (s *shard) apply(x *extension, event presence.Event, by *caller, now time.T
 	if t.fx.Ignored != presence.IgnoredNot {
 		s.sys.metrics.ignored[t.fx.Ignored].Inc()
 	}
-	e := entry{x: x, fx: t.fx, caller: by, answer: Answer{Former: t.fx.Former}}
+	e := entry{x: x, fx: t.fx, caller: by, answer: Answer{Former: t.fx.Former, Ignored: t.fx.Ignored}}
 	if len(t.fx.Records) > 0 {
 		s.issued++
 		e.ticket, e.wrote, e.at = s.issued, true, applied

@@ -15,6 +15,8 @@ var (
 	ErrTooNew = errors.New("not all nodes read this event package yet; upgrade them, or try again when this node has started")
 	// ErrInvalid says that the event contradicts itself or is past a bound of its fields.
 	ErrInvalid = errors.New("invalid event")
+	// ErrNoSubscription says that there is no subscription that the SUBSCRIBE could refresh or end (RFC 6665 §4.2.1.4).
+	ErrNoSubscription = errors.New("there is no such subscription")
 	// ErrRecord says that the bytes are no record of this extension and kind.
 	ErrRecord = errors.New("invalid record")
 )

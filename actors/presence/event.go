@@ -75,6 +75,7 @@ type Subscribe struct {
 	Expires        int    // seconds, as granted, at most LongestSubscription
 	MaxRate        uint32 // the most notifications per 1000 seconds that the watcher wants (RFC 6446 §4); 0: it did not say
 	MinRate        uint32 // the fewest notifications per 1000 seconds that it wants (RFC 6446 §5); 0: it did not say
+	InDialog       bool   // it refreshes or ends a subscription: without one it is refused with ErrNoSubscription
 }
 
 // CallEvent is news of one call of the extension.

@@ -56,6 +56,10 @@ type Fanout struct {
 
 	// Renotify tells every watcher behind an edge its newest state. It must not wait. Set it before Start.
 	Renotify func(edge string)
+	// LocalName is the name of the edge inside this node, and Local takes what its watchers are told, without NATS. Local must not
+	// wait, and may read the notification and the watchers only until it returns. nil: there is no such edge. Set both before Start.
+	LocalName string
+	Local     func(n *actors.Notification, watchers []*presence.Subscription)
 	// Watches says whether watchers on this node are behind an edge; "" is the edge of those that name none. It must not
 	// wait, and it must not call the Fanout. Set it before Start.
 	Watches func(edge string) bool
@@ -166,6 +170,10 @@ func (f *Fanout) nobodyListens(m *nats.Msg) {
 
 // Notify implements actors.Notifier. It returns when all messages are published.
 func (f *Fanout) Notify(n actors.Notification) {
+	if f.Local != nil && !slices.ContainsFunc(n.Watchers, func(w *presence.Subscription) bool { return w.Edge() != f.LocalName }) {
+		f.Local(&n, n.Watchers)
+		return
+	}
 	buffer := heads.Get().(*[]byte)
 	head := kazoo.AppendNotifyHead((*buffer)[:0], f.sender, f.cfg.Incarnation(), &n)
 	defer func() { *buffer = head; heads.Put(buffer) }()
@@ -196,9 +204,13 @@ func (f *Fanout) Notify(n actors.Notification) {
 // heads are buffers for the part of a notification that is the same for all edges. toEdge copies it into each message.
 var heads = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
 
-// toEdge sends an edge one notification, in as many messages as its watchers need. It takes the edge's lock for one message at
+// toEdge sends an edge one notification, in as many messages as its watchers need, or hands it to the edge inside this node. It takes the edge's lock for one message at
 // a time.
 func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watchers []*presence.Subscription) {
+	if f.Local != nil && name == f.LocalName {
+		f.Local(n, watchers)
+		return
+	}
 	for len(watchers) > 0 {
 		e := f.lock(name, true)
 		b := e.buffer(128 + len(head) + min(len(watchers), kazoo.MaxTargets)*max(e.target, 200))

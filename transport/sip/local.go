@@ -1,0 +1,77 @@
+package sip
+
+import (
+	"errors"
+	"time"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+)
+
+// Router brings messages to their extensions. route.Router is one.
+type Router interface {
+	Go(q actors.Request, done func(actors.Answer))
+}
+
+// Local is the Cluster of an edge inside a node: what it says to its node's own shards does not go over NATS.
+type Local struct {
+	// Router is the node's.
+	Router Router
+	// EdgeSecret is the secret that all edges share.
+	EdgeSecret []byte
+	// Lookup looks a user of a realm up in the directory. It must not wait.
+	Lookup func(realm, user string) Credentials
+	// ToNode tells another node how a watcher answered, over NATS.
+	ToNode func(node string, to presence.Address, reply presence.Notified)
+}
+
+// Secret implements Cluster.
+func (l *Local) Secret() []byte { return l.EdgeSecret }
+
+// Credentials implements Cluster.
+func (l *Local) Credentials(realm, user string) (Credentials, bool) {
+	return l.Lookup(realm, user), true
+}
+
+// Await implements Cluster. It is not called, because Credentials always knows.
+func (l *Local) Await(_, _ string, then func()) { go then() }
+
+// Subscribe implements Cluster.
+func (l *Local) Subscribe(to presence.Address, ev *presence.Subscribe, until time.Time, done func(Outcome)) {
+	l.Router.Go(actors.Request{To: to, Message: *ev, Deadline: until}, func(a actors.Answer) { done(outcome(a)) })
+}
+
+// outcome is the answer to a phone that an owner's answer means.
+func outcome(a actors.Answer) Outcome {
+	switch {
+	case a.Err == nil && a.Ignored == presence.IgnoredOvertaken:
+		return Outcome{Code: 500} // RFC 3261 §12.2.2
+	case a.Err == nil:
+		return Outcome{Code: 200}
+	case errors.Is(a.Err, presence.ErrNoSubscription):
+		return Outcome{Code: 481}
+	case errors.Is(a.Err, presence.ErrInvalid):
+		return Outcome{Code: 400}
+	}
+	return Outcome{Code: 503}
+}
+
+// Replied implements Cluster.
+func (l *Local) Replied(node string, to presence.Address, reply presence.Notified) {
+	if node != "" {
+		l.ToNode(node, to, reply)
+		return
+	}
+	l.Router.Go(actors.Request{To: to, Message: reply}, func(actors.Answer) {})
+}
+
+// Deliver makes a Told of what the node's own shards tell watchers behind this edge. The edge copies what it needs.
+func (s *Server) Deliver(n *actors.Notification, watchers []*presence.Subscription) {
+	t := &Told{To: n.To, Package: n.Package, Shard: n.Shard, Epoch: n.Claim.Epoch, Sequence: n.Sequence, ContentType: n.ContentType,
+		Body: append([]byte(nil), n.Body...), Made: n.Now, Targets: make([]Target, len(watchers))}
+	for i, w := range watchers {
+		t.Targets[i] = Target{CallID: w.CallID, From: w.From, FromTag: w.FromTag, ToTag: w.ToTag, Contact: w.Contact, Route: w.ProxyRoute,
+			Expires: w.Left(n.Now), End: n.End, Rates: rates(w.MaxRate(), w.MinRate())}
+	}
+	s.Tell(t)
+}

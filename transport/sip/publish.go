@@ -1,0 +1,3 @@
+package sip
+
+func (r *reader) publish(f flow) {}
