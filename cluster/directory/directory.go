@@ -35,6 +35,7 @@ const (
 	keys     = "key"      // the public key of a node's tokens
 	realms   = "realm"    // the account that has a realm; only nodes of the first release read it
 	master   = "master"   // the id of the master account
+	secrets  = "secret"   // what all edges share
 	removals = "removing" // an account that is gone, while its users and devices are being removed
 )
 

@@ -1,6 +1,9 @@
 package directory
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // view is the bucket in memory, with the indexes that lookups need. Directory.mu guards it.
 type view struct {
@@ -12,6 +15,7 @@ type view struct {
 	named    map[string]map[string]struct{} // plainName of an account's name, or a phone number → account ids
 	users    map[ownName]string             // username in lower case → user id
 	logins   map[ownName]string             // hash of credentials → user id
+	phones   map[ownName][]string           // sip.username in lower case → device ids; nothing forbids two devices with one
 	public   map[string][]byte              // key id → public key
 	master   string                         // the id of the master account; "": there is none
 	removing map[string]struct{}            // accounts whose users and devices are being removed
@@ -25,7 +29,7 @@ type ownName struct{ account, name string }
 
 func newView() view {
 	return view{groups: map[group]map[string]*Entry{}, children: map[string]map[string]struct{}{}, realms: map[string]string{},
-		rivals: map[string]map[string]struct{}{}, apiKeys: map[string]string{}, named: map[string]map[string]struct{}{}, users: map[ownName]string{}, logins: map[ownName]string{},
+		rivals: map[string]map[string]struct{}{}, apiKeys: map[string]string{}, named: map[string]map[string]struct{}{}, users: map[ownName]string{}, logins: map[ownName]string{}, phones: map[ownName][]string{},
 		public: map[string][]byte{}, removing: map[string]struct{}{}}
 }
 
@@ -156,6 +160,11 @@ func (v *view) replace(old, e *Entry) (gone, rival string) {
 			for _, f := range loginFields {
 				release(v.logins, ownName{old.Account, old.Text(f)}, old.ID)
 			}
+		case Devices:
+			name := phoneOf(old)
+			if v.phones[name] = slices.DeleteFunc(v.phones[name], func(id string) bool { return id == old.ID }); len(v.phones[name]) == 0 {
+				delete(v.phones, name)
+			}
 		}
 	}
 	if e == nil {
@@ -192,9 +201,16 @@ func (v *view) replace(old, e *Entry) (gone, rival string) {
 				v.logins[ownName{e.Account, h}] = e.ID
 			}
 		}
+	case Devices:
+		if name := phoneOf(e); name.name != "" {
+			v.phones[name] = append(v.phones[name], e.ID)
+		}
 	}
 	return gone, rival
 }
+
+// phoneOf is the name by which a phone authenticates as a device.
+func phoneOf(e *Entry) ownName { return ownName{e.Account, strings.ToLower(e.Text("sip.username"))} }
 
 // freeRealm takes the realm from an account. It returns the realm if no other account has it.
 func (v *view) freeRealm(e *Entry) (gone string) {

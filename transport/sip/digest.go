@@ -303,3 +303,8 @@ func (c *counts) turn() {
 
 // turnLocked is turn for a caller that holds c.mu.
 func (c *counts) turnLocked() { c.older, c.new = c.new, make(map[[nonceSize]byte]window, len(c.new)/2) }
+
+// HashPassword is what Credentials.HA1 is for a password.
+func HashPassword(username, realm, password string) [2]string {
+	return [2]string{MD5.HA1(username, realm, password), SHA256.HA1(username, realm, password)}
+}

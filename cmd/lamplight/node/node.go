@@ -28,7 +28,9 @@ import (
 	"lamplight/cluster/subject"
 	"lamplight/transport/bus"
 	"lamplight/transport/client"
+	"lamplight/transport/edge"
 	"lamplight/transport/httpd"
+	"lamplight/transport/sip"
 )
 
 const (
@@ -68,6 +70,7 @@ type Config struct {
 	JWKS           []byte
 	Audience       string // that the aud of another issuer's tokens must name; "": it is not checked
 
+	SIP        *sip.Config    // the SIP edge inside the node; nil: there is none. The node sets Version, Log and Registerer
 	Rules      presence.Rules // the node sets Writes
 	MaxMailbox int
 	EdgeMemory int64 // bytes; 0: 256 MiB
@@ -111,6 +114,8 @@ type Node struct {
 	system    *actors.System
 	router    *route.Router
 	http      *httpd.Server
+	sip       *sip.Server // nil without Config.SIP
+	edge      *edge.Edge  // nil without Config.SIP
 	following following
 	keeping   keeping
 	doubtful  bool // the stores show less than they have acknowledged (Config.AcceptLoss)
@@ -249,6 +254,9 @@ func (n *Node) System() *actors.System { return n.system }
 
 // Journal returns the journal, which knows who owns which shard.
 func (n *Node) Journal() *journal.Journal { return n.journal }
+
+// SIP returns the SIP edge inside the node; nil: there is none.
+func (n *Node) SIP() *sip.Server { return n.sip }
 
 // Directory returns the directory, which holds the accounts.
 func (n *Node) Directory() *directory.Directory { return n.directory }

@@ -119,6 +119,9 @@ func (n *Node) startShards(ctx context.Context) error {
 	n.router = route.New(route.Config{System: n.system, Owners: n.journal, Nodes: n.journal.Owners, Conn: n.conn, Prefix: c.Prefix,
 		Node: c.Name, Timeout: c.RequestTimeout, Writes: n.newest, Trouble: n.trouble, Log: n.log, Registerer: n.registry})
 	n.journal.SetShards(n.system)
+	if err := n.prepareSIP(ctx); err != nil {
+		return err
+	}
 
 	// The node leaves gossip after its shards have been handed over and their notifications have reached NATS, and before its
 	// NATS server stops.
@@ -221,6 +224,9 @@ func (n *Node) startTransports(ctx context.Context) error {
 	intake := bus.New(bus.Config{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Version: c.Version, Timeout: c.RequestTimeout, Router: n.router, Fanout: n.fanout,
 		KnownRealm: func(realm string) bool { _, ok := n.directory.RealmAccount(realm); return ok }, AskRealm: n.directory.AskRealm, Log: n.log, Registerer: n.registry})
 	if err := n.teardown.start(ctx, "intake from NATS", intake); err != nil {
+		return err
+	}
+	if err := n.startSIP(ctx); err != nil {
 		return err
 	}
 	n.http = httpd.New(httpd.Config{Listen: c.HTTP, Node: "lamplight@" + c.Name, Version: c.Version, Timeout: c.RequestTimeout, Ready: n.isReady,
