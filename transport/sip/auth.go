@@ -30,7 +30,8 @@ type sender struct {
 	trusted bool   // a trusted proxy or switch vouches for it
 }
 
-// authenticate finds out who sent a request about an extension of a realm (RFC 3261 §22). It answers a request that it refuses, and
+// authenticate finds out who sent a request about an extension of a realm (RFC 3261 §22). The uri of an Authorization header need not be
+// the Request-URI: proxies on the way change that, and a nonce count is good only once. It answers a request that it refuses, and
 // has one handled again that must wait for credentials; ok is false then.
 func (r *reader) authenticate(f flow, realm string, now time.Time) (by sender, ok bool) {
 	s, m := r.server, &r.m
@@ -90,8 +91,6 @@ func (r *reader) authenticate(f flow, realm string, now time.Time) (by sender, o
 		s.guesses.allow(from, now)
 		s.metrics.refused.WithLabelValues("password").Inc()
 		r.challenge(f, realm, false, now)
-	case !bytes.Equal(c.uri, m.RequestURI()) && !sameURI(c.uri, m.Target()):
-		r.answer(f, 400, "The uri Of Authorization Is Not The Request-URI")
 	case !s.counts.use(c.nonce, n):
 		r.challenge(f, realm, true, now)
 	case !bytes.EqualFold(m.From().URI.User, c.username):
@@ -119,13 +118,6 @@ func (r *reader) credentials(realm string) (c credentials, ok bool) {
 		}
 	}
 	return credentials{}, false
-}
-
-// sameURI says whether the uri of an Authorization header names the Request-URI's user and host. A proxy on the way may have added
-// parameters or a port to the Request-URI.
-func sameURI(text []byte, target *message.URI) bool {
-	u, ok := message.ParseURI(text)
-	return ok && bytes.Equal(u.User, target.User) && bytes.EqualFold(u.Host, target.Host)
 }
 
 // challenge answers 401. stale says that the nonce was too old and the password may have been right (RFC 8760 §2.4).

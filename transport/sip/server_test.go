@@ -1,6 +1,7 @@
 package sip_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -50,5 +51,31 @@ func TestWatchACall(t *testing.T) {
 				t.Errorf("a refresh after the end: %v", refused)
 			}
 		})
+	}
+}
+
+// code is the status code of a refusal; 0: there was none.
+func code(err error) int {
+	if refused, ok := errors.AsType[*phone.Refused](err); ok {
+		return refused.Code
+	}
+	return 0
+}
+
+// TestRFC3261CSeq refuses a CSeq that goes back within a SIP dialog, and one of a dialog that nobody began (RFC 3261 §12.2.2).
+func TestRFC3261CSeq(t *testing.T) {
+	n := startNode(t, nil)
+	s := watch(t, dial(t, n, sip.TCP), "1001", "dialog")
+	s.Count(20)
+	if err := s.Refresh(within(t), 600); err != nil {
+		t.Fatal(err)
+	}
+	s.Count(10)
+	if err := s.Refresh(within(t), 600); code(err) != 500 {
+		t.Errorf("a lower CSeq: %v", err)
+	}
+	s.Count(21)
+	if err := s.Refresh(within(t), 600); err != nil {
+		t.Errorf("a higher CSeq after that: %v", err)
 	}
 }

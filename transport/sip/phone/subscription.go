@@ -103,6 +103,13 @@ func (s *Subscription) Refresh(ctx context.Context, expires int) error {
 	}
 }
 
+// Count sets the CSeq of the last request: the next one has the number behind it.
+func (s *Subscription) Count(cseq uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cseq = cseq
+}
+
 // Granted returns the seconds that the server granted last.
 func (s *Subscription) Granted() int {
 	s.mu.Lock()
