@@ -258,3 +258,17 @@ func TestFetch(t *testing.T) { // RFC 6665 §4.4.3
 	end.HasCSeq, end.CSeq = true, 8
 	s.do(end).heard("dialog confirmed w timeout")
 }
+
+// A SUBSCRIBE within the dialog leaves the route set as it was, and replaces the edge's own entry, which comes first (RFC 3261 §12.2).
+func TestRFC3261RouteSetStays(t *testing.T) {
+	for _, c := range []struct{ old, now, want string }{
+		{"<sip:a@lamplight;lr>,<sip:p1;lr>,<sip:p2;lr>", "<sip:b@lamplight;lr>", "<sip:b@lamplight;lr>,<sip:p1;lr>,<sip:p2;lr>"},
+		{"<sip:a@lamplight;lr>", "<sip:b@lamplight;lr>", "<sip:b@lamplight;lr>"},
+		{"<sip:a@lamplight;lr>,<sip:p1;lr>", "<sip:b@lamplight;lr>,<sip:p3;lr>", "<sip:b@lamplight;lr>,<sip:p3;lr>"},
+		{"", "<sip:b@lamplight;lr>", "<sip:b@lamplight;lr>"},
+	} {
+		if got := refreshed(c.old, c.now); got != c.want {
+			t.Errorf("%q after %q: %q, want %q", c.now, c.old, got, c.want)
+		}
+	}
+}

@@ -57,12 +57,25 @@ func (e *Extension) subscribe(eff *Effects, ev *Subscribe, now int64) error {
 		return nil
 	}
 	before := s.Edge()
+	if ev.InDialog {
+		ev.ProxyRoute = refreshed(s.ProxyRoute, ev.ProxyRoute)
+	}
 	s.take(ev, e.near(i))
 	e.accept(eff, s, now)
 	if edge := s.Edge(); edge != before {
 		eff.Edges = []EdgeChange{{before, -1}, {edge, 1}}
 	}
 	return nil
+}
+
+// refreshed is the Proxy-Route of a subscription after a SUBSCRIBE in its SIP dialog. Such a request does not carry the route set, which
+// stays as it was (RFC 3261 §12.2). Its Proxy-Route has one entry, the edge's own, and replaces that one.
+func refreshed(old, now string) string {
+	_, routes, found := strings.Cut(old, ",")
+	if !found || strings.Contains(now, ",") {
+		return now
+	}
+	return now + "," + routes
 }
 
 // UnnamedCallID returns the Call-ID for the subscription of a SUBSCRIBE that brings none. A watcher has one such subscription

@@ -92,8 +92,13 @@ func (s *Subscription) Refresh(ctx context.Context, expires int) error {
 		switch {
 		case a.code >= 200 && a.code < 300:
 			s.mu.Lock()
-			s.remoteTag, s.contact, s.granted = a.toTag, a.contact, a.expires
-			s.routes = a.routes
+			if s.remoteTag == "" { // the route set stays as it was when the SIP dialog began (RFC 3261 §12.2)
+				s.routes = a.routes
+			}
+			s.remoteTag, s.granted = a.toTag, a.expires
+			if a.contact != "" {
+				s.contact = a.contact
+			}
 			s.mu.Unlock()
 			return nil
 		case (a.code == 401 || a.code == 407) && s.Password != "" && tries < 3 && s.challenged(a.challenge):
