@@ -3,6 +3,7 @@
 // them together; package bench runs the benchmarks.
 //
 // main.go has the commands, the configuration file and the exit codes. nats.go has the flags of all commands that talk to NATS.
+// settings.go checks the flags of serve and check-config.
 // Each other file has one command; check.go is check-config, help.go also has version and the man page, and account.go and
 // bench.go all commands below account and bench. presence.go has what the commands below presence share, and list, show and set.
 package main
@@ -14,6 +15,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -88,7 +90,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "lamplight:", err)
 		return 2
 	}
-	ctx, err := parser.Parse(args)
+	ctx, err := parser.Parse(negatives(args))
 	if exit >= 0 {
 		return exit // --help
 	}
@@ -204,15 +206,43 @@ func text(v any) any {
 	return fmt.Sprint(v)
 }
 
-// newLog makes the log of a node.
-func newLog(w io.Writer, level, format string) (*slog.Logger, error) {
+// newLog makes the log of a node. level and format are the values of --log-level and --log-format.
+func newLog(w io.Writer, level, format string) *slog.Logger {
 	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("%w: --log-level is %q; it must be debug, info, warn or error", errUsage, level)
-	}
+	_ = l.UnmarshalText([]byte(level)) // the flag takes only names of levels
 	o := &slog.HandlerOptions{Level: l}
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o)), nil
+		return slog.New(slog.NewJSONHandler(w, o))
 	}
-	return slog.New(slog.NewTextHandler(w, o)), nil
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// amount is the value of a flag that takes a whole number above 0. 0: the flag is not given.
+type amount int
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (c *amount) UnmarshalText(text []byte) error {
+	n, err := strconv.Atoi(string(text))
+	if err != nil || n < 1 {
+		return fmt.Errorf("it is %q; it must be a whole number, at least 1", text)
+	}
+	*c = amount(n)
+	return nil
+}
+
+// negatives joins a flag and a negative number behind it, as in --rate-limit -1, with a =. The parser would read the number as a short
+// flag, and say so, where the number is what is wrong.
+func negatives(args []string) (joined []string) {
+	for i, a := range args {
+		if a == "--" {
+			return append(joined, args[i:]...)
+		}
+		number := len(a) > 1 && a[0] == '-' && (a[1] >= '0' && a[1] <= '9' || a[1] == '.')
+		if n := len(joined); number && n > 0 && strings.HasPrefix(joined[n-1], "-") && !strings.Contains(joined[n-1], "=") {
+			joined[n-1] += "=" + a
+			continue
+		}
+		joined = append(joined, a)
+	}
+	return joined
 }
