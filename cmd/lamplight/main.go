@@ -15,7 +15,6 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -25,6 +24,7 @@ import (
 
 	"lamplight/actors/presence"
 	"lamplight/bench"
+	"lamplight/transport/client"
 )
 
 // version is the release. The build sets it.
@@ -77,7 +77,8 @@ func leaderless(err error) bool {
 func newParser(c *commands, more ...kong.Option) (*kong.Kong, error) {
 	return kong.New(c, append([]kong.Option{kong.Name("lamplight"), kong.DefaultEnvars("LAMPLIGHT"),
 		kong.Description("A presence server for telephone carriers: it keeps the state of BLF keys, buddy lists and message lamps, and tells each change to the phones that watch."),
-		kong.Vars{"version": version, "packages": presence.PackageNames(), "sources": strings.Join(presence.Sources[:], ", ")}}, more...)...)
+		kong.Vars{"version": version, "packages": presence.PackageNames(), "sources": presence.Or(presence.Sources[:]),
+			"manual": presence.StateNames(presence.ManualStates[:]), "lit": presence.StateNames(presence.LitStates[:])}}, more...)...)
 }
 
 // run runs a command line and returns the exit code, one of exitCodes.
@@ -106,7 +107,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		if leaderless(err) {
 			fmt.Fprintln(stderr, "The NATS servers have no leader. More than half of the NATS servers must be up.")
 		}
-		if errors.Is(err, errUsage) {
+		refused, ok := errors.AsType[*client.Refusal](err)
+		if errors.Is(err, errUsage) || ok && (refused.Code == "400" || refused.Code == "413") { // which a value on the command line caused
 			fmt.Fprintln(stderr, tryHelp(ctx))
 			return 2
 		}
@@ -215,19 +217,6 @@ func newLog(w io.Writer, level, format string) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, o))
 	}
 	return slog.New(slog.NewTextHandler(w, o))
-}
-
-// amount is the value of a flag that takes a whole number above 0. 0: the flag is not given.
-type amount int
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (c *amount) UnmarshalText(text []byte) error {
-	n, err := strconv.Atoi(string(text))
-	if err != nil || n < 1 {
-		return fmt.Errorf("it is %q; it must be a whole number, at least 1", text)
-	}
-	*c = amount(n)
-	return nil
 }
 
 // negatives joins a flag and a negative number behind it, as in --rate-limit -1, with a =. The parser would read the number as a short
