@@ -2,7 +2,7 @@
 // flags, prints results and sets exit codes (docs/contract/command-line.md). Package node makes the parts of a node and puts
 // them together; package bench runs the benchmarks.
 //
-// main.go has the commands, the configuration file and the exit codes. nats.go has the flags of all commands that talk to NATS.
+// main.go has the commands and the exit codes, config.go the configuration file, values.go the types of flags and arguments. nats.go has the flags of all commands that talk to NATS.
 // settings.go checks the flags of serve and check-config.
 // Each other file has one command; check.go is check-config, help.go also has version and the man page, and account.go and
 // bench.go all commands below account and bench. presence.go has what the commands below presence share, and list, show and set.
@@ -14,13 +14,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.yaml.in/yaml/v3"
 
 	"lamplight/actors/presence"
 	"lamplight/bench"
@@ -118,94 +116,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
-}
-
-// file is the configuration file. It holds values of flags, such as `http: ":8000"`, and parts with the values of one command's
-// flags, such as `serve: {http: ":8000"}`.
-type file map[string]any
-
-// yamlFile reads a configuration file.
-func yamlFile(r io.Reader) (kong.Resolver, error) {
-	values := map[string]any{} // not a file: yaml would give inner maps the type file too
-	if err := yaml.NewDecoder(r).Decode(&values); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return file(values), nil
-}
-
-// Validate implements kong.Resolver. It refuses names that no command has: with a typing error a flag would silently keep its
-// default.
-func (f file) Validate(app *kong.Application) error {
-	for name, v := range f {
-		own, isCommand := v.(map[string]any)
-		if !isCommand {
-			if !hasFlag(app.Node, name) {
-				return fmt.Errorf("%w: the configuration file sets %s, which no command knows", errUsage, name)
-			}
-			continue
-		}
-		i := slices.IndexFunc(app.Children, func(c *kong.Node) bool { return c.Name == name })
-		if i < 0 {
-			return fmt.Errorf("%w: the configuration file has a part for %s, which is no command", errUsage, name)
-		}
-		for flag := range own {
-			if !hasFlag(app.Children[i], flag) {
-				return fmt.Errorf("%w: the configuration file sets %s for %s, which has no such flag", errUsage, flag, name)
-			}
-		}
-	}
-	return nil
-}
-
-// hasFlag says whether a command or one below it has a flag of that name.
-func hasFlag(n *kong.Node, name string) bool {
-	return slices.ContainsFunc(n.Flags, func(f *kong.Flag) bool { return f.Name == name }) ||
-		slices.ContainsFunc(n.Children, func(c *kong.Node) bool { return hasFlag(c, name) })
-}
-
-// Resolve implements kong.Resolver: it returns the value of a flag in the file, or nil. A variable of the environment wins over the
-// file, so then it returns nil too.
-func (f file) Resolve(_ *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
-	for _, variable := range flag.Envs {
-		if _, set := os.LookupEnv(variable); set {
-			return nil, nil
-		}
-	}
-	for n := parent.Node(); n != nil; n = n.Parent {
-		name := n.Name
-		if name == "check-config" { // it checks the values that serve would use
-			name = "serve"
-		}
-		if own, ok := f[name].(map[string]any); ok {
-			if v, ok := own[flag.Name]; ok {
-				return given(flag.Name, v)
-			}
-		}
-	}
-	if v, ok := f[flag.Name]; ok {
-		return given(flag.Name, v)
-	}
-	return nil, nil
-}
-
-// given returns the value that the file gives a flag. A name without a value is an error.
-func given(flag string, v any) (any, error) {
-	if v == nil {
-		return nil, fmt.Errorf("%w: the configuration file names %s without a value: give one, or leave the line out", errUsage, flag)
-	}
-	return text(v), nil
-}
-
-// text returns a value of the file as it would be written on the command line: a list with commas.
-func text(v any) any {
-	if list, ok := v.([]any); ok {
-		parts := make([]string, len(list))
-		for i, p := range list {
-			parts[i] = fmt.Sprint(p)
-		}
-		return strings.Join(parts, ",")
-	}
-	return fmt.Sprint(v)
 }
 
 // newLog makes the log of a node. level and format are the values of --log-level and --log-format.
