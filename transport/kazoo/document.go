@@ -138,6 +138,7 @@ type Document struct {
 	CSeq           Number `json:"CSeq"`
 	MaxRate        Text   `json:"Max-Rate"`
 	MinRate        Text   `json:"Min-Rate"`
+	InDialog       Flag   `json:"In-Dialog"`
 
 	State         Text   `json:"State"`
 	Direction     Text   `json:"Direction"`
@@ -155,8 +156,9 @@ type Document struct {
 	MessageAccount      Text   `json:"Message-Account"`
 	ExtendedPresenceID  Text   `json:"Extended-Presence-ID"`
 
-	Sequence Number `json:"Sequence"`
-	Reply    Number `json:"Reply"`
+	Sequence   Number `json:"Sequence"`
+	Reply      Number `json:"Reply"`
+	RetryAfter Number `json:"Retry-After"`
 
 	Realm    Text `json:"Realm"`
 	Username Text `json:"Username"`

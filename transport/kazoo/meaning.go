@@ -50,7 +50,7 @@ func (f *Document) Subscription() (Addressed, error) {
 	if f.CSeq.n < 0 || f.CSeq.n > 1<<32-1 {
 		return Addressed{}, refuse("CSeq is %d; it must be 0 to 2^32-1", f.CSeq.n)
 	}
-	s.CSeq, s.HasCSeq = uint32(f.CSeq.n), f.CSeq.set
+	s.CSeq, s.HasCSeq, s.InDialog = uint32(f.CSeq.n), f.CSeq.set, bool(f.InDialog)
 	if s.MaxRate, err = rate("Max-Rate", f.MaxRate); err != nil {
 		return Addressed{}, err
 	}
@@ -243,9 +243,12 @@ func (f *Document) WatcherReply(to actors.Address) (Addressed, error) {
 	if !validReply(f.Sequence, f.Reply) {
 		return Addressed{}, refuse("Sequence is %d and Reply is %d; they must be 0 to 2^31 and 0 to 999", f.Sequence.n, f.Reply.n)
 	}
+	if !validRetry(f.RetryAfter) {
+		return Addressed{}, refuse("Retry-After is %d; it must be 0 to 2^31 seconds", f.RetryAfter.n)
+	}
 	p, err := parsePackage(f.EventPackage)
 	return Addressed{to, presence.Notified{Package: p, HasPackage: f.EventPackage != "", CallID: string(f.CallID),
-		Sequence: uint32(f.Sequence.n), Reply: int(f.Reply.n)}}, err
+		Sequence: uint32(f.Sequence.n), Reply: int(f.Reply.n), RetryAfter: int(f.RetryAfter.n)}}, err
 }
 
 // Package returns the Event-Package that the document asks for. named is false when it has no such field.

@@ -22,7 +22,7 @@ func (n *Node) prepareSIP(ctx context.Context) error {
 	c.Version, c.Log, c.Registerer = n.cfg.Version, n.log, n.registry
 	n.sip = sip.New(*c, &sip.Local{Router: n.router, EdgeSecret: secret, Lookup: n.lookUp,
 		ToNode: func(node string, to presence.Address, r presence.Notified) {
-			n.edge.Reply(node, kazoo.Reply{Presentity: to.String(), Package: r.Package, CallID: r.CallID, Sequence: r.Sequence, Code: r.Reply})
+			n.edge.Reply(node, kazoo.Reply{Presentity: to.String(), Package: r.Package, CallID: r.CallID, Sequence: r.Sequence, Code: r.Reply, RetryAfter: r.RetryAfter})
 		}})
 	n.fanout.LocalName, n.fanout.Local = c.Name, n.sip.Deliver
 	return nil
