@@ -371,3 +371,18 @@ func TestFailuresCountAnew(t *testing.T) {
 		s.do(watch(Dialog, "a")).refused(Notified{CallID: "a", RetryAfter: -1}, ErrInvalid)
 	})
 }
+
+func TestInDialogCreatesNothing(t *testing.T) { // RFC 6665 §4.2.1.4
+	s := newStage(t)
+	in := func(cseq uint32, expires int) Subscribe {
+		ev := watch(Dialog, "a")
+		ev.InDialog, ev.HasCSeq, ev.CSeq, ev.Expires = true, true, cseq, expires
+		return ev
+	}
+	s.refused(in(2, 600), ErrNoSubscription)
+	s.refused(in(2, 0), ErrNoSubscription)
+	s.do(watch(Dialog, "a")).do(in(2, 600)).do(in(3, 0)).heard("dialog terminated a", "dialog terminated a", "dialog terminated a timeout")
+	s.do(in(3, 0)).heard() // the same once more
+	s.refused(in(4, 0), ErrNoSubscription)
+	s.refused(in(4, 600), ErrNoSubscription)
+}

@@ -94,13 +94,13 @@ func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error 
 			return nil
 		}
 	}
+	if ev.Expires == 0 && dead && e.more.ended[at].until > now && !(ev.HasCSeq && ev.CSeq > e.more.ended[at].cseq) {
+		return nil // the end of the subscription once more
+	}
 	if ev.InDialog {
 		return ErrNoSubscription
 	}
 	if ev.Expires == 0 {
-		if dead && e.more.ended[at].until > now && !(ev.HasCSeq && ev.CSeq > e.more.ended[at].cseq) {
-			return nil // the end of the subscription once more
-		}
 		e.fetch(eff, ev, now)
 		return nil
 	}

@@ -68,6 +68,12 @@ type Config struct {
 	// from any goroutine, with nil, directory.ErrUnknown, or why the bucket could not be asked.
 	AskRealm func(realm string, then func(error))
 
+	// Credentials says with what a phone logs in as a user of a realm, as far as this node has heard; with the user "", whether an
+	// account has the realm. It must not wait. The realm is in lower case.
+	Credentials func(realm, user string) kazoo.Credentials
+	// EdgeSecret returns the secret that all edges share. It may wait for NATS.
+	EdgeSecret func(ctx context.Context) ([]byte, error)
+
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -110,13 +116,14 @@ const (
 	maxPendingBytes     = 256 << 20
 )
 
-// Start subscribes to the subjects of documents and registers the control endpoints.
+// Start subscribes to the subjects of documents and of edges' requests, and registers the control endpoints.
 func (b *Bus) Start(context.Context) error {
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	for topic, handler := range map[string]nats.MsgHandler{
 		subject.AnySubscription: b.subscribe, subject.AnySubscriptionOfRealm: b.subscribe,
 		subject.AnyDialogUpdate: b.update, subject.AnyUpdate: b.update,
 		subject.AnyMailboxUpdate: b.mailbox, subject.AnyWatcherReply: b.watcherReply,
+		subject.AnyCredentials: b.credentials, subject.EdgeSecret: b.edgeSecret,
 	} {
 		s, err := b.cfg.Conn.QueueSubscribe(b.cfg.Prefix.Of(topic), queue, func(m *nats.Msg) {
 			if b.mayAnswer(m.Reply) {

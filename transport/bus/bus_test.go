@@ -22,6 +22,7 @@ import (
 	"lamplight/cluster/natsd/natstest"
 	"lamplight/cluster/status"
 	"lamplight/cluster/subject"
+	"lamplight/transport/kazoo"
 )
 
 // headers are the fields that every document has, but for Event-Name.
@@ -78,6 +79,7 @@ type bed struct {
 	bus    *Bus
 	ask    func(realm string, then func(error)) // Config.AskRealm
 	idle   sync.Map                             // the names of the edges that have no watchers
+	secret error                                // of Config.EdgeSecret
 }
 
 func newBed(t *testing.T) *bed { return newBedThatLogs(t, slog.New(slog.DiscardHandler)) }
@@ -95,7 +97,11 @@ func newBedThatLogs(t *testing.T, log *slog.Logger) *bed {
 	}
 	t.Cleanup(func() { _ = b.fanout.Stop(context.Background()) })
 	x := New(Config{Conn: conn, Node: "n", Version: "0.1.0", Timeout: 5 * time.Second, Router: b.router, Fanout: b.fanout, Log: log, Registerer: registry,
-		KnownRealm: func(r string) bool { return r == "acme.test" }, AskRealm: func(r string, then func(error)) { b.ask(r, then) }})
+		KnownRealm: func(r string) bool { return r == "acme.test" }, AskRealm: func(r string, then func(error)) { b.ask(r, then) },
+		Credentials: func(realm, user string) kazoo.Credentials {
+			return kazoo.Credentials{Realm: realm == "acme.test", User: user != "" && user != "nobody", MD5: "md5 of " + user, SHA256: "sha of " + user}
+		},
+		EdgeSecret: func(context.Context) ([]byte, error) { return []byte("secret"), b.secret }})
 	if err := x.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -49,3 +49,9 @@ func (n *Node) lookUp(realm, user string) (c sip.Credentials) {
 	}
 	return c
 }
+
+// credentials looks a phone's user up for an edge that runs alone.
+func (n *Node) credentials(realm, user string) kazoo.Credentials {
+	c := n.lookUp(realm, user)
+	return kazoo.Credentials{Realm: c.Realm, User: c.User, MD5: c.HA1[sip.MD5], SHA256: c.HA1[sip.SHA256]}
+}
