@@ -277,5 +277,5 @@ func rate(name string, t Text) (uint32, error) {
 	if err != nil || !(f > 0 && f <= 1000) {
 		return 0, refuse("%s is %.20q; it must be a number of notifications a second, above 0 and at most 1000", name, t)
 	}
-	return max(uint32(f*1000), 1), nil
+	return max(uint32(f*1000+0.5), 1), nil
 }
