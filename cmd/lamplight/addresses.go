@@ -8,33 +8,44 @@ import (
 	"strings"
 )
 
-// listener is an address on which the node listens, and its flag.
-type listener struct{ flag, address string }
+// listener is an address on which a node or edge listens, and its flag.
+type listener struct {
+	flag, address string
+	udp, tcp      bool // what it listens on
+}
 
 // listeners returns the addresses on which the node listens.
 func (f *serveFlags) listeners() []listener {
-	all := []listener{{"--http", f.HTTP}, {"--gossip", f.Gossip}}
+	all := []listener{{"--http", f.HTTP, false, true}, {"--gossip", f.Gossip, true, true}}
 	if f.Nats == "embedded" {
-		all = append(all, listener{"--nats-listen", f.NatsListen})
+		all = append(all, listener{"--nats-listen", f.NatsListen, false, true})
 		if f.NatsCluster != "" {
-			all = append(all, listener{"--nats-cluster", f.NatsCluster})
+			all = append(all, listener{"--nats-cluster", f.NatsCluster, false, true})
 		}
 	}
-	return all
+	phones, _ := f.sipFlags.addresses()
+	return append(all, phones...)
 }
 
-// checkAddresses refuses what is no address, and an address that is given twice.
-func (f *serveFlags) checkAddresses() error {
-	all := f.listeners()
+// checkListeners refuses what is no address, and an address that is given twice.
+func checkListeners(all []listener) error {
 	for i, a := range all {
 		if wrong := badAddress(a.address); wrong != "" {
 			return fmt.Errorf("%w: %s is %q: %s; it must be HOST:PORT, such as 127.0.0.1:8000", errUsage, a.flag, a.address, wrong)
 		}
 		for _, b := range all[:i] {
-			if collide(a.address, b.address) {
+			if (a.udp && b.udp || a.tcp && b.tcp) && collide(a.address, b.address) {
 				return fmt.Errorf("%w: %s %s and %s %s are the same port; give each a port of its own", errUsage, b.flag, b.address, a.flag, a.address)
 			}
 		}
+	}
+	return nil
+}
+
+// checkAddresses checks the addresses on which the node listens, and those of other nodes.
+func (f *serveFlags) checkAddresses() error {
+	if err := checkListeners(f.listeners()); err != nil {
+		return err
 	}
 	for i, a := range f.Join {
 		_, port, _ := net.SplitHostPort(a)

@@ -48,8 +48,10 @@ type serveFlags struct {
 	MaxDialogs     amount        `default:"100" help:"The most calls, and as many registers and mailboxes, that one extension may have."`
 	MaxMailbox     amount        `default:"4096" help:"The most messages that may wait for one shard. More are refused (HTTP 429)."`
 	EdgeMemory     amount        `default:"256" placeholder:"MIB" help:"Memory for the NOTIFY messages that are kept to be sent to edges again, in MiB for all edges together."`
-	LogLevel       string        `enum:"debug,info,warn,error" default:"info" help:"Which log lines are written: those of this level and above. debug, info, warn or error."`
-	LogFormat      string        `enum:"text,json" default:"text" help:"How log lines are written: text or json."`
+	EdgeName       string        `placeholder:"NAME" help:"The name of the SIP edge inside this node, to which its subscriptions belong (default: the name of the node)."`
+	sipFlags
+	LogLevel  string `enum:"debug,info,warn,error" default:"info" help:"Which log lines are written: those of this level and above. debug, info, warn or error."`
+	LogFormat string `enum:"text,json" default:"text" help:"How log lines are written: text or json."`
 	natsFlags
 }
 
@@ -71,6 +73,7 @@ func (c *serveCommand) Run(out io.Writer) error {
 		log.Warn("the HTTP API listens beyond this machine WITHOUT TLS: tokens, API keys and SIP passwords can be read on the way. Give --http-tls-cert "+
 			"and --http-tls-key, or listen on 127.0.0.1 behind a proxy with TLS", "http", c.HTTP)
 	}
+	c.warn(log)
 	n := node.New(config)
 	defer func() { _ = n.Stop(context.Background()) }() // Stop logs its errors
 	if err := n.Start(ctx); err != nil {
@@ -121,6 +124,9 @@ func (f *serveFlags) announce(out io.Writer, n *node.Node) {
 		if address := n.Addr(listener); address != "" {
 			fmt.Fprintf(out, "%s listening on %s\n", listener, address)
 		}
+	}
+	if s := n.SIP(); s != nil {
+		announceSIP(out, s)
 	}
 	hint := ""
 	switch address := n.Addr(node.NATS); {

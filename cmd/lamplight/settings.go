@@ -72,10 +72,21 @@ func (f *serveFlags) check() (sync time.Duration, err error) {
 	if len(f.Node) > 128 || strings.ContainsFunc(f.Node, func(r rune) bool { return r <= 0x20 || r > 0x7e }) {
 		return 0, fmt.Errorf("%w: --node is %q; it must be at most 128 printable ASCII characters without spaces", errUsage, f.Node)
 	}
+	if f.EdgeName == "" {
+		f.EdgeName = f.Node
+	}
+	if f.enabled() {
+		if err := checkEdgeName("--edge-name", f.EdgeName); err != nil {
+			return 0, err
+		}
+	}
 	if err := f.checkBounds(); err != nil {
 		return 0, err
 	}
 	if err := f.checkAddresses(); err != nil {
+		return 0, err
+	}
+	if err := f.sipFlags.check(); err != nil {
 		return 0, err
 	}
 	if err := f.checkCluster(); err != nil {
@@ -230,6 +241,13 @@ func (f *serveFlags) node(sync time.Duration, log *slog.Logger) (node.Config, er
 		if c.JWKS, err = os.ReadFile(f.JWKS); err != nil {
 			return c, fmt.Errorf("--jwks: %w", err)
 		}
+	}
+	if f.enabled() {
+		edge, err := f.config(f.EdgeName)
+		if err != nil {
+			return c, err
+		}
+		c.SIP = &edge
 	}
 	c.HTTPTLS, err = f.httpTLS()
 	return c, err

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"syscall"
+
+	"lamplight/transport/sip"
 )
 
 // checkPorts returns an error that names every address on which the node could not listen. It runs before anything starts: HTTP
@@ -26,6 +28,15 @@ func (c *Config) TryPorts() (passing, wrong error) {
 		try("tcp", "--nats-listen", e.Listen)
 		if e.Cluster != "" {
 			try("tcp", "--nats-cluster", e.Cluster)
+		}
+	}
+	if c.SIP != nil {
+		for _, l := range c.SIP.Listen {
+			network := "tcp"
+			if l.Transport == sip.UDP {
+				network = "udp"
+			}
+			try(network, "--sip-"+l.Transport.String(), l.Address)
 		}
 	}
 	if try("tcp", "--gossip", c.Gossip) {
