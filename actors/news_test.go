@@ -44,6 +44,40 @@ func TestFinalReplyEndsASubscription(t *testing.T) {
 	}
 }
 
+// A watcher that could not be told is told again when its time has come, with a new number.
+func TestAFailedNotifyIsRetried(t *testing.T) {
+	s := open(t, 100)
+	x := s.extension(0)
+	made := s.ask(x, watch("a"), 0)
+	s.durable()
+	s.good(made)
+	first := get(s, "a NOTIFY", s.told)
+	failed := presence.Notified{CallID: "a", Sequence: first.Sequence, Reply: 503, RetryAfter: 1, Edge: "edge"}
+	s.journal.Set(func(j *actorstest.Settings) { j.Standing = actors.CutOff })
+	if a := get(s, "an answer", s.ask(x, failed, 0)); !errors.Is(a.Err, actors.ErrUnavailable) {
+		t.Errorf("without NATS: %v", a.Err)
+	}
+	s.journal.Set(func(j *actorstest.Settings) { j.Standing = actors.Fresh })
+	s.good(s.ask(x, failed, 0))
+	s.silent()
+	for i := range 2 {
+		again := get(s, "the retry", s.told)
+		if again.Sequence <= first.Sequence || len(again.Watchers) != 1 || again.End != "" {
+			t.Fatalf("%+v after %d", again, first.Sequence)
+		}
+		first, failed.Sequence = again, again.Sequence
+		ended := s.ask(x, failed, 0)
+		if i == 1 {
+			s.durable()
+		}
+		s.good(ended)
+	}
+	if a := s.good(s.ask(x, actors.Show{}, 0)); len(a.Subscriptions) != 0 {
+		t.Errorf("%+v", a.Subscriptions)
+	}
+	s.silent()
+}
+
 // The index from edges to extensions follows every subscription: made, moved, refreshed, ended, replaced, lapsed, loaded, dropped.
 func TestEdgesAreIndexed(t *testing.T) {
 	s := open(t, 100)

@@ -184,7 +184,7 @@ func (s *shard) request(c *call, now time.Time) {
 		c.answer(Answer{Err: fmt.Errorf("%w: %T", presence.ErrInvalid, c.message)})
 		return
 	}
-	if reply, ok := event.(presence.Notified); (!ok || reply.Final()) && s.standing() == CutOff { // other replies write nothing, and are noted in any case
+	if reply, ok := event.(presence.Notified); (!ok || reply.Failed()) && s.standing() == CutOff { // other replies write nothing, and are noted in any case
 		c.answer(Answer{Err: ErrUnavailable})
 		return
 	}

@@ -142,8 +142,12 @@ type Notified struct {
 	CallID     string
 	Sequence   uint32 // of the NOTIFY; 0: the news does not say
 	Reply      int    // the SIP response code, up to 699; 0: the news does not say
+	RetryAfter int    // seconds, of the response's header Retry-After; 0: it had none
 	Edge       string // the edge that says so; "": a bridge, or a node of an earlier release
 }
+
+// Failed says that the watcher did not take the NOTIFY.
+func (n Notified) Failed() bool { return n.Reply >= 300 }
 
 // Final says that the reply ends the subscription (RFC 6665 §4.2.2).
 func (n Notified) Final() bool {

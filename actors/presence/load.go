@@ -134,7 +134,7 @@ func (e *Extension) loadSubscription(data []byte) error {
 	}
 	s.take(&ev, e.near(i))
 	s.sweptAt = max(s.sweptAt, swept(e.lapse(s)))
-	s.setRare(rare{ev.MaxRate, ev.MinRate, r.unknown})
+	s.setRare(rare{maxRate: ev.MaxRate, minRate: ev.MinRate, extra: r.unknown})
 	if found {
 		e.watchers[i] = s
 	} else {

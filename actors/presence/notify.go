@@ -27,6 +27,9 @@ func (b *batch) into(eff *Effects, v *View, end string) {
 func (e *Extension) tell(s *Subscription, change bool, now int64) {
 	s.noticed, s.noticedAt = e.view, now
 	s.held = false
+	if s.rare != nil {
+		s.rare.retryAt = 0
+	}
 	s.leaving = min(s.leaving, math.MaxUint8-1) + 1
 	if change || s.MaxRate() != 0 {
 		s.changedAt = now
@@ -153,7 +156,7 @@ func (e *Extension) tick(eff *Effects, now int64) {
 	e.forgetOver(now)
 	e.changed(eff, "lease", now)
 	last.into(eff, e.view, "timeout")
-	// A watcher that changed has just told is not held any more, and its min-rate counts from now.
+	// A watcher that changed has just told is not held any more and is not told once more, and its min-rate counts from now.
 	var late batch
 	var k known
 	for _, s := range e.watchers {
@@ -161,6 +164,14 @@ func (e *Extension) tick(eff *Effects, now int64) {
 		if s.held && e.pass(s, &k, now) {
 			late.add(s)
 			e.tell(s, true, now)
+		}
+		if r := s.rare; r == nil {
+			continue
+		} else if at := max(r.retryAt, e.free(s, now)); r.retryAt != 0 && at > now {
+			e.due(at)
+		} else if r.retryAt != 0 {
+			late.add(s)
+			e.tell(s, false, now)
 		}
 		if s.MinRate() == 0 {
 			continue

@@ -205,7 +205,7 @@ func TestFinalRepliesEnd(t *testing.T) { // RFC 6665 §4.2.2
 			if n := len(s.e.Subscriptions()); n != 1 {
 				t.Fatalf("%d after a restart", n)
 			}
-		} else if s.heard(); len(s.eff.Records) != 0 {
+		} else if s.heard(); len(s.eff.Records) != 0 || len(s.e.Subscriptions()) != 2 {
 			t.Fatalf("a reply of %d was kept", code)
 		}
 	}
@@ -271,4 +271,131 @@ func TestRFC3261RouteSetStays(t *testing.T) {
 			t.Errorf("%q after %q: %q, want %q", c.now, c.old, got, c.want)
 		}
 	}
+}
+// A temporary failure has the watcher told again after a wait, or after the phone's Retry-After. The third in a row ends the
+// subscription, and nobody is told.
+func TestFailuresAreRetried(t *testing.T) { // RFC 6665 §4.2.2
+	for code := 300; code < 700; code++ {
+		if (Notified{Reply: code}).Final() {
+			continue
+		}
+		s := newStage(t)
+		s.do(watch(Dialog, "a")).do(watch(Dialog, "b"))
+		s.said = nil
+		fails := func() {
+			t.Helper()
+			last := Notified{Package: Dialog, HasPackage: true, CallID: "a", Sequence: s.e.Subscriptions()[0].Sequence(), Reply: code, Edge: "edge-1"}
+			s.do(last).heard()
+			if len(s.e.Subscriptions()) == 2 {
+				s.do(last).heard() // once more: it counts once
+			}
+		}
+		fails()
+		s.pass(4 * time.Second).heard().pass(2 * time.Second).heard("dialog terminated a")
+		fails()
+		s.pass(59 * time.Second).heard().pass(2 * time.Second).heard("dialog terminated a")
+		fails()
+		if got := s.e.Subscriptions(); len(got) != 1 || got[0].CallID != "b" {
+			t.Fatalf("after three replies of %d there are %d subscriptions", code, len(got))
+		}
+		if len(s.eff.Records) != 1 || !s.eff.Records[0].Tombstone {
+			t.Fatalf("%+v", s.eff.Records)
+		}
+		if s.reload(); len(s.e.Subscriptions()) != 1 {
+			t.Fatal("it is back after a restart")
+		}
+		s.said = nil
+		s.pass(10 * time.Minute).heard()
+	}
+}
+
+func TestFailuresCountAnew(t *testing.T) {
+	fail := func(s *stage, more ...func(*Notified)) {
+		t.Helper()
+		ev := Notified{CallID: "a", Sequence: s.e.Subscriptions()[0].Sequence(), Reply: 408, Edge: "edge-1"}
+		for _, m := range more {
+			m(&ev)
+		}
+		if s.do(ev); len(s.e.Subscriptions()) != 1 {
+			t.Fatal("the subscription has ended")
+		}
+	}
+	for name, anew := range map[string]func(*stage){
+		"a reply below 300": func(s *stage) {
+			s.do(Notified{CallID: "a", Sequence: s.e.Subscriptions()[0].Sequence(), Reply: 200, Edge: "edge-1"})
+			if s.e.Subscriptions()[0].rare != nil {
+				t.Error("memory stays")
+			}
+		},
+		"a SUBSCRIBE": func(s *stage) { s.do(watch(Dialog, "a")) },
+		"a restart": func(s *stage) {
+			s.reload()
+			s.do(Renotify{})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			s.do(watch(Dialog, "a"))
+			for range 4 {
+				fail(s)
+				s.pass(6 * time.Second)
+				fail(s)
+				s.pass(61 * time.Second)
+				anew(s)
+			}
+		})
+	}
+	t.Run("changes count as the retry", func(t *testing.T) {
+		s := newStage(t)
+		s.do(watch(Dialog, "a"))
+		fail(s)
+		s.said = nil
+		s.pass(time.Second).do(ring("c", Early)).heard("dialog early a")
+		s.pass(10 * time.Second).heard() // it is not told once more
+		// A phone whose connection is gone: all that it is told fails at once. It counts as one failure until the next retry.
+		fail(s)
+		for i := range 20 {
+			s.do(ring(fmt.Sprint("d", i), Early))
+			s.pass(time.Second)
+			fail(s)
+		}
+		s.said = nil
+		s.pass(time.Minute).heard("dialog early a") // the retry of the second failure
+	})
+	t.Run("an older NOTIFY", func(t *testing.T) {
+		s := newStage(t)
+		s.do(watch(Dialog, "a")).pass(time.Second).do(ring("c", Early))
+		s.said = nil
+		fail(s, func(ev *Notified) { ev.Sequence-- }) // the newest is on its way
+		s.pass(time.Minute).heard()
+		fail(s, func(ev *Notified) { ev.Sequence = 0 }) // names none
+		fail(s, func(ev *Notified) { ev.Edge = "edge-2" })
+		s.pass(time.Minute).heard()
+	})
+	t.Run("Retry-After", func(t *testing.T) {
+		for asked, wait := range map[int]time.Duration{1: time.Second, 90: 90 * time.Second, 1 << 30: 10 * time.Minute} {
+			s := newStage(t)
+			s.do(watch(Dialog, "a"))
+			s.said = nil
+			fail(s, func(ev *Notified) { ev.Reply, ev.RetryAfter = 503, asked })
+			s.pass(wait - time.Millisecond).heard().pass(time.Second).heard("dialog terminated a")
+		}
+		s := newStage(t)
+		s.do(watch(Dialog, "a")).refused(Notified{CallID: "a", RetryAfter: -1}, ErrInvalid)
+	})
+}
+
+func TestInDialogCreatesNothing(t *testing.T) { // RFC 6665 §4.2.1.4
+	s := newStage(t)
+	in := func(cseq uint32, expires int) Subscribe {
+		ev := watch(Dialog, "a")
+		ev.InDialog, ev.HasCSeq, ev.CSeq, ev.Expires = true, true, cseq, expires
+		return ev
+	}
+	s.refused(in(2, 600), ErrNoSubscription)
+	s.refused(in(2, 0), ErrNoSubscription)
+	s.do(watch(Dialog, "a")).do(in(2, 600)).do(in(3, 0)).heard("dialog terminated a", "dialog terminated a", "dialog terminated a timeout")
+	s.do(in(3, 0)).heard() // the same once more
+	s.refused(in(4, 0), ErrNoSubscription)
+	s.refused(in(4, 600), ErrNoSubscription)
 }

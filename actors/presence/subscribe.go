@@ -107,13 +107,13 @@ func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error 
 			return nil
 		}
 	}
+	if ev.Expires == 0 && dead && e.more.ended[at].until > now && !(ev.HasCSeq && ev.CSeq > e.more.ended[at].cseq) {
+		return nil // the end of the subscription once more
+	}
 	if ev.InDialog {
 		return ErrNoSubscription
 	}
 	if ev.Expires == 0 {
-		if dead && e.more.ended[at].until > now && !(ev.HasCSeq && ev.CSeq > e.more.ended[at].cseq) {
-			return nil // the end of the subscription once more
-		}
 		e.fetch(eff, ev, now)
 		return nil
 	}
@@ -274,10 +274,11 @@ func device(contact string) string {
 }
 
 // notified notes a watcher's reply. It does not count if another edge than the watcher's says so, or if it answers no NOTIFY of
-// this owner. A final reply to a NOTIFY that was sent since the last SUBSCRIBE ends the subscription (RFC 6665 §4.2.2).
+// this owner. To a NOTIFY that was sent since the last SUBSCRIBE, a final reply ends the subscription, and so does the last of
+// maxFailures failures in a row (RFC 6665 §4.2.2).
 func (e *Extension) notified(eff *Effects, ev *Notified, now int64) error {
-	if ev.Reply < 0 || ev.Reply > 699 || ev.HasPackage && ev.Package > LastPackage {
-		return fmt.Errorf("%w: the reply is %d, to event package %d; a reply is 0 to 699", ErrInvalid, ev.Reply, ev.Package)
+	if ev.Reply < 0 || ev.Reply > 699 || ev.RetryAfter < 0 || ev.HasPackage && ev.Package > LastPackage {
+		return fmt.Errorf("%w: the reply is %d, to event package %d, with a Retry-After of %d s; a reply is 0 to 699", ErrInvalid, ev.Reply, ev.Package, ev.RetryAfter)
 	}
 	var last batch
 	for pkg := range LastPackage + 1 {
@@ -295,16 +296,69 @@ func (e *Extension) notified(eff *Effects, ev *Notified, now int64) error {
 		if ev.Sequence > s.sequence || ev.Sequence != 0 && ev.Sequence < s.acked || s.sequence == 0 {
 			continue
 		}
+		repeated := ev.Sequence <= s.acked
 		s.acked = max(s.acked, ev.Sequence)
 		if ev.Sequence == 0 || ev.Sequence == s.sequence {
 			s.reply = uint16(ev.Reply)
 		}
-		if ev.Final() && s.first != 0 && ev.Sequence >= s.first {
+		ends := false
+		switch {
+		case s.first == 0 || ev.Sequence < s.first: // of before the last SUBSCRIBE
+		case ev.Final():
+			ends = true
+			last.add(s)
+		case ev.Failed():
+			ends = !repeated && e.failed(s, ev, now)
+		case ev.Reply >= 200 && s.rare != nil:
+			s.recovered()
+		}
+		if ends {
 			e.watchers = slices.Delete(e.watchers, i, i+1)
 			e.endOne(eff, s, false, now)
-			last.add(s)
 		}
 	}
 	last.into(eff, e.view, "timeout")
 	return nil
+}
+
+// maxFailures is how many NOTIFYs in a row must fail for the subscription to end.
+const maxFailures = 3
+
+// retryWaits are how long after each failure a watcher is told again, in µs. The first wait is short for what is over soon. The
+// second leaves a phone time to come back that has lost its connection, or restarts.
+var retryWaits = [maxFailures - 1]int64{5 * second, minute}
+
+// longestRetry bounds the Retry-After of a phone, in µs.
+const longestRetry = 10 * minute
+
+// failed notes that a NOTIFY did not reach a watcher, or that the watcher can't take NOTIFYs now. It has the watcher told again
+// later, if nothing newer is on its way. A failure that comes before that time does not count, whatever else the watcher was told
+// meanwhile: three changes within a second, told over a connection that is gone, are one failure. failed returns true when the
+// subscription must end.
+func (e *Extension) failed(s *Subscription, ev *Notified, now int64) bool {
+	r := s.getRare()
+	r.countFrom = min(r.countFrom, now+longestRetry) // a clock that was put back must not keep the subscription for ever
+	if now >= r.countFrom {
+		if r.failures++; r.failures >= maxFailures {
+			return true
+		}
+		wait := retryWaits[r.failures-1]
+		if ev.RetryAfter != 0 {
+			wait = int64(min(ev.RetryAfter, int(longestRetry/second))) * second
+		}
+		r.countFrom = now + wait
+	}
+	if ev.Sequence == s.sequence && s.leaving == 0 {
+		r.retryAt = r.countFrom
+		e.due(r.retryAt)
+	}
+	s.setRare(r)
+	return false
+}
+
+// recovered notes that a watcher has taken a NOTIFY: failures count anew.
+func (s *Subscription) recovered() {
+	r := *s.rare
+	r.failures, r.countFrom, r.retryAt = 0, 0, 0
+	s.setRare(r)
 }

@@ -43,6 +43,9 @@ type Subscription struct {
 type rare struct {
 	maxRate, minRate uint32 // RFC 6446, per 1000 s; 0: not asked
 	extra            string // the record's fields of a newer release
+	failures         uint8  // how many NOTIFYs in a row failed, as failed counts them
+	countFrom        int64  // µs, from when on a further failure counts
+	retryAt          int64  // µs, when the watcher is told again because the last NOTIFY failed; 0: it is not
 }
 
 // setRare sets the rare part. It keeps the old one if that is equal.
@@ -152,7 +155,7 @@ func subscriptionKey(p Package, callID string) string { return string('0'+rune(p
 // same edge, whose strings are shared then, or nil.
 func (s *Subscription) take(ev *Subscribe, near *Subscription) {
 	s.expires = uint32(ev.Expires)
-	s.setRare(rare{ev.MaxRate, ev.MinRate, s.getRare().extra})
+	s.setRare(rare{maxRate: ev.MaxRate, minRate: ev.MinRate, extra: s.getRare().extra})
 	if s.CallID == ev.CallID && s.ServerID == ev.ServerID && s.Queue == ev.Queue && s.UserAgent == ev.UserAgent &&
 		s.texts() == [6]string{ev.From, ev.FromTag, ev.ToTag, ev.Contact, ev.ProxyRoute, ev.SubscriptionID} {
 		return

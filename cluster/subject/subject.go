@@ -27,6 +27,8 @@ const (
 	AnyAnswers             = "lamplight.answers.*.*"      // node, then 0; or, when nobody received a message, its number
 	AnyClaims              = "lamplight.claims.*"         // number of the journal's stream
 	AnyRecord              = "lamplight.journal.>"        // number of the journal's stream, then a record, lease or claim
+	AnyCredentials         = "lamplight.credentials.*.*"  // asks whether a phone may log in: realm, user; with the user *, whether the realm is known
+	EdgeSecret             = "lamplight.edge.secret"      // asks for the secret that all edges share
 	Status                 = "lamplight.status"           // asks every node for its status
 )
 
@@ -35,7 +37,7 @@ const (
 func All() []string {
 	return []string{AnySubscription, AnySubscriptionOfRealm, AnyDialogUpdate, AnyUpdate, AnyMailboxUpdate, AnyWatcherReply,
 		AnySearch, AnyShow, AnySet, AnyReset, AnyProbe, AnyEdgeUp, AnyNotified, AnyNotify, AnyState, AnyNode, AnyAnswers,
-		AnyClaims, AnyRecord, Status}
+		AnyClaims, AnyRecord, AnyCredentials, EdgeSecret, Status}
 }
 
 // AnyEdge is the edge name for subscriptions that name no edge: their NOTIFYs go to Notify(AnyEdge).
@@ -80,6 +82,10 @@ func Notified(node, edge string) string { return of(AnyNotified, node, edge) }
 
 // NotifiedTo is the subscription for Notified of one node, from all edges.
 func NotifiedTo(node string) string { return strings.TrimSuffix(Notified(node, "e"), "e") + "*" }
+
+// Credentials is the subject on which an edge asks for the credentials of a user of a realm, or with the user * whether the realm is
+// known.
+func Credentials(realm, user string) string { return of(AnyCredentials, realm, user) }
 
 // Notify is the subject of the NOTIFYs for the watchers behind an edge.
 func Notify(edge string) string { return of(AnyNotify, edge) }

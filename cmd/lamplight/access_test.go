@@ -187,6 +187,11 @@ func TestLeastPrivilege(t *testing.T) {
 	a.publish("omnipresence.notify.acme%2Eexample%2Ecom.1001", map[string]any{"Event-Name": "notify", "Call-ID": "c1"})
 	a.publish("lamplight.edge.up.edge1", map[string]any{"Edge": "edge1", "Incarnation": "e1", "Seen": map[string]int{}})
 	a.publish("lamplight.notified.b.edge1", map[string]any{"Edge": "edge1", "Replies": []any{}})
+	for _, topic := range []string{"lamplight.credentials.acme%2Eexample%2Ecom.1001", "lamplight.edge.secret"} {
+		if m, err := edge.Request(topic, nil, 10*time.Second); err != nil || !strings.Contains(string(m.Data), "_resp") {
+			t.Errorf("%s: %v", topic, err)
+		}
+	}
 	if got := a.request("presence.probes.dialog", "probe", map[string]any{"Username": "1001", "Realm": realm, "Event-Package": "dialog"}); got["State"] != "early" {
 		t.Errorf("a probe: %v", got)
 	}
@@ -251,10 +256,11 @@ func TestLeastPrivilege(t *testing.T) {
 		"presence.set.acme%2Eexample%2Ecom.1001", "presence.search_req.acme%2Eexample%2Ecom", "lamplight.notify.edge1", "lamplight.state.acme%2Eexample%2Ecom.1001",
 		"lamplight.journal.0.17.claim", "lamplight.claims.0", "lamplight.node.a", "lamplight.answers.a.0", "lamplight.status", "$SRV.PING", "$KV.lamplight_directory.key.x",
 		"$JS.API.STREAM.NAMES", "$JS.API.DIRECT.GET.LAMPLIGHT_JOURNAL_0", "_INBOX.x")
-	mayNot(t, "an edge", edgeRefused, "listen on", listenBy(edge), ">", "lamplight.notify.edge2", "lamplight.notify.*", "presence.dialog.*.*", "lamplight.journal.>", "lamplight.node.a",
+	mayNot(t, "an edge", edgeRefused, "listen on", listenBy(edge), ">", "lamplight.credentials.*.*", "lamplight.edge.secret", "lamplight.notify.edge2", "lamplight.notify.*", "presence.dialog.*.*", "lamplight.journal.>", "lamplight.node.a",
 		"lamplight.state.>", "_INBOX.>", "_INBOX_control.>", "$KV.>")
 	mayNot(t, "a control client", controlRefused, "publish to", publishBy(watch), "presence.set.other%2Eexample%2Ecom.1001", "presence.reset.other%2Eexample%2Ecom.%2A", "presence.probes.dialog",
 		subject1001, "presence.dialog.acme%2Eexample%2Ecom.k1", "lamplight.edge.up.edge1", "lamplight.journal.0.17.claim", "lamplight.node.a", "lamplight.notify.edge1", "$SRV.PING",
+		"lamplight.credentials.acme%2Eexample%2Ecom.1001", "lamplight.edge.secret",
 		"$KV.lamplight_directory.key.x", "$JS.API.STREAM.NAMES")
 	mayNot(t, "a control client", controlRefused, "listen on", listenBy(watch), ">", "lamplight.state.*.*", "lamplight.notify.edge1", "_INBOX.>", "_INBOX_edge1.>", "presence.>", "lamplight.journal.>")
 	node, nodeRefused := controlClient(t, url, "_INBOX")

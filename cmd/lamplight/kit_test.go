@@ -61,6 +61,7 @@ type process struct {
 	cmd        *exec.Cmd
 	data       string
 	http, nats string
+	stdout     transcript
 	stderr     transcript
 	conn       *nats.Conn
 	token      string
@@ -122,6 +123,7 @@ func startWith(t *testing.T, before []string, data string, flags ...string) *pro
 		var l listening
 		for s.Scan() {
 			line := s.Text()
+			_, _ = p.stdout.Write([]byte(line + "\n"))
 			if a, ok := strings.CutPrefix(line, "http listening on "); ok {
 				l.http = "http://" + a
 			}

@@ -68,6 +68,12 @@ type Config struct {
 	// from any goroutine, with nil, directory.ErrUnknown, or why the bucket could not be asked.
 	AskRealm func(realm string, then func(error))
 
+	// Credentials says with what a phone logs in as a user of a realm, as far as this node has heard; with the user "", whether an
+	// account has the realm. It must not wait. The realm is in lower case.
+	Credentials func(realm, user string) kazoo.Credentials
+	// EdgeSecret returns the secret that all edges share. It may wait for NATS.
+	EdgeSecret func(ctx context.Context) ([]byte, error)
+
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -110,13 +116,14 @@ const (
 	maxPendingBytes     = 256 << 20
 )
 
-// Start subscribes to the subjects of documents and registers the control endpoints.
+// Start subscribes to the subjects of documents and of edges' requests, and registers the control endpoints.
 func (b *Bus) Start(context.Context) error {
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	for topic, handler := range map[string]nats.MsgHandler{
 		subject.AnySubscription: b.subscribe, subject.AnySubscriptionOfRealm: b.subscribe,
 		subject.AnyDialogUpdate: b.update, subject.AnyUpdate: b.update,
 		subject.AnyMailboxUpdate: b.mailbox, subject.AnyWatcherReply: b.watcherReply,
+		subject.AnyCredentials: b.credentials, subject.EdgeSecret: b.edgeSecret,
 	} {
 		s, err := b.cfg.Conn.QueueSubscribe(b.cfg.Prefix.Of(topic), queue, func(m *nats.Msg) {
 			if b.mayAnswer(m.Reply) {
@@ -199,15 +206,19 @@ func (b *Bus) tokens(full string, fixed int) ([]string, error) {
 func (b *Bus) refuse(m *nats.Msg, f *kazoo.Document, err error) {
 	b.refused.Inc()
 	b.cfg.Log.Debug("a document was refused; its sender has to correct or repeat it", "subject", m.Subject, "err", err)
-	b.acknowledge(m, f, err)
+	b.acknowledge(m, f, err, presence.IgnoredNot)
 }
 
-// acknowledge answers a document, if its sender asked for an answer.
-func (b *Bus) acknowledge(m *nats.Msg, f *kazoo.Document, err error) {
+// acknowledge answers a document, if its sender asked for an answer. ignored is why news that was taken has changed nothing.
+func (b *Bus) acknowledge(m *nats.Msg, f *kazoo.Document, err error, ignored presence.Ignored) {
 	if m.Reply == "" {
 		return
 	}
-	_ = m.Respond(b.ackDocument(f, err))
+	d := b.ackDocument(f, err)
+	if reasons := presence.Reasons(); err == nil && ignored != presence.IgnoredNot && int(ignored) < len(reasons) {
+		d = append(appendjson.Field(d[:len(d)-1], "Ignored", reasons[ignored]), '}')
+	}
+	_ = m.Respond(d)
 }
 
 // ackDocument encodes the answer to a document or command: ok, or an error reply.
@@ -237,7 +248,8 @@ func (b *Bus) beginReply(f *kazoo.Document, name string) []byte {
 	return appendjson.Field(d, "Node", b.cfg.Node)
 }
 
-// codeOf is the table from errors to the Code and Reason of an error reply. They are those of docs/contract/http.md, "Errors".
+// codeOf is the table from errors to the Code and Reason of an error reply. They are those of docs/contract/http.md, "Errors", but for
+// 481, which only a SUBSCRIBE can be answered with.
 // An error that the table does not have, such as presence.ErrTooNew, is answered 503, and Details say what it is.
 func codeOf(err error) (code, message string) {
 	var r kazoo.Refusal
@@ -251,6 +263,8 @@ func codeOf(err error) (code, message string) {
 	case errors.Is(err, actors.ErrBusy), errors.Is(err, directory.ErrBusy), errors.Is(err, presence.ErrTooManyWatchers), errors.Is(err, presence.ErrTooManyCalls),
 		errors.Is(err, presence.ErrTooManyTombstones):
 		return "429", "too_many_requests"
+	case errors.Is(err, presence.ErrNoSubscription):
+		return "481", "no_such_subscription"
 	}
 	return "503", "datastore_unreachable"
 }

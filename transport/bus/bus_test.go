@@ -22,6 +22,7 @@ import (
 	"lamplight/cluster/natsd/natstest"
 	"lamplight/cluster/status"
 	"lamplight/cluster/subject"
+	"lamplight/transport/kazoo"
 )
 
 // headers are the fields that every document has, but for Event-Name.
@@ -78,6 +79,7 @@ type bed struct {
 	bus    *Bus
 	ask    func(realm string, then func(error)) // Config.AskRealm
 	idle   sync.Map                             // the names of the edges that have no watchers
+	secret error                                // of Config.EdgeSecret
 }
 
 func newBed(t *testing.T) *bed { return newBedThatLogs(t, slog.New(slog.DiscardHandler)) }
@@ -95,7 +97,11 @@ func newBedThatLogs(t *testing.T, log *slog.Logger) *bed {
 	}
 	t.Cleanup(func() { _ = b.fanout.Stop(context.Background()) })
 	x := New(Config{Conn: conn, Node: "n", Version: "0.1.0", Timeout: 5 * time.Second, Router: b.router, Fanout: b.fanout, Log: log, Registerer: registry,
-		KnownRealm: func(r string) bool { return r == "acme.test" }, AskRealm: func(r string, then func(error)) { b.ask(r, then) }})
+		KnownRealm: func(r string) bool { return r == "acme.test" }, AskRealm: func(r string, then func(error)) { b.ask(r, then) },
+		Credentials: func(realm, user string) kazoo.Credentials {
+			return kazoo.Credentials{Realm: realm == "acme.test", User: user != "" && user != "nobody", MD5: "md5 of " + user, SHA256: "sha of " + user}
+		},
+		EdgeSecret: func(context.Context) ([]byte, error) { return []byte("secret"), b.secret }})
 	if err := x.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +164,7 @@ func eventually(t *testing.T, what string, done func() bool) {
 // The node takes a notified document only if it names the edge of its subject and has at most 500 replies.
 func TestNotified(t *testing.T) {
 	b := newBed(t)
-	reply := `{"Presentity":"1@acme.test","Event-Package":"dialog","Call-ID":"c","Sequence":"7","Reply":200}`
+	reply := `{"Presentity":"1@acme.test","Event-Package":"dialog","Call-ID":"c","Sequence":"7","Reply":503,"Retry-After":30}`
 	for _, bad := range []string{`{"Edge":"e2","Replies":[` + reply + `]}`, `{"Edge":"e1","Replies":[` + strings.Repeat(reply+",", 500) + reply + `]}`, `{"Edge":"e1","Replies":5}`, `x`} {
 		if err := b.conn.Publish("lamplight.notified.n.e1", []byte(bad)); err != nil {
 			t.Fatal(err)
@@ -170,6 +176,10 @@ func TestNotified(t *testing.T) {
 	eventually(t, "500 replies reach the router", func() bool { return len(b.router.requests()) >= 500 })
 	if n := len(b.router.requests()); n != 500 {
 		t.Errorf("%d replies reached the router, 500 are good", n)
+	}
+	want := presence.Notified{Package: presence.Dialog, HasPackage: true, CallID: "c", Sequence: 7, Reply: 503, RetryAfter: 30, Edge: "e1"}
+	if got := b.router.requests()[499].Message; got != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }
 
@@ -301,5 +311,35 @@ func TestReplySubjectsAreInboxes(t *testing.T) {
 	}
 	if sent != -len(events) {
 		t.Errorf("%d requests were not seen", sent+len(events))
+	}
+}
+
+// The answer to a SUBSCRIBE that refreshes nothing is 481, and that to news which changed nothing says why. A subscription document says
+// with In-Dialog that it refreshes.
+func TestAnswersForPhones(t *testing.T) {
+	b := newBed(t)
+	for name, c := range map[string]struct {
+		fields string
+		answer actors.Answer
+		want   [3]string // Status, Code and Ignored
+		in     bool
+	}{
+		"no subscription": {`"In-Dialog":true`, actors.Answer{Err: presence.ErrNoSubscription}, [3]string{"error", "481", ""}, true},
+		"in a string":     {`"In-Dialog":"true"`, actors.Answer{}, [3]string{"ok", "", ""}, true},
+		"out of a dialog": {`"In-Dialog":false`, actors.Answer{}, [3]string{"ok", "", ""}, false},
+		"overtaken":       {`"CSeq":5`, actors.Answer{Ignored: presence.IgnoredOvertaken}, [3]string{"ok", "", "overtaken"}, false},
+		"a newer reason":  {`"CSeq":5`, actors.Answer{Ignored: 99}, [3]string{"ok", "", ""}, false},
+	} {
+		b.router.mu.Lock()
+		b.router.answer = c.answer
+		b.router.mu.Unlock()
+		a := b.request(subject.Subscription("acme.test", "1"), "subscription", `"User":"1@acme.test","Expires":60,"Call-ID":"c",`+c.fields)[0]
+		if got := [3]string{a.text("Status"), a.text("Code"), a.text("Ignored")}; got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+		all := b.router.requests()
+		if ev, _ := all[len(all)-1].Message.(presence.Subscribe); ev.InDialog != c.in {
+			t.Errorf("%s: %+v", name, ev)
+		}
 	}
 }

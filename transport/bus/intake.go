@@ -99,7 +99,7 @@ func (b *Bus) mailbox(m *nats.Msg) {
 		// The mailbox comes first: its extension knows which lamps it lit before and lights no more.
 		b.cfg.Router.Go(request(all[0], deadline), func(a actors.Answer) {
 			if a.Err != nil {
-				b.acknowledge(m, f, a.Err)
+				b.acknowledge(m, f, a.Err, presence.IgnoredNot)
 				return
 			}
 			lamps := all[1:]
@@ -109,7 +109,7 @@ func (b *Bus) mailbox(m *nats.Msg) {
 					lamps = append(lamps, kazoo.Addressed{To: dark.To, Event: dark.Message})
 				}
 			}
-			b.requestAll(deadline, lamps, func(err error) { b.acknowledge(m, f, err) })
+			b.requestAll(deadline, lamps, func(err error) { b.acknowledge(m, f, err, presence.IgnoredNot) })
 		})
 	})
 }
@@ -157,7 +157,7 @@ func (b *Bus) decode(data []byte, names ...string) (*kazoo.Document, error) {
 // document.
 func (b *Bus) process(m *nats.Msg, f *kazoo.Document, t []string, err error, a kazoo.Addressed) {
 	b.admit(m, f, t, err, []kazoo.Addressed{a}, func(deadline time.Time) {
-		b.cfg.Router.Go(request(a, deadline), func(a actors.Answer) { b.acknowledge(m, f, a.Err) })
+		b.cfg.Router.Go(request(a, deadline), func(a actors.Answer) { b.acknowledge(m, f, a.Err, a.Ignored) })
 	})
 }
 

@@ -29,6 +29,7 @@ type Sent struct {
 	// Err is nil when the document was acknowledged: what it says is durable. A *Refusal says that the document is wrong
 	// and was not applied. ErrGivenUp says that the time was over.
 	Err     error
+	Ignored string    // why acknowledged news changed nothing, such as overtaken; "": it did, or the node does not say
 	At      time.Time // when the answer came, or the document was given up
 	Repeats int       // how often it was sent again
 }
@@ -164,6 +165,9 @@ func (s *Sender) answered(m *nats.Msg) {
 	a := Sent{At: now, Repeats: p.repeats}
 	if refusal != nil {
 		a.Err = refusal
+	} else if _, why, found := bytes.Cut(m.Data, []byte(`"Ignored":"`)); found {
+		why, _, _ = bytes.Cut(why, []byte{'"'})
+		a.Ignored = string(why)
 	}
 	p.then(a)
 }

@@ -191,3 +191,16 @@ func TestSenderStops(t *testing.T) {
 		t.Errorf("Stop of a Sender that was not started: %v", err)
 	}
 }
+
+// The answer to news that changed nothing says why.
+func TestSenderSaysWhatWasIgnored(t *testing.T) {
+	b := newSenderBed(t)
+	b.answer(`{"Event-Name":"subscription_ack","Status":"ok","Ignored":"overtaken"}`, ok)
+	for _, want := range []string{"overtaken", ""} {
+		sent := make(chan Sent, 1)
+		b.sender.Go(topic, []byte(`{}`), time.Now().Add(10*time.Second), func(s Sent) { sent <- s })
+		if s := <-sent; s.Err != nil || s.Ignored != want {
+			t.Errorf("%+v, want %q", s, want)
+		}
+	}
+}

@@ -138,6 +138,7 @@ type Document struct {
 	CSeq           Number `json:"CSeq"`
 	MaxRate        Text   `json:"Max-Rate"`
 	MinRate        Text   `json:"Min-Rate"`
+	InDialog       Flag   `json:"In-Dialog"`
 
 	State         Text   `json:"State"`
 	Direction     Text   `json:"Direction"`
@@ -155,8 +156,9 @@ type Document struct {
 	MessageAccount      Text   `json:"Message-Account"`
 	ExtendedPresenceID  Text   `json:"Extended-Presence-ID"`
 
-	Sequence Number `json:"Sequence"`
-	Reply    Number `json:"Reply"`
+	Sequence   Number `json:"Sequence"`
+	Reply      Number `json:"Reply"`
+	RetryAfter Number `json:"Retry-After"`
 
 	Realm    Text `json:"Realm"`
 	Username Text `json:"Username"`
@@ -275,5 +277,5 @@ func rate(name string, t Text) (uint32, error) {
 	if err != nil || !(f > 0 && f <= 1000) {
 		return 0, refuse("%s is %.20q; it must be a number of notifications a second, above 0 and at most 1000", name, t)
 	}
-	return max(uint32(f*1000), 1), nil
+	return max(uint32(f*1000+0.5), 1), nil
 }

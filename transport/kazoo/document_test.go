@@ -225,3 +225,21 @@ func FuzzDocuments(f *testing.F) {
 		}
 	})
 }
+
+// What an edge writes of a SUBSCRIBE is what a node reads.
+func TestSubscriptionRoundTrip(t *testing.T) {
+	to := actors.Address{Realm: "acme.test", User: `front%20desk`}
+	for _, want := range []presence.Subscribe{
+		{CallID: "c", Expires: 0},
+		{Package: presence.MessageSummary, CallID: `c"1@10.0.0.9`, From: "1002@acme.test", FromTag: "f", ToTag: "t", Contact: `"Ada" <sip:1002@10.0.0.9:5060;line=1>;expires=60`,
+			ProxyRoute: "<sip:udp.0.192.0.2.9:5062@lamplight;profile=default;lr>,<sip:10.0.0.1;lr>", UserAgent: "Yealink SIP-T46S", SubscriptionID: "s", ServerID: "edge1", Queue: "q",
+			CSeq: 1<<32 - 1, HasCSeq: true, Expires: 3600, MaxRate: 290, MinRate: 1, InDialog: true},
+		{CallID: "c", MaxRate: 999_999, MinRate: 1_000_000, Expires: 60},
+	} {
+		f := read(t, string(AppendSubscription(nil, "0", to, &want)), "subscription")
+		a, err := f.Subscription()
+		if err != nil || a.To != to || a.Event != want || f.Anonymous() {
+			t.Errorf("%v\n got %+v\nwant %+v", err, a.Event, want)
+		}
+	}
+}

@@ -66,6 +66,7 @@ type Reply struct {
 	CallID     string
 	Sequence   uint32 // of the NOTIFY
 	Code       int    // the SIP status code
+	RetryAfter int    // seconds, of the answer's header Retry-After; 0: it had none
 }
 
 // ReadNotified reads a notified document (docs/contract/nats.md, "notified"). edge is the name in the subject that it came
@@ -80,6 +81,7 @@ func ReadNotified(data []byte, edge string) (replies []Addressed, wrong int, err
 			CallID     Text   `json:"Call-ID"`
 			Sequence   Number `json:"Sequence"`
 			Reply      Number `json:"Reply"`
+			RetryAfter Number `json:"Retry-After"`
 		} `json:"Replies"`
 	}
 	if err := readEdgeDocument(data, &d); err != nil {
@@ -95,12 +97,12 @@ func ReadNotified(data []byte, edge string) (replies []Addressed, wrong int, err
 	for _, r := range d.Replies {
 		to, err := address("Presentity", r.Presentity)
 		p, perr := parsePackage(r.Package)
-		if err != nil || perr != nil || !validReply(r.Sequence, r.Reply) {
+		if err != nil || perr != nil || !validReply(r.Sequence, r.Reply) || !validRetry(r.RetryAfter) {
 			wrong++
 			continue
 		}
 		replies = append(replies, Addressed{to, presence.Notified{Package: p, HasPackage: true, CallID: string(r.CallID),
-			Sequence: uint32(r.Sequence.n), Reply: int(r.Reply.n), Edge: edge}})
+			Sequence: uint32(r.Sequence.n), Reply: int(r.Reply.n), RetryAfter: int(r.RetryAfter.n), Edge: edge}})
 	}
 	return replies, wrong, nil
 }
@@ -118,7 +120,11 @@ func AppendNotified(dst []byte, edge string, replies []Reply) []byte {
 		dst = appendjson.Field(dst, "Event-Package", r.Package.String())
 		dst = appendjson.Field(dst, "Call-ID", r.CallID)
 		dst = appendjson.Number(dst, "Sequence", int64(r.Sequence))
-		dst = append(appendjson.Number(dst, "Reply", int64(r.Code)), '}')
+		dst = appendjson.Number(dst, "Reply", int64(r.Code))
+		if r.RetryAfter != 0 {
+			dst = appendjson.Number(dst, "Retry-After", int64(r.RetryAfter))
+		}
+		dst = append(dst, '}')
 	}
 	return append(dst, "]}"...)
 }
@@ -139,3 +145,6 @@ func readEdgeDocument(data []byte, into any) error {
 func validReply(sequence, code Number) bool {
 	return sequence.n >= 0 && sequence.n <= 1<<31 && code.n >= 0 && code.n <= 999
 }
+
+// validRetry says whether a Retry-After is in its range, in seconds.
+func validRetry(seconds Number) bool { return seconds.n >= 0 && seconds.n <= 1<<31 }

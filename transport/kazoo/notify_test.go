@@ -2,6 +2,7 @@ package kazoo
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -142,5 +143,28 @@ func BenchmarkTargets(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// What an edge writes of its phones' answers is what a node reads.
+func TestNotifiedRoundTrip(t *testing.T) {
+	replies := []Reply{{Presentity: "1@acme.test", Package: presence.Presence, CallID: "c", Sequence: 7, Code: 503, RetryAfter: 30},
+		{Presentity: "2@acme.test", CallID: "d", Sequence: 8, Code: 200}}
+	data := AppendNotified(nil, "e", replies)
+	got, wrong, err := ReadNotified(data, "e")
+	if err != nil || wrong != 0 || len(got) != 2 {
+		t.Fatal(got, wrong, err)
+	}
+	for i, want := range []presence.Notified{{Package: presence.Presence, HasPackage: true, CallID: "c", Sequence: 7, Reply: 503, RetryAfter: 30, Edge: "e"},
+		{HasPackage: true, CallID: "d", Sequence: 8, Reply: 200, Edge: "e"}} {
+		if got[i].Event != want {
+			t.Errorf("%+v, want %+v", got[i].Event, want)
+		}
+	}
+	if strings.Count(string(data), "Retry-After") != 1 {
+		t.Errorf("%s", data)
+	}
+	if _, wrong, _ := ReadNotified([]byte(`{"Edge":"e","Replies":[{"Presentity":"1@acme.test","Call-ID":"c","Sequence":1,"Reply":503,"Retry-After":-1}]}`), "e"); wrong != 1 {
+		t.Error("a negative Retry-After was taken")
 	}
 }

@@ -49,6 +49,9 @@ func (r *reader) authenticate(f flow, realm string, now time.Time) (by sender, o
 		if c, known := s.cluster.Credentials(realm, ""); !known {
 			r.later(f, realm, "")
 			return by, false
+		} else if c.Unavailable {
+			r.unavailable(f, now)
+			return by, false
 		} else if !c.Realm {
 			r.answer(f, 404, "No Account Has This Realm")
 			return by, false
@@ -62,13 +65,18 @@ func (r *reader) authenticate(f flow, realm string, now time.Time) (by sender, o
 		return by, false // silently: whoever guesses passwords learns nothing
 	}
 	c, given := r.credentials(realm)
-	if s.cfg.NoAuth {
-		c.username = m.From().URI.User
+	fresh := given && s.sealer.fresh(c.nonce, from, now)
+	user := "" // the nodes are asked about a user only for whoever has a nonce of ours: strangers must not make the edge ask much
+	if fresh && !s.cfg.NoAuth {
+		user = string(c.username)
 	}
-	known, asked := s.cluster.Credentials(realm, string(c.username))
+	known, asked := s.cluster.Credentials(realm, user)
 	switch {
 	case !asked:
-		r.later(f, realm, string(c.username))
+		r.later(f, realm, user)
+		return by, false
+	case known.Unavailable:
+		r.unavailable(f, now)
 		return by, false
 	case !known.Realm:
 		r.answerStranger(f, 404, "No Account Has This Realm", now)
@@ -79,7 +87,7 @@ func (r *reader) authenticate(f flow, realm string, now time.Time) (by sender, o
 	case !given:
 		r.challenge(f, realm, false, now)
 		return by, false
-	case !s.sealer.fresh(c.nonce, from, now):
+	case !fresh:
 		r.challenge(f, realm, true, now)
 		return by, false
 	}
@@ -101,6 +109,17 @@ func (r *reader) authenticate(f flow, realm string, now time.Time) (by sender, o
 		return by, true
 	}
 	return by, false
+}
+
+// unavailable answers a request whose sender can't be authenticated now, because the nodes are out of reach.
+func (r *reader) unavailable(f flow, now time.Time) {
+	if !r.server.trusted(f) && !r.server.strangers.allow(f.remote.Addr(), now) {
+		r.server.metrics.refused.WithLabelValues("source").Inc()
+		return
+	}
+	r.begin(503, "The Nodes Are Out Of Reach", f, nil)
+	r.out = message.AppendNumber(r.out, message.RetryAfter, retryAfter())
+	r.end(f)
 }
 
 // prove notes that somebody was authenticated on a connection.

@@ -32,6 +32,8 @@ type Outcome struct {
 
 // Credentials say who may authenticate.
 type Credentials struct {
+	Unavailable bool // the nodes can't be asked now, and nothing else is set
+
 	Realm bool      // the realm is one of an account
 	User  bool      // the realm has the user
 	HA1   [2]string // by Algorithm

@@ -77,6 +77,8 @@ type outgoing struct {
 	tries   int
 	sent    time.Time
 	expires time.Time // when timer F ends
+
+	retryAfter int // seconds, of the phone's answer; 0: it had none
 }
 
 // destination is where NOTIFYs go that share a window: a connection, or an address on UDP. It exists only as long as some are under way.
@@ -158,7 +160,7 @@ func (s *Server) Tell(t *Told) {
 	if full { // the owner sends it again later
 		s.metrics.refused.WithLabelValues("inbox").Add(float64(len(t.Targets)))
 		for i := range t.Targets {
-			s.report(t, i, codeBusy)
+			s.report(t, i, codeBusy, 0)
 		}
 		return
 	}
@@ -467,19 +469,20 @@ func (n *notifier) end(o *outgoing, code int, now time.Time) {
 // finish reports how a NOTIFY was answered, and goes on with the next one of the subscription.
 func (n *notifier) finish(o *outgoing, code int, now time.Time) {
 	t, i := o.told, o.target
-	o.told, o.to, o.hop = nil, nil, flow{}
+	retryAfter := o.retryAfter
+	o.told, o.to, o.hop, o.retryAfter = nil, nil, flow{}, 0
 	n.server.metrics.replies.count(code)
-	n.server.report(t, i, code)
+	n.server.report(t, i, code, retryAfter)
 	n.advance(o, now)
 }
 
-// report tells the owner how a watcher answered.
-func (s *Server) report(t *Told, i, code int) {
+// report tells the owner how a watcher answered. retryAfter is that of the answer, in seconds; 0: it had none.
+func (s *Server) report(t *Told, i, code, retryAfter int) {
 	if t.Targets[i].End != "" { // the subscription has ended already
 		return
 	}
 	s.cluster.Replied(t.Node, t.To, presence.Notified{Package: t.Package, HasPackage: true, CallID: t.Targets[i].CallID, Sequence: t.Sequence,
-		Reply: code, Edge: s.cfg.Name})
+		Reply: code, RetryAfter: retryAfter, Edge: s.cfg.Name})
 }
 
 const branchBegin = "z9hG4bK"
@@ -536,6 +539,11 @@ func (s *Server) answered(f flow, m *message.Message) {
 	}
 	if m.Status < 200 {
 		return
+	}
+	if m.Status >= 300 {
+		if seconds, found, ok := m.Seconds(message.RetryAfter); found && ok {
+			o.retryAfter = int(min(seconds, 1<<31))
+		}
 	}
 	now := time.Now()
 	s.metrics.latency.Observe(now.Sub(o.sent).Seconds())

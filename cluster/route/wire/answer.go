@@ -63,6 +63,7 @@ func answerFields(c *coder, a *actors.Answer) {
 	if str(c, 10, &former); c.reading && former != "" {
 		a.Former = strings.Fields(former)
 	}
+	num(c, 11, &a.Ignored)
 }
 
 // optional carries a nested message behind a pointer; nil is absent.
@@ -208,7 +209,7 @@ func commandedFields(c *coder, s *actors.Commanded) {
 // error stands at the end.
 var failures = []error{actors.ErrBusy, actors.ErrUnavailable, actors.ErrUnknown, actors.ErrNotMine, actors.ErrTimeout,
 	presence.ErrTooManyWatchers, presence.ErrTooManyCalls, presence.ErrTooManyTombstones, presence.ErrInvalid, presence.ErrRecord,
-	presence.ErrTooNew}
+	presence.ErrTooNew, presence.ErrNoSubscription}
 
 // otherFailure is the number of an error that is not among failures.
 const otherFailure = 255

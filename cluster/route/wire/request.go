@@ -168,6 +168,7 @@ func subscribeFields(c *coder, v *presence.Subscribe) {
 	num(c, 14, &v.Expires)
 	num(c, 15, &v.MaxRate)
 	num(c, 16, &v.MinRate)
+	flag(c, 17, &v.InDialog)
 }
 
 func callEventFields(c *coder, v *presence.CallEvent) {
@@ -229,6 +230,7 @@ func notifiedFields(c *coder, v *presence.Notified) {
 	num(c, 4, &v.Sequence)
 	num(c, 5, &v.Reply)
 	str(c, 6, &v.Edge)
+	num(c, 7, &v.RetryAfter)
 }
 
 func manualFields(c *coder, v *presence.SetManual) { num(c, 1, &v.State) }

@@ -90,6 +90,8 @@ func TestLaterFields(t *testing.T) {
 			FromURI: "c", ToURI: "d", TargetCallID: "t", SwitchURI: "s"}},
 		presence.MailboxEvent{Source: "m", Extended: "7001"},
 		presence.Notified{CallID: "c", Reply: 481, Edge: "e"},
+		presence.Notified{CallID: "c", Reply: 503, Edge: "e", RetryAfter: 120},
+		presence.Subscribe{CallID: "c", InDialog: true},
 	} {
 		data := AppendNow(AppendCall(AppendHead(nil, presence.Schema, "a"), Call{ID: 1, Request: actors.Request{Message: m}}), 1, 1)
 		if got, err := ReadBatch(data); err != nil || len(got.Calls) != 1 || !reflect.DeepEqual(got.Calls[0].Request.Message, m) {
@@ -97,7 +99,7 @@ func TestLaterFields(t *testing.T) {
 		}
 	}
 	d := presence.DialogView{ID: "k", FromName: "a", ToName: "b", FromURI: "c", ToURI: "d"}
-	want := actors.Answer{View: &presence.View{Dialogs: []presence.DialogView{d}}, Former: []string{"7001", "%207002"}}
+	want := actors.Answer{View: &presence.View{Dialogs: []presence.DialogView{d}}, Former: []string{"7001", "%207002"}, Ignored: presence.IgnoredOvertaken}
 	if got, err := ReadAnswer(string(AppendAnswer(nil, &want))); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v became %+v, %v", want, got, err)
 	}

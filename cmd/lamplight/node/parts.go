@@ -222,7 +222,8 @@ func (n *Node) startTransports(ctx context.Context) error {
 	}
 	n.endLostRealms(ctx)
 	intake := bus.New(bus.Config{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Version: c.Version, Timeout: c.RequestTimeout, Router: n.router, Fanout: n.fanout,
-		KnownRealm: func(realm string) bool { _, ok := n.directory.RealmAccount(realm); return ok }, AskRealm: n.directory.AskRealm, Log: n.log, Registerer: n.registry})
+		KnownRealm: func(realm string) bool { _, ok := n.directory.RealmAccount(realm); return ok }, AskRealm: n.directory.AskRealm,
+		Credentials: n.credentials, EdgeSecret: n.directory.EdgeSecret, Log: n.log, Registerer: n.registry})
 	if err := n.teardown.start(ctx, "intake from NATS", intake); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func (n *Node) prepareSIP(ctx context.Context) error {
 	c.Version, c.Log, c.Registerer = n.cfg.Version, n.log, n.registry
 	n.sip = sip.New(*c, &sip.Local{Router: n.router, EdgeSecret: secret, Lookup: n.lookUp,
 		ToNode: func(node string, to presence.Address, r presence.Notified) {
-			n.edge.Reply(node, kazoo.Reply{Presentity: to.String(), Package: r.Package, CallID: r.CallID, Sequence: r.Sequence, Code: r.Reply})
+			n.edge.Reply(node, kazoo.Reply{Presentity: to.String(), Package: r.Package, CallID: r.CallID, Sequence: r.Sequence, Code: r.Reply, RetryAfter: r.RetryAfter})
 		}})
 	n.fanout.LocalName, n.fanout.Local = c.Name, n.sip.Deliver
 	return nil
@@ -48,4 +48,10 @@ func (n *Node) lookUp(realm, user string) (c sip.Credentials) {
 		c.HA1 = sip.HashPassword(user, realm, password)
 	}
 	return c
+}
+
+// credentials looks a phone's user up for an edge that runs alone.
+func (n *Node) credentials(realm, user string) kazoo.Credentials {
+	c := n.lookUp(realm, user)
+	return kazoo.Credentials{Realm: c.Realm, User: c.User, MD5: c.HA1[sip.MD5], SHA256: c.HA1[sip.SHA256]}
 }
