@@ -2,7 +2,6 @@ package bus
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -102,14 +101,7 @@ func (b *Bus) mailbox(m *nats.Msg) {
 				b.acknowledge(m, f, a.Err)
 				return
 			}
-			lamps := all[1:]
-			for _, user := range a.Former {
-				if !slices.ContainsFunc(lamps, func(lamp kazoo.Addressed) bool { return lamp.To.User == user }) {
-					dark := update.Dark(user)
-					lamps = append(lamps, kazoo.Addressed{To: dark.To, Event: dark.Message})
-				}
-			}
-			b.requestAll(deadline, lamps, func(err error) { b.acknowledge(m, f, err) })
+			b.requestAll(deadline, update.Lamps(a.Former), func(err error) { b.acknowledge(m, f, err) })
 		})
 	})
 }
@@ -183,12 +175,12 @@ func (b *Bus) admit(m *nats.Msg, f *kazoo.Document, t []string, err error, all [
 	})
 }
 
-// requestAll sends messages to their extensions. It calls done with the first error, or nil, once all have answered.
-func (b *Bus) requestAll(deadline time.Time, all []kazoo.Addressed, done func(error)) {
+// requestAll sends messages to their extensions. It calls done with the first error, or nil, once all have answered. all must not be empty.
+func (b *Bus) requestAll(deadline time.Time, all []presence.Addressed, done func(error)) {
 	var mu sync.Mutex
 	left, first := len(all), error(nil)
 	for _, one := range all {
-		b.cfg.Router.Go(request(one, deadline), func(a actors.Answer) {
+		b.cfg.Router.Go(actors.Request{To: one.To, Message: one.Message, Deadline: deadline}, func(a actors.Answer) {
 			mu.Lock()
 			defer mu.Unlock()
 			if first == nil {
