@@ -10,7 +10,7 @@ import (
 // check refuses a Publish that contradicts itself or is past a bound of its fields.
 func (ev *Publish) check() error {
 	switch {
-	case ev.Package > LastPackage || ev.Publisher == "" || ev.Tag == "" || len(ev.Tag) > maxTag || len(ev.IfMatch) > maxTag:
+	case ev.Package > LastPackage || ev.Publisher == "" || ev.Tag == "" || len(ev.Tag) > maxTag:
 		return fmt.Errorf("%w: a publication needs an event package, a publisher and an entity-tag of at most %d bytes", ErrInvalid, maxTag)
 	case ev.IfMatch == "" && !ev.HasBody:
 		return fmt.Errorf("%w: a new publication has no document; it needs one (RFC 3903 §4.2)", ErrInvalid)

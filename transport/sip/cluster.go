@@ -20,6 +20,9 @@ type Cluster interface {
 	// Subscribe brings a SUBSCRIBE to the owner of the extension. done is called once, from any goroutine, perhaps before Subscribe
 	// returns. It must not wait.
 	Subscribe(to presence.Address, ev *presence.Subscribe, until time.Time, done func(Outcome))
+	// Publish brings a PUBLISH to the owner of the extension. What counts light also goes to the extensions that these name. done is called
+	// as that of Subscribe. A request whose fate is unknown may be repeated with the same ev: it is applied once.
+	Publish(to presence.Address, ev *presence.Publish, until time.Time, done func(Outcome))
 	// Replied tells the owner how a watcher answered a NOTIFY. node is Told.Node of it.
 	Replied(node string, to presence.Address, reply presence.Notified)
 }
@@ -35,6 +38,9 @@ type Credentials struct {
 	Realm bool      // the realm is one of an account
 	User  bool      // the realm has the user
 	HA1   [2]string // by Algorithm
+	// Extensions are the users, beside the own one, of the extensions that the phone may publish for: the presence ids of the device and of
+	// its owner, in lower case; "": there is none in the realm.
+	Extensions [2]string
 }
 
 // Told is one NOTIFY for some watchers of one extension. Whoever hands it over leaves it alone afterwards.

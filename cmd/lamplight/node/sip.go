@@ -46,6 +46,7 @@ func (n *Node) lookUp(realm, user string) (c sip.Credentials) {
 	c.Realm, c.User = known, ok
 	if ok {
 		c.HA1 = sip.HashPassword(user, realm, password)
+		c.Extensions = n.directory.PresenceIDs(realm, user)
 	}
 	return c
 }
