@@ -37,7 +37,7 @@ func TestPublication(t *testing.T) {
 	for _, r := range b.router.requests()[3:] {
 		lit = append(lit, fmt.Sprint(r.To, r.Message.(presence.MailboxEvent).New))
 	}
-	if got := strings.Join(lit, ", "); got != "*981001@acme.test2, 7001@acme.test0" {
+	if got := strings.Join(lit, ", "); got != "*981001@acme.test 2, 7001@acme.test 0" {
 		t.Errorf("lamps: %s", got)
 	}
 	for name, c := range map[string]struct{ fields, code, reason string }{
