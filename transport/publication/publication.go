@@ -31,22 +31,20 @@ func wrong(format string, a ...any) error { return &Error{Text: fmt.Sprintf(form
 // xpidf is the content type of the presence documents of before RFC 3863.
 const xpidf = "application/xpidf+xml"
 
-// formats are the content types of an event package's documents and what reads them.
-var formats = [presence.LastPackage + 1]map[string]func(*presence.Publish, []byte) error{
-	presence.Dialog:         {body.ContentTypeDialogInfo: readDialogInfo},
-	presence.Presence:       {body.ContentTypePIDF: readPIDF, xpidf: readXPIDF},
-	presence.MessageSummary: {body.ContentTypeMessageSummary: readMessageSummary},
+// readers read the documents, by content type.
+var readers = map[string]func(*presence.Publish, []byte) error{body.ContentTypeDialogInfo: readDialogInfo, body.ContentTypePIDF: readPIDF,
+	xpidf: readXPIDF, body.ContentTypeMessageSummary: readMessageSummary}
+
+// kinds are the content types of an event package's documents: that of its NOTIFYs and, beside PIDF, the older one.
+func kinds(p presence.Package) []string {
+	if own := p.ContentType(); own != body.ContentTypePIDF {
+		return []string{own}
+	}
+	return []string{body.ContentTypePIDF, xpidf}
 }
 
 // Accept returns the content types of an event package's documents, as the header Accept has them.
-func Accept(p presence.Package) string {
-	var all []string
-	for kind := range formats[p] {
-		all = append(all, kind)
-	}
-	slices.Sort(all)
-	return strings.Join(all, ", ")
-}
+func Accept(p presence.Package) string { return strings.Join(kinds(p), ", ") }
 
 // MaxBody is how many bytes a document may have.
 const MaxBody = 64 << 10
@@ -60,8 +58,8 @@ func Read(ev *presence.Publish, contentType string, data []byte) error {
 		return wrong("the document has %d bytes; it may have at most %d", len(data), MaxBody)
 	}
 	kind, _, _ := mime.ParseMediaType(contentType)
-	read := formats[ev.Package][kind]
-	if read == nil {
+	read := readers[kind]
+	if read == nil || !slices.Contains(kinds(ev.Package), kind) {
 		return &Error{true, fmt.Sprintf("the content type %.60q is none of the event package %s; it must be one of %s", contentType, ev.Package, Accept(ev.Package))}
 	}
 	return read(ev, data)
