@@ -82,7 +82,8 @@ func (e *Extension) reset(eff *Effects, then State, now int64) error {
 	return nil
 }
 
-// buryAll makes every call and register a tombstone, so that late news of them can't light the lamp again.
+// buryAll makes every call and register a tombstone, so that late news of them can't light the lamp again. Publications stay and report
+// nothing, so that the refresh of one does not light it either.
 func (e *Extension) buryAll(eff *Effects, now int64) {
 	if e.more == nil {
 		return
@@ -92,6 +93,12 @@ func (e *Extension) buryAll(eff *Effects, now int64) {
 			c.end()
 			c.until = now + e.tombstoneLife()
 			e.keepCall(eff, c, now)
+		}
+	}
+	for _, p := range e.more.published {
+		if len(p.reports) > 0 {
+			p.reports = nil
+			e.keepPublication(eff, p, now)
 		}
 	}
 	for _, r := range e.more.registers {
@@ -133,7 +140,10 @@ func (e *Extension) end(eff *Effects, reason string, now int64) {
 		for _, b := range m.mailboxes {
 			e.buryMailbox(eff, b, now)
 		}
-		m.mailboxes = nil
+		for _, p := range m.published {
+			e.buryPublication(eff, p, now)
+		}
+		m.mailboxes, m.published = nil, nil
 	}
 	last := e.endWatchers(eff, now)
 	e.view = e.rebuild(eff, "end", now)

@@ -42,7 +42,7 @@ const (
 
 // Event is one thing that happened to one extension or is asked of it. Apply takes it.
 //
-// News (Subscribe, CallEvent, RegisterEvent, MailboxEvent, Notified) may come in any order and any number of times.
+// News (Subscribe, CallEvent, RegisterEvent, MailboxEvent, Publish, Notified) may come in any order and any number of times.
 // Commands (SetManual, Reset, End) count in the order in which they come. The owner of the extension makes the others
 // (Renotify, EndSubscriptions, Tick) itself.
 type Event interface{ event() }
@@ -81,7 +81,7 @@ type Subscribe struct {
 // CallEvent is news of one call of the extension.
 type CallEvent struct {
 	CallID       string
-	ID           string // the dialog's id in its publication, when the news came as a PUBLISH; else ""
+	ID           string // the dialog's id, when the news is a part of a Publish; else ""
 	Direction    Direction
 	Undirected   bool      // the news does not say the direction; Direction is Initiator then
 	State        State     // Trying, Early, Confirmed or Terminated; None: the news only extends the lease
@@ -135,6 +135,25 @@ type MailboxEvent struct {
 	Extended    string // without Lamp: the user of the further extension that the mailbox lights; "": none
 }
 
+// Publish is a PUBLISH request (RFC 3903): it begins, refreshes, modifies or removes a publication of the extension. What it reports is
+// named by the publisher and the dialog's id, and not by the publication: two publications of one publisher that report the same dialog
+// report one dialog. Of MessageSummary it reports counts, as a MailboxEvent without Extended does.
+type Publish struct {
+	Package   Package
+	Publisher string // who publishes: an address of record, or the name or address of a proxy or switch
+	IfMatch   string // the entity-tag that the publication has (SIP-If-Match); "": the publication is a new one
+	Tag       string // the entity-tag that it gets (SIP-ETag), which no other publication has had
+	Expires   int    // seconds, as granted, at most LongestLease; 0: what the body says counts, and then the publication ends
+	HasBody   bool   // false: all that the publication reports lives on for Expires
+	// Partial says that the document adds to what the publication reports. Else the publication does not report any more what the document
+	// leaves out (RFC 4235 §4.1).
+	Partial bool
+	// Dialogs are those of Dialog: at most MaxPublished. Timestamp, Expires and Source are not used. State is not None.
+	Dialogs  []CallEvent
+	Basic    State     // of Presence: Online, Offline, or None if the document has no basic status
+	Messages *Messages // of MessageSummary; nil: the document has no counts
+}
+
 // Notified is a watcher's reply to a NOTIFY.
 type Notified struct {
 	Package    Package
@@ -184,6 +203,7 @@ func (Subscribe) event()        {}
 func (CallEvent) event()        {}
 func (RegisterEvent) event()    {}
 func (MailboxEvent) event()     {}
+func (Publish) event()          {}
 func (Notified) event()         {}
 func (SetManual) event()        {}
 func (Reset) event()            {}
@@ -196,6 +216,7 @@ func (Subscribe) message()     {}
 func (CallEvent) message()     {}
 func (RegisterEvent) message() {}
 func (MailboxEvent) message()  {}
+func (Publish) message()       {}
 func (Notified) message()      {}
 func (SetManual) message()     {}
 func (Reset) message()         {}

@@ -32,10 +32,11 @@ type Extension struct {
 
 // details holds what most extensions do not have most of the time.
 type details struct {
-	calls       []*call     // sorted by key, tombstones too
-	registers   []*register // sorted by key, tombstones too
-	mailboxes   []*mailbox  // sorted by key
-	ended       []ended     // tombstones of subscriptions, sorted by key
+	calls       []*call        // sorted by key, tombstones too
+	registers   []*register    // sorted by key, tombstones too
+	mailboxes   []*mailbox     // sorted by key
+	published   []*publication // sorted by key
+	ended       []ended        // tombstones of subscriptions, sorted by key
 	manual      manual
 	transitions []Transition // oldest first
 }
@@ -80,7 +81,7 @@ func (e *Extension) Next() time.Time { return moment(e.next) }
 func (e *Extension) Empty() bool {
 	m := e.more
 	return len(e.watchers) == 0 && (m == nil ||
-		len(m.calls)+len(m.registers)+len(m.mailboxes)+len(m.ended) == 0 && m.manual.state == None)
+		len(m.calls)+len(m.registers)+len(m.mailboxes)+len(m.published)+len(m.ended) == 0 && m.manual.state == None)
 }
 
 // Apply applies an event at the time now. On an error the event was refused and the extension has not changed; it wraps one of
@@ -98,6 +99,8 @@ func (e *Extension) Apply(ev Event, now time.Time) (Effects, error) {
 		err = e.registerEvent(&eff, &ev, us)
 	case MailboxEvent:
 		err = e.mailboxEvent(&eff, &ev, us)
+	case Publish:
+		err = e.publish(&eff, &ev, us)
 	case Notified:
 		err = e.notified(&eff, &ev, us)
 	case SetManual:

@@ -193,6 +193,11 @@ func dump(e *Extension) string {
 		for _, x := range m.mailboxes {
 			fmt.Fprintf(&b, "%+v\n", *x)
 		}
+		for _, p := range m.published {
+			shown := *p
+			shown.sweptAt = 0
+			fmt.Fprintf(&b, "%+v\n", shown)
+		}
 		for _, x := range m.ended {
 			fmt.Fprintf(&b, "%+v\n", x)
 		}

@@ -24,8 +24,8 @@ func (e *Extension) Load(kind Kind, data []byte) error {
 		return e.loadManual(data)
 	case KindMailbox:
 		return e.loadMailbox(data)
-	case KindPublication: // of a later release: it stays in the journal and is not shown
-		return nil
+	case KindPublication:
+		return e.loadPublication(data)
 	}
 	return fmt.Errorf("%w: kind %q", ErrRecord, byte(kind))
 }
@@ -83,6 +83,9 @@ func (e *Extension) bound(now int64) {
 	}
 	for _, r := range e.more.registers {
 		r.until, r.at, r.lease = min(r.until, last), min(r.at, newest), min(r.lease, lease)
+	}
+	for _, p := range e.more.published {
+		p.until, p.sweptAt = min(p.until, lease), min(p.sweptAt, swept(lease))
 	}
 	for i := range e.more.ended {
 		e.more.ended[i].until = min(e.more.ended[i].until, last)

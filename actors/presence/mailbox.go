@@ -32,7 +32,7 @@ type MailboxUpdate struct {
 // counts, for its watchers of message-summary; this is the first event. Two lamps follow the new messages: that of the
 // extension *98 and the mailbox's user, which is the key that phones have for the mailbox, and that of the extended
 // extension. The mailbox's extension remembers the extended one. Effects.Former of the first event are those that an earlier
-// update named and this one does not: each of them is to get the event of Dark.
+// update named and this one does not: Lamps puts theirs out.
 func (u MailboxUpdate) Events() []Addressed {
 	m, source := u.Messages, u.Mailbox.String()
 	counts := MailboxEvent{Source: source, New: m.New, Saved: m.Saved, UrgentNew: m.UrgentNew, UrgentSaved: m.UrgentSaved, Account: m.Account,
@@ -46,9 +46,16 @@ func (u MailboxUpdate) Events() []Addressed {
 	return events
 }
 
-// Dark is the event that puts out the lamp of a former extended extension, which had the user.
-func (u MailboxUpdate) Dark(user string) Addressed {
-	return Addressed{Address{Realm: u.Mailbox.Realm, User: user}, MailboxEvent{Source: u.Mailbox.String(), Lamp: true}}
+// Lamps returns the Events but the first, which its extension has taken, with those that put out the lamps of former extended extensions.
+// former is the Effects.Former of the first event.
+func (u MailboxUpdate) Lamps(former []string) []Addressed {
+	lamps := u.Events()[1:]
+	for _, user := range former {
+		if !slices.ContainsFunc(lamps, func(lamp Addressed) bool { return lamp.To.User == user }) {
+			lamps = append(lamps, Addressed{Address{Realm: u.Mailbox.Realm, User: user}, MailboxEvent{Source: u.Mailbox.String(), Lamp: true}})
+		}
+	}
+	return lamps
 }
 
 // maxFormer is the number of former extended extensions that a mailbox remembers. All of them are put out at each update, so one

@@ -223,8 +223,9 @@ func (e *Extension) forgetOver(now int64) {
 		over(e.whole(c).ends(), e.forgetCallAt(c))
 	}
 	m.registers = slices.DeleteFunc(m.registers, func(r *register) bool { return over(r.lease, r.forgetAt(life)) })
+	m.published = slices.DeleteFunc(m.published, func(p *publication) bool { return over(0, p.until) })
 	m.ended = slices.DeleteFunc(m.ended, func(t ended) bool { return over(0, t.until) })
-	if len(m.transitions) == 0 && m.manual.state == None && len(m.calls)+len(m.registers)+len(m.ended)+len(m.mailboxes) == 0 {
+	if len(m.transitions) == 0 && m.manual.state == None && len(m.calls)+len(m.registers)+len(m.ended)+len(m.mailboxes)+len(m.published) == 0 {
 		e.more = nil
 	}
 }

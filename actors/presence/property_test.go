@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -75,6 +76,66 @@ func TestCallNewsCommutes(t *testing.T) {
 	})
 }
 
+// drawPublish is a publication of some dialogs, or a later request for it.
+func drawPublish(t *rapid.T) Publish {
+	ev := published(rapid.SampledFrom([]string{"t1", "t2", "t3", "t4", "t5"}).Draw(t, "tag"), rapid.SampledFrom([]int{0, 30, 60, 3600}).Draw(t, "lease"))
+	ev.Publisher = rapid.SampledFrom([]string{"10.0.0.1", "10.0.0.2"}).Draw(t, "publisher")
+	ev.Partial = rapid.Bool().Draw(t, "partial")
+	if rapid.Bool().Draw(t, "known") {
+		ev.IfMatch = rapid.SampledFrom([]string{"t1", "t2", "t3"}).Draw(t, "match")
+		ev.HasBody = rapid.Bool().Draw(t, "body")
+	}
+	switch rapid.IntRange(0, 5).Draw(t, "what") {
+	case 0:
+		ev.Package, ev.Basic = Presence, rapid.SampledFrom([]State{None, Online, Offline}).Draw(t, "basic")
+	case 1:
+		ev.Package, ev.Messages = MessageSummary, &Messages{New: uint32(rapid.IntRange(0, 2).Draw(t, "new"))}
+	default:
+		for range rapid.IntRange(0, 3).Draw(t, "dialogs") {
+			d := dialog(rapid.SampledFrom([]string{"a", "b", "c", "1001", ""}).Draw(t, "id"), rapid.SampledFrom([]State{Trying, Early, Confirmed, Terminated}).Draw(t, "state"))
+			d.CallID = rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "call")
+			ev.Dialogs = append(ev.Dialogs, d)
+		}
+	}
+	return ev
+}
+
+// Any order and any repetition of the same new publications of calls ends the same, in memory and after a restart.
+func TestPublicationsCommute(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var events []Publish
+		for i := range rapid.IntRange(1, 8).Draw(t, "publications") {
+			ev := published(fmt.Sprintf("t%d", i), rapid.SampledFrom([]int{30, 60, 3600}).Draw(t, "lease"))
+			ev.Publisher = rapid.SampledFrom([]string{"10.0.0.1", "10.0.0.2"}).Draw(t, "publisher")
+			ev.Partial = rapid.Bool().Draw(t, "partial")
+			for _, id := range rapid.SliceOfNDistinct(names, 0, 3, rapid.ID[string]).Draw(t, "ids") {
+				d := dialog(id, rapid.SampledFrom([]State{Trying, Early, Confirmed, Terminated}).Draw(t, "state"))
+				d.FromTag = rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "tag")
+				ev.Dialogs = append(ev.Dialogs, d)
+			}
+			events = append(events, ev)
+		}
+		again := rapid.SliceOfN(rapid.SampledFrom(events), 0, 6).Draw(t, "repeated")
+		one, two := newStage(t), newStage(t)
+		for _, ev := range events {
+			one.do(ev)
+		}
+		for _, ev := range rapid.Permutation(append(slices.Clone(events), again...)).Draw(t, "order") {
+			two.do(ev)
+		}
+		for _, wait := range []time.Duration{0, 40 * time.Second, time.Hour} {
+			one.pass(wait)
+			two.pass(wait).reload()
+			if a, b := dump(one.e), dump(two.e); a != b {
+				t.Fatalf("after %v:\n%s\n%s", wait, a, b)
+			}
+		}
+		if n := len(one.e.View().Dialogs); n != 0 {
+			t.Fatalf("%d dialogs outlived their publications", n)
+		}
+	})
+}
+
 // drawEvent is any event.
 func drawEvent(t *rapid.T, now time.Time) Event {
 	pkg := Package(rapid.IntRange(0, 2).Draw(t, "package"))
@@ -82,7 +143,9 @@ func drawEvent(t *rapid.T, now time.Time) Event {
 	if rapid.Bool().Draw(t, "stamped") {
 		stamp = now.Add(time.Duration(rapid.IntRange(-200, 100).Draw(t, "age")) * time.Second)
 	}
-	switch rapid.IntRange(0, 12).Draw(t, "kind") {
+	switch rapid.IntRange(0, 14).Draw(t, "kind") {
+	case 13, 14:
+		return drawPublish(t)
 	case 0, 1, 2:
 		ev := watch(pkg, names.Draw(t, "watcher"))
 		ev.CallID += names.Draw(t, "boot")
@@ -127,10 +190,13 @@ func TestScripts(t *testing.T) {
 		s, twin := newStage(t), newStage(t)
 		for range rapid.IntRange(1, 40).Draw(t, "events") {
 			ev := drawEvent(t, s.now)
-			if s.try(ev) != nil {
-				t.Fatalf("%+v was refused", ev)
+			err := s.try(ev)
+			if _, ok := ev.(Publish); err != nil && !(ok && errors.Is(err, ErrNoPublication)) {
+				t.Fatalf("%+v was refused: %v", ev, err)
 			}
-			twin.do(ev)
+			if twice := twin.try(ev); (twice == nil) != (err == nil) {
+				t.Fatalf("%+v: %v and %v", ev, err, twice)
+			}
 			if a, b := fmt.Sprint(s.said, s.eff.Records), fmt.Sprint(twin.said, twin.eff.Records); a != b {
 				t.Fatalf("not the same:\n%s\n%s", a, b)
 			}

@@ -7,7 +7,7 @@ import "strings"
 // Schema is the newest form of records that this release reads. Leases, claims and messages between nodes have the same
 // number. A node writes it once all members read it (Rules.Writes). A record of a newer schema keeps that number, and the
 // fields that this release does not know, through every change.
-const Schema = 1
+const Schema = 2
 
 // The fields that every record may have. A number keeps its meaning for ever.
 const (
@@ -83,6 +83,12 @@ const (
 	boxSince       = 15
 	boxExtended    = 16
 	boxFormer      = 17 // users, with spaces between them
+
+	pubTag       = 10
+	pubPublisher = 11
+	pubUntil     = 12 // µs
+	pubSwept     = 13 // µs
+	pubReports   = 20 // and pubReportFields-1 that follow: keys of calls and registers, with spaces between them
 )
 
 // The known fields of each kind of record, as masks of their numbers: those that hold a number, those that hold a string.
@@ -96,6 +102,8 @@ var (
 	manNum          = mask(manState, manAt)
 	boxNum          = mask(boxNew, boxSaved, boxUrgentNew, boxUrgentSaved, boxSince)
 	boxStr          = mask(boxAccount, boxExtended, boxFormer)
+	pubNum          = mask(pubUntil, pubSwept)
+	pubStr          = mask(pubTag, pubPublisher) | (1<<pubReportFields-1)<<pubReports
 )
 
 // span is the mask of one field for each part of a call but the last.

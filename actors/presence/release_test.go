@@ -51,6 +51,12 @@ func releases(t *testing.T, rules *Rules) *stage {
 	s.do(MailboxEvent{Source: "1001@acme.example.com", New: 1, Saved: 2, UrgentNew: 3, UrgentSaved: 4, Account: "sip:1001@acme.example.com"})
 	s.do(MailboxEvent{Source: "1004@acme.example.com", Lamp: true, New: 1})
 	s.do(MailboxEvent{Source: "1005@acme.example.com", Lamp: true, New: 1}).do(MailboxEvent{Source: "1005@acme.example.com", Lamp: true})
+	if s.rules.writes() >= publicationSchema {
+		s.do(published("t1", 600, dialog("d1", Early), dialog("1001", Confirmed)))
+		again := published("t2", 60)
+		again.IfMatch, again.HasBody = "t1", false
+		s.do(again)
+	}
 	return s
 }
 
@@ -80,6 +86,9 @@ func (e *Extension) all() (records [][]byte) {
 	}
 	for _, m := range e.more.mailboxes {
 		records = append(records, e.encodeMailbox(m))
+	}
+	for _, p := range e.more.published {
+		records = append(records, e.encodePublication(p))
 	}
 	for i := range e.more.ended {
 		records = append(records, e.encodeEnded(&e.more.ended[i]))

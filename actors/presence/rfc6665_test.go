@@ -266,12 +266,14 @@ func TestRFC3261RouteSetStays(t *testing.T) {
 		{"<sip:a@lamplight;lr>", "<sip:b@lamplight;lr>", "<sip:b@lamplight;lr>"},
 		{"<sip:a@lamplight;lr>,<sip:p1;lr>", "<sip:b@lamplight;lr>,<sip:p3;lr>", "<sip:b@lamplight;lr>,<sip:p3;lr>"},
 		{"", "<sip:b@lamplight;lr>", "<sip:b@lamplight;lr>"},
+		{"a bridge's own, with a comma", "another", "another"},
 	} {
 		if got := refreshed(c.old, c.now); got != c.want {
 			t.Errorf("%q after %q: %q, want %q", c.now, c.old, got, c.want)
 		}
 	}
 }
+
 // A temporary failure has the watcher told again after a wait, or after the phone's Retry-After. The third in a row ends the
 // subscription, and nobody is told.
 func TestFailuresAreRetried(t *testing.T) { // RFC 6665 §4.2.2

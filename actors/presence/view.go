@@ -28,7 +28,7 @@ func (e *Extension) build(now int64) *View {
 	}
 	v := &View{State: Terminated}
 	for _, c := range m.calls {
-		if w := e.whole(c); w.visible(now) {
+		if w := e.whole(c); w.visible(now) && !e.lostFork(c, now) {
 			v.Dialogs = append(v.Dialogs, w.dialog())
 		}
 	}

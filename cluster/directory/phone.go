@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"lamplight/actors/presence"
 )
 
 // EdgeSecret returns the secret that all SIP edges of the installation share. The first node that asks makes it. It may block on NATS.
@@ -51,4 +53,27 @@ func (d *Directory) Password(realm, username string) (password string, realmKnow
 		}
 	}
 	return "", true, false
+}
+
+// PresenceIDs returns the users of the extensions that the presence_id of a phone's device and of its owner name, in lower case, as the view
+// knows them. realm, in lower case, and username are those of Password. "": there is none, or it is of another realm.
+func (d *Directory) PresenceIDs(realm, username string) (users [2]string) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	account := d.realms[realm]
+	for _, id := range d.phones[ownName{account, strings.ToLower(username)}] {
+		e := d.entry(Devices, account, id)
+		if e == nil || e.Field("enabled") == false {
+			continue
+		}
+		for i, of := range [2]*Entry{e, d.entry(Users, account, e.Text("owner_id"))} {
+			if of == nil || users[i] != "" {
+				continue
+			}
+			if a, err := presence.ParseName(of.Text("presence_id"), realm); err == nil && a.Realm == realm {
+				users[i] = a.User
+			}
+		}
+	}
+	return users
 }

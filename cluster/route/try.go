@@ -123,12 +123,13 @@ func (r *Router) lost(t *try) {
 
 // repeatable says whether a message may be sent again when its outcome is unknown: because it is a read, or because it is
 // news, which may be applied twice. All else is a command (rule 5). A register is one even with a Timestamp. A mailbox's
-// counts are one, because the last to arrive wins. A watcher's reply is one, because it may come without its Sequence.
+// counts are one, because the last to arrive wins. A watcher's reply is one, because it may come without its Sequence. A
+// publication is news: its extension knows by the new entity-tag that it was applied.
 func repeatable(m actors.Message) (read, news bool) {
 	switch m.(type) {
 	case actors.Show:
 		return true, false
-	case presence.Subscribe, presence.CallEvent:
+	case presence.Subscribe, presence.CallEvent, presence.Publish:
 		return false, true
 	}
 	return false, false

@@ -13,6 +13,7 @@ const (
 	AnyDialogUpdate        = "presence.dialog.*.*"        // dialog_update: realm, Call-ID
 	AnyUpdate              = "presence.update.*.*"        // update: realm, Call-ID
 	AnyMailboxUpdate       = "presence.mwi_updates.*.*"   // mwi_update: realm, user
+	AnyPublication         = "presence.publications.*.*"  // publication: realm, user
 	AnyWatcherReply        = "omnipresence.notify.*.*"    // notify: realm, user
 	AnySearch              = "presence.search_req.*"      // search_req: realm
 	AnyShow                = "presence.show.*.*"          // show_req: realm, user
@@ -35,7 +36,7 @@ const (
 // All lists every subject of the product. Tests compare the list with the contract and with the permissions of nodes,
 // edges and control programs.
 func All() []string {
-	return []string{AnySubscription, AnySubscriptionOfRealm, AnyDialogUpdate, AnyUpdate, AnyMailboxUpdate, AnyWatcherReply,
+	return []string{AnySubscription, AnySubscriptionOfRealm, AnyDialogUpdate, AnyUpdate, AnyMailboxUpdate, AnyPublication, AnyWatcherReply,
 		AnySearch, AnyShow, AnySet, AnyReset, AnyProbe, AnyEdgeUp, AnyNotified, AnyNotify, AnyState, AnyNode, AnyAnswers,
 		AnyClaims, AnyRecord, AnyCredentials, EdgeSecret, Status}
 }
@@ -54,6 +55,9 @@ func Update(realm, callID string) string { return of(AnyUpdate, realm, callID) }
 
 // MailboxUpdate is the subject of an mwi_update document about the mailbox of user@realm.
 func MailboxUpdate(realm, user string) string { return of(AnyMailboxUpdate, realm, user) }
+
+// Publication is the subject of a publication document: a PUBLISH request about user@realm.
+func Publication(realm, user string) string { return of(AnyPublication, realm, user) }
 
 // WatcherReply is the subject of a notify document: a watcher's answer to a NOTIFY about user@realm.
 func WatcherReply(realm, user string) string { return of(AnyWatcherReply, realm, user) }

@@ -184,6 +184,8 @@ func TestLeastPrivilege(t *testing.T) {
 	}
 	a.send("presence.update.acme%2Eexample%2Ecom.k2", "update", map[string]any{"Presence-ID": "1002@" + realm, "State": "confirmed", "From": "1002@" + realm, "To": "x@" + realm})
 	a.send("presence.mwi_updates.acme%2Eexample%2Ecom.1003", "mwi_update", map[string]any{"To": "1003@" + realm, "Messages-New": 1, "Messages-Saved": 0})
+	a.send("presence.publications.acme%2Eexample%2Ecom.1003", "publication", map[string]any{"Username": "1003", "Realm": realm, "Publisher": "edge1", "Expires": 60,
+		"Content-Type": "application/dialog-info+xml", "Body": `<dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="0" state="full" entity="sip:1003@` + realm + `"/>`})
 	a.publish("omnipresence.notify.acme%2Eexample%2Ecom.1001", map[string]any{"Event-Name": "notify", "Call-ID": "c1"})
 	a.publish("lamplight.edge.up.edge1", map[string]any{"Edge": "edge1", "Incarnation": "e1", "Seen": map[string]int{}})
 	a.publish("lamplight.notified.b.edge1", map[string]any{"Edge": "edge1", "Replies": []any{}})

@@ -306,7 +306,7 @@ func TestContractHasPackages(t *testing.T) {
 // No package but cluster/subject writes a subject by hand.
 func TestSubjectsStandInOnePlace(t *testing.T) {
 	t.Parallel()
-	literal := regexp.MustCompile("\"(?:lamplight\\.(?:node|answers|claims|journal|notify|notified|edge|state|status)\\b|presence\\.(?:dialog|update|subscriptions|mwi_updates|search_req|show|set|reset|probes)\\b|omnipresence\\.)[^\"]*\"")
+	literal := regexp.MustCompile("\"(?:lamplight\\.(?:node|answers|claims|journal|notify|notified|edge|state|status)\\b|presence\\.(?:dialog|update|subscriptions|publications|mwi_updates|search_req|show|set|reset|probes)\\b|omnipresence\\.)[^\"]*\"")
 	for name, text := range tracked(t) {
 		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") || strings.HasPrefix(name, "cluster/subject/") {
 			continue

@@ -122,7 +122,7 @@ func (b *Bus) Start(context.Context) error {
 	for topic, handler := range map[string]nats.MsgHandler{
 		subject.AnySubscription: b.subscribe, subject.AnySubscriptionOfRealm: b.subscribe,
 		subject.AnyDialogUpdate: b.update, subject.AnyUpdate: b.update,
-		subject.AnyMailboxUpdate: b.mailbox, subject.AnyWatcherReply: b.watcherReply,
+		subject.AnyMailboxUpdate: b.mailbox, subject.AnyPublication: b.publication, subject.AnyWatcherReply: b.watcherReply,
 		subject.AnyCredentials: b.credentials, subject.EdgeSecret: b.edgeSecret,
 	} {
 		s, err := b.cfg.Conn.QueueSubscribe(b.cfg.Prefix.Of(topic), queue, func(m *nats.Msg) {
@@ -221,6 +221,18 @@ func (b *Bus) acknowledge(m *nats.Msg, f *kazoo.Document, err error, ignored pre
 	_ = m.Respond(d)
 }
 
+// ackPublication answers a publication that was taken.
+func (b *Bus) ackPublication(m *nats.Msg, f *kazoo.Document, tag string, expires int) {
+	if m.Reply == "" {
+		return
+	}
+	d := b.beginReply(f, string(f.EventName)+"_ack")
+	d = appendjson.Field(d, "Status", "ok")
+	d = appendjson.Field(d, "ETag", tag)
+	d = appendjson.Number(d, "Expires", int64(expires))
+	_ = m.Respond(append(d, '}'))
+}
+
 // ackDocument encodes the answer to a document or command: ok, or an error reply.
 func (b *Bus) ackDocument(f *kazoo.Document, err error) []byte {
 	d := b.beginReply(f, string(f.EventName)+"_ack")
@@ -258,6 +270,10 @@ func codeOf(err error) (code, message string) {
 		return "404", "bad_identifier"
 	case errors.As(err, &r) && r.Code == 413:
 		return "413", "request_too_large"
+	case errors.As(err, &r) && r.Code == 415:
+		return "415", "unsupported_media_type"
+	case errors.Is(err, presence.ErrNoPublication):
+		return "412", "precondition_failed"
 	case errors.As(err, &r), errors.Is(err, presence.ErrInvalid):
 		return "400", "validation error"
 	case errors.Is(err, actors.ErrBusy), errors.Is(err, directory.ErrBusy), errors.Is(err, presence.ErrTooManyWatchers), errors.Is(err, presence.ErrTooManyCalls),

@@ -275,7 +275,7 @@ func TestReplySubjectsAreInboxes(t *testing.T) {
 	events := map[string]string{"presence.mwi_updates.acme%2Etest.1": "mwi_update", "presence.set.acme%2Etest.1": "set", "presence.reset.acme%2Etest.1": "reset",
 		"presence.show.acme%2Etest.1": "show_req", "presence.search_req.acme%2Etest": "search_req", "presence.probes.dialog": "probe", "presence.dialog.acme%2Etest.k": "dialog_update",
 		"presence.update.acme%2Etest.k": "update", "omnipresence.subscribe.acme%2Etest.1": "subscription", "presence.subscriptions.acme%2Etest": "subscription",
-		"omnipresence.notify.acme%2Etest.1": "notify", "lamplight.status": ""}
+		"presence.publications.acme%2Etest.1": "publication", "omnipresence.notify.acme%2Etest.1": "notify", "lamplight.status": ""}
 	fields := `"To":"1@acme.test","Messages-New":1,"Messages-Saved":0,"Realm":"acme.test","Username":"1","State":"early"`
 	sent := 0
 	for topic, event := range events {

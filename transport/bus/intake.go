@@ -1,8 +1,8 @@
 package bus
 
 import (
+	"crypto/rand"
 	"errors"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +14,7 @@ import (
 	"lamplight/cluster/directory"
 	"lamplight/cluster/subject"
 	"lamplight/transport/kazoo"
+	"lamplight/transport/publication"
 )
 
 // checkRealm calls then with nil if an account has the realm, else with an error. It asks the directory's bucket before it
@@ -102,14 +103,48 @@ func (b *Bus) mailbox(m *nats.Msg) {
 				b.acknowledge(m, f, a.Err, presence.IgnoredNot)
 				return
 			}
-			lamps := all[1:]
-			for _, user := range a.Former {
-				if !slices.ContainsFunc(lamps, func(lamp kazoo.Addressed) bool { return lamp.To.User == user }) {
-					dark := update.Dark(user)
-					lamps = append(lamps, kazoo.Addressed{To: dark.To, Event: dark.Message})
-				}
+			b.requestAll(deadline, update.Lamps(a.Former), func(err error) { b.acknowledge(m, f, err, presence.IgnoredNot) })
+		})
+	})
+}
+
+// publication takes a PUBLISH request that an edge passes on. When the document names no entity-tag for the publication, the node makes one.
+func (b *Bus) publication(m *nats.Msg) {
+	f, t, err := b.read(m, 2, "publication")
+	var p kazoo.Publication
+	if err == nil {
+		p, err = f.ReadPublication(m.Data)
+	}
+	if err == nil {
+		err = sameUser("Username", p.To, t)
+	}
+	if err == nil {
+		err = publication.Read(&p.Publish, p.ContentType, p.Body)
+	}
+	var wrong *publication.Error
+	if errors.As(err, &wrong) {
+		err = kazoo.Refusal{Code: 400, Reason: wrong.Text}
+		if wrong.Unsupported {
+			err = kazoo.Refusal{Code: 415, Reason: wrong.Text}
+		}
+	}
+	if p.Publish.Tag == "" {
+		p.Publish.Tag = rand.Text()
+	}
+	a := kazoo.Addressed{To: p.To, Event: p.Publish}
+	b.admit(m, f, t, err, []kazoo.Addressed{a}, func(deadline time.Time) {
+		b.cfg.Router.Go(request(a, deadline), func(a actors.Answer) {
+			if a.Err != nil {
+				b.acknowledge(m, f, a.Err, presence.IgnoredNot)
+				return
 			}
-			b.requestAll(deadline, lamps, func(err error) { b.acknowledge(m, f, err, presence.IgnoredNot) })
+			b.requestAll(deadline, publication.Lamps(p.To, &p.Publish, a.Former), func(err error) {
+				if err != nil {
+					b.acknowledge(m, f, err, presence.IgnoredNot)
+					return
+				}
+				b.ackPublication(m, f, p.Publish.Tag, p.Publish.Expires)
+			})
 		})
 	})
 }
@@ -184,11 +219,15 @@ func (b *Bus) admit(m *nats.Msg, f *kazoo.Document, t []string, err error, all [
 }
 
 // requestAll sends messages to their extensions. It calls done with the first error, or nil, once all have answered.
-func (b *Bus) requestAll(deadline time.Time, all []kazoo.Addressed, done func(error)) {
+func (b *Bus) requestAll(deadline time.Time, all []presence.Addressed, done func(error)) {
+	if len(all) == 0 {
+		done(nil)
+		return
+	}
 	var mu sync.Mutex
 	left, first := len(all), error(nil)
 	for _, one := range all {
-		b.cfg.Router.Go(request(one, deadline), func(a actors.Answer) {
+		b.cfg.Router.Go(actors.Request{To: one.To, Message: one.Message, Deadline: deadline}, func(a actors.Answer) {
 			mu.Lock()
 			defer mu.Unlock()
 			if first == nil {

@@ -17,6 +17,8 @@ type Credentials struct {
 	User   bool   // the realm has the user
 	MD5    string // HA1 of RFC 2617 §3.2.2.2 in hexadecimal; "" without User
 	SHA256 string // the same with SHA-256 (RFC 8760)
+	// Extensions are the users, beside the own one, of the extensions that the phone may publish for; "": there is none.
+	Extensions [2]string
 }
 
 // Append appends the document to dst.
@@ -27,6 +29,14 @@ func (c *Credentials) Append(dst []byte) []byte {
 	if c.User {
 		dst = appendjson.Field(dst, "HA1-MD5", c.MD5)
 		dst = appendjson.Field(dst, "HA1-SHA-256", c.SHA256)
+		dst = append(appendjson.Key(dst, "Extensions"), '[')
+		for i, user := range c.Extensions {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendjson.String(dst, user)
+		}
+		dst = append(dst, ']')
 	}
 	return append(dst, '}')
 }
@@ -42,11 +52,12 @@ func appendBool(dst []byte, name appendjson.Literal, value bool) []byte {
 // ReadCredentials reads the answer of a node. Its error says that the answer is none.
 func ReadCredentials(data []byte) (Credentials, error) {
 	var d struct {
-		Event  Text `json:"Event-Name"`
-		Realm  Flag `json:"Realm-Known"`
-		User   Flag `json:"User-Known"`
-		MD5    Text `json:"HA1-MD5"`
-		SHA256 Text `json:"HA1-SHA-256"`
+		Event  Text   `json:"Event-Name"`
+		Realm  Flag   `json:"Realm-Known"`
+		User   Flag   `json:"User-Known"`
+		MD5    Text   `json:"HA1-MD5"`
+		SHA256 Text   `json:"HA1-SHA-256"`
+		Others []Text `json:"Extensions"`
 	}
 	if err := readEdgeDocument(data, &d); err != nil {
 		return Credentials{}, err
@@ -54,7 +65,11 @@ func ReadCredentials(data []byte) (Credentials, error) {
 	if d.Event != "credentials_resp" {
 		return Credentials{}, refuse("Event-Name is %.40q; it must be credentials_resp", d.Event)
 	}
-	return Credentials{Realm: bool(d.Realm), User: bool(d.User), MD5: string(d.MD5), SHA256: string(d.SHA256)}, nil
+	c := Credentials{Realm: bool(d.Realm), User: bool(d.User), MD5: string(d.MD5), SHA256: string(d.SHA256)}
+	for i := range min(len(d.Others), len(c.Extensions)) {
+		c.Extensions[i] = string(d.Others[i])
+	}
+	return c, nil
 }
 
 // AppendEdgeSecret appends the document with the secret of all edges to dst.

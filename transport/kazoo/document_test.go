@@ -193,7 +193,7 @@ func TestTimestamps(t *testing.T) {
 func TestMailboxLamps(t *testing.T) {
 	f := read(t, `{`+headers+`"Event-Name":"mwi_update","To":"1001@acme.test","Messages-New":"1","Messages-Saved":0,"Extended-Presence-ID":"vm"}`, "mwi_update")
 	update, all, err := f.Mailbox()
-	if err != nil || len(all) != 3 || all[1].To != (actors.Address{Realm: "acme.test", User: "*981001"}) || all[2].To.User != "vm" || update.Dark("old").To != (actors.Address{Realm: "acme.test", User: "old"}) {
+	if err != nil || len(all) != 3 || all[1].To != (actors.Address{Realm: "acme.test", User: "*981001"}) || all[2].To.User != "vm" || update.Lamps([]string{"old", "vm"})[2].To != (actors.Address{Realm: "acme.test", User: "old"}) {
 		t.Errorf("%+v %v", all, err)
 	}
 }

@@ -20,8 +20,17 @@ type Cluster interface {
 	// Subscribe brings a SUBSCRIBE to the owner of the extension. done is called once, from any goroutine, perhaps before Subscribe
 	// returns. It must not wait.
 	Subscribe(to presence.Address, ev *presence.Subscribe, until time.Time, done func(Outcome))
+	// Publish brings a PUBLISH to the owner of the extension. d is the document that ev was read from. What counts light also goes to the extensions that these name. done is called
+	// as that of Subscribe. A request whose fate is unknown may be repeated with the same ev: it is applied once.
+	Publish(to presence.Address, ev *presence.Publish, d Document, until time.Time, done func(Outcome))
 	// Replied tells the owner how a watcher answered a NOTIFY. node is Told.Node of it.
 	Replied(node string, to presence.Address, reply presence.Notified)
+}
+
+// Document is the body of a PUBLISH.
+type Document struct {
+	Type string // the content type
+	Body string
 }
 
 // Outcome is what became of a SUBSCRIBE or PUBLISH.
@@ -37,6 +46,9 @@ type Credentials struct {
 	Realm bool      // the realm is one of an account
 	User  bool      // the realm has the user
 	HA1   [2]string // by Algorithm
+	// Extensions are the users, beside the own one, of the extensions that the phone may publish for: the presence ids of the device and of
+	// its owner, in lower case; "": there is none in the realm.
+	Extensions [2]string
 }
 
 // Told is one NOTIFY for some watchers of one extension. Whoever hands it over leaves it alone afterwards.

@@ -2,10 +2,12 @@ package sip
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
+	"lamplight/transport/publication"
 )
 
 // Router brings messages to their extensions. route.Router is one.
@@ -41,6 +43,39 @@ func (l *Local) Subscribe(to presence.Address, ev *presence.Subscribe, until tim
 	l.Router.Go(actors.Request{To: to, Message: *ev, Deadline: until}, func(a actors.Answer) { done(outcome(a)) })
 }
 
+// Publish implements Cluster.
+func (l *Local) Publish(to presence.Address, ev *presence.Publish, _ Document, until time.Time, done func(Outcome)) {
+	l.Router.Go(actors.Request{To: to, Message: *ev, Deadline: until}, func(a actors.Answer) {
+		o := outcome(a)
+		if o.Code != 200 {
+			done(o)
+			return
+		}
+		o.Tag = ev.Tag
+		lamps := publication.Lamps(to, ev, a.Former)
+		var left atomic.Int32
+		var failed atomic.Pointer[Outcome]
+		if left.Store(int32(len(lamps))); len(lamps) == 0 {
+			done(o)
+		}
+		for _, lamp := range lamps {
+			l.Router.Go(actors.Request{To: lamp.To, Message: lamp.Message, Deadline: until}, func(a actors.Answer) {
+				if o := outcome(a); o.Code != 200 {
+					failed.Store(&o)
+				}
+				if left.Add(-1) > 0 {
+					return
+				}
+				if f := failed.Load(); f != nil {
+					done(*f)
+				} else {
+					done(o)
+				}
+			})
+		}
+	})
+}
+
 // outcome is the answer to a phone that an owner's answer means.
 func outcome(a actors.Answer) Outcome {
 	switch {
@@ -50,6 +85,8 @@ func outcome(a actors.Answer) Outcome {
 		return Outcome{Code: 200}
 	case errors.Is(a.Err, presence.ErrNoSubscription):
 		return Outcome{Code: 481}
+	case errors.Is(a.Err, presence.ErrNoPublication):
+		return Outcome{Code: 412}
 	case errors.Is(a.Err, presence.ErrInvalid):
 		return Outcome{Code: 400}
 	}

@@ -115,7 +115,7 @@ func (r *Remote) ask(a account) (Credentials, error) {
 		r.log.Warn("the edge can't ask the nodes about phones' credentials; phones that are not known get 503 until a node answers", "err", err)
 		return Credentials{}, err
 	}
-	return Credentials{Realm: known.Realm, User: known.User, HA1: [2]string{MD5: known.MD5, SHA256: known.SHA256}}, nil
+	return Credentials{Realm: known.Realm, User: known.User, HA1: [2]string{MD5: known.MD5, SHA256: known.SHA256}, Extensions: known.Extensions}, nil
 }
 
 // request sends a request without a payload and returns the answer. When none comes it asks once more: the node that got the first one
@@ -140,6 +140,16 @@ func (r *Remote) Subscribe(to presence.Address, ev *presence.Subscribe, until ti
 	r.sender.Go(subject.Subscription(to.Realm, to.User), data, until, func(s client.Sent) { done(sent(s)) })
 }
 
+// Publish implements Cluster. The node that takes the document reads the body again.
+func (r *Remote) Publish(to presence.Address, ev *presence.Publish, d Document, until time.Time, done func(Outcome)) {
+	data := kazoo.AppendPublication(make([]byte, 0, 1024+len(d.Body)), r.cfg.Version, to, ev, d.Type, d.Body)
+	r.sender.Go(subject.Publication(to.Realm, to.User), data, until, func(s client.Sent) {
+		o := sent(s)
+		o.Tag = ev.Tag
+		done(o)
+	})
+}
+
 // overtaken is what a node says of a SUBSCRIBE whose CSeq went back.
 var overtaken = presence.Reasons()[presence.IgnoredOvertaken]
 
@@ -154,6 +164,8 @@ func sent(s client.Sent) Outcome {
 		return Outcome{Code: 400}
 	case ok && refusal.Code == "404":
 		return Outcome{Code: 404}
+	case ok && refusal.Code == "412":
+		return Outcome{Code: 412}
 	case ok && refusal.Code == "413":
 		return Outcome{Code: 413}
 	case ok && refusal.Code == "481":

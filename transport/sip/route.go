@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"lamplight/actors/presence"
 	"lamplight/transport/sip/message"
 )
 
@@ -19,7 +20,7 @@ import (
 // address of the other side, else the edge's incarnation and the number of the connection. The parameters are the name of the phone's
 // profile and the id of the Event header.
 const (
-	ownHost  = "@lamplight"
+	ownHost  = presence.EdgeHost
 	ownBegin = "<sip:"
 	ownEnd   = ";lr>"
 )

@@ -47,6 +47,7 @@ const (
 	callWindow
 	callRealmCommand
 	callLitWindow // a Window with Query.Lit; a node of a release without it refuses the call, and does not list subscriptions instead
+	callPublish
 )
 
 func callFields(c *coder, q *Call) {
@@ -91,6 +92,8 @@ func writeAsked(c *coder, q *Call) {
 		nested(c, callRegister, &m, registerFields)
 	case presence.MailboxEvent:
 		nested(c, callMailbox, &m, mailboxFields)
+	case presence.Publish:
+		nested(c, callPublish, &m, publishFields)
 	case presence.Notified:
 		nested(c, callNotified, &m, notifiedFields)
 	case presence.SetManual:
@@ -137,6 +140,8 @@ func readAsked(c *coder, q *Call) {
 			w := read(c, callLitWindow, windowFields)
 			w.Query.Lit = true
 			q.Window = &w
+		case callPublish:
+			*m = read(c, callPublish, publishFields)
 		default:
 			c.skip()
 		}
@@ -221,6 +226,27 @@ func mailboxFields(c *coder, v *presence.MailboxEvent) {
 	num(c, 6, &v.UrgentSaved)
 	str(c, 7, &v.Account)
 	str(c, 8, &v.Extended)
+}
+
+func publishFields(c *coder, v *presence.Publish) {
+	num(c, 1, &v.Package)
+	str(c, 2, &v.Publisher)
+	str(c, 3, &v.IfMatch)
+	str(c, 4, &v.Tag)
+	num(c, 5, &v.Expires)
+	flag(c, 6, &v.HasBody)
+	flag(c, 7, &v.Partial)
+	list(c, 8, &v.Dialogs, maxDialogs, callEventFields)
+	num(c, 9, &v.Basic)
+	optional(c, 10, &v.Messages, messagesFields)
+}
+
+func messagesFields(c *coder, v *presence.Messages) {
+	num(c, 1, &v.New)
+	num(c, 2, &v.Saved)
+	num(c, 3, &v.UrgentNew)
+	num(c, 4, &v.UrgentSaved)
+	str(c, 5, &v.Account)
 }
 
 func notifiedFields(c *coder, v *presence.Notified) {

@@ -92,6 +92,9 @@ func TestLaterFields(t *testing.T) {
 		presence.Notified{CallID: "c", Reply: 481, Edge: "e"},
 		presence.Notified{CallID: "c", Reply: 503, Edge: "e", RetryAfter: 120},
 		presence.Subscribe{CallID: "c", InDialog: true},
+		presence.Publish{Publisher: "10.0.0.1", Tag: "t", Expires: 600, HasBody: true, Partial: true, Dialogs: []presence.CallEvent{{ID: "d", State: presence.Early}, {CallID: "k"}}},
+		presence.Publish{Package: presence.Presence, Publisher: "p", IfMatch: "t1", Tag: "t2", HasBody: true, Basic: presence.Offline},
+		presence.Publish{Package: presence.MessageSummary, Publisher: "p", Tag: "t", HasBody: true, Messages: &presence.Messages{New: 1, Saved: 2, UrgentNew: 3, UrgentSaved: 4, Account: "a"}},
 	} {
 		data := AppendNow(AppendCall(AppendHead(nil, presence.Schema, "a"), Call{ID: 1, Request: actors.Request{Message: m}}), 1, 1)
 		if got, err := ReadBatch(data); err != nil || len(got.Calls) != 1 || !reflect.DeepEqual(got.Calls[0].Request.Message, m) {

@@ -46,6 +46,7 @@ func (n *Node) lookUp(realm, user string) (c sip.Credentials) {
 	c.Realm, c.User = known, ok
 	if ok {
 		c.HA1 = sip.HashPassword(user, realm, password)
+		c.Extensions = n.directory.PresenceIDs(realm, user)
 	}
 	return c
 }
@@ -53,5 +54,5 @@ func (n *Node) lookUp(realm, user string) (c sip.Credentials) {
 // credentials looks a phone's user up for an edge that runs alone.
 func (n *Node) credentials(realm, user string) kazoo.Credentials {
 	c := n.lookUp(realm, user)
-	return kazoo.Credentials{Realm: c.Realm, User: c.User, MD5: c.HA1[sip.MD5], SHA256: c.HA1[sip.SHA256]}
+	return kazoo.Credentials{Realm: c.Realm, User: c.User, MD5: c.HA1[sip.MD5], SHA256: c.HA1[sip.SHA256], Extensions: c.Extensions}
 }
