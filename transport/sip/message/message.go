@@ -107,7 +107,8 @@ func (m *Message) readStart(text []byte) *Error {
 		m.Status = int(code)
 		return nil
 	}
-	name, rest, ok := bytes.Cut(text, []byte{' '})
+	line := bytes.TrimRight(text, " ")
+	name, rest, ok := bytes.Cut(line, []byte{' '})
 	if !ok || !token(name) {
 		return ErrNoMessage
 	}
@@ -123,7 +124,7 @@ func (m *Message) readStart(text []byte) *Error {
 		return ErrNoMessage
 	case !equalFold(version, "SIP/2.0"):
 		return errVersion
-	case len(m.uri) == 0 || bytes.IndexByte(m.uri, ' ') >= 0:
+	case len(m.uri) == 0 || bytes.IndexByte(m.uri, ' ') >= 0 || len(line) < len(text):
 		return errStart
 	}
 	return nil
@@ -217,10 +218,10 @@ func (m *Message) readCSeq(value []byte) bool {
 	return ok && (m.methodName == nil || bytes.Equal(name, m.methodName))
 }
 
-// Answerable says whether a request with a fault can be answered: it has all that a response repeats, and no response or ACK is
-// answered.
+// Answerable says whether a request with a fault can be answered: it has a Via by which its sender knows the response. No response and no
+// ACK is answered.
 func (m *Message) Answerable() bool {
-	return m.Status == 0 && m.Method != Ack && m.via.Host != nil && m.first[From] != 0 && m.first[To] != 0 && m.callID != nil && m.first[CSeq] != 0
+	return m.Status == 0 && m.Method != Ack && m.via.Host != nil
 }
 
 // Header returns the value of the first line of a field; nil: there is none.

@@ -302,9 +302,22 @@ func ParseVia(text []byte) (v ViaHop, ok bool) {
 	if !ok {
 		return v, false
 	}
-	v.Port = port
-	v.Branch, _ = Param(params, "branch")
-	_, v.RPort = Param(params, "rport")
-	v.Host = host
+	v.Host, v.Port = host, port
+	for first := true; len(params) > 0; first = false {
+		if params = trim(params); !first && len(params) > 0 { // a semicolon
+			params = trim(params[1:])
+		}
+		if len(params) > 0 && params[0] == ';' { // RFC 4475 §3.1.2.1
+			return v, false
+		}
+		var name, value []byte
+		name, value, params = NextParam(params)
+		switch {
+		case v.Branch == nil && equalFold(name, "branch"):
+			v.Branch = value
+		case equalFold(name, "rport"):
+			v.RPort = true
+		}
+	}
 	return v, true
 }
