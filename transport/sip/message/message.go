@@ -179,10 +179,10 @@ func (m *Message) interpret() (wrong *Error) {
 	if m.via, ok = ParseVia(m.Header(Via)); !ok && m.first[Via] != 0 {
 		wrong = first(wrong, errVia)
 	}
-	if m.from, _, ok = ParseAddress(m.Header(From)); !ok && m.first[From] != 0 {
+	if m.from, ok = parseParty(m.Header(From)); !ok && m.first[From] != 0 {
 		wrong = first(wrong, errFrom)
 	}
-	if m.to, _, ok = ParseAddress(m.Header(To)); !ok && m.first[To] != 0 {
+	if m.to, ok = parseParty(m.Header(To)); !ok && m.first[To] != 0 {
 		wrong = first(wrong, errTo)
 	}
 	if m.callID = m.Header(CallID); m.callID != nil && !printable(m.callID) {

@@ -178,6 +178,13 @@ func ParseAddress(text []byte) (a Address, rest []byte, ok bool) {
 	return a, rest, true
 }
 
+// parseParty reads the value of From or To: one address, whose tag can be written as it is into other messages.
+func parseParty(text []byte) (a Address, ok bool) {
+	a, rest, ok := ParseAddress(text)
+	tag := a.Tag()
+	return a, ok && len(rest) == 0 && (tag == nil || printable(tag) && bytes.IndexAny(tag, "\"<>,;") < 0)
+}
+
 // quotedEnd is the index behind a quoted string that text begins with; 0: it does not end.
 func quotedEnd(text []byte) int {
 	for i := 1; i < len(text); i++ {
