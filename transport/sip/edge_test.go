@@ -123,17 +123,18 @@ func answers(text string, code int, callID string) bool {
 	return strings.HasPrefix(text, fmt.Sprintf("SIP/2.0 %d ", code)) && strings.Contains(text, "\r\nCall-ID: "+callID+"\r\n")
 }
 
-// closed fails unless the other side closes the connection. What comes before is skipped.
-func closed(t *testing.T, conn net.Conn) {
+// closed fails unless the other side closes the connection. It returns what comes before.
+func closed(t *testing.T, conn net.Conn) (text string) {
 	t.Helper()
 	buffer := make([]byte, 4096)
 	for {
-		_, err := conn.Read(buffer)
+		n, err := conn.Read(buffer)
+		text += string(buffer[:n])
 		if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
 			t.Fatal("the connection was not closed")
 		}
 		if err != nil {
-			return
+			return text
 		}
 	}
 }
