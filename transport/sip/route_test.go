@@ -111,8 +111,8 @@ func TestStrangersAreLimited(t *testing.T) {
 	now, answered := time.Now(), 0
 	c := &connection{listener: &listener{transport: TCP}, remote: netip.MustParseAddrPort("192.0.2.9:1024"), write: func([]byte) error { answered++; return nil }}
 	r := s.newReader()
-	for i := range 10 * s.strangers.burst {
-		r.receive(flow{listener: c.listener, remote: c.remote, connection: c}, []byte(fmt.Sprintf("INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/TCP x;branch=z9hG4bK%d\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:a@b>\r\nCall-ID: %[1]d\r\nCSeq: 1 INVITE\r\n\r\n", i)))
+	for i := range 2 * s.strangers.burst {
+		r.receive(flow{listener: c.listener, remote: c.remote, connection: c}, fmt.Appendf(nil, "INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/TCP x;branch=z9hG4bK%d\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:a@b>\r\nCall-ID: %[1]d\r\nCSeq: 1 INVITE\r\n\r\n", i))
 	}
 	most := s.strangers.burst + int(time.Since(now)/s.strangers.every) + 1
 	if answered < s.strangers.burst || answered > most {
