@@ -5,55 +5,30 @@ import (
 	"strconv"
 )
 
-const xmlHead = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
-
-// weight orders states by importance: a phone that shows a single dialog should show the one with the highest weight.
-func weight(state string) int {
-	switch state {
-	case "early":
-		return 4
-	case "confirmed":
-		return 3
-	case "proceeding":
-		return 2
-	case "trying":
-		return 1
-	}
-	return 0
-}
+// XMLHead is the line that each XML document begins with.
+const XMLHead = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
 
 // stateName returns the state as the schema spells it (RFC 4235 §4.4), because phones compare it byte by byte. An unknown
 // state becomes terminated.
 func stateName(state string) string {
-	if weight(state) == 0 {
-		return "terminated"
+	switch state {
+	case "early", "confirmed", "proceeding", "trying":
+		return state
 	}
-	return state
+	return "terminated"
 }
 
 // AppendDialogInfo appends an application/dialog-info+xml document with full state (RFC 4235 §4).
-// The dialogs stand in the caller's order.
+// The dialogs stand in the caller's order. The edge of a phone that wants less, or a dialog where there is none, edits the document
+// (package transport/sip/profile).
 func AppendDialogInfo(dst []byte, d DialogInfo) []byte {
-	dst = append(dst, xmlHead+`<dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="`...)
+	dst = append(dst, XMLHead+`<dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="`...)
 	dst = strconv.AppendUint(dst, uint64(d.Version), 10)
 	dst = append(dst, `" state="full" entity="`...)
 	dst = appendURI(dst, d.Entity)
 	dst = append(dst, "\">\n"...)
-	dialogs := d.Dialogs
-	if d.Single && len(dialogs) > 1 {
-		best := 0
-		for i := range dialogs {
-			if weight(dialogs[i].State) > weight(dialogs[best].State) {
-				best = i
-			}
-		}
-		dialogs = dialogs[best : best+1]
-	}
-	for i := range dialogs {
-		dst = appendDialog(dst, &dialogs[i], d.Entity)
-	}
-	if len(dialogs) == 0 && d.Dummy {
-		dst = appendDialog(dst, &Dialog{ID: "none", State: "terminated"}, d.Entity)
+	for i := range d.Dialogs {
+		dst = appendDialog(dst, &d.Dialogs[i], d.Entity)
 	}
 	return append(dst, "</dialog-info>\n"...)
 }

@@ -19,8 +19,6 @@ type DialogInfo struct {
 	Entity  string // user@realm
 	Version uint32 // the NOTIFY's Sequence
 	Dialogs []Dialog
-	Single  bool // show only the most important dialog, as many phones look only at the first one
-	Dummy   bool // when there are no dialogs, show a terminated one
 }
 
 // Dialog is one dialog, seen from the entity.

@@ -20,11 +20,7 @@ func TestDialogInfo(t *testing.T) { // RFC 4235 §4
 		want string
 	}{
 		{"none", DialogInfo{}, ""},
-		{"dummy", DialogInfo{Dummy: true}, `<dialog id="none">` + "\n<state>terminated</state>\n" +
-			`<local><identity>sip:1001@acme.example.com</identity><target uri="sip:1001@acme.example.com"/></local>` + "\n</dialog>\n"},
 		{"all", DialogInfo{Dialogs: []Dialog{confirmed, early}}, confirmedText + earlyText},
-		{"single", DialogInfo{Dialogs: []Dialog{confirmed, early}, Single: true}, earlyText},
-		{"dummy unused", DialogInfo{Dialogs: []Dialog{confirmed}, Dummy: true}, confirmedText},
 		{"strange state", DialogInfo{Dialogs: []Dialog{{ID: "x", State: " early\n", Local: "sip:a@b"}}},
 			`<dialog id="x">` + "\n<state>terminated</state>\n" +
 				`<local><identity>sip:a@b</identity><target uri="sip:a@b"/></local>` + "\n</dialog>\n"},

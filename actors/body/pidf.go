@@ -3,7 +3,7 @@ package body
 // AppendPIDF appends an application/pidf+xml document (RFC 3863 §4). A presentity that talks is on the phone (RFC 4480 §3.2);
 // one that only rings has no activity.
 func AppendPIDF(dst []byte, p PIDF) []byte {
-	dst = append(dst, xmlHead+`<presence xmlns="urn:ietf:params:xml:ns:pidf"`+
+	dst = append(dst, XMLHead+`<presence xmlns="urn:ietf:params:xml:ns:pidf"`+
 		` xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model" xmlns:rpid="urn:ietf:params:xml:ns:pidf:rpid" entity="`...)
 	dst = appendURI(dst, p.Entity)
 	dst = append(dst, "\">\n<tuple id=\"t1\"><status><basic>"...)

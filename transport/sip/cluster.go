@@ -84,7 +84,7 @@ func (t *Told) document(p *profile.Profile) (kind string, body []byte) {
 			return d.kind, d.body
 		}
 	}
-	kind, body = p.Document(nil, t.ContentType, t.Body)
+	kind, body = p.Document(t.ContentType, t.Body)
 	t.documents = append(t.documents, rendered{p, kind, body})
 	return kind, body
 }

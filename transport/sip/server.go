@@ -228,7 +228,7 @@ func (r *reader) receive(f flow, data []byte) {
 	}
 	r.data, r.tag = data, nil
 	if err := r.m.Read(data); err != nil {
-		r.unreadable(f, data, err)
+		r.unreadable(f, err)
 		return
 	}
 	if r.m.Status != 0 {
@@ -253,16 +253,13 @@ func (r *reader) receive(f flow, data []byte) {
 	}
 }
 
-// unreadable answers a message that could not be read, if it is a request that can be answered.
-func (r *reader) unreadable(f flow, data []byte, err error) {
+// unreadable answers a message that could not be read, if it is a request that can be answered. r.m is what could be read of it.
+func (r *reader) unreadable(f flow, err error) {
 	s := r.server
 	s.metrics.malformed.Inc()
 	wrong, ok := err.(*message.Error)
 	if !ok || wrong.Code == 0 {
 		return
-	}
-	if f.connection != nil && !r.m.Answerable() { // the rest of a stream can't be read: what has come may say who is to be told
-		_ = r.m.Read(data)
 	}
 	if r.m.Answerable() {
 		r.answerStranger(f, wrong.Code, wrong.Text, time.Now())

@@ -73,7 +73,9 @@ func (s *Server) readBurst(f flow, conn net.Conn, b **[]byte, have int) (breaks 
 		}
 		size, err := message.Frame(data)
 		if err != nil {
-			r.unreadable(f, data, err)
+			r.data, r.tag = data, nil
+			_ = r.m.Read(data) // what can be read of it may say who is to be told
+			r.unreadable(f, err)
 			return 0, false
 		}
 		if size > 0 {

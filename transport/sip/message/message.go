@@ -61,6 +61,7 @@ func (m *Message) Read(data []byte) error {
 		}
 		head += len(rest) - len(next)
 		if head > MaxHead {
+			m.interpret() // so that it can be answered
 			return first(wrong, ErrTooLarge)
 		}
 		rest = next
@@ -107,7 +108,8 @@ func (m *Message) readStart(text []byte) *Error {
 		m.Status = int(code)
 		return nil
 	}
-	name, rest, ok := bytes.Cut(text, []byte{' '})
+	line := bytes.TrimRight(text, " ")
+	name, rest, ok := bytes.Cut(line, []byte{' '})
 	if !ok || !token(name) {
 		return ErrNoMessage
 	}
@@ -123,7 +125,7 @@ func (m *Message) readStart(text []byte) *Error {
 		return ErrNoMessage
 	case !equalFold(version, "SIP/2.0"):
 		return errVersion
-	case len(m.uri) == 0 || bytes.IndexByte(m.uri, ' ') >= 0:
+	case len(m.uri) == 0 || bytes.IndexByte(m.uri, ' ') >= 0 || len(line) < len(text):
 		return errStart
 	}
 	return nil
@@ -178,10 +180,10 @@ func (m *Message) interpret() (wrong *Error) {
 	if m.via, ok = ParseVia(m.Header(Via)); !ok && m.first[Via] != 0 {
 		wrong = first(wrong, errVia)
 	}
-	if m.from, _, ok = ParseAddress(m.Header(From)); !ok && m.first[From] != 0 {
+	if m.from, ok = parseParty(m.Header(From)); !ok && m.first[From] != 0 {
 		wrong = first(wrong, errFrom)
 	}
-	if m.to, _, ok = ParseAddress(m.Header(To)); !ok && m.first[To] != 0 {
+	if m.to, ok = parseParty(m.Header(To)); !ok && m.first[To] != 0 {
 		wrong = first(wrong, errTo)
 	}
 	if m.callID = m.Header(CallID); m.callID != nil && !printable(m.callID) {
@@ -217,10 +219,10 @@ func (m *Message) readCSeq(value []byte) bool {
 	return ok && (m.methodName == nil || bytes.Equal(name, m.methodName))
 }
 
-// Answerable says whether a request with a fault can be answered: it has all that a response repeats, and no response or ACK is
-// answered.
+// Answerable says whether a request with a fault can be answered: it has a Via by which its sender knows the response. No response and no
+// ACK is answered.
 func (m *Message) Answerable() bool {
-	return m.Status == 0 && m.Method != Ack && m.via.Host != nil && m.first[From] != 0 && m.first[To] != 0 && m.callID != nil && m.first[CSeq] != 0
+	return m.Status == 0 && m.Method != Ack && m.via.Host != nil
 }
 
 // Header returns the value of the first line of a field; nil: there is none.

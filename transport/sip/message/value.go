@@ -178,6 +178,13 @@ func ParseAddress(text []byte) (a Address, rest []byte, ok bool) {
 	return a, rest, true
 }
 
+// parseParty reads the value of From or To: one address, whose tag can be written as it is into other messages.
+func parseParty(text []byte) (a Address, ok bool) {
+	a, rest, ok := ParseAddress(text)
+	tag := a.Tag()
+	return a, ok && len(rest) == 0 && (tag == nil || printable(tag) && bytes.IndexAny(tag, "\"<>,;") < 0)
+}
+
 // quotedEnd is the index behind a quoted string that text begins with; 0: it does not end.
 func quotedEnd(text []byte) int {
 	for i := 1; i < len(text); i++ {
@@ -302,9 +309,22 @@ func ParseVia(text []byte) (v ViaHop, ok bool) {
 	if !ok {
 		return v, false
 	}
-	v.Port = port
-	v.Branch, _ = Param(params, "branch")
-	_, v.RPort = Param(params, "rport")
-	v.Host = host
+	v.Host, v.Port = host, port
+	for first := true; len(params) > 0; first = false {
+		if params = trim(params); !first && len(params) > 0 { // a semicolon
+			params = trim(params[1:])
+		}
+		if len(params) > 0 && params[0] == ';' { // RFC 4475 §3.1.2.1
+			return v, false
+		}
+		var name, value []byte
+		name, value, params = NextParam(params)
+		switch {
+		case v.Branch == nil && equalFold(name, "branch"):
+			v.Branch = value
+		case equalFold(name, "rport"):
+			v.RPort = true
+		}
+	}
 	return v, true
 }

@@ -30,7 +30,7 @@ func AppendEnd(dst []byte, body int) []byte {
 
 // AppendEcho appends the lines of a response that repeat the request's: Via, From, To, Call-ID and CSeq (RFC 3261 §8.2.6). source is
 // where the request came from, which the topmost Via is told (RFC 3261 §18.2.1, RFC 3581 §4). A tag is added to To when it has none
-// and tag is not "".
+// and tag is not "". A line that a faulty request lacks is left out.
 func (m *Message) AppendEcho(dst []byte, source netip.AddrPort, tag string) []byte {
 	top := true
 	for value := range m.Headers(Via) {
@@ -43,13 +43,18 @@ func (m *Message) AppendEcho(dst []byte, source netip.AddrPort, tag string) []by
 		}
 		dst = append(dst, "\r\n"...)
 	}
-	dst = append(append(append(dst, "From: "...), m.Header(From)...), "\r\nTo: "...)
-	dst = append(dst, m.Header(To)...)
-	if tag != "" && m.to.Tag() == nil {
-		dst = append(append(dst, ";tag="...), tag...)
+	for _, n := range [...]Name{From, To, CallID, CSeq} {
+		value := m.Header(n)
+		if value == nil {
+			continue
+		}
+		dst = append(append(append(dst, fields[n]...), ": "...), value...)
+		if n == To && tag != "" && m.to.Tag() == nil {
+			dst = append(append(dst, ";tag="...), tag...)
+		}
+		dst = append(dst, "\r\n"...)
 	}
-	dst = append(append(append(dst, "\r\nCall-ID: "...), m.callID...), "\r\nCSeq: "...)
-	return append(append(dst, m.Header(CSeq)...), "\r\n"...)
+	return dst
 }
 
 // appendVia appends the line of the topmost Via, with where the request came from.
