@@ -20,6 +20,7 @@ import (
 )
 
 type edgeCommand struct {
+	Show string `arg:"" optional:"" name:"profiles" help:"profiles: print the table of what kinds of phones need in their documents, with the rows of --profiles, and end."`
 	Name string `placeholder:"NAME" help:"The name of the edge, to which its subscriptions belong (default: the host name). No two running edges may have the same. An edge that takes another one's place takes its name."`
 	HTTP string `name:"http" default:"127.0.0.1:8001" placeholder:"HOST:PORT" help:"Where /healthz, /readyz and /metrics of the edge are served."`
 	sipFlags
@@ -64,6 +65,17 @@ func (c *edgeCommand) check() (sip.Config, error) {
 
 // Run implements edge. It runs the edge until SIGTERM or SIGINT.
 func (c *edgeCommand) Run(out io.Writer) error {
+	switch c.Show {
+	case "":
+	case "profiles":
+		table, err := c.profiles()
+		if err != nil {
+			return err
+		}
+		return table.Print(out)
+	default:
+		return fmt.Errorf("%w: edge takes no argument but profiles, and got %q", errUsage, c.Show)
+	}
 	config, err := c.check()
 	if err != nil {
 		return err

@@ -34,6 +34,7 @@ type sipFlags struct {
 	Digest     string   `name:"sip-digest" enum:"md5,sha-256" default:"md5" help:"The hash of digest authentication: md5, which every phone knows, or sha-256."`
 	Trust      []string `name:"trust" placeholder:"CIDR" help:"Networks of proxies and switches that have authenticated the phones behind them. They may say who it was in the header X-Lamplight-User."`
 	TrustCert  []string `name:"trust-cert" placeholder:"NAME" help:"Names in the client certificates of such proxies and switches. Needs --sip-tls-ca."`
+	Profiles   string   `name:"profiles" type:"existingfile" placeholder:"FILE" help:"A YAML file with rows that extend the table of what kinds of phones need in their documents (default: the built-in table; lamplight edge profiles prints it)."`
 	Domain     []string `name:"domain" placeholder:"REALM" help:"The realms that the edge serves (default: all that accounts have)."`
 }
 
@@ -59,7 +60,7 @@ func (f *sipFlags) enabled() bool {
 func (f *sipFlags) check() error {
 	all, _ := f.addresses()
 	for name, given := range map[string]bool{"--sip-tls-cert": f.Cert != "", "--sip-tls-ca": f.CA != "", "--sip-advertise": f.Advertised != "",
-		"--trust": len(f.Trust) > 0, "--trust-cert": len(f.TrustCert) > 0, "--domain": len(f.Domain) > 0} {
+		"--trust": len(f.Trust) > 0, "--trust-cert": len(f.TrustCert) > 0, "--domain": len(f.Domain) > 0, "--profiles": f.Profiles != ""} {
 		if given && len(all) == 0 {
 			return fmt.Errorf("%w: %s is given, and there is no SIP edge that it could be about: give --sip-udp, --sip-tcp, --sip-tls, --sip-ws or --sip-wss too", errUsage, name)
 		}
@@ -101,6 +102,9 @@ func (f *sipFlags) check() error {
 	if _, err := f.trusted(); err != nil {
 		return err
 	}
+	if _, err := f.profiles(); err != nil {
+		return err
+	}
 	for _, realm := range f.Domain {
 		if err := directory.CheckRealm(strings.ToLower(realm)); err != nil {
 			return fmt.Errorf("%w: --domain has %q: it must be a realm, such as acme.example.com", errUsage, realm)
@@ -127,6 +131,18 @@ func (f *sipFlags) trusted() (all []netip.Prefix, err error) {
 	return all, nil
 }
 
+// profiles returns the table of what kinds of phones need.
+func (f *sipFlags) profiles() (*profile.Table, error) {
+	if f.Profiles == "" {
+		return profile.Default(), nil
+	}
+	t, err := profile.Load(f.Profiles)
+	if err != nil {
+		return nil, fmt.Errorf("%w: --profiles: %w", errUsage, err)
+	}
+	return t, nil
+}
+
 // checkEdgeName refuses what can be no name of an edge. flag is where it was given.
 func checkEdgeName(flag, name string) error {
 	if len(name) == 0 || len(name) > subject.MaxName || name == subject.AnyEdge || strings.ContainsFunc(name, func(r rune) bool { return r <= 0x20 || r > 0x7e }) {
@@ -137,13 +153,16 @@ func checkEdgeName(flag, name string) error {
 
 // config returns the configuration of the edge but for Version, Log and Registerer. check must have accepted the flags.
 func (f *sipFlags) config(name string) (c sip.Config, err error) {
-	c = sip.Config{Name: name, Advertise: f.Advertised, TrustCerts: f.TrustCert, NoAuth: f.Auth == "none", Profiles: &profile.Table{}}
+	c = sip.Config{Name: name, Advertise: f.Advertised, TrustCerts: f.TrustCert, NoAuth: f.Auth == "none"}
 	_, c.Listen = f.addresses()
 	if f.Digest == "sha-256" {
 		c.Algorithm = sip.SHA256
 	}
 	for _, realm := range f.Domain {
 		c.Domains = append(c.Domains, strings.ToLower(realm))
+	}
+	if c.Profiles, err = f.profiles(); err != nil {
+		return c, err
 	}
 	if c.Trust, err = f.trusted(); err != nil || f.Cert == "" {
 		return c, err

@@ -41,6 +41,10 @@ func (c *oneRealm) Subscribe(_ presence.Address, _ *presence.Subscribe, _ time.T
 	done(Outcome{Code: 200})
 }
 
+func (c *oneRealm) Publish(_ presence.Address, ev *presence.Publish, _ Document, _ time.Time, done func(Outcome)) {
+	done(Outcome{Code: 200, Tag: ev.Tag})
+}
+
 func (c *oneRealm) Replied(string, presence.Address, presence.Notified) {}
 
 // newTestServer makes an edge on loopback that is not started.

@@ -26,7 +26,7 @@ const (
 func startNode(t testing.TB, change func(*sip.Config)) *node.Node {
 	t.Helper()
 	c := nodetest.Config("a", t.TempDir())
-	c.SIP = &sip.Config{Name: "edge1", NoAuth: change == nil, Profiles: &profile.Table{}}
+	c.SIP = &sip.Config{Name: "edge1", NoAuth: change == nil, Profiles: profile.Default()}
 	for _, transport := range []sip.Transport{sip.UDP, sip.TCP, sip.WS} {
 		c.SIP.Listen = append(c.SIP.Listen, sip.Listen{Transport: transport, Address: "127.0.0.1:0"})
 	}

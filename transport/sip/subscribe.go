@@ -9,6 +9,7 @@ import (
 
 	"lamplight/actors/presence"
 	"lamplight/transport/sip/message"
+	"lamplight/transport/sip/profile"
 )
 
 // The times of a subscription, in seconds (RFC 6665 §4.2.1.1).
@@ -227,7 +228,7 @@ func (r *reader) unfit(p presence.Package) (code int, text string) {
 	}
 	kind := p.ContentType()
 	if m.Lists(message.Accept, kind) || m.Lists(message.Accept, "*/*") || m.Lists(message.Accept, "application/*") ||
-		p == presence.Presence && m.Lists(message.Accept, "application/xpidf+xml") {
+		p == presence.Presence && m.Lists(message.Accept, profile.ContentTypeXPIDF) {
 		return 0, ""
 	}
 	return 406, "Only " + kind + " Can Be Sent"
@@ -250,7 +251,11 @@ func (r *reader) event(f flow, p presence.Package, by sender, to presence.Addres
 		}
 		ends[i+1] = len(b)
 	}
-	b = appendRoute(b, f, s.incarnation, s.cfg.Profiles.For(agent).Name, m)
+	shape := s.cfg.Profiles.For(agent)
+	if p == presence.Presence {
+		shape = shape.Accepting(m.Lists(message.Accept, p.ContentType()), m.Lists(message.Accept, profile.ContentTypeXPIDF))
+	}
+	b = appendRoute(b, f, s.incarnation, shape.Name, m)
 	all := string(b)
 	ev.CallID, ev.FromTag, ev.ToTag = all[:ends[1]], all[ends[1]:ends[2]], all[ends[2]:ends[3]]
 	ev.Contact, ev.UserAgent, ev.From, ev.ProxyRoute = all[ends[3]:ends[4]], all[ends[4]:ends[5]], all[ends[5]:ends[6]], all[ends[6]:]

@@ -18,7 +18,7 @@ const acme = "acme.example.com"
 func startNode(t testing.TB, change func(*sip.Config)) *node.Node {
 	t.Helper()
 	c := nodetest.Config("a", t.TempDir())
-	c.SIP = &sip.Config{Name: "edge1", NoAuth: true, Profiles: &profile.Table{}}
+	c.SIP = &sip.Config{Name: "edge1", NoAuth: true, Profiles: profile.Default()}
 	for _, transport := range []sip.Transport{sip.UDP, sip.TCP, sip.WS} {
 		c.SIP.Listen = append(c.SIP.Listen, sip.Listen{Transport: transport, Address: "127.0.0.1:0"})
 	}
