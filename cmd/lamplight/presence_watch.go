@@ -19,6 +19,7 @@ import (
 
 type presenceWatch struct {
 	presenceFlags
+	watchSIPFlags
 	Extension extensionName `arg:"" optional:"" help:"Watch only this extension: its user part, such as 1001 or *3101."`
 }
 
@@ -26,6 +27,12 @@ type presenceWatch struct {
 func (c *presenceWatch) Run(out io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if c.SIP != "" {
+		if c.Extension != "" || c.Realm != "" || c.Account != "" {
+			return fmt.Errorf("%w: --sip names the extension and the realm: leave the argument, --realm and --account out", errUsage)
+		}
+		return c.watch(ctx, out, c.Output, time.Duration(c.Timeout))
+	}
 	open, cancel := context.WithTimeout(ctx, time.Duration(c.Timeout))
 	defer cancel()
 	cl, done, realm, err := c.open(open)
