@@ -1,9 +1,11 @@
 #!/bin/sh
 # Starts a node, loads the sample account $1, and prints requests to try, with a token. It ends when the node ends. LAMPLIGHT_DATA,
-# LAMPLIGHT_HTTP, LAMPLIGHT_NATS_LISTEN and LAMPLIGHT_GOSSIP choose another data directory and other ports, for a second node.
+# LAMPLIGHT_HTTP, LAMPLIGHT_NATS_LISTEN, LAMPLIGHT_GOSSIP, LAMPLIGHT_SIP_UDP and LAMPLIGHT_SIP_TCP choose another data directory and other ports, for a second node.
 set -eu
 account=$1
 data=${LAMPLIGHT_DATA:-./lamplight-data}
+export LAMPLIGHT_SIP_UDP=${LAMPLIGHT_SIP_UDP-127.0.0.1:5060} # for phones on this machine
+export LAMPLIGHT_SIP_TCP=${LAMPLIGHT_SIP_TCP-127.0.0.1:5060}
 said=$(mktemp)
 # The node is in a session of its own, so that Ctrl-C reaches this script alone, which then ends the node with one signal. A second
 # signal would end the node at once.
@@ -18,7 +20,7 @@ until grep -q 'is ready' "$said"; do
 		code=0
 		wait $node || code=$?
 		echo "The node did not start; the reason stands above. If Lamplight runs here already (LAMPLIGHT_HTTP ${LAMPLIGHT_HTTP:-127.0.0.1:8000}, LAMPLIGHT_DATA $data), use it, stop it, or choose" >&2
-		echo "another data directory and other ports: LAMPLIGHT_DATA, LAMPLIGHT_HTTP, LAMPLIGHT_NATS_LISTEN, LAMPLIGHT_GOSSIP." >&2
+		echo "another data directory and other ports: LAMPLIGHT_DATA, LAMPLIGHT_HTTP, LAMPLIGHT_NATS_LISTEN, LAMPLIGHT_GOSSIP, LAMPLIGHT_SIP_UDP, LAMPLIGHT_SIP_TCP." >&2
 		exit $((code > 0 ? code : 1))
 	fi
 	n=$((n + 1))

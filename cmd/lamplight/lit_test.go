@@ -160,7 +160,13 @@ func openTerminal(t *testing.T) (keyboard, terminal *os.File) {
 // watchLamps starts presence watch and returns the lines that it prints.
 func watchLamps(t *testing.T, url, format string) <-chan string {
 	t.Helper()
-	c := exec.Command(binary, "presence", "watch", "--realm", realm, "--nats", url, "-o", format)
+	return watchOutput(t, "watching ", "--realm", realm, "--nats", url, "-o", format)
+}
+
+// watchOutput runs presence watch until the test ends, waits until it says that it is ready, and returns the lines that it prints.
+func watchOutput(t *testing.T, ready string, args ...string) <-chan string {
+	t.Helper()
+	c := exec.Command(binary, append([]string{"presence", "watch"}, args...)...)
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +179,7 @@ func watchLamps(t *testing.T, url, format string) <-chan string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
-	if line, err := bufio.NewReader(talk).ReadString('\n'); err != nil || !strings.HasPrefix(line, "watching ") {
+	if line, err := bufio.NewReader(talk).ReadString('\n'); err != nil || !strings.HasPrefix(line, ready) {
 		t.Fatalf("%q %v", line, err)
 	}
 	lines := make(chan string, 100)

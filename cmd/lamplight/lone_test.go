@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
 	"lamplight/transport/sip"
 	"lamplight/transport/sip/phone"
 )
@@ -261,5 +263,51 @@ func TestServeWithSIP(t *testing.T) {
 	shows(t, w, "early", 0)
 	if list := p.lamplight("presence", "list", "--realm", realm, "--nats", p.nats); !strings.Contains(list, "box") {
 		t.Errorf("the edge has another name than the node:\n%s", list)
+	}
+}
+
+// presence watch --sip subscribes like a phone, with the password of a device, and prints each NOTIFY.
+func TestWatchOverSIP(t *testing.T) {
+	t.Parallel()
+	p := start(t, t.TempDir(), "--sip-udp", "127.0.0.1:0", "--sip-tcp", "127.0.0.1:0")
+	p.await()
+	p.sample()
+	secret := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(secret, []byte("change-me-1002\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, transport := range []string{"udp", "tcp"} {
+		_, server, _ := strings.Cut(p.stdout.String(), "sip "+transport+" listening on ")
+		server, _, _ = strings.Cut(server, "\n")
+		args := []string{"--sip", "sip:1001@" + realm, "--server", server, "--transport", transport, "--as", "1002"}
+		if out, err := exec.Command(binary, append([]string{"presence", "watch"}, args...)...).CombinedOutput(); err == nil || !strings.Contains(string(out), "--password-file") {
+			t.Errorf("without a password: %v, %s", err, out)
+		}
+		lines := watchOutput(t, "subscribed to dialog of 1001@"+realm, append(args, "--password-file", secret, "-o", "json")...)
+		next := func() (n struct {
+			CSeq uint32 `json:"cseq"`
+			Lamp string `json:"lamp"`
+		}) {
+			t.Helper()
+			select {
+			case line := <-lines:
+				if err := json.Unmarshal([]byte(line), &n); err != nil {
+					t.Fatalf("%q: %v", line, err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatal("no NOTIFY was printed")
+			}
+			return n
+		}
+		if n := next(); n.Lamp != "terminated" {
+			t.Fatalf("%+v", n)
+		}
+		for _, state := range []string{"early", "confirmed"} {
+			p.send("presence.dialog.acme%2Eexample%2Ecom.w"+transport, "dialog_update", map[string]any{"From": "1001@" + realm, "To": "x@" + realm, "Call-ID": "w" + transport, "State": state})
+			if n := next(); n.Lamp != state {
+				t.Fatalf("%+v, want %s", n, state)
+			}
+		}
+		p.send("presence.dialog.acme%2Eexample%2Ecom.w"+transport, "dialog_update", map[string]any{"From": "1001@" + realm, "To": "x@" + realm, "Call-ID": "w" + transport, "State": "terminated"})
 	}
 }

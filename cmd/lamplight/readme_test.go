@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"lamplight/tools/need"
 )
 
 // natsClient stands for NATS's own command line program in README's lines, which takes minutes to build: it does nats sub
@@ -61,15 +63,16 @@ func natsClient(args []string) error {
 
 var fence = regexp.MustCompile("(?ms)^```\n(.*?)^```$")
 
-// readme returns the lines to paste of each block in the section with a title, or with but in all other sections.
-func readme(t *testing.T, title string, but bool) (blocks [][]string) {
+// readme returns the lines to paste of each block in the section with a title, or with "" in all sections that have no test of their own.
+func readme(t *testing.T, title string) (blocks [][]string) {
 	t.Helper()
 	text, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, section := range strings.Split(string(text), "\n## ") {
-		if strings.HasPrefix(section, title+"\n") == but {
+		name, _, _ := strings.Cut(section, "\n")
+		if title != "" && name != title || title == "" && (name == "Three nodes" || name == "A phone") {
 			continue
 		}
 		for _, block := range fence.FindAllStringSubmatch(section, -1) {
@@ -165,7 +168,7 @@ func TestReadme(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := open(t, checkout(t), "LAMPLIGHT_DATA="+data, "LAMPLIGHT_NATS="+p.nats, "NATS_URL="+p.nats)
-	for _, block := range readme(t, "Three nodes", true) {
+	for _, block := range readme(t, "") {
 		for _, line := range block {
 			if strings.HasPrefix(line, "make ") {
 				continue // CI's own commands; what make run does, serve and sample do here
@@ -196,6 +199,60 @@ func TestReadme(t *testing.T) {
 	}
 }
 
+// README's lines for a phone work, with baresip and SIPp. The test only replaces the ports.
+func TestReadmePhone(t *testing.T) {
+	t.Parallel()
+	for program, in := range map[string]string{"baresip": "baresip-core", "sipp": "sip-tester"} {
+		_, err := exec.LookPath(program)
+		need.Met(t, err == nil, "%s (Debian: %s)", program, in)
+	}
+	p := start(t, t.TempDir(), "--sip-udp", "127.0.0.1:0", "--sip-tcp", "127.0.0.1:0")
+	p.await()
+	p.sample()
+	_, edge, _ := strings.Cut(p.stdout.String(), "sip udp listening on ")
+	edge, _, _ = strings.Cut(edge, "\n")
+	root := checkout(t)
+	phone := t.TempDir() // with the ports of this test
+	for _, name := range []string{"config", "accounts", "contacts"} {
+		text, err := os.ReadFile("../../docs/examples/baresip/" + name)
+		if err == nil {
+			text = []byte(strings.NewReplacer("127.0.0.1:5060", edge, "127.0.0.1:5090", ports(t, 1)[0]).Replace(string(text)))
+			err = os.WriteFile(filepath.Join(phone, name), text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	moved := strings.NewReplacer("docs/examples/baresip", phone, "127.0.0.1:5060", edge, "--sip sip:", "--server "+edge+" --sip sip:", "-nostdin", "-nostdin -i 127.0.0.1")
+	blocks := readme(t, "A phone")
+	if len(blocks) != 4 {
+		t.Fatalf("README's phone has %d blocks of lines", len(blocks))
+	}
+	buddies := open(t, root)
+	fmt.Fprintln(buddies.in, "exec "+moved.Replace(blocks[1][0]))
+	buddies.await(blocks[1][0], "baresip is ready", 20*time.Second)
+	w := open(t, root, "LAMPLIGHT_NATS="+p.nats)
+	eventually(t, "baresip watches", 20*time.Second, func() bool {
+		return strings.Contains(w.paste("bin/lamplight presence list --realm acme.example.com"), "presence")
+	})
+	for i, line := range blocks[2] {
+		w.paste(moved.Replace(line))
+		buddies.await(line, "Busy", 20*time.Second)
+		if i == 1 {
+			eventually(t, "baresip shows that the call is over", 20*time.Second, func() bool { return strings.Count(buddies.out.String(), "changed status") >= 2 })
+		}
+	}
+	for _, line := range blocks[3] {
+		w.paste(moved.Replace(line))
+		if strings.Contains(line, " watch ") {
+			w.await(line, "subscribed to dialog", 20*time.Second)
+		}
+	}
+	for _, want := range []string{"  early\n", "  confirmed\n", `<identity display="Grace">`} {
+		w.await("lines", want, 20*time.Second)
+	}
+}
+
 // README's lines for three nodes on one machine work: a node that is killed loses no lamp, and takes its share back when it is
 // started again. The test only replaces the ports.
 func TestReadmeCluster(t *testing.T) {
@@ -212,7 +269,7 @@ func TestReadmeCluster(t *testing.T) {
 			endPid(root, node)
 		}
 	})
-	blocks := readme(t, "Three nodes", false)
+	blocks := readme(t, "Three nodes")
 	if len(blocks) != 3 {
 		t.Fatalf("README's cluster has %d blocks of lines", len(blocks))
 	}
@@ -257,7 +314,7 @@ func endPid(root, node string) {
 // README's command lines for three machines work. The test replaces the names by addresses of this machine, and the ports.
 func TestReadmeMachines(t *testing.T) {
 	t.Parallel()
-	lines := readme(t, "Three nodes", false)[2]
+	lines := readme(t, "Three nodes")[2]
 	addresses := ports(t, 8)
 	port := func(i int) string { return addresses[i][strings.LastIndexByte(addresses[i], ':')+1:] }
 	moved := strings.NewReplacer(" a:", " 127.0.0.2:", ",a:", ",127.0.0.2:", " b:", " 127.0.0.3:", ",b:", ",127.0.0.3:", " c:", " 127.0.0.4:", ",c:", ",127.0.0.4:",
