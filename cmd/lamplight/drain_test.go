@@ -89,9 +89,11 @@ func TestPortsInUse(t *testing.T) {
 func TestRunTwice(t *testing.T) {
 	t.Parallel()
 	root := checkout(t)
-	addresses := ports(t, 6)
+	addresses := ports(t, 8)
 	env := func(at int, data string) []string {
-		return append(os.Environ(), "LAMPLIGHT_HTTP="+addresses[at], "LAMPLIGHT_NATS_LISTEN="+addresses[at+1], "LAMPLIGHT_GOSSIP="+addresses[at+2], "LAMPLIGHT_DATA="+data)
+		sip := addresses[6+at/3]
+		return append(os.Environ(), "LAMPLIGHT_HTTP="+addresses[at], "LAMPLIGHT_NATS_LISTEN="+addresses[at+1], "LAMPLIGHT_GOSSIP="+addresses[at+2], "LAMPLIGHT_DATA="+data,
+			"LAMPLIGHT_SIP_UDP="+sip, "LAMPLIGHT_SIP_TCP="+sip)
 	}
 	sample := func(env []string) (*exec.Cmd, *transcript) {
 		said := &transcript{}
