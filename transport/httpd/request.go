@@ -80,7 +80,8 @@ func (q *Request) readSmall() ([]byte, error) {
 
 // LoadBody reads a large body, so that PostBody returns it; a small one has been read already. The handler calls it when it knows
 // who asks: strangers may not make the server keep large bodies. who is an account, or "" for a stranger. The server reads at
-// most MaxLarge large bodies at a time, LargeOfOne of them of one account, and refuses one more.
+// most MaxLarge large bodies at a time, LargeOfOne of them of one account. One more takes the place of a slow one, or else is
+// refused.
 func (q *Request) LoadBody(who string) error {
 	if !q.Request.IsBodyStream() {
 		return nil
@@ -88,12 +89,15 @@ func (q *Request) LoadBody(who string) error {
 	if who == "" {
 		return tooLarge(SmallBody)
 	}
-	free, ok := q.server.large.Take(who)
-	if !ok {
+	from := &body{from: io.MultiReader(bytes.NewReader(q.beginning), q.RequestBodyStream()), conn: q.Conn(), who: who}
+	if !q.server.large.take(from, time.Now()) {
 		return ErrTooMany
 	}
-	defer free()
-	body, err := io.ReadAll(io.LimitReader(io.MultiReader(bytes.NewReader(q.beginning), q.RequestBodyStream()), MaxBody+1))
+	defer q.server.large.done(from)
+	body, err := io.ReadAll(io.LimitReader(from, MaxBody+1))
+	if from.dropped.Load() && err != nil {
+		return ErrTooMany
+	}
 	if err != nil {
 		return NotJSON("the body can't be read: " + err.Error())
 	}
