@@ -64,11 +64,11 @@ func hasRoute(t *testing.T, s *Server, to string) {
 	t.Fatalf("%s has no route to %s; it has routes to %v", s.cfg.Name, to, have)
 }
 
-// open returns how many connections a port has that have proved nothing, and how many are passed on.
+// open returns how many connections a port has that have proved nothing, and how many the server has.
 func (p *routePort) open() (strangers, servers int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.unproven), len(p.passed)
+	return len(p.unproven), len(p.taken)
 }
 
 // While strangers open silent connections to the port for routes, and new ones for those that are closed, a server that comes gets
@@ -114,7 +114,7 @@ func TestRoutesDuringAFlood(t *testing.T) {
 	hasRoute(t, b, "c")
 	hasRoute(t, b, "a")
 	if strangers, servers := a.routes.open(); strangers > bound || servers == 0 {
-		t.Errorf("%d connections have proved nothing, %d are passed on", strangers, servers)
+		t.Errorf("%d connections have proved nothing, the server has %d", strangers, servers)
 	}
 }
 

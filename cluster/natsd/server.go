@@ -111,7 +111,7 @@ func (s *Server) Start(context.Context) error {
 		return fail(err)
 	}
 	if r := c.Routes; r != nil {
-		if s.routes, err = openRoutePort(r.Listen, r.password(), cmp.Or(r.MaxStrangers, maxStrangers), s.routeAddr, loglimit.Limit(c.Log).With("part", "nats")); err != nil {
+		if s.routes, err = openRoutePort(r.Listen, r.password(), cmp.Or(r.MaxStrangers, maxStrangers), s.nats.Load, loglimit.Limit(c.Log).With("part", "nats")); err != nil {
 			return fail(err)
 		}
 	}
@@ -338,8 +338,8 @@ func (r *Routes) password() string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// apply sets the options that make the server one of a cluster. The server takes routes on a port of the loopback address, to which
-// routePort passes them.
+// apply sets the options that make the server one of a cluster. The server itself listens for routes on a port of the loopback
+// address; routePort listens for the other nodes' servers.
 func (r *Routes) apply(opts *server.Options) error {
 	if _, _, err := splitAddress(r.Listen); err != nil {
 		return fmt.Errorf("--nats-cluster: %w", err)
@@ -389,16 +389,6 @@ func splitAddress(a string) (string, int, error) {
 func Loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// routeAddr returns where the server takes routes; nil: it does not yet.
-func (s *Server) routeAddr() net.Addr {
-	if running := s.nats.Load(); running != nil {
-		if a := running.ClusterAddr(); a != nil {
-			return a
-		}
-	}
-	return nil
 }
 
 // URL returns the address for the node itself, which connects with the options of WayIn.
