@@ -23,11 +23,11 @@ func ParseManual(s string) (state State, ok bool) {
 }
 
 // manual says whether the API may set this state.
-func (s State) manual() bool { return s == Early || s == Confirmed || s == Terminated }
+func (s State) manual() bool { return slices.Contains(ManualStates[:], s) }
 
 // errManual is the error for a state that can't be set.
 func errManual(s State) error {
-	return fmt.Errorf("%w: the manual state is %q; it must be early, confirmed or terminated", ErrInvalid, s)
+	return fmt.Errorf("%w: the manual state is %q; it must be %s", ErrInvalid, s, StateNames(ManualStates[:]))
 }
 
 // setManual sets the manual state, or removes it with Terminated.

@@ -1,22 +1,45 @@
 package presence
 
+import (
+	"slices"
+	"strings"
+)
+
+// states are the names of the states, as documents write them.
+var states = [...]string{Trying: "trying", Early: "early", Confirmed: "confirmed", Terminated: "terminated", Online: "online", Offline: "offline"}
+
 // String returns the state as documents write it; "" for None.
 func (s State) String() string {
-	switch s {
-	case Trying:
-		return "trying"
-	case Early:
-		return "early"
-	case Confirmed:
-		return "confirmed"
-	case Terminated:
-		return "terminated"
-	case Online:
-		return "online"
-	case Offline:
-		return "offline"
+	if int(s) >= len(states) {
+		return ""
 	}
-	return ""
+	return states[s]
+}
+
+// The states that may be given where only some are right.
+var (
+	ManualStates = [...]State{Early, Confirmed, Terminated}                          // that the API may set
+	LitStates    = [...]State{Early, Confirmed}                                      // of a lamp that is lit
+	CallStates   = [...]State{Trying, Early, Confirmed, Terminated}                  // of news of a call
+	UpdateStates = [...]State{Trying, Early, Confirmed, Terminated, Online, Offline} // of a register, or of a call in an update
+)
+
+// StateNames lists the names of states for a sentence: "early, confirmed or terminated".
+func StateNames(all []State) string {
+	names := make([]string, len(all))
+	for i, s := range all {
+		names[i] = s.String()
+	}
+	return Or(names)
+}
+
+// Or lists words for a sentence: "a, b or c".
+func Or(words []string) string {
+	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
 // String returns the direction as RFC 4235 §4.1.2 writes it.
@@ -35,10 +58,8 @@ func ParseState(s string) (state State, ok bool) {
 	if s == "proceeding" {
 		return Trying, true
 	}
-	for st := Trying; st <= Offline; st++ {
-		if st.String() == s {
-			return st, true
-		}
+	if i := slices.Index(states[:], s); i > int(None) {
+		return State(i), true
 	}
 	return None, false
 }

@@ -79,14 +79,17 @@ func ParsePackage(name string) (p Package, ok bool) {
 	return Dialog, false
 }
 
-// PackageNames lists the names of all event packages for a sentence: "a, b or c".
-func PackageNames() string {
-	names := packages[0].name
-	for _, p := range packages[1:LastPackage] {
-		names += ", " + p.name
+// Packages returns the names of all event packages.
+func Packages() []string {
+	names := make([]string, len(packages))
+	for p := range packages {
+		names[p] = packages[p].name
 	}
-	return names + " or " + packages[LastPackage].name
+	return names
 }
+
+// PackageNames lists the names of all event packages for a sentence: "a, b or c".
+func PackageNames() string { return Or(Packages()) }
 
 // same says whether a watcher of an event package sees no difference between two Views; nil is a View that is not known.
 func same(pkg Package, a, b *View) bool {

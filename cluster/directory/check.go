@@ -155,6 +155,18 @@ func prepareAccount(fields map[string]any, old *Entry) (wrong []error) {
 	return wrong
 }
 
+// CheckRealm returns an error, which says what is right, if no account can have the realm.
+func CheckRealm(realm string) error {
+	reason := badRealm(realm)
+	if realm == "" {
+		reason = "must be a domain name, such as acme.example.com"
+	}
+	if reason != "" {
+		return &Invalid{"realm", fmt.Sprintf("%q %s", realm, reason)}
+	}
+	return nil
+}
+
 // badRealm says what is wrong with a realm; "" if nothing is.
 func badRealm(realm string) string {
 	switch {

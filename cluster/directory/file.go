@@ -298,7 +298,7 @@ func (in *Import) Warnings() (all []Warning) {
 	look := func(p place, entry any) {
 		fields, _ := entry.(map[string]any)
 		for _, name := range unused(p.kind, fields) {
-			if near := nearest(p.kind, name); near != "" {
+			if near := Nearest(name, used[p.kind]); near != "" {
 				all = append(all, Warning{in.lineOf(p, name), fmt.Sprintf("%v: Lamplight does not use the field %s; is %s meant?", p, name, near)})
 				continue
 			}
@@ -353,41 +353,45 @@ func unused(kind string, fields map[string]any) (names []string) {
 	return names
 }
 
-// nearest returns the field that a name is perhaps mistyped for; "": it looks like none.
-func nearest(kind, name string) string {
+// Nearest returns the one of words that a name is perhaps mistyped for; "": it looks like none.
+func Nearest(name string, words []string) string {
 	plain := func(s string) string {
 		return strings.ToLower(strings.NewReplacer("_", "", "-", "", " ", "").Replace(s))
 	}
 	is := plain(name)
-	for _, u := range used[kind] {
+	near, best := "", 3
+	for _, u := range words {
 		want := plain(u)
 		most := 1
 		if len(want) > 6 {
 			most = 2
 		}
-		if len(want) > 2 && strings.Contains(name, ".") == strings.Contains(u, ".") && distance(is, want) <= most {
-			return u
+		if d := distance(is, want); len(want) > 2 && strings.Contains(name, ".") == strings.Contains(u, ".") && d <= most && d < best {
+			near, best = u, d
 		}
 	}
-	return ""
+	return near
 }
 
-// distance returns how many letters must be added, removed or replaced to make a into b (Levenshtein).
+// distance returns how many letters must be added, removed or replaced, or swapped with the next one, to make a into b.
 func distance(a, b string) int {
+	var before, above []int // the rows of the last two letters of a
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		corner := row[0]
+		before, above, row = above, row, make([]int, len(b)+1)
 		row[0] = i + 1
 		for j := range len(b) {
-			cost := corner
-			if a[i] != b[j] {
-				cost++
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
 			}
-			corner = row[j+1]
-			row[j+1] = min(cost, row[j]+1, corner+1)
+			row[j+1] = min(row[j]+1, above[j+1]+1, above[j]+cost)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
 		}
 	}
 	return row[len(b)]

@@ -23,6 +23,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -92,7 +93,7 @@ func New(c Config) *Server { return &Server{cfg: c, password: rand.Text()} }
 // context does. Errors say which flag the operator should change.
 func (s *Server) Start(context.Context) error {
 	c := s.cfg
-	if err := Writable(c.Data); err != nil {
+	if err := CheckData(c.Data); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
@@ -194,13 +195,17 @@ func Check(c Config) (inUse bool, err error) {
 	if c.Routes != nil {
 		mode = Clustered
 	}
-	if _, _, err := New(c).options(); err != nil {
+	opts, _, err := New(c).options()
+	if err != nil {
 		return false, err
+	}
+	if _, err := server.NewServer(opts); err != nil { // which looks at the options together, and starts nothing
+		return false, fmt.Errorf("embedded NATS server: %w", err)
 	}
 	if err := belongs(c.Data, mode); err != nil {
 		return false, err
 	}
-	if err := Writable(c.Data); err != nil {
+	if err := CheckData(c.Data); err != nil {
 		return false, err
 	}
 	f, err := os.OpenFile(filepath.Join(c.Data, "lock"), os.O_RDWR, 0)
@@ -214,31 +219,41 @@ func Check(c Config) (inUse bool, err error) {
 	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil, nil
 }
 
-// Writable returns why a directory can't be written, or can't be made.
+// CheckData returns why a directory can't be the data directory of a node.
+func CheckData(dir string) error {
+	if err := Writable(dir); err != nil {
+		return fmt.Errorf("data directory %s: %w; give another one with --data", dir, err)
+	}
+	return nil
+}
+
+// Writable returns why a directory can't be written, or can't be made. It writes nothing.
 func Writable(dir string) error {
 	at, err := filepath.Abs(dir)
 	if err != nil {
 		return err
 	}
-	for {
-		i, err := os.Stat(at)
-		switch {
-		case errors.Is(err, os.ErrNotExist) && filepath.Dir(at) != at:
-			at = filepath.Dir(at)
-			continue
-		case err == nil && !i.IsDir():
-			err = fmt.Errorf("%s is not a directory", at)
-		case err == nil:
-			if err = unix.Access(at, unix.W_OK|unix.X_OK); err != nil {
-				err = fmt.Errorf("%s can't be written: %w", at, err)
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("data directory %s: %w; give another one with --data", dir, err)
-		}
-		return nil
+	i, err := os.Stat(at)
+	for errors.Is(err, os.ErrNotExist) && filepath.Dir(at) != at {
+		at = filepath.Dir(at)
+		i, err = os.Stat(at)
 	}
+	var st unix.Statfs_t
+	switch {
+	case err != nil:
+		return err
+	case !i.IsDir():
+		return fmt.Errorf("%s is not a directory", at)
+	case unix.Access(at, unix.W_OK|unix.X_OK) != nil:
+		return fmt.Errorf("%s can't be written: %w", at, unix.Access(at, unix.W_OK|unix.X_OK))
+	case unix.Statfs(at, &st) == nil && slices.Contains(kernelFiles, int64(st.Type)):
+		return fmt.Errorf("%s can't be written: the kernel makes the files there", at)
+	}
+	return nil
 }
+
+// kernelFiles are the types of file systems that take no files, though root may write there.
+var kernelFiles = []int64{unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC}
 
 // options returns the options of the NATS server, and how the node itself connects.
 func (s *Server) options() (*server.Options, []nats.Option, error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,23 +21,23 @@ type accountCommand struct {
 
 // accountFlags are the flags of every account command.
 type accountFlags struct {
-	Output  string        `short:"o" enum:"table,json" default:"table" help:"How results are printed: table or json."`
-	Timeout time.Duration `default:"10s" help:"How long to wait for NATS."`
+	Output  string `short:"o" enum:"table,json" default:"table" help:"How results are printed: table or json."`
+	Timeout span   `default:"10s" help:"How long to wait for NATS."`
 	natsFlags
 }
 
 type accountCreate struct {
-	Name   string `placeholder:"NAME" help:"The name of the account."`
-	Realm  string `required:"" placeholder:"R" help:"The realm of the account, such as acme.example.com."`
-	Parent string `placeholder:"ID" help:"The account above the new one (default: the master account, if there is one)."`
-	Master bool   `help:"Make it the master account. There is only one."`
+	Name   string    `placeholder:"NAME" help:"The name of the account."`
+	Realm  realmName `required:"" placeholder:"R" help:"The realm of the account, such as acme.example.com."`
+	Parent accountID `placeholder:"ID" help:"The account above the new one (default: the master account, if there is one)."`
+	Master bool      `help:"Make it the master account. There is only one."`
 	accountFlags
 }
 
 type accountList struct {
-	Name   string `placeholder:"NAME" help:"List only accounts with this name."`
-	Realm  string `placeholder:"R" help:"List only the account with this realm."`
-	Parent string `placeholder:"ID" help:"List only the accounts directly below this one."`
+	Name   string    `placeholder:"NAME" help:"List only accounts with this name."`
+	Realm  realmName `placeholder:"R" help:"List only the account with this realm."`
+	Parent accountID `placeholder:"ID" help:"List only the accounts directly below this one."`
 	accountFlags
 }
 
@@ -52,12 +53,12 @@ func (f *accountFlags) with(ask func(ctx context.Context, d *directory.Directory
 	defer conn.Close()
 	loading, stop := context.WithTimeout(context.Background(), importTime)
 	defer stop()
-	d := directory.New(directory.Config{Conn: conn, Prefix: f.prefix(), Log: slog.New(slog.DiscardHandler), OpenTime: f.Timeout})
+	d := directory.New(directory.Config{Conn: conn, Prefix: f.prefix(), Log: slog.New(slog.DiscardHandler), OpenTime: time.Duration(f.Timeout)})
 	defer func() { _ = d.Stop(loading) }()
 	if err := d.Start(loading); err != nil { // a large directory takes longer than an answer
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), f.Timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(f.Timeout))
 	defer cancel()
 	return ask(ctx, d)
 }
@@ -79,14 +80,17 @@ func (c *accountCreate) Run(out io.Writer) error {
 	}
 	return c.with(func(ctx context.Context, d *directory.Directory) error {
 		key := directory.NewID()
-		fields := map[string]any{"realm": c.Realm, "api_key": key}
+		fields := map[string]any{"realm": string(c.Realm), "api_key": key}
 		if c.Name != "" {
 			fields["name"] = c.Name
 		}
 		if c.Parent != "" {
-			fields["parent_id"] = c.Parent
+			fields["parent_id"] = string(c.Parent)
 		}
 		e, isMaster, err := d.CreateAccount(ctx, fields, c.Master)
+		if invalid, ok := errors.AsType[*directory.Invalid](err); ok && invalid.Field == "name" {
+			return fmt.Errorf("%w: --%w", errUsage, err)
+		}
 		if err != nil {
 			return err
 		}
@@ -113,7 +117,7 @@ func (c *accountList) Run(out io.Writer) error {
 			if v.Parent == "" && !v.Master {
 				v.Parent = master
 			}
-			if (c.Name == "" || v.Name == c.Name) && (c.Realm == "" || v.Realm == strings.ToLower(c.Realm)) && (c.Parent == "" || v.Parent == c.Parent) {
+			if (c.Name == "" || v.Name == c.Name) && (c.Realm == "" || v.Realm == strings.ToLower(string(c.Realm))) && (c.Parent == "" || v.Parent == string(c.Parent)) {
 				rows = append(rows, v)
 			}
 		}

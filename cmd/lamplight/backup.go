@@ -43,6 +43,9 @@ func (c *backupCommand) Run(out io.Writer) error {
 	if err := c.check(); err != nil {
 		return err
 	}
+	if c.File == "" {
+		return fmt.Errorf("%w: the name of the file is empty; give a name, or - for standard output", errUsage)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if c.File == "-" {

@@ -65,7 +65,7 @@ type benchFlags struct {
 	DownFor       time.Duration `help:"failover: the time until the killed node is started again (default: 5s)."`
 	Seed          uint64        `placeholder:"N" help:"The seed of everything that is random: the same seed gives the same load (default: 1)."`
 	NotifyRate    string        `placeholder:"N" help:"--notify-rate of the nodes that the run starts (default: 5; fanout and a search 0)."`
-	Storage       string        `help:"--storage of the nodes that the run starts (default: file)."`
+	Storage       storage       `help:"--storage of the nodes that the run starts (default: file)."`
 	Sync          string        `help:"--sync of the nodes that the run starts (default: 1s)."`
 	Replicas      int           `placeholder:"N" help:"--replicas of the nodes that the run starts (default: as many as nodes)."`
 	Search        string        `placeholder:"OPERATION:pN<DURATION" help:"Look for the highest rate that keeps a latency, such as 'told:p99<100ms'. The operations are those of the printed table. told is the time from a change until the last watcher's edge has it."`
@@ -79,7 +79,7 @@ type benchFlags struct {
 func (c *benchFlags) settings(scenario string) (bench.Settings, error) {
 	s := bench.Settings{Scenario: scenario, Through: c.Through, Nodes: c.Nodes, Extensions: c.Extensions, Subscriptions: c.Subscriptions, Smallest: c.AccountMin,
 		Largest: c.AccountMax, Edges: c.Edges, Rate: c.Rate, Storm: c.Storm, Duration: c.Duration, Warmup: c.Warmup, Ring: c.Ring, Talk: c.Talk,
-		Connections: c.Connections, KillEvery: c.KillEvery, DownFor: c.DownFor, Seed: c.Seed, Storage: c.Storage, Sync: c.Sync, Replicas: c.Replicas}
+		Connections: c.Connections, KillEvery: c.KillEvery, DownFor: c.DownFor, Seed: c.Seed, Storage: string(c.Storage), Sync: c.Sync, Replicas: c.Replicas}
 	var err error
 	if c.Search != "" {
 		if s.Objective, err = objective(c.Search); err != nil {

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"strconv"
@@ -13,9 +11,7 @@ import (
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
 
-	"lamplight/cluster/natsd"
 	"lamplight/cmd/lamplight/node"
-	"lamplight/transport/access"
 	"lamplight/transport/client"
 )
 
@@ -23,62 +19,17 @@ type checkCommand struct{ serveFlags }
 
 // Run implements check-config. It refuses what serve would refuse, starts nothing, and writes nothing.
 func (c *checkCommand) Run(out io.Writer, line *kong.Context) error {
-	sync, err := c.check()
+	_, passing, err := c.settings(slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
-	if _, err := newLog(io.Discard, c.LogLevel, c.LogFormat); err != nil {
-		return err
-	}
-	config, err := c.node(sync, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return err
-	}
-	if _, err := access.NewVerifier(nil, config.JWKS, config.Audience); err != nil {
-		return err
-	}
-	if err := checkData(&config); err != nil {
-		return err
-	}
-	if err := c.checkTokenKey(); err != nil {
-		return err
-	}
-	if err := config.PortsInUse(); err != nil {
-		fmt.Fprintf(os.Stderr, "warning: %v\n", err)
+	if passing != nil {
+		for warning := range strings.Lines(passing.Error()) {
+			fmt.Fprintf(os.Stderr, "warning: %s\n", strings.TrimSpace(warning))
+		}
 	}
 	c.print(out, line)
 	_, err = fmt.Fprintln(out, "# the configuration is good")
-	return err
-}
-
-// checkTokenKey refuses a token key that can't be read. serve makes one if there is none.
-func (f *serveFlags) checkTokenKey() error {
-	data, err := os.ReadFile(f.tokenKeyPath())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		_, err = access.ParseKey(data)
-	}
-	if err != nil {
-		return fmt.Errorf("token key %s: %w", f.tokenKeyPath(), err)
-	}
-	return nil
-}
-
-// checkData refuses a data directory and a configuration of the embedded NATS server with which the server would not start.
-func checkData(c *node.Config) error {
-	if c.Embedded == nil {
-		return natsd.Writable(c.Data)
-	}
-	s := natsd.Config{Listen: c.Embedded.Listen, Data: c.Data, Config: c.Embedded.Config, Sync: c.Embedded.Sync, Name: c.Name}
-	if c.Embedded.Cluster != "" {
-		s.Routes = &natsd.Routes{Listen: c.Embedded.Cluster}
-	}
-	inUse, err := natsd.Check(s)
-	if inUse {
-		fmt.Fprintf(os.Stderr, "warning: data directory %s is in use by another lamplight process: a second one would not start on it\n", c.Data)
-	}
 	return err
 }
 
@@ -132,15 +83,19 @@ func (c *checkCommand) value(f *kong.Flag) string {
 	default:
 		switch f.Name {
 		case "replicas":
-			if c.Nats == "embedded" { // else it depends on the NATS servers
-				v = c.replicas()
+			switch {
+			case c.Nats == "embedded":
+				return strconv.Itoa(c.replicas())
+			case c.Replicas == 0: // it depends on the NATS servers
+				return `""`
 			}
 		case "max-connections", "max-connections-per-address":
-			n := node.New(node.Config{MaxConnections: c.MaxConnections, MaxPerAddress: c.MaxPerAddress, Log: slog.New(slog.DiscardHandler)})
+			n := node.New(node.Config{MaxConnections: int(c.MaxConnections), MaxPerAddress: int(c.MaxPerAddress), Log: slog.New(slog.DiscardHandler)})
 			most, mostOf := n.MaxConnections()
-			if v = most; f.Name != "max-connections" {
-				v = mostOf
+			if f.Name == "max-connections" {
+				return strconv.Itoa(most)
 			}
+			return strconv.Itoa(mostOf)
 		}
 		return fmt.Sprint(v)
 	}

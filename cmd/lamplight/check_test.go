@@ -40,13 +40,13 @@ func TestCheckConfigRefusesWhatServeRefuses(t *testing.T) {
 		"--http-tls-cert and --http-tls-key: ":                 {"--http-tls-cert", bad, "--http-tls-key", bad},
 		"--gossip-key: the file has":                           {"--gossip-key", bad},
 		"--jwks: ":                                             {"--jwks", bad},
-		"--log-level is \"loud\"":                              {"--log-level", "loud"},
-		"can't answer to":                                      {"--nats", "nats://127.0.0.1:1", "--gossip", "127.0.0.1:7946", "--join", "10.1.2.3:7946"},
+		"--log-level must be one of \"debug\",\"info\",\"warn\",\"error\" but got \"loud\"": {"--log-level", "loud"},
+		"can't answer to": {"--nats", "nats://127.0.0.1:1", "--gossip", "127.0.0.1:7946", "--join", "10.1.2.3:7946"},
 	} {
 		want = strings.TrimSuffix(want, " ")
 		all := append([]string{"--data", filepath.Join(dir, "new"), "--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--gossip", "127.0.0.1:0", "--log-format", "json"}, flags...)
 		out, talk, code := command(append([]string{"check-config"}, all...)...)
-		if code == 0 || out != "" || !strings.Contains(talk, want) {
+		if code != 2 || out != "" || !strings.Contains(talk, want) {
 			t.Errorf("%v: exit %d, %s%s, want %q", flags, code, out, talk, want)
 		}
 		if _, err := os.Stat(filepath.Join(dir, "new")); err == nil {

@@ -103,6 +103,63 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// What a user typed wrong is refused before a node or NATS is asked, with the exit code 2 and words that name it. At this address
+// nobody would answer, which is another code.
+func TestWrongValues(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"presence set '' early --realm x":                 "<extension>: it is empty; it must be the user part",
+		"presence set * early --realm x":                  "<extension>: it is \"*\", a bare *",
+		"presence set sip: early --realm x":               "<extension>: it is \"sip:\"",
+		"presence set 1001 lit --realm x":                 "<state>: it is \"lit\"; it must be early, confirmed or terminated",
+		"presence show '' --realm x":                      "<extension>: it is empty",
+		"presence reset '' --realm x":                     "<extension>]: it is empty",
+		"presence watch '' --realm x":                     "<extension>]: it is empty",
+		"presence watch * --realm x":                      "<extension>]: it is \"*\"",
+		"presence list --event x --realm x":               "--event: it is \"x\"; it must be dialog, presence or message-summary",
+		"presence list --account zz":                      "--account: it is \"zz\"; it must be 32 hexadecimal",
+		"presence list --account ''":                      "--account: it is empty",
+		"presence list --realm ''":                        "--realm: ",
+		"presence list --realm a:5060":                    "--realm: \"a:5060\" must be a domain name",
+		"presence list --realm x --timeout 0s":            "--timeout: it is \"0s\"; it must be a duration above 0",
+		"presence list --realm x --timeout -1s":           "--timeout: it is \"-1s\"",
+		"presence list --realm x --lit --older-than 0s":   "--older-than: it is \"0s\"",
+		"presence list --realm x --lit --state lit":       "--state: it is \"lit\"; it must be early or confirmed",
+		"presence list --realm x --lit --source phone":    "--source: it is \"phone\"; it must be call, register, manual or mailbox",
+		"presence list --realm x --nats http://x":         "--nats is \"http://x\"",
+		"presence list --realm x --nats-tls-ca /dev/null": "a certificate or key for NATS",
+		"account create --realm ''":                       "--realm: ",
+		"account create --realm a/b":                      "--realm: \"a/b\"",
+		"account create --realm x --parent ''":            "--parent: it is empty",
+		"account create --realm x --parent zz":            "--parent: it is \"zz\"",
+		"account list --realm a@b":                        "--realm: \"a@b\"",
+		"account list --parent zz":                        "--parent: it is \"zz\"",
+		"account list --timeout 0s":                       "--timeout: it is \"0s\"",
+		"cluster --timeout -1s":                           "--timeout: it is \"-1s\"",
+		"cluster --interval -1s":                          "--interval is -1s",
+		"token --account ''":                              "--account: it is empty",
+		"token --account " + account + " --ttl 0s":        "--ttl: it is \"0s\"",
+		"ready --http 127.0.0.1:99999":                    "--http is \"127.0.0.1:99999\"",
+		"ready --timeout 0s":                              "--timeout: it is \"0s\"",
+		"backup ''":                                       "the name of the file is empty",
+		"restore values.go --replicas 0":                  "--replicas: it is \"0\"; it must be a whole number, at least 1",
+		"restore values.go --streams 65":                  "--streams is 65",
+		"bench blf --storage tape":                        "--storage: it is \"tape\"; it must be file or memory",
+	} {
+		var args []string
+		for _, a := range strings.Fields(line) {
+			args = append(args, strings.Trim(a, "'"))
+		}
+		if args[0] != "token" && args[0] != "ready" && !strings.Contains(line, "--nats") {
+			args = append(args, "--nats", "nats://127.0.0.1:1")
+		}
+		out, talk, code := command(args...)
+		if code != 2 || out != "" || !strings.Contains(talk, want) || !strings.Contains(talk, "\nTry: lamplight "+args[0]) {
+			t.Errorf("%s: exit %d, %s%s; want %q", line, code, out, talk, want)
+		}
+	}
+}
+
 // The commands work on a running node: import from standard input, token, and the presence commands as tables and JSON, also for
 // an extension with thousands of watchers.
 func TestControlCommands(t *testing.T) {
@@ -160,6 +217,10 @@ func TestControlCommands(t *testing.T) {
 		if out := p.lamplight(append(append([]string{"presence"}, strings.Fields(args)...), "--realm", realm, "--nats", p.nats)...); out != want {
 			t.Errorf("%s: %q", args, out)
 		}
+	}
+	elsewhere := exec.Command(binary, "presence", "set", "1@other.example.com", "early", "--realm", realm, "--nats", p.nats)
+	if out, _ := elsewhere.CombinedOutput(); elsewhere.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), "they must be the same") || !strings.Contains(string(out), "Try: lamplight presence set --help") {
+		t.Errorf("an extension of another realm: exit %d, %s", elsewhere.ProcessState.ExitCode(), out)
 	}
 	bad := exec.Command(binary, "presence", "set", "1", "early", "--realm", "none.example.com", "--nats", p.nats)
 	if out, _ := bad.CombinedOutput(); bad.ProcessState.ExitCode() != 1 || string(out) != "lamplight: bad_identifier: no account has the realm none.example.com\n" {

@@ -16,9 +16,20 @@ type completionCommand struct {
 
 // The scripts ask the program for words, so they know its commands and flags without being written again.
 var completionScripts = map[string]string{
+	// bash takes a word apart at = and :, and replaces what stands behind them.
 	"bash": `_lamplight() {
-	local IFS=$'\n'
-	COMPREPLY=($(lamplight completion words -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+	local IFS=$'\n' word glue= words=()
+	for word in "${COMP_WORDS[@]:1:COMP_CWORD}"; do
+		if [[ ${#words[@]} -gt 0 && ( -n $glue || $word == [=:]* ) ]]; then
+			words[${#words[@]}-1]+=$word
+		else
+			words+=("$word")
+		fi
+		glue=
+		[[ $word == *[=:] ]] && glue=1
+	done
+	COMPREPLY=($(lamplight completion words -- "${words[@]}" 2>/dev/null))
+	[[ $COMP_WORDBREAKS == *=* ]] && COMPREPLY=("${COMPREPLY[@]#--*=}")
 }
 complete -o default -F _lamplight lamplight
 `,
@@ -54,6 +65,7 @@ func complete(node *kong.Node, words []string) (all []string) {
 	last := words[len(words)-1]
 	var waiting *kong.Flag // a flag whose value is the next word
 	arguments := 0
+	shown := node // for help: the command whose name stands behind it so far
 	for _, w := range words[:len(words)-1] {
 		switch {
 		case waiting != nil:
@@ -66,29 +78,61 @@ func complete(node *kong.Node, words []string) (all []string) {
 			node = childOf(node, w)
 		default:
 			arguments++
+			if node.Name == "help" {
+				shown = childOf(shown, w)
+			}
+			if shown == nil {
+				return nil
+			}
 		}
 	}
+	flag, _, assigned := strings.Cut(last, "=")
 	switch {
 	case waiting != nil:
-		all = waiting.EnumSlice()
+		all = valuesOf(waiting.Value)
+	case strings.HasPrefix(last, "-") && assigned:
+		if f := flagOf(node, flag); f != nil {
+			for _, v := range valuesOf(f.Value) {
+				all = append(all, flag+"="+v)
+			}
+		}
 	case strings.HasPrefix(last, "-"):
 		for _, group := range node.AllFlags(true) {
 			for _, f := range group {
 				all = append(all, "--"+f.Name)
 			}
 		}
+	case node.Name == "help":
+		all = commandsOf(shown)
 	case arguments < len(node.Positional):
-		all = node.Positional[arguments].EnumSlice()
+		all = valuesOf(node.Positional[arguments])
 	default:
-		for _, child := range node.Children {
-			if !child.Hidden {
-				all = append(all, child.Name)
-			}
-		}
+		all = commandsOf(node)
 	}
 	all = slices.DeleteFunc(slices.Clone(all), func(w string) bool { return w == "" || !strings.HasPrefix(w, last) })
 	slices.Sort(all)
 	return all
+}
+
+// valuesOf returns the values that a flag or argument can have, if they are few.
+func valuesOf(v *kong.Value) []string {
+	if w, ok := v.Target.Interface().(word); ok {
+		return w.words()
+	}
+	if v.Flag != nil && v.IsBool() {
+		return []string{"true", "false"}
+	}
+	return v.EnumSlice()
+}
+
+// commandsOf returns the names of the commands below one.
+func commandsOf(node *kong.Node) (names []string) {
+	for _, child := range node.Children {
+		if !child.Hidden {
+			names = append(names, child.Name)
+		}
+	}
+	return names
 }
 
 // flagOf returns the flag that a word names; nil: the command has no such flag.

@@ -42,6 +42,11 @@ func TestCompletion(t *testing.T) {
 		{[]string{"pre"}, []string{"presence"}}, {[]string{"presence", "s"}, []string{"set", "show"}}, {[]string{"presence", "list", "-o", ""}, []string{"json", "table"}},
 		{[]string{"presence", "set", "--realm", "x", "1", "e"}, []string{"early"}}, {[]string{"serve", "--http-"}, []string{"--http-tls-cert", "--http-tls-key"}},
 		{[]string{"import", ""}, nil}, {[]string{"serve", "--storage", "m"}, []string{"memory"}}, {[]string{"serve", "--config", ""}, nil}, {[]string{"completion", "f"}, []string{"fish"}},
+		{[]string{"presence", "list", "--event", ""}, []string{"dialog", "message-summary", "presence"}}, {[]string{"presence", "list", "--lit", "--state", ""}, []string{"confirmed", "early"}},
+		{[]string{"presence", "list", "--source", "m"}, []string{"mailbox", "manual"}}, {[]string{"serve", "--log-level", ""}, []string{"debug", "error", "info", "warn"}},
+		{[]string{"serve", "--log-level=d"}, []string{"--log-level=debug"}}, {[]string{"bench", "blf", "--storage", ""}, []string{"file", "memory"}},
+		{[]string{"serve", "--no"}, []string{"--node", "--notify-rate"}}, {[]string{"help", "pre"}, []string{"presence"}}, {[]string{"help", "presence", "s"}, []string{"set", "show"}},
+		{[]string{"help", "dance", ""}, nil},
 	} {
 		if got := words(c.line...); !slices.Equal(got, c.want) {
 			t.Errorf("%q: %q, want %q", c.line, got, c.want)
@@ -54,10 +59,20 @@ func TestCompletion(t *testing.T) {
 	}
 	bash, err := exec.LookPath("bash")
 	need.Met(t, err == nil, "bash")
-	c := exec.Command(bash, "-c", `source <(lamplight completion bash); COMP_WORDS=(lamplight presence s); COMP_CWORD=2; _lamplight; echo "${COMPREPLY[@]}"`)
-	c.Env = append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
-	if out, err := c.CombinedOutput(); err != nil || string(out) != "set show\n" {
-		t.Errorf("in bash: %v %s", err, out)
+	for words, want := range map[string]string{ // as bash splits them
+		"presence s":               "set show",
+		"serve --no":               "--node --notify-rate",
+		"serve --log-level =":      "debug error info warn",
+		"serve --log-level = d":    "debug",
+		"help presence w":          "watch",
+		"presence list --event ''": "dialog message-summary presence",
+		"presence set --nats nats : //127.0.0.1 : 4222 1001 ''": "confirmed early terminated",
+	} {
+		c := exec.Command(bash, "-c", `source <(lamplight completion bash); COMP_WORDS=(lamplight `+words+`); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _lamplight; echo "${COMPREPLY[@]}"`)
+		c.Env = append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
+		if out, err := c.CombinedOutput(); err != nil || string(out) != want+"\n" {
+			t.Errorf("%s in bash: %v %s", words, err, out)
+		}
 	}
 }
 

@@ -2,7 +2,8 @@
 // flags, prints results and sets exit codes (docs/contract/command-line.md). Package node makes the parts of a node and puts
 // them together; package bench runs the benchmarks.
 //
-// main.go has the commands, the configuration file and the exit codes. nats.go has the flags of all commands that talk to NATS.
+// main.go has the commands and the exit codes, config.go the configuration file, values.go the types of flags and arguments. nats.go has the flags of all commands that talk to NATS.
+// settings.go and addresses.go check the flags of serve and check-config.
 // Each other file has one command; check.go is check-config, help.go also has version and the man page, and account.go and
 // bench.go all commands below account and bench. presence.go has what the commands below presence share, and list, show and set.
 package main
@@ -13,16 +14,15 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.yaml.in/yaml/v3"
 
 	"lamplight/actors/presence"
 	"lamplight/bench"
+	"lamplight/transport/client"
 )
 
 // version is the release. The build sets it.
@@ -75,7 +75,8 @@ func leaderless(err error) bool {
 func newParser(c *commands, more ...kong.Option) (*kong.Kong, error) {
 	return kong.New(c, append([]kong.Option{kong.Name("lamplight"), kong.DefaultEnvars("LAMPLIGHT"),
 		kong.Description("A presence server for telephone carriers: it keeps the state of BLF keys, buddy lists and message lamps, and tells each change to the phones that watch."),
-		kong.Vars{"version": version, "packages": presence.PackageNames(), "sources": strings.Join(presence.Sources[:], ", ")}}, more...)...)
+		kong.Vars{"version": version, "packages": presence.PackageNames(), "sources": presence.Or(presence.Sources[:]),
+			"manual": presence.StateNames(presence.ManualStates[:]), "lit": presence.StateNames(presence.LitStates[:])}}, more...)...)
 }
 
 // run runs a command line and returns the exit code, one of exitCodes.
@@ -88,7 +89,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "lamplight:", err)
 		return 2
 	}
-	ctx, err := parser.Parse(args)
+	ctx, err := parser.Parse(negatives(args))
 	if exit >= 0 {
 		return exit // --help
 	}
@@ -104,7 +105,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		if leaderless(err) {
 			fmt.Fprintln(stderr, "The NATS servers have no leader. More than half of the NATS servers must be up.")
 		}
-		if errors.Is(err, errUsage) {
+		refused, ok := errors.AsType[*client.Refusal](err)
+		if errors.Is(err, errUsage) || ok && (refused.Code == "400" || refused.Code == "413") { // which a value on the command line caused
 			fmt.Fprintln(stderr, tryHelp(ctx))
 			return 2
 		}
@@ -116,103 +118,30 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// file is the configuration file. It holds values of flags, such as `http: ":8000"`, and parts with the values of one command's
-// flags, such as `serve: {http: ":8000"}`.
-type file map[string]any
-
-// yamlFile reads a configuration file.
-func yamlFile(r io.Reader) (kong.Resolver, error) {
-	values := map[string]any{} // not a file: yaml would give inner maps the type file too
-	if err := yaml.NewDecoder(r).Decode(&values); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return file(values), nil
-}
-
-// Validate implements kong.Resolver. It refuses names that no command has: with a typing error a flag would silently keep its
-// default.
-func (f file) Validate(app *kong.Application) error {
-	for name, v := range f {
-		own, isCommand := v.(map[string]any)
-		if !isCommand {
-			if !hasFlag(app.Node, name) {
-				return fmt.Errorf("%w: the configuration file sets %s, which no command knows", errUsage, name)
-			}
-			continue
-		}
-		i := slices.IndexFunc(app.Children, func(c *kong.Node) bool { return c.Name == name })
-		if i < 0 {
-			return fmt.Errorf("%w: the configuration file has a part for %s, which is no command", errUsage, name)
-		}
-		for flag := range own {
-			if !hasFlag(app.Children[i], flag) {
-				return fmt.Errorf("%w: the configuration file sets %s for %s, which has no such flag", errUsage, flag, name)
-			}
-		}
-	}
-	return nil
-}
-
-// hasFlag says whether a command or one below it has a flag of that name.
-func hasFlag(n *kong.Node, name string) bool {
-	return slices.ContainsFunc(n.Flags, func(f *kong.Flag) bool { return f.Name == name }) ||
-		slices.ContainsFunc(n.Children, func(c *kong.Node) bool { return hasFlag(c, name) })
-}
-
-// Resolve implements kong.Resolver: it returns the value of a flag in the file, or nil. A variable of the environment wins over the
-// file, so then it returns nil too.
-func (f file) Resolve(_ *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
-	for _, variable := range flag.Envs {
-		if _, set := os.LookupEnv(variable); set {
-			return nil, nil
-		}
-	}
-	for n := parent.Node(); n != nil; n = n.Parent {
-		name := n.Name
-		if name == "check-config" { // it checks the values that serve would use
-			name = "serve"
-		}
-		if own, ok := f[name].(map[string]any); ok {
-			if v, ok := own[flag.Name]; ok {
-				return given(flag.Name, v)
-			}
-		}
-	}
-	if v, ok := f[flag.Name]; ok {
-		return given(flag.Name, v)
-	}
-	return nil, nil
-}
-
-// given returns the value that the file gives a flag. A name without a value is an error.
-func given(flag string, v any) (any, error) {
-	if v == nil {
-		return nil, fmt.Errorf("%w: the configuration file names %s without a value: give one, or leave the line out", errUsage, flag)
-	}
-	return text(v), nil
-}
-
-// text returns a value of the file as it would be written on the command line: a list with commas.
-func text(v any) any {
-	if list, ok := v.([]any); ok {
-		parts := make([]string, len(list))
-		for i, p := range list {
-			parts[i] = fmt.Sprint(p)
-		}
-		return strings.Join(parts, ",")
-	}
-	return fmt.Sprint(v)
-}
-
-// newLog makes the log of a node.
-func newLog(w io.Writer, level, format string) (*slog.Logger, error) {
+// newLog makes the log of a node. level and format are the values of --log-level and --log-format.
+func newLog(w io.Writer, level, format string) *slog.Logger {
 	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("%w: --log-level is %q; it must be debug, info, warn or error", errUsage, level)
-	}
+	_ = l.UnmarshalText([]byte(level)) // the flag takes only names of levels
 	o := &slog.HandlerOptions{Level: l}
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o)), nil
+		return slog.New(slog.NewJSONHandler(w, o))
 	}
-	return slog.New(slog.NewTextHandler(w, o)), nil
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// negatives joins a flag and a negative number behind it, as in --rate-limit -1, with a =. The parser would read the number as a short
+// flag, and say so, where the number is what is wrong.
+func negatives(args []string) (joined []string) {
+	for i, a := range args {
+		if a == "--" {
+			return append(joined, args[i:]...)
+		}
+		number := len(a) > 1 && a[0] == '-' && (a[1] >= '0' && a[1] <= '9' || a[1] == '.')
+		if n := len(joined); number && n > 0 && strings.HasPrefix(joined[n-1], "-") && !strings.Contains(joined[n-1], "=") {
+			joined[n-1] += "=" + a
+			continue
+		}
+		joined = append(joined, a)
+	}
+	return joined
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -33,6 +34,9 @@ func (f *natsFlags) prefix() subject.Prefix {
 
 // check refuses values that can't work.
 func (f *natsFlags) check() error {
+	if wrong := badServers(f.Nats); wrong != "" {
+		return fmt.Errorf("%w: --nats is %q: %s; it must be embedded, or URLs such as nats://127.0.0.1:4222, separated by commas", errUsage, client.Redacted(f.Nats), wrong)
+	}
 	if strings.ContainsAny(f.Prefix, " *>\t\r\n") || strings.Contains(f.Prefix, "..") || strings.HasPrefix(f.Prefix, ".") {
 		return fmt.Errorf("%w: --prefix is %q; it must be NATS subject tokens without wildcards, such as east or carrier.east", errUsage, f.Prefix)
 	}
@@ -44,12 +48,51 @@ func (f *natsFlags) check() error {
 		return fmt.Errorf("%w: --nats-tls-cert and --nats-tls-key go together: give both or none", errUsage)
 	}
 	if err := checkSecret("--nats-tls-key", f.NatsTLS.Key); err != nil {
-		return err
+		return usage(err)
 	}
 	if err := checkSecret("--creds", f.Creds); err != nil {
-		return err
+		return usage(err)
 	}
-	return f.options().Check()
+	return usage(f.options().Check())
+}
+
+// badServers says what is wrong with a value of --nats; "" if nothing is. It names no part of a URL that may be a password.
+func badServers(list string) string {
+	if list == "embedded" {
+		return ""
+	}
+	web := 0
+	all := strings.Split(list, ",")
+	for _, text := range all {
+		if text = strings.TrimSpace(text); text == "embedded" {
+			return "embedded stands alone"
+		}
+		if !strings.Contains(text, "://") {
+			text = "nats://" + text
+		}
+		u, err := url.Parse(text)
+		if err != nil || u.Hostname() == "" {
+			return "it holds something that is no URL with a host"
+		}
+		switch u.Scheme {
+		case "ws", "wss":
+			web++
+		case "nats", "tls":
+		default:
+			return "NATS servers are not asked with " + u.Scheme + ", but with nats, tls, ws or wss"
+		}
+		wrong := badHost(u.Hostname())
+		if u.Port() != "" {
+			wrong = badAddress(u.Host)
+		}
+		if wrong != "" {
+			return wrong
+		}
+	}
+	if web > 0 && web < len(all) {
+		return "ws and wss don't go together with nats and tls"
+	}
+	return ""
 }
 
 // connect opens a connection to NATS. name is what NATS's own tools show for it.

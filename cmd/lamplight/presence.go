@@ -24,38 +24,38 @@ import (
 
 // presenceFlags are the flags of every presence command.
 type presenceFlags struct {
-	Account string        `placeholder:"ID" help:"The account whose realm is meant. Give either this or --realm. It needs the NATS permissions of a node."`
-	Realm   string        `placeholder:"R" help:"The realm, such as acme.example.com. Give either this or --account."`
-	Output  string        `short:"o" enum:"table,json" default:"table" help:"How the result is printed: table or json."`
-	Timeout time.Duration `default:"13s" help:"How long to wait for an answer. It should be longer than the --request-timeout of the nodes."`
+	Account accountID `placeholder:"ID" help:"The account whose realm is meant. Give either this or --realm. It needs the NATS permissions of a node."`
+	Realm   realmName `placeholder:"R" help:"The realm, such as acme.example.com. Give either this or --account."`
+	Output  string    `short:"o" enum:"table,json" default:"table" help:"How the result is printed: table or json."`
+	Timeout span      `default:"13s" help:"How long to wait for an answer. It should be longer than the --request-timeout of the nodes."`
 	natsFlags
 }
 
 type presenceCommand struct {
 	List  presenceList  `cmd:"" help:"List the subscriptions of a realm, or with --lit its lit lamps."`
 	Show  presenceShow  `cmd:"" help:"Show the lamp of an extension, its dialogs and its subscriptions. With --explain it also says why the lamp is as it is."`
-	Set   presenceSet   `cmd:"" help:"Set the manual state of an extension: early, confirmed or terminated."`
+	Set   presenceSet   `cmd:"" help:"Set the manual state of an extension: ${manual}."`
 	Reset presenceReset `cmd:"" help:"Forget the calls, registers and manual state of an extension, and tell its watchers. With --all or * it does so for all extensions of the realm."`
 	Watch presenceWatch `cmd:"" help:"Print each change of a lamp as it happens, until the command is interrupted."`
 }
 
 type presenceList struct {
 	presenceFlags
-	Event     string        `help:"List only the subscriptions of this event package: ${packages}."`
-	Lit       bool          `help:"List the lamps that are early or confirmed, watched or not, instead of the subscriptions."`
-	OlderThan time.Duration `placeholder:"D" help:"With --lit: only lamps that have been lit for longer, such as 4h."`
-	State     string        `placeholder:"S" help:"With --lit: only lamps in this state, early or confirmed."`
-	Source    string        `placeholder:"S" help:"With --lit: only lamps that are lit by this: ${sources}."`
+	Event     eventPackage `placeholder:"PACKAGE" help:"List only the subscriptions of this event package: ${packages}."`
+	Lit       bool         `help:"List the lamps that are early or confirmed, watched or not, instead of the subscriptions."`
+	OlderThan span         `placeholder:"D" help:"With --lit: only lamps that have been lit for longer, such as 4h."`
+	State     litState     `placeholder:"S" help:"With --lit: only lamps in this state: ${lit}."`
+	Source    litSource    `placeholder:"S" help:"With --lit: only lamps that are lit by this: ${sources}."`
 }
 type presenceShow struct {
 	presenceFlags
-	Extension string `arg:"" help:"The user part of the extension, such as 1001 or *3101."`
-	Explain   bool   `help:"Also say which dialog decides the state of the lamp, what happened last, and what each watcher was told."`
+	Extension extensionName `arg:"" help:"The user part of the extension, such as 1001 or *3101."`
+	Explain   bool          `help:"Also say which dialog decides the state of the lamp, what happened last, and what each watcher was told."`
 }
 type presenceSet struct {
 	presenceFlags
-	Extension string `arg:"" help:"The user part of the extension, such as 1001 or *3101."`
-	State     string `arg:"" enum:"early,confirmed,terminated" help:"early, confirmed or terminated."`
+	Extension extensionName `arg:"" help:"The user part of the extension, such as 1001 or *3101."`
+	State     manualState   `arg:"" help:"${manual}."`
 }
 
 // open connects to NATS and finds the realm. The caller calls close in the end, if there is no error.
@@ -70,7 +70,7 @@ func (f *presenceFlags) open(ctx context.Context) (c *client.Client, close func(
 	if err != nil {
 		return nil, nil, "", err
 	}
-	c, realm = client.New(client.Config{Conn: conn, Prefix: f.prefix(), App: "lamplight-cli", AppVersion: version}), strings.ToLower(f.Realm)
+	c, realm = client.New(client.Config{Conn: conn, Prefix: f.prefix(), App: "lamplight-cli", AppVersion: version}), strings.ToLower(string(f.Realm))
 	if realm == "" {
 		if realm, err = f.realmOf(ctx, conn); err != nil {
 			conn.Close()
@@ -87,7 +87,7 @@ func (f *presenceFlags) realmOf(ctx context.Context, conn *nats.Conn) (string, e
 	if err := d.Start(ctx); err != nil {
 		return "", err
 	}
-	e, err := d.Get(ctx, directory.Accounts, f.Account, f.Account)
+	e, err := d.Get(ctx, directory.Accounts, string(f.Account), string(f.Account))
 	if err != nil {
 		return "", fmt.Errorf("account %s: %w", f.Account, err)
 	}
@@ -96,7 +96,7 @@ func (f *presenceFlags) realmOf(ctx context.Context, conn *nats.Conn) (string, e
 
 // with connects, and runs ask within --timeout.
 func (f *presenceFlags) with(ask func(ctx context.Context, c *client.Client, realm string) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), f.Timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(f.Timeout))
 	defer cancel()
 	c, done, realm, err := f.open(ctx)
 	if err != nil {
@@ -104,7 +104,7 @@ func (f *presenceFlags) with(ask func(ctx context.Context, c *client.Client, rea
 	}
 	defer done()
 	if err = ask(ctx, c, realm); errors.Is(err, client.ErrNoAnswer) {
-		return fmt.Errorf("no answer within %v; what was asked may or may not have happened", f.Timeout)
+		return fmt.Errorf("no answer within %v; what was asked may or may not have happened", time.Duration(f.Timeout))
 	}
 	return err
 }
@@ -194,7 +194,7 @@ func (c *presenceList) Run(out io.Writer) error {
 	all := listing{}
 	var holes jsontext.Value
 	err := c.with(func(ctx context.Context, cl *client.Client, realm string) error {
-		return cl.Search(ctx, realm, c.Event, func(a client.Answer) error {
+		return cl.Search(ctx, realm, string(c.Event), func(a client.Answer) error {
 			holes = a["missing_shards"]
 			return all.add(a["Subscriptions"])
 		})
@@ -230,7 +230,7 @@ func shardsIn(list jsontext.Value) string {
 func (c *presenceShow) Run(out io.Writer) error {
 	parts := listing{} // subscriptions that came in answers before the last, because one message cannot hold them all
 	return c.with(func(ctx context.Context, cl *client.Client, realm string) error {
-		return cl.Show(ctx, realm, c.Extension, c.Explain, func(a client.Answer) error {
+		return cl.Show(ctx, realm, string(c.Extension), c.Explain, func(a client.Answer) error {
 			if part, ok := a["Subscriptions"]; ok {
 				return parts.add(part)
 			}
@@ -247,7 +247,7 @@ func (c *presenceShow) Run(out io.Writer) error {
 			if known, err := knows(a); err != nil {
 				return err
 			} else if !known {
-				sayUnknown(c.Extension, realm)
+				sayUnknown(string(c.Extension), realm)
 			}
 			if c.Output == "json" {
 				return printJSON(out, a)
@@ -328,6 +328,6 @@ func (f *presenceFlags) command(out io.Writer, give func(ctx context.Context, c 
 // Run implements presence set.
 func (c *presenceSet) Run(out io.Writer) error {
 	return c.command(out, func(ctx context.Context, cl *client.Client, realm string) (client.Answer, error) {
-		return cl.Set(ctx, realm, c.Extension, c.State)
+		return cl.Set(ctx, realm, string(c.Extension), string(c.State))
 	})
 }

@@ -18,9 +18,9 @@ import (
 
 type presenceReset struct {
 	presenceFlags
-	Extension string `arg:"" optional:"" help:"The user part of the extension, such as 1001 or *3101; * means all extensions of the realm."`
-	All       bool   `help:"Reset all extensions of the realm, as * does."`
-	Yes       bool   `short:"y" help:"Do not ask before all extensions are reset. It is needed where nobody can answer."`
+	Extension extensionsName `arg:"" optional:"" help:"The user part of the extension, such as 1001 or *3101; * means all extensions of the realm."`
+	All       bool           `help:"Reset all extensions of the realm, as * does."`
+	Yes       bool           `short:"y" help:"Do not ask before all extensions are reset. It is needed where nobody can answer."`
 }
 
 // errNo is the error of a command that was not confirmed.
@@ -41,7 +41,7 @@ func (c *presenceReset) Run(out io.Writer) error {
 			if err := c.warnOfUnknown(ctx, cl, realm); err != nil {
 				return nil, err
 			}
-			return cl.Reset(ctx, realm, c.Extension)
+			return cl.Reset(ctx, realm, string(c.Extension))
 		})
 	}
 	if !c.Yes {
@@ -68,14 +68,14 @@ func (c *presenceReset) Run(out io.Writer) error {
 // warnOfUnknown says so when nothing is known of the extension.
 func (c *presenceReset) warnOfUnknown(ctx context.Context, cl *client.Client, realm string) error {
 	parts := false // subscriptions came in answers before the last
-	return cl.Show(ctx, realm, c.Extension, false, func(a client.Answer) error {
+	return cl.Show(ctx, realm, string(c.Extension), false, func(a client.Answer) error {
 		if a["Subscriptions"] != nil {
 			parts = true
 			return nil
 		}
 		known, err := knows(a)
 		if err == nil && !known && !parts {
-			sayUnknown(c.Extension, realm)
+			sayUnknown(string(c.Extension), realm)
 		}
 		return err
 	})

@@ -19,14 +19,14 @@ import (
 
 type presenceWatch struct {
 	presenceFlags
-	Extension string `arg:"" optional:"" help:"Watch only this extension: its user part, such as 1001 or *3101."`
+	Extension extensionName `arg:"" optional:"" help:"Watch only this extension: its user part, such as 1001 or *3101."`
 }
 
 // Run implements presence watch.
 func (c *presenceWatch) Run(out io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	open, cancel := context.WithTimeout(ctx, c.Timeout)
+	open, cancel := context.WithTimeout(ctx, time.Duration(c.Timeout))
 	defer cancel()
 	cl, done, realm, err := c.open(open)
 	if err != nil {
@@ -36,7 +36,7 @@ func (c *presenceWatch) Run(out io.Writer) error {
 	if err := c.checkNames(open, cl, realm); err != nil {
 		return err
 	}
-	return cl.Watch(ctx, realm, c.Extension, client.Watcher{
+	return cl.Watch(ctx, realm, string(c.Extension), client.Watcher{
 		Ready: func() { fmt.Fprintf(os.Stderr, "watching %s; press Ctrl-C to end\n", realm) },
 		Change: func(change client.Change) (err error) {
 			if c.Output == "json" {
@@ -60,7 +60,7 @@ func (c *presenceWatch) Run(out io.Writer) error {
 // checkNames refuses a realm that no account has, and says so when nothing is known of the extension. While no node answers it
 // checks nothing: the nodes may come later.
 func (c *presenceWatch) checkNames(ctx context.Context, cl *client.Client, realm string) error {
-	user := c.Extension
+	user := string(c.Extension)
 	if user == "" {
 		user = "watch" // any name: whoever asks for an extension hears whether its realm exists
 	}
@@ -78,7 +78,7 @@ func (c *presenceWatch) checkNames(ctx context.Context, cl *client.Client, realm
 		return err
 	}
 	if err == nil && !known && c.Extension != "" {
-		sayUnknown(c.Extension, realm)
+		sayUnknown(string(c.Extension), realm)
 	}
 	return nil
 }
@@ -96,7 +96,7 @@ type gap struct {
 // after makes what is printed after a gap: with the lamps that are lit now. Nodes that do not answer are asked again for
 // --timeout.
 func (c *presenceWatch) after(ctx context.Context, cl *client.Client, realm string, g client.Gap) gap {
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(c.Timeout))
 	defer cancel()
 	for {
 		shown := gap{Since: g.Since, Until: g.Until, Reason: g.Reason, Lamps: map[string]jsontext.Value{}}
@@ -106,7 +106,7 @@ func (c *presenceWatch) after(ctx context.Context, cl *client.Client, realm stri
 		})
 		if c.Extension != "" {
 			for user := range shown.Lamps {
-				if !strings.EqualFold(user, c.Extension) {
+				if !strings.EqualFold(user, string(c.Extension)) {
 					delete(shown.Lamps, user)
 				}
 			}

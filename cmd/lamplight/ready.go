@@ -16,19 +16,19 @@ import (
 )
 
 type readyCommand struct {
-	HTTP        string        `name:"http" default:"127.0.0.1:8000" placeholder:"HOST:PORT" help:"Where the HTTP API of the node listens: its --http."`
-	HTTPTLSCert string        `name:"http-tls-cert" type:"existingfile" placeholder:"FILE" help:"The certificate of the node's HTTP API, when it speaks TLS: its --http-tls-cert."`
-	Timeout     time.Duration `default:"2s" help:"How long to wait for the answer."`
+	HTTP        string `name:"http" default:"127.0.0.1:8000" placeholder:"HOST:PORT" help:"Where the HTTP API of the node listens: its --http."`
+	HTTPTLSCert string `name:"http-tls-cert" type:"existingfile" placeholder:"FILE" help:"The certificate of the node's HTTP API, when it speaks TLS: its --http-tls-cert."`
+	Timeout     span   `default:"2s" help:"How long to wait for the answer."`
 }
 
 // Run implements ready. It asks /readyz of a node on this machine, and fails when the node does not serve.
 func (c *readyCommand) Run(out io.Writer) error {
+	if wrong := badAddress(c.HTTP); wrong != "" {
+		return fmt.Errorf("%w: --http is %q: %s; it must be HOST:PORT, such as 127.0.0.1:8000", errUsage, c.HTTP, wrong)
+	}
 	host, port, err := net.SplitHostPort(c.HTTP)
 	if err != nil {
-		return fmt.Errorf("%w: --http is %q; it must be HOST:PORT", errUsage, c.HTTP)
-	}
-	if c.Timeout <= 0 {
-		return fmt.Errorf("%w: --timeout is %v; it must be above 0", errUsage, c.Timeout)
+		return err
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
@@ -40,7 +40,7 @@ func (c *readyCommand) Run(out io.Writer) error {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.Timeout))
 	defer cancel()
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(host, port)+"/readyz", nil)
 	if err != nil {

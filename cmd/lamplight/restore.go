@@ -15,8 +15,8 @@ import (
 
 type restoreCommand struct {
 	File     string `arg:"" type:"existingfile" help:"The file that lamplight backup wrote."`
-	Replicas int    `placeholder:"N" help:"How many NATS servers keep a copy of the journal, 1 to 5 (default: 1, or 3 when NATS is a cluster)."`
-	Streams  int    `placeholder:"N" help:"How many JetStream streams the journal has, 1 to 64 (default: 1, or 4 with several copies)."`
+	Replicas amount `placeholder:"N" help:"How many NATS servers keep a copy of the journal, 1 to 5 (default: 1, or 3 when NATS is a cluster)."`
+	Streams  amount `placeholder:"N" help:"How many JetStream streams the journal has, 1 to 64 (default: 1, or 4 with several copies)."`
 	Storage  string `enum:"file,memory" default:"file" help:"Where NATS keeps the journal: file or memory. It must be the --storage of the nodes."`
 	natsFlags
 }
@@ -26,7 +26,7 @@ func (c *restoreCommand) Run(out io.Writer) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	if c.Replicas < 0 || c.Replicas > 5 || c.Streams < 0 || c.Streams > 64 {
+	if c.Replicas > 5 || c.Streams > 64 {
 		return fmt.Errorf("%w: --replicas is %d and --streams is %d; they must be 1 to 5 and 1 to 64", errUsage, c.Replicas, c.Streams)
 	}
 	f, err := os.Open(c.File)
@@ -66,13 +66,13 @@ func (c *restoreCommand) load(ctx context.Context, f io.Reader) (s backup.Summar
 		return s, err
 	}
 	defer conn.Close()
-	replicas := c.Replicas
+	replicas := int(c.Replicas)
 	if replicas == 0 {
 		if replicas = 1; conn.ConnectedClusterName() != "" {
 			replicas = 3
 		}
 	}
-	j, err := journal.BeginRestore(ctx, journal.Config{Conn: conn, Prefix: c.prefix(), Memory: c.Storage == "memory", Replicas: replicas, Streams: c.Streams})
+	j, err := journal.BeginRestore(ctx, journal.Config{Conn: conn, Prefix: c.prefix(), Memory: c.Storage == "memory", Replicas: replicas, Streams: int(c.Streams)})
 	if err != nil {
 		return s, err
 	}

@@ -7,25 +7,18 @@ import (
 	"path/filepath"
 	"time"
 
-	"lamplight/cluster/directory"
 	"lamplight/transport/access"
 )
 
 type tokenCommand struct {
-	Account  string        `required:"" placeholder:"ID" help:"The account that the token is for: 32 hexadecimal characters in lower case."`
-	TTL      time.Duration `name:"ttl" default:"1h" help:"How long the token is good."`
-	Data     string        `default:"./lamplight-data" placeholder:"DIR" help:"The data directory of the node whose key signs the token."`
-	TokenKey string        `placeholder:"FILE" help:"The Ed25519 key (PEM) that signs the token (default: token.pem in the data directory)."`
+	Account  accountID `required:"" placeholder:"ID" help:"The account that the token is for: 32 hexadecimal characters in lower case."`
+	TTL      span      `name:"ttl" default:"1h" help:"How long the token is good."`
+	Data     string    `default:"./lamplight-data" placeholder:"DIR" help:"The data directory of the node whose key signs the token."`
+	TokenKey string    `placeholder:"FILE" help:"The Ed25519 key (PEM) that signs the token (default: token.pem in the data directory)."`
 }
 
 // Run implements token. It prints only the token, so that a shell can use the output.
 func (c *tokenCommand) Run(out io.Writer) error {
-	if !directory.ValidID(c.Account) {
-		return fmt.Errorf("%w: --account is %q; it must be 32 hexadecimal characters in lower case", errUsage, c.Account)
-	}
-	if c.TTL <= 0 {
-		return fmt.Errorf("%w: --ttl is %v; it must be above 0", errUsage, c.TTL)
-	}
 	path := c.TokenKey
 	if path == "" {
 		path = filepath.Join(c.Data, "token.pem")
@@ -38,7 +31,7 @@ func (c *tokenCommand) Run(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	token, err := access.Sign(key, c.Account, c.TTL)
+	token, err := access.Sign(key, string(c.Account), time.Duration(c.TTL))
 	if err != nil {
 		return err
 	}

@@ -103,7 +103,7 @@ func (b *Bus) set(r micro.Request) {
 	b.readControl(r, "set", func(f *kazoo.Document, to actors.Address, err error) {
 		state, ok := presence.ParseManual(strings.ToLower(string(f.State)))
 		if err == nil && !ok {
-			err = refuse("State is %.40q; it must be early, confirmed or terminated", f.State)
+			err = refuse("State is %.40q; it must be %s", f.State, presence.StateNames(presence.ManualStates[:]))
 		}
 		if err == nil && to.User == "*" {
 			err = errAsterisk

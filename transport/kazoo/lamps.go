@@ -3,7 +3,6 @@ package kazoo
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"lamplight/actors"
@@ -48,8 +47,8 @@ func (l *Lamps) End(dst []byte) []byte {
 // LitState reads the state that a listing of lit lamps is restricted to. The error says what is right, after the field's name.
 func LitState(s string) (presence.State, error) {
 	state, ok := presence.ParseState(s)
-	if !ok || state != presence.Early && state != presence.Confirmed {
-		return presence.None, fmt.Errorf("must be early or confirmed, not %.40q", s)
+	if !ok || !slices.Contains(presence.LitStates[:], state) {
+		return presence.None, fmt.Errorf("must be %s, not %.40q", presence.StateNames(presence.LitStates[:]), s)
 	}
 	return state, nil
 }
@@ -57,7 +56,7 @@ func LitState(s string) (presence.State, error) {
 // LitSource checks the source that a listing of lit lamps is restricted to. Its error is like that of LitState.
 func LitSource(s string) error {
 	if !slices.Contains(presence.Sources[:], s) {
-		return fmt.Errorf("must be one of %s, not %.40q", strings.Join(presence.Sources[:], ", "), s)
+		return fmt.Errorf("must be %s, not %.40q", presence.Or(presence.Sources[:]), s)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package kazoo
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	"lamplight/actors"
@@ -81,6 +82,10 @@ func (f *Document) presentity() (actors.Address, error) {
 	return address("From", f.From)
 }
 
+// directions are the words for a call that the extension began and for one that it received, in turn: those of RFC 4235 §4.1.2, and
+// those of FreeSWITCH.
+var directions = [...]string{"initiator", "recipient", "inbound", "outbound"}
+
 // Update returns what a `dialog_update` or `update` document means: a presence.CallEvent, or a presence.RegisterEvent. A
 // register is an `update` without a Call-ID, a document whose Call-ID is a constant name (presence.IsRegister), and a
 // `dialog_update` of a parking slot, which Kazoo's application park sends under the Call-ID of the call that it parks. callID
@@ -99,10 +104,13 @@ func (f *Document) Update(callID string) (Addressed, error) {
 	}
 	state := presence.None
 	if f.State != "" {
-		var ok bool
-		state, ok = presence.ParseState(strings.ToLower(string(f.State)))
-		if !ok || !isUpdate && (state == presence.Online || state == presence.Offline) {
-			return Addressed{}, refuse("State is %.40q; it must be early, confirmed or terminated (an update also: trying, online, offline)", f.State)
+		right := presence.CallStates[:]
+		if isUpdate {
+			right = presence.UpdateStates[:]
+		}
+		state, _ = presence.ParseState(strings.ToLower(string(f.State)))
+		if !slices.Contains(right, state) {
+			return Addressed{}, refuse("State is %.40q; it must be %s", f.State, presence.StateNames(right))
 		}
 	}
 	at, err := timestamp(f.Timestamp)
@@ -117,14 +125,12 @@ func (f *Document) Update(callID string) (Addressed, error) {
 		return Addressed{}, err
 	}
 	direction, undirected := presence.Initiator, false
-	switch d := strings.ToLower(cmp.Or(string(f.Direction), string(f.CallDirection))); d {
-	case "":
+	if d := strings.ToLower(cmp.Or(string(f.Direction), string(f.CallDirection))); d == "" {
 		undirected = true
-	case "initiator", "inbound":
-	case "recipient", "outbound":
-		direction = presence.Recipient
-	default:
-		return Addressed{}, refuse("Direction is %.40q; it must be initiator or recipient", d)
+	} else if i := slices.Index(directions[:], d); i >= 0 {
+		direction = presence.Direction(i % 2)
+	} else {
+		return Addressed{}, refuse("Direction is %.40q; it must be %s", d, presence.Or(directions[:]))
 	}
 	near, far := party(f.From, f.FromUser, f.FromRealm), party(f.To, f.ToUser, f.ToRealm)
 	fromURI, toURI := target(f.FromURI), target(f.ToURI)

@@ -22,3 +22,36 @@ func TestRefusalsArePlain(t *testing.T) {
 		}
 	}
 }
+
+// A refusal of a word names every word that is taken in its place, and each of these is taken.
+func TestRefusalsNameAllWords(t *testing.T) {
+	for _, c := range []struct{ event, field, want string }{
+		{"dialog_update", "State", `State is "lit"; it must be trying, early, confirmed or terminated`},
+		{"update", "State", `State is "lit"; it must be trying, early, confirmed, terminated, online or offline`},
+		{"dialog_update", "Direction", `Direction is "lit"; it must be initiator, recipient, inbound or outbound`},
+		{"dialog_update", "Event-Package", `Event-Package is "lit"; it must be dialog, presence or message-summary`},
+	} {
+		update := func(word string) error {
+			fields := map[string]string{"State": "early", "Presence-ID": "1@x.example.com", "From": "1@x.example.com", "To": "2@x.example.com", "Call-ID": "c", c.field: word}
+			var doc strings.Builder
+			for name, value := range fields {
+				doc.WriteString(`,"` + name + `":"` + value + `"`)
+			}
+			f, err := Read([]byte(`{`+headers+`"Event-Name":"`+c.event+`"`+doc.String()+`}`), c.event)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = f.Update("c")
+			return err
+		}
+		if err := update("lit"); err == nil || err.Error() != c.want {
+			t.Errorf("%s: %v, want %s", c.event, err, c.want)
+		}
+		_, words, _ := strings.Cut(c.want, "must be ")
+		for _, word := range strings.Split(strings.ReplaceAll(words, " or ", ", "), ", ") {
+			if err := update(word); err != nil {
+				t.Errorf("%s: the word %s is named and not taken: %v", c.event, word, err)
+			}
+		}
+	}
+}

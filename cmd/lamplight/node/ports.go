@@ -10,27 +10,32 @@ import (
 
 // checkPorts returns an error that names every address on which the node could not listen. It runs before anything starts: HTTP
 // listens last, perhaps minutes later, and the NATS server says only that it did not start.
-func (n *Node) checkPorts(context.Context) error { return n.cfg.PortsInUse() }
+func (n *Node) checkPorts(context.Context) error { return errors.Join(n.cfg.TryPorts()) }
 
-// PortsInUse tries every address on which the node is to listen, and returns an error that names those that it can't have, with
-// their flags. It listens for a moment only. An address that can't be looked up is left to the part that listens on it.
-func (c *Config) PortsInUse() error {
-	errs := []error{tryPort("tcp", "--http", c.HTTP)}
+// TryPorts tries every address on which the node is to listen, for a moment only, and names with their flags those that it can't
+// have. wrong are those that it can't have on this machine: another machine's addresses, and ports for which it lacks the rights.
+// passing are those that it may get later: ports that another process uses, and names that can't be looked up now.
+func (c *Config) TryPorts() (passing, wrong error) {
+	try := func(network, flag, address string) bool {
+		later, never := tryPort(network, flag, address)
+		passing, wrong = errors.Join(passing, later), errors.Join(wrong, never)
+		return later == nil && never == nil
+	}
+	try("tcp", "--http", c.HTTP)
 	if e := c.Embedded; e != nil {
-		errs = append(errs, tryPort("tcp", "--nats-listen", e.Listen))
+		try("tcp", "--nats-listen", e.Listen)
 		if e.Cluster != "" {
-			errs = append(errs, tryPort("tcp", "--nats-cluster", e.Cluster))
+			try("tcp", "--nats-cluster", e.Cluster)
 		}
 	}
-	gossip := tryPort("tcp", "--gossip", c.Gossip)
-	if gossip == nil {
-		gossip = tryPort("udp", "--gossip", c.Gossip)
+	if try("tcp", "--gossip", c.Gossip) {
+		try("udp", "--gossip", c.Gossip)
 	}
-	return errors.Join(append(errs, gossip)...)
+	return passing, wrong
 }
 
 // tryPort listens on an address for a moment.
-func tryPort(network, flag, address string) error {
+func tryPort(network, flag, address string) (passing, wrong error) {
 	var closer interface{ Close() error }
 	var err error
 	if network == "udp" {
@@ -40,11 +45,11 @@ func tryPort(network, flag, address string) error {
 	}
 	switch {
 	case err == nil:
-		return closer.Close()
+		return closer.Close(), nil
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%s %s: the port is in use by another process (%s): stop that one, or give another port with %s", flag, address, network, flag)
-	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("%s %s: %w; give another address with %s", flag, address, errors.Unwrap(err), flag)
+		return fmt.Errorf("%s %s: the port is in use by another process (%s): stop that one, or give another port with %s", flag, address, network, flag), nil
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EAFNOSUPPORT), errors.Is(err, syscall.EINVAL):
+		return nil, fmt.Errorf("%s %s: %w; give another address with %s", flag, address, errors.Unwrap(err), flag)
 	}
-	return nil
+	return fmt.Errorf("%s %s: %w", flag, address, errors.Unwrap(err)), nil
 }

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// serve and check-config refuse the same settings, with the same words and the exit code 2. The words name the flag, the value and what
+// would be right.
+func TestBadSettings(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	plain, key := filepath.Join(dir, "plain"), filepath.Join(dir, "gossip.key")
+	for path, text := range map[string]string{plain: "text", key: strings.Repeat("0a", 32)} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		flags []string
+		words []string
+	}{
+		{[]string{"--http", "127.0.0.1:99999"}, []string{`--http is "127.0.0.1:99999"`, "up to 65535"}},
+		{[]string{"--http", "127.0.0.1:"}, []string{"--http is", "the port is missing"}},
+		{[]string{"--http", "127.0.0.1:-1"}, []string{"--http is", "-1 is no port"}},
+		{[]string{"--http", "127.0.0.300:0"}, []string{"--http is", "127.0.0.300 is no IP address"}},
+		{[]string{"--http", "a b:0"}, []string{`--http is "a b:0"`, "the character ' '"}},
+		{[]string{"--http", "192.0.2.1:0"}, []string{"--http 192.0.2.1:0", "give another address"}},
+		{[]string{"--nats-listen", "127.0.0.1:70000"}, []string{`--nats-listen is "127.0.0.1:70000"`, "HOST:PORT"}},
+		{[]string{"--gossip", "127.0.0.1:70000"}, []string{`--gossip is "127.0.0.1:70000"`, "HOST:PORT"}},
+		{[]string{"--nats-cluster", "127.0.0.1:70000", "--join", "127.0.0.1:1"}, []string{`--nats-cluster is "127.0.0.1:70000"`, "HOST:PORT"}},
+		{[]string{"--http", "127.0.0.1:7001", "--gossip", "127.0.0.1:7001"}, []string{"--http 127.0.0.1:7001 and --gossip 127.0.0.1:7001 are the same port", "of its own"}},
+		{[]string{"--http", "127.0.0.1:7001", "--nats-listen", "localhost:7001"}, []string{"--http 127.0.0.1:7001 and --nats-listen localhost:7001 are the same port"}},
+		{[]string{"--http", ":7001", "--gossip", "127.0.0.1:7001"}, []string{"--http :7001 and --gossip 127.0.0.1:7001 are the same port"}},
+		{[]string{"--gossip", "127.0.0.1:7001", "--nats-cluster", "127.0.0.1:7001", "--join", "127.0.0.1:1"}, []string{"--gossip 127.0.0.1:7001 and --nats-cluster 127.0.0.1:7001"}},
+		{[]string{"--replicas", "3"}, []string{"--replicas is 3", "give --nats-cluster"}},
+		{[]string{"--replicas", "0"}, []string{`--replicas: it is "0"`, "at least 1"}},
+		{[]string{"--replicas", "6"}, []string{"--replicas is 6", "1 to 5"}},
+		{[]string{"--token-key", "/nonexistent/x"}, []string{"--token-key /nonexistent/x", "/nonexistent", "give another file"}},
+		{[]string{"--token-key", plain + "/x"}, []string{"--token-key " + plain + "/x", "not a directory"}},
+		{[]string{"--token-key", "/proc/x"}, []string{"--token-key /proc/x", "/proc can't be written"}},
+		{[]string{"--token-key", plain}, []string{"--token-key " + plain, "must be an Ed25519 private key"}},
+		{[]string{"--token-key", dir}, []string{"--token-key " + dir, "is a directory"}},
+		{[]string{"--data", "/proc/x"}, []string{"data directory /proc/x", "give another one with --data"}},
+		{[]string{"--data", plain + "/x"}, []string{"data directory " + plain + "/x", "give another one with --data"}},
+		{[]string{"--data", "/proc/x", "--nats", "nats://127.0.0.1:1"}, []string{"data directory /proc/x"}},
+		{[]string{"--data", ""}, []string{"--data is empty"}},
+		{[]string{"--nats", "http://u:s3cret@x"}, []string{`--nats is "http://***@x"`, "nats, tls, ws or wss"}},
+		{[]string{"--nats", ""}, []string{`--nats is ""`, "embedded, or URLs"}},
+		{[]string{"--nats", "nats://a,,nats://b"}, []string{"--nats is", "no URL with a host"}},
+		{[]string{"--nats", "nats://a:99999"}, []string{"--nats is", "99999 is no port"}},
+		{[]string{"--nats", "nats://a,ws://b"}, []string{"--nats is", "don't go together"}},
+		{[]string{"--nats", "embedded,nats://b"}, []string{"--nats is", "stands alone"}},
+		{[]string{"--advertise", "a b"}, []string{`--advertise is "a b"`, "host name or an address"}},
+		{[]string{"--advertise", "10.0.0.1:7946"}, []string{`--advertise is "10.0.0.1:7946"`, "without a port"}},
+		{[]string{"--advertise", "0.0.0.0"}, []string{`--advertise is "0.0.0.0"`, "one machine"}},
+		{[]string{"--advertise", "127.0.0.1", "--join", "10.1.2.3:7946", "--nats", "nats://127.0.0.1:1"}, []string{"--advertise 127.0.0.1 is the loopback address"}},
+		{[]string{"--join", "127.0.0.1:99999"}, []string{`--join has "127.0.0.1:99999"`, "HOST:PORT"}},
+		{[]string{"--join", "127.0.0.1:0"}, []string{`--join has "127.0.0.1:0"`, "port 0"}},
+		{[]string{"--join", ":7946"}, []string{`--join has ":7946"`, "the host is missing"}},
+		{[]string{"--join", "127.0.0.1:1,127.0.0.1:1", "--nats-cluster", "127.0.0.1:7002"}, []string{`--join has "127.0.0.1:1"`, "twice"}},
+		{[]string{"--node", "a b"}, []string{`--node is "a b"`, "without spaces"}},
+		{[]string{"--rate-limit", "-1"}, []string{"--rate-limit is -1", "at least 0"}},
+		{[]string{"--rate-limit", "99999999999"}, []string{"--rate-limit is 99999999999"}},
+		{[]string{"--max-watchers", "-1"}, []string{`--max-watchers: it is "-1"`, "at least 1"}},
+		{[]string{"--max-dialogs", "0"}, []string{`--max-dialogs: it is "0"`, "at least 1"}},
+		{[]string{"--max-mailbox", "9999999999"}, []string{"--max-mailbox is 9999999999", "1 to "}},
+		{[]string{"--edge-memory", "17592186044416"}, []string{"--edge-memory is 17592186044416", "1 to 1048576"}},
+		{[]string{"--max-connections", "0"}, []string{`--max-connections: it is "0"`, "at least 1"}},
+		{[]string{"--max-connections", "99999999"}, []string{"--max-connections is 99999999", "file descriptors"}},
+		{[]string{"--max-connections-per-address", "-5"}, []string{"--max-connections-per-address", "at least 1"}},
+		{[]string{"--notify-rate", "-1"}, []string{"--notify-rate is -1", "0.001 to 1000"}},
+		{[]string{"--notify-rate", "NaN"}, []string{"--notify-rate is NaN", "0.001 to 1000"}},
+		{[]string{"--notify-rate", "1e-11"}, []string{"--notify-rate is 1e-11", "0.001 to 1000"}},
+		{[]string{"--call-lease", "0s"}, []string{"--call-lease is 0s", "a year"}},
+		{[]string{"--call-lease", "-1h"}, []string{"--call-lease is -1h", "a year"}},
+		{[]string{"--call-lease", "100000h"}, []string{"--call-lease is 100000h", "a year"}},
+		{[]string{"--request-timeout", "1ns"}, []string{"--request-timeout is 1ns", "10ms to 12s"}},
+		{[]string{"--drain-grace", "-1s"}, []string{"--drain-grace is -1s", "0 to 1m"}},
+		{[]string{"--sync", "-1s"}, []string{`--sync is "-1s"`, "or always"}},
+		{[]string{"--sync", "1000h"}, []string{`--sync is "1000h"`, "or always"}},
+		{[]string{"--jwks-audience", "a"}, []string{`--jwks-audience is "a"`, "give --jwks"}},
+		{[]string{"--jwks", filepath.Join(dir, "none")}, []string{"--jwks: stat " + dir, "no such file"}},
+		{[]string{"--log-level", "loud"}, []string{"--log-level must be one of", `"loud"`}},
+		{[]string{"--http-tls-cert", plain, "--http-tls-key", key}, []string{"--http-tls-cert"}},
+	} {
+		all := append([]string{"--data", filepath.Join(dir, "new"), "--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--gossip", "127.0.0.1:0"}, c.flags...)
+		out, talk, code := command(append([]string{"check-config"}, all...)...)
+		said, _, _ := strings.Cut(talk, "\n")
+		for _, word := range c.words {
+			if code != 2 || out != "" || !strings.Contains(said, word) {
+				t.Errorf("check-config %q: exit %d, %s%s; want %q", c.flags, code, out, talk, word)
+			}
+		}
+		if strings.Contains(talk, "s3cret") {
+			t.Errorf("check-config %q prints a password: %s", c.flags, talk)
+		}
+		s := exec.Command(binary, append([]string{"serve"}, all...)...)
+		served, _ := s.CombinedOutput()
+		if code := s.ProcessState.ExitCode(); code != 2 || !strings.HasPrefix(string(served), said+"\n") {
+			t.Errorf("serve %q: exit %d, %s; check-config says %s", c.flags, code, served, said)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "new")); err == nil {
+			t.Fatalf("%q: the data directory was made", c.flags)
+		}
+	}
+}
+
+// A name that can't be looked up now may be known later: check-config warns of it, and serve says so at its start.
+func TestUnknownHost(t *testing.T) {
+	t.Parallel()
+	for _, flags := range [][]string{{"--http", "no-such-host.invalid:0"}, {"--advertise", "no-such-host.invalid"}} {
+		all := append([]string{"--data", filepath.Join(t.TempDir(), "new"), "--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--gossip", "127.0.0.1:0"}, flags...)
+		out, err := exec.Command(binary, append([]string{"check-config"}, all...)...).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "warning: "+flags[0]+" "+flags[1]+": lookup no-such-host.invalid") {
+			t.Errorf("check-config %q: %v, %s", flags, err, out)
+		}
+		s := exec.Command(binary, append([]string{"serve"}, all...)...)
+		out, _ = s.CombinedOutput()
+		if s.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), "no-such-host.invalid") {
+			t.Errorf("serve %q: exit %d, %s", flags, s.ProcessState.ExitCode(), out)
+		}
+	}
+}
