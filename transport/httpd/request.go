@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -68,7 +70,7 @@ func (q *Request) readSmall() ([]byte, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(q.RequestBodyStream(), SmallBody+1))
 	if err != nil {
-		return nil, NotJSON("the body can't be read: " + err.Error())
+		return nil, unread(err, "the body can't be read: "+err.Error())
 	}
 	if len(body) > SmallBody { // it came in chunks
 		q.beginning = body
@@ -99,7 +101,7 @@ func (q *Request) LoadBody(who string) error {
 		return ErrTooMany
 	}
 	if err != nil {
-		return NotJSON("the body can't be read: " + err.Error())
+		return unread(err, "the body can't be read: "+err.Error())
 	}
 	if len(body) > MaxBody {
 		return tooLarge(MaxBody)
@@ -121,6 +123,15 @@ func (q *Request) dropBody() {
 // tooLarge is the Failure of a body over so many bytes.
 func tooLarge(most int) error {
 	return Failure{413, "request_too_large", `{"message":"the body is too large","max_bytes":` + strconv.Itoa(most) + `}`}
+}
+
+// unread returns the Failure for a request that could not be read. When it came too slowly, or this process stood still meanwhile, the
+// request may be right, and the client may send it again.
+func unread(err error, message string) error {
+	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
+		return Failure{408, "request_timeout", `{"message":"the request did not arrive in time; send it again"}`}
+	}
+	return NotJSON(message)
 }
 
 // Within is a context that ends at a deadline. It makes its timer when someone waits for it for the first time, because most

@@ -191,7 +191,7 @@ func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 		return
 	}
 	reason, _, _ := strings.Cut(err.Error(), ": buffer size=") // fasthttp repeats the bytes of the request behind this
-	q.fail(NotJSON("the request can't be read: " + reason))
+	q.fail(unread(err, "the request can't be read: "+reason))
 }
 
 // checkGet refuses a path of more than one segment, and verbs other than GET and HEAD.
