@@ -55,8 +55,18 @@ type prepared struct {
 	where place  // in the file of an import
 }
 
-// prepare checks the fields of an entry, as far as this does not depend on other entries, and makes them what is to be stored.
+// prepare checks the fields of an entry, as far as this does not depend on other entries, and makes them what is to be stored. It
+// returns the first mistake.
 func prepare(kind, account, id string, in map[string]any, old *Entry) (*prepared, error) {
+	p, wrong := prepareAll(kind, account, id, in, old)
+	if len(wrong) > 0 {
+		return nil, wrong[0]
+	}
+	return p, nil
+}
+
+// prepareAll is prepare, and returns all mistakes, at most one for each field.
+func prepareAll(kind, account, id string, in map[string]any, old *Entry) (*prepared, []error) {
 	fields := maps.Clone(in)
 	if fields == nil {
 		fields = map[string]any{}
@@ -68,78 +78,81 @@ func prepare(kind, account, id string, in map[string]any, old *Entry) (*prepared
 			fields[f] = old.Text(f)
 		}
 	}
-	if err := checkTexts(kind, fields); err != nil {
-		return nil, err
-	}
-	for _, field := range extensions[kind] {
-		if err := checkPresenceID(fields, field); err != nil {
-			return nil, err
+	wrong := checkTexts(kind, fields)
+	if len(wrong) == 0 { // a field that is no good name is not checked twice
+		for _, field := range extensions[kind] {
+			if err := checkPresenceID(fields, field); err != nil {
+				wrong = append(wrong, err)
+			}
 		}
 	}
-	var err error
 	switch kind {
 	case Accounts:
-		err = prepareAccount(fields, old)
+		wrong = append(wrong, prepareAccount(fields, old)...)
 	case Users:
-		err = prepareLogin(account, fields, old)
+		if err := prepareLogin(account, fields, old); err != nil {
+			wrong = append(wrong, err)
+		}
 	}
-	if err != nil {
-		return nil, err
+	if len(wrong) > 0 {
+		return nil, wrong
 	}
 	p := &prepared{Entry: Entry{Kind: kind, Account: account, ID: id, Fields: fields}, old: old}
+	var err error
 	if p.data, err = json.Marshal(fields, json.Deterministic(true)); err != nil {
-		return nil, &Invalid{"data", err.Error()}
+		return nil, []error{&Invalid{"data", err.Error()}}
 	}
 	if len(p.data) > maxEntry {
-		return nil, &Invalid{"data", fmt.Sprintf("the entry has %d bytes; at most %d are kept", len(p.data), maxEntry)}
+		return nil, []error{&Invalid{"data", fmt.Sprintf("the entry has %d bytes; at most %d are kept", len(p.data), maxEntry)}}
 	}
 	return p, nil
 }
 
 // checkTexts checks that the fields with a meaning are strings that can be names.
-func checkTexts(kind string, fields map[string]any) error {
+func checkTexts(kind string, fields map[string]any) (wrong []error) {
 	if sip := fields["sip"]; kind == Devices && sip != nil {
 		if _, ok := sip.(map[string]any); !ok {
-			return &Invalid{"sip", "must be an object"}
+			wrong = append(wrong, &Invalid{"sip", "must be an object"})
 		}
 	}
 	for _, name := range texts[kind] {
 		v := lookUp(fields, name)
 		s, ok := v.(string)
-		if v != nil && !ok {
-			return &Invalid{name, "must be a string"}
-		}
-		if len(s) > maxName || strings.ContainsFunc(s, unicode.IsControl) {
-			return &Invalid{name, fmt.Sprintf("must have at most %d bytes and no control characters", maxName)}
+		switch {
+		case v != nil && !ok:
+			wrong = append(wrong, &Invalid{name, "must be a string"})
+		case len(s) > maxName || strings.ContainsFunc(s, unicode.IsControl):
+			wrong = append(wrong, &Invalid{name, fmt.Sprintf("must have at most %d bytes and no control characters", maxName)})
 		}
 	}
-	return nil
+	return wrong
 }
 
 // prepareAccount checks the realm and the API key of an account. It replaces the API key by its hash.
-func prepareAccount(fields map[string]any, old *Entry) error {
-	realm, _ := fields["realm"].(string)
-	if realm == "" {
-		return &Invalid{"realm", "is missing"}
-	}
-	if reason := badRealm(realm); reason != "" {
-		return &Invalid{"realm", fmt.Sprintf("%q %s", realm, reason)}
+func prepareAccount(fields map[string]any, old *Entry) (wrong []error) {
+	realm, isText := fields["realm"].(string)
+	switch reason := badRealm(realm); {
+	case fields["realm"] != nil && !isText: // checkTexts has said so
+	case realm == "":
+		wrong = append(wrong, &Invalid{"realm", "is missing"})
+	case reason != "":
+		wrong = append(wrong, &Invalid{"realm", fmt.Sprintf("%q %s", realm, reason)})
 	}
 	fields["realm"] = strings.ToLower(realm)
 	key, named := fields["api_key"]
 	delete(fields, "api_key")
-	text, _ := key.(string)
+	text, isText := key.(string)
 	switch {
-	case !named:
+	case !named, key != nil && !isText:
 	case text == "":
 		delete(fields, "api_key_hash")
 	case old != nil && old.Text("api_key_hash") == HashKey(text): // an earlier release took shorter ones
 	case len(text) < minAPIKey || strings.Trim(text, "0123456789abcdefABCDEF") != "":
-		return &Invalid{"api_key", fmt.Sprintf("must have at least %d hexadecimal digits (128 bits), or be left out", minAPIKey)}
+		wrong = append(wrong, &Invalid{"api_key", fmt.Sprintf("must have at least %d hexadecimal digits (128 bits), or be left out", minAPIKey)})
 	default:
 		fields["api_key_hash"] = HashKey(text)
 	}
-	return nil
+	return wrong
 }
 
 // CheckRealm returns an error, which says what is right, if no account can have the realm.

@@ -47,6 +47,8 @@ type FileError struct {
 	Line  int    // from 1 on; 0: it is not known
 	Where string // such as accounts[0].devices[17]; "": the mistake is one of syntax
 	Err   error
+
+	place place
 }
 
 func (e *FileError) Error() string {
@@ -57,6 +59,54 @@ func (e *FileError) Error() string {
 }
 
 func (e *FileError) Unwrap() error { return e.Err }
+
+// MaxMistakes is the number of mistakes that a FileErrors holds.
+const MaxMistakes = 100
+
+// FileErrors are the mistakes of a file, in the order of its accounts, and of the lines in each of them.
+type FileErrors struct {
+	First []*FileError // MaxMistakes at most
+	More  int          // how many there are besides
+	Ended error        // why the import ended before the end of the file; nil: it did not
+}
+
+func (e *FileErrors) Error() string {
+	text := e.First[0].Error()
+	if n := len(e.First) - 1 + e.More; n > 0 {
+		text += fmt.Sprintf(" (and %d more mistakes)", n)
+	}
+	if e.Ended != nil {
+		text = e.Ended.Error() + "; " + text
+	}
+	return text
+}
+
+// Unwrap implements the interface of package errors.
+func (e *FileErrors) Unwrap() (all []error) {
+	for _, m := range e.First {
+		all = append(all, m)
+	}
+	if e.Ended != nil {
+		all = append(all, e.Ended)
+	}
+	return all
+}
+
+// add adds the mistakes of an account.
+func (e *FileErrors) add(mistakes []*FileError) {
+	slices.SortStableFunc(mistakes, func(a, b *FileError) int { return cmp.Compare(a.Line, b.Line) })
+	kept := min(len(mistakes), MaxMistakes-len(e.First))
+	e.First = append(e.First, mistakes[:kept]...)
+	e.More += len(mistakes) - kept
+}
+
+// orNil returns the error that an import with these mistakes has; nil: there is none.
+func (e *FileErrors) orNil() error {
+	if len(e.First) == 0 {
+		return e.Ended
+	}
+	return e
+}
 
 // Read reads a file for Import. It refuses unknown fields at the top of the file, and objects with a field twice. A mistake is a
 // FileError.
@@ -158,7 +208,7 @@ func (in *Import) placeMembers(p place, raw jsontext.Value, begin int) error {
 			continue
 		}
 		fail := func(format string, a ...any) error {
-			return &FileError{in.line(begin + int(d.InputOffset())), p.String(), &Invalid{members[kind], fmt.Sprintf(format, a...)}}
+			return &FileError{in.line(begin + int(d.InputOffset())), p.String(), &Invalid{members[kind], fmt.Sprintf(format, a...)}, p}
 		}
 		n := 0
 		err = eachOf(d, fail, func(raw jsontext.Value) error {
@@ -192,12 +242,20 @@ func (in *Import) line(offset int) int {
 }
 
 // wrong returns an error about an entry, with the line of the field that it names, or else of the entry.
-func (in *Import) wrong(p place, err error) error {
+func (in *Import) wrong(p place, err error) *FileError {
 	field := ""
 	if i, ok := err.(*Invalid); ok {
 		field = i.Field
 	}
-	return &FileError{in.lineOf(p, field), p.String(), err}
+	return &FileError{in.lineOf(p, field), p.String(), err, p}
+}
+
+// at says where in the file an entry is, for an error about another one.
+func (in *Import) at(p place) string {
+	if line := in.lineOf(p, ""); line > 0 {
+		return fmt.Sprintf("%s, line %d", p, line)
+	}
+	return p.String()
 }
 
 // lineOf returns the line of an entry's field, or of the entry if it has no such field; 0: there is no text.

@@ -151,3 +151,141 @@ func TestImportProgress(t *testing.T) {
 		t.Errorf("%v %v", told, err)
 	}
 }
+
+// reported returns the mistakes of a file as lines.
+func reported(err error) string {
+	all, ok := errors.AsType[*FileErrors](err)
+	if !ok {
+		return fmt.Sprint(err)
+	}
+	var b strings.Builder
+	for _, e := range all.First {
+		fmt.Fprintf(&b, "%d %v\n", e.Line, e)
+	}
+	return b.String()
+}
+
+// read reads a file for Import.
+func read(t *testing.T, text string) Import {
+	t.Helper()
+	file, err := Read(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// All mistakes of a file are reported with their lines, several of one entry too. An account with a mistake is refused and in none of
+// the counts; the others are imported. A dry run says the same.
+func TestAllMistakesAreReported(t *testing.T) {
+	b := newBed(t)
+	d := b.open()
+	key := strings.Repeat("ab", 16)
+	add(t, d, "holder.test", map[string]any{"api_key": key})
+	text := `{"accounts": [
+{"realm": "key.test", "api_key": "` + key + `", "users": [{"username": "u"}]},
+{"realm": "good.test", "users": [{"username": "ada"}],
+ "devices": [{"name": "x"}]},
+{"realm": "orphan.test",
+ "parent_id": "` + rival + `"},
+{"realm": "many.test",
+ "users": [{"username": "a b"}, {"username": "grace"}],
+ "devices": [
+  {"name": "y", "presence_id": "1 2",
+   "sip": {"username": "1@2@3"}},
+  {"name": "z", "presence_id": "1@holder.test"},
+  {"presence_id": 7,
+   "owner_id": "` + rival + `"}]},
+{"realm": "bad:1",
+ "api_key": "short"}]}`
+	want := `2 accounts[0]: conflict: another account has this API key
+6 accounts[2]: invalid: parent_id "` + rival + `" must be an existing account
+8 accounts[3].users[0]: invalid: username must have no white space
+10 accounts[3].devices[0]: invalid: presence_id "1 2" must name an extension: a user, or user@realm, without white space, <, > and quotes
+11 accounts[3].devices[0]: invalid: sip.username "1@2@3" must name an extension: a user, or user@realm, without white space, <, > and quotes
+12 accounts[3].devices[1]: the realm of a field that names an extension is outside the account's tree: presence_id is "1@holder.test"
+13 accounts[3].devices[2]: invalid: id is missing, and so are the fields by which the entry could be found
+13 accounts[3].devices[2]: invalid: presence_id must be a string
+14 accounts[3].devices[2]: invalid: owner_id "` + rival + `" does not exist: the account has no user with this id
+15 accounts[4]: invalid: realm "bad:1" must be a domain name, without a port or a scheme
+16 accounts[4]: invalid: api_key must have at least 32 hexadecimal digits (128 bits), or be left out
+`
+	dry := New(Config{Conn: b.conn, Log: d.cfg.Log, DryRun: true})
+	if err := dry.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = dry.Stop(t.Context()) }()
+	for _, to := range []*Directory{dry, d} {
+		n, err := to.Import(t.Context(), read(t, text))
+		if n != (Counts{Created: 3, Refused: 4}) {
+			t.Errorf("dry %v: %+v", to == dry, n)
+		}
+		if got := reported(err); got != want {
+			t.Errorf("dry %v: got\n%s", to == dry, got)
+		}
+	}
+	if n, err := d.Import(t.Context(), read(t, text)); n != (Counts{Same: 3, Refused: 4}) || err == nil {
+		t.Errorf("again: %+v %v", n, err)
+	}
+	if all := d.All(); len(all) != 2 {
+		t.Errorf("there are %d accounts", len(all))
+	}
+}
+
+// Of many mistakes the first hundred are kept, and the others are counted.
+func TestMistakesAreBounded(t *testing.T) {
+	b := newBed(t)
+	d := b.open()
+	devices := make([]any, MaxMistakes+23)
+	for i := range devices {
+		devices[i] = map[string]any{"name": fmt.Sprint(i), "presence_id": "*"}
+	}
+	_, err := d.Import(t.Context(), Import{Accounts: []map[string]any{{"realm": "acme.test", "devices": devices}}})
+	if all, ok := errors.AsType[*FileErrors](err); !ok || len(all.First) != MaxMistakes || all.More != 23 {
+		t.Errorf("%v", err)
+	}
+}
+
+// Two entries of a file that are the same one are refused with both lines, and their account as a whole; of two accounts that are the
+// same one, both.
+func TestEntriesOfAFileAreThereOnce(t *testing.T) {
+	b := newBed(t)
+	d := b.open()
+	one, two := add(t, d, "known.test", nil), "22222222222222222222222222222222"
+	for text, want := range map[string]string{
+		`{"realm": "a.test"}, {"realm": "free.test"},` + "\n" + `{"realm": "A.test"}`: "1 accounts[0]: conflict: the file has the same realm in accounts[2], line 2\n" +
+			"2 accounts[2]: conflict: the file has the same realm in accounts[0], line 1\n",
+		`{"id": "` + two + `", "realm": "a.test"},` + "\n" + `{"id": "` + two + `", "realm": "b.test"}`: "1 accounts[0]: conflict: the file has the same account in accounts[1], line 2\n" +
+			"2 accounts[1]: conflict: the file has the same account in accounts[0], line 1\n",
+		`{"id": "` + one + `", "realm": "a.test"},` + "\n" + `{"realm": "known.test"}`: "1 accounts[0]: conflict: the file has the same account in accounts[1], line 2\n" +
+			"2 accounts[1]: conflict: the file has the same account in accounts[0], line 1\n",
+		`{"realm": "a.test", "api_key": "` + one + `"},` + "\n" + `{"realm": "b.test", "api_key": "` + one + `"}`: "1 accounts[0]: conflict: the file has the same API key in accounts[1], line 2\n" +
+			"2 accounts[1]: conflict: the file has the same API key in accounts[0], line 1\n",
+		`{"realm": "a.test", "users": [{"username": "ada"},` + "\n" + `{"username": "ada", "first_name": "A"}]}`:                                        "2 accounts[0].users[1]: conflict: the file has the same user in accounts[0].users[0], line 1\n",
+		`{"realm": "a.test", "users": [{"id": "` + one + `", "username": "ada"},` + "\n" + `{"id": "` + two + `", "username": "Ada"}]}`:                 "2 accounts[0].users[1]: conflict: the file has the same username in accounts[0].users[0], line 1\n",
+		`{"realm": "a.test", "users": [{"first_name": "A", "last_name": "B"},` + "\n" + `{"first_name": "A", "last_name": "B"}]}`:                       "2 accounts[0].users[1]: conflict: the file has the same user in accounts[0].users[0], line 1\n",
+		`{"realm": "a.test", "users": [{"presence_id": "1"},` + "\n" + `{"presence_id": "1"}]}`:                                                         "2 accounts[0].users[1]: conflict: the file has the same user in accounts[0].users[0], line 1\n",
+		`{"realm": "a.test", "users": [{"id": "` + one + `"},` + "\n" + `{"id": "` + one + `"}]}`:                                                       "2 accounts[0].users[1]: conflict: the file has the same user in accounts[0].users[0], line 1\n",
+		`{"realm": "a.test", "devices": [{"id": "` + one + `"},` + "\n" + `{"id": "` + one + `"}]}`:                                                     "2 accounts[0].devices[1]: conflict: the file has the same device in accounts[0].devices[0], line 1\n",
+		`{"realm": "a.test", "devices": [{"sip": {"username": "1"}},` + "\n" + `{"sip": {"username": "1"}, "name": "x"}]}`:                              "2 accounts[0].devices[1]: conflict: the file has the same device in accounts[0].devices[0], line 1\n",
+		`{"realm": "a.test", "devices": [{"id": "` + one + `", "sip": {"username": "1"}},` + "\n" + `{"id": "` + two + `", "sip": {"username": "1"}}]}`: "2 accounts[0].devices[1]: conflict: the file has the same sip.username in accounts[0].devices[0], line 1\n",
+		`{"realm": "a.test", "devices": [{"presence_id": "1", "name": "x"},` + "\n" + `{"presence_id": "1", "name": "x"}]}`:                             "2 accounts[0].devices[1]: conflict: the file has the same device in accounts[0].devices[0], line 1\n",
+		`{"realm": "a.test", "devices": [{"name": "x"},` + "\n" + `{"name": "x"}]}`:                                                                     "2 accounts[0].devices[1]: conflict: the file has the same device in accounts[0].devices[0], line 1\n",
+	} {
+		_, err := d.Import(t.Context(), read(t, `{"accounts": [`+text+`]}`))
+		if got := reported(err); got != want {
+			t.Errorf("%s\ngot\n%swant\n%s", text, got, want)
+		}
+	}
+	for _, e := range d.All() {
+		if e.Realm() != "known.test" && e.Realm() != "free.test" {
+			t.Errorf("the account %s was made", e.Realm())
+		}
+	}
+	// These are different ones.
+	if n, err := d.Import(t.Context(), read(t, `{"accounts": [{"realm": "c.test", "users": [{"username": "x", "first_name": "A", "last_name": "B"},
+{"username": "y", "first_name": "A", "last_name": "B"}], "devices": [{"sip": {"username": "1"}}, {"sip": {"username": "1", "realm": "other.test"}, "id": "`+one+`"},
+{"presence_id": "1", "name": "x"}, {"presence_id": "1", "name": "y"}]}, {"realm": "d.test", "devices": [{"id": "`+one+`", "sip": {"username": "1"}}]}]}`)); err != nil || n.Created != 9 {
+		t.Errorf("%+v %v", n, err)
+	}
+}

@@ -10,14 +10,16 @@ import (
 	"time"
 )
 
-// Counts is how many entries an import created, changed, and found as they were.
-type Counts struct{ Created, Changed, Same int }
+// Counts is how many entries an import created, changed, and found as they were, and how many accounts it refused because of a
+// mistake in them. The entries of a refused account are in none of the first three.
+type Counts struct{ Created, Changed, Same, Refused int }
 
 // Import writes accounts with their users and devices, and blocks until that is done. It removes nothing, and to import the
-// same file again changes nothing. All entries of an account are checked before one of them is written. An account with up to some
-// hundred entries that change is written in one step, a larger one in several. After an error, the accounts before it stay, and so
-// do the steps before it if the bucket could not be reached: import the file again. A mistake of the file is a FileError. Import
-// takes the users and devices out of in.Accounts.
+// same file again changes nothing. All entries of an account are checked before one of them is written, and an account with a
+// mistake is refused as a whole; the other accounts are imported. All mistakes of the file together are the error FileErrors.
+//
+// An account with up to some hundred entries that change is written in one step, a larger one in several. When the bucket can't be
+// reached, Import ends with what it has written so far, and the Counts are those of that: import the file again. Import takes the users and devices out of in.Accounts.
 func (d *Directory) Import(ctx context.Context, in Import) (Counts, error) {
 	var n Counts
 	if err := d.catchUp(ctx); err != nil { // what the file refers to may have been made on another node just now
@@ -34,24 +36,68 @@ func (d *Directory) Import(ctx context.Context, in Import) (Counts, error) {
 			in.Progress(entries, total)
 		}
 	}
+	var all FileErrors
+	twice := d.sameAccounts(&in)
 	for i, a := range in.Accounts {
 		users, err := take(a, "users")
 		var devices []map[string]any
 		if err == nil {
 			devices, err = take(a, "devices")
 		}
-		if err != nil {
-			return n, in.wrong(place{account: i, kind: Accounts}, err)
-		}
 		of := 1 + len(users) + len(devices)
 		l := &load{d: d, in: &in, number: i, told: func(left int) { told(done + of - left) }}
-		if err := l.run(ctx, &n, a, users, devices); err != nil {
-			return n, err
+		switch {
+		case err != nil:
+			l.mistake(place{account: i, kind: Accounts}, err)
+			err = nil
+		default:
+			err = l.run(ctx, &n, a, users, devices, twice[i])
+		}
+		if len(l.mistakes) > 0 {
+			n.Refused++
+			all.add(l.mistakes)
+		}
+		if err != nil {
+			all.Ended = err
+			return n, all.orNil()
 		}
 		done += of
 		told(done)
 	}
-	return n, nil
+	return n, all.orNil()
+}
+
+// sameAccounts returns for each account of the file that is there twice what is wrong with it. Two accounts of the file are the same
+// one if they have the same id or the same realm, or if the directory knows the id of the one by the realm of the other. An API key
+// belongs to one account, too.
+func (d *Directory) sameAccounts(in *Import) map[int]error {
+	twice, first := map[int]error{}, map[string]int{}
+	for i, a := range in.Accounts {
+		id, _ := a["id"].(string)
+		realm, _ := a["realm"].(string)
+		realm = strings.ToLower(realm)
+		if id == "" {
+			id, _ = d.RealmAccount(realm)
+		}
+		key, _ := a["api_key"].(string)
+		for _, has := range []struct{ what, value string }{{"account", id}, {"realm", realm}, {"API key", key}} {
+			if has.value == "" {
+				continue
+			}
+			name := has.what + "\x00" + has.value
+			other, known := first[name]
+			if !known {
+				first[name] = i
+				continue
+			}
+			for one, of := range map[int]int{i: other, other: i} {
+				if twice[one] == nil {
+					twice[one] = fmt.Errorf("%w: the file has the same %s in %s", ErrConflict, has.what, in.at(place{account: of, kind: Accounts}))
+				}
+			}
+		}
+	}
+	return twice
 }
 
 // take takes a list of objects out of m, and returns it.
@@ -116,29 +162,34 @@ type load struct {
 	number int            // of the account in the file, from 0 on
 	told   func(left int) // is called with how many entries are still to be written
 
-	account string
-	counts  Counts
-	now     map[string]*prepared // by bucket key: what the file makes of the entries that it changes
-	order   []string             // the keys of now, in the order of the file
-	named   map[string]string    // user and device ids by what names them: see nameOf
-	users   map[string]string    // user ids by the usernames of the file, in lower case
-	owners  map[string]bool      // the ids of the account's users, those of the file too
+	account  string
+	mistakes []*FileError
+	now      map[string]*prepared // by bucket key: what the file makes of the entries that it changes
+	order    []string             // the keys of now, in the order of the file
+	named    map[string]string    // user and device ids by what names them: see nameOf
+	seen     map[string]place     // the entries of the file, by kind and id, and by what no two of them may share
+	owners   map[string]bool      // the ids of the account's users, those of the file too
 
 	compared uint64 // the revision of the bucket up to which entries have been compared with the file
 }
 
-// run imports the account. When entries of the account change meanwhile, it begins again.
-func (l *load) run(ctx context.Context, n *Counts, account map[string]any, users, devices []map[string]any) error {
-	for first := true; ; first = false {
-		l.now, l.order, l.counts = map[string]*prepared{}, nil, Counts{}
-		l.named, l.users, l.owners = map[string]string{}, map[string]string{}, map[string]bool{}
-		if err := l.read(account, users, devices); err != nil {
-			return err
+// run imports the account. When entries of the account change meanwhile, it begins again. It adds to n what it has written, also
+// when it returns an error. The account is refused when l.mistakes are not empty. twice says why it is refused in any case, or is
+// nil.
+func (l *load) run(ctx context.Context, n *Counts, account map[string]any, users, devices []map[string]any, twice error) error {
+	entries := n.Created + n.Changed + 1 + len(users) + len(devices)
+	for {
+		l.mistakes, l.now, l.order = nil, map[string]*prepared{}, nil
+		l.named, l.seen, l.owners = map[string]string{}, map[string]place{}, map[string]bool{}
+		if twice != nil {
+			l.mistake(place{l.number, Accounts, 0}, twice)
 		}
-		if first { // later on, what has been written counts as it was
-			n.Created, n.Changed, n.Same = n.Created+l.counts.Created, n.Changed+l.counts.Changed, n.Same+l.counts.Same
+		l.read(account, users, devices)
+		err := l.write(ctx, n)
+		if err == nil && len(l.mistakes) == 0 {
+			n.Same += entries - n.Created - n.Changed // what an earlier round wrote is not as it was
 		}
-		if err := l.write(ctx); !errors.Is(err, errChanged) || ctx.Err() != nil {
+		if !errors.Is(err, errChanged) || ctx.Err() != nil {
 			return err
 		}
 		if err := l.d.catchUp(ctx); err != nil {
@@ -147,14 +198,17 @@ func (l *load) run(ctx context.Context, n *Counts, account map[string]any, users
 	}
 }
 
-// read makes what is to be written of an account of a file.
-func (l *load) read(account map[string]any, users, devices []map[string]any) error {
+// mistake notes a mistake of the file.
+func (l *load) mistake(where place, err error) {
+	l.mistakes = append(l.mistakes, l.in.wrong(where, err))
+}
+
+// read makes what is to be written of an account of a file, and notes the mistakes.
+func (l *load) read(account map[string]any, users, devices []map[string]any) {
 	l.d.mu.RLock()
 	l.compared = l.d.reached
 	l.d.mu.RUnlock()
-	if err := l.merge(place{l.number, Accounts, 0}, account); err != nil {
-		return err
-	}
+	l.merge(place{l.number, Accounts, 0}, account)
 	for _, part := range []struct {
 		kind string
 		list []map[string]any
@@ -164,25 +218,32 @@ func (l *load) read(account map[string]any, users, devices []map[string]any) err
 			l.owners[e.ID] = l.owners[e.ID] || part.kind == Users
 		}
 		for k, fields := range part.list {
-			if err := l.merge(place{l.number, part.kind, k}, fields); err != nil {
-				return err
-			}
+			l.merge(place{l.number, part.kind, k}, fields)
 		}
 	}
-	return nil
 }
 
-// write writes what has changed, in steps of as many entries as fit. The first step checks all of the entries against the view.
-func (l *load) write(ctx context.Context) error {
+// write writes what has changed, in steps of as many entries as fit. The first step checks all of the entries against the view. When
+// the file has mistakes, write only looks for more.
+func (l *load) write(ctx context.Context, n *Counts) error {
 	with := l.now[entryKey(Accounts, l.account, l.account)]
+	if len(l.mistakes) > 0 {
+		if l.mistakes[0].place.kind != Accounts { // otherwise nobody knows where the others would belong
+			l.d.mu.RLock()
+			more, _ := l.admit(l.order, with)
+			l.d.mu.RUnlock()
+			l.mistakes = append(l.mistakes, more...)
+		}
+		return nil
+	}
 	rest := l.order
 	for first := true; len(rest) > 0; first = false {
-		n, messages, size := 0, 0, 0
-		for ; n < len(rest) && messages < maxBatch && size < maxBatchSize; n++ {
-			p := l.now[rest[n]]
+		some, messages, size := 0, 0, 0
+		for ; some < len(rest) && messages < maxBatch && size < maxBatchSize; some++ {
+			p := l.now[rest[some]]
 			messages, size = messages+len(p.writes(nil)), size+len(p.data)
 		}
-		step, check := rest[:n], rest[:n]
+		step, check := rest[:some], rest[:some]
 		if first {
 			check = rest
 		} else {
@@ -192,25 +253,53 @@ func (l *load) write(ctx context.Context) error {
 			if l.overtaken(step) {
 				return nil, errChanged
 			}
-			for _, key := range check {
-				p := l.now[key]
-				if err := l.d.admit(l.account, p, with); err != nil {
-					return nil, l.in.wrong(p.where, err)
-				}
+			if l.mistakes, err = l.admit(check, with); err != nil {
+				return nil, err
+			}
+			if len(l.mistakes) > 0 {
+				return nil, errRefused
 			}
 			for _, key := range step {
 				writes = l.now[key].writes(writes)
 			}
 			return writes, nil
 		})
+		if errors.Is(err, errRefused) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
+		for _, key := range step {
+			if l.now[key].old == nil {
+				n.Created++
+			} else {
+				n.Changed++
+			}
+		}
 		l.compared = last // what came before it was compared when it was planned
-		rest = rest[n:]
+		rest = rest[some:]
 		l.told(len(rest))
 	}
 	return nil
+}
+
+// errRefused says that the view has shown mistakes of the file.
+var errRefused = errors.New("directory: the account is refused")
+
+// admit checks what depends on other entries, and returns the mistakes. With errChanged an entry is not the newest. The caller holds
+// d.mu.
+func (l *load) admit(keys []string, with *prepared) (mistakes []*FileError, err error) {
+	for _, key := range keys {
+		p := l.now[key]
+		switch wrong := l.d.admit(l.account, p, with); {
+		case errors.Is(wrong, errChanged):
+			err = wrong
+		case wrong != nil:
+			mistakes = append(mistakes, l.in.wrong(p.where, wrong))
+		}
+	}
+	return mistakes, err
 }
 
 // overtaken says whether somebody has meanwhile made an entry by which one of the file, which was to be new, is known. The caller
@@ -252,79 +341,96 @@ func (l *load) overtaken(step []string) bool {
 	return false
 }
 
-// merge merges one entry of the file into what is there. It finds the present entry by its id, or else by what names it
-// (docs/contract/command-line.md, "lamplight import").
-func (l *load) merge(where place, fields map[string]any) error {
+// merge merges one entry of the file into what is there, and notes its mistakes. It finds the present entry by its id, or else by
+// what names it (docs/contract/command-line.md, "lamplight import").
+func (l *load) merge(where place, fields map[string]any) {
 	kind := where.kind
-	old, base, id, err := l.find(kind, fields)
+	old, id, err := l.find(kind, fields)
 	if err != nil {
-		return l.in.wrong(where, err)
+		id = NewID()
 	}
 	if kind == Accounts {
 		l.account = id
 	}
-	p, err := prepare(kind, l.account, id, Change(base, fields), base)
-	if err != nil {
-		return l.in.wrong(where, err)
+	l.owners[id] = l.owners[id] || kind == Users
+	if err == nil {
+		err = l.onlyOne(where, id, fields)
 	}
-	if name := strings.ToLower(p.Text("username")); kind == Users && name != "" {
-		if other := l.users[name]; other != "" && other != id {
-			return l.in.wrong(where, fmt.Errorf("%w: the file gives the username %s to two users", ErrConflict, name))
-		}
-		l.users[name] = id
+	if err != nil {
+		l.mistake(where, err)
+	}
+	p, wrong := prepareAll(kind, l.account, id, Change(old, fields), old)
+	for _, err := range wrong {
+		l.mistake(where, err)
 	}
 	if owner, _ := fields["owner_id"].(string); kind == Devices && owner != "" && !l.owners[owner] {
-		return l.in.wrong(where, &Invalid{"owner_id", fmt.Sprintf("%q does not exist: the account has no user with this id", owner)})
+		l.mistake(where, &Invalid{"owner_id", fmt.Sprintf("%q does not exist: the account has no user with this id", owner)})
+		return
 	}
-	l.owners[id] = l.owners[id] || kind == Users
-	p.old, p.where = old, where
-	switch {
-	case base == nil:
-		l.counts.Created++
-	case reflect.DeepEqual(p.Fields, base.Fields):
-		l.counts.Same++
-		return nil
-	default:
-		l.counts.Changed++
+	if err != nil || p == nil {
+		return
+	}
+	p.where = where
+	l.index(&p.Entry)
+	if old != nil && reflect.DeepEqual(p.Fields, old.Fields) {
+		return
 	}
 	key := entryKey(kind, l.account, id)
-	if l.now[key] == nil {
-		l.order = append(l.order, key)
-	}
+	l.order = append(l.order, key)
 	l.now[key] = p
-	l.index(&p.Entry)
+}
+
+// onlyOne refuses an entry that the file has already had: with the same id or found by the same names, or with another id and the
+// same username of a user or SIP account of a device.
+func (l *load) onlyOne(where place, id string, fields map[string]any) error {
+	if where.kind == Accounts {
+		return nil // sameAccounts
+	}
+	given := &Entry{Kind: where.kind, Fields: fields}
+	names := []struct{ what, value string }{{where.kind, id}}
+	switch name := given.Text("sip.username"); {
+	case where.kind == Users:
+		names = append(names, struct{ what, value string }{"username", strings.ToLower(given.Text("username"))})
+	case name != "":
+		names = append(names, struct{ what, value string }{"sip.username", name + "\x00" + strings.ToLower(given.Text("sip.realm"))})
+	}
+	for _, n := range names {
+		if n.value == "" {
+			continue
+		}
+		key := where.kind + "\x00" + n.what + "\x00" + n.value
+		if other, twice := l.seen[key]; twice {
+			return fmt.Errorf("%w: the file has the same %s in %s", ErrConflict, n.what, l.in.at(other))
+		}
+		l.seen[key] = where
+	}
 	return nil
 }
 
-// find returns the entry that an entry of the file means: old as it is in the view, base as the file has made it so far, and its id.
-// A new entry has neither, and gets a new id.
-func (l *load) find(kind string, fields map[string]any) (old, base *Entry, id string, err error) {
+// find returns the entry that an entry of the file means, as it is in the view, and its id. A new entry is nil, and gets a new id.
+func (l *load) find(kind string, fields map[string]any) (old *Entry, id string, err error) {
 	id, isText := fields["id"].(string)
 	if fields["id"] != nil && !isText {
-		return nil, nil, "", &Invalid{"id", "must be a string"}
+		return nil, "", &Invalid{"id", "must be a string"}
 	}
 	if id != "" && !ValidID(id) {
-		return nil, nil, "", &Invalid{"id", fmt.Sprintf("%q must be 32 hexadecimal characters in lower case", id)}
+		return nil, "", &Invalid{"id", fmt.Sprintf("%q must be 32 hexadecimal characters in lower case", id)}
 	}
 	if id == "" {
 		if id, err = l.match(kind, &Entry{Kind: kind, Fields: fields}); err != nil {
-			return nil, nil, "", err
+			return nil, "", err
 		}
 	}
 	if id == "" {
-		return nil, nil, NewID(), nil
+		return nil, NewID(), nil
 	}
 	account := l.account
 	if kind == Accounts {
 		account = id
 	}
 	l.d.mu.RLock() // if the view is not the newest, the change is refused
-	old = l.d.present(kind, account, id)
-	l.d.mu.RUnlock()
-	if p := l.now[entryKey(kind, account, id)]; p != nil {
-		return old, &p.Entry, id, nil
-	}
-	return old, old, id, nil
+	defer l.d.mu.RUnlock()
+	return l.d.present(kind, account, id), id, nil
 }
 
 // match returns the id of the entry that an entry of the file without an id means; "": there is none. Users and devices are

@@ -134,50 +134,48 @@ func (s *store) pages(ctx context.Context, filter, everything, claim, bucket str
 	}
 }
 
-// replicaPatience is how long directGet waits for the next message of a replica before it asks again, the first time. Each
-// time it waits twice as long, because a replica may be slow.
+// replicaPatience is how long directGet waits for the next message before it asks once more.
 const replicaPatience = 250 * time.Millisecond
 
-// directGet makes a direct get, which any replica answers with one message for each found. It asks again when the replica is
-// silent: NATS may have chosen one whose server is frozen, and the next time it may choose another one. It returns errTooMany
-// for more subjects than one answer may have, and errBehind when messages were replaced while the replica answered.
-func (s *store) directGet(ctx context.Context, request string) (found []*nats.Msg, err error) {
-	for patience := replicaPatience; ; patience *= 2 {
-		if found, err = s.askReplica(ctx, request, patience); !errors.Is(err, errSilent) {
-			return found, err
-		}
-	}
-}
-
-// askReplica asks one replica for directGet. It returns errSilent when no message came for as long as patience.
-func (s *store) askReplica(ctx context.Context, request string, patience time.Duration) (found []*nats.Msg, err error) {
-	inbox := s.nc.NewInbox()
+// directGet makes a direct get, which any replica answers with one message for each found. When no message comes for
+// replicaPatience it asks once more, because NATS may have chosen a replica whose server is frozen. NATS chooses anew for each
+// question, and may choose the frozen one several times in a row. So directGet never waits longer than the first time, and it
+// still takes the answers to the earlier questions, because a replica may just be slow. It returns the first answer that is whole,
+// errTooMany for more subjects than one answer may have, and errBehind when messages were replaced while the replica answered.
+func (s *store) directGet(ctx context.Context, request string) ([]*nats.Msg, error) {
+	inbox := s.nc.NewInbox() + "."
 	answers := make(chan *nats.Msg, 2048)
-	subscription, err := s.nc.ChanSubscribe(inbox, answers)
+	subscription, err := s.nc.ChanSubscribe(inbox+"*", answers)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = subscription.Unsubscribe() }()
-	if err := s.nc.PublishRequest("$JS.API.DIRECT.GET."+s.name, inbox, []byte(request)); err != nil {
-		return nil, err
-	}
-	silent := time.NewTimer(patience)
-	defer silent.Stop()
-	for {
+	found := map[string][]*nats.Msg{} // of each question, by the subject of its answer
+	ask := time.NewTimer(0)
+	defer ask.Stop()
+	for asked := 0; ; {
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-silent.C:
-			return nil, errSilent
+		case <-ask.C:
+			if err := s.nc.PublishRequest("$JS.API.DIRECT.GET."+s.name, inbox+strconv.Itoa(asked), []byte(request)); err != nil {
+				return nil, err
+			}
+			asked++
+			ask.Reset(replicaPatience)
 		case m := <-answers:
-			silent.Reset(patience)
+			ask.Reset(replicaPatience)
+			so := found[m.Subject]
 			switch m.Header.Get("Status") {
 			case "":
-				found = append(found, m)
+				found[m.Subject] = append(so, m)
 			case "204": // end of batch
-				return found, nil
+				if lost, err := subscription.Dropped(); err != nil || lost > 0 {
+					return nil, errors.Join(errOverrun, err)
+				}
+				return so, nil
 			case "404":
-				if len(found) > 0 || strings.HasPrefix(m.Header.Get("Description"), "Message") {
+				if len(so) > 0 || strings.HasPrefix(m.Header.Get("Description"), "Message") {
 					return nil, errBehind
 				}
 				return nil, nil
@@ -192,7 +190,7 @@ func (s *store) askReplica(ctx context.Context, request string, patience time.Du
 
 var (
 	errTooMany = errors.New("journal: more subjects than one answer holds")
-	errSilent  = errors.New("journal: the replica that was asked does not answer")
+	errOverrun = errors.New("journal: replicas answered faster than the answers were taken, so some are missing")
 	errBehind  = errors.New("journal: the replica that answered lags behind the claim")
 )
 

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,8 @@ import (
 func (s *stream) replayer() {
 	for {
 		s.mu.Lock()
+		// A claim that was lost while its shard waited here is not worth a question.
+		s.replays = slices.DeleteFunc(s.replays, func(a ownership.Action) bool { return !s.machine.Wanted(a.Shard, a.Claim) })
 		if len(s.replays) == 0 || s.j.ctx.Err() != nil {
 			s.replaying--
 			s.mu.Unlock()

@@ -8,19 +8,24 @@ import (
 	gotoken "go/token"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// The version of the NATS server whose lookupRaftNode and Campaign somebody has read. Whoever puts another version here
-// has checked two things in its source. lookupRaftNode takes its locks itself and may be called from any goroutine.
-// Campaign only asks for votes, and a member that has missed something gets none.
-const (
-	reviewedServer = "v2.15.2"
-	reviewedLookup = "func (s *Server) lookupRaftNode(group string) RaftNode"
-)
+// reviewedServer is the version of the NATS server whose lookupRaftNode, Campaign and createRoute somebody has read. Whoever puts
+// another version here has checked this in its source. lookupRaftNode and createRoute take their locks themselves and may be called
+// from any goroutine. Campaign only asks for votes, and a member that has missed something gets none. The server's own listener
+// gives its connections to createRoute with the arguments of takeRoute, and a server that connects sends CONNECT first.
+const reviewedServer = "v2.15.2"
 
-// The NATS server in go.mod is the one that was reviewed, and lookupRaftNode has the signature there that we link to.
+// reviewed is the methods that we link to, by the file of the NATS server that has them.
+var reviewed = map[string]string{
+	"raft.go":  "func (s *Server) lookupRaftNode(group string) RaftNode",
+	"route.go": "func (s *Server) createRoute(conn net.Conn, rURL *url.URL, rtype RouteType, gossipMode byte, accName string) *client",
+}
+
+// The NATS server in go.mod is the one that was reviewed, and the methods have the signatures there that we link to.
 func TestReviewedServer(t *testing.T) {
 	out, err := exec.Command("go", "list", "-m", "-json", "github.com/nats-io/nats-server/v2").Output()
 	if err != nil {
@@ -34,28 +39,26 @@ func TestReviewedServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if module.Version != reviewedServer || module.Replace != nil {
-		t.Errorf("go.mod has NATS server %s (replaced by %v), and %s was reviewed: read lookupRaftNode and Campaign there, or build with -tags nolinkname",
+		t.Errorf("go.mod has NATS server %s (replaced by %v), and %s was reviewed: read lookupRaftNode, Campaign and createRoute there, or build with -tags nolinkname",
 			module.Version, module.Replace, reviewedServer)
 	}
-	files := gotoken.NewFileSet()
-	file, err := parser.ParseFile(files, filepath.Join(module.Dir, "server", "raft.go"), nil, parser.SkipObjectResolution)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range file.Decls {
-		f, ok := d.(*ast.FuncDecl)
-		if !ok || f.Name.Name != "lookupRaftNode" {
-			continue
-		}
-		f.Body, f.Doc = nil, nil
-		var signature strings.Builder
-		if err := printer.Fprint(&signature, files, f); err != nil {
+	for name, signature := range reviewed {
+		files := gotoken.NewFileSet()
+		file, err := parser.ParseFile(files, filepath.Join(module.Dir, "server", name), nil, parser.SkipObjectResolution)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if signature.String() != reviewedLookup {
-			t.Errorf("the NATS server has %q, and election_linkname.go links %q", signature.String(), reviewedLookup)
+		has := slices.ContainsFunc(file.Decls, func(d ast.Decl) bool {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok {
+				return false
+			}
+			f.Body, f.Doc = nil, nil
+			var found strings.Builder
+			return printer.Fprint(&found, files, f) == nil && found.String() == signature
+		})
+		if !has {
+			t.Errorf("server/%s of NATS server %s has no %q, which we link", name, module.Version, signature)
 		}
-		return
 	}
-	t.Errorf("server/raft.go of NATS server %s has no lookupRaftNode; election_linkname.go links it", module.Version)
 }

@@ -5,7 +5,6 @@ package natsd
 import (
 	"context"
 	"log/slog"
-	"net"
 	"testing"
 	"time"
 
@@ -43,16 +42,7 @@ func TestLeaderLost(t *testing.T) {
 // A server that stands for election becomes the leader of a stream, even while the leader before it is alive. An elector
 // makes it stand only when the leader is lost.
 func TestElection(t *testing.T) {
-	names, routes := []string{"a", "b", "c"}, make([]string, 3)
-	for i := range routes {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		routes[i] = l.Addr().String()
-		_ = l.Close()
-	}
+	names, routes := []string{"a", "b", "c"}, freeAddresses(t, 3)
 	servers := map[string]*Server{}
 	for i, name := range names {
 		s := New(Config{Listen: "127.0.0.1:0", Data: t.TempDir(), Sync: time.Second, Name: name, Log: slog.New(slog.DiscardHandler),

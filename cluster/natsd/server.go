@@ -10,6 +10,7 @@
 package natsd
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -23,7 +24,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -58,9 +58,12 @@ type Config struct {
 // Routes makes the embedded servers of several nodes a cluster that replicates its streams.
 type Routes struct {
 	Listen    string   // HOST:PORT for the other servers
-	Advertise string   // the host under which the other servers reach this one; "": the host of Listen
+	Advertise string   // HOST:PORT at which the other servers reach this one; "": Listen
 	Peers     []string // HOST:PORT of all servers, this one among them
 	Key       []byte   // the gossip key, from which the password of the routes is derived; nil: they have none
+	// MaxStrangers is how many connections may be open of which it is not proved yet that a server made them. Servers may have half
+	// as many. 0: 256.
+	MaxStrangers int
 
 	Members func() []string // the nodes that gossip shows, this one among them; called every 100 ms from the elector's goroutine
 }
@@ -73,6 +76,7 @@ type Server struct {
 	addr     string        // for clients, HOST:PORT; Config.Listen with the port that the server got
 	wayIn    []nats.Option // how the node itself connects
 	lock     *os.File      // open and locked
+	routes   *routePort    // nil: the server is standalone
 	cancel   context.CancelFunc
 	done     sync.WaitGroup // the goroutines of tend and of the elector
 
@@ -107,8 +111,16 @@ func (s *Server) Start(context.Context) error {
 	if err := s.verify(); err != nil {
 		return fail(err)
 	}
+	if r := c.Routes; r != nil {
+		if s.routes, err = openRoutePort(r.Listen, r.password(), cmp.Or(r.MaxStrangers, maxStrangers), s.nats.Load, loglimit.Limit(c.Log).With("part", "nats")); err != nil {
+			return fail(err)
+		}
+	}
 	started, err := s.run()
 	if err != nil {
+		if s.routes != nil {
+			s.routes.close()
+		}
 		return fail(err)
 	}
 	s.nats.Store(started)
@@ -328,22 +340,30 @@ func (s *Server) run() (*server.Server, error) {
 	return made, nil
 }
 
-// apply sets the options that make the server one of a cluster.
+// routesUser is the user of the routes, when they have a password.
+const routesUser = "lamplight"
+
+// password returns the password of the routes; "": they have none.
+func (r *Routes) password() string {
+	if r.Key == nil {
+		return ""
+	}
+	mac := hmac.New(sha256.New, r.Key)
+	mac.Write([]byte("lamplight nats routes"))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// apply sets the options that make the server one of a cluster. The server itself listens for routes on a port of the loopback
+// address; routePort listens for the other nodes' servers.
 func (r *Routes) apply(opts *server.Options) error {
-	host, port, err := splitAddress(r.Listen)
-	if err != nil {
+	if _, _, err := splitAddress(r.Listen); err != nil {
 		return fmt.Errorf("--nats-cluster: %w", err)
 	}
-	opts.Cluster = server.ClusterOpts{Name: "lamplight", Host: host, Port: port, NoAdvertise: true, PoolSize: -1}
-	if r.Advertise != "" {
-		opts.Cluster.Advertise = net.JoinHostPort(r.Advertise, strconv.Itoa(port))
-	}
+	opts.Cluster = server.ClusterOpts{Name: "lamplight", Host: "127.0.0.1", Port: server.RANDOM_PORT, Advertise: cmp.Or(r.Advertise, r.Listen), NoAdvertise: true, PoolSize: -1}
 	var user *url.Userinfo
-	if r.Key != nil {
-		mac := hmac.New(sha256.New, r.Key)
-		mac.Write([]byte("lamplight nats routes"))
-		opts.Cluster.Username, opts.Cluster.Password = "lamplight", hex.EncodeToString(mac.Sum(nil))
-		user = url.UserPassword(opts.Cluster.Username, opts.Cluster.Password)
+	if password := r.password(); password != "" {
+		opts.Cluster.Username, opts.Cluster.Password = routesUser, password
+		user = url.UserPassword(routesUser, password)
 	}
 	for _, p := range r.Peers {
 		opts.Routes = append(opts.Routes, &url.URL{Scheme: "nats", Host: p, User: user})
@@ -406,6 +426,9 @@ func (s *Server) Stop(context.Context) error {
 	}
 	running.Shutdown()
 	running.WaitForShutdown()
+	if s.routes != nil {
+		s.routes.close()
+	}
 	_ = unix.Syncfs(int(s.lock.Fd())) // NATS has left its files to the system, and the node notes all that was acknowledged
 	return s.lock.Close()
 }

@@ -33,19 +33,34 @@ func ports(t *testing.T, n int) []string {
 }
 
 // three starts three nodes whose embedded NATS servers replicate. It does not wait until they are ready.
-func three(t *testing.T, flags ...string) []*process {
+func three(t *testing.T, flags ...string) (nodes []*process) {
 	t.Helper()
-	addresses := ports(t, 9)
-	gossip, routes, clients := addresses[:3], addresses[3:6], addresses[6:]
-	dir := t.TempDir()
-	var nodes []*process
-	for i, name := range []string{"a", "b", "c"} {
-		p := start(t, filepath.Join(dir, name), append([]string{"--node", name, "--gossip", gossip[i], "--join", strings.Join(gossip, ","),
-			"--nats-cluster", routes[i], "--nats-listen", clients[i]}, flags...)...)
-		p.nats = "nats://" + clients[i]
-		nodes = append(nodes, p)
+	c := newTrio(t)
+	for i := range c.gossip {
+		nodes = append(nodes, c.start(t, i, nil, flags...))
 	}
 	return nodes
+}
+
+// trio is the addresses and data directories of three nodes whose embedded NATS servers replicate.
+type trio struct {
+	dir                     string
+	gossip, routes, clients []string
+}
+
+func newTrio(t *testing.T) *trio {
+	a := ports(t, 9)
+	return &trio{dir: t.TempDir(), gossip: a[:3], routes: a[3:6], clients: a[6:]}
+}
+
+// start starts a node, behind the command before, and does not wait until it is ready.
+func (c *trio) start(t *testing.T, i int, before []string, flags ...string) *process {
+	t.Helper()
+	name := string(rune('a' + i))
+	p := startWith(t, before, filepath.Join(c.dir, name), append([]string{"--node", name, "--gossip", c.gossip[i], "--join", strings.Join(c.gossip, ","),
+		"--nats-cluster", c.routes[i], "--nats-listen", c.clients[i]}, flags...)...)
+	p.nats = "nats://" + c.clients[i]
+	return p
 }
 
 // overview returns what `lamplight cluster -o json` prints, and its exit code.

@@ -50,11 +50,16 @@ func (c *importCommand) Run(out io.Writer) error {
 	file.Progress = importProgress(shown)
 	n, err := d.Import(ctx, file)
 	shown.Done()
-	words := "%d created, %d changed, %d as they were\n"
+	words, refused := "%d created, %d changed, %d as they were", "; %d accounts were refused\n"
 	if c.DryRun {
-		words = "%d would be created, %d changed, %d are as they are in the file; nothing was written\n"
+		words, refused = "%d would be created, %d changed, %d are as they are in the file; nothing was written", "; %d accounts would be refused\n"
 	}
 	fmt.Fprintf(out, words, n.Created, n.Changed, n.Same)
+	if n.Refused > 0 {
+		fmt.Fprintf(out, refused, n.Refused)
+	} else {
+		fmt.Fprintln(out)
+	}
 	return c.at(err)
 }
 
@@ -71,12 +76,27 @@ func (c *importCommand) read() (directory.Import, error) {
 	return directory.Read(f)
 }
 
-// at puts the file and the line before an error that is about the file.
+// at puts the file and the line before an error that is about the file. It prints the mistakes of a file that was read, each with
+// its line, and returns their number, with another error if there is one.
 func (c *importCommand) at(err error) error {
-	if e, ok := errors.AsType[*directory.FileError](err); ok {
-		return fmt.Errorf("%s:%d: %w", c.File, e.Line, err)
+	all, ok := errors.AsType[*directory.FileErrors](err)
+	if !ok {
+		if e, ok := errors.AsType[*directory.FileError](err); ok {
+			return fmt.Errorf("%s:%d: %w", c.File, e.Line, err)
+		}
+		return err
 	}
-	return err
+	for _, e := range all.First {
+		fmt.Fprintf(os.Stderr, "%s:%d: %v\n", c.File, e.Line, e)
+	}
+	if all.More > 0 {
+		fmt.Fprintf(os.Stderr, "… and %d more mistakes\n", all.More)
+	}
+	mistakes := fmt.Errorf("%s has mistakes: %d; an account with a mistake is refused as a whole", c.File, len(all.First)+all.More)
+	if all.Ended != nil {
+		return fmt.Errorf("%w; %w", all.Ended, mistakes)
+	}
+	return mistakes
 }
 
 // warn prints remarks about the file.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -236,4 +238,68 @@ func TestFewDescriptors(t *testing.T) {
 		_ = c.Close()
 	}
 	eventually(t, "a write after the flood", 20*time.Second, func() bool { return p.shell(fmt.Sprintf(setLine, "1002")).Status == "success" })
+}
+
+// While 1,500 silent connections to the port for NATS routes are kept open, and opened again when they are closed, a node with fewer
+// descriptors than that acknowledges every write. A node that comes back meanwhile gets its route to it: when the third node is
+// killed, the two acknowledge writes together.
+func TestFewDescriptorsAndRoutes(t *testing.T) {
+	t.Parallel()
+	c, few := newTrio(t), []string{"prlimit", "--nofile=1024:1024"}
+	var nodes []*process
+	for i := range c.gossip {
+		nodes = append(nodes, c.start(t, i, few))
+	}
+	for _, n := range nodes {
+		n.await()
+	}
+	nodes[0].sample()
+	ctx, stop := context.WithCancel(t.Context())
+	var strangers sync.WaitGroup
+	defer func() { stop(); strangers.Wait() }()
+	flood := func(address string) {
+		for range 1500 {
+			strangers.Go(func() {
+				for ctx.Err() == nil {
+					if s, err := net.DialTimeout("tcp", address, time.Second); err == nil {
+						release := context.AfterFunc(ctx, func() { _ = s.Close() })
+						_, _ = io.Copy(io.Discard, s) // until the node closes it
+						release()
+						_ = s.Close()
+					}
+					select {
+					case <-time.After(time.Second):
+					case <-ctx.Done():
+					}
+				}
+			})
+		}
+	}
+	flood(c.routes[0])
+	write := func(p *process, extension string) bool {
+		return p.shell(fmt.Sprintf(setLine, extension)).Status == "success"
+	}
+	for i, begun := 0, time.Now(); time.Since(begun) < 12*time.Second; i++ {
+		if !write(nodes[0], fmt.Sprint(1001+i%5)) {
+			t.Fatalf("a write was refused %v after the flood began: %s", time.Since(begun), nodes[0].stderr.String())
+		}
+	}
+	kill := func(p *process) {
+		if err := p.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = p.cmd.Wait()
+	}
+	kill(nodes[2])
+	flood(c.routes[2])
+	back := c.start(t, 2, few)
+	back.await()
+	back.token = nodes[0].token
+	eventually(t, "three nodes that serve", 30*time.Second, func() bool { o, code := overview(t, back.nats); return code == 0 && len(o.Nodes) == 3 })
+	kill(nodes[1])
+	for i := range 5 {
+		eventually(t, "a write through each of the two nodes", 20*time.Second, func() bool {
+			return write(back, fmt.Sprint(1001+i)) && write(nodes[0], fmt.Sprint(1001+i))
+		})
+	}
 }

@@ -33,19 +33,16 @@ func (f *Fanout) find(name string) *edge {
 }
 
 // findOrMake returns the edge of that name and makes an entry for it if there is none. In a full table it first forgets edges
-// without watchers. With needed it always makes an entry: there is something to be sent to the edge. So the edges that have
-// watchers may be more than maxEdges; the memory of what is kept for all edges together is bounded all the same. Without needed
-// the edge only said edge.up; findOrMake returns nil when all others have watchers.
-func (f *Fanout) findOrMake(name string, needed bool) *edge {
+// without watchers. The edges that have watchers may be more than maxEdges; the memory of what is kept for all edges together is
+// bounded all the same.
+func (f *Fanout) findOrMake(name string) *edge {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if e := f.edges[name]; e != nil {
 		return e
 	}
 	if len(f.edges) >= maxEdges {
-		if f.makeRoom(); len(f.edges) >= maxEdges && !needed {
-			return nil
-		}
+		f.makeRoom()
 	}
 	token := subject.Token(name)
 	e := &edge{fanout: f, name: name, token: token, subject: f.cfg.Prefix.Of(subject.Notify(name)), reply: f.inbox + "." + token,
@@ -56,18 +53,18 @@ func (f *Fanout) findOrMake(name string, needed bool) *edge {
 }
 
 // lock is findOrMake, and takes the lock of the edge. It tries again when the edge was forgotten between the two.
-func (f *Fanout) lock(name string, needed bool) *edge {
+func (f *Fanout) lock(name string) *edge {
 	for {
-		e := f.findOrMake(name, needed)
-		if e == nil {
-			return nil
-		}
+		e := f.findOrMake(name)
 		if e.mu.Lock(); !e.forgotten {
 			return e
 		}
 		e.mu.Unlock()
 	}
 }
+
+// concerned says whether an edge.up of that edge concerns this node: it has sent messages to the edge, or watchers are behind it.
+func (f *Fanout) concerned(name string) bool { return f.find(name) != nil || f.Watches(name) }
 
 // watched says whether watchers on this node are behind an edge.
 func (f *Fanout) watched(e *edge) bool {
@@ -149,9 +146,13 @@ func (f *Fanout) Down(now time.Time) (names []string) {
 	return names
 }
 
-// edgeUp handles an edge.up document: the edge lives, and says which messages it has. Nobody answers it.
+// edgeUp handles an edge.up document: the edge lives, and says which messages it has. Nobody answers it. One that does not concern
+// this node is passed over before it is read, so that a flood of them does not hold up the others.
 func (b *Bus) edgeUp(m *nats.Msg) {
 	edge, err := subject.ParseToken(subject.Last(m.Subject))
+	if err == nil && edge != subject.AnyEdge && !b.cfg.Fanout.concerned(edge) {
+		return
+	}
 	var d kazoo.EdgeUp
 	if err == nil {
 		d, err = kazoo.ReadEdgeUp(m.Data, edge)

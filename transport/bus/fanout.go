@@ -21,7 +21,9 @@ import (
 )
 
 const (
-	renotifyGap  = 10 * time.Second // the least time between two rounds in which all watchers behind an edge are told again
+	renotifyGap  = 10 * time.Second // the time between two rounds in which all watchers behind an edge are told again, if it goes on
+	spareRounds  = 3                // rounds that may come sooner, so that one that nobody needed does not put off the next
+	roundGap     = time.Second      // the least time between two rounds
 	resendGap    = time.Second      // the least time after which a message is sent again once more
 	parallelFrom = 200              // the number of watchers from which on each edge's messages are made on a goroutine of their own
 )
@@ -91,6 +93,8 @@ type edge struct {
 	forgotten   bool       // it is no longer in the table
 	incarnation string     // of its last edge.up
 	renotified  time.Time  // when all watchers behind it were last told again
+	paidUntil   time.Time  // the time for which rounds have been used up: each uses up renotifyGap
+	owed        bool       // all watchers behind it must be told again, whatever it says next
 	resent      time.Time  // when messages of the ring were last sent again
 	resentTo    uint64     // the highest Edge-Seq of these
 
@@ -116,7 +120,7 @@ func NewFanout(c FanoutConfig) *Fanout {
 	gauge := func(name, help string, value func() float64) {
 		c.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_" + name, Help: help}, value))
 	}
-	gauge("edges", "Edges that this node knows: it sent them NOTIFY messages, or they said edge.up.", func() float64 {
+	gauge("edges", "Edges that this node knows: it sent them NOTIFY messages, or they have watchers here and said edge.up.", func() float64 {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		return float64(len(f.edges))
@@ -212,7 +216,7 @@ func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watche
 		return
 	}
 	for len(watchers) > 0 {
-		e := f.lock(name, true)
+		e := f.lock(name)
 		b := e.buffer(128 + len(head) + min(len(watchers), kazoo.MaxTargets)*max(e.target, 200))
 		b = append(b, '{')
 		e.seq++
@@ -294,14 +298,11 @@ func (f *Fanout) Lamp(c actors.LampNews) {
 // up handles an edge.up. An edge that was started again, and names nothing that it has seen, needs none of the messages that
 // are kept: it begins with the next one. The edge misses no message of this node up to the Edge-Seq seen; named says whether it
 // named this incarnation of the node at all. up sends again what the edge misses, from the ring, a message at most once in
-// resendGap. When the ring does not hold all of it, all watchers behind the edge are told their newest state, at most once in
-// renotifyGap. Whatever an edge says, and however often, costs no more than that; it says edge.up regularly, so that what is
-// put off comes with a later one.
+// resendGap. When the ring does not hold all of it, all watchers behind the edge are told their newest state: at most once in
+// renotifyGap, and spareRounds more, at least roundGap apart. What is put off comes with a later edge.up, whatever that says, and
+// the edge says edge.up regularly.
 func (f *Fanout) up(name, incarnation string, seen uint64, named bool) {
-	e := f.lock(name, false)
-	if e == nil {
-		return
-	}
+	e := f.lock(name)
 	now := time.Now()
 	first := e.seq + 1
 	if len(e.ring) > 0 {
@@ -318,17 +319,32 @@ func (f *Fanout) up(name, incarnation string, seen uint64, named bool) {
 	}
 	seen = max(seen, e.first-1)
 	all := !named || seen+1 < first || seen > e.seq
+	if all && (named || restarted) { // what the edge missed is gone, and its next edge.up need not show that
+		e.owed = true
+	}
 	if !all {
 		f.sendAgain(e, seen, now)
 	}
-	all = all && now.Sub(e.renotified) > renotifyGap && f.Watches(name)
-	if all {
-		e.renotified = now
+	round := (all || e.owed) && f.Watches(name) && e.mayTellAll(now)
+	if round {
+		e.owed = false
 	}
 	e.mu.Unlock()
-	if all {
+	if round {
 		f.Renotify(name)
 	}
+}
+
+// mayTellAll says whether all watchers behind the edge may be told again now, and notes that they are. The caller holds e.mu.
+func (e *edge) mayTellAll(now time.Time) bool {
+	if now.Sub(e.renotified) < roundGap || e.paidUntil.Sub(now) > spareRounds*renotifyGap {
+		return false
+	}
+	if e.renotified = now; e.paidUntil.Before(now) {
+		e.paidUntil = now
+	}
+	e.paidUntil = e.paidUntil.Add(renotifyGap)
+	return true
 }
 
 // sendAgain sends an edge the messages of its ring above an Edge-Seq, without those that were sent again a moment ago. The caller

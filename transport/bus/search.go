@@ -104,7 +104,8 @@ type parts struct {
 	most    int // bytes at which a part is sent
 	listing kazoo.Rows
 	rows    []byte
-	sent    int // parts
+	one     actors.SubscriptionView // the row that is written, because Row of an interface would put each on the heap
+	sent    int                     // parts
 }
 
 // parts makes a sender of parts. A part is sent at a quarter of what a NATS message may hold, so that it has room for one
@@ -122,7 +123,8 @@ func (p *parts) row(s actors.SubscriptionView) {
 	if v := s.Lamp; v != nil && len(v.Dialogs) > 1 && len(kazoo.AppendDialogs(nil, v.Dialogs)) > p.most {
 		s.Lamp = &presence.View{State: v.State, Dialogs: v.Dialogs[:1]}
 	}
-	if p.rows = p.listing.Row(p.rows, &s); len(p.rows) > p.most {
+	p.one = s
+	if p.rows = p.listing.Row(p.rows, &p.one); len(p.rows) > p.most {
 		p.flush()
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -68,7 +70,7 @@ func (q *Request) readSmall() ([]byte, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(q.RequestBodyStream(), SmallBody+1))
 	if err != nil {
-		return nil, NotJSON("the body can't be read: " + err.Error())
+		return nil, unread(err, "the body can't be read: "+err.Error())
 	}
 	if len(body) > SmallBody { // it came in chunks
 		q.beginning = body
@@ -80,7 +82,8 @@ func (q *Request) readSmall() ([]byte, error) {
 
 // LoadBody reads a large body, so that PostBody returns it; a small one has been read already. The handler calls it when it knows
 // who asks: strangers may not make the server keep large bodies. who is an account, or "" for a stranger. The server reads at
-// most MaxLarge large bodies at a time, LargeOfOne of them of one account, and refuses one more.
+// most MaxLarge large bodies at a time, LargeOfOne of them of one account. One more takes the place of a slow one, or else is
+// refused.
 func (q *Request) LoadBody(who string) error {
 	if !q.Request.IsBodyStream() {
 		return nil
@@ -88,14 +91,17 @@ func (q *Request) LoadBody(who string) error {
 	if who == "" {
 		return tooLarge(SmallBody)
 	}
-	free, ok := q.server.large.Take(who)
-	if !ok {
+	from := &body{from: io.MultiReader(bytes.NewReader(q.beginning), q.RequestBodyStream()), conn: q.Conn(), who: who}
+	if !q.server.large.take(from, time.Now()) {
 		return ErrTooMany
 	}
-	defer free()
-	body, err := io.ReadAll(io.LimitReader(io.MultiReader(bytes.NewReader(q.beginning), q.RequestBodyStream()), MaxBody+1))
+	defer q.server.large.done(from)
+	body, err := io.ReadAll(io.LimitReader(from, MaxBody+1))
+	if from.dropped.Load() && err != nil {
+		return ErrTooMany
+	}
 	if err != nil {
-		return NotJSON("the body can't be read: " + err.Error())
+		return unread(err, "the body can't be read: "+err.Error())
 	}
 	if len(body) > MaxBody {
 		return tooLarge(MaxBody)
@@ -117,6 +123,15 @@ func (q *Request) dropBody() {
 // tooLarge is the Failure of a body over so many bytes.
 func tooLarge(most int) error {
 	return Failure{413, "request_too_large", `{"message":"the body is too large","max_bytes":` + strconv.Itoa(most) + `}`}
+}
+
+// unread returns the Failure for a request that could not be read. When it came too slowly, or this process stood still meanwhile, the
+// request may be right, and the client may send it again.
+func unread(err error, message string) error {
+	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
+		return Failure{408, "request_timeout", `{"message":"the request did not arrive in time; send it again"}`}
+	}
+	return NotJSON(message)
 }
 
 // Within is a context that ends at a deadline. It makes its timer when someone waits for it for the first time, because most

@@ -1,6 +1,16 @@
 package httpd
 
-import "testing"
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Whatever the path, segments returns at most maxSegments segments or an error.
 func FuzzPath(f *testing.F) {
@@ -13,4 +23,27 @@ func FuzzPath(f *testing.F) {
 			t.Errorf("%q: %d segments", raw, len(p))
 		}
 	})
+}
+
+// A request that does not come in whole in time may be right: it is answered 408, not 400.
+func TestLateRequest(t *testing.T) {
+	s := New(Config{Listen: "127.0.0.1:0", Timeout: 200 * time.Millisecond, MaxConnections: 10, MaxPerAddress: 10, Log: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(),
+		Ready: func() error { return nil }})
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Stop(context.Background()) }()
+	for name, text := range map[string]string{"head": "GET /healthz HTTP/1.1\r\nHost: x\r\n", "body": "POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{"} {
+		c, err := net.Dial("tcp", s.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		_, _ = c.Write([]byte(text))
+		answer, _ := io.ReadAll(c)
+		if !strings.HasPrefix(string(answer), "HTTP/1.1 408 ") || !strings.Contains(string(answer), "send it again") {
+			t.Errorf("%s: %q", name, answer)
+		}
+	}
 }

@@ -61,7 +61,7 @@ type Server struct {
 	mounted map[string]Handler // by the first segment of the path
 	metrics fasthttp.RequestHandler
 	errors  *prometheus.CounterVec
-	large   *Slots // of large bodies that are read
+	large   *bodies
 	ln      *listener
 	refused *prometheus.CounterVec
 	done    chan struct{} // closed when fasthttp's server has ended
@@ -70,7 +70,7 @@ type Server struct {
 // New makes a Server and registers its metric. It does not listen.
 func New(c Config) *Server {
 	c.Log = loglimit.Limit(c.Log)
-	s := &Server{cfg: c, mounted: map[string]Handler{}, done: make(chan struct{}), large: NewSlots(MaxLarge, LargeOfOne)}
+	s := &Server{cfg: c, mounted: map[string]Handler{}, done: make(chan struct{}), large: newBodies()}
 	s.errors = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_http_errors_total", Help: "HTTP answers other than success, by status code."}, []string{"code"})
 	s.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_http_connections_refused_total",
 		Help: "HTTP connections that were not accepted, by reason: bound (--max-connections, --max-connections-per-address) or error (for example no file descriptors)."}, []string{"reason"})
@@ -191,7 +191,7 @@ func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 		return
 	}
 	reason, _, _ := strings.Cut(err.Error(), ": buffer size=") // fasthttp repeats the bytes of the request behind this
-	q.fail(NotJSON("the request can't be read: " + reason))
+	q.fail(unread(err, "the request can't be read: "+reason))
 }
 
 // checkGet refuses a path of more than one segment, and verbs other than GET and HEAD.

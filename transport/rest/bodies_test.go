@@ -83,7 +83,7 @@ func (e *bed) begin(account, token string, answers chan<- string) {
 }
 
 // One account has at most LargeOfOne large bodies read at a time, and keeps no other account from sending one. A stranger's is not
-// read. Small ones are served all the while.
+// read. Small ones are served all the while. When the account's bodies stand still, one of them makes room for a new one.
 func TestManyLargeBodies(t *testing.T) {
 	e := newBed(t, 0)
 	path := "/v2/accounts/" + root + "/presence/1001"
@@ -111,6 +111,14 @@ func TestManyLargeBodies(t *testing.T) {
 	}
 	if r := e.do("POST", path, e.tokens[root], `{"data":{"action":"reset"}}`+strings.Repeat(" ", httpd.SmallBody/2)); r.Code != 200 {
 		t.Errorf("a small one: %d %s", r.Code, r.Raw)
+	}
+	for own := (reply{}); own.Code != 200; time.Sleep(10 * time.Millisecond) {
+		if own = e.do("POST", strings.Replace(path, root, child, 1), e.tokens[child], large); own.Code != 200 && own.Code != 429 {
+			t.Fatalf("one more of the same account, beside bodies that stand still: %d %s", own.Code, own.Raw)
+		}
+	}
+	if a := <-answers; a != "429 Too Many Requests, Retry-After 1" { // and not 400, because its time was over
+		t.Errorf("the body that stood still: %s", a)
 	}
 }
 

@@ -136,9 +136,11 @@ type chunks struct {
 // encode encodes rows until there are no more or ctx ends.
 func (c *chunks) encode(ctx context.Context, from Presence, query actors.Query) {
 	var chunk []byte
-	c.free <- nil // the second buffer
+	var row actors.SubscriptionView // one for all, because Row of an interface would put each on the heap
+	c.free <- nil                   // the second buffer
 	c.cover, c.err = from.List(ctx, query, func(s actors.SubscriptionView) error {
-		if chunk = c.Row(chunk, &s); len(chunk) <= chunkSize {
+		row = s
+		if chunk = c.Row(chunk, &row); len(chunk) <= chunkSize {
 			return nil
 		}
 		last := chunk[len(chunk)-1] // kept for the next chunk: Row looks at the byte before it to see whether a comma is due

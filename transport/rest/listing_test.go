@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"lamplight/actors"
+	"lamplight/transport/kazoo"
 )
 
 // The number of listings at a time is bounded, because each holds memory.
@@ -94,4 +96,34 @@ func TestStreamBreaksOff(t *testing.T) {
 		t.Fatalf("%q %v", line, err)
 	}
 	c.Close()
+}
+
+// rowsOf is a Presence that lists so many rows.
+type rowsOf struct {
+	Presence
+	n int
+}
+
+func (r rowsOf) List(_ context.Context, _ actors.Query, yield func(actors.SubscriptionView) error) (actors.Coverage, error) {
+	for range r.n {
+		if err := yield(actors.SubscriptionView{User: "1001", CallID: "c"}); err != nil {
+			return actors.Coverage{}, err
+		}
+	}
+	return actors.Coverage{}, nil
+}
+
+// A row of a listing is encoded without an allocation of its own.
+func TestListingAllocatesNoRows(t *testing.T) {
+	const rows = 10_000
+	each := testing.AllocsPerRun(3, func() {
+		c := &chunks{Rows: &kazoo.Listing{}, full: make(chan []byte), free: make(chan []byte, 2)}
+		go func() { c.encode(t.Context(), rowsOf{n: rows}, actors.Query{}); close(c.full) }()
+		for chunk := range c.full {
+			c.free <- chunk
+		}
+	})
+	if each > rows/10 {
+		t.Errorf("%v allocations for %d rows", each, rows)
+	}
 }

@@ -50,7 +50,8 @@ func (n *Node) startNATS(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			s.Routes = &natsd.Routes{Listen: e.Cluster, Advertise: c.Advertise, Peers: peers, Key: c.GossipKey, Members: n.members.Nodes}
+			s.Routes = &natsd.Routes{Listen: e.Cluster, Advertise: e.Route, Peers: peers, Key: c.GossipKey, MaxStrangers: min(256, max(Descriptors()/32, 16)),
+				Members: n.members.Nodes}
 		}
 		n.teardown.add("marks of what was kept", n.keepLast)
 		n.server = natsd.New(s)
