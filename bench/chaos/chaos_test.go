@@ -152,14 +152,16 @@ func TestCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kit := append([]fault{}, nodeFaults...)
+	kit := append(append([]fault{}, nodeFaults...), sipFaults...)
 	if !need.Has(t, canJump, needOfJump, clockJump) {
 		kit = slices.DeleteFunc(kit, func(f fault) bool { return f.name == clockJump })
 	}
 	if !need.Has(t, os.Geteuid() == 0, "root, whom a time namespace needs, for %q", clockApart) {
 		kit = slices.DeleteFunc(kit, func(f fault) bool { return f.name == clockApart })
 	}
-	runAndCheck(t, l, false, newPlan(t, seed, kit, size{2, 1500, 2 * time.Second}, size{16, 50_000, 5 * time.Second}))
+	p := newPlan(t, seed, kit, size{3, 1500, 2 * time.Second}, size{18, 50_000, 5 * time.Second})
+	p.sip = true
+	runAndCheck(t, l, false, p)
 }
 
 // TestExternalNATS runs three nodes on three NATS servers in processes of their own.
@@ -169,8 +171,10 @@ func TestExternalNATS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kit := append(faultsNamed(nodeFaults, "kill -9 a node", "SIGSTOP a node", longFreeze), serverFaults...)
-	runAndCheck(t, l, true, newPlan(t, seed, kit, size{1, 1000, 2 * time.Second}, size{9, 30_000, 5 * time.Second}))
+	kit := append(append(faultsNamed(nodeFaults, "kill -9 a node", "SIGSTOP a node", longFreeze), serverFaults...), sipFaults...)
+	p := newPlan(t, seed, kit, size{1, 1000, 2 * time.Second}, size{11, 30_000, 5 * time.Second})
+	p.sip = true
+	runAndCheck(t, l, true, p)
 }
 
 // TestPartition runs the same in network namespaces, one for each machine. It starts itself again in a namespace that is the switch

@@ -223,7 +223,7 @@ func (v *verdict) judgeListing(node string, data []byte, phones []*phone, asked 
 	}
 	for user, packages := range l.Subscriptions {
 		for id := range packages["dialog"] {
-			if !known[id] {
+			if !known[id] && !strings.HasPrefix(id, sipCallBegin) { // the SIP phones judge theirs themselves
 				v.revived = append(v.revived, fmt.Sprintf("%s lists %s of %s, which nobody made", node, id, user))
 			}
 		}
@@ -247,6 +247,7 @@ func (r *run) checkWatchers(v *verdict, lamps map[*extension]*shown) {
 				}
 			}
 		}
+		v.behind = append(v.behind, r.sipBehind(lamps)...)
 		if len(v.behind) == 0 || time.Since(begun) > settleTimeout {
 			return
 		}

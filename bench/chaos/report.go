@@ -182,6 +182,15 @@ func (r *run) figures(v *verdict) string {
 		e.mu.Unlock()
 	}
 	fmt.Fprintf(&b, "  reads marked stale %d; NOTIFYs accepted by the edges %d, dropped as a former owner's %d\n", stale, accepted, dropped)
+	if len(r.sipPhones) > 0 {
+		told, lost := 0, 0
+		for _, p := range r.sipPhones {
+			p.mu.Lock()
+			told, lost = told+p.accepted, lost+p.lost
+			p.mu.Unlock()
+		}
+		fmt.Fprintf(&b, "  SIP phones %d: NOTIFYs accepted %d, refreshes answered 481 %d\n", len(r.sipPhones), told, lost)
+	}
 	if n := len(h.takeover); n > 0 {
 		var read, write []time.Duration
 		for _, t := range h.takeover {

@@ -18,6 +18,7 @@ type plan struct {
 	repeaters int           // further workers, which repeat sets
 	atLeast   int           // acknowledged operations: after its steps the run goes on until there are so many
 	limit     time.Duration // of the run; one that takes longer has failed
+	sip       bool          // there are SIP edges, and phones behind them
 	logf      func(string, ...any)
 }
 
@@ -30,8 +31,14 @@ type run struct {
 	history *history
 	workers []*worker
 	edges   []*watcherEdge
-	drains  []window
-	done    int // steps that are done
+
+	sipEdges  []*sipEdge
+	sipPhones []*sipPhone
+	hangUp    context.CancelFunc // ends the SIP phones
+	phoning   sync.WaitGroup
+
+	drains []window
+	done   int // steps that are done
 }
 
 // execute starts a cluster, has the workers make requests while the plan's faults happen, waits until all nodes are ready, and
@@ -69,6 +76,15 @@ func execute(c *cluster, p plan) (*run, error) {
 		}
 		working.Go(func() { does(ctx) })
 	}
+	if p.sip {
+		var phoning context.Context
+		phoning, r.hangUp = context.WithCancel(context.Background())
+		if err := r.startSIP(phoning, &r.phoning); err != nil {
+			stop()
+			working.Wait()
+			return r, err
+		}
+	}
 	err = r.injectFaults(ctx)
 	for ctx.Err() == nil && err == nil && r.history.acked() < p.atLeast {
 		time.Sleep(50 * time.Millisecond)
@@ -91,6 +107,15 @@ func execute(c *cluster, p plan) (*run, error) {
 
 // close ends everything that the run started.
 func (r *run) close() {
+	if r.hangUp != nil {
+		r.hangUp()
+		r.phoning.Wait()
+	}
+	for _, e := range r.sipEdges {
+		if p := e.process(); p != nil {
+			p.Kill()
+		}
+	}
 	for _, e := range r.edges {
 		e.close()
 	}
