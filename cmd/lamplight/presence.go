@@ -20,6 +20,7 @@ import (
 	"lamplight/actors"
 	"lamplight/cluster/directory"
 	"lamplight/transport/client"
+	"lamplight/transport/sip"
 )
 
 // presenceFlags are the flags of every presence command.
@@ -123,6 +124,8 @@ type row struct {
 	From    string `json:"from"`
 	Expires int    `json:"expires"`
 	Stalker string `json:"stalker"`
+	Route   string `json:"proxy_route"`
+	Agent   string `json:"user_agent"`
 	Notify  struct {
 		Sequence int `json:"sequence"`
 		Reply    int `json:"reply"`
@@ -165,6 +168,28 @@ func (l listing) print(w io.Writer) error {
 					return err
 				}
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", ext, pkg, r.From, r.Stalker, r.Expires, r.Notify.Sequence, r.Notify.Reply, id)
+			}
+		}
+	}
+	return nil
+}
+
+// printWays prints how the SIP edge reaches each phone, as the rows of a table; none when no phone is behind one.
+func (l listing) printWays(w io.Writer) error {
+	head := "CALL-ID\tFLOW\tROUTE\tUSER-AGENT\n"
+	for _, ext := range sorted(l) {
+		for _, pkg := range sorted(l[ext]) {
+			for _, id := range sorted(l[ext][pkg]) {
+				var r row
+				if err := json.Unmarshal(l[ext][pkg][id], &r); err != nil {
+					return err
+				}
+				flow, routes, ok := sip.Way(r.Route)
+				if !ok {
+					continue
+				}
+				fmt.Fprintf(w, "%s%s\t%s\t%s\t%s\n", head, id, flow, routes, r.Agent)
+				head = ""
 			}
 		}
 	}
@@ -300,7 +325,7 @@ func printExtension(out io.Writer, a client.Answer) error {
 		}
 	}
 	if len(shown.Subscriptions) > 0 {
-		if err := shown.Subscriptions.print(w); err != nil {
+		if err := errors.Join(shown.Subscriptions.print(w), w.Flush(), shown.Subscriptions.printWays(w)); err != nil {
 			return err
 		}
 	}

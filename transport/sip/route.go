@@ -75,6 +75,21 @@ func readRoute(text string) (w way) {
 	return w
 }
 
+// Way says in words what the Proxy-Route of a subscription says: the flow on which its SUBSCRIBE came, such as "udp 10.0.0.9:5062" or
+// "tcp connection 17 of process 4f2a91c0", and the route set. ok is false when no SIP edge of Lamplight's wrote it.
+func Way(proxyRoute string) (flow, routes string, ok bool) {
+	w := readRoute(proxyRoute)
+	kind, rest, _ := strings.Cut(w.flow, ".")
+	one, rest, _ := strings.Cut(rest, ".")
+	switch {
+	case w.flow == "":
+		return "", "", false
+	case kind == transportNames[UDP]:
+		return kind + " " + rest, w.routes, true
+	}
+	return kind + " connection " + rest + " of process " + one, w.routes, true
+}
+
 // The reasons why a NOTIFY can't be sent.
 var (
 	errNoFlow    = errors.New("the connection of the watcher is closed, and its Contact can't be reached otherwise")
