@@ -124,6 +124,7 @@ func (c *edgeCommand) Run(out io.Writer) error {
 		return err
 	}
 	config.Version, config.Log, config.Registerer = version, log, registry
+	config.MaxConnections = min(node.Descriptors()*3/4, 256<<10)
 	server = sip.New(config, remote)
 	if err := remote.Hear(ctx, server); err != nil {
 		return err

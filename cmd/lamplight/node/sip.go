@@ -20,6 +20,9 @@ func (n *Node) prepareSIP(ctx context.Context) error {
 		return err
 	}
 	c.Version, c.Log, c.Registerer = n.cfg.Version, n.log, n.registry
+	if c.MaxConnections == 0 {
+		c.MaxConnections = min(Descriptors()/4, 64<<10)
+	}
 	n.sip = sip.New(*c, &sip.Local{Router: n.router, EdgeSecret: secret, Lookup: n.lookUp,
 		ToNode: func(node string, to presence.Address, r presence.Notified) {
 			n.edge.Reply(node, kazoo.Reply{Presentity: to.String(), Package: r.Package, CallID: r.CallID, Sequence: r.Sequence, Code: r.Reply, RetryAfter: r.RetryAfter})
