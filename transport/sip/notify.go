@@ -68,15 +68,16 @@ type outgoing struct {
 	next       *Told // waits
 	nextTarget int   // of next
 
-	held    int    // SUBSCRIBEs that were not answered
-	queued  bool   // waits for the window of its destination, for a connection, or for a slot
-	slot    int32  // -1: it has none
-	number  uint64 // of the branch: each NOTIFY has another one
-	hop     flow
-	to      *destination
-	tries   int
-	sent    time.Time
-	expires time.Time // when timer F ends
+	held     int    // SUBSCRIBEs that were not answered
+	queued   bool   // waits for the window of its destination, for a connection, or for a slot
+	slot     int32  // -1: it has none
+	datagram bool   // it goes over UDP however large it is: a connection could not be made
+	number   uint64 // of the branch: each NOTIFY has another one
+	hop      flow
+	to       *destination
+	tries    int
+	sent     time.Time
+	expires  time.Time // when timer F ends
 
 	retryAfter int // seconds, of the phone's answer; 0: it had none
 }
@@ -296,6 +297,9 @@ func (n *notifier) start(o *outgoing, now time.Time) {
 		n.overflow = append(n.overflow, o)
 		return
 	}
+	if hop.flow.connection == nil && !hop.dial.IsValid() && !o.datagram {
+		hop = s.overTCP(hop, o)
+	}
 	key := place{remote: hop.flow.remote}
 	if hop.dial.IsValid() {
 		key = place{remote: hop.dial, number: ^uint64(0)}
@@ -323,6 +327,38 @@ func (n *notifier) start(o *outgoing, now time.Time) {
 	n.launch(o, now)
 }
 
+// headSize is about what the head of a NOTIFY has beside the parts that overTCP counts.
+const headSize = 420
+
+// overTCP returns the next hop of a NOTIFY to a phone on UDP: a connection when the request is too large for a datagram, and the phone's
+// profile or Contact says that it takes one (RFC 3261 §18.1.1). Behind a proxy it is the proxy's to say.
+func (s *Server) overTCP(hop nextHop, o *outgoing) nextHop {
+	t := &o.told.Targets[o.target]
+	w := readRoute(t.Route)
+	if w.routes != "" {
+		return hop
+	}
+	p := s.cfg.Profiles.Named(w.profile)
+	_, document := o.told.document(p)
+	size := headSize + 2*len(t.Contact) + len(t.CallID) + 2*len(o.key.to.User) + len(o.key.to.Realm) + len(t.From) + len(t.FromTag) + len(t.ToTag) + len(document)
+	if size <= maxDatagram {
+		return hop
+	}
+	contact, _, ok := message.ParseAddress([]byte(t.Contact))
+	transport, _ := message.Param(contact.URI.Params, "transport")
+	if !ok || !strings.EqualFold(string(transport), transportNames[TCP]) && (p.TCPAbove == 0 || size <= p.TCPAbove) || s.listenerOf(TCP) == nil {
+		return hop
+	}
+	to, ok := addressOf(&contact.URI, TCP)
+	if !ok {
+		return hop
+	}
+	if c := s.flows.at(to); c != nil && c.listener.transport == TCP {
+		return nextHop{flow: flow{c.listener, c.remote, c}}
+	}
+	return nextHop{transport: TCP, dial: to}
+}
+
 // connected goes on with what waited for a connection: it has been made, or could not be.
 func (n *notifier) connected(d *destination) {
 	n.mu.Lock()
@@ -331,10 +367,14 @@ func (n *notifier) connected(d *destination) {
 	delete(n.places, d.key)
 	for _, o := range d.waiting {
 		o.queued, o.to = false, nil
-		if hop, err := n.server.find(o.told.Targets[o.target].Route, o.told.Targets[o.target].Contact); err != nil || hop.dial.IsValid() {
+		hop, err := n.server.find(o.told.Targets[o.target].Route, o.told.Targets[o.target].Contact)
+		if err != nil || hop.dial.IsValid() {
 			n.server.metrics.unreachable.Inc()
 			n.finish(o, codeFlowFailed, now)
 			continue
+		}
+		if hop.flow.connection == nil && n.server.flows.at(d.key.remote) == nil { // a phone on UDP that takes no connection
+			o.datagram = true
 		}
 		n.start(o, now)
 	}
@@ -470,7 +510,7 @@ func (n *notifier) end(o *outgoing, code int, now time.Time) {
 func (n *notifier) finish(o *outgoing, code int, now time.Time) {
 	t, i := o.told, o.target
 	retryAfter := o.retryAfter
-	o.told, o.to, o.hop, o.retryAfter = nil, nil, flow{}, 0
+	o.told, o.to, o.hop, o.retryAfter, o.datagram = nil, nil, flow{}, 0, false
 	n.server.metrics.replies.count(code)
 	n.server.report(t, i, code, retryAfter)
 	n.advance(o, now)

@@ -2,9 +2,12 @@ package sip_test
 
 import (
 	"errors"
+	"net"
 	"strings"
 	"testing"
+	"time"
 
+	"lamplight/actors"
 	"lamplight/actors/presence"
 	"lamplight/transport/sip"
 	"lamplight/transport/sip/phone"
@@ -77,5 +80,71 @@ func TestRFC3261CSeq(t *testing.T) {
 	s.Count(21)
 	if err := s.Refresh(within(t), 600); err != nil {
 		t.Errorf("a higher CSeq after that: %v", err)
+	}
+}
+
+// TestRFC3261LargeNotify sends a NOTIFY that is too large for a datagram over TCP, when the Contact says that the phone takes it, and over UDP
+// when no connection can be made (RFC 3261 §18.1.1).
+func TestRFC3261LargeNotify(t *testing.T) {
+	n := startNode(t, nil)
+	many := strings.Repeat("a-name-that-makes-a-document-large-", 12)
+	for _, listens := range []bool{true, false} {
+		t.Run(map[bool]string{true: "the phone listens on TCP", false: "it does not"}[listens], func(t *testing.T) {
+			udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = udp.Close() }()
+			tcp, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if defer_ := tcp.Close; listens {
+				defer func() { _ = defer_() }()
+			} else {
+				_ = defer_()
+			}
+			edge, err := net.ResolveUDPAddr("udp", n.SIP().Addr(sip.UDP))
+			if err != nil {
+				t.Fatal(err)
+			}
+			extension := "large" + strings.TrimPrefix(tcp.Addr().String(), "127.0.0.1:")
+			id := "k-" + extension
+			a := n.Router().Request(within(t), actors.Request{To: actors.Address{Realm: acme, User: extension}, Message: presence.CallEvent{CallID: id, State: presence.Early,
+				Direction: presence.Recipient, From: extension + "@" + acme, To: "2125550100@" + acme, ToName: many, FromName: many}})
+			if a.Err != nil {
+				t.Fatal(a.Err)
+			}
+			ask := "SUBSCRIBE sip:" + extension + "@" + acme + " SIP/2.0\r\nVia: SIP/2.0/UDP " + udp.LocalAddr().String() + ";branch=z9hG4bK1" + extension + ";rport\r\nFrom: <sip:1002@" + acme +
+				">;tag=1\r\nTo: <sip:" + extension + "@" + acme + ">\r\nCall-ID: " + id + "\r\nCSeq: 1 SUBSCRIBE\r\nContact: <sip:1002@" + tcp.Addr().String() +
+				";transport=tcp>\r\nEvent: dialog\r\nExpires: 600\r\nContent-Length: 0\r\n\r\n"
+			if _, err := udp.WriteTo([]byte(ask), edge); err != nil {
+				t.Fatal(err)
+			}
+			_ = udp.SetReadDeadline(time.Now().Add(patience))
+			buffer := make([]byte, 64<<10)
+			if k, _, err := udp.ReadFrom(buffer); err != nil || !strings.HasPrefix(string(buffer[:k]), "SIP/2.0 200") {
+				t.Fatalf("%v %s", err, buffer[:k])
+			}
+			var k int
+			if listens {
+				_ = tcp.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
+				c, err := tcp.Accept()
+				if err != nil {
+					t.Fatalf("the edge does not connect: %v", err)
+				}
+				defer func() { _ = c.Close() }()
+				_ = c.SetReadDeadline(time.Now().Add(patience))
+				k, err = c.Read(buffer)
+				if err != nil {
+					t.Fatal(err)
+				}
+			} else if k, _, err = udp.ReadFrom(buffer); err != nil {
+				t.Fatal(err)
+			}
+			if got := string(buffer[:k]); !strings.HasPrefix(got, "NOTIFY ") || !contains(got, many) {
+				t.Errorf("got\n%s", got)
+			}
+		})
 	}
 }
