@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"lamplight/actors/presence"
 	"lamplight/transport/sip/message"
 )
 
@@ -40,6 +41,10 @@ func (r *reader) authenticate(f flow, realm string, now time.Time) (by sender, o
 		by.trusted = true
 		if named := m.Field(userHeader); len(named) > 0 {
 			user, host, _ := bytes.Cut(named, []byte{'@'})
+			if len(user) == 0 || len(user) > presence.MaxName || bytes.ContainsAny(user, "<>\",; \t\\") {
+				r.answer(f, 400, "Malformed "+userHeader)
+				return by, false
+			}
 			if host != nil && !strings.EqualFold(string(host), realm) {
 				r.answer(f, 403, "The User Is Of Another Realm")
 				return by, false

@@ -33,9 +33,9 @@ const (
 
 // The codes that the edge reports itself, as if the phone had answered so.
 const (
+	codeGone       = 481 // the SIP dialog is older than the journal
 	codeTimeout    = 408 // RFC 3261 §17.1.2: no answer came
 	codeFlowFailed = 430 // RFC 5626 §11.5: the connection of the phone is gone
-	codeBusy       = 503 // too many NOTIFYs wait
 )
 
 // subscription names a subscription, as the owner does.
@@ -89,6 +89,8 @@ type destination struct {
 	most    int
 	flying  int
 	waiting []*outgoing
+
+	draining bool // end goes through waiting
 }
 
 // place names a destination.
@@ -146,23 +148,19 @@ func (s *Server) notifierOf(to presence.Address) *notifier {
 // maxInbox is how many targets may wait for a notifier to look at them.
 const maxInbox = 256 << 10
 
-// Tell sends NOTIFYs to the watchers of an extension. It returns before they are sent. Tells for one extension must come in the order of
+// Tell sends NOTIFYs to the watchers of an extension. It returns before they are sent, unless very many wait. Tells for one extension must come in the order of
 // their Sequences, or the older ones are dropped.
 func (s *Server) Tell(t *Told) {
 	s.epochs.note(t.Shard, t.Epoch)
 	n := s.notifierOf(t.To)
 	n.mu.Lock()
 	full := n.inboxTargets >= maxInbox
-	if !full {
-		n.inbox = append(n.inbox, t)
-		n.inboxTargets += len(t.Targets)
-	}
+	n.inbox = append(n.inbox, t)
+	n.inboxTargets += len(t.Targets)
 	n.mu.Unlock()
-	if full { // the owner sends it again later
-		s.metrics.refused.WithLabelValues("inbox").Add(float64(len(t.Targets)))
-		for i := range t.Targets {
-			s.report(t, i, codeBusy, 0)
-		}
+	if full { // whoever tells more than can be sent does the work
+		s.metrics.refused.WithLabelValues("inbox").Inc()
+		n.takeInbox()
 		return
 	}
 	select {
@@ -207,6 +205,13 @@ func (n *notifier) takeInbox() {
 // push sends one NOTIFY now, or keeps it while another one of the subscription is under way.
 func (n *notifier) push(t *Told, i int, now time.Time) {
 	key := subscription{t.Targets[i].CallID, t.To, t.Package}
+	if begun, ok := sealed(t.Targets[i].ToTag); ok && int64(begun) < t.Epoch.Unix() {
+		// The journal was made again, or restored, after the SIP dialog began. The CSeq must not go back in it, and perhaps would. The
+		// owner ends the subscription, and the phone's next refresh is answered 481.
+		n.server.metrics.overtaken.Inc()
+		n.server.report(t, i, codeGone, 0)
+		return
+	}
 	if !n.newer(key, t, now) {
 		n.server.metrics.overtaken.Inc()
 		return
@@ -483,6 +488,10 @@ func (n *notifier) end(o *outgoing, code int, now time.Time) {
 	d := o.to
 	d.flying--
 	n.finish(o, code, now)
+	if d.draining { // a NOTIFY that the loop below has launched failed at once
+		return
+	}
+	d.draining = true
 	for d.flying < d.window && len(d.waiting) > 0 && n.flying < maxInFlight {
 		next := d.waiting[0]
 		d.waiting[0] = nil
@@ -494,6 +503,7 @@ func (n *notifier) end(o *outgoing, code int, now time.Time) {
 		}
 		n.launch(next, now)
 	}
+	d.draining = false
 	if d.flying == 0 && len(d.waiting) == 0 {
 		delete(n.places, d.key)
 	}
