@@ -19,6 +19,7 @@ import (
 	"lamplight/cmd/lamplight/node"
 	"lamplight/transport/sip"
 	"lamplight/transport/sip/phone"
+	"lamplight/transport/sip/profile"
 )
 
 // trustLoopback has the edge trust every client of this machine.
@@ -184,11 +185,20 @@ func until(t testing.TB, s *phone.Subscription, want string) {
 	}
 }
 
+// showAll has the edge trust the proxies of this machine, and show all dialogs to every phone.
+func showAll(c *sip.Config) {
+	trustLoopback(c)
+	var err error
+	if c.Profiles, err = profile.Load("testdata/all.yaml"); err != nil {
+		panic(err)
+	}
+}
+
 // over runs a test over UDP and TCP, with a watcher of 1001 and a publisher that the edge trusts.
 func over(t *testing.T, test func(t *testing.T, p *publisher, s *phone.Subscription, n *node.Node)) {
 	for _, transport := range []sip.Transport{sip.UDP, sip.TCP} {
 		t.Run(transport.String(), func(t *testing.T) {
-			n := startNode(t, trustLoopback)
+			n := startNode(t, showAll)
 			s := watch(t, dial(t, n, sip.TCP), "1001", "dialog")
 			test(t, publishes(t, n, transport, "127.0.0.2"), s, n)
 		})
