@@ -28,11 +28,11 @@ func TestSIPPhonesAreJudged(t *testing.T) {
 	if len(h.wrongs) != 0 {
 		t.Errorf("a good phone is called wrong: %v", h.wrongs)
 	}
-	for _, n := range []*sipphone.Notify{notify(7, 8, "early"), notify(8, 8, "early"), notify(9, 8, "early")} { // the first and the last repeat a number
+	for _, n := range []*sipphone.Notify{notify(7, 8, "early"), notify(8, 8, "early"), notify(9, 8, "early")} { // each repeats the CSeq or the version before it
 		p.hear("sip-1", n)
 	}
-	if len(h.wrongs) != 2 {
-		t.Errorf("%d of 2 faults were found: %v", len(h.wrongs), h.wrongs)
+	if len(h.wrongs) != 3 {
+		t.Errorf("%d of 3 faults were found: %v", len(h.wrongs), h.wrongs)
 	}
 	ended := notify(10, 10, "early")
 	ended.State, ended.Reason = "terminated", "timeout"
