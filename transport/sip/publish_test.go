@@ -196,8 +196,10 @@ func showAll(c *sip.Config) {
 
 // over runs a test over UDP and TCP, with a watcher of 1001 and a publisher that the edge trusts.
 func over(t *testing.T, test func(t *testing.T, p *publisher, s *phone.Subscription, n *node.Node)) {
+	t.Parallel()
 	for _, transport := range []sip.Transport{sip.UDP, sip.TCP} {
 		t.Run(transport.String(), func(t *testing.T) {
+			t.Parallel()
 			n := startNode(t, showAll)
 			s := watch(t, dial(t, n, sip.TCP), "1001", "dialog")
 			test(t, publishes(t, n, transport, "127.0.0.2"), s, n)
