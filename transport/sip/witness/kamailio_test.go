@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -85,8 +86,8 @@ func start(t *testing.T, cmd *exec.Cmd) *log {
 	return out
 }
 
-// kamailio runs Kamailio with a file of deploy/kamailio, and returns its address and its process group.
-func kamailio(t *testing.T, file string, defines map[string]string) (addr string, pid int) {
+// kamailio runs Kamailio at an address with a file of deploy/kamailio, and returns its process group.
+func kamailio(t *testing.T, addr, file string, defines map[string]string) (pid int) {
 	t.Helper()
 	path, err := exec.LookPath("kamailio")
 	if err != nil {
@@ -106,11 +107,13 @@ func kamailio(t *testing.T, file string, defines map[string]string) (addr string
 	if err := os.WriteFile(filepath.Join(db, "subscriber"), []byte(rows), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr = "127.0.0.1:" + freePort(t)
 	args := []string{"-DD", "-E", "-f", "../../../deploy/kamailio/" + file, "-Y", dir, "-m", "64", "-M", "8", "-l", "udp:" + addr, "-l", "tcp:" + addr,
 		"-A", `DBURL="text://` + db + `"`}
 	for name, value := range defines {
-		args = append(args, "-A", name+`="`+value+`"`)
+		if _, err := strconv.Atoi(value); err != nil {
+			value = `"` + value + `"`
+		}
+		args = append(args, "-A", name+"="+value)
 	}
 	cmd := exec.Command(path, args...)
 	out := start(t, cmd)
@@ -124,7 +127,7 @@ func kamailio(t *testing.T, file string, defines map[string]string) (addr string
 		_, _ = fmt.Fprintf(p, "OPTIONS sip:%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bKready;rport\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:%s>\r\nCall-ID: ready\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 9\r\nContent-Length: 0\r\n\r\n", addr, p.LocalAddr(), addr)
 		_ = p.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 		if n, err := p.Read(b); err == nil && strings.HasPrefix(string(b[:n]), "SIP/2.0 ") {
-			return addr, cmd.Process.Pid
+			return cmd.Process.Pid
 		}
 		if time.Now().After(end) {
 			t.Fatalf("Kamailio does not answer:\n%s", tail(out.String(), 4000))
@@ -139,7 +142,8 @@ func front(t *testing.T, edge string) string {
 	if err := os.WriteFile(list, []byte("7 sip:"+edge+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr, _ := kamailio(t, "front.cfg", map[string]string{"EDGES": list})
+	addr := "127.0.0.1:" + freePort(t)
+	kamailio(t, addr, "front.cfg", map[string]string{"EDGES": list})
 	return addr
 }
 
