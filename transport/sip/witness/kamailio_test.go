@@ -138,11 +138,16 @@ func kamailio(t *testing.T, addr, file string, defines map[string]string) (pid i
 // front starts Kamailio as the proxy in front of an edge.
 func front(t *testing.T, edge string) string {
 	t.Helper()
+	return frontAt(t, "127.0.0.1:"+freePort(t), edge)
+}
+
+// frontAt is front for a Kamailio at an address.
+func frontAt(t *testing.T, addr, edge string) string {
+	t.Helper()
 	list := filepath.Join(t.TempDir(), "edges")
 	if err := os.WriteFile(list, []byte("7 sip:"+edge+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr := "127.0.0.1:" + freePort(t)
 	kamailio(t, addr, "front.cfg", map[string]string{"EDGES": list})
 	return addr
 }

@@ -93,28 +93,32 @@ type source struct {
 	cseq    *int // of the last REGISTER
 }
 
+// metric reads a counter of a node; 0: it has none of this name.
+func metric(t *testing.T, n *node.Node, name string) int {
+	t.Helper()
+	r, err := http.Get("http://" + n.Addr("http") + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Body.Close() }()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, value, _ := strings.Cut(string(text), "\n"+name+" ")
+	value, _, _ = strings.Cut(value, "\n")
+	number, _ := strconv.Atoi(value)
+	return number
+}
+
 // answered waits until the edge of a node has answered so many more requests with a code.
 func answered(t *testing.T, n *node.Node, code, more int) {
 	t.Helper()
-	count := func() int {
-		r, err := http.Get("http://" + n.Addr("http") + "/metrics")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = r.Body.Close() }()
-		text, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, value, _ := strings.Cut(string(text), fmt.Sprintf("lamplight_sip_answers_total{code=\"%d\"} ", code))
-		value, _, _ = strings.Cut(value, "\n")
-		number, _ := strconv.Atoi(value)
-		return number
-	}
-	first := count()
-	for end := time.Now().Add(20 * time.Second); count() < first+more; time.Sleep(20 * time.Millisecond) {
+	name := fmt.Sprintf("lamplight_sip_answers_total{code=\"%d\"}", code)
+	first := metric(t, n, name)
+	for end := time.Now().Add(20 * time.Second); metric(t, n, name) < first+more; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("the edge has answered %d times with %d, and not %d times", count()-first, code, more)
+			t.Fatalf("the edge has answered %d times with %d, and not %d times", metric(t, n, name)-first, code, more)
 		}
 	}
 }
@@ -122,7 +126,13 @@ func answered(t *testing.T, n *node.Node, code, more int) {
 // publishes starts Kamailio, which publishes its calls to the edge of a node.
 func publishes(t *testing.T, n *node.Node, transport sip.Transport, defines map[string]string) *source {
 	t.Helper()
-	s := &source{t: t, cseq: new(int), addr: "127.0.0.1:" + freePort(t), defines: map[string]string{"EDGE": "sip:" + n.SIP().Addr(transport) + ";transport=" + transport.String(), "DOMAIN": acme}}
+	return publishesFrom(t, "127.0.0.1", n, transport, defines)
+}
+
+// publishesFrom is publishes for a Kamailio at an address.
+func publishesFrom(t *testing.T, host string, n *node.Node, transport sip.Transport, defines map[string]string) *source {
+	t.Helper()
+	s := &source{t: t, cseq: new(int), addr: net.JoinHostPort(host, freePort(t)), defines: map[string]string{"EDGE": "sip:" + n.SIP().Addr(transport) + ";transport=" + transport.String(), "DOMAIN": acme}}
 	for name, value := range defines {
 		s.defines[name] = value
 	}
