@@ -138,6 +138,20 @@ func TestSecured(t *testing.T) { // RFC 3261 §26.2.1, RFC 7118
 	}
 }
 
+// TestJavaScriptSecured has JsSIP and SIP.js watch a call over WSS.
+func TestJavaScriptSecured(t *testing.T) { // RFC 7118
+	n, a := startSecured(t)
+	for _, name := range []string{"jssip.cjs", "sipjs.cjs"} {
+		s := run(t, name, "wss://"+n.SIP().Addr(sip.WSS), "NODE_EXTRA_CA_CERTS="+filepath.Join(a.dir, "ca.pem"))
+		call := presence.CallEvent{CallID: name, Direction: presence.Recipient, From: "1001@" + acme, To: "2125550100@" + acme, State: presence.Early}
+		s.until("the first NOTIFY", func(h heard) bool { return h.What == "notify" && h.Event == "dialog" })
+		tell(t, n, call)
+		s.until("a call that rings", func(h heard) bool { return h.Event == "dialog" && strings.Contains(h.Body, "<state>early</state>") })
+		call.State = presence.Terminated
+		tell(t, n, call)
+	}
+}
+
 // TestCertificatePublishes has OpenSSL's client publish a call over TLS with the certificate of a switch that the edge trusts, and in vain with
 // another one of the same CA.
 func TestCertificatePublishes(t *testing.T) { // RFC 3903
