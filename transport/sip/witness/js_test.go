@@ -97,7 +97,6 @@ func tell(t *testing.T, n *node.Node, m actors.Message) {
 
 // TestJavaScript has JsSIP and SIP.js watch a call and a mailbox over WebSocket (RFC 7118), with digest authentication.
 func TestJavaScript(t *testing.T) {
-	t.Parallel()
 	for _, name := range []string{"jssip.cjs", "sipjs.cjs"} {
 		t.Run(name, func(t *testing.T) {
 			n := startNode(t, func(c *sip.Config) { c.NoAuth = false })

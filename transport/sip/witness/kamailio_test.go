@@ -160,7 +160,6 @@ func trustLoopback(c *sip.Config) {
 
 // TestKamailioInFront has phones watch through Kamailio, which authenticates them: over UDP and TCP, with the edge reached over UDP and TCP.
 func TestKamailioInFront(t *testing.T) {
-	t.Parallel()
 	n := startNode(t, trustLoopback)
 	for _, behind := range []sip.Transport{sip.UDP, sip.TCP} {
 		proxy := front(t, n.SIP().Addr(behind)+";transport="+behind.String())

@@ -151,7 +151,6 @@ func tail(text string, n int) string { return text[max(0, len(text)-n):] }
 
 // TestSIPp has SIPp play a phone in scenarios of RFC 6665 and RFC 3261, over UDP and TCP.
 func TestSIPp(t *testing.T) {
-	t.Parallel()
 	n := startNode(t, nil)
 	active := []string{"Subscription-State", "active;expires="}
 	document := append([]string{"body", `state="full"`}, active...)
@@ -211,7 +210,6 @@ Content-Length: 0
 
 // TestSIPpDigest has SIPp authenticate, also with a nonce that is too old.
 func TestSIPpDigest(t *testing.T) { // RFC 3261 §22, RFC 8760 §2.4
-	t.Parallel()
 	n := startNode(t, func(c *sip.Config) { c.NoAuth = false })
 	login := "[authentication username=1002 password=secret]\n"
 	stale := `Authorization: Digest username="1002",realm="` + acme + `",cnonce="6b8b4567",nc=00000001,qop=auth,uri="sip:1001@` + acme + `",nonce="AAAAAAAAAAAAAAAAAAAAAAAAAAA",response="00000000000000000000000000000000",algorithm=MD5` + "\n"
@@ -248,7 +246,6 @@ func watchers(t *testing.T, n *node.Node, extension string, want int) {
 
 // TestSIPpReboot has a phone come back with a new Call-ID, and two phones share a login.
 func TestSIPpReboot(t *testing.T) {
-	t.Parallel()
 	n := startNode(t, nil)
 	boot := func(contact string) {
 		sipp(t, n.SIP().Addr(sip.UDP), scenario(subscribe(request{cseq: 1, expires: 600, contact: contact}), hear(200), told(), answer(200, "")), "-t", "u1")
@@ -262,7 +259,6 @@ func TestSIPpReboot(t *testing.T) {
 
 // TestSIPpRefusals has a phone answer NOTIFYs with faults: a final one ends the subscription, others do not.
 func TestSIPpRefusals(t *testing.T) { // RFC 6665 §4.2.2
-	t.Parallel()
 	n := startNode(t, nil)
 	for _, code := range []int{481, 489, 408, 500, 491, 503} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
@@ -291,7 +287,6 @@ func TestSIPpRefusals(t *testing.T) { // RFC 6665 §4.2.2
 
 // TestSplitAndGlued sends requests over TCP in single bytes, and two in one segment.
 func TestSplitAndGlued(t *testing.T) { // RFC 3261 §18.3
-	t.Parallel()
 	n := startNode(t, nil)
 	c, err := net.Dial("tcp", n.SIP().Addr(sip.TCP))
 	if err != nil {

@@ -59,7 +59,6 @@ func buddy(t *testing.T, control, state string) {
 
 // TestBaresip has baresip register at Kamailio and watch through it: presence of 1001 and its own mailbox.
 func TestBaresip(t *testing.T) { // RFC 3856, RFC 3842
-	t.Parallel()
 	path, err := exec.LookPath("baresip")
 	need.Met(t, err == nil, "baresip (Debian: baresip-core)")
 	for _, transport := range []sip.Transport{sip.UDP, sip.TCP} {
@@ -97,7 +96,6 @@ func TestBaresip(t *testing.T) { // RFC 3856, RFC 3842
 
 // TestLinphone has linphonec register at Kamailio and watch the presence of 1001 through it.
 func TestLinphone(t *testing.T) { // RFC 3856
-	t.Parallel()
 	path, err := exec.LookPath("linphonec")
 	need.Met(t, err == nil, "linphonec (Debian: linphone-cli)")
 	for _, transport := range []sip.Transport{sip.UDP, sip.TCP} {

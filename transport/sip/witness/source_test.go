@@ -277,7 +277,6 @@ func (s *source) rings(steps ...step) {
 
 // TestKamailioPublishes has Kamailio publish calls between SIPp phones, over UDP and TCP.
 func TestKamailioPublishes(t *testing.T) { // RFC 3903, RFC 4235
-	t.Parallel()
 	n := startNode(t, trustLoopback)
 	p := watcher(t, n)
 	for _, transport := range []sip.Transport{sip.UDP, sip.TCP} {

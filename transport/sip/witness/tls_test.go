@@ -113,7 +113,6 @@ func secured(ctx context.Context, n *node.Node, a *authority, transport sip.Tran
 
 // TestSecured watches a call over TLS and WSS.
 func TestSecured(t *testing.T) { // RFC 3261 §26.2.1, RFC 7118
-	t.Parallel()
 	n, a := startSecured(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -141,7 +140,6 @@ func TestSecured(t *testing.T) { // RFC 3261 §26.2.1, RFC 7118
 
 // TestJavaScriptSecured has JsSIP and SIP.js watch a call over WSS.
 func TestJavaScriptSecured(t *testing.T) { // RFC 7118
-	t.Parallel()
 	n, a := startSecured(t)
 	for _, name := range []string{"jssip.cjs", "sipjs.cjs"} {
 		s := run(t, name, "wss://"+n.SIP().Addr(sip.WSS), "NODE_EXTRA_CA_CERTS="+filepath.Join(a.dir, "ca.pem"))
@@ -157,7 +155,6 @@ func TestJavaScriptSecured(t *testing.T) { // RFC 7118
 // TestCertificatePublishes has OpenSSL's client publish a call over TLS with the certificate of a switch that the edge trusts, and in vain with
 // another one of the same CA.
 func TestCertificatePublishes(t *testing.T) { // RFC 3903
-	t.Parallel()
 	path, err := exec.LookPath("openssl")
 	need.Met(t, err == nil, "openssl (Debian: openssl)")
 	n, a := startSecured(t)
