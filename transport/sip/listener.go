@@ -157,18 +157,17 @@ func (s *Server) accept(l *listener, tcp *net.TCPConn, to netip.AddrPort) {
 func (s *Server) handshake(c *connection, out *outbox, made bool) (func(), error) {
 	conn := net.Conn(out)
 	if t := c.listener.transport; t == TLS || t == WSS {
-		select {
-		case s.handshakes <- struct{}{}:
-			defer func() { <-s.handshakes }()
-		case <-time.After(handshakeTime):
-			s.metrics.refused.WithLabelValues("handshakes").Inc()
-			return nil, errors.New("too many handshakes")
-		}
+		turn := &inTurn{Conn: out, turns: s.handshakes}
+		s.handshakes <- struct{}{}
+		defer func() {
+			turn.over = true
+			<-s.handshakes
+		}()
 		var secured *tls.Conn
 		if made {
-			secured = tls.Client(out, s.cfg.TLSClient)
+			secured = tls.Client(turn, s.cfg.TLSClient)
 		} else {
-			secured = tls.Server(out, s.cfg.TLS)
+			secured = tls.Server(turn, s.cfg.TLS)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), handshakeTime)
 		defer cancel()
@@ -189,4 +188,23 @@ func (s *Server) handshake(c *connection, out *outbox, made bool) (func(), error
 	}
 	c.write = func(data []byte) error { _, err := conn.Write(data); return err }
 	return func() { s.readStream(c, conn) }, nil
+}
+
+// inTurn is a connection in its TLS handshake. Few handshakes compute at a time, because they need much of the processor, but any number
+// wait for the other side: Read gives the turn back while it waits. So connections that are silent hold nobody up.
+type inTurn struct {
+	net.Conn
+	turns chan struct{}
+	over  bool // the handshake is over; later reads take no turn
+}
+
+// Read implements net.Conn.
+func (c *inTurn) Read(b []byte) (int, error) {
+	if c.over {
+		return c.Conn.Read(b)
+	}
+	<-c.turns
+	n, err := c.Conn.Read(b)
+	c.turns <- struct{}{}
+	return n, err
 }

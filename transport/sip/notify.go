@@ -420,7 +420,7 @@ func (n *notifier) transmit(o *outgoing, now time.Time) {
 	if cap(n.buffer) > 64<<10 {
 		n.buffer = make([]byte, 0, 4096)
 	}
-	wait := time.Until(o.expires)
+	wait := o.expires.Sub(now)
 	if o.hop.connection == nil {
 		wait = min(wait, timerT1<<min(o.tries, 3))
 	}

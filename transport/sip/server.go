@@ -73,7 +73,7 @@ type Server struct {
 	senders     []*notifier
 	listeners   []*listener
 	sockets     []*listener   // of the listeners, those on UDP
-	handshakes  chan struct{} // TLS handshakes that run
+	handshakes  chan struct{} // TLS handshakes that compute
 	dials       chan struct{} // connections that are being made
 	waiting     atomic.Int64  // requests that the owners have not answered
 	stopping    atomic.Bool

@@ -30,15 +30,15 @@ type script struct {
 	in    io.WriteCloser
 }
 
-// run starts a script of js against an edge.
-func run(t *testing.T, name string, n *node.Node) *script {
+// run starts a script of js against an edge at a WebSocket address, with further environment variables.
+func run(t *testing.T, name, server string, env ...string) *script {
 	t.Helper()
 	path, err := exec.LookPath("node")
 	need.Met(t, err == nil, "Node.js (Debian: nodejs)")
 	_, err = os.Stat("js/node_modules")
 	need.Met(t, err == nil, "the npm packages of transport/sip/witness/js (npm ci --prefix transport/sip/witness/js)")
 	cmd := exec.Command(path, "js/"+name)
-	cmd.Env = append(os.Environ(), "SERVER=ws://"+n.SIP().Addr(sip.WS))
+	cmd.Env = append(append(os.Environ(), "SERVER="+server), env...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -100,7 +100,7 @@ func TestJavaScript(t *testing.T) {
 	for _, name := range []string{"jssip.cjs", "sipjs.cjs"} {
 		t.Run(name, func(t *testing.T) {
 			n := startNode(t, func(c *sip.Config) { c.NoAuth = false })
-			s := run(t, name, n)
+			s := run(t, name, "ws://"+n.SIP().Addr(sip.WS))
 			notify := func(event, text string) heard {
 				t.Helper()
 				return s.until("a NOTIFY of "+event+" with "+text, func(h heard) bool { return h.What == "notify" && h.Event == event && strings.Contains(h.Body, text) })

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,19 +23,19 @@ import (
 	"lamplight/transport/sip/phone"
 )
 
-// freePort returns a port of the loopback address that is free for UDP and TCP.
+// freePort returns a port of the loopback addresses that is free for UDP and TCP. The kernel gives such ports to nobody who asks for any.
 func freePort(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+		port := strconv.Itoa(10000 + rand.IntN(20000))
+		tcp, err := net.Listen("tcp", ":"+port)
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
-		udp, err := net.ListenPacket("udp", tcp.Addr().String())
+		udp, err := net.ListenPacket("udp", ":"+port)
 		_ = tcp.Close()
 		if err == nil {
 			_ = udp.Close()
-			_, port, _ := net.SplitHostPort(tcp.Addr().String())
 			return port
 		}
 	}
@@ -85,8 +87,8 @@ func start(t *testing.T, cmd *exec.Cmd) *log {
 	return out
 }
 
-// kamailio runs Kamailio with a file of deploy/kamailio, and returns its address and its process group.
-func kamailio(t *testing.T, file string, defines map[string]string) (addr string, pid int) {
+// kamailio runs Kamailio at an address with a file of deploy/kamailio, and returns its process group.
+func kamailio(t *testing.T, addr, file string, defines map[string]string) (pid int) {
 	t.Helper()
 	path, err := exec.LookPath("kamailio")
 	if err != nil {
@@ -106,11 +108,13 @@ func kamailio(t *testing.T, file string, defines map[string]string) (addr string
 	if err := os.WriteFile(filepath.Join(db, "subscriber"), []byte(rows), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr = "127.0.0.1:" + freePort(t)
 	args := []string{"-DD", "-E", "-f", "../../../deploy/kamailio/" + file, "-Y", dir, "-m", "64", "-M", "8", "-l", "udp:" + addr, "-l", "tcp:" + addr,
 		"-A", `DBURL="text://` + db + `"`}
 	for name, value := range defines {
-		args = append(args, "-A", name+`="`+value+`"`)
+		if _, err := strconv.Atoi(value); err != nil {
+			value = `"` + value + `"`
+		}
+		args = append(args, "-A", name+"="+value)
 	}
 	cmd := exec.Command(path, args...)
 	out := start(t, cmd)
@@ -124,7 +128,7 @@ func kamailio(t *testing.T, file string, defines map[string]string) (addr string
 		_, _ = fmt.Fprintf(p, "OPTIONS sip:%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bKready;rport\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:%s>\r\nCall-ID: ready\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 9\r\nContent-Length: 0\r\n\r\n", addr, p.LocalAddr(), addr)
 		_ = p.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 		if n, err := p.Read(b); err == nil && strings.HasPrefix(string(b[:n]), "SIP/2.0 ") {
-			return addr, cmd.Process.Pid
+			return cmd.Process.Pid
 		}
 		if time.Now().After(end) {
 			t.Fatalf("Kamailio does not answer:\n%s", tail(out.String(), 4000))
@@ -135,11 +139,17 @@ func kamailio(t *testing.T, file string, defines map[string]string) (addr string
 // front starts Kamailio as the proxy in front of an edge.
 func front(t *testing.T, edge string) string {
 	t.Helper()
+	return frontAt(t, "127.0.0.1:"+freePort(t), edge)
+}
+
+// frontAt is front for a Kamailio at an address.
+func frontAt(t *testing.T, addr, edge string) string {
+	t.Helper()
 	list := filepath.Join(t.TempDir(), "edges")
 	if err := os.WriteFile(list, []byte("7 sip:"+edge+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr, _ := kamailio(t, "front.cfg", map[string]string{"EDGES": list})
+	kamailio(t, addr, "front.cfg", map[string]string{"EDGES": list})
 	return addr
 }
 
