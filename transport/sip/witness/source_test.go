@@ -28,7 +28,7 @@ import (
 type watched struct {
 	t  *testing.T
 	mu sync.Mutex
-	// all has the states of the dialogs of each document, "" when none is shown.
+	// all has the lamp of each document, "" when it is dark.
 	all []string
 }
 
@@ -49,7 +49,7 @@ func watches(t *testing.T, p *phone.Phone, extension, eventPackage string) *watc
 	defer cancel()
 	_, err := p.Subscribe(ctx, phone.Subscribe{Watcher: "1004@" + acme, Target: extension + "@" + acme, Package: eventPackage, Expires: 600, Handle: func(n *phone.Notify) {
 		now := ""
-		if m := state.FindStringSubmatch(n.Body); m != nil && m[1] != "terminated" {
+		if m := state.FindStringSubmatch(n.Body); m != nil && m[1] != "terminated" && m[1] != "trying" { // Kamailio publishes Trying a moment before the next state, which may overtake it
 			now = m[1]
 		}
 		w.mu.Lock()
@@ -288,7 +288,7 @@ func TestKamailioPublishes(t *testing.T) { // RFC 3903, RFC 4235
 				s.callee("1001")
 				s.calls(ringing, talk, pause(ring), bye)
 				callee.shows("", "early", "confirmed", "")
-				caller.shows("", "trying", "confirmed", "")
+				caller.shows("", "confirmed", "")
 			})
 			t.Run("two calls at once", func(t *testing.T) {
 				s := s.in(t)
@@ -305,7 +305,7 @@ func TestKamailioPublishes(t *testing.T) { // RFC 3903, RFC 4235
 				s.cancelled("1001")
 				s.calls(ringing, pause(ring), cancel)
 				callee.shows("", "early", "")
-				caller.shows("", "trying", "confirmed", "")
+				caller.shows("", "confirmed", "")
 			})
 		})
 	}
