@@ -151,14 +151,13 @@ func (r *reader) challenge(f flow, realm string, stale bool, now time.Time) {
 		return
 	}
 	r.begin(401, "Unauthorized", f, nil)
-	b := append(r.out, `WWW-Authenticate: Digest realm="`...)
-	b = append(append(b, realm...), `", nonce="`...)
-	b = r.server.sealer.nonce(b, f.remote.Addr(), now)
-	b = append(append(b, `", algorithm=`...), r.server.cfg.Algorithm.String()...)
-	b = append(b, `, qop="auth"`...)
+	r.out = append(append(append(r.out, `WWW-Authenticate: Digest realm="`...), realm...), `", nonce="`...)
+	r.out = r.server.sealer.nonce(r.out, f.remote.Addr(), now)
+	r.out = append(append(r.out, `", algorithm=`...), r.server.cfg.Algorithm.String()...)
+	r.out = append(r.out, `, qop="auth"`...)
 	if stale {
-		b = append(b, ", stale=true"...)
+		r.out = append(r.out, ", stale=true"...)
 	}
-	r.out = append(b, "\r\n"...)
+	r.out = append(r.out, "\r\n"...)
 	r.end(f)
 }

@@ -30,9 +30,6 @@ var (
 // String is the transport's name in lower case.
 func (t Transport) String() string { return transportNames[t] }
 
-// reliable says that the transport repeats what was lost.
-func (t Transport) reliable() bool { return t != UDP }
-
 // connection is a connection to a phone or a proxy.
 type connection struct {
 	listener *listener // that accepted it, or that it was made for

@@ -176,9 +176,9 @@ func lamp(n *phone.Notify) string {
 // until waits until a watcher was told this lamp.
 func until(t testing.TB, s *phone.Subscription, want string) {
 	t.Helper()
-	if n, err := s.Until(within(t), func(n *phone.Notify) bool { return lamp(n) == want }); err != nil {
+	if _, err := s.Until(within(t), func(n *phone.Notify) bool { return lamp(n) == want }); err != nil {
 		last := ""
-		if n = s.Latest(); n != nil {
+		if n := s.Latest(); n != nil {
 			last = n.Body
 		}
 		t.Fatalf("%q was not told: %v; the last one is\n%s", want, err, last)

@@ -29,7 +29,7 @@ const (
 func appendRoute(dst []byte, f flow, incarnation, profile string, m *message.Message) []byte {
 	dst = append(f.appendToken(append(dst, ownBegin...), incarnation), ownHost...)
 	dst = append(append(dst, ";profile="...), profile...)
-	if id, _ := message.Param(m.Header(message.Event), "id"); len(id) > 0 && len(id) <= maxEventID && bytes.IndexAny(id, "<>,;\"") < 0 {
+	if id, _ := message.Param(m.Header(message.Event), "id"); len(id) > 0 && len(id) <= maxEventID && !bytes.ContainsAny(id, "<>,;\"") {
 		dst = append(append(dst, ";id="...), id...)
 	}
 	dst = append(dst, ownEnd...)

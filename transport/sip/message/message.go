@@ -61,7 +61,7 @@ func (m *Message) Read(data []byte) error {
 		}
 		head += len(rest) - len(next)
 		if head > MaxHead {
-			m.interpret() // so that it can be answered
+			_ = m.interpret() // so that it can be answered
 			return first(wrong, ErrTooLarge)
 		}
 		rest = next

@@ -182,7 +182,7 @@ func ParseAddress(text []byte) (a Address, rest []byte, ok bool) {
 func parseParty(text []byte) (a Address, ok bool) {
 	a, rest, ok := ParseAddress(text)
 	tag := a.Tag()
-	return a, ok && len(rest) == 0 && (tag == nil || printable(tag) && bytes.IndexAny(tag, "\"<>,;") < 0)
+	return a, ok && len(rest) == 0 && (tag == nil || printable(tag) && !bytes.ContainsAny(tag, "\"<>,;"))
 }
 
 // quotedEnd is the index behind a quoted string that text begins with; 0: it does not end.

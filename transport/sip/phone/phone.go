@@ -67,7 +67,6 @@ type call struct {
 // answer is a final answer.
 type answer struct {
 	code      int
-	reason    string
 	toTag     string
 	contact   string
 	routes    []string

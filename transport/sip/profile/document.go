@@ -96,7 +96,7 @@ func cutRoot(document, begin, end []byte) (entity, inner []byte, ok bool) {
 	}
 	entity = line[at+len(` entity="`):]
 	inner, ok = bytes.CutSuffix(inner, end)
-	return entity, inner, ok && bytes.IndexAny(entity, "\"<>\n") < 0
+	return entity, inner, ok && !bytes.ContainsAny(entity, "\"<>\n")
 }
 
 // cutDialog cuts the first dialog off; one is nil when there is none.
