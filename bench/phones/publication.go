@@ -43,7 +43,7 @@ func Document(target, callID, state string) string {
 		target, id, call, state)
 }
 
-// Publish sends a document, after those before it were answered. done is as that of Subscribe.
+// Publish sends a document, or removes the publication with no document and expires 0, after those before it were answered. done is as that of Subscribe.
 func (f *Fleet) Publish(p *Publication, document string, expires int, until time.Time, done func(Answer)) {
 	r := &request{publication: p, body: document, expires: expires, until: until}
 	l := f.flows[0]
@@ -86,7 +86,9 @@ func (l *flow) writePublish(r *request) []byte {
 		b = append(append(append(b, "SIP-If-Match: "...), p.tag...), "\r\n"...)
 	}
 	b = message.AppendNumber(b, message.Expires, int64(r.expires))
-	b = message.AppendField(b, message.ContentType, "application/dialog-info+xml")
+	if r.body != "" {
+		b = message.AppendField(b, message.ContentType, "application/dialog-info+xml")
+	}
 	return append(message.AppendEnd(b, len(r.body)), r.body...)
 }
 
