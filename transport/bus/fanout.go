@@ -318,7 +318,9 @@ func (f *Fanout) up(name, incarnation string, seen uint64, named bool) {
 	}
 	seen = max(seen, e.first-1)
 	all := !named || seen+1 < first || seen > e.seq
-	if !all {
+	if f.Local != nil && name == f.LocalName { // it is told by calls, of which none is lost, and so it never names this node
+		all = restarted
+	} else if !all {
 		f.sendAgain(e, seen, now)
 	}
 	all = all && now.Sub(e.renotified) > renotifyGap && f.Watches(name)
