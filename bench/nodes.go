@@ -68,6 +68,9 @@ func startNodes(binary string, s *Settings) (*localCluster, error) {
 				auth = "digest"
 			}
 			n.argv = append(n.argv, "--sip-"+s.Transport, local.At(host, ports.SIP), "--sip-auth", auth, "--trust", p.publisher+"/32")
+			if s.tls[0] != "" {
+				n.argv = append(n.argv, "--sip-tls-cert", s.tls[0], "--sip-tls-key", s.tls[1])
+			}
 		}
 		p.nodes = append(p.nodes, n)
 		p.http = append(p.http, "http://"+local.At(host, ports.HTTP))

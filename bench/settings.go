@@ -35,6 +35,7 @@ type Settings struct {
 	Storage       string        `json:"storage"`            // of the nodes that the run starts
 	Sync          string        `json:"sync"`               // of the nodes that the run starts
 	Replicas      int           `json:"replicas"`           // of the nodes that the run starts
+	tls           [2]string     // the files of the certificate and the key of the edges; with "tls" as Transport, which only tests have
 	Objective     Objective     `json:"objective,omitzero"` // if set, search for the highest rate that meets it
 }
 

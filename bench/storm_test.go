@@ -1,7 +1,14 @@
 package bench
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,10 +60,13 @@ type crowd struct {
 }
 
 // newCrowd starts a node and the sockets of the phones.
-func newCrowd(t *testing.T, count int) *crowd {
+func newCrowd(t *testing.T, count int, transport sip.Transport, flows int) *crowd {
 	t.Helper()
-	s := Settings{Scenario: "subscribe", Via: "sip", Nodes: 1, Extensions: count, Smallest: count, Largest: count}
+	s := Settings{Scenario: "subscribe", Via: "sip", Transport: transport.String(), Nodes: 1, Extensions: count, Smallest: count, Largest: count}
 	s.Defaults()
+	if transport == sip.TLS {
+		s.tls = selfSigned(t)
+	}
 	c := &crowd{t: t, count: count, told: make([]atomic.Bool, count)}
 	var err error
 	if c.node, err = startNodes(build(t), &s); err != nil {
@@ -75,7 +85,7 @@ func newCrowd(t *testing.T, count int) *crowd {
 	if out, err := exec.Command(build(t), "import", "--nats", c.node.nats[0], file).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	c.Fleet, err = phones.Dial(t.Context(), phones.Config{Servers: c.node.sip, Transport: sip.UDP, Flows: 8, Local: c.node.phones, Count: count,
+	c.Fleet, err = phones.Dial(t.Context(), phones.Config{Servers: c.node.sip, Transport: transport, TLS: &tls.Config{InsecureSkipVerify: true}, Flows: flows, Local: c.node.phones, Count: count,
 		Find: func(callID string) int32 { i, _ := strconv.Atoi(callID); return int32(i) % int32(count) },
 		Phone: func(i int32) phones.Phone {
 			user := strconv.Itoa(int(i))
@@ -87,6 +97,32 @@ func newCrowd(t *testing.T, count int) *crowd {
 	}
 	t.Cleanup(c.Fleet.Close)
 	return c
+}
+
+// selfSigned makes a certificate and its key, and gives their files.
+func selfSigned(t *testing.T) [2]string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour)}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	files := [2]string{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
+	for i, block := range []*pem.Block{{Type: "CERTIFICATE", Bytes: cert}, {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(files[i], pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return files
 }
 
 // subscribe has all phones subscribe or refresh, at most so many at a time, and waits until all were answered and told.
@@ -142,7 +178,7 @@ func TestStorm(t *testing.T) {
 	if count > 10_000 {
 		settle, bound = 40*time.Second, 1.05
 	}
-	calm, storm := newCrowd(t, count), newCrowd(t, count)
+	calm, storm := newCrowd(t, count, sip.UDP, 8), newCrowd(t, count, sip.UDP, 8)
 	time.Sleep(2 * time.Second)
 	calm.memory("calm, resting")
 	storm.memory("storm, resting")
@@ -161,5 +197,26 @@ func TestStorm(t *testing.T) {
 	want := calm.memory("calm, refreshed, settled")
 	if got := storm.memory("storm, refreshed, settled"); float64(got) > bound*float64(want) {
 		t.Errorf("after a storm the node has %d bytes, and after calm phones %d", got, want)
+	}
+}
+
+// An idle TLS connection of a phone with one subscription takes a bounded number of bytes of the node: no more than a phone on UDP and the
+// aim of 15 KB.
+func TestIdleFlows(t *testing.T) {
+	count, most := min(storming(), 5000), int64(60<<10) // few connections share what the node needs once
+	if count > 1000 {
+		most = 20 << 10
+	}
+	calm := newCrowd(t, count, sip.UDP, 8)
+	before := calm.memory("on UDP, resting")
+	calm.subscribe(64)
+	udp := calm.memory("on UDP, after") - before
+	secured := newCrowd(t, count, sip.TLS, count) // with its connections, and before the first request
+	before = pss(t, calm.node.nodes[0].process.PID()) - udp
+	secured.subscribe(64)
+	each := (secured.memory("on TLS, after") - before - udp) / int64(count)
+	t.Logf("an idle TLS connection: %d B", each)
+	if each > most {
+		t.Errorf("an idle TLS connection takes %d B, more than %d", each, most)
 	}
 }

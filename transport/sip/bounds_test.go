@@ -1,12 +1,19 @@
 package sip
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lamplight/actors/presence"
 	"lamplight/transport/sip/message"
+	"lamplight/transport/sip/profile"
 )
 
 // A source may do something so often at once, and then at its rate. Others are not touched, and an IPv6 network of 64 bits is one source.
@@ -131,4 +138,128 @@ func TestKeyOfATransaction(t *testing.T) {
 			t.Errorf("with another %v the key is the same: %v", parts[i], same)
 		}
 	}
+}
+
+// What a storm has left is forgotten although nothing comes after it: copies of requests, what watchers were told last, sources, and the
+// memory of the NOTIFYs under way.
+func TestForgottenWithoutTraffic(t *testing.T) {
+	s := newTestServer(nil)
+	now := time.Now()
+	n := s.senders[0]
+	n.now = now.UnixNano() / int64(wheelTick)
+	for i := range 5000 {
+		s.seen.begin(uint64(i), now)
+		s.strangers.allow(netip.AddrFrom4([4]byte{127, 1, byte(i >> 8), byte(i)}), now)
+		key := subscription{callID: fmt.Sprint(i)}
+		n.newer(key, &Told{Sequence: 1}, now)
+		n.hold(key)
+	}
+	for i := range 5000 {
+		n.release(subscription{callID: fmt.Sprint(i)})
+	}
+	n.slots, n.free = make([]*outgoing, 5000), make([]int32, 5000)
+	for i := range 2 { // two generations
+		at := now.Add(time.Duration(i+1) * (recentLife + time.Second))
+		s.seen.sweep(at)
+		n.sweep(at)
+		s.strangers.turn()
+	}
+	if k := len(s.seen.new) + len(s.seen.older); k != 0 {
+		t.Errorf("%d requests are remembered", k)
+	}
+	if k := len(n.recent) + len(n.before) + len(n.all) + cap(n.slots) + cap(n.free); k != 0 {
+		t.Errorf("%d entries of NOTIFYs are kept", k)
+	}
+	if k := len(s.strangers.new) + len(s.strangers.older); k != 0 {
+		t.Errorf("%d sources are remembered", k)
+	}
+}
+
+// All phones subscribe at once, more than may wait. Those that are too many get 503 with a Retry-After that differs from phone to phone, a
+// refresh finds room where a new phone finds none, and all get through when they come again.
+func TestStormPastTheBound(t *testing.T) {
+	const most, count = 64, 400
+	held := &slowRealm{release: make(chan struct{})}
+	c := Config{Name: "edge1", Profiles: profile.Default(), Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(), NoAuth: true, MaxWaiting: most,
+		Listen: []Listen{{Transport: UDP, Address: "127.0.0.1:0"}}}
+	s := New(c, held)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	t.Cleanup(cancel)
+	if err := s.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Stop(ctx) }()
+	conn, err := net.Dial("udp", s.Addr(UDP))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(3 * patience))
+	send := func(i, try int) {
+		if _, err := fmt.Fprintf(conn, "SUBSCRIBE sip:1001@%[1]s SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK%[2]d-%[3]d;rport\r\nFrom: <sip:1002@%[1]s>;tag=1\r\nTo: <sip:1001@%[1]s>\r\nCall-ID: %[2]d\r\nCSeq: %[3]d SUBSCRIBE\r\nContact: <sip:1002@127.0.0.1>\r\nEvent: dialog\r\nContent-Length: 0\r\n\r\n",
+			testRealm, i, try); err != nil {
+			t.Fatal(err)
+		}
+	}
+	buffer := make([]byte, 4096)
+	var m message.Message
+	next := func() (call int) {
+		n, err := conn.Read(buffer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Read(buffer[:n]); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = fmt.Sscan(string(m.CallID()), &call)
+		return call
+	}
+	for i := range count {
+		send(i, 1)
+	}
+	waits := map[uint32]bool{}
+	refused := map[int]bool{}
+	for len(refused) < count-most*3/4 { // no more than these can be refused while the others wait
+		i := next()
+		if seconds, found, ok := m.Seconds(message.RetryAfter); m.Status != 503 || !found || !ok || seconds < 5 || seconds > 34 {
+			t.Fatalf("%d with Retry-After %d", m.Status, seconds)
+		} else {
+			waits[seconds] = true
+		}
+		refused[i] = true
+	}
+	if len(waits) < 10 {
+		t.Errorf("Retry-After is random: there were %d different ones", len(waits))
+	}
+	if s.waiting.Load() != most*3/4 || !s.admit(true) || s.admit(false) {
+		t.Errorf("%d wait; a refresh finds room, and a new phone does not", s.waiting.Load())
+	}
+	s.waiting.Add(-1)
+	close(held.release)
+	accepted := map[int]bool{}
+	for try := 2; len(accepted) < count; {
+		if i := next(); m.Status == 200 {
+			accepted[i] = true
+		} else {
+			refused[i] = true
+		}
+		for i := range refused { // a phone would wait for Retry-After
+			delete(refused, i)
+			send(i, try)
+			try++
+		}
+	}
+}
+
+// slowRealm is oneRealm that answers no SUBSCRIBE until release is closed.
+type slowRealm struct {
+	oneRealm
+	release chan struct{}
+}
+
+func (c *slowRealm) Subscribe(_ presence.Address, _ *presence.Subscribe, _ time.Time, done func(Outcome)) {
+	go func() {
+		<-c.release
+		done(Outcome{Code: 200})
+	}()
 }
