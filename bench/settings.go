@@ -10,31 +10,31 @@ import (
 // Settings say what a run does. Defaults fills in zero values.
 type Settings struct {
 	Scenario      string        `json:"scenario"`
-	Through       string        `json:"through"`            // how changes go in: "nats", "rest" or "sip"
-	Via           string        `json:"via"`                // how watchers subscribe and are told: "nats" or "sip"
-	Transport     string        `json:"transport"`          // of SIP: "udp" or "tcp"
-	Flows         int           `json:"flows"`              // SIP sockets or connections to each edge
-	Password      string        `json:"-"`                  // with which the phones authenticate; "": they do not
-	Nodes         int           `json:"nodes"`              // that the run starts; 0: it drives a cluster that runs already
-	Extensions    int           `json:"extensions"`         // in all accounts
-	Subscriptions int           `json:"subscriptions"`      // of all watchers together
-	Smallest      int           `json:"account_min"`        // extensions of the smallest account
-	Largest       int           `json:"account_max"`        // extensions of the largest account
-	Edges         int           `json:"edges"`              // that the watchers are behind
-	Rate          float64       `json:"rate"`               // arrivals a second
-	Storm         float64       `json:"storm"`              // refreshes a second from the middle of the load on, until each watcher had one; 0: no storm
-	Duration      time.Duration `json:"duration"`           // of the measured load
-	Warmup        time.Duration `json:"warmup"`             // of the same load before it, not measured
-	Ring          time.Duration `json:"ring"`               // from a call's start to its answer
-	Talk          time.Duration `json:"talk"`               // from its answer to its end
-	Connections   int           `json:"connections"`        // to NATS, and eight times as many to HTTP
-	KillEvery     time.Duration `json:"kill_every"`         // failover: from one kill -9 to the next
-	DownFor       time.Duration `json:"down_for"`           // failover: from the kill of a node to its start
-	Seed          uint64        `json:"seed"`               // of the random numbers
-	NotifyRate    int           `json:"notify_rate"`        // of the nodes that the run starts: NOTIFYs of changes a second to one watcher; 0: no bound
-	Storage       string        `json:"storage"`            // of the nodes that the run starts
-	Sync          string        `json:"sync"`               // of the nodes that the run starts
-	Replicas      int           `json:"replicas"`           // of the nodes that the run starts
+	Through       string        `json:"through"`       // how changes go in: "nats", "rest" or "sip"
+	Via           string        `json:"via"`           // how watchers subscribe and are told: "nats" or "sip"
+	Transport     string        `json:"transport"`     // of SIP: "udp" or "tcp"
+	Flows         int           `json:"flows"`         // SIP sockets or connections to each edge
+	Password      string        `json:"-"`             // with which the phones authenticate; "": they do not
+	Nodes         int           `json:"nodes"`         // that the run starts; 0: it drives a cluster that runs already
+	Extensions    int           `json:"extensions"`    // in all accounts
+	Subscriptions int           `json:"subscriptions"` // of all watchers together
+	Smallest      int           `json:"account_min"`   // extensions of the smallest account
+	Largest       int           `json:"account_max"`   // extensions of the largest account
+	Edges         int           `json:"edges"`         // that the watchers are behind
+	Rate          float64       `json:"rate"`          // arrivals a second
+	Storm         float64       `json:"storm"`         // refreshes a second from the middle of the load on, until each watcher had one; 0: no storm
+	Duration      time.Duration `json:"duration"`      // of the measured load
+	Warmup        time.Duration `json:"warmup"`        // of the same load before it, not measured
+	Ring          time.Duration `json:"ring"`          // from a call's start to its answer
+	Talk          time.Duration `json:"talk"`          // from its answer to its end
+	Connections   int           `json:"connections"`   // to NATS, and eight times as many to HTTP
+	KillEvery     time.Duration `json:"kill_every"`    // failover: from one kill -9 to the next
+	DownFor       time.Duration `json:"down_for"`      // failover: from the kill of a node to its start
+	Seed          uint64        `json:"seed"`          // of the random numbers
+	NotifyRate    int           `json:"notify_rate"`   // of the nodes that the run starts: NOTIFYs of changes a second to one watcher; 0: no bound
+	Storage       string        `json:"storage"`       // of the nodes that the run starts
+	Sync          string        `json:"sync"`          // of the nodes that the run starts
+	Replicas      int           `json:"replicas"`      // of the nodes that the run starts
 	tls           [2]string     // the files of the certificate and the key of the edges; with "tls" as Transport, which only tests have
 	Objective     Objective     `json:"objective,omitzero"` // if set, search for the highest rate that meets it
 }
