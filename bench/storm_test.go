@@ -205,7 +205,7 @@ func TestStorm(t *testing.T) {
 func TestIdleFlows(t *testing.T) {
 	count, most, settle := min(storming(), 5000), int64(60<<10), time.Duration(0) // few connections share what the node needs once
 	if count > 1000 {
-		most, settle = 20<<10, 130*time.Second // Go collects garbage at least every 2 minutes
+		most, settle = 40<<10, 130*time.Second // Go collects garbage at least every 2 minutes
 	}
 	calm := newCrowd(t, count, sip.UDP, 8)
 	before := calm.memory("on UDP, resting")

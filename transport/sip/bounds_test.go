@@ -195,6 +195,7 @@ func TestStormPastTheBound(t *testing.T) {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(3 * patience))
+	_ = conn.(*net.UDPConn).SetReadBuffer(receiveBuffer)
 	send := func(i, try int) {
 		if _, err := fmt.Fprintf(conn, "SUBSCRIBE sip:1001@%[1]s SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK%[2]d-%[3]d;rport\r\nFrom: <sip:1002@%[1]s>;tag=1\r\nTo: <sip:1001@%[1]s>\r\nCall-ID: %[2]d\r\nCSeq: %[3]d SUBSCRIBE\r\nContact: <sip:1002@127.0.0.1>\r\nEvent: dialog\r\nContent-Length: 0\r\n\r\n",
 			testRealm, i, try); err != nil {
@@ -262,4 +263,70 @@ func (c *slowRealm) Subscribe(_ presence.Address, _ *presence.Subscribe, _ time.
 		<-c.release
 		done(Outcome{Code: 200})
 	}()
+}
+
+// A phone that never answers costs at most 11 datagrams for each NOTIFY (RFC 3261 §17.1.2.2: 0.5, 1, 2, 4, 4 … s, until 32 s), and however
+// often it is told meanwhile, one NOTIFY waits: the newest. In the end nothing of it is held.
+func TestSilentPhone(t *testing.T) {
+	s, conn := startEdge(t, UDP, nil)
+	told := func(sequence uint32) {
+		s.Tell(&Told{To: presence.Address{Realm: testRealm, User: "1001"}, Sequence: sequence, Made: time.Now(), Targets: []Target{{CallID: "c", From: "1002@" + testRealm, ToTag: "t",
+			Contact: "<sip:1002@" + conn.LocalAddr().String() + ">", Route: ownBegin + "udp.0." + conn.LocalAddr().String() + ownHost + ownEnd, Expires: 600}}})
+	}
+	buffer := make([]byte, 4096)
+	next := func() (sequence uint32) {
+		var m message.Message
+		n, err := conn.Read(buffer)
+		if err != nil || m.Read(buffer[:n]) != nil || m.Method != message.Notify {
+			t.Fatalf("%v: %q", err, buffer[:n])
+		}
+		return m.CSeq
+	}
+	told(1)
+	if next() != 1 {
+		t.Fatal("another NOTIFY came first")
+	}
+	n := s.notifierOf(presence.Address{Realm: testRealm, User: "1001"})
+	for i := range 1000 {
+		told(uint32(i + 2))
+	}
+	held := func() (all int, newest uint32) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		for _, o := range n.all {
+			if o.next != nil {
+				newest = o.next.Sequence
+			}
+		}
+		return len(n.all) + len(n.places) + n.flying, newest
+	}
+	for since := time.Now(); ; {
+		all, newest := held()
+		if all == 3 && newest == 1001 {
+			break
+		}
+		if time.Since(since) > patience {
+			t.Fatalf("%d entries are held, and NOTIFY %d waits", all, newest)
+		}
+	}
+	copies := map[uint32]int{1: 1}
+	at := time.Now()
+	for range 2 * int(timerF/wheelTick) {
+		at = at.Add(wheelTick)
+		n.fire(at)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	for {
+		k, err := conn.Read(buffer)
+		if err != nil {
+			break
+		}
+		var m message.Message
+		if m.Read(buffer[:k]) == nil {
+			copies[m.CSeq]++
+		}
+	}
+	if copies[1] < 10 || copies[1] > 11 || copies[1001] > 11 || len(copies) != 2 {
+		t.Errorf("NOTIFYs by CSeq: %v", copies)
+	}
 }
