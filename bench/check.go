@@ -21,7 +21,7 @@ var ErrWrong = errors.New("the run is WRONG")
 // importAccounts loads the accounts of the run, and gets a token that is good for all of them.
 func (r *run) importAccounts(ctx context.Context) error {
 	r.progress.Phase("loading accounts", 0)
-	file, err := directory.Read(strings.NewReader(r.world.directory()))
+	file, err := directory.Read(strings.NewReader(r.world.directory(r.Password)))
 	if err != nil {
 		return err
 	}
@@ -123,6 +123,9 @@ func (r *run) check(ctx context.Context) error {
 		v.SentAgain, v.Fenced = v.SentAgain+c.Duplicates, v.Fenced+c.Fenced
 	}
 	v.Examples = append(append(append(v.Examples, m.mistakes.list()...), r.nats.failures.list()...), r.rest.failures.list()...)
+	if r.sip != nil {
+		v.Examples = append(v.Examples, r.sip.failures.list()...)
+	}
 	if !v.Right() {
 		return fmt.Errorf("%w: %s", ErrWrong, v.text())
 	}

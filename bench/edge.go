@@ -13,7 +13,7 @@ func newEdge(name string, conn *nats.Conn, m *model) *edge.Edge {
 	var e *edge.Edge
 	e = edge.New(edge.Config{Conn: conn, Name: name, Incarnation: "1",
 		Handle: func(msg edge.Message) {
-			told := notification{extension: msg.Presentity, state: lampOf(msg.State), sequence: msg.Sequence, epoch: msg.Epoch, repeated: msg.Repeated, heardAt: time.Now(),
+			told := notification{extension: m.world.findExtension(msg.Presentity), state: lampOf(msg.State), sequence: msg.Sequence, epoch: msg.Epoch, repeated: msg.Repeated, heardAt: time.Now(),
 				watchers: make([]int32, len(msg.Targets))}
 			for i := range msg.Targets {
 				told.watchers[i] = m.world.findWatcher(msg.Targets[i].CallID)

@@ -69,9 +69,9 @@ type watcher struct {
 	told     bool
 }
 
-// notification is one NOTIFY message that an edge took.
+// notification is one NOTIFY message that an edge took, or one NOTIFY that a phone got.
 type notification struct {
-	extension string
+	extension int32
 	watchers  []int32
 	state     lamp
 	sequence  int64
@@ -139,11 +139,11 @@ func (m *model) expected(x int32) (l lamp, version int64, certain bool) {
 	return e.lamp, e.version, !e.busy && !e.unknown
 }
 
-// hear takes a NOTIFY message that an edge took.
+// hear takes a NOTIFY that watchers got.
 func (m *model) hear(n *notification) {
-	x := m.world.findExtension(n.extension)
+	x := n.extension
 	if x < 0 {
-		m.addMistake("an edge was told of %s, which is no extension of this run", n.extension)
+		m.addMistake("a NOTIFY is about what is no extension of this run")
 		return
 	}
 	e := &m.extensions[x]
@@ -152,7 +152,7 @@ func (m *model) hear(n *notification) {
 	fresh := 0
 	for _, i := range n.watchers {
 		if i < 0 || m.world.watched[i] != x {
-			m.addMistake("a NOTIFY of %s names a Call-ID that does not watch it", n.extension)
+			m.addMistake("a NOTIFY of %s names a Call-ID that does not watch it", m.world.address(x))
 			continue
 		}
 		w := &m.watchers[i]
@@ -165,7 +165,7 @@ func (m *model) hear(n *notification) {
 			m.duplicates.Add(1)
 		default:
 			m.outOfOrder.Add(1)
-			m.addMistake("%s: Sequence went from %d back to %d", n.extension, w.sequence, n.sequence)
+			m.addMistake("%s: Sequence went from %d back to %d", m.world.address(x), w.sequence, n.sequence)
 		}
 	}
 	m.credit(e, n, fresh)

@@ -15,10 +15,13 @@ import (
 
 // localCluster is the nodes that a run started on this machine.
 type localCluster struct {
-	http  []string // base URLs, one for each node
-	nats  []string
-	nodes []*node
-	dir   string // their data and logs
+	http []string // base URLs, one for each node
+	nats []string
+	sip  []string // HOST:PORT of the SIP edges in the nodes
+	// The addresses of the phones, and of the switch that publishes calls, which the edges trust.
+	phones, publisher string
+	nodes             []*node
+	dir               string // their data and logs
 }
 
 // node is one node, as a process.
@@ -44,6 +47,7 @@ func startNodes(binary string, s *Settings) (*localCluster, error) {
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, "gossip.key"), []byte(strings.Repeat("0123456789abcdef", 4)), 0o600)
 	}
+	p.phones, p.publisher = prefix+"100", prefix+"101"
 	var join []string
 	for m := 1; m <= s.Nodes; m++ {
 		join = append(join, local.At(fmt.Sprint(prefix, m), ports.Gossip))
@@ -56,6 +60,17 @@ func startNodes(binary string, s *Settings) (*localCluster, error) {
 			"--storage", s.Storage, "--sync", s.Sync, "--replicas", fmt.Sprint(s.Replicas), "--notify-rate", fmt.Sprint(s.NotifyRate), "--log-level", "warn"}}
 		if s.Nodes > 1 {
 			n.argv = append(n.argv, "--join", strings.Join(join, ","), "--nats-cluster", local.At(host, ports.Routes))
+		}
+		if s.sip() {
+			p.sip = append(p.sip, local.At(host, ports.SIP))
+			auth := "none"
+			if s.Password != "" {
+				auth = "digest"
+			}
+			n.argv = append(n.argv, "--sip-"+s.Transport, local.At(host, ports.SIP), "--sip-auth", auth, "--trust", p.publisher+"/32")
+			if s.tls[0] != "" {
+				n.argv = append(n.argv, "--sip-tls-cert", s.tls[0], "--sip-tls-key", s.tls[1])
+			}
 		}
 		p.nodes = append(p.nodes, n)
 		p.http = append(p.http, "http://"+local.At(host, ports.HTTP))

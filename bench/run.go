@@ -18,6 +18,7 @@ import (
 // Target is a cluster that runs already.
 type Target struct {
 	HTTP    []string // base URLs of its nodes
+	SIP     []string // HOST:PORT of its SIP edges; they may be none without SIP
 	Connect func(name string) (*nats.Conn, error)
 }
 
@@ -44,6 +45,7 @@ type run struct {
 	traffic  *traffic
 	nats     *natsSender
 	rest     *restSender
+	sip      *sipSender // nil without SIP
 	edges    []*edge.Edge
 	conns    []*nats.Conn
 	client   *http.Client // for requests that are no load
@@ -96,7 +98,7 @@ func (r *run) startOwn() error {
 	if r.own, err = startNodes(r.binary, &r.Settings); err != nil {
 		return err
 	}
-	r.target.HTTP = r.own.http
+	r.target.HTTP, r.target.SIP = r.own.http, r.own.sip
 	next := 0
 	r.target.Connect = func(name string) (*nats.Conn, error) {
 		urls := append(append([]string{}, r.own.nats[next%len(r.own.nats):]...), r.own.nats[:next%len(r.own.nats)]...)
@@ -125,7 +127,7 @@ func (r *run) prepare(ctx context.Context) error {
 	if err := r.importAccounts(ctx); err != nil {
 		return err
 	}
-	for i, name := range r.world.edges {
+	for i, name := range r.world.edges { // with --via sip they have no watchers
 		e := newEdge(name, r.conns[r.Connections+i], r.model)
 		if err := e.Start(ctx); err != nil {
 			return err
@@ -137,8 +139,17 @@ func (r *run) prepare(ctx context.Context) error {
 		return err
 	}
 	r.rest = newRESTSender(r.target.HTTP, r.token, 8*r.Connections)
+	if r.Settings.sip() {
+		var phones, publisher string
+		if r.own != nil {
+			phones, publisher = r.own.phones, r.own.publisher
+		}
+		if r.sip, err = newSIPSender(ctx, &r.Settings, r.target.SIP, phones, publisher, r.model); err != nil {
+			return err
+		}
+	}
 	r.sampler = newSampler(r.target.HTTP, r.client)
-	r.traffic = &traffic{settings: &r.Settings, world: r.world, model: r.model, nats: r.nats, rest: r.rest, pace: newPacer(), random: r.newRandom()}
+	r.traffic = &traffic{settings: &r.Settings, world: r.world, model: r.model, nats: r.nats, rest: r.rest, sip: r.sip, pace: newPacer(), random: r.newRandom()}
 	return nil
 }
 
@@ -152,6 +163,9 @@ func (r *run) close() error {
 	var err error
 	if r.rest != nil {
 		r.rest.close()
+	}
+	if r.sip != nil {
+		r.sip.close()
 	}
 	if r.nats != nil {
 		r.nats.close()
@@ -309,7 +323,7 @@ func (r *run) drive(ctx context.Context, rate float64, warmup, duration time.Dur
 		}
 	}
 	idle := func() bool {
-		if !t.pace.idle() || r.nats.unanswered.Load() > 0 || r.rest.unanswered.Load() > 0 { // cheaper than behind, which looks at every watcher
+		if !t.pace.idle() || r.nats.unanswered.Load() > 0 || r.rest.unanswered.Load() > 0 || r.sip.unanswered() > 0 { // cheaper than behind, which looks at every watcher
 			return false
 		}
 		_, stuck, _ := r.model.behind()

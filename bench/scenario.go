@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lamplight/bench/phones"
 	"lamplight/cluster/subject"
 )
 
@@ -17,6 +18,7 @@ type traffic struct {
 	model    *model
 	nats     *natsSender
 	rest     *restSender
+	sip      *sipSender // nil without SIP
 	pace     *pacer
 	random   *rand.Rand
 
@@ -24,8 +26,9 @@ type traffic struct {
 	stormed   int // watchers that the storm has refreshed
 	calls     int
 	changes   int64
-	offered   atomic.Int64 // arrivals
-	blocked   atomic.Int64 // of these, those that found no free extension
+	watched   *phones.Publication // of the extension of the fanout scenario
+	offered   atomic.Int64        // arrivals
+	blocked   atomic.Int64        // of these, those that found no free extension
 }
 
 func (t *traffic) meter() *meter { return t.model.meter.Load() }
@@ -66,6 +69,10 @@ const docHead = `{"App-Name":"lamplight-bench","App-Version":"1","Event-Category
 
 // subscribe sends the SUBSCRIBE of a watcher, the first one or a refresh.
 func (t *traffic) subscribe(i int32, at time.Time, rec *recorder, then func(err error)) {
+	if t.settings.Via == "sip" {
+		t.sip.subscribe(i, at, rec, then)
+		return
+	}
 	w := t.world
 	x := w.watched[i]
 	home := w.accountOf(x)
@@ -116,10 +123,11 @@ func (t *traffic) call(at time.Time) {
 		lamp      lamp
 		after     time.Duration
 	}{{"ring", early, 0}, {"answer", confirmed, t.settings.Ring}, {"hangup", terminated, t.settings.Talk}}
+	publication := phones.NewPublication(t.world.address(x))
 	var step func(n int, at time.Time)
 	step = func(n int, at time.Time) {
 		s := steps[n]
-		t.changeCall(x, id, s.lamp, at, t.meter().recorder(s.operation), func(err error) {
+		t.changeCall(x, id, publication, s.lamp, at, t.meter().recorder(s.operation), func(err error) {
 			if err != nil {
 				t.model.markUnknown(x)
 			}
@@ -133,14 +141,18 @@ func (t *traffic) call(at time.Time) {
 	step(0, at)
 }
 
-// changeCall says that a call has a new state. Through NATS it sends a dialog update. REST has no calls, so there it sets a
-// manual state.
-func (t *traffic) changeCall(x int32, id string, to lamp, at time.Time, rec *recorder, then func(err error)) {
+// changeCall says that a call has a new state. Through NATS it sends a dialog update, through SIP it changes the publication of the
+// call. REST has no calls, so there it sets a manual state.
+func (t *traffic) changeCall(x int32, id string, p *phones.Publication, to lamp, at time.Time, rec *recorder, then func(err error)) {
 	t.model.change(x, to, at)
 	w := t.world
 	home := w.accountOf(x)
 	if t.settings.Through == "rest" {
 		t.set(x, to, at, rec, then)
+		return
+	}
+	if t.settings.Through == "sip" {
+		t.sip.publish(p, id, to, at, rec, then)
 		return
 	}
 	doc := fmt.Appendf(nil, docHead+`dialog_update","Msg-ID":"1","From":"%s","To":"9999@%s","Call-ID":"%s","Direction":"recipient","State":"%v","Timestamp":%d}`,
@@ -161,6 +173,13 @@ func (t *traffic) changeWatched(at time.Time) {
 	}
 	if t.settings.Through == "rest" {
 		t.set(0, to, at, t.meter().recorder("change"), then)
+		return
+	}
+	if t.settings.Through == "sip" {
+		if t.watched == nil {
+			t.watched = phones.NewPublication(t.world.address(0))
+		}
+		t.sip.publish(t.watched, "", to, at, t.meter().recorder("change"), then)
 		return
 	}
 	w := t.world

@@ -70,10 +70,13 @@ func TestScenarios(t *testing.T) {
 		{Settings{Scenario: "blf", Nodes: 1, Extensions: 100, Rate: 30, Storm: 2000, Ring: 300 * time.Millisecond, Talk: 300 * time.Millisecond, Duration: 2 * time.Second, NotifyRate: 5}, []string{"ring", "answer", "hangup", "told", "storm"}},
 		{Settings{Scenario: "blf", Through: "rest", Nodes: 1, Extensions: 100, Rate: 30, Ring: 300 * time.Millisecond, Talk: 300 * time.Millisecond, Duration: 2 * time.Second}, []string{"ring", "answer", "hangup", "told"}},
 		{Settings{Scenario: "fanout", Nodes: 3, Rate: 50, Duration: 2 * time.Second}, []string{"change", "told"}},
+		{Settings{Scenario: "subscribe", Via: "sip", Nodes: 1, Extensions: 300, Rate: 300, Duration: 2 * time.Second, Password: "secret"}, []string{"refresh"}},
+		{Settings{Scenario: "blf", Via: "sip", Through: "sip", Nodes: 1, Extensions: 100, Rate: 30, Storm: 2000, Ring: 300 * time.Millisecond, Talk: 300 * time.Millisecond, Duration: 2 * time.Second, NotifyRate: 5}, []string{"ring", "answer", "hangup", "told", "storm"}},
+		{Settings{Scenario: "fanout", Via: "sip", Through: "sip", Transport: "tcp", Nodes: 3, Rate: 50, Duration: 2 * time.Second}, []string{"change", "told"}},
 		{Settings{Scenario: "rest", Nodes: 1, Extensions: 300, Rate: 300, Duration: 2 * time.Second}, []string{"read", "set", "told"}},
 		{Settings{Scenario: "failover", Nodes: 3, Extensions: 50, Rate: 20, Ring: 300 * time.Millisecond, Talk: 300 * time.Millisecond, Duration: 6 * time.Second, KillEvery: 6 * time.Second, DownFor: time.Second}, []string{"ring", "told"}},
 	} {
-		t.Run(c.Scenario+" through "+c.Through, func(t *testing.T) {
+		t.Run(c.Scenario+" via "+c.Via+" through "+c.Through, func(t *testing.T) {
 			r := runScenario(t, c.Settings, nil)
 			if o := r.Ramp.operation("subscribe"); o == nil || o.Count != int64(r.Settings.Subscriptions) {
 				t.Errorf("the ramp: %+v", o)
@@ -154,7 +157,8 @@ func TestTarget(t *testing.T) {
 
 func TestSettingsAreChecked(t *testing.T) {
 	for name, s := range map[string]Settings{
-		"scenario": {Scenario: "x"}, "through": {Scenario: "blf", Through: "sip"}, "nodes": {Scenario: "blf", Nodes: 2}, "failover": {Scenario: "failover", Nodes: 1},
+		"scenario": {Scenario: "x"}, "through": {Scenario: "blf", Through: "x"}, "via": {Scenario: "blf", Via: "x"}, "transport": {Scenario: "blf", Transport: "tls"}, "no phones": {Scenario: "rest", Via: "sip"},
+		"password": {Scenario: "blf", Password: "x"}, "flows": {Scenario: "blf", Flows: -1}, "nodes": {Scenario: "blf", Nodes: 2}, "failover": {Scenario: "failover", Nodes: 1},
 		"extensions": {Scenario: "blf", Extensions: -1}, "watchers": {Scenario: "fanout", Subscriptions: 10_001}, "rate": {Scenario: "blf", Rate: -1},
 		"duration": {Scenario: "blf", Duration: time.Millisecond}, "edges": {Scenario: "blf", Edges: -1}, "accounts": {Scenario: "blf", Smallest: -1},
 		"ring": {Scenario: "blf", Ring: -1}, "objective": {Scenario: "blf", Objective: Objective{"told", 2, time.Second}},

@@ -10,27 +10,32 @@ import (
 // Settings say what a run does. Defaults fills in zero values.
 type Settings struct {
 	Scenario      string        `json:"scenario"`
-	Through       string        `json:"through"`            // how changes go in: "nats" or "rest"
-	Nodes         int           `json:"nodes"`              // that the run starts; 0: it drives a cluster that runs already
-	Extensions    int           `json:"extensions"`         // in all accounts
-	Subscriptions int           `json:"subscriptions"`      // of all watchers together
-	Smallest      int           `json:"account_min"`        // extensions of the smallest account
-	Largest       int           `json:"account_max"`        // extensions of the largest account
-	Edges         int           `json:"edges"`              // that the watchers are behind
-	Rate          float64       `json:"rate"`               // arrivals a second
-	Storm         float64       `json:"storm"`              // refreshes a second from the middle of the load on, until each watcher had one; 0: no storm
-	Duration      time.Duration `json:"duration"`           // of the measured load
-	Warmup        time.Duration `json:"warmup"`             // of the same load before it, not measured
-	Ring          time.Duration `json:"ring"`               // from a call's start to its answer
-	Talk          time.Duration `json:"talk"`               // from its answer to its end
-	Connections   int           `json:"connections"`        // to NATS, and eight times as many to HTTP
-	KillEvery     time.Duration `json:"kill_every"`         // failover: from one kill -9 to the next
-	DownFor       time.Duration `json:"down_for"`           // failover: from the kill of a node to its start
-	Seed          uint64        `json:"seed"`               // of the random numbers
-	NotifyRate    int           `json:"notify_rate"`        // of the nodes that the run starts: NOTIFYs of changes a second to one watcher; 0: no bound
-	Storage       string        `json:"storage"`            // of the nodes that the run starts
-	Sync          string        `json:"sync"`               // of the nodes that the run starts
-	Replicas      int           `json:"replicas"`           // of the nodes that the run starts
+	Through       string        `json:"through"`       // how changes go in: "nats", "rest" or "sip"
+	Via           string        `json:"via"`           // how watchers subscribe and are told: "nats" or "sip"
+	Transport     string        `json:"transport"`     // of SIP: "udp" or "tcp"
+	Flows         int           `json:"flows"`         // SIP sockets or connections to each edge
+	Password      string        `json:"-"`             // with which the phones authenticate; "": they do not
+	Nodes         int           `json:"nodes"`         // that the run starts; 0: it drives a cluster that runs already
+	Extensions    int           `json:"extensions"`    // in all accounts
+	Subscriptions int           `json:"subscriptions"` // of all watchers together
+	Smallest      int           `json:"account_min"`   // extensions of the smallest account
+	Largest       int           `json:"account_max"`   // extensions of the largest account
+	Edges         int           `json:"edges"`         // that the watchers are behind
+	Rate          float64       `json:"rate"`          // arrivals a second
+	Storm         float64       `json:"storm"`         // refreshes a second from the middle of the load on, until each watcher had one; 0: no storm
+	Duration      time.Duration `json:"duration"`      // of the measured load
+	Warmup        time.Duration `json:"warmup"`        // of the same load before it, not measured
+	Ring          time.Duration `json:"ring"`          // from a call's start to its answer
+	Talk          time.Duration `json:"talk"`          // from its answer to its end
+	Connections   int           `json:"connections"`   // to NATS, and eight times as many to HTTP
+	KillEvery     time.Duration `json:"kill_every"`    // failover: from one kill -9 to the next
+	DownFor       time.Duration `json:"down_for"`      // failover: from the kill of a node to its start
+	Seed          uint64        `json:"seed"`          // of the random numbers
+	NotifyRate    int           `json:"notify_rate"`   // of the nodes that the run starts: NOTIFYs of changes a second to one watcher; 0: no bound
+	Storage       string        `json:"storage"`       // of the nodes that the run starts
+	Sync          string        `json:"sync"`          // of the nodes that the run starts
+	Replicas      int           `json:"replicas"`      // of the nodes that the run starts
+	tls           [2]string     // the files of the certificate and the key of the edges; with "tls" as Transport, which only tests have
 	Objective     Objective     `json:"objective,omitzero"` // if set, search for the highest rate that meets it
 }
 
@@ -51,6 +56,9 @@ var Scenarios = []string{"subscribe", "blf", "fanout", "rest", "failover"}
 // Defaults fills in what was left out, with the defaults of the scenario.
 func (s *Settings) Defaults() {
 	setDefault(&s.Through, "nats")
+	setDefault(&s.Via, "nats")
+	setDefault(&s.Transport, "udp")
+	setDefault(&s.Flows, map[string]int{"udp": 8, "tcp": 256}[s.Transport])
 	setDefault(&s.Connections, 4)
 	setDefault(&s.Edges, 4)
 	setDefault(&s.Duration, 30*time.Second)
@@ -99,6 +107,9 @@ func setDefault[T comparable](field *T, value T) {
 // ErrSettings marks settings with which no run is possible.
 var ErrSettings = errors.New("wrong settings")
 
+// sip says whether the run needs SIP edges.
+func (s *Settings) sip() bool { return s.Via == "sip" || s.Through == "sip" }
+
 // Check returns an ErrSettings that says what is wrong with the settings, or nil.
 func (s *Settings) Check() error {
 	wrong := func(format string, a ...any) error {
@@ -107,8 +118,16 @@ func (s *Settings) Check() error {
 	switch {
 	case !slices.Contains(Scenarios, s.Scenario):
 		return wrong("%q is no scenario; the scenarios are %v", s.Scenario, Scenarios)
-	case s.Through != "nats" && s.Through != "rest":
-		return wrong("--through is %q; it must be nats or rest", s.Through)
+	case s.Through != "nats" && s.Through != "rest" && s.Through != "sip":
+		return wrong("--through is %q; it must be nats, rest or sip", s.Through)
+	case s.Via != "nats" && s.Via != "sip" || s.Transport != "udp" && s.Transport != "tcp":
+		return wrong("--via is %q and --transport %q; the first must be nats or sip, the second udp or tcp", s.Via, s.Transport)
+	case s.sip() && (s.Scenario == "rest" || s.Scenario == "failover"):
+		return wrong("the scenario %s has no phones: --via sip and --through sip are for subscribe, blf and fanout", s.Scenario)
+	case s.Password != "" && s.Via != "sip":
+		return wrong("--password is for phones: give --via sip too")
+	case s.Flows < 1 || s.Flows > 10_000:
+		return wrong("--flows is %d; it must be 1 to 10,000", s.Flows)
 	case s.Nodes != 0 && s.Nodes != 1 && s.Nodes != 3:
 		return wrong("--nodes is %d; a run starts 1 or 3 nodes", s.Nodes)
 	case s.Replicas < 1 || s.Replicas > max(s.Nodes, 1):

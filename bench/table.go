@@ -39,7 +39,11 @@ func roundLatency(us int64) time.Duration {
 // Print writes a result as text: a table of the operations, what the nodes used, and the verdict.
 func (r *Result) Print(out io.Writer) error {
 	s := &r.Settings
-	fmt.Fprintf(out, "%s through %s: %d extensions, %d subscriptions, %d edges; %s, %d cores\n", s.Scenario, s.Through, s.Extensions, s.Subscriptions, s.Edges, r.Machine.CPU, r.Machine.Cores)
+	behind := fmt.Sprintf("%d edges", s.Edges)
+	if s.Via == "sip" {
+		behind = fmt.Sprintf("phones on %d flows of SIP over %s to each edge", s.Flows, s.Transport)
+	}
+	fmt.Fprintf(out, "%s through %s: %d extensions, %d subscriptions, %s; %s, %d cores\n", s.Scenario, s.Through, s.Extensions, s.Subscriptions, behind, r.Machine.CPU, r.Machine.Cores)
 	if s.Nodes > 0 {
 		fmt.Fprintf(out, "%d nodes, which the run started on the same machine: --storage %s --sync %s --replicas %d --notify-rate %d\n", s.Nodes, s.Storage, s.Sync, s.Replicas, s.NotifyRate)
 	}

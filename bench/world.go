@@ -111,12 +111,29 @@ func (w *world) findWatcher(callID string) int32 {
 	return int32(i)
 }
 
-// directory gives the accounts as a file for `lamplight import`.
-func (w *world) directory() string {
+// watcherName is the user part of a watcher's address.
+func watcherName(i int32) string { return "w" + strconv.Itoa(int(i)) }
+
+// devices writes the watchers of an account as devices.
+func (w *world) devices(b *strings.Builder, n int32, password string) {
+	a := &w.accounts[n]
+	comma := ""
+	for _, i := range w.watchers[w.first[a.first]:w.first[a.first+a.size]] {
+		fmt.Fprintf(b, `%s{"name":"%s","sip":{"username":"%s","password":%q}}`, comma, watcherName(i), watcherName(i), password)
+		comma = ","
+	}
+}
+
+// directory gives the accounts as a file for `lamplight import`. With a password, each watcher is a device with it.
+func (w *world) directory(password string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `{"accounts":[{"id":"%s","name":"lamplight bench %s","realm":"%s.bench.invalid","api_key":"%s"}`, w.parent, w.run, w.run, w.key)
-	for _, a := range w.accounts {
-		fmt.Fprintf(&b, `,{"id":"%s","name":"%s","realm":"%s","parent_id":"%s"}`, a.id, a.realm, a.realm, w.parent)
+	for n, a := range w.accounts {
+		fmt.Fprintf(&b, `,{"id":"%s","name":"%s","realm":"%s","parent_id":"%s","devices":[`, a.id, a.realm, a.realm, w.parent)
+		if password != "" {
+			w.devices(&b, int32(n), password)
+		}
+		b.WriteString("]}")
 	}
 	b.WriteString(`]}`)
 	return b.String()

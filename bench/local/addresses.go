@@ -6,29 +6,31 @@ import (
 	"net"
 )
 
-// Ports are the ports of a node and its NATS server, the same on every machine.
-type Ports struct{ HTTP, NATS, Routes, Gossip int }
+// Ports are the ports of a node, its NATS server and its SIP edge, the same on every machine.
+type Ports struct{ HTTP, NATS, Routes, Gossip, SIP int }
 
 // DefaultPorts are those that `lamplight serve` has when nobody says otherwise.
-var DefaultPorts = Ports{HTTP: 8000, NATS: 4222, Routes: 6222, Gossip: 7946}
+var DefaultPorts = Ports{HTTP: 8000, NATS: 4222, Routes: 6222, Gossip: 7946, SIP: 5060}
 
 // At returns HOST:PORT.
 func At(host string, port int) string { return net.JoinHostPort(host, fmt.Sprint(port)) }
 
 // free says whether nobody listens on any of the ports of a host.
 func (p Ports) free(host string) bool {
-	for _, port := range []int{p.HTTP, p.NATS, p.Routes, p.Gossip} {
+	for _, port := range []int{p.HTTP, p.NATS, p.Routes, p.Gossip, p.SIP} {
 		l, err := net.Listen("tcp", At(host, port))
 		if err != nil {
 			return false
 		}
 		_ = l.Close()
 	}
-	c, err := net.ListenPacket("udp", At(host, p.Gossip))
-	if err != nil {
-		return false
+	for _, port := range []int{p.Gossip, p.SIP} {
+		c, err := net.ListenPacket("udp", At(host, port))
+		if err != nil {
+			return false
+		}
+		_ = c.Close()
 	}
-	_ = c.Close()
 	return true
 }
 
@@ -48,7 +50,7 @@ func Prefix(r *rand.Rand, machines int) (string, Ports, error) {
 			return prefix, ports, nil
 		}
 		base := 10_000 + r.IntN(20_000)
-		ports = Ports{HTTP: base, NATS: base + 1, Routes: base + 2, Gossip: base + 3}
+		ports = Ports{HTTP: base, NATS: base + 1, Routes: base + 2, Gossip: base + 3, SIP: base + 4}
 	}
 	return "", ports, fmt.Errorf("100 random prefixes of loopback addresses were tried, and a port of each is in use")
 }

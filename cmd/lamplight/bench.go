@@ -48,7 +48,12 @@ func (c *benchFailover) Run(out io.Writer) error  { return c.run(out, "failover"
 type benchFlags struct {
 	Target        []string      `placeholder:"URL" help:"Use a cluster that runs already: the HTTP addresses of its nodes, such as http://a:8000,http://b:8000. --nats must name its NATS servers. The accounts that the run makes are removed at its end."`
 	Nodes         int           `placeholder:"N" help:"How many nodes to start for the run, 1 or 3 (default: 1; failover 3). Not with --target."`
-	Through       string        `default:"nats" enum:"nats,rest" help:"How changes are sent: nats sends documents over NATS, rest sends sets over HTTP. Subscriptions always go over NATS."`
+	Through       string        `default:"nats" enum:"nats,rest,sip" help:"How changes are sent: nats sends documents over NATS, rest sends sets over HTTP, sip sends PUBLISHes to the SIP edges, which must trust this machine (--trust)."`
+	Via           string        `default:"nats" enum:"nats,sip" help:"How watchers subscribe and are told: nats plays edges on NATS, sip plays phones at the SIP edges. subscribe, blf and fanout only."`
+	Transport     string        `default:"udp" enum:"udp,tcp" help:"How SIP travels."`
+	Flows         int           `placeholder:"N" help:"The number of SIP sockets or connections to each edge, which the phones share (default: 8; tcp 256)."`
+	Password      string        `placeholder:"TEXT" help:"Authenticate each phone with this password (digest). Without it, the nodes that the run starts take everybody for whom From names."`
+	SIP           []string      `name:"sip" placeholder:"HOST:PORT" help:"The SIP edges of the --target cluster. Nodes that the run starts have one inside."`
 	Extensions    int           `placeholder:"N" help:"The number of extensions in all accounts (default: 10,000; fanout 1)."`
 	Subscriptions int           `placeholder:"N" help:"The number of subscriptions (default: one for each extension; blf and failover 20 for each; fanout 1,000)."`
 	AccountMin    int           `placeholder:"N" help:"The number of extensions of the smallest account (default: 10)."`
@@ -77,7 +82,7 @@ type benchFlags struct {
 
 // settings returns the settings of a run that the flags ask for.
 func (c *benchFlags) settings(scenario string) (bench.Settings, error) {
-	s := bench.Settings{Scenario: scenario, Through: c.Through, Nodes: c.Nodes, Extensions: c.Extensions, Subscriptions: c.Subscriptions, Smallest: c.AccountMin,
+	s := bench.Settings{Scenario: scenario, Through: c.Through, Via: c.Via, Transport: c.Transport, Flows: c.Flows, Password: c.Password, Nodes: c.Nodes, Extensions: c.Extensions, Subscriptions: c.Subscriptions, Smallest: c.AccountMin,
 		Largest: c.AccountMax, Edges: c.Edges, Rate: c.Rate, Storm: c.Storm, Duration: c.Duration, Warmup: c.Warmup, Ring: c.Ring, Talk: c.Talk,
 		Connections: c.Connections, KillEvery: c.KillEvery, DownFor: c.DownFor, Seed: c.Seed, Storage: string(c.Storage), Sync: c.Sync, Replicas: c.Replicas}
 	var err error
@@ -100,6 +105,8 @@ func (c *benchFlags) settings(scenario string) (bench.Settings, error) {
 	switch {
 	case len(c.Target) > 0 && s.Nodes > 0:
 		return s, fmt.Errorf("%w: --target drives a cluster that runs already, --nodes starts one: give one of them", errUsage)
+	case (len(c.Target) > 0 && (c.Via == "sip" || c.Through == "sip")) != (len(c.SIP) > 0):
+		return s, fmt.Errorf("%w: --sip names the SIP edges of the --target cluster, for --via sip and --through sip: give all of these or none", errUsage)
 	case len(c.Target) > 0 && scenario == "failover":
 		return s, fmt.Errorf("%w: failover kills nodes, and so it starts its own: leave --target out", errUsage)
 	case len(c.Target) == 0 && s.Nodes == 0 && scenario == "failover":
@@ -146,7 +153,7 @@ func (c *benchFlags) run(out io.Writer, scenario string) error {
 	}
 	var target *bench.Target
 	if len(c.Target) > 0 {
-		target = &bench.Target{Connect: func(name string) (*nats.Conn, error) { return c.connect(name) }}
+		target = &bench.Target{SIP: c.SIP, Connect: func(name string) (*nats.Conn, error) { return c.connect(name) }}
 		for _, u := range c.Target {
 			target.HTTP = append(target.HTTP, strings.TrimSuffix(u, "/"))
 		}

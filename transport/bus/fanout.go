@@ -319,10 +319,14 @@ func (f *Fanout) up(name, incarnation string, seen uint64, named bool) {
 	}
 	seen = max(seen, e.first-1)
 	all := !named || seen+1 < first || seen > e.seq
+	local := f.Local != nil && name == f.LocalName
+	if local { // it is told by calls, of which none is lost, and so it never names this node
+		all = restarted
+	}
 	if all && (named || restarted) { // what the edge missed is gone, and its next edge.up need not show that
 		e.owed = true
 	}
-	if !all {
+	if !all && !local {
 		f.sendAgain(e, seen, now)
 	}
 	round := (all || e.owed) && f.Watches(name) && e.mayTellAll(now)

@@ -123,6 +123,35 @@ func TestEdgeDownAndUp(t *testing.T) {
 	}
 }
 
+// The watchers behind the edge inside the node are told by calls, and so its edge.up never names the node. They are told the newest state
+// once, when the edge is new, and not with each edge.up.
+func TestEdgeInTheNodeIsUp(t *testing.T) {
+	b := newBed(t)
+	looked := make(chan string, 100)
+	b.fanout.Renotify = func(edge string) { looked <- edge }
+	b.fanout.LocalName, b.fanout.Local = "own", func(*actors.Notification, []*presence.Subscription) {}
+	age := func(name string) { // makes renotifyGap be over
+		e := b.fanout.find(name)
+		e.mu.Lock()
+		e.renotified = time.Now().Add(-time.Hour)
+		e.mu.Unlock()
+	}
+	b.up("own", "x", "")
+	if got := <-looked; got != "own" {
+		t.Fatalf("looked for %s", got)
+	}
+	age("own")
+	b.up("own", "x", "")
+	b.up("other", "x", "")
+	if got := <-looked; got != "other" {
+		t.Errorf("looked again for %s", got)
+	}
+	b.up("own", "y", "")
+	if got := <-looked; got != "own" {
+		t.Errorf("after another incarnation of the edge: looked for %s", got)
+	}
+}
+
 // Down returns an edge that has been down for 10 s, until it says edge.up again.
 func TestEdgeStaysDown(t *testing.T) {
 	b := newBed(t)

@@ -176,8 +176,13 @@ const (
 	idleLife     = 2 * time.Hour // how long a connection may stay on which nothing comes
 )
 
-// sweep closes the connections whose time is over.
+// sweep closes the connections whose time is over. When none is open it makes the maps anew: a map keeps the memory of all that it held.
 func (f *flows) sweep(now time.Time) {
+	f.mu.Lock()
+	if len(f.open) == 0 {
+		f.open, f.sources, f.remotes = map[uint64]*connection{}, map[netip.Addr]int{}, map[netip.AddrPort]*connection{}
+	}
+	f.mu.Unlock()
 	for _, c := range f.all() {
 		quiet := now.Unix() - c.heard.Load()
 		if quiet > int64(idleLife/time.Second) || !c.proven.Load() && quiet > int64(unprovenLife/time.Second) {

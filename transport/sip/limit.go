@@ -40,6 +40,16 @@ func (l *limiter) allow(from netip.Addr, now time.Time) bool { return l.take(fro
 // exhausted says whether the source may not do it now. It notes nothing.
 func (l *limiter) exhausted(from netip.Addr, now time.Time) bool { return !l.take(from, now, false) }
 
+// turnLocked begins a generation. The caller holds l.mu.
+func (l *limiter) turnLocked() { l.older, l.new = l.new, make(map[netip.Addr]int64, 64) }
+
+// turn forgets the sources that did nothing since the last turn. A source must have paid for all that it did before two turns are over.
+func (l *limiter) turn() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.turnLocked()
+}
+
 func (l *limiter) take(from netip.Addr, now time.Time, note bool) bool {
 	source, t := sourceOf(from), now.UnixNano()
 	l.mu.Lock()
@@ -56,7 +66,7 @@ func (l *limiter) take(from netip.Addr, now time.Time, note bool) bool {
 		return true
 	}
 	if !known && len(l.new) >= l.most {
-		l.older, l.new = l.new, make(map[netip.Addr]int64, 64)
+		l.turnLocked()
 	}
 	l.new[source] = paid + int64(l.every)
 	return true

@@ -28,6 +28,8 @@ const (
 	windowMost       = 512 // one more for each answer, up to this
 	windowConnection = 16  // unanswered NOTIFYs on one connection
 
+	keptTimers = 64 // timers for which a slot of the wheel keeps memory
+
 	recentLife = 20 * time.Second // how long it is remembered what a watcher was told last, at least
 )
 
@@ -234,7 +236,7 @@ func (n *notifier) push(t *Told, i int, now time.Time) {
 // newer says whether a NOTIFY is newer than all that its watcher was told, and notes it.
 func (n *notifier) newer(key subscription, t *Told, now time.Time) bool {
 	if now.Sub(n.turned) > recentLife {
-		n.before, n.recent, n.turned = n.recent, make(map[uint64]latest, len(n.recent)/2), now
+		n.turn(now)
 	}
 	hash := key.hash()
 	last, known := n.recent[hash]
@@ -247,6 +249,24 @@ func (n *notifier) newer(key subscription, t *Told, now time.Time) bool {
 	}
 	n.recent[hash] = latest{epoch, t.Sequence}
 	return true
+}
+
+// turn begins a generation of recent.
+func (n *notifier) turn(now time.Time) {
+	n.before, n.recent, n.turned = n.recent, make(map[uint64]latest, len(n.recent)/2), now
+}
+
+// sweep forgets what is over, also when nothing is told any more. While nothing is under way it makes the maps and lists anew: they keep the
+// memory of all that they held.
+func (n *notifier) sweep(now time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if now.Sub(n.turned) > recentLife {
+		n.turn(now)
+	}
+	if len(n.all) == 0 && len(n.places) == 0 && n.timers == 0 {
+		n.all, n.places, n.slots, n.free, n.overflow = map[subscription]*outgoing{}, map[place]*destination{}, nil, nil, nil
+	}
 }
 
 // hold keeps the NOTIFYs of a subscription back until release: the phone is to get the answer to its SUBSCRIBE first.
@@ -454,7 +474,7 @@ func (n *notifier) fire(now time.Time) {
 		due := n.wheel[n.now%wheelSlots]
 		n.timers -= len(due)
 		n.wheel[n.now%wheelSlots] = due[:0]
-		if cap(due) > 4096 {
+		if cap(due) > keptTimers {
 			n.wheel[n.now%wheelSlots] = nil
 		}
 		for _, t := range due {

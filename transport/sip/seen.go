@@ -74,10 +74,24 @@ func (s *seen) begin(key uint64, now time.Time) bool {
 		return false
 	}
 	if now.Sub(s.turned) > seenLife || len(s.new) >= s.most {
-		s.older, s.new, s.turned = s.new, make(map[uint64]answered, min(len(s.new), s.most/2)), now
+		s.turnLocked(now)
 	}
 	s.new[key] = answered{}
 	return true
+}
+
+// turnLocked begins a generation. The caller holds s.mu.
+func (s *seen) turnLocked(now time.Time) {
+	s.older, s.new, s.turned = s.new, make(map[uint64]answered, min(len(s.new), s.most/2)), now
+}
+
+// sweep forgets what is over, also when no more requests come.
+func (s *seen) sweep(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(s.turned) > seenLife {
+		s.turnLocked(now)
+	}
 }
 
 // end notes how a request was answered.

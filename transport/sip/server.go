@@ -180,16 +180,28 @@ func (s *Server) closeListeners() {
 	}
 }
 
+// debtLife is longer than a source needs to pay for all that it did: 20 wrong passwords, one in 2 s.
+const debtLife = time.Minute
+
 // sweep forgets what is over, until ctx ends.
 func (s *Server) sweep(ctx context.Context) {
 	t := time.NewTicker(10 * time.Second)
 	defer t.Stop()
-	for turned := time.Now(); ; {
+	for turned, limits := time.Now(), time.Now(); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-t.C:
 			s.flows.sweep(now)
+			s.seen.sweep(now)
+			for _, n := range s.senders {
+				n.sweep(now)
+			}
+			if now.Sub(limits) > debtLife {
+				s.strangers.turn()
+				s.guesses.turn()
+				limits = now
+			}
 			if now.Sub(turned) > nonceLife {
 				s.counts.turn()
 				turned = now
