@@ -289,6 +289,9 @@ func (s *Server) options() (*server.Options, []nats.Option, error) {
 		if opts, err = server.ProcessConfigFile(c.Config); err != nil {
 			return nil, nil, fmt.Errorf("--nats-config: %w", err)
 		}
+		if err := checkFile(opts); err != nil {
+			return nil, nil, err
+		}
 	}
 	host, port, err := splitAddress(c.Listen)
 	if err != nil {
@@ -337,7 +340,8 @@ func (s *Server) run() (*server.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded NATS server: %w", err)
 	}
-	made.SetLoggerV2(natsLog{loglimit.Limit(c.Log).With("part", "nats"), &s.suspect}, false, false, false)
+	log := natsLog{loglimit.Limit(c.Log).With("part", "nats"), &s.suspect, new(atomic.Pointer[string])}
+	made.SetLoggerV2(log, false, false, false)
 	started := make(chan struct{})
 	go func() { made.Start(); close(started) }()
 	for waiting := true; waiting; {
@@ -351,8 +355,11 @@ func (s *Server) run() (*server.Server, error) {
 	}
 	if !made.ReadyForConnections(10 * time.Second) {
 		made.Shutdown()
-		return nil, fmt.Errorf("the embedded NATS server did not start on %s: if another process uses the port, give "+
-			"another one with --nats-listen", c.Listen)
+		why := "it is not ready after 10 s, and says nothing"
+		if said := log.last.Load(); said != nil {
+			why = *said
+		}
+		return nil, fmt.Errorf("the embedded NATS server did not start: %s", why)
 	}
 	if c.Routes == nil { // a server that could not open a stream's files goes on without the stream, as if there were none
 		if h := made.Healthz(nil); h.Status != "ok" {
@@ -461,18 +468,25 @@ func (s *Server) Stop(context.Context) error {
 type natsLog struct {
 	log     *slog.Logger
 	suspect *atomic.Bool
+	last    *atomic.Pointer[string] // the newest error
 }
 
 func (l natsLog) Noticef(f string, v ...any) { l.log.Debug(fmt.Sprintf(f, v...)) }
 func (l natsLog) Warnf(f string, v ...any)   { l.log.Warn(fmt.Sprintf(f, v...)) }
-func (l natsLog) Fatalf(f string, v ...any)  { l.log.Error(fmt.Sprintf(f, v...)) }
 func (l natsLog) Debugf(f string, v ...any)  {}
 func (l natsLog) Tracef(f string, v ...any)  {}
+
+func (l natsLog) Fatalf(f string, v ...any) {
+	line := fmt.Sprintf(f, v...)
+	l.last.Store(&line)
+	l.log.Error(line)
+}
 
 func (l natsLog) Errorf(f string, v ...any) {
 	line := fmt.Sprintf(f, v...)
 	if strings.Contains(strings.ToLower(line), "write error") {
 		l.suspect.Store(true)
 	}
+	l.last.Store(&line)
 	l.log.Error(line)
 }

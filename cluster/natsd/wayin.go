@@ -42,6 +42,9 @@ func (s *Server) makeWayIn(opts *server.Options) (wayIn []nats.Option, err error
 		own := &server.User{Username: ownUser, Password: s.password}
 		if len(accounts) == 1 {
 			own.Account = accounts[0]
+			if err := checkAccount(s.cfg.Config, own.Account.Name); err != nil {
+				return nil, err
+			}
 		}
 		if opts.Username != "" { // NATS takes a single user or several
 			opts.Users = append(opts.Users, &server.User{Username: opts.Username, Password: opts.Password})

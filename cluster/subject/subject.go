@@ -147,6 +147,10 @@ func Last(subject string) string { return subject[strings.LastIndexByte(subject,
 // Prefix is what all subjects of an installation begin with: empty, or tokens that each end with a dot.
 type Prefix string
 
+// MinPayload is how many bytes a NATS server must carry in one message (max_payload), of nodes, edges and bridges: the largest
+// messages have 256 KiB before their heads, and one request between nodes may be as large as several documents.
+const MinPayload = 512 << 10
+
 // maxPrefix is how many bytes a prefix may have: what nodes tell each other by gossip has little room.
 const maxPrefix = 64
 

@@ -21,8 +21,8 @@ func TestBadSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	jwks := func(text string) string {
-		f, err := os.CreateTemp(dir, "jwks")
+	file := func(text string) string {
+		f, err := os.CreateTemp(dir, "file")
 		if err == nil {
 			_, err = f.WriteString(text)
 		}
@@ -104,11 +104,21 @@ func TestBadSettings(t *testing.T) {
 		{[]string{"--sync", "-1s"}, []string{`--sync is "-1s"`, "or always"}},
 		{[]string{"--sync", "1000h"}, []string{`--sync is "1000h"`, "or always"}},
 		{[]string{"--jwks-audience", "a"}, []string{`--jwks-audience is "a"`, "give --jwks"}},
-		{[]string{"--jwks", jwks(``)}, []string{"--jwks: "}},
-		{[]string{"--jwks", jwks(`{"keys":[]}`)}, []string{"--jwks: the set has no key", "it is empty"}},
-		{[]string{"--jwks", jwks(`{"keys":[{"kty":"oct","kid":"a","alg":"HS256","k":"c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"}]}`)}, []string{`--jwks: the set has no key`, `"a" is symmetric`}},
-		{[]string{"--jwks", jwks(`{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"p","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`)}, []string{`--jwks: the key "p" is private`}},
-		{[]string{"--jwks", jwks(`{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"g","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},{"kty":"RSA","kid":"w","e":"AQAB","n":"` +
+		{[]string{"--nats-config", file(`cluster { port: 6222 }`)}, []string{"--nats-config has a cluster block", "--nats-cluster"}},
+		{[]string{"--nats-config", file(`gateway { name: a, port: 7222 }`)}, []string{"--nats-config has a gateway block"}},
+		{[]string{"--nats-config", file(`max_payload: 64KB`)}, []string{"--nats-config has max_payload", "at least 524288"}},
+		{[]string{"--nats-config", file(`max_control_line: 256`)}, []string{"--nats-config has max_control_line 256", "at least 4096"}},
+		{[]string{"--nats-config", file(`max_subscriptions: 3`)}, []string{"--nats-config has max_subscriptions 3", "at least 1024"}},
+		{[]string{"--nats-config", file(`max_connections: -1`)}, []string{"--nats-config has max_connections -1"}},
+		{[]string{"--nats-config", file(`jetstream { max_file_store: 1 }`)}, []string{"--nats-config has the JetStream limit max_file_store 1"}},
+		{[]string{"--nats-config", file(`pid_file: "/proc/x"`)}, []string{"--nats-config has pid_file /proc/x", "/proc"}},
+		{[]string{"--nats-config", file(`accounts { A { users: [{user: a, password: b}] } }`)}, []string{"the account A", "jetstream: enabled"}},
+		{[]string{"--nats-config", file(`accounts { A { jetstream { max_streams: 1 }, users: [{user: a, password: b}] } }`)}, []string{"the account A", "max_streams 1", "at least 5"}},
+		{[]string{"--jwks", file(``)}, []string{"--jwks: "}},
+		{[]string{"--jwks", file(`{"keys":[]}`)}, []string{"--jwks: the set has no key", "it is empty"}},
+		{[]string{"--jwks", file(`{"keys":[{"kty":"oct","kid":"a","alg":"HS256","k":"c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"}]}`)}, []string{`--jwks: the set has no key`, `"a" is symmetric`}},
+		{[]string{"--jwks", file(`{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"p","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`)}, []string{`--jwks: the key "p" is private`}},
+		{[]string{"--jwks", file(`{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"g","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},{"kty":"RSA","kid":"w","e":"AQAB","n":"` +
 			base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{0xff}, 128)) + `"}]}`)}, []string{`--jwks: the key "w" is RSA of 1024 bits`}},
 		{[]string{"--jwks", filepath.Join(dir, "none")}, []string{"--jwks: stat " + dir, "no such file"}},
 		{[]string{"--log-level", "loud"}, []string{"--log-level must be one of", `"loud"`}},
