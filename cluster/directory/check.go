@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -21,8 +22,8 @@ const (
 
 // texts are the fields of each kind that must be strings, if they are there. Dots name fields of objects.
 var texts = map[string][]string{
-	Accounts: {"name", "parent_id", "api_key", "realm"},
-	Users:    {"first_name", "last_name", "presence_id", "username", "password"},
+	Accounts: {"name", "parent_id", "api_key", "realm", "language"},
+	Users:    {"first_name", "last_name", "presence_id", "username", "password", "language"},
 	Devices:  {"name", "owner_id", "presence_id", "sip.username", "sip.password", "sip.realm"},
 }
 
@@ -78,7 +79,7 @@ func prepareAll(kind, account, id string, in map[string]any, old *Entry) (*prepa
 			fields[f] = old.Text(f)
 		}
 	}
-	wrong := checkTexts(kind, fields)
+	wrong := append(checkTexts(kind, fields), checkShapes(kind, fields)...)
 	if len(wrong) == 0 { // a field that is no good name is not checked twice
 		for _, field := range extensions[kind] {
 			if err := checkPresenceID(fields, field); err != nil {
@@ -87,6 +88,11 @@ func prepareAll(kind, account, id string, in map[string]any, old *Entry) (*prepa
 		}
 	}
 	switch kind {
+	case Devices:
+		realm, _ := lookUp(fields, "sip.realm").(string)
+		if reason := badRealm(realm); reason != "" {
+			wrong = append(wrong, &Invalid{"sip.realm", fmt.Sprintf("%q %s", realm, reason)})
+		}
 	case Accounts:
 		wrong = append(wrong, prepareAccount(fields, old)...)
 	case Users:
@@ -108,13 +114,31 @@ func prepareAll(kind, account, id string, in map[string]any, old *Entry) (*prepa
 	return p, nil
 }
 
-// checkTexts checks that the fields with a meaning are strings that can be names.
-func checkTexts(kind string, fields map[string]any) (wrong []error) {
-	if sip := fields["sip"]; kind == Devices && sip != nil {
-		if _, ok := sip.(map[string]any); !ok {
-			wrong = append(wrong, &Invalid{"sip", "must be an object"})
+// checkShapes checks the fields with a meaning that are no strings.
+func checkShapes(kind string, fields map[string]any) (wrong []error) {
+	check := func(field, reason string, good func(v any) bool) {
+		if v := lookUp(fields, field); v != nil && !good(v) {
+			wrong = append(wrong, &Invalid{field, reason})
 		}
 	}
+	isObject := func(v any) bool { _, ok := v.(map[string]any); return ok }
+	check("enabled", "must be true or false, and neither a string nor a number", func(v any) bool { _, ok := v.(bool); return ok })
+	switch kind {
+	case Accounts:
+		check("phone_numbers", "must be a list of strings, or an object with a field for each number", func(v any) bool {
+			list, isList := v.([]any)
+			return isObject(v) || isList && !slices.ContainsFunc(list, func(n any) bool { _, ok := n.(string); return !ok })
+		})
+	case Devices:
+		check("sip", "must be an object", isObject)
+		check("hotdesk", "must be an object", isObject)
+		check("hotdesk.users", "must be an object with a field for each user", isObject)
+	}
+	return wrong
+}
+
+// checkTexts checks that the fields with a meaning that are strings can be names.
+func checkTexts(kind string, fields map[string]any) (wrong []error) {
 	for _, name := range texts[kind] {
 		v := lookUp(fields, name)
 		s, ok := v.(string)

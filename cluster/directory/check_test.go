@@ -38,6 +38,9 @@ func TestUnusableFields(t *testing.T) {
 		{Devices, "presence_id", "*"}, {Devices, "presence_id", "@acme.test"}, {Devices, "presence_id", "1001@"}, {Devices, "presence_id", "10 01"},
 		{Devices, "presence_id", "sip:1001@acme.test"}, {Devices, "presence_id", "1001@acme.test:5060"}, {Devices, "presence_id", "\xff"},
 		{Devices, "presence_id", []any{"1"}}, {Users, "presence_id", " "}, {Devices, "sip.username", "*"}, {Devices, "sip.username", "a b"},
+		{Accounts, "enabled", "false"}, {Users, "enabled", "false"}, {Users, "enabled", 0.0}, {Devices, "enabled", "false"}, {Devices, "enabled", []any{}},
+		{Accounts, "phone_numbers", "+12125550100"}, {Accounts, "phone_numbers", []any{1.0}}, {Accounts, "language", 5.0}, {Users, "language", true},
+		{Devices, "hotdesk", true}, {Devices, "sip", "x"}, {Devices, "sip.realm", "acme.test:5060"}, {Devices, "sip.realm", "sip:acme.test"},
 		{Users, "password", 5.0}, {Users, "username", "a b"}, {Users, "username", strings.Repeat("x", 257)},
 	} {
 		fields := map[string]any{"realm": "acme.test"}

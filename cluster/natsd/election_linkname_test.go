@@ -13,16 +13,18 @@ import (
 	"testing"
 )
 
-// reviewedServer is the version of the NATS server whose lookupRaftNode, Campaign and createRoute somebody has read. Whoever puts
-// another version here has checked this in its source. lookupRaftNode and createRoute take their locks themselves and may be called
+// reviewedServer is the version of the NATS server whose lookupRaftNode, Campaign, createRoute and createClient somebody has read. Whoever puts
+// another version here has checked this in its source. lookupRaftNode, createRoute and createClient take their locks themselves and may be called
 // from any goroutine. Campaign only asks for votes, and a member that has missed something gets none. The server's own listener
-// gives its connections to createRoute with the arguments of takeRoute, and a server that connects sends CONNECT first.
+// gives its connections to createRoute with the arguments of takeRoute, and a server that connects sends CONNECT first. Its listener
+// for clients gives them to createClient, which leaves a connection open that it gets in lame duck mode.
 const reviewedServer = "v2.15.2"
 
 // reviewed is the methods that we link to, by the file of the NATS server that has them.
 var reviewed = map[string]string{
-	"raft.go":  "func (s *Server) lookupRaftNode(group string) RaftNode",
-	"route.go": "func (s *Server) createRoute(conn net.Conn, rURL *url.URL, rtype RouteType, gossipMode byte, accName string) *client",
+	"raft.go":   "func (s *Server) lookupRaftNode(group string) RaftNode",
+	"server.go": "func (s *Server) createClient(conn net.Conn) *client",
+	"route.go":  "func (s *Server) createRoute(conn net.Conn, rURL *url.URL, rtype RouteType, gossipMode byte, accName string) *client",
 }
 
 // The NATS server in go.mod is the one that was reviewed, and the methods have the signatures there that we link to.
@@ -39,7 +41,7 @@ func TestReviewedServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if module.Version != reviewedServer || module.Replace != nil {
-		t.Errorf("go.mod has NATS server %s (replaced by %v), and %s was reviewed: read lookupRaftNode, Campaign and createRoute there, or build with -tags nolinkname",
+		t.Errorf("go.mod has NATS server %s (replaced by %v), and %s was reviewed: read lookupRaftNode, Campaign, createRoute and createClient there, or build with -tags nolinkname",
 			module.Version, module.Replace, reviewedServer)
 	}
 	for name, signature := range reviewed {

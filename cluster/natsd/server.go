@@ -24,6 +24,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,7 +47,8 @@ type Config struct {
 	Routes *Routes       // nil: the server is standalone
 	Log    *slog.Logger
 
-	// MaxClients is how many clients may be connected, unless the file Config says it; 0: as many as NATS allows.
+	// MaxClients is how many clients may be connected, unless the file Config says it; 0: 65,536. An address may have half of them.
+	// A quarter as many, and at least 16, may be connected besides that have sent nothing yet.
 	MaxClients int
 	// AcceptLoss lets Start go on with files of which a part can't be read. NATS drops that part.
 	AcceptLoss bool
@@ -72,11 +74,11 @@ type Routes struct {
 type Server struct {
 	cfg      Config
 	password string        // of ownUser
-	url      string        // for the node itself
 	addr     string        // for clients, HOST:PORT; Config.Listen with the port that the server got
 	wayIn    []nats.Option // how the node itself connects
 	lock     *os.File      // open and locked
-	routes   *routePort    // nil: the server is standalone
+	clients  *clientPort
+	routes   *routePort // nil: the server is standalone
 	cancel   context.CancelFunc
 	done     sync.WaitGroup // the goroutines of tend and of the elector
 
@@ -111,22 +113,16 @@ func (s *Server) Start(context.Context) error {
 	if err := s.verify(); err != nil {
 		return fail(err)
 	}
-	if r := c.Routes; r != nil {
-		if s.routes, err = openRoutePort(r.Listen, r.password(), cmp.Or(r.MaxStrangers, maxStrangers), s.nats.Load, loglimit.Limit(c.Log).With("part", "nats")); err != nil {
-			return fail(err)
-		}
+	if err := s.openPorts(); err != nil {
+		return fail(err)
 	}
 	started, err := s.run()
 	if err != nil {
-		if s.routes != nil {
-			s.routes.close()
-		}
+		s.closePorts()
 		return fail(err)
 	}
 	s.nats.Store(started)
-	s.addr = started.Addr().String()
-	s.url = strings.Replace(started.ClientURL(), "tls://", "nats://", 1) // within the process there is no TLS
-	s.cfg.Listen = s.addr                                                // a server that is started again gets the same port
+	s.clients.accept(s.clients.serve)
 	ctx, cancel := context.WithCancel(context.Background())
 	s.lock, s.cancel = lock, cancel
 	s.done.Go(func() { s.tend(ctx) })
@@ -135,6 +131,35 @@ func (s *Server) Start(context.Context) error {
 		s.done.Go(func() { e.run(ctx) })
 	}
 	return nil
+}
+
+// openPorts opens the public ports.
+func (s *Server) openPorts() (err error) {
+	c, log := &s.cfg, loglimit.Limit(s.cfg.Log).With("part", "nats")
+	opts, _, err := s.options()
+	if err != nil {
+		return err
+	}
+	if s.clients, err = openClientPort(c.Listen, opts.MaxConn-ownClients, s.nats.Load, log); err != nil {
+		return err
+	}
+	s.clients.tls = opts.TLSConfig != nil
+	s.addr = s.clients.listener.Addr().String()
+	c.Listen = s.addr // what the server tells its clients
+	if r := c.Routes; r != nil {
+		if s.routes, err = openRoutePort(r.Listen, r.password(), cmp.Or(r.MaxStrangers, maxStrangers), s.nats.Load, log); err != nil {
+			s.clients.close()
+		}
+	}
+	return err
+}
+
+// closePorts closes the public ports and their connections.
+func (s *Server) closePorts() {
+	s.clients.close()
+	if s.routes != nil {
+		s.routes.close()
+	}
 }
 
 // The modes of a data directory.
@@ -264,6 +289,9 @@ func (s *Server) options() (*server.Options, []nats.Option, error) {
 		if opts, err = server.ProcessConfigFile(c.Config); err != nil {
 			return nil, nil, fmt.Errorf("--nats-config: %w", err)
 		}
+		if err := checkFile(opts); err != nil {
+			return nil, nil, err
+		}
 	}
 	host, port, err := splitAddress(c.Listen)
 	if err != nil {
@@ -273,10 +301,8 @@ func (s *Server) options() (*server.Options, []nats.Option, error) {
 		return nil, nil, fmt.Errorf("--nats-listen %s is not loopback, and no authentication is configured: give users in "+
 			"--nats-config, or listen on 127.0.0.1", c.Listen)
 	}
-	opts.Host, opts.Port = host, port
-	if port == 0 {
-		opts.Port = server.RANDOM_PORT
-	}
+	// The server itself listens on a port of the loopback address, for the node itself; clientPort listens for all others.
+	opts.Host, opts.Port, opts.ClientAdvertise = "127.0.0.1", server.RANDOM_PORT, cmp.Or(opts.ClientAdvertise, net.JoinHostPort(host, strconv.Itoa(port)))
 	opts.ServerName = c.Name
 	opts.NoSigs, opts.JetStream = true, true
 	opts.StoreDir = filepath.Join(c.Data, "nats")
@@ -286,8 +312,9 @@ func (s *Server) options() (*server.Options, []nats.Option, error) {
 		return nil, nil, err
 	}
 	if opts.MaxConn == 0 {
-		opts.MaxConn = c.MaxClients
+		opts.MaxConn = cmp.Or(c.MaxClients, server.DEFAULT_MAX_CONNECTIONS)
 	}
+	opts.MaxConn += ownClients
 	if opts.JetStreamMaxStore <= 0 {
 		opts.JetStreamMaxStore = diskLimit(c.Data)
 	}
@@ -313,7 +340,8 @@ func (s *Server) run() (*server.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded NATS server: %w", err)
 	}
-	made.SetLoggerV2(natsLog{loglimit.Limit(c.Log).With("part", "nats"), &s.suspect}, false, false, false)
+	log := natsLog{loglimit.Limit(c.Log).With("part", "nats"), &s.suspect, new(atomic.Pointer[string])}
+	made.SetLoggerV2(log, false, false, false)
 	started := make(chan struct{})
 	go func() { made.Start(); close(started) }()
 	for waiting := true; waiting; {
@@ -327,8 +355,11 @@ func (s *Server) run() (*server.Server, error) {
 	}
 	if !made.ReadyForConnections(10 * time.Second) {
 		made.Shutdown()
-		return nil, fmt.Errorf("the embedded NATS server did not start on %s: if another process uses the port, give "+
-			"another one with --nats-listen", c.Listen)
+		why := "it is not ready after 10 s, and says nothing"
+		if said := log.last.Load(); said != nil {
+			why = *said
+		}
+		return nil, fmt.Errorf("the embedded NATS server did not start: %s", why)
 	}
 	if c.Routes == nil { // a server that could not open a stream's files goes on without the stream, as if there were none
 		if h := made.Healthz(nil); h.Status != "ok" {
@@ -407,7 +438,7 @@ func Loopback(host string) bool {
 }
 
 // URL returns the address for the node itself, which connects with the options of WayIn.
-func (s *Server) URL() string { return s.url }
+func (s *Server) URL() string { return "nats://" + s.addr }
 
 // Addr returns the HOST:PORT on which the server listens for clients.
 func (s *Server) Addr() string { return s.addr }
@@ -420,15 +451,14 @@ func (s *Server) Stop(context.Context) error {
 	}
 	s.cancel()
 	s.done.Wait()
+	s.clients.refuse() // the server leaves a connection open that it gets now
 	running := s.nats.Load()
 	if running.ClusterName() != "" {
 		running.LameDuckShutdown()
 	}
 	running.Shutdown()
 	running.WaitForShutdown()
-	if s.routes != nil {
-		s.routes.close()
-	}
+	s.closePorts()
 	_ = unix.Syncfs(int(s.lock.Fd())) // NATS has left its files to the system, and the node notes all that was acknowledged
 	return s.lock.Close()
 }
@@ -438,18 +468,25 @@ func (s *Server) Stop(context.Context) error {
 type natsLog struct {
 	log     *slog.Logger
 	suspect *atomic.Bool
+	last    *atomic.Pointer[string] // the newest error
 }
 
 func (l natsLog) Noticef(f string, v ...any) { l.log.Debug(fmt.Sprintf(f, v...)) }
 func (l natsLog) Warnf(f string, v ...any)   { l.log.Warn(fmt.Sprintf(f, v...)) }
-func (l natsLog) Fatalf(f string, v ...any)  { l.log.Error(fmt.Sprintf(f, v...)) }
 func (l natsLog) Debugf(f string, v ...any)  {}
 func (l natsLog) Tracef(f string, v ...any)  {}
+
+func (l natsLog) Fatalf(f string, v ...any) {
+	line := fmt.Sprintf(f, v...)
+	l.last.Store(&line)
+	l.log.Error(line)
+}
 
 func (l natsLog) Errorf(f string, v ...any) {
 	line := fmt.Sprintf(f, v...)
 	if strings.Contains(strings.ToLower(line), "write error") {
 		l.suspect.Store(true)
 	}
+	l.last.Store(&line)
 	l.log.Error(line)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -175,7 +176,7 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := s.nats.Load()
-	natsLog{s.cfg.Log, &s.suspect}.Errorf("JetStream critical write error: %v", "no space left on device")
+	natsLog{s.cfg.Log, &s.suspect, new(atomic.Pointer[string])}.Errorf("JetStream critical write error: %v", "no space left on device")
 	deadline := time.Now().Add(20 * time.Second)
 	for s.nats.Load() == before || s.Trouble() != nil {
 		if time.Now().After(deadline) {

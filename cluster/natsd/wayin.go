@@ -13,10 +13,13 @@ import (
 const ownUser = "lamplight-node"
 
 // makeWayIn lets the node itself in, whatever the configuration file demands of clients: it adds a user whose password only this
-// process knows, and has the node connect within the process where the file demands TLS. It returns how the node connects.
+// process knows, and has the node connect within the process where the file demands TLS. Elsewhere the node connects to the port of
+// the loopback address on which the server itself listens. makeWayIn returns how the node connects.
 func (s *Server) makeWayIn(opts *server.Options) (wayIn []nats.Option, err error) {
 	if opts.TLSConfig != nil {
 		wayIn = append(wayIn, nats.InProcessServer(s))
+	} else {
+		wayIn = append(wayIn, nats.SetCustomDialer(ownPort{s}))
 	}
 	switch {
 	case opts.Users != nil || opts.Nkeys != nil || opts.Username != "":
@@ -39,6 +42,9 @@ func (s *Server) makeWayIn(opts *server.Options) (wayIn []nats.Option, err error
 		own := &server.User{Username: ownUser, Password: s.password}
 		if len(accounts) == 1 {
 			own.Account = accounts[0]
+			if err := checkAccount(s.cfg.Config, own.Account.Name); err != nil {
+				return nil, err
+			}
 		}
 		if opts.Username != "" { // NATS takes a single user or several
 			opts.Users = append(opts.Users, &server.User{Username: opts.Username, Password: opts.Password})
@@ -54,6 +60,18 @@ func (s *Server) makeWayIn(opts *server.Options) (wayIn []nats.Option, err error
 
 // WayIn returns the options with which the node itself connects to URL.
 func (s *Server) WayIn() []nats.Option { return s.wayIn }
+
+// ownPort connects to the port on which the server itself listens, whatever the address.
+type ownPort struct{ server *Server }
+
+// Dial implements nats.CustomDialer.
+func (o ownPort) Dial(network, _ string) (net.Conn, error) {
+	at := o.server.nats.Load().Addr()
+	if at == nil {
+		return nil, errors.New("the embedded NATS server is being started again")
+	}
+	return net.Dial(network, at.String())
+}
 
 // InProcessConn implements nats.InProcessConnProvider.
 func (s *Server) InProcessConn() (net.Conn, error) { return s.nats.Load().InProcessConn() }

@@ -131,6 +131,7 @@ func (p *peer) flush() {
 		b.data = wire.AppendNow(b.data, uint64(clock()), p.router.start)
 		reply := p.router.answersPrefix + strconv.FormatUint(number, 10)
 		if err := p.router.cfg.Conn.PublishMsg(&nats.Msg{Subject: p.subject, Reply: reply, Data: b.data}); err != nil {
+			p.router.tooLarge(err, len(b.data))
 			p.undelivered(number)
 		}
 		p.mu.Lock()

@@ -24,6 +24,7 @@ import (
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
+	"lamplight/cluster/loglimit"
 	"lamplight/cluster/route/wire"
 	"lamplight/cluster/subject"
 )
@@ -100,7 +101,7 @@ func New(c Config) *Router {
 	if c.Writes == nil {
 		c.Writes = func() int { return presence.Schema }
 	}
-	c.Log = c.Log.With("part", "router")
+	c.Log = loglimit.Limit(c.Log).With("part", "router")
 	r := &Router{cfg: c, metrics: newRouterMetrics(c.Registerer), start: rand.Uint64() | 1,
 		askers: map[string]*asker{}, slow: make(chan struct{}, maxSlow)}
 	r.answersPrefix = c.Prefix.Of(subject.Answers(c.Node))
@@ -110,6 +111,15 @@ func New(c Config) *Router {
 	r.ids.Store(rand.Uint64())
 	r.batches.Store(rand.Uint64() >> 1)
 	return r
+}
+
+// tooLarge logs and counts a message that is larger than the NATS server carries. Other errors pass with the connection's trouble.
+func (r *Router) tooLarge(err error, size int) {
+	if errors.Is(err, nats.ErrMaxPayload) {
+		r.metrics.tooLarge.Inc()
+		r.cfg.Log.Error("a message to another node is larger than the NATS server carries, and is lost; raise the server's max_payload",
+			"bytes", size, "max_payload", r.cfg.Conn.MaxPayload(), "needed", subject.MinPayload)
+	}
 }
 
 // clock returns a time in ms. It also counts while the machine is suspended, so that it runs as fast as on other nodes.
@@ -317,7 +327,7 @@ func (r *Router) ask(node string, t *try) {
 	}
 }
 
-type routerMetrics struct{ remote, refused, retried, lost, strays prometheus.Counter }
+type routerMetrics struct{ remote, refused, retried, lost, strays, tooLarge prometheus.Counter }
 
 func newRouterMetrics(r prometheus.Registerer) *routerMetrics {
 	counter := func(name, help string) prometheus.Counter {
@@ -331,7 +341,8 @@ func newRouterMetrics(r prometheus.Registerer) *routerMetrics {
 			"many requests waited for another try."),
 		retried: counter("retried_total", "Further tries of requests whose shard had moved, had no owner yet, or "+
 			"whose owner did not answer."),
-		lost:   counter("lost_total", "Calls sent to other nodes that got no answer."),
-		strays: counter("strays_total", "Messages on the subjects between nodes that could not be read."),
+		lost:     counter("lost_total", "Calls sent to other nodes that got no answer."),
+		tooLarge: counter("too_large_total", "Messages to other nodes that are larger than the NATS server carries, and are lost. Raise its max_payload."),
+		strays:   counter("strays_total", "Messages on the subjects between nodes that could not be read."),
 	}
 }

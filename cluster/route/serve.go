@@ -292,7 +292,7 @@ func (o *outgoing) add(id uint64, body []byte, failed bool) {
 // on their way: the callers have a deadline.
 func (o *outgoing) publish() {
 	if o.parts > 0 {
-		_ = o.asker.router.cfg.Conn.Publish(o.asker.subject, o.data)
+		o.asker.router.tooLarge(o.asker.router.cfg.Conn.Publish(o.asker.subject, o.data), len(o.data))
 	}
 	o.parts = 0
 }

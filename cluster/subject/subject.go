@@ -147,6 +147,38 @@ func Last(subject string) string { return subject[strings.LastIndexByte(subject,
 // Prefix is what all subjects of an installation begin with: empty, or tokens that each end with a dot.
 type Prefix string
 
+// MinPayload is how many bytes a NATS server must carry in one message (max_payload), of nodes, edges and bridges: the largest
+// messages have 256 KiB before their heads, and one request between nodes may be as large as several documents.
+const MinPayload = 512 << 10
+
+// maxPrefix is how many bytes a prefix may have: what nodes tell each other by gossip has little room.
+const maxPrefix = 64
+
+// CheckPrefix returns why a text can't be the prefix of an installation, without or with the dot at its end; "": it can. The names of
+// NATS streams and buckets are made from the prefix, which is why it has no other characters. Below the first tokens that replies
+// have, every client may listen and make nodes publish.
+func CheckPrefix(text string) string {
+	if text == "" {
+		return ""
+	}
+	text = strings.TrimSuffix(text, ".")
+	first, _, _ := strings.Cut(text, ".")
+	switch {
+	case len(text) > maxPrefix:
+		return "it must have at most " + strconv.Itoa(maxPrefix) + " bytes"
+	case strings.Contains("."+text+".", ".."), strings.ContainsFunc(text, func(r rune) bool { return r != '.' && (r > 0x7f || !nameByte(byte(r))) }):
+		return "it must be NATS subject tokens of the letters a to z and A to Z, digits, - and _, such as east or carrier.east"
+	case strings.HasPrefix(first, inbox), strings.HasPrefix(first, "_R_"):
+		return "its first token must not begin with _INBOX or _R_: those are the subjects of replies, on which every client may listen"
+	}
+	return ""
+}
+
+// nameByte says whether the name of a stream may have a byte.
+func nameByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_'
+}
+
 // Of puts the prefix in front of a subject.
 func (p Prefix) Of(subject string) string { return string(p) + subject }
 

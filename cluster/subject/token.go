@@ -43,8 +43,9 @@ func AppendToken(dst []byte, name string) []byte {
 	return dst
 }
 
-// ParseToken decodes a token and returns the outside name. It refuses tokens that Token never makes, and names that are
-// empty or longer than MaxName bytes.
+// ParseToken decodes a token and returns the outside name. It reads escapes that Token does not make, of bytes that need none, because
+// some libraries write them. It refuses any other token that Token does not make, and names that are empty or longer than MaxName
+// bytes.
 func ParseToken(token string) (string, error) {
 	b := make([]byte, 0, len(token))
 	for i := 0; i < len(token); i++ {

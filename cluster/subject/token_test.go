@@ -13,6 +13,11 @@ func TestToken(t *testing.T) {
 			t.Errorf("Token(%q) = %q, want %q", name, got, want)
 		}
 	}
+	for token, want := range map[string]string{"%61bc": "abc", "front%20desk": "front desk", "%7E1": "~1"} {
+		if got, err := ParseToken(token); got != want || err != nil {
+			t.Errorf("ParseToken(%q) = %q, %v, want %q", token, got, err, want)
+		}
+	}
 	for _, bad := range []string{"", "%2a", "%", "%4", "a.b", "a*", ">", strings.Repeat("a", 257), strings.Repeat("%2A", 257)} {
 		if got, err := ParseToken(bad); err == nil {
 			t.Errorf("ParseToken(%.20q) = %q", bad, got)

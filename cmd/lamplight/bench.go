@@ -251,8 +251,8 @@ func (p *progress) Done() {
 }
 
 type benchCompare struct {
-	Before string `arg:"" type:"existingfile" help:"The earlier result, which --json wrote."`
-	After  string `arg:"" type:"existingfile" help:"The later result, of the same scenario."`
+	Before string `arg:"" type:"path" help:"The earlier result, which --json wrote."`
+	After  string `arg:"" type:"path" help:"The later result, of the same scenario."`
 }
 
 // Run implements bench compare.

@@ -92,6 +92,9 @@ func (c *edgeCommand) Run(out io.Writer) error {
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := client.WatchPayload(conn, log, registry); err != nil {
+		return err
+	}
 	var ready atomic.Bool
 	health := httpd.New(httpd.Config{Listen: c.HTTP, Node: "lamplight@" + c.Name, Version: version, Timeout: 10 * time.Second, Ready: func() error {
 		switch {

@@ -37,8 +37,8 @@ func (f *natsFlags) check() error {
 	if wrong := badServers(f.Nats); wrong != "" {
 		return fmt.Errorf("%w: --nats is %q: %s; it must be embedded, or URLs such as nats://127.0.0.1:4222, separated by commas", errUsage, client.Redacted(f.Nats), wrong)
 	}
-	if strings.ContainsAny(f.Prefix, " *>\t\r\n") || strings.Contains(f.Prefix, "..") || strings.HasPrefix(f.Prefix, ".") {
-		return fmt.Errorf("%w: --prefix is %q; it must be NATS subject tokens without wildcards, such as east or carrier.east", errUsage, f.Prefix)
+	if wrong := subject.CheckPrefix(f.Prefix); wrong != "" {
+		return fmt.Errorf("%w: --prefix is %q; %s", errUsage, f.Prefix, wrong)
 	}
 	if f.Inbox != "" && (strings.ContainsAny(f.Inbox, " *>\t\r\n$") || strings.Contains("."+f.Inbox+".", "..") || !subject.IsInbox(f.Inbox)) {
 		return fmt.Errorf("%w: --nats-inbox is %q; it must be NATS subject tokens without wildcards, the first of them _INBOX or one that begins "+

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"golang.org/x/sys/unix"
 
 	"lamplight/cluster/natsd/natstest"
 	"lamplight/cluster/subject"
@@ -238,6 +240,60 @@ func TestFewDescriptors(t *testing.T) {
 		_ = c.Close()
 	}
 	eventually(t, "a write after the flood", 20*time.Second, func() bool { return p.shell(fmt.Sprintf(setLine, "1002")).Status == "success" })
+}
+
+// While clients open 800 connections to the port for NATS clients, close them, and do so again and again, nodes with 1,024 descriptors
+// acknowledge every write, and their NATS servers go on.
+func TestFewDescriptorsAndClients(t *testing.T) {
+	t.Parallel()
+	c, few := newTrio(t), []string{"prlimit", "--nofile=1024:1024"}
+	var nodes []*process
+	for i := range c.gossip {
+		nodes = append(nodes, c.start(t, i, few))
+	}
+	for _, n := range nodes {
+		n.await()
+	}
+	nodes[0].sample()
+	ctx, stop := context.WithCancel(t.Context())
+	var strangers sync.WaitGroup
+	defer func() { stop(); strangers.Wait() }()
+	at, err := netip.ParseAddrPort(strings.TrimPrefix(nodes[0].nats, "nats://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}
+	for range 2 {
+		strangers.Go(func() {
+			for ctx.Err() == nil {
+				var open []int
+				for range 800 {
+					if s, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err == nil {
+						_ = unix.Connect(s, to) // EINPROGRESS: the kernel goes on
+						open = append(open, s)
+					}
+				}
+				select {
+				case <-time.After(200 * time.Millisecond):
+				case <-ctx.Done():
+				}
+				for _, s := range open {
+					_ = unix.Close(s)
+				}
+			}
+		})
+	}
+	for i, begun := 0, time.Now(); time.Since(begun) < 12*time.Second; i++ {
+		nodes[i%3].token = nodes[0].token
+		if a := nodes[i%3].shell(fmt.Sprintf(setLine, fmt.Sprint(1001+i%5))); a.Status != "success" {
+			t.Fatalf("a write was refused %v after the flood began: %s", time.Since(begun), nodes[0].stderr.String())
+		}
+	}
+	for _, word := range []string{"write error", "is started again", "too many open files"} {
+		if log := nodes[0].stderr.String(); strings.Contains(log, word) {
+			t.Errorf("the log says %q: %s", word, log)
+		}
+	}
 }
 
 // While 1,500 silent connections to the port for NATS routes are kept open, and opened again when they are closed, a node with fewer

@@ -14,7 +14,7 @@ import (
 )
 
 type restoreCommand struct {
-	File     string `arg:"" type:"existingfile" help:"The file that lamplight backup wrote."`
+	File     string `arg:"" type:"path" help:"The file that lamplight backup wrote."`
 	Replicas amount `placeholder:"N" help:"How many NATS servers keep a copy of the journal, 1 to 5 (default: 1, or 3 when NATS is a cluster)."`
 	Streams  amount `placeholder:"N" help:"How many JetStream streams the journal has, 1 to 64 (default: 1, or 4 with several copies)."`
 	Storage  string `enum:"file,memory" default:"file" help:"Where NATS keeps the journal: file or memory. It must be the --storage of the nodes."`

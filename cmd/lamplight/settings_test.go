@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/base64"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +21,16 @@ func TestBadSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	file := func(text string) string {
+		f, err := os.CreateTemp(dir, "file")
+		if err == nil {
+			_, err = f.WriteString(text)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f.Name()
+	}
 	for _, c := range []struct {
 		flags []string
 		words []string
@@ -36,6 +48,15 @@ func TestBadSettings(t *testing.T) {
 		{[]string{"--http", "127.0.0.1:7001", "--nats-listen", "localhost:7001"}, []string{"--http 127.0.0.1:7001 and --nats-listen localhost:7001 are the same port"}},
 		{[]string{"--http", ":7001", "--gossip", "127.0.0.1:7001"}, []string{"--http :7001 and --gossip 127.0.0.1:7001 are the same port"}},
 		{[]string{"--gossip", "127.0.0.1:7001", "--nats-cluster", "127.0.0.1:7001", "--join", "127.0.0.1:1"}, []string{"--gossip 127.0.0.1:7001 and --nats-cluster 127.0.0.1:7001"}},
+		{[]string{"--prefix", "_INBOX"}, []string{`--prefix is "_INBOX"`, "must not begin with _INBOX or _R_"}},
+		{[]string{"--prefix", "_INBOX_east.x."}, []string{`--prefix is "_INBOX_east.x."`, "must not begin with _INBOX or _R_"}},
+		{[]string{"--prefix", "_R_.x"}, []string{`--prefix is "_R_.x"`, "must not begin with _INBOX or _R_"}},
+		{[]string{"--prefix", "$JS"}, []string{`--prefix is "$JS"`, "letters a to z"}},
+		{[]string{"--prefix", "é"}, []string{`--prefix is "é"`, "letters a to z"}},
+		{[]string{"--prefix", "a/b"}, []string{`--prefix is "a/b"`, "letters a to z"}},
+		{[]string{"--prefix", "a..b"}, []string{`--prefix is "a..b"`, "letters a to z"}},
+		{[]string{"--prefix", "."}, []string{`--prefix is "."`, "letters a to z"}},
+		{[]string{"--prefix", strings.Repeat("x", 65)}, []string{"--prefix is", "at most 64 bytes"}},
 		{[]string{"--replicas", "3"}, []string{"--replicas is 3", "give --nats-cluster"}},
 		{[]string{"--replicas", "0"}, []string{`--replicas: it is "0"`, "at least 1"}},
 		{[]string{"--replicas", "6"}, []string{"--replicas is 6", "1 to 5"}},
@@ -83,6 +104,22 @@ func TestBadSettings(t *testing.T) {
 		{[]string{"--sync", "-1s"}, []string{`--sync is "-1s"`, "or always"}},
 		{[]string{"--sync", "1000h"}, []string{`--sync is "1000h"`, "or always"}},
 		{[]string{"--jwks-audience", "a"}, []string{`--jwks-audience is "a"`, "give --jwks"}},
+		{[]string{"--nats-config", file(`cluster { port: 6222 }`)}, []string{"--nats-config has a cluster block", "--nats-cluster"}},
+		{[]string{"--nats-config", file(`gateway { name: a, port: 7222 }`)}, []string{"--nats-config has a gateway block"}},
+		{[]string{"--nats-config", file(`max_payload: 64KB`)}, []string{"--nats-config has max_payload", "at least 524288"}},
+		{[]string{"--nats-config", file(`max_control_line: 256`)}, []string{"--nats-config has max_control_line 256", "at least 4096"}},
+		{[]string{"--nats-config", file(`max_subscriptions: 3`)}, []string{"--nats-config has max_subscriptions 3", "at least 1024"}},
+		{[]string{"--nats-config", file(`max_connections: -1`)}, []string{"--nats-config has max_connections -1"}},
+		{[]string{"--nats-config", file(`jetstream { max_file_store: 1 }`)}, []string{"--nats-config has the JetStream limit max_file_store 1"}},
+		{[]string{"--nats-config", file(`pid_file: "/proc/x"`)}, []string{"--nats-config has pid_file /proc/x", "/proc"}},
+		{[]string{"--nats-config", file(`accounts { A { users: [{user: a, password: b}] } }`)}, []string{"the account A", "jetstream: enabled"}},
+		{[]string{"--nats-config", file(`accounts { A { jetstream { max_streams: 1 }, users: [{user: a, password: b}] } }`)}, []string{"the account A", "max_streams 1", "at least 5"}},
+		{[]string{"--jwks", file(``)}, []string{"--jwks: "}},
+		{[]string{"--jwks", file(`{"keys":[]}`)}, []string{"--jwks: the set has no key", "it is empty"}},
+		{[]string{"--jwks", file(`{"keys":[{"kty":"oct","kid":"a","alg":"HS256","k":"c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"}]}`)}, []string{`--jwks: the set has no key`, `"a" is symmetric`}},
+		{[]string{"--jwks", file(`{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"p","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`)}, []string{`--jwks: the key "p" is private`}},
+		{[]string{"--jwks", file(`{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"g","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},{"kty":"RSA","kid":"w","e":"AQAB","n":"` +
+			base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{0xff}, 128)) + `"}]}`)}, []string{`--jwks: the key "w" is RSA of 1024 bits`}},
 		{[]string{"--jwks", filepath.Join(dir, "none")}, []string{"--jwks: stat " + dir, "no such file"}},
 		{[]string{"--log-level", "loud"}, []string{"--log-level must be one of", `"loud"`}},
 		{[]string{"--http-tls-cert", plain, "--http-tls-key", key}, []string{"--http-tls-cert"}},

@@ -2,10 +2,14 @@ package access
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -131,13 +135,69 @@ func NewVerifier(keys Keys, jwks []byte, audience string) (*Verifier, error) {
 		if v.public, err = x509.ParsePKIXPublicKey(block.Bytes); err != nil {
 			return nil, fmt.Errorf("--jwks: %w", err)
 		}
-	} else if len(jwks) > 0 {
-		if v.foreign, err = keyfunc.NewJWKSetJSON(jwks); err != nil {
+		if why := unusable(v.public); why != "" {
+			return nil, fmt.Errorf("--jwks: the key is %s; it must be %s", why, usableKeys)
+		}
+	} else if jwks != nil {
+		if v.foreign, err = keyfunc.NewJWKSetJSON(jwks); err == nil {
+			err = checkJWKS(v.foreign)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("--jwks: %w", err)
 		}
 	}
 	v.good, err = otter.New(&otter.Options[[32]byte, verdict]{MaximumSize: 100_000})
 	return v, err
+}
+
+// usableKeys are the keys that verify tokens.
+const usableKeys = "a public key: RSA of at least 2048 bits, P-256 or Ed25519"
+
+// unusable returns what a key is that verifies no token; "": it verifies some.
+func unusable(key any) string {
+	switch k := key.(type) {
+	case *rsa.PublicKey:
+		if bits := k.N.BitLen(); bits < 2048 {
+			return fmt.Sprintf("RSA of %d bits, which is too weak", bits)
+		}
+	case *ecdsa.PublicKey:
+		if k.Curve != elliptic.P256() {
+			return "of the curve " + k.Curve.Params().Name
+		}
+	case ed25519.PublicKey:
+	case *rsa.PrivateKey, *ecdsa.PrivateKey, ed25519.PrivateKey:
+		return "private, and its issuer must keep it secret"
+	case []byte:
+		return "symmetric, and who verifies with it could sign too"
+	default:
+		return "of another kind"
+	}
+	return ""
+}
+
+// checkJWKS refuses a set without a key that verifies tokens, and one with a key that must not be used. A set may have other keys too.
+func checkJWKS(f keyfunc.Keyfunc) error {
+	keys, err := f.Storage().KeyReadAll(context.Background())
+	if err != nil {
+		return err
+	}
+	usable, reasons := false, []string(nil)
+	for _, k := range keys {
+		why := unusable(k.Key())
+		switch k.Key().(type) {
+		case *rsa.PublicKey, *rsa.PrivateKey, *ecdsa.PrivateKey, ed25519.PrivateKey:
+			if why != "" {
+				return fmt.Errorf("the key %q is %s; it must be %s", k.Marshal().KID, why, usableKeys)
+			}
+		}
+		if usable = usable || why == ""; why != "" {
+			reasons = append(reasons, fmt.Sprintf("%q is %s", k.Marshal().KID, why))
+		}
+	}
+	if !usable {
+		return fmt.Errorf("the set has no key that verifies tokens (%s); there must be %s", cmp.Or(strings.Join(reasons, ", "), "it is empty"), usableKeys)
+	}
+	return nil
 }
 
 // Account returns the id of the account that a token is for, or ErrCredentials when the token is not good or its key cannot be

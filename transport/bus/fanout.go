@@ -3,6 +3,7 @@ package bus
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
+	"lamplight/cluster/loglimit"
 	"lamplight/cluster/subject"
 	"lamplight/transport/appendjson"
 	"lamplight/transport/kazoo"
@@ -66,6 +68,9 @@ type Fanout struct {
 	// wait, and it must not call the Fanout. Set it before Start.
 	Watches func(edge string) bool
 
+	log      *slog.Logger // limited
+	tooLarge prometheus.Counter
+
 	replies *nats.Subscription
 	cancel  context.CancelFunc
 	looking sync.WaitGroup
@@ -116,7 +121,10 @@ func NewFanout(c FanoutConfig) *Fanout {
 		c.Kept = DefaultKept
 	}
 	f := &Fanout{cfg: c, sender: kazoo.NewSender(c.Version, c.Node), edges: map[string]*edge{}, inbox: c.Conn.NewInbox(),
-		Renotify: func(string) {}, Watches: func(string) bool { return true }}
+		Renotify: func(string) {}, Watches: func(string) bool { return true }, log: loglimit.Limit(c.Log).With("part", "fan-out"),
+		tooLarge: prometheus.NewCounter(prometheus.CounterOpts{Name: "lamplight_notify_too_large_total",
+			Help: "Messages for watchers that are larger than the NATS server carries, and are lost. Raise its max_payload."})}
+	c.Registerer.MustRegister(f.tooLarge)
 	gauge := func(name, help string, value func() float64) {
 		c.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_" + name, Help: help}, value))
 	}
@@ -248,9 +256,19 @@ func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watche
 }
 
 // send publishes a message to an edge. Its reply subject is for the NATS server, which answers there at once when nobody
-// listens. An error is not handled: the message is in the ring, and the edge asks for what it misses.
+// listens. An error is not handled: the message is in the ring, and the edge asks for what it misses. One that NATS never carries is
+// logged.
 func (f *Fanout) send(e *edge, data []byte) {
-	_ = f.cfg.Conn.PublishRequest(e.subject, e.reply, data)
+	f.lost(f.cfg.Conn.PublishRequest(e.subject, e.reply, data), e.subject, len(data))
+}
+
+// lost logs and counts a message that is larger than the NATS server carries. Other errors pass with the connection's trouble.
+func (f *Fanout) lost(err error, topic string, size int) {
+	if errors.Is(err, nats.ErrMaxPayload) {
+		f.tooLarge.Inc()
+		f.log.Error("a message for watchers is larger than the NATS server carries, and is lost; raise the server's max_payload",
+			"subject", topic, "bytes", size, "max_payload", f.cfg.Conn.MaxPayload(), "needed", subject.MinPayload)
+	}
 }
 
 // buffer returns an empty buffer for a message of about size bytes. It uses the buffer of the message that last left the ring,
@@ -292,7 +310,8 @@ func (e *edge) dropRing() {
 // Lamp implements actors.Notifier. The state feed is best effort: NATS drops what nobody listens for, and nothing is sent again.
 func (f *Fanout) Lamp(c actors.LampNews) {
 	b := kazoo.AppendState(make([]byte, 0, 512), &c, f.cfg.Account(c.To.Realm), f.cfg.Node)
-	_ = f.cfg.Conn.Publish(f.cfg.Prefix.Of(subject.State(c.To.Realm, c.To.User)), b)
+	topic := f.cfg.Prefix.Of(subject.State(c.To.Realm, c.To.User))
+	f.lost(f.cfg.Conn.Publish(topic, b), topic, len(b))
 }
 
 // up handles an edge.up. An edge that was started again, and names nothing that it has seen, needs none of the messages that

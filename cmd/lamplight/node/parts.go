@@ -67,6 +67,9 @@ func (n *Node) startNATS(ctx context.Context) error {
 		return err
 	}
 	n.teardown.add("NATS connection", func(context.Context) error { n.conn.Close(); return nil })
+	if err = client.WatchPayload(n.conn, n.log, n.registry); err != nil {
+		return err
+	}
 	if c.Replicas == 0 {
 		if c.Replicas = 1; n.conn.ConnectedClusterName() != "" {
 			c.Replicas = 3

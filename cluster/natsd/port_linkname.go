@@ -19,3 +19,12 @@ func takeRoute(s *server.Server, c net.Conn) { createRoute(s, c, nil, server.Imp
 //
 //go:linkname createRoute github.com/nats-io/nats-server/v2/server.(*Server).createRoute
 func createRoute(s *server.Server, c net.Conn, to *url.URL, kind server.RouteType, gossip byte, account string) unsafe.Pointer
+
+// takeClient has the server take a connection for a client, as the server's own listener would, and does not wait for the end of the
+// connection.
+func takeClient(s *server.Server, c net.Conn) { createClient(s, c) }
+
+// createClient is an unexported method of the NATS server, as createRoute is.
+//
+//go:linkname createClient github.com/nats-io/nats-server/v2/server.(*Server).createClient
+func createClient(s *server.Server, c net.Conn) unsafe.Pointer
