@@ -139,6 +139,12 @@ func (s *shard) handle(message any, now time.Time) {
 		for x := range s.edges[string(m)] {
 			s.backlog = append(s.backlog, renotify{x, string(m)})
 		}
+	case replies:
+		for i := range m {
+			if n, ok := m[i].Message.(presence.Notified); ok {
+				s.reply(m[i].To, n, now)
+			}
+		}
 	case *page:
 		s.page(m, now)
 	case *reloaded:

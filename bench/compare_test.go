@@ -58,8 +58,8 @@ func TestResultIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := Load(file)
-	if err != nil || cmp.Diff(want, got) != "" {
-		t.Errorf("%v %s", err, cmp.Diff(want, got))
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Settings{})); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
 	}
 	for _, text := range []string{"", "[]", `{"format":2}`} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

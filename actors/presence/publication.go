@@ -14,7 +14,7 @@ import (
 // lives as long as the last publication that reports it: its lease is the latest end of those. It ends before that when a publication
 // says that it is terminated. It is not shown any more, and may be shown again, when no publication reports it.
 type publication struct {
-	key       string // the number of its event package, then its first entity-tag
+	key       string // the number of its event package, the name of its publisher, its first entity-tag
 	tag       string // its present entity-tag
 	publisher string
 	until     int64    // µs, when it ends

@@ -74,7 +74,7 @@ func (e *Extension) publish(eff *Effects, ev *Publish, now int64) error {
 		return fmt.Errorf("%w: %.80q", ErrNoPublication, ev.IfMatch)
 	}
 	facts := e.facts(ev)
-	p := publication{key: string('0'+byte(ev.Package)) + ev.Tag, publisher: ev.Publisher, schema: e.rules.writes()}
+	p := publication{key: string('0'+byte(ev.Package)) + publisherName(ev.Publisher) + ev.Tag, publisher: ev.Publisher, schema: e.rules.writes()}
 	if old != nil {
 		p = *old
 		p.reports = slices.Clone(old.reports)
