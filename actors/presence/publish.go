@@ -58,6 +58,11 @@ func (e *Extension) facts(ev *Publish) []fact {
 	return all
 }
 
+// key is the key of the publication that a Publish begins.
+func (ev *Publish) key() string {
+	return string('0'+byte(ev.Package)) + publisherName(ev.Publisher) + ev.Tag
+}
+
 // publish takes a PUBLISH (RFC 3903 §6).
 func (e *Extension) publish(eff *Effects, ev *Publish, now int64) error {
 	if e.rules.writes() < publicationSchema {
@@ -74,7 +79,7 @@ func (e *Extension) publish(eff *Effects, ev *Publish, now int64) error {
 		return fmt.Errorf("%w: %.80q", ErrNoPublication, ev.IfMatch)
 	}
 	facts := e.facts(ev)
-	p := publication{key: string('0'+byte(ev.Package)) + publisherName(ev.Publisher) + ev.Tag, publisher: ev.Publisher, schema: e.rules.writes()}
+	p := publication{key: ev.key(), publisher: ev.Publisher, schema: e.rules.writes()}
 	if old != nil {
 		p = *old
 		p.reports = slices.Clone(old.reports)
@@ -121,11 +126,12 @@ func (e *Extension) publicationOf(ev *Publish, now int64) (found *publication, r
 	if e.more == nil {
 		return nil, false
 	}
+	key := ev.key()
 	for _, p := range e.more.published {
 		if p.until <= now || p.publisher != ev.Publisher || Package(p.key[0]-'0') != ev.Package {
 			continue
 		}
-		if p.tag == ev.Tag || p.key[1:] == ev.Tag {
+		if p.tag == ev.Tag || p.key == key {
 			return p, true
 		}
 		if ev.IfMatch != "" && p.tag == ev.IfMatch {
