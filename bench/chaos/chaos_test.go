@@ -159,7 +159,7 @@ func TestCluster(t *testing.T) {
 	if !need.Has(t, os.Geteuid() == 0, "root, whom a time namespace needs, for %q", clockApart) {
 		kit = slices.DeleteFunc(kit, func(f fault) bool { return f.name == clockApart })
 	}
-	p := newPlan(t, seed, kit, size{3, 1500, 2 * time.Second}, size{18, 50_000, 5 * time.Second})
+	p := newPlan(t, seed, kit, size{2, 1500, 2 * time.Second}, size{18, 50_000, 5 * time.Second})
 	p.sip = true
 	runAndCheck(t, l, false, p)
 }
