@@ -38,7 +38,7 @@ type port struct {
 }
 
 const (
-	proofTime   = 2 * time.Second // how long a connection may take to prove something
+	proofTime   = 5 * time.Second // how long a connection may take to prove something
 	acceptRetry = 50 * time.Millisecond
 )
 

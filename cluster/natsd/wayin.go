@@ -42,8 +42,10 @@ func (s *Server) makeWayIn(opts *server.Options) (wayIn []nats.Option, err error
 		own := &server.User{Username: ownUser, Password: s.password}
 		if len(accounts) == 1 {
 			own.Account = accounts[0]
-			if err := checkAccount(s.cfg.Config, own.Account.Name); err != nil {
-				return nil, err
+			if own.Account != nil { // users of the authorization block are in none of the file's
+				if err := checkAccount(s.cfg.Config, own.Account.Name); err != nil {
+					return nil, err
+				}
 			}
 		}
 		if opts.Username != "" { // NATS takes a single user or several

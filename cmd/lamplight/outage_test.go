@@ -262,9 +262,9 @@ func TestFewDescriptorsAndClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	to := &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}
 	for range 2 {
 		strangers.Go(func() {
+			to := &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}
 			for ctx.Err() == nil {
 				var open []int
 				for range 800 {
