@@ -113,13 +113,13 @@ func (l *Local) Replied(node string, to presence.Address, reply presence.Notifie
 	if l.gathered == nil {
 		l.gathered = map[int][]presence.Addressed{}
 	}
-	all := append(l.gathered[shard], presence.Addressed{To: to, Message: reply})
-	if len(all) >= kazoo.MaxReplies {
+	l.gathered[shard] = append(l.gathered[shard], presence.Addressed{To: to, Message: reply})
+	if all := l.gathered[shard]; len(all) >= kazoo.MaxReplies {
 		delete(l.gathered, shard)
 		l.Shard(shard, all)
 		return
 	}
-	if l.gathered[shard] = all; !l.armed {
+	if !l.armed {
 		l.armed = true
 		time.AfterFunc(gatherReplies, l.send)
 	}
