@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -17,17 +20,28 @@ import (
 	"lamplight/cluster/status"
 )
 
-// ports returns addresses with ports that are free now. The nodes of a cluster must know each other's ports before they start.
+// portsGiven are the ports that this process has given out. Others may not have them again before a node listens there.
+var portsGiven sync.Map
+
+// ports returns addresses with ports that are free now, and that no other test gets. The nodes of a cluster must know each other's ports before
+// they start. The ports are below those that the kernel gives to connections, of which other tests make thousands meanwhile.
 func ports(t *testing.T, n int) []string {
 	t.Helper()
-	addresses := make([]string, n)
-	for i := range addresses {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	addresses := make([]string, 0, n)
+	for tries := 0; len(addresses) < n; tries++ {
+		if tries > 10000 {
+			t.Fatal("no ports are free")
 		}
-		defer l.Close()
-		addresses[i] = l.Addr().String()
+		address := fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(20000))
+		if _, taken := portsGiven.LoadOrStore(address, true); taken {
+			continue
+		}
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			continue
+		}
+		_ = l.Close()
+		addresses = append(addresses, address)
 	}
 	return addresses
 }
