@@ -275,7 +275,7 @@ func (l *flow) appendVia(b []byte, branch string) []byte {
 	return append(append(b, branch...), ";rport\r\n"...)
 }
 
-// parameter is what the URI of the phones' Contacts has behind the address.
+// parameter returns the parameter transport of the URIs in the phones' Contacts; "" on UDP.
 func (l *flow) parameter() string {
 	if l.fleet.cfg.Transport == sip.UDP {
 		return ""

@@ -34,7 +34,7 @@ func read(t *testing.T, p presence.Package, data string) presence.Publish {
 
 // RFC 4235: what switches and proxies publish.
 func TestDialogInfo(t *testing.T) {
-	// Kamailio's pua_dialoginfo: the caller at first without tags, the state with a capital letter and white space around it, version 0.
+	// kamailio is a dialog as Kamailio's module pua_dialoginfo writes it: white space stands around the state.
 	kamailio := func(id, tags, direction, state string) string {
 		return dialogInfo("\n  <dialog id=\"" + id + `" call-id="k-1@10.0.0.9"` + tags + ` direction="` + direction + `">` + "\n    <state> " + state + " </state>\n" +
 			"    <remote>\n      <identity>sip:1002@acme.example.com</identity>\n      <target uri=\"sip:1002@10.0.0.7:5060\"/>\n    </remote>\n" +
@@ -178,7 +178,8 @@ func TestNoBody(t *testing.T) {
 	}
 }
 
-// Counts light the key of the mailbox, and put out what was lit before.
+// While a mailbox has new messages, it lights the extension whose name is *98 and the user of the mailbox. Extensions that the mailbox lit before and lights
+// no more go dark.
 func TestLamps(t *testing.T) {
 	to := presence.Address{Realm: "acme.example.com", User: "1001"}
 	if all := Lamps(to, &presence.Publish{}, nil); all != nil {

@@ -14,17 +14,8 @@ import (
 // publish handles a PUBLISH (RFC 3903 §6).
 func (r *reader) publish(f flow) {
 	s, m, now := r.server, &r.m, time.Now()
-	p, ok := r.eventPackage()
+	p, to, ok := r.about(f, now)
 	if !ok {
-		r.badEvent(f, now)
-		return
-	}
-	if r.repeated(f) {
-		return
-	}
-	to, wrong := r.extension()
-	if wrong != nil {
-		r.answerStranger(f, wrong.Code, wrong.Text, now)
 		return
 	}
 	by, ok := r.authenticate(f, to.Realm, now)
@@ -37,9 +28,7 @@ func (r *reader) publish(f flow) {
 		return
 	}
 	if m.Header(message.Require) != nil {
-		r.begin(420, "Bad Extension", f, nil)
-		r.out = append(append(append(r.out, "Unsupported: "...), m.Header(message.Require)...), "\r\n"...)
-		r.end(f)
+		r.badExtension(f)
 		return
 	}
 	expires, ok := r.published(f, by)

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,17 +22,8 @@ const (
 // subscribe handles a SUBSCRIBE (RFC 6665 §4.2.1).
 func (r *reader) subscribe(f flow) {
 	s, m, now := r.server, &r.m, time.Now()
-	p, ok := r.eventPackage()
+	p, to, ok := r.about(f, now)
 	if !ok {
-		r.badEvent(f, now)
-		return
-	}
-	if r.repeated(f) {
-		return
-	}
-	to, wrong := r.extension()
-	if wrong != nil {
-		r.answerStranger(f, wrong.Code, wrong.Text, now)
 		return
 	}
 	begun, inDialog := uint32(now.Unix()), m.To().Tag() != nil
@@ -49,12 +41,12 @@ func (r *reader) subscribe(f flow) {
 	if !ok {
 		return
 	}
-	if code, text := r.unfit(p); code != 0 {
-		if r.begin(code, text, f, nil); code == 420 {
-			r.out = append(r.out, "Unsupported: "...)
-			r.out = append(append(r.out, m.Header(message.Require)...), "\r\n"...)
-		}
-		r.end(f)
+	if m.Header(message.Require) != nil {
+		r.badExtension(f)
+		return
+	}
+	if !r.acceptable(p) {
+		r.answer(f, 406, "Only "+p.ContentType()+" Can Be Sent")
 		return
 	}
 	contact, _, ok := message.ParseAddress(m.Header(message.Contact))
@@ -93,6 +85,30 @@ func (r *reader) subscribe(f flow) {
 	w.notifier.hold(w.subscription)
 	s.log.Debug("SUBSCRIBE", "extension", to.String(), "package", p.String(), "callid", ev.CallID, "expires", expires, "from", f.remote)
 	s.cluster.Subscribe(to, ev, now.Add(s.cfg.Timeout), w.finish)
+}
+
+// about returns the event package and the extension that a SUBSCRIBE or PUBLISH is about. ok is false for a request that is refused for one
+// of these, which has been answered, and for a copy of a request that came before.
+func (r *reader) about(f flow, now time.Time) (p presence.Package, to presence.Address, ok bool) {
+	if p, ok = r.eventPackage(); !ok {
+		r.badEvent(f, now)
+		return p, to, false
+	}
+	if r.repeated(f) {
+		return p, to, false
+	}
+	to, wrong := r.extension()
+	if wrong != nil {
+		r.answerStranger(f, wrong.Code, wrong.Text, now)
+	}
+	return p, to, wrong == nil
+}
+
+// badExtension answers a request that demands an extension of SIP: the edge has none that could be demanded (RFC 3261 §8.2.2.3).
+func (r *reader) badExtension(f flow) {
+	r.begin(420, "Bad Extension", f, nil)
+	r.out = append(append(append(r.out, "Unsupported: "...), r.m.Header(message.Require)...), "\r\n"...)
+	r.end(f)
 }
 
 // eventPackage returns the event package of a request. It ignores what is behind the first dot, such as a template package, so that
@@ -177,7 +193,7 @@ func (r *reader) extension() (presence.Address, *message.Error) {
 	if err != nil {
 		return presence.Address{}, errNoExtension
 	}
-	if d := r.server.cfg.Domains; d != nil && !contains(d, to.Realm) {
+	if d := r.server.cfg.Domains; d != nil && !slices.Contains(d, to.Realm) {
 		return presence.Address{}, errOtherRealm
 	}
 	return to, nil
@@ -189,15 +205,6 @@ var (
 	errNoExtension = &message.Error{Code: 400, Text: "The URI Is No Extension"}
 	errOtherRealm  = &message.Error{Code: 404, Text: "This Edge Does Not Serve The Realm"}
 )
-
-func contains(all []string, one string) bool {
-	for _, a := range all {
-		if a == one {
-			return true
-		}
-	}
-	return false
-}
 
 // granted returns the seconds that a request is granted, at most most. It answers a request with a wrong or too short Expires.
 func (r *reader) granted(f flow, most uint32) (uint32, bool) {
@@ -217,21 +224,11 @@ func (r *reader) granted(f flow, most uint32) (uint32, bool) {
 	return min(expires, most), true
 }
 
-// unfit says why the edge can't serve a SUBSCRIBE; code is 0 when it can.
-func (r *reader) unfit(p presence.Package) (code int, text string) {
+// acceptable says whether the phone accepts the documents of the package. One that says nothing accepts them.
+func (r *reader) acceptable(p presence.Package) bool {
 	m := &r.m
-	if m.Header(message.Require) != nil {
-		return 420, "Bad Extension"
-	}
-	if m.Header(message.Accept) == nil {
-		return 0, ""
-	}
-	kind := p.ContentType()
-	if m.Lists(message.Accept, kind) || m.Lists(message.Accept, "*/*") || m.Lists(message.Accept, "application/*") ||
-		p == presence.Presence && m.Lists(message.Accept, profile.ContentTypeXPIDF) {
-		return 0, ""
-	}
-	return 406, "Only " + kind + " Can Be Sent"
+	return m.Header(message.Accept) == nil || m.Lists(message.Accept, p.ContentType()) || m.Lists(message.Accept, "*/*") || m.Lists(message.Accept, "application/*") ||
+		p == presence.Presence && m.Lists(message.Accept, profile.ContentTypeXPIDF)
 }
 
 // event makes the message for the owner of the extension. All its strings are parts of one.
