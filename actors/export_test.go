@@ -19,27 +19,39 @@ func (s *System) Break(to Address) {
 // TickedAt sets when a shard had its last tick.
 func (s *System) TickedAt(shard int, at time.Time) { s.shards[shard].ticked = at }
 
-// CheckEdges says what is wrong with the index from edges to extensions of a shard that is idle; "": nothing is.
-func (s *System) CheckEdges(shard int) string {
+// CheckCounts says what is wrong with the indexes from edges and switches to extensions of a shard that is idle; "": nothing is.
+func (s *System) CheckCounts(shard int) string {
 	sh := s.shards[shard]
 	sh.running.Lock()
 	defer sh.running.Unlock()
-	want := map[string]behindEdge{}
+	edges, switches := map[string]map[*extension]int32{}, map[string]map[*extension]int32{}
+	count := func(in map[string]map[*extension]int32, name string, x *extension, n int32) {
+		if in[name] == nil {
+			in[name] = map[*extension]int32{}
+		}
+		in[name][x] += n
+	}
 	for _, x := range sh.extensions {
 		for _, w := range x.state.Subscriptions() {
-			if want[w.Edge()] == nil {
-				want[w.Edge()] = behindEdge{}
+			count(edges, w.Edge(), x, 1)
+		}
+		for _, c := range x.state.Switches() {
+			count(switches, c.Name, x, c.By)
+		}
+	}
+	for _, c := range []struct {
+		what string
+		have *shardCounts
+		want map[string]map[*extension]int32
+	}{{"edges", &sh.edges, edges}, {"switches", &sh.switches, switches}} {
+		for name, n := range c.have.names {
+			if !maps.Equal(n.of, c.want[name]) || !c.have.node.has(name) {
+				return fmt.Sprintf("%s: under %q are %v, not %v", c.what, name, n.of, c.want[name])
 			}
-			want[w.Edge()][x]++
 		}
-	}
-	for edge, behind := range sh.edges {
-		if !maps.Equal(behind, want[edge]) || !s.WatchesEdge(edge) {
-			return fmt.Sprintf("behind %q are %v, not %v", edge, want[edge], behind)
+		if len(c.have.names) != len(c.want) {
+			return fmt.Sprintf("%d %s, not %d", len(c.have.names), c.what, len(c.want))
 		}
-	}
-	if len(sh.edges) != len(want) {
-		return fmt.Sprintf("%d edges, not %d", len(want), len(sh.edges))
 	}
 	return ""
 }

@@ -44,6 +44,7 @@ type Answer struct {
 	Failed        int                // and of those that refused it
 	Former        []string           // for a presence.MailboxEvent: Effects.Former
 	Ignored       presence.Ignored   // why the news changed nothing
+	Ended         int                // for the end of a switch's calls: their number
 	Stale         bool               // the node can't reach NATS and answered from memory: another node may know more
 }
 

@@ -84,7 +84,7 @@ func TestEdgesAreIndexed(t *testing.T) {
 	edges := []string{"", "e1", "e2", "e3"}
 	watched := func(want ...string) {
 		t.Helper()
-		if wrong := s.sys.CheckEdges(s.shard); wrong != "" {
+		if wrong := s.sys.CheckCounts(s.shard); wrong != "" {
 			t.Fatal(wrong)
 		}
 		for _, e := range edges {

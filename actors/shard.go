@@ -56,7 +56,9 @@ type shard struct {
 	highest  uint32 // the highest counter of any extension under the present claim
 
 	extensions map[Address]*extension
-	edges      map[string]behindEdge
+	edges      shardCounts // the watchers behind each edge
+	switches   shardCounts // the calls on each switch
+	sources    map[string]*source
 	timers     timers
 	ticked     time.Time // when the last tick ran
 	queue      []entry
@@ -136,7 +138,7 @@ func (s *shard) handle(message any, now time.Time) {
 		s.refuseWaiting()
 	case edgeUp:
 		s.backlog = slices.DeleteFunc(s.backlog, func(r renotify) bool { return r.edge == string(m) })
-		for x := range s.edges[string(m)] {
+		for x := range s.edges.names[string(m)].of {
 			s.backlog = append(s.backlog, renotify{x, string(m)})
 		}
 	case replies:
@@ -145,6 +147,12 @@ func (s *shard) handle(message any, now time.Time) {
 				s.reply(m[i].To, n, now)
 			}
 		}
+	case *departure:
+		s.depart(m, now)
+	case settled:
+		s.settle(m)
+	case sourceListing:
+		m <- s.listSources()
 	case *page:
 		s.page(m, now)
 	case *reloaded:
@@ -176,6 +184,10 @@ func (s *shard) request(c *call, now time.Time) {
 		s.waiting = append(s.waiting, c)
 		return
 	}
+	if ev, ok := c.message.(presence.SourceUp); ok {
+		s.sourceUp(ev, &c.caller, now)
+		return
+	}
 	x := s.extensions[c.to]
 	if x != nil && x.broken {
 		c.answer(Answer{Err: ErrUnavailable})
@@ -202,7 +214,7 @@ func (s *shard) request(c *call, now time.Time) {
 
 // apply has an extension apply an event, hands its records to the journal, and queues its notifications and the answer to
 // by. by is nil when no one waits for an answer.
-func (s *shard) apply(x *extension, event presence.Event, by *caller, now time.Time) {
+func (s *shard) apply(x *extension, event presence.Event, by *caller, now time.Time) presence.Effects {
 	watchers := len(x.state.Subscriptions())
 	s.step = step{event: event, now: now}
 	begun := time.Now()
@@ -216,26 +228,25 @@ func (s *shard) apply(x *extension, event presence.Event, by *caller, now time.T
 	if t.reason != nil {
 		s.panicked(x, &t)
 		by.answer(Answer{Err: ErrUnavailable})
-		return
+		return presence.Effects{}
 	}
 	if t.err != nil {
 		by.answer(Answer{Err: t.err})
 		s.retire(x)
-		return
+		return presence.Effects{}
 	}
-	s.index(x, t.fx.Edges)
+	s.edges.add(x, t.fx.Edges)
+	s.switches.add(x, t.fx.Switches)
 	if t.fx.Ignored != presence.IgnoredNot {
 		s.sys.metrics.ignored[t.fx.Ignored].Inc()
 	}
 	e := entry{x: x, fx: t.fx, caller: by, answer: Answer{Former: t.fx.Former, Ignored: t.fx.Ignored}}
 	if len(t.fx.Records) > 0 {
-		s.issued++
+		_, whole := event.(presence.Reset) // half a reset must not stay; the sender of news repeats it
+		s.write(x.address(), t.fx.Records, whole)
 		e.ticket, e.wrote, e.at = s.issued, true, applied
 		x.ticket = s.issued
-		records := t.fx.Records
 		e.fx.Records = nil
-		_, whole := event.(presence.Reset) // half a reset must not stay; the sender of news repeats it
-		s.sys.cfg.Journal.Write(s.id, s.opened, x.address(), records, whole)
 	}
 	s.timers.set(x, x.state.Next())
 	s.suspect(x)
@@ -244,9 +255,16 @@ func (s *shard) apply(x *extension, event presence.Event, by *caller, now time.T
 	}
 	if by == nil && !e.wrote && !e.tells() {
 		s.retire(x)
-		return
+		return t.fx
 	}
 	s.enqueue(e, now)
+	return t.fx
+}
+
+// write hands records of one address to the journal. Its ticket is then s.issued.
+func (s *shard) write(to Address, records []presence.Record, whole bool) {
+	s.issued++
+	s.sys.cfg.Journal.Write(s.id, s.opened, to, records, whole)
 }
 
 // show is the answer to a Show; x is nil for an extension that holds nothing.
@@ -302,8 +320,9 @@ func (s *shard) retire(x *extension) {
 func (s *shard) forget(x *extension) {
 	s.timers.set(x, time.Time{})
 	if x.broken || len(x.state.Subscriptions()) > 0 {
-		s.unindex(x)
+		s.edges.remove(x)
 	}
+	s.switches.remove(x)
 	delete(s.extensions, x.address())
 	delete(s.suspects, x)
 	s.sys.realms.remove(x.address())

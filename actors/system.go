@@ -16,11 +16,14 @@ import (
 
 // Config is what a System needs. All fields must be set.
 type Config struct {
-	Node       string
-	Rules      presence.Rules
-	Mailbox    int // the number of messages that may wait for one shard; a request past it is refused with ErrBusy
-	Journal    Journal
-	Notifier   Notifier
+	Node     string
+	Rules    presence.Rules
+	Mailbox  int // the number of messages that may wait for one shard; a request past it is refused with ErrBusy
+	Journal  Journal
+	Notifier Notifier
+	// EndSwitch ends the calls of a switch on all nodes and returns their number (route.Router.EndSwitch). It waits until that is done
+	// or the context ends.
+	EndSwitch  func(context.Context, presence.SwitchGone) (ended int, err error)
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -29,16 +32,20 @@ type Config struct {
 // take a context wait for answers. Do with lend may run a shard's turn in its caller's goroutine. Close waits for the
 // shards to stop. The others queue a message and return at once.
 type System struct {
-	cfg     Config
-	actors  *actor.ActorSystem
-	workers *workers
-	shards  [Shards]*shard
-	realms  realms
-	edges   edges
-	metrics *metrics
-	version atomic.Uint64 // grows with every durable change
-	stop    context.CancelFunc
-	done    sync.WaitGroup
+	cfg      Config
+	actors   *actor.ActorSystem
+	workers  *workers
+	shards   [Shards]*shard
+	realms   realms
+	edges    counts // the watchers behind each edge
+	switches counts // the calls on each switch
+	departed departed
+	metrics  *metrics
+	version  atomic.Uint64   // grows with every durable change
+	stopping context.Context // ends with Stop
+	stop     context.CancelFunc
+	done     sync.WaitGroup
+	owed     sync.WaitGroup // ends of switches under way
 }
 
 // NewSystem makes a System and registers its metrics. It starts nothing.
@@ -48,7 +55,9 @@ func NewSystem(cfg Config) *System {
 		return cfg.Log.With("part", "actors")
 	}))
 	s.realms = newRealms()
-	s.edges.shards = map[string]*ShardSet{}
+	s.edges.names, s.switches.names = map[string]*counted{}, map[string]*counted{}
+	s.departed.at = map[string]presence.Gone{}
+	s.cfg.Rules.Gone = s.departed.before
 	cfg.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_watchers_behind_seconds",
 		Help: "How long the watcher that has been behind for the longest time has been so, in seconds; 0: none is behind."}, s.behindFor))
 	return s
@@ -69,12 +78,13 @@ func ShardOf(a Address) int {
 func (s *System) Start(context.Context) error {
 	for i := range s.shards {
 		sh := &shard{id: i, sys: s, extensions: map[Address]*extension{}}
+		sh.edges, sh.switches = shardCounts{node: &s.edges, shard: i}, shardCounts{node: &s.switches, shard: i}
 		sh.child = actor.PropsFromProducer(func() actor.Actor { return sh.adopting }, actor.WithMailbox(newInline))
 		sh.pid = s.actors.Root.Spawn(actor.PropsFromFunc(sh.Receive, actor.WithDispatcher(s.workers)))
 		s.shards[i] = sh
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s.stop = cancel
+	s.stopping, s.stop = ctx, cancel
 	s.done.Go(func() { s.clock(ctx) })
 	return nil
 }
@@ -90,6 +100,7 @@ func (s *System) Stop(context.Context) error {
 	for _, sh := range s.shards {
 		_ = s.actors.Root.StopFuture(sh.pid).Wait()
 	}
+	s.owed.Wait()
 	s.actors.Shutdown()
 	s.workers.close()
 	return nil

@@ -13,6 +13,7 @@ func (s *shard) load(m *Opening, now time.Time) {
 	s.claim, s.opened = m.Claim, m.Claim.Generation
 	s.claims++
 	s.issued, s.durable, s.highest = 0, 0, 0
+	s.restoreOwn(m.Records, now)
 	recent := map[*presence.Extension]bool{}
 	states := s.restore(m.Records, func(state *presence.Extension, at time.Time) {
 		if m.All || !at.Before(m.Since) {
@@ -25,7 +26,7 @@ func (s *shard) load(m *Opening, now time.Time) {
 			continue
 		}
 		x := s.adopt(a, state)
-		s.indexAll(x)
+		s.countAll(x)
 		s.sys.metrics.watchers.Add(float64(len(state.Subscriptions())))
 		s.timers.set(x, state.Next())
 		if recent[state] && len(state.Subscriptions()) > 0 {
@@ -79,12 +80,15 @@ func (s *shard) endAll(now time.Time) {
 	s.flushing = true
 }
 
-// restore makes extensions of records, and passes each with the time of each of its records to seen. It logs and skips a
+// restore makes extensions of the records of extensions, and passes each with the time of each of its records to seen. It logs and skips a
 // record that can't be read.
 func (s *shard) restore(records []Stored, seen func(*presence.Extension, time.Time)) map[Address]*presence.Extension {
 	states := map[Address]*presence.Extension{}
 	for i := range records {
 		r := &records[i]
+		if r.Kind == presence.KindGone || r.Kind == presence.KindSource {
+			continue
+		}
 		realm, user, err := presence.ParseAddress(r.Data)
 		var x *presence.Extension
 		if err == nil {
@@ -96,12 +100,37 @@ func (s *shard) restore(records []Stored, seen func(*presence.Extension, time.Ti
 			err = x.Load(r.Kind, r.Data)
 		}
 		if err != nil {
-			s.sys.cfg.Log.Error("a record of the journal can't be read; this node serves without it and leaves it in the journal; a newer release may have written it", "shard", s.id, "kind", string(rune(r.Kind)), "err", err)
+			s.unreadable(r, err)
 			continue
 		}
 		seen(x, r.At)
 	}
 	return states
+}
+
+// unreadable logs a record that can't be read.
+func (s *shard) unreadable(r *Stored, err error) {
+	s.sys.cfg.Log.Error("a record of the journal can't be read; this node serves without it and leaves it in the journal; a newer release may have written it", "shard", s.id, "kind", string(rune(r.Kind)), "err", err)
+}
+
+// restoreOwn takes the records that are of the shard, and not of an extension.
+func (s *shard) restoreOwn(records []Stored, now time.Time) {
+	for i := range records {
+		r := &records[i]
+		var err error
+		switch r.Kind {
+		case presence.KindGone:
+			var g presence.Gone
+			if g, err = presence.ReadGone(r.Data); err == nil {
+				s.sys.departed.note(g, now)
+			}
+		case presence.KindSource:
+			err = s.loadSource(r.Data, now)
+		}
+		if err != nil {
+			s.unreadable(r, err)
+		}
+	}
 }
 
 // drop closes the shard and forgets its memory. See System.Drop for doubt.
@@ -122,10 +151,9 @@ func (s *shard) drop(doubt uint64) {
 	s.queue, s.backlog = nil, nil
 	clear(s.suspects)
 	s.showBehind(0, 0)
-	for edge := range s.edges {
-		s.sys.edges.set(edge, s.id, false)
-	}
-	s.edges = nil
+	s.edges.clear()
+	s.switches.clear()
+	s.sources = nil
 	for _, x := range s.extensions {
 		for _, w := range x.waits {
 			w.caller.answer(w.answer)
@@ -186,7 +214,7 @@ func (s *shard) mend(m *reloaded, now time.Time) {
 	}
 	state.Loaded(now)
 	fresh := s.adopt(x.address(), state)
-	s.indexAll(fresh)
+	s.countAll(fresh)
 	s.sys.metrics.watchers.Add(float64(len(state.Subscriptions())))
 	s.timers.set(fresh, state.Next())
 	s.backlog = append(s.backlog, renotify{x: fresh})

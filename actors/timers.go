@@ -80,6 +80,7 @@ func (s *shard) tick(now time.Time) {
 			s.apply(r.x, presence.Renotify{Edge: r.edge}, nil, now)
 		}
 	}
+	s.tickSources(now)
 	s.release(now)
 	for i := range s.queue {
 		if c := s.queue[i].caller; c != nil && c.done != nil && now.After(c.deadline) {
@@ -137,6 +138,9 @@ func (s *shard) schedule(now time.Time) {
 	}
 	if s.open && !s.flushing {
 		due = s.timers.next()
+		if at := s.sourceDue(now); at != 0 && (due == 0 || at < due) {
+			due = at
+		}
 	}
 	if len(s.queue) > 0 || len(s.backlog) > 0 || s.waits > 0 {
 		soon(20 * time.Millisecond)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unique"
 )
 
 // call is a call of the extension, or its tombstone.
@@ -13,6 +14,9 @@ import (
 // said, in an order that does not depend on arrival. So any order and any repetition of the same news has the same end.
 // There is one exception: news older than a tombstone's life counts only if it moves a known call forward. It must not
 // begin a call, because the tombstone that ended that call may have been forgotten.
+//
+// A call also ends when its switch is declared gone (SwitchGone) at a moment after all news of it. News from that moment on shows the
+// call again: its switch tells again which calls live. A moment is merged like news, so their order makes no difference.
 //
 // When its lease ends, a call is no longer visible. It stays for a tombstone's life, so that news with a longer lease
 // finds what was known of it. After a restart its record does the same, which the journal keeps for a minute longer than
@@ -33,7 +37,9 @@ type call struct {
 	lease    int64 // µs, the end of the lease that the newest news of this state gave
 	extended int64 // µs, the end of the latest lease that news without a state gave
 	until    int64 // µs, the end of the tombstone; 0: the call is none
-	sweptAt  int64 // µs, when the journal sweeps the last of its records; the record holds it if it is later than swept(ends())
+	heard    int64 // µs, the time of the newest news of any state
+	gone     int64 // µs, the latest moment after all news of the call at which its switch was declared gone; 0: it was not
+	sweptAt  int64 // µs, when the journal sweeps the last of its records
 	parts    []part
 	unknown  string // the record's fields of a newer release
 	schema   uint8  // of the record
@@ -77,13 +83,27 @@ func (c *call) ends() int64 { return max(c.lease, c.extended) }
 
 // visible says whether the call counts for the lamp.
 func (c *call) visible(now int64) bool {
-	return c.state != None && c.state != Terminated && c.until == 0 && c.ends() > now
+	return c.state != None && c.state != Terminated && c.until == 0 && c.ends() > now && !c.lost()
+}
+
+// lost says whether the call's switch was declared gone after all news of the call.
+func (c *call) lost() bool { return wholeSecond(c.heard) < c.gone }
+
+// wholeSecond is the last moment that a time may mean: the end of its second if it is in whole seconds, as Kazoo's are.
+func wholeSecond(at int64) int64 {
+	if at%second == 0 {
+		return at + second - 1
+	}
+	return at
 }
 
 // forgetAt is when the call need not be known any more, in µs. life is a tombstone's.
 func (c *call) forgetAt(life int64) int64 {
 	if c.until != 0 {
 		return c.until
+	}
+	if c.lost() {
+		return min(c.ends(), c.gone) + life
 	}
 	return c.ends() + life
 }
@@ -168,8 +188,13 @@ func (e *Extension) callEvent(eff *Effects, ev *CallEvent, now int64) error {
 		m.calls = slices.Insert(m.calls, i, c)
 	}
 	c.presumed = c.presumed && undirected
-	if !c.merge(ev, at, lease) && c.presumed == presumed {
+	changed := c.merge(ev, at, lease)
+	changed = c.leave(e.rules.gone(c.switchURI())) || changed
+	if !changed && c.presumed == presumed {
 		return nil
+	}
+	if c.lost() {
+		eff.Ignored = IgnoredEnded
 	}
 	if c.state == Terminated {
 		c.until = now + e.tombstoneLife()
@@ -216,18 +241,21 @@ func (e *Extension) roomForCall(visible, known bool, now int64) error {
 // merge merges news into the call, and says whether that changed it. at and lease are when the news happened and when its
 // lease ends, in µs.
 func (c *call) merge(ev *CallEvent, at, lease int64) bool {
-	switch {
-	case ev.State == None:
-		if lease <= c.extended {
-			return false
-		}
-		c.extended = lease
-		return true
-	case ev.State == Terminated:
+	if ev.State == Terminated {
 		c.end()
 		return true
 	}
-	change := false
+	change := at > c.heard
+	if c.heard = max(c.heard, at); !c.lost() {
+		c.gone = 0
+	}
+	if ev.State == None {
+		if lease <= c.extended {
+			return change
+		}
+		c.extended = lease
+		return true
+	}
 	switch cmp.Compare(ev.State, c.state) {
 	case 1:
 		c.state, c.at, c.since, c.lease = ev.State, at, at, lease
@@ -243,13 +271,21 @@ func (c *call) merge(ev *CallEvent, at, lease int64) bool {
 	for i, v := range ev.values() {
 		if v != "" && c.parts[i].less(v, ev.State, at) {
 			if v != c.parts[i].value {
-				c.parts[i].value = strings.Clone(v)
+				c.parts[i].value = keptPart(i, v)
 			}
 			c.parts[i].state, c.parts[i].at = ev.State, at
 			change = true
 		}
 	}
 	return change
+}
+
+// keptPart is a copy of a part's value that keeps nothing else in memory. All calls of a switch share the copy of its name.
+func keptPart(i int, v string) string {
+	if i == partSwitch {
+		return unique.Make(v).Value()
+	}
+	return strings.Clone(v)
 }
 
 // less says whether a value of news with this state and time takes the part's place.
@@ -262,23 +298,63 @@ func (p *part) less(v string, state State, at int64) bool {
 
 // end makes the call a tombstone. It drops all times, so that ends that came at different times leave the same.
 func (c *call) end() {
-	c.state, c.at, c.since, c.lease, c.extended, c.parts, c.presumed, c.known = Terminated, 0, 0, 0, 0, nil, false, 0
+	c.state, c.at, c.since, c.lease, c.extended, c.parts, c.presumed, c.known, c.heard, c.gone = Terminated, 0, 0, 0, 0, nil, false, 0, 0, 0
 }
 
 // keepCall adds the call's record to the effects and asks for the Ticks that the call needs.
 func (e *Extension) keepCall(eff *Effects, c *call, now int64) {
-	whole := e.whole(c)
 	e.due(e.forgetCallAt(c))
-	if c.until != 0 {
-		if c.state != Terminated {
-			c.sweptAt = max(c.sweptAt, c.until)
-		}
+	if c.state == Terminated {
 		e.bury(eff, KindCall, c.key, e.encodeCall(c), max(c.sweptAt, c.until), now)
 		return
 	}
-	e.due(whole.ends())
-	c.sweptAt = max(c.sweptAt, swept(whole.ends()), swept(c.ends()))
-	e.keep(eff, KindCall, c.key, e.encodeCall(c), c.sweptAt, now)
+	c.sweptAt = max(c.sweptAt, min(e.sweepable(c), now+callRecordLife))
+	if c.until != 0 {
+		e.bury(eff, KindCall, c.key, e.encodeCall(c), c.sweptAt, now)
+	} else {
+		if ends := e.whole(c).ends(); ends > now {
+			e.due(ends)
+		}
+		e.keep(eff, KindCall, c.key, e.encodeCall(c), c.sweptAt, now)
+	}
+	if at := e.renewAt(c); at != 0 {
+		e.due(at)
+	}
+}
+
+// How long the journal keeps the record of a call, in µs, and how long before that it is written again. A call that lives longer is
+// written once an hour, so that the tombstone of any call, which must outlive all records of it, need not stay longer than that.
+const (
+	callRecordLife  = 60 * minute
+	callRecordAhead = 10 * minute
+)
+
+// sweepable is when the call that has not ended need not be in the journal any more, in µs.
+func (e *Extension) sweepable(c *call) int64 {
+	if c.until != 0 {
+		return c.until
+	}
+	return max(swept(e.whole(c).ends()), swept(c.ends()))
+}
+
+// renewAt is when the call's record must be written again, in µs; 0: it need not be, because the call ends before the record does.
+func (e *Extension) renewAt(c *call) int64 {
+	if c.state == Terminated || c.lost() || e.sweepable(c) <= c.sweptAt {
+		return 0
+	}
+	return c.sweptAt - callRecordAhead
+}
+
+// renew writes the records of calls again whose time in the journal is nearly over.
+func (e *Extension) renew(eff *Effects, now int64) {
+	if e.more == nil {
+		return
+	}
+	for _, c := range e.more.calls {
+		if at := e.renewAt(c); at != 0 && at <= now {
+			e.keepCall(eff, c, now)
+		}
+	}
 }
 
 // cause is the source of a change for the log of the lamp: the one that news names, else otherwise.

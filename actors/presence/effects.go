@@ -12,6 +12,9 @@ type Rules struct {
 	MaxTombstones  int           // things of one extension that have ended and are remembered; 0: any number
 	Transitions    int           // changes of the lamp that are remembered for explain
 	Writes         func() int    // the schema to write: the newest that all members read; nil: Schema
+	// Gone returns the latest moment at which a switch was declared gone, in µs since 1970; 0: none is remembered. It remembers each
+	// for TombstoneLife at least, because older news that begins a call is refused. nil: none is ever gone.
+	Gone func(switchURI string) int64
 }
 
 // writes is the schema to write.
@@ -22,22 +25,32 @@ func (r *Rules) writes() uint8 {
 	return uint8(r.Writes())
 }
 
+// gone is Gone, which may be nil.
+func (r *Rules) gone(switchURI string) int64 {
+	if r.Gone == nil || switchURI == "" {
+		return 0
+	}
+	return r.Gone(switchURI)
+}
+
 // Effects is what Apply asks its caller to do: write the records and, once all of them are durable, send the notices and
 // publish the change of the lamp.
 type Effects struct {
 	Records []Record
 	Notices []Notice
 	Lamp    *LampChange // nil: the lamp did not change
-	Edges   []EdgeChange
-	Ignored Ignored  // why the news changed nothing
-	Former  []string // of a MailboxEvent without Lamp: the users whose lamps the mailbox lit and lights no more
+	Ignored Ignored     // why the news changed nothing
+	Former  []string    // of a MailboxEvent without Lamp: the users whose lamps the mailbox lit and lights no more
+	Ended   int         // of a SwitchGone: the number of calls that it has ended
+
+	Edges    []CountChange // watchers behind each edge; "" is the edge of the watchers that name none
+	Switches []CountChange // calls of each switch
 }
 
-// EdgeChange says that the extension has one watcher more or one less behind an edge; "" is the edge of the watchers that name
-// none. A refresh changes nothing, unless its watcher has moved to another edge.
-type EdgeChange struct {
-	Edge string
-	By   int32 // 1 or -1
+// CountChange says that the extension has more or fewer of what is counted by a name, such as the watchers behind an edge.
+type CountChange struct {
+	Name string
+	By   int32
 }
 
 // Ignored says why news was taken and changed nothing. Repeated news is not counted as ignored.

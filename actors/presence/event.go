@@ -192,6 +192,13 @@ type Renotify struct{ Edge string }
 // Subscription-State (RFC 6665 §4.1.3); "": noresource.
 type End struct{ Reason string }
 
+// SwitchGone says that a switch has died, or has been started again: the calls of which the last news is from before a moment have
+// ended without news. Calls that the switch tells of from that moment on live, in whatever order the news and SwitchGone come.
+type SwitchGone struct {
+	Switch string    // the Switch-URI of the calls
+	Before time.Time // zero, or more than a minute ahead: now
+}
+
 // EndSubscriptions ends every subscription and keeps all else. Reason is that of the Subscription-State (RFC 6665 §4.1.3),
 // such as deactivated.
 type EndSubscriptions struct{ Reason string }
@@ -210,6 +217,7 @@ func (Reset) event()            {}
 func (Renotify) event()         {}
 func (End) event()              {}
 func (EndSubscriptions) event() {}
+func (SwitchGone) event()       {}
 func (Tick) event()             {}
 
 func (Subscribe) message()     {}

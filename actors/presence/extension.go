@@ -38,7 +38,8 @@ type details struct {
 	published   []*publication // sorted by key
 	ended       []ended        // tombstones of subscriptions, sorted by key
 	manual      manual
-	transitions []Transition // oldest first
+	transitions []Transition  // oldest first
+	switches    []switchCalls // sorted by name
 }
 
 // Idle is the View of every extension of which nothing is known.
@@ -114,6 +115,8 @@ func (e *Extension) Apply(ev Event, now time.Time) (Effects, error) {
 	case EndSubscriptions:
 		last := e.endWatchers(&eff, us)
 		last.into(&eff, e.view, ev.Reason)
+	case SwitchGone:
+		e.switchGone(&eff, &ev, us)
 	case Tick:
 		e.tick(&eff, us)
 	default:
@@ -122,6 +125,8 @@ func (e *Extension) Apply(ev Event, now time.Time) (Effects, error) {
 	if err != nil {
 		return Effects{}, err
 	}
+	e.countSwitches(&eff)
+	e.shed()
 	return eff, nil
 }
 

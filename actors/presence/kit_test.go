@@ -32,6 +32,8 @@ type stage struct {
 	seq     uint32
 	said    []string // what was told since the last call of heard
 	eff     Effects  // of the last event
+
+	gone map[string]int64 // by switch: the latest moment at which it was declared gone
 }
 
 type kept struct {
@@ -43,11 +45,16 @@ var begin = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 
 func newStage(t tb) *stage {
 	rules := testRules()
-	return &stage{t: t, rules: rules, now: begin, journal: map[string][]kept{}, e: New("acme.example.com", "1001", rules)}
+	s := &stage{t: t, rules: rules, now: begin, journal: map[string][]kept{}, e: New("acme.example.com", "1001", rules), gone: map[string]int64{}}
+	rules.Gone = func(name string) int64 { return s.gone[name] }
+	return s
 }
 
 func (s *stage) try(ev Event) error {
 	s.t.Helper()
+	if ev, ok := ev.(SwitchGone); ok { // the shard remembers it first
+		s.gone[ev.Switch] = max(s.gone[ev.Switch], stamp(ev.Before, s.now.UnixMicro()))
+	}
 	before := dump(s.e)
 	eff, err := s.e.Apply(ev, s.now)
 	s.eff = eff

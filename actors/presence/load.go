@@ -48,6 +48,8 @@ func (e *Extension) Loaded(now time.Time) {
 	}
 	e.bound(us)
 	e.forgetOver(us)
+	e.countSwitches(&Effects{})
+	e.shed()
 	e.view = e.build(us)
 	for _, s := range e.watchers {
 		e.due(e.lapse(s))
@@ -78,7 +80,7 @@ func (e *Extension) bound(now int64) {
 		if c.state == Terminated {
 			c.until = min(c.until, last)
 		}
-		c.until, c.known = min(c.until, swept(lease)), min(c.known, swept(lease))
+		c.until, c.known, c.heard, c.gone = min(c.until, swept(lease)), min(c.known, swept(lease)), min(c.heard, newest), min(c.gone, newest)
 		c.lease, c.extended, c.sweptAt = min(c.lease, lease), min(c.extended, lease), min(c.sweptAt, swept(lease))
 	}
 	for _, r := range e.more.registers {
@@ -188,13 +190,17 @@ func (e *Extension) loadCall(data []byte) error {
 	for _, t := range []struct {
 		field int
 		to    *int64
-	}{{recGone, &c.until}, {callAt, &c.at}, {callSince, &c.since}, {callLease, &c.lease}, {callExtended, &c.extended}, {callSwept, &c.sweptAt}, {callKnown, &c.known}} {
+	}{{recGone, &c.until}, {callAt, &c.at}, {callSince, &c.since}, {callLease, &c.lease}, {callExtended, &c.extended}, {callSwept, &c.sweptAt}, {callKnown, &c.known},
+		{callHeard, &c.heard}, {callGone, &c.gone}} {
 		if *t.to, err = r.moment(t.field); err != nil {
 			return err
 		}
 	}
 	if c.state != Terminated {
-		c.presumed, c.sweptAt = presumed, max(c.sweptAt, swept(c.ends()))
+		c.presumed, c.heard = presumed, max(c.heard, c.at)
+		if c.sweptAt == 0 { // a release before wrote it only when it was later than this
+			c.sweptAt = swept(c.ends())
+		}
 		if c.until = max(c.until, 1); !shadow && (!bare || c.until == 1) {
 			c.until = 0
 		}
@@ -227,7 +233,7 @@ func (p *part) decode(r *record, i int, c *call) error {
 	if err != nil {
 		return err
 	}
-	p.value, p.at, p.state = strings.Clone(r.str[value]), c.at, c.state
+	p.value, p.at, p.state = keptPart(i, r.str[value]), c.at, c.state
 	if rank != 0 {
 		p.state = State(rank)
 	}

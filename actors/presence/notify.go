@@ -153,6 +153,7 @@ func (e *Extension) tick(eff *Effects, now int64) {
 	}
 	e.next = 0
 	last := e.lapsed(eff, now)
+	e.renew(eff, now)
 	e.forgetOver(now)
 	e.changed(eff, "lease", now)
 	last.into(eff, e.view, "timeout")
@@ -220,12 +221,24 @@ func (e *Extension) forgetOver(now int64) {
 	}
 	m.calls = slices.DeleteFunc(m.calls, func(c *call) bool { return e.forgetCallAt(c) <= now })
 	for _, c := range m.calls { // after all that are over have gone, because a presumed call changes when another one ends
-		over(e.whole(c).ends(), e.forgetCallAt(c))
+		ends := e.whole(c).ends()
+		if c.lost() {
+			ends = 0 // it is forgotten before
+		}
+		over(ends, e.forgetCallAt(c))
+		if at := e.renewAt(c); at != 0 {
+			e.due(at)
+		}
 	}
 	m.registers = slices.DeleteFunc(m.registers, func(r *register) bool { return over(r.lease, r.forgetAt(life)) })
 	m.published = slices.DeleteFunc(m.published, func(p *publication) bool { return over(0, p.until) })
 	m.ended = slices.DeleteFunc(m.ended, func(t ended) bool { return over(0, t.until) })
-	if len(m.transitions) == 0 && m.manual.state == None && len(m.calls)+len(m.registers)+len(m.ended)+len(m.mailboxes)+len(m.published) == 0 {
+}
+
+// shed frees the details when they hold nothing.
+func (e *Extension) shed() {
+	if m := e.more; m != nil && len(m.transitions)+len(m.switches) == 0 && m.manual.state == None &&
+		len(m.calls)+len(m.registers)+len(m.ended)+len(m.mailboxes)+len(m.published) == 0 {
 		e.more = nil
 	}
 }

@@ -83,7 +83,7 @@ func (c *call) absorb(o *call) {
 			c.at, c.lease = o.at, o.lease
 		}
 	}
-	c.extended = max(c.extended, o.extended)
+	c.extended, c.heard, c.gone = max(c.extended, o.extended), max(c.heard, o.heard), max(c.gone, o.gone)
 	for i, p := range o.parts {
 		if i != partDirection && p.value != "" && c.parts[i].less(p.value, p.state, p.at) {
 			c.parts[i] = p

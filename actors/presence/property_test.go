@@ -43,37 +43,60 @@ func drawCall(t *rapid.T, now time.Time) CallEvent {
 // Any order and any repetition of the same news of calls ends the same, in memory and after a restart.
 func TestCallNewsCommutes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		events := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) CallEvent { return drawCall(t, begin) }), 1, 12).Draw(t, "events")
-		again := rapid.SliceOfN(rapid.SampledFrom(events), 0, 6).Draw(t, "repeated")
-		other := rapid.Permutation(append(append([]CallEvent{}, events...), again...)).Draw(t, "order")
-		one, two := newStage(t), newStage(t)
-		for _, ev := range events {
-			one.do(ev)
-		}
-		for _, ev := range other {
-			two.do(ev)
-		}
-		same := func(what string) {
-			t.Helper()
-			if a, b := dump(one.e), dump(two.e); a != b {
-				t.Fatalf("%s:\n%s\n%s", what, a, b)
-			}
-		}
-		same("in memory")
-		view := fmt.Sprintf("%+v", *one.e.View())
-		one.reload()
-		two.reload()
-		same("after a restart")
-		if got := fmt.Sprintf("%+v", *one.e.View()); got != view {
-			t.Fatalf("a restart made\n%s of\n%s", got, view)
-		}
-		one.pass(30 * time.Second)
-		two.pass(30 * time.Second)
-		same("half a minute later")
-		one.pass(80 * time.Second).reload()
-		two.pass(80 * time.Second)
-		same("two minutes later, one of them after a restart")
+		commutes(t, rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Event { return drawCall(t, begin) }), 1, 12).Draw(t, "events"))
 	})
+}
+
+// The same with switches that are declared gone, among news of calls that are each on one switch.
+func TestSwitchGoneCommutes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		commutes(t, rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Event {
+			if rapid.IntRange(0, 3).Draw(t, "gone") == 0 {
+				return SwitchGone{Switch: "sip:" + names.Draw(t, "switch"), Before: begin.Add(-time.Duration(rapid.IntRange(0, 60_000).Draw(t, "before")) * time.Millisecond)}
+			}
+			ev := drawCall(t, begin)
+			if ev.SwitchURI != "" {
+				ev.SwitchURI = "sip:" + ev.CallID
+			}
+			if ev.ID != "" {
+				ev.SwitchURI = "" // what is published has none
+			}
+			return ev
+		}), 1, 14).Draw(t, "events"))
+	})
+}
+
+// commutes checks that any order and any repetition of the events ends the same, in memory and after a restart.
+func commutes(t *rapid.T, events []Event) {
+	again := rapid.SliceOfN(rapid.SampledFrom(events), 0, 6).Draw(t, "repeated")
+	other := rapid.Permutation(append(append([]Event{}, events...), again...)).Draw(t, "order")
+	one, two := newStage(t), newStage(t)
+	for _, ev := range events {
+		one.do(ev)
+	}
+	for _, ev := range other {
+		two.do(ev)
+	}
+	same := func(what string) {
+		t.Helper()
+		if a, b := dump(one.e), dump(two.e); a != b {
+			t.Fatalf("%s:\n%s\n%s", what, a, b)
+		}
+	}
+	same("in memory")
+	view := fmt.Sprintf("%+v", *one.e.View())
+	one.reload()
+	two.reload()
+	same("after a restart")
+	if got := fmt.Sprintf("%+v", *one.e.View()); got != view {
+		t.Fatalf("a restart made\n%s of\n%s", got, view)
+	}
+	one.pass(30 * time.Second)
+	two.pass(30 * time.Second)
+	same("half a minute later")
+	one.pass(80 * time.Second).reload()
+	two.pass(80 * time.Second)
+	same("two minutes later, one of them after a restart")
 }
 
 // drawPublish is a publication of some dialogs, or a later request for it.

@@ -44,6 +44,8 @@ const (
 	callLease    = 13
 	callExtended = 14
 	callSwept    = 15
+	callHeard    = 18 // absent: as callAt
+	callGone     = 19
 	callValue    = 20 // plus the number of the part
 	callPartAt   = 32 // plus the number of the part; absent: as callAt
 	callPartRank = 44 // plus the number of the part; absent: as callState
@@ -95,7 +97,7 @@ const (
 var (
 	subscriptionNum = mask(subscriptionRenewed, subscriptionExpires, subscriptionCSeq, subscriptionMaxRate, subscriptionMinRate, subscriptionReplaced, subscriptionSwept)
 	subscriptionStr = mask(subscriptionFrom, subscriptionFromTag, subscriptionToTag, subscriptionContact, subscriptionProxyRoute, subscriptionSubscriptionID, subscriptionServerID, subscriptionQueue, subscriptionUserAgent)
-	callNum         = mask(callState, callAt, callSince, callLease, callExtended, callSwept, callPresumed, callShadow, callKnown, callBare, callFromURI+1, callFromURI+2) | span(callPartAt) | span(callPartRank)
+	callNum         = mask(callState, callAt, callSince, callLease, callExtended, callSwept, callHeard, callGone, callPresumed, callShadow, callKnown, callBare, callFromURI+1, callFromURI+2) | span(callPartAt) | span(callPartRank)
 	callStr         = span(callValue) | mask(callFromURI)
 	regNum          = mask(regState, regAt, regSince, regLease, regDirection)
 	regStr          = mask(regFrom, regTo, regSource, regCallID, regFromTag, regToTag, regFromName, regToName, regFromURI, regToURI, regTarget, regSwitch)
@@ -190,7 +192,11 @@ func (e *Extension) encodeCall(c *call) []byte {
 	b = appendNum(b, callSince, uint64(c.since))
 	b = appendNum(b, callLease, uint64(c.lease))
 	b = appendNum(b, callExtended, uint64(c.extended))
-	if c.state != Terminated && c.sweptAt > swept(c.ends()) {
+	if c.heard != c.at {
+		b = appendNum(b, callHeard, uint64(c.heard))
+	}
+	b = appendNum(b, callGone, uint64(c.gone))
+	if c.state != Terminated && c.sweptAt != swept(c.ends()) {
 		b = appendNum(b, callSwept, uint64(c.sweptAt))
 	}
 	for i, p := range c.parts {

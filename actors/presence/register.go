@@ -148,7 +148,7 @@ func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) er
 			r = e.more.registers[i]
 		}
 	}
-	if found && (timed && at < r.at || r.showsAnother(ev) && !(timed && at > r.at)) {
+	if gone := e.rules.gone(ev.Call.SwitchURI); at < gone || found && (timed && at < r.at || r.showsAnother(ev) && !(timed && at > r.at)) {
 		eff.Ignored = IgnoredOvertaken
 		return nil
 	}

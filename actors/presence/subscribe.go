@@ -28,7 +28,7 @@ type single struct {
 	records  [1]Record
 	notices  [1]Notice
 	watchers [1]*Subscription
-	edges    [1]EdgeChange
+	edges    [1]CountChange
 }
 
 // subscribe creates, refreshes or ends a subscription (RFC 6665 §4.2.1).
@@ -63,7 +63,7 @@ func (e *Extension) subscribe(eff *Effects, ev *Subscribe, now int64) error {
 	s.take(ev, e.near(i))
 	e.accept(eff, s, now)
 	if edge := s.Edge(); edge != before {
-		eff.Edges = []EdgeChange{{before, -1}, {edge, 1}}
+		eff.Edges = []CountChange{{before, -1}, {edge, 1}}
 	}
 	return nil
 }
@@ -141,7 +141,7 @@ func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error 
 	}
 	e.watchers = slices.Insert(e.watchers, i, s)
 	one := e.accept(eff, s, now)
-	one.edges[0] = EdgeChange{s.Edge(), 1}
+	one.edges[0] = CountChange{s.Edge(), 1}
 	eff.Edges = one.edges[:]
 	for _, o := range old {
 		j, _ := e.find(o.Package, o.CallID)
@@ -191,7 +191,7 @@ func (e *Extension) endOne(eff *Effects, s *Subscription, replaced bool, now int
 		}
 	}
 	s.held = false
-	eff.Edges = append(eff.Edges, EdgeChange{s.Edge(), -1})
+	eff.Edges = append(eff.Edges, CountChange{s.Edge(), -1})
 	e.entomb(t)
 	e.bury(eff, KindSubscription, t.key, e.encodeEnded(&t), max(s.sweptAt, t.until), now)
 }
