@@ -238,9 +238,11 @@ func (e *Edge) Reply(node string, r kazoo.Reply) {
 func (e *Edge) sendReplies() {
 	e.mu.Lock()
 	all := e.replies
-	if len(all) > 0 {
-		e.replies = map[string][]kazoo.Reply{}
+	if len(all) == 0 {
+		e.mu.Unlock()
+		return
 	}
+	e.replies = map[string][]kazoo.Reply{}
 	e.mu.Unlock()
 	for node, replies := range all {
 		e.send(node, replies)

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -166,4 +167,19 @@ func TestRepliesAreGathered(t *testing.T) {
 			t.Errorf("%+v", all[0])
 		}
 	}
+}
+
+// Replies may come at any moment while those that were gathered are sent.
+func TestRepliesWhileOthersAreSent(t *testing.T) {
+	b := newBed(t)
+	var done sync.WaitGroup
+	done.Go(func() {
+		for range 5000 {
+			b.edge.sendReplies()
+		}
+	})
+	for i := range 5000 {
+		b.edge.Reply("a", kazoo.Reply{Presentity: "1001@acme.example.com", CallID: "c", Sequence: uint32(i + 1), Code: 200})
+	}
+	done.Wait()
 }
