@@ -14,12 +14,22 @@ import (
 // has come; without one, the default time of a request. The coverage names the shards that may not have been reset; the
 // error is then actors.ErrUnknown.
 func (r *Router) ResetRealm(ctx context.Context, realm string) (actors.Coverage, error) {
-	return r.commandAll(ctx, wire.RealmCommand{Realm: realm, Reset: true})
+	return r.commandAll(ctx, wire.WideCommand{Realm: realm, Reset: true})
 }
 
 // EndRealm ends all subscriptions and states of a realm that no account has any more. It is otherwise like ResetRealm.
 func (r *Router) EndRealm(ctx context.Context, realm string) (actors.Coverage, error) {
-	return r.commandAll(ctx, wire.RealmCommand{Realm: realm, Reason: "noresource"})
+	return r.commandAll(ctx, wire.WideCommand{Realm: realm, Reason: "noresource"})
+}
+
+// EndSwitch ends the calls of a switch that were last heard of before a moment, on all nodes, and blocks until that is done or the
+// context's deadline has come; without one, the default time of a request. Extensions of the coverage is the number of calls. To repeat
+// it does no harm, so shards are asked until they have surely done it.
+func (r *Router) EndSwitch(ctx context.Context, gone presence.SwitchGone) (actors.Coverage, error) {
+	if now := time.Now(); gone.Before.IsZero() || gone.Before.After(now.Add(time.Minute)) {
+		gone.Before = now
+	}
+	return r.commandAll(ctx, wire.WideCommand{Gone: gone})
 }
 
 // commanded is the outcome of a command in the shards of one node.
@@ -31,8 +41,9 @@ type commanded struct {
 
 // commandAll has every shard carry out a command once. One request asks a node for all the shards that it owns. Shards
 // that surely did not carry it out are asked again, through their owner of that time, until the deadline. No shard is
-// asked again whose outcome is unknown: a command that is carried out twice could undo what came in between.
-func (r *Router) commandAll(ctx context.Context, command wire.RealmCommand) (cover actors.Coverage, err error) {
+// asked again whose outcome is unknown, unless the command is about a switch: any other that is carried out twice could undo what
+// came in between.
+func (r *Router) commandAll(ctx context.Context, command wire.WideCommand) (cover actors.Coverage, err error) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(r.cfg.Timeout)
@@ -43,6 +54,7 @@ func (r *Router) commandAll(ctx context.Context, command wire.RealmCommand) (cov
 			done := s.Done
 			cover.Extensions += s.Extensions
 			switch {
+			case command.Gone.Switch != "": // what is unknown is asked again
 			case errors.Is(s.err, actors.ErrUnknown):
 				unknown.Merge(&s.only)
 				done.Merge(&s.only)
@@ -100,10 +112,10 @@ func (r *Router) owners(shards *actors.ShardSet) map[string]*actors.ShardSet {
 
 // commandOwners asks the owners of some shards at the same time, and blocks until all have answered. That may be a second
 // after the deadline.
-func (r *Router) commandOwners(ctx context.Context, deadline time.Time, command wire.RealmCommand, todo *actors.ShardSet) (all []commanded) {
+func (r *Router) commandOwners(ctx context.Context, deadline time.Time, command wire.WideCommand, todo *actors.ShardSet) (all []commanded) {
 	owners := r.owners(todo)
 	results := make(chan commanded, len(owners))
-	local := (*wire.RealmCommand)(nil)
+	local := (*wire.WideCommand)(nil)
 	for node, only := range owners {
 		m := command
 		m.Only = *only
@@ -131,9 +143,12 @@ func (r *Router) commandOwners(ctx context.Context, deadline time.Time, command 
 }
 
 // command carries out a command in shards of this node, and blocks until they have answered.
-func (r *Router) command(ctx context.Context, deadline time.Time, m *wire.RealmCommand) actors.Commanded {
+func (r *Router) command(ctx context.Context, deadline time.Time, m *wire.WideCommand) actors.Commanded {
 	ctx, cancel := context.WithDeadline(ctx, deadline.Add(time.Second)) // the shards' answers may come soon after the deadline
 	defer cancel()
+	if m.Gone.Switch != "" {
+		return r.cfg.System.EndSwitch(ctx, m.Gone, &m.Only, deadline)
+	}
 	var command actors.Message = presence.End{Reason: m.Reason}
 	if m.Reset {
 		command = presence.Reset{}

@@ -28,7 +28,7 @@ type try struct {
 // is called once, with the encoded answer or an error.
 type question struct {
 	window   *wire.Window
-	command  *wire.RealmCommand
+	command  *wire.WideCommand
 	answered func(body string, err error)
 }
 

@@ -45,6 +45,55 @@ type Status struct {
 	Unowned []int             `json:"unowned"` // the shards that no node holds
 	Moving  int               `json:"moving"`  // the number of shards whose holder is not the member that placement names
 	Leases  map[string]string `json:"leases"`  // by node: Serving, Draining, Expelled or Gone, as the journal shows it
+
+	Sources  []Source       `json:"sources,omitzero"`  // the sources of calls that the node watches over
+	Switches map[string]int `json:"switches,omitzero"` // by Switch-URI: the calls that the node holds; of many switches, those with the most calls
+}
+
+// MaxSwitches is how many switches a Status has at most.
+const MaxSwitches = 1000
+
+// Source is a source of calls, such as a bridge.
+type Source struct {
+	Source      string    `json:"source"`
+	SwitchURI   string    `json:"switch_uri"`
+	Incarnation string    `json:"incarnation"`
+	Silent      bool      `json:"silent"`     // it is taken for gone
+	ExpiresAt   time.Time `json:"expires_at"` // when it is taken for gone unless it speaks before; of one that is silent when that was
+	Node        string    `json:"node"`       // the node that watches over it
+}
+
+// SourceView is a source of an overview with the calls of its switch. Without a Source, it is a switch for which no source speaks.
+type SourceView struct {
+	Source
+	Calls int `json:"calls"`
+}
+
+// Sources returns the sources and switches that the answers of all nodes add up to, sorted by source, then switch.
+func Sources(all []Status) []SourceView {
+	calls, spoken := map[string]int{}, map[string]bool{}
+	views := []SourceView{}
+	for _, s := range all {
+		for name, n := range s.Switches {
+			calls[name] += n
+		}
+	}
+	for _, s := range all {
+		for _, o := range s.Sources {
+			o.Node = s.Node
+			views = append(views, SourceView{o, calls[o.SwitchURI]})
+			spoken[o.SwitchURI] = true
+		}
+	}
+	for name, n := range calls {
+		if !spoken[name] {
+			views = append(views, SourceView{Source{SwitchURI: name}, n})
+		}
+	}
+	slices.SortFunc(views, func(a, b SourceView) int {
+		return cmp.Or(cmp.Compare(a.Source.Source, b.Source.Source), cmp.Compare(a.SwitchURI, b.SwitchURI), cmp.Compare(a.Node, b.Node))
+	})
+	return views
 }
 
 // Schema is the number of the present form of Status.

@@ -20,6 +20,8 @@ const (
 	AnySet                 = "presence.set.*.*"           // set: realm, user
 	AnyReset               = "presence.reset.*.*"         // reset: realm, user
 	AnyProbe               = "presence.probes.*"          // probe: event package
+	SwitchGone             = "presence.switch_gone"       // switch_gone: ends the calls of a switch, of all realms
+	AnySourceUp            = "lamplight.source.up.*"      // source
 	AnyEdgeUp              = "lamplight.edge.up.*"        // edge
 	AnyNotified            = "lamplight.notified.*.*"     // node, edge
 	AnyNotify              = "lamplight.notify.*"         // edge
@@ -37,7 +39,7 @@ const (
 // edges and control programs.
 func All() []string {
 	return []string{AnySubscription, AnySubscriptionOfRealm, AnyDialogUpdate, AnyUpdate, AnyMailboxUpdate, AnyPublication, AnyWatcherReply,
-		AnySearch, AnyShow, AnySet, AnyReset, AnyProbe, AnyEdgeUp, AnyNotified, AnyNotify, AnyState, AnyNode, AnyAnswers,
+		AnySearch, AnyShow, AnySet, AnyReset, AnyProbe, SwitchGone, AnySourceUp, AnyEdgeUp, AnyNotified, AnyNotify, AnyState, AnyNode, AnyAnswers,
 		AnyClaims, AnyRecord, AnyCredentials, EdgeSecret, Status}
 }
 
@@ -77,6 +79,9 @@ func Reset(realm, user string) string { return of(AnyReset, realm, user) }
 // Probe is the subject of a request for the state of an extension as an update document. The document names the
 // extension.
 func Probe(eventPackage string) string { return of(AnyProbe, eventPackage) }
+
+// SourceUp is the subject on which a source of calls says that it lives, and which switch it tells of.
+func SourceUp(source string) string { return of(AnySourceUp, source) }
 
 // EdgeUp is the subject on which an edge says that it is up, and which notifications it has received.
 func EdgeUp(edge string) string { return of(AnyEdgeUp, edge) }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -20,6 +21,8 @@ type presenceReset struct {
 	presenceFlags
 	Extension extensionsName `arg:"" optional:"" help:"The user part of the extension, such as 1001 or *3101; * means all extensions of the realm."`
 	All       bool           `help:"Reset all extensions of the realm, as * does."`
+	Switch    string         `placeholder:"URI" help:"End the calls of this switch instead, of all realms: those that were last heard of before --before. It needs neither --account nor --realm."`
+	Before    moment         `placeholder:"TIME" help:"With --switch: only calls that were last heard of before this time, such as 2026-11-28T10:00:00Z, or before as long ago as 10m. Without it, all."`
 	Yes       bool           `short:"y" help:"Do not ask before all extensions are reset. It is needed where nobody can answer."`
 }
 
@@ -30,6 +33,12 @@ var errNo = errors.New("nothing was reset")
 func (c *presenceReset) Run(out io.Writer) error {
 	all := c.All || c.Extension == "*"
 	switch {
+	case c.Switch != "" && (c.Extension != "" || c.All || c.Account != "" || c.Realm != ""):
+		return fmt.Errorf("%w: --switch is about all realms; it goes with no extension, --all, --account and --realm", errUsage)
+	case c.Switch != "":
+		return c.endSwitch(out)
+	case !c.Before.IsZero():
+		return fmt.Errorf("%w: --before goes only with --switch", errUsage)
 	case c.Extension == "" && !c.All:
 		return fmt.Errorf("%w: give the extension to reset, or --all for all extensions of the realm", errUsage)
 	case c.All && c.Extension != "" && c.Extension != "*":
@@ -64,6 +73,32 @@ func (c *presenceReset) Run(out io.Writer) error {
 		return err
 	})
 }
+
+// endSwitch ends the calls of a switch.
+func (c *presenceReset) endSwitch(out io.Writer) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	conn, err := c.connect("lamplight presence")
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), max(time.Duration(c.Timeout), switchTime))
+	defer cancel()
+	a, err := client.New(client.Config{Conn: conn, Prefix: c.prefix(), App: "lamplight-cli", AppVersion: version}).SwitchGone(ctx, c.Switch, c.Before.Time)
+	switch {
+	case err != nil:
+		return err
+	case c.Output == "json":
+		return printJSON(out, a)
+	}
+	_, err = fmt.Fprintf(out, "ended %s calls of %s\n", a["Ended"], c.Switch)
+	return err
+}
+
+// switchTime is how long the nodes may take to end the calls of a switch, and a little more.
+const switchTime = 33 * time.Second
 
 // warnOfUnknown says so when nothing is known of the extension.
 func (c *presenceReset) warnOfUnknown(ctx context.Context, cl *client.Client, realm string) error {

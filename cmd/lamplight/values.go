@@ -47,6 +47,21 @@ func (s *span) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// moment is a time, or how long ago it was.
+type moment struct{ time.Time }
+
+func (m *moment) UnmarshalText(text []byte) (err error) {
+	if m.Time, err = time.Parse(time.RFC3339, string(text)); err == nil {
+		return nil
+	}
+	d, err := time.ParseDuration(string(text))
+	if err != nil || d < 0 {
+		return wrongValue(text, "a time such as 2026-11-28T10:00:00Z, or how long ago it was, such as 10m")
+	}
+	m.Time = time.Now().Add(-d)
+	return nil
+}
+
 // extensionName names one extension.
 type extensionName string
 

@@ -50,6 +50,10 @@ type Router interface {
 	// ResetRealm resets every extension of a realm, each at most once. It waits until the resets are durable, at the longest
 	// until ctx ends. The coverage names the shards that may not have been reset in full, with or without an error.
 	ResetRealm(ctx context.Context, realm string) (actors.Coverage, error)
+
+	// EndSwitch ends the calls of a switch that were last heard of before a moment, of all realms and on all nodes. Extensions of
+	// the coverage is their number. It waits until that is durable, at the longest until ctx ends. To repeat it does no harm.
+	EndSwitch(ctx context.Context, gone presence.SwitchGone) (actors.Coverage, error)
 }
 
 // Config is what a Bus needs. All fields but Prefix must be set.
@@ -123,6 +127,7 @@ func (b *Bus) Start(context.Context) error {
 		subject.AnySubscription: b.subscribe, subject.AnySubscriptionOfRealm: b.subscribe,
 		subject.AnyDialogUpdate: b.update, subject.AnyUpdate: b.update,
 		subject.AnyMailboxUpdate: b.mailbox, subject.AnyPublication: b.publication, subject.AnyWatcherReply: b.watcherReply,
+		subject.AnySourceUp:    b.sourceUp,
 		subject.AnyCredentials: b.credentials, subject.EdgeSecret: b.edgeSecret,
 	} {
 		s, err := b.cfg.Conn.QueueSubscribe(b.cfg.Prefix.Of(topic), queue, func(m *nats.Msg) {

@@ -40,6 +40,9 @@ type router struct {
 	rows   []actors.SubscriptionView // of every listing
 	cover  actors.Coverage           // of every listing and reset of a realm
 	query  actors.Query              // of the last listing
+
+	gone    []presence.SwitchGone // that were given to EndSwitch
+	goneErr error                 // of EndSwitch
 }
 
 func (r *router) Go(q actors.Request, done func(actors.Answer)) {
@@ -63,6 +66,13 @@ func (r *router) List(_ context.Context, q actors.Query, yield func(actors.Subsc
 }
 
 func (r *router) ResetRealm(context.Context, string) (actors.Coverage, error) { return r.cover, nil }
+
+func (r *router) EndSwitch(_ context.Context, gone presence.SwitchGone) (actors.Coverage, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gone = append(r.gone, gone)
+	return r.cover, r.goneErr
+}
 
 func (r *router) requests() []actors.Request {
 	r.mu.Lock()

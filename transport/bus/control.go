@@ -18,7 +18,7 @@ import (
 // control registers the control endpoints as a micro service of NATS (docs/contract/nats.md, "Control").
 func (b *Bus) control() error {
 	s, err := micro.AddService(b.cfg.Conn, micro.Config{Name: "lamplight", Version: b.cfg.Version, QueueGroup: queue,
-		Description: "Presence of telephone extensions: list, show, set, reset, probe",
+		Description: "Presence of telephone extensions: list, show, set, reset, probe, end a switch's calls",
 		Metadata:    map[string]string{"node": b.cfg.Node, "schema": "kazoo-presence-4.3", "version": b.cfg.Version}})
 	if err != nil {
 		return err
@@ -33,6 +33,7 @@ func (b *Bus) control() error {
 		{"set", subject.AnySet, "set", "set_ack", b.set},
 		{"reset", subject.AnyReset, "reset", "reset_ack", b.reset},
 		{"probe", subject.AnyProbe, "probe", "update", b.probe},
+		{"switch_gone", subject.SwitchGone, "switch_gone", "switch_gone_ack", b.switchGone},
 	} {
 		handler := micro.HandlerFunc(func(r micro.Request) {
 			if b.mayAnswer(r.Reply()) {
@@ -118,7 +119,7 @@ func (b *Bus) reset(r micro.Request) {
 			b.command(r, f, to, presence.Reset{}, err)
 			return
 		}
-		b.runInBackground(r, f, func(ctx context.Context) {
+		b.runInBackground(r, f, b.cfg.Timeout, func(ctx context.Context) {
 			cover, err := b.cfg.Router.ResetRealm(ctx, to.Realm)
 			if err == nil && len(cover.Missing) > 0 {
 				err = fmt.Errorf("%d shards did not answer: %w", len(cover.Missing), actors.ErrUnknown)
@@ -130,6 +131,31 @@ func (b *Bus) reset(r micro.Request) {
 			d := b.ackDocument(f, nil)
 			_ = r.Respond(append(appendjson.Number(d[:len(d)-1], "Extensions", int64(cover.Extensions)), '}'))
 		})
+	})
+}
+
+// switchTime is how long the end of a switch's calls may take. A large switch has some 100,000 of them.
+const switchTime = 30 * time.Second
+
+// switchGone ends the calls of a switch that were last heard of before a moment, of all realms.
+func (b *Bus) switchGone(r micro.Request) {
+	f, err := b.decode(r.Data(), "switch_gone")
+	var gone presence.SwitchGone
+	if err == nil {
+		gone, err = f.SwitchGone()
+	}
+	if err != nil {
+		b.respond(r, f, err)
+		return
+	}
+	b.runInBackground(r, f, switchTime, func(ctx context.Context) {
+		cover, err := b.cfg.Router.EndSwitch(ctx, gone)
+		if err != nil {
+			b.respond(r, f, fmt.Errorf("%d shards did not answer; to ask again does no harm: %w", len(cover.Missing), err))
+			return
+		}
+		d := b.ackDocument(f, nil)
+		_ = r.Respond(append(appendjson.Number(d[:len(d)-1], "Ended", int64(cover.Extensions)), '}'))
 	})
 }
 
@@ -195,9 +221,9 @@ func (b *Bus) respondShow(r micro.Request, f *kazoo.Document, to actors.Address,
 	_ = r.Respond(d)
 }
 
-// runInBackground runs what has to wait for other nodes on a goroutine of its own, within the request's time. When
-// maxBackground of them are under way it answers actors.ErrBusy instead.
-func (b *Bus) runInBackground(r micro.Request, f *kazoo.Document, run func(context.Context)) {
+// runInBackground runs what has to wait for other nodes on a goroutine of its own, within a time. When maxBackground of them are
+// under way it answers actors.ErrBusy instead.
+func (b *Bus) runInBackground(r micro.Request, f *kazoo.Document, within time.Duration, run func(context.Context)) {
 	select {
 	case b.slots <- struct{}{}:
 	default:
@@ -206,7 +232,7 @@ func (b *Bus) runInBackground(r micro.Request, f *kazoo.Document, run func(conte
 	}
 	b.background.Go(func() {
 		defer func() { <-b.slots }()
-		ctx, cancel := context.WithTimeout(b.ctx, b.cfg.Timeout)
+		ctx, cancel := context.WithTimeout(b.ctx, within)
 		defer cancel()
 		run(ctx)
 	})

@@ -174,12 +174,12 @@ func TestMicroService(t *testing.T) {
 	if err := json.Unmarshal(m.Data, &info); err != nil {
 		t.Fatal(err)
 	}
-	if info.Version != "0.1.0" || info.Metadata["schema"] == "" || info.Metadata["version"] != "0.1.0" || info.Metadata["node"] != "n" || len(info.Endpoints) != 5 {
+	if info.Version != "0.1.0" || info.Metadata["schema"] == "" || info.Metadata["version"] != "0.1.0" || info.Metadata["node"] != "n" || len(info.Endpoints) != 6 {
 		t.Errorf("%+v", info)
 	}
 	for _, e := range info.Endpoints {
 		switch e.Subject {
-		case "presence.search_req.*", "presence.show.*.*", "presence.set.*.*", "presence.reset.*.*", "presence.probes.*":
+		case "presence.search_req.*", "presence.show.*.*", "presence.set.*.*", "presence.reset.*.*", "presence.probes.*", "presence.switch_gone":
 		default:
 			t.Errorf("an endpoint %s", e.Subject)
 		}

@@ -149,6 +149,25 @@ func (b *Bus) publication(m *nats.Msg) {
 	})
 }
 
+// sourceUp takes a source.up document: a source of calls says that it lives.
+func (b *Bus) sourceUp(m *nats.Msg) {
+	f := &kazoo.Document{EventName: "source_up"}
+	name, err := subject.ParseToken(subject.Last(m.Subject))
+	if err != nil {
+		err = refuse("the source in the subject is %s", err)
+	}
+	var up presence.SourceUp
+	if err == nil {
+		up, err = kazoo.ReadSourceUp(m.Data, name)
+	}
+	if err != nil {
+		b.refuse(m, f, err)
+		return
+	}
+	b.cfg.Router.Go(actors.Request{To: actors.SourceAddress(name), Message: up, Deadline: time.Now().Add(b.cfg.Timeout)},
+		func(a actors.Answer) { b.acknowledge(m, f, a.Err, presence.IgnoredNot) })
+}
+
 // request is the request that brings a message to its extension.
 func request(to kazoo.Addressed, deadline time.Time) actors.Request {
 	return actors.Request{To: to.To, Message: to.Event, Deadline: deadline}

@@ -29,7 +29,7 @@ func (b *Bus) search(r micro.Request) {
 			b.respond(r, f, err)
 			return
 		}
-		b.runInBackground(r, f, func(ctx context.Context) {
+		b.runInBackground(r, f, b.cfg.Timeout, func(ctx context.Context) {
 			p := b.parts(r, f, "search_partial_resp", formOf(f))
 			cover, err := b.cfg.Router.List(ctx, q, func(s actors.SubscriptionView) error { p.row(s); return nil })
 			if err != nil {

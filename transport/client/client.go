@@ -212,6 +212,16 @@ func (c *Client) Reset(ctx context.Context, realm, user string) (Answer, error) 
 	return c.one(ctx, subject.Reset(realm, user), "reset", Fields{"Realm": realm, "Username": user})
 }
 
+// SwitchGone ends the calls of a switch that were last heard of before a moment (the zero time: now), of all realms. Ended of the answer
+// is their number.
+func (c *Client) SwitchGone(ctx context.Context, switchURI string, before time.Time) (Answer, error) {
+	fields := Fields{"Switch-URI": switchURI}
+	if !before.IsZero() {
+		fields["Before"] = before.UnixMicro()
+	}
+	return c.one(ctx, subject.SwitchGone, "switch_gone", fields)
+}
+
 // one is Ask for a request that has one answer.
 func (c *Client) one(ctx context.Context, topic, event string, fields Fields) (only Answer, err error) {
 	err = c.Ask(ctx, topic, event, fields, func(a Answer) error { only = a; return nil })

@@ -147,7 +147,9 @@ type Document struct {
 	PresenceID    Text   `json:"Presence-ID"`
 	TargetCallID  Text   `json:"Target-Call-ID"`
 	SwitchURI     Text   `json:"Switch-URI"`
+	Node          Text   `json:"Node"`
 	Timestamp     Number `json:"Timestamp"`
+	Before        Number `json:"Before"`
 
 	MessagesNew         Number `json:"Messages-New"`
 	MessagesSaved       Number `json:"Messages-Saved"`
@@ -251,20 +253,27 @@ func expires(c Number, most int64) (int, error) {
 	return int(c.n), nil
 }
 
-// timestamp reads the field Timestamp: seconds since the year 0 (Kazoo's), seconds or microseconds since 1970. The size of
-// the number tells which of them it is. An absent field reads as the zero time.
-func timestamp(c Number) (time.Time, error) {
+// timestamp reads the field of that name, which is a Moment. An absent field reads as the zero time.
+func timestamp(name string, c Number) (time.Time, error) {
 	switch {
 	case !c.set:
 		return time.Time{}, nil
 	case c.n < 0:
-		return time.Time{}, refuse("Timestamp is %d; it must not be negative", c.n)
-	case c.n > 1e13:
-		return time.UnixMicro(c.n), nil
-	case c.n < Gregorian:
-		return time.Unix(c.n, 0), nil
+		return time.Time{}, refuse("%s is %d; it must not be negative", name, c.n)
 	}
-	return time.Unix(c.n-Gregorian, 0), nil
+	return Moment(c.n), nil
+}
+
+// Moment is the time that a number means: seconds since the year 0 (Kazoo's), seconds or microseconds since 1970. The size of the number
+// tells which of them it is.
+func Moment(n int64) time.Time {
+	switch {
+	case n > 1e13:
+		return time.UnixMicro(n)
+	case n < Gregorian:
+		return time.Unix(n, 0)
+	}
+	return time.Unix(n-Gregorian, 0)
 }
 
 // rate reads the field of that name, a number of notifications a second (RFC 6446), and returns it in thousandths. An absent

@@ -184,7 +184,7 @@ func TestParties(t *testing.T) {
 func TestTimestamps(t *testing.T) {
 	at := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
 	for _, n := range []int64{at.Unix(), at.Unix() + Gregorian, at.UnixMicro()} {
-		if got, err := timestamp(Number{n, true}); err != nil || !got.Equal(at) {
+		if got, err := timestamp("Timestamp", Number{n, true}); err != nil || !got.Equal(at) {
 			t.Errorf("%d: %v %v", n, got, err)
 		}
 	}

@@ -113,7 +113,7 @@ func (f *Document) Update(callID string) (Addressed, error) {
 			return Addressed{}, refuse("State is %.40q; it must be %s", f.State, presence.StateNames(right))
 		}
 	}
-	at, err := timestamp(f.Timestamp)
+	at, err := timestamp("Timestamp", f.Timestamp)
 	if err != nil {
 		return Addressed{}, err
 	}
@@ -132,6 +132,7 @@ func (f *Document) Update(callID string) (Addressed, error) {
 	} else {
 		return Addressed{}, refuse("Direction is %.40q; it must be %s", d, presence.Or(directions[:]))
 	}
+	onSwitch := cmp.Or(string(f.SwitchURI), string(f.Node))
 	near, far := party(f.From, f.FromUser, f.FromRealm), party(f.To, f.ToUser, f.ToRealm)
 	fromURI, toURI := target(f.FromURI), target(f.ToURI)
 	named := cmp.Or(f.PresenceID, f.Presentity, f.From)
@@ -145,7 +146,7 @@ func (f *Document) Update(callID string) (Addressed, error) {
 		held := presence.HeldCall{FromName: near.name, ToName: far.name, FromURI: fromURI, ToURI: toURI}
 		if parked && !constant {
 			held.CallID, held.Direction, held.FromTag, held.ToTag = id, direction, string(f.FromTag), string(f.ToTag)
-			held.TargetCallID, held.SwitchURI = string(f.TargetCallID), string(f.SwitchURI)
+			held.TargetCallID, held.SwitchURI = string(f.TargetCallID), onSwitch
 		}
 		return Addressed{to, presence.RegisterEvent{Name: presence.RegisterName(to.String()), State: state, Timestamp: at, Expires: lease,
 			From: near.address, To: far.address, Call: held, Source: string(f.EventName)}}, nil
@@ -153,7 +154,7 @@ func (f *Document) Update(callID string) (Addressed, error) {
 	return Addressed{to, presence.CallEvent{CallID: cmp.Or(id, callID), Direction: direction, Undirected: undirected, State: state,
 		Timestamp: at, Expires: lease, From: near.address, To: far.address, FromTag: string(f.FromTag), ToTag: string(f.ToTag),
 		FromName: near.name, ToName: far.name, FromURI: fromURI, ToURI: toURI,
-		TargetCallID: string(f.TargetCallID), SwitchURI: string(f.SwitchURI), Source: string(f.EventName)}}, nil
+		TargetCallID: string(f.TargetCallID), SwitchURI: onSwitch, Source: string(f.EventName)}}, nil
 }
 
 // side is one side of a call as a document says it.

@@ -46,6 +46,7 @@ type router struct {
 	listErr    error                     // of List
 	query      actors.Query              // of the last listing
 	beforeList func()                    // called by List first; nil: nothing is
+	gone       presence.SwitchGone       // of the last EndSwitch
 }
 
 func (r *router) Request(_ context.Context, q actors.Request) actors.Answer {
@@ -74,6 +75,11 @@ func (r *router) List(_ context.Context, q actors.Query, yield func(actors.Subsc
 }
 
 func (r *router) ResetRealm(context.Context, string) (actors.Coverage, error) { return r.cover, r.err }
+
+func (r *router) EndSwitch(_ context.Context, gone presence.SwitchGone) (actors.Coverage, error) {
+	r.gone = gone
+	return r.cover, r.err
+}
 
 const (
 	root  = "00000000000000000000000000000001"

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"lamplight/actors"
+	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
 	"lamplight/transport/access"
 	"lamplight/transport/httpd"
@@ -48,6 +49,10 @@ type Presence interface {
 	// ResetRealm resets every extension of a realm, each at most once, and waits until the resets are durable, at the longest
 	// until ctx ends. The coverage names the shards that may not have been reset in full, with or without an error.
 	ResetRealm(ctx context.Context, realm string) (actors.Coverage, error)
+
+	// EndSwitch ends the calls of a switch that were last heard of before a moment, of all realms and on all nodes. Extensions of
+	// the coverage is their number. It waits until that is durable, at the longest until ctx ends. To repeat it does no harm.
+	EndSwitch(ctx context.Context, gone presence.SwitchGone) (actors.Coverage, error)
 }
 
 // Config is what an API needs. All fields must be set.
@@ -112,7 +117,7 @@ func (q *request) route() error {
 		}
 		return q.logIn(p[0])
 	}
-	if p[0] != "accounts" && (p[0] != "about" || len(p) > 1) {
+	if p[0] != "accounts" && (p[0] != "about" && p[0] != "switches" || len(p) > 1) {
 		return httpd.Unknown(p[0])
 	}
 	if err := q.authorise(); err != nil {
@@ -120,6 +125,9 @@ func (q *request) route() error {
 	}
 	if p[0] == "about" {
 		return q.about()
+	}
+	if p[0] == "switches" {
+		return q.switches()
 	}
 	if len(p) == 1 {
 		return q.accounts()

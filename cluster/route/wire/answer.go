@@ -29,7 +29,7 @@ func AppendWindow(b []byte, w *actors.Window) []byte { return encode(b, w, stret
 // ReadWindow decodes what AppendWindow encoded. The error is ErrMessage.
 func ReadWindow(text string) (actors.Window, error) { return decode(text, stretchFields) }
 
-// AppendCommanded appends the outcome of a RealmCommand.
+// AppendCommanded appends the outcome of a WideCommand.
 func AppendCommanded(b []byte, s *actors.Commanded) []byte { return encode(b, s, commandedFields) }
 
 // ReadCommanded decodes what AppendCommanded encoded. The error is ErrMessage.

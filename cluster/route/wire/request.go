@@ -14,13 +14,14 @@ type Window struct {
 	Only  actors.ShardSet
 }
 
-// RealmCommand asks a node to carry out a command on every extension of a realm in some shards
-// (actors.System.CommandRealm).
-type RealmCommand struct {
+// WideCommand asks a node to carry out a command in some shards: on every extension of a realm (actors.System.CommandRealm), or
+// on every call of a switch (actors.System.EndSwitch).
+type WideCommand struct {
 	Realm  string
 	Only   actors.ShardSet
-	Reset  bool   // the command is presence.Reset; else presence.End
-	Reason string // of presence.End
+	Reset  bool                // the command is presence.Reset; else presence.End
+	Reason string              // of presence.End
+	Gone   presence.SwitchGone // of a switch; without one the command is about a realm
 }
 
 // Call is one request to another node. It is either to one extension (Request.Message) or about a realm (Window or
@@ -30,7 +31,7 @@ type Call struct {
 	Deadline uint64 // in ms, by the same clock as Batch.Now
 	Request  actors.Request
 	Window   *Window
-	Command  *RealmCommand
+	Command  *WideCommand
 }
 
 // The fields of a call that say what it asks, one of which is there.
@@ -48,6 +49,8 @@ const (
 	callRealmCommand
 	callLitWindow // a Window with Query.Lit; a node of a release without it refuses the call, and does not list subscriptions instead
 	callPublish
+	callSwitchGone // a WideCommand about a switch; a node of a release without it refuses the call
+	callSourceUp
 )
 
 func callFields(c *coder, q *Call) {
@@ -77,8 +80,11 @@ func writeAsked(c *coder, q *Call) {
 	case q.Window != nil:
 		nested(c, callWindow, q.Window, windowFields)
 		return
+	case q.Command != nil && q.Command.Gone.Switch != "":
+		nested(c, callSwitchGone, q.Command, wideCommandFields)
+		return
 	case q.Command != nil:
-		nested(c, callRealmCommand, q.Command, realmCommandFields)
+		nested(c, callRealmCommand, q.Command, wideCommandFields)
 		return
 	}
 	switch m := q.Request.Message.(type) {
@@ -94,6 +100,8 @@ func writeAsked(c *coder, q *Call) {
 		nested(c, callMailbox, &m, mailboxFields)
 	case presence.Publish:
 		nested(c, callPublish, &m, publishFields)
+	case presence.SourceUp:
+		nested(c, callSourceUp, &m, sourceUpFields)
 	case presence.Notified:
 		nested(c, callNotified, &m, notifiedFields)
 	case presence.SetManual:
@@ -133,13 +141,15 @@ func readAsked(c *coder, q *Call) {
 		case callWindow:
 			w := read(c, callWindow, windowFields)
 			q.Window = &w
-		case callRealmCommand:
-			w := read(c, callRealmCommand, realmCommandFields)
+		case callRealmCommand, callSwitchGone:
+			w := read(c, c.peek(), wideCommandFields)
 			q.Command = &w
 		case callLitWindow:
 			w := read(c, callLitWindow, windowFields)
 			w.Query.Lit = true
 			q.Window = &w
+		case callSourceUp:
+			*m = read(c, callSourceUp, sourceUpFields)
 		case callPublish:
 			*m = read(c, callPublish, publishFields)
 		default:
@@ -279,11 +289,21 @@ func windowFields(c *coder, v *Window) {
 	timestamp(c, 11, &v.Query.Until)
 }
 
-func realmCommandFields(c *coder, v *RealmCommand) {
+func wideCommandFields(c *coder, v *WideCommand) {
 	str(c, 1, &v.Realm)
 	shards(c, 2, &v.Only)
 	flag(c, 3, &v.Reset)
 	str(c, 4, &v.Reason)
+	str(c, 5, &v.Gone.Switch)
+	timestamp(c, 6, &v.Gone.Before)
+}
+
+func sourceUpFields(c *coder, v *presence.SourceUp) {
+	str(c, 1, &v.Source)
+	str(c, 2, &v.Switch)
+	str(c, 3, &v.Incarnation)
+	num(c, 4, &v.Expires)
+	timestamp(c, 5, &v.Timestamp)
 }
 
 // shards carries a set of shards as one bit each, the lowest shards in the first byte. It is always there.

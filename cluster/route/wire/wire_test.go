@@ -60,7 +60,7 @@ func asked() (calls []Call) {
 	}
 	return append(calls,
 		Call{Window: &Window{Query: actors.Query{Realm: "acme.test", Package: presence.Presence, HasPackage: true, From: "1", Limit: 500, Bodies: true}, Until: "2", Only: shardsOf(0, 63, 64, 1023)}},
-		Call{Command: &RealmCommand{Realm: "acme.test", Only: actors.AllShards(), Reset: true}}, Call{Command: &RealmCommand{Realm: "acme.test", Reason: "noresource"}})
+		Call{Command: &WideCommand{Realm: "acme.test", Only: actors.AllShards(), Reset: true}}, Call{Command: &WideCommand{Realm: "acme.test", Reason: "noresource"}})
 }
 
 // batch returns a message with a call of each kind, decoded and encoded.

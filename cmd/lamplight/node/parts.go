@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"lamplight/actors"
+	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
 	"lamplight/cluster/gossip"
 	"lamplight/cluster/journal"
@@ -118,7 +119,7 @@ func (n *Node) startShards(ctx context.Context) error {
 		Incarnation: n.journal.Incarnation, Account: func(realm string) string { id, _ := n.directory.RealmAccount(realm); return id }})
 	rules := c.Rules
 	rules.Writes = n.newest
-	n.system = actors.NewSystem(actors.Config{Node: c.Name, Rules: rules, Mailbox: c.MaxMailbox, Journal: n.journal, Notifier: n.fanout, Log: loglimit.Limit(n.log), Registerer: n.registry})
+	n.system = actors.NewSystem(actors.Config{Node: c.Name, Rules: rules, Mailbox: c.MaxMailbox, Journal: n.journal, Notifier: n.fanout, EndSwitch: n.endSwitch, Log: loglimit.Limit(n.log), Registerer: n.registry})
 	n.fanout.Renotify, n.fanout.Watches = n.system.RenotifyEdge, n.system.WatchesEdge
 	n.router = route.New(route.Config{System: n.system, Owners: n.journal, Nodes: n.journal.Owners, Conn: n.conn, Prefix: c.Prefix,
 		Node: c.Name, Timeout: c.RequestTimeout, Writes: n.newest, Trouble: n.trouble, Log: n.log, Registerer: n.registry})
@@ -155,6 +156,17 @@ func (n *Node) startShards(ctx context.Context) error {
 	n.startFollowing()
 	n.startKeeping()
 	return nil
+}
+
+// endSwitchTime is how long the end of a switch's calls may take on all nodes before it is begun again.
+const endSwitchTime = 30 * time.Second
+
+// endSwitch ends the calls of a switch on all nodes.
+func (n *Node) endSwitch(ctx context.Context, gone presence.SwitchGone) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, endSwitchTime)
+	defer cancel()
+	cover, err := n.router.EndSwitch(ctx, gone)
+	return cover.Extensions, err
 }
 
 // flush waits until everything that was published has reached the NATS server. Without a connection there is nothing to wait for.

@@ -1,9 +1,12 @@
 package node
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -23,6 +26,31 @@ func (n *Node) startStatus(context.Context) error {
 	return bus.AnswerStatus(n.conn, n.cfg.Prefix, n.status)
 }
 
+// sourcesTime is how long a status waits for the shards to list their sources.
+const sourcesTime = 300 * time.Millisecond
+
+// sources returns the sources of calls that the node watches over.
+func (n *Node) sources() (all []status.Source) {
+	ctx, cancel := context.WithTimeout(context.Background(), sourcesTime)
+	defer cancel()
+	for _, o := range n.system.Sources(ctx) {
+		all = append(all, status.Source{Source: o.Name, SwitchURI: o.Switch, Incarnation: o.Incarnation, Silent: o.Silent, ExpiresAt: o.Until.UTC()})
+	}
+	return all
+}
+
+// switches returns the calls on each switch, of at most status.MaxSwitches switches.
+func (n *Node) switches() map[string]int {
+	all := n.system.Switches()
+	if len(all) > status.MaxSwitches {
+		names := slices.SortedFunc(maps.Keys(all), func(a, b string) int { return cmp.Compare(all[b], all[a]) })
+		for _, name := range names[status.MaxSwitches:] {
+			delete(all, name)
+		}
+	}
+	return all
+}
+
 // status returns what the node says of itself and of the other nodes.
 func (n *Node) status() status.Status {
 	v := n.journal.View()
@@ -37,6 +65,9 @@ func (n *Node) status() status.Status {
 	for node, lease := range v.Leases {
 		s.Leases[node] = map[journal.NodeState]string{journal.Left: status.Gone, journal.Expelled: status.Expelled,
 			journal.Draining: status.Draining, journal.Alive: status.Serving}[lease]
+	}
+	if n.routed.Load() {
+		s.Sources, s.Switches = n.sources(), n.switches()
 	}
 	figures := n.figures()
 	s.Extensions, s.Subscriptions, s.Behind = int(figures["extensions"]), int(figures["watchers"]), int(figures["watchers_behind"])

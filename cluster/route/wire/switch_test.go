@@ -1,0 +1,33 @@
+package wire
+
+import (
+	"reflect"
+	"testing"
+
+	"lamplight/actors"
+	"lamplight/actors/presence"
+)
+
+// What is asked about switches and sources arrives as it was sent. A node of a release without it finds no field that it knows in it, so it
+// refuses the call and does not end a realm instead.
+func TestSwitchesAndSources(t *testing.T) {
+	for _, want := range []Call{
+		{ID: 3, Deadline: 7, Command: &WideCommand{Only: shardsOf(0, 1023), Gone: presence.SwitchGone{Switch: "sip:10.0.0.5:11000", Before: at}}},
+		{ID: 4, Deadline: 8, Request: actors.Request{To: actors.SourceAddress("fs1"), Message: presence.SourceUp{Source: "fs1", Switch: "sip:10.0.0.5:11000", Incarnation: "7f", Expires: 30, Timestamp: at}}},
+	} {
+		data := AppendNow(AppendCall(AppendHead(nil, presence.Schema, "a"), want), 1, 1)
+		b, err := ReadBatch(data)
+		if err != nil || len(b.Calls) != 1 || !reflect.DeepEqual(b.Calls[0], want) {
+			t.Fatalf("%v\n got %+v\nwant %+v", err, b.Calls, want)
+		}
+		c := coder{}
+		callFields(&c, &want)
+		text := reader(string(c.out))
+		for n := text.peek(); n != 0; n = text.peek() {
+			if n >= callShow && n <= callPublish {
+				t.Errorf("the field %d is one that the release before reads", n)
+			}
+			text.skip()
+		}
+	}
+}

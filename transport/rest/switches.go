@@ -1,0 +1,68 @@
+package rest
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"lamplight/actors/presence"
+	"lamplight/transport/access"
+	"lamplight/transport/appendjson"
+	"lamplight/transport/httpd"
+	"lamplight/transport/kazoo"
+)
+
+// switchTime is how long the end of a switch's calls may take. A large switch has some 100,000 of them.
+const switchTime = 30 * time.Second
+
+// switches serves /switches: it ends the calls of a switch that is gone. A switch has calls of many accounts, so the token must be of the
+// master account.
+func (q *request) switches() error {
+	if err := q.Methods("POST"); err != nil {
+		return err
+	}
+	if master := q.server.cfg.Directory.Master(); master == "" || q.account != master {
+		return access.ErrForbidden
+	}
+	d, err := q.readData()
+	if err != nil {
+		return err
+	}
+	if action, _ := d["action"].(string); action != "gone" {
+		return httpd.Invalid("action", "Field must be gone")
+	}
+	gone := presence.SwitchGone{}
+	if gone.Switch, _ = d["switch_uri"].(string); gone.Switch == "" || len(gone.Switch) > presence.MaxText {
+		return httpd.Invalid("switch_uri", "Field must be the Switch-URI of the calls, such as sip:10.0.0.5:11000")
+	}
+	if gone.Before, err = moment(d["before"]); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), switchTime) // it may take longer than any other request
+	defer cancel()
+	cover, err := q.server.cfg.Presence.EndSwitch(ctx, gone)
+	if err != nil {
+		return err
+	}
+	q.OK(200, append(appendjson.Number([]byte{'{'}, "ended", int64(cover.Extensions)), '}'))
+	return nil
+}
+
+// moment reads a time: a text of RFC 3339, or a number as Timestamp has in documents. An absent one is the zero time.
+func moment(v any) (at time.Time, err error) {
+	switch v := v.(type) {
+	case nil:
+		return at, nil
+	case string:
+		if at, err = time.Parse(time.RFC3339, v); err == nil {
+			return at, nil
+		}
+	case jsontext.Value: // a number
+		if n, err := strconv.ParseInt(string(v), 10, 64); err == nil && n >= 0 {
+			return kazoo.Moment(n), nil
+		}
+	}
+	return at, httpd.Invalid("before", "Field must be a time such as 2026-11-28T10:00:00Z, or its seconds since 1970")
+}
