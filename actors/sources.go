@@ -68,8 +68,12 @@ func (s *shard) keepSource(o *source) {
 // loadSource takes the record of a source. A source may have spoken while no node listened: it has its whole time again.
 func (s *shard) loadSource(data []byte, now time.Time) error {
 	o, gone, err := presence.ReadSource(data)
-	if err != nil || gone {
+	if err != nil {
 		return err
+	}
+	if gone {
+		delete(s.sources, o.Name)
+		return nil
 	}
 	if !o.Silent {
 		o.Until = now.Add(time.Duration(o.Expires) * time.Second)

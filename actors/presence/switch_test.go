@@ -1,0 +1,136 @@
+package presence
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// on is news of a call that is on a switch.
+func on(name, callID string, state State, at time.Time) CallEvent {
+	return CallEvent{CallID: callID, State: state, SwitchURI: name, Timestamp: at, From: "1001@acme.example.com", To: "2@y"}
+}
+
+// A switch that is gone ends its calls, and no others. Calls of which it tells again live, whichever comes first.
+func TestSwitchGone(t *testing.T) {
+	s := newStage(t)
+	past := begin.Add(-20*time.Second + 500*time.Millisecond)
+	s.do(on("sip:one", "a", Confirmed, past)).do(on("sip:one", "b", Early, past)).do(on("sip:two", "c", Confirmed, past))
+	s.do(on("sip:one", "d", Confirmed, past)).do(on("sip:one", "d", Confirmed, begin.Add(-time.Second))) // told again before
+	s.do(SwitchGone{Switch: "sip:one", Before: begin.Add(-10 * time.Second)})
+	if s.eff.Ended != 2 {
+		t.Errorf("%d calls ended", s.eff.Ended)
+	}
+	s.shows("c d")
+	s.do(on("sip:one", "a", Confirmed, begin.Add(-15*time.Second))) // late
+	if s.eff.Ignored != IgnoredEnded {
+		t.Errorf("late news is ignored as %d", s.eff.Ignored)
+	}
+	s.do(on("sip:one", "e", Early, begin.Add(-15*time.Second))) // late, of a call that nobody knew
+	s.shows("c d")
+	s.do(on("sip:one", "b", Confirmed, begin.Add(-9*time.Second))) // told again after
+	s.shows("b c d")
+	s.reload()
+	s.shows("b c d")
+	s.do(SwitchGone{Switch: "sip:one", Before: begin.Add(-10 * time.Second)}) // a repetition
+	if s.eff.Ended != 0 || len(s.eff.Records) != 0 {
+		t.Errorf("a repetition ended %d calls and wrote %d records", s.eff.Ended, len(s.eff.Records))
+	}
+	s.pass(2 * time.Minute)
+	if n := len(s.e.more.calls); n != 3 {
+		t.Errorf("%d calls are remembered after two minutes", n)
+	}
+	s.do(SwitchGone{Switch: "sip:one"}).do(SwitchGone{Switch: "sip:two"})
+	s.shows("")
+}
+
+// A time in whole seconds may be any moment of its second: a call that was told then lives when its switch was gone in that second.
+func TestSwitchGoneInWholeSeconds(t *testing.T) {
+	s := newStage(t)
+	s.do(on("sip:one", "a", Confirmed, begin.Add(-10*time.Second)))
+	s.do(SwitchGone{Switch: "sip:one", Before: begin.Add(-10*time.Second + 300*time.Millisecond)})
+	s.shows("a")
+	s.do(SwitchGone{Switch: "sip:one", Before: begin.Add(-9 * time.Second)})
+	s.shows("")
+}
+
+// A parking slot goes dark when the switch of the call that waits in it is gone, and the slot takes the next call.
+func TestSwitchGoneEmptiesSlots(t *testing.T) {
+	s := newStage(t)
+	slot := func(call, name string, at time.Time) RegisterEvent {
+		return RegisterEvent{Name: "slot", State: Early, Timestamp: at, Call: HeldCall{CallID: call, SwitchURI: name}}
+	}
+	s.do(slot("k1", "sip:one", begin.Add(-20*time.Second)))
+	s.do(SwitchGone{Switch: "sip:two"})
+	s.shows("k1")
+	s.do(SwitchGone{Switch: "sip:one", Before: begin.Add(-10 * time.Second)})
+	if s.eff.Ended != 1 {
+		t.Errorf("%d ended", s.eff.Ended)
+	}
+	s.shows("")
+	s.do(slot("k1", "sip:one", begin.Add(-15*time.Second))) // late
+	s.shows("")
+	s.do(slot("k2", "sip:one", begin.Add(-5*time.Second)))
+	s.shows("k2")
+}
+
+// shows fails unless the extension shows exactly the calls, whose Call-IDs are sorted.
+func (s *stage) shows(want string) {
+	s.t.Helper()
+	var shown []string
+	for _, d := range s.e.View().Dialogs {
+		shown = append(shown, d.CallID)
+	}
+	slices.Sort(shown)
+	if got := strings.Join(shown, " "); got != want {
+		s.t.Fatalf("it shows %q, not %q", got, want)
+	}
+	count := map[string]int32{}
+	for _, c := range s.e.Switches() {
+		count[c.Name] += c.By
+	}
+	for _, c := range s.e.more.calls {
+		if !c.lost() {
+			count[c.switchURI()]--
+		}
+	}
+	for _, r := range s.e.more.registers {
+		count[r.switchURI()]--
+	}
+	delete(count, "")
+	for name, n := range count {
+		if n != 0 {
+			s.t.Fatalf("the count of %s is wrong by %d", name, n)
+		}
+	}
+}
+
+// A call that lives for longer than an hour is written again within the hour, and no record of it outlives its tombstone.
+func TestCallRecordsLiveAnHour(t *testing.T) {
+	s := newStage(t)
+	s.do(on("sip:one", "a", Confirmed, begin))
+	if ttl := s.eff.Records[0].TTL; ttl != time.Hour {
+		t.Fatalf("the record's TTL is %v", ttl)
+	}
+	s.pass(10 * time.Hour)
+	records := s.journal["dc0a"]
+	if n := len(records); n < 11 || n > 14 {
+		t.Errorf("%d records in ten hours", n)
+	}
+	for i := 1; i < len(records); i++ {
+		if !records[i].until.After(records[i-1].until) || records[i].TTL > time.Hour {
+			t.Errorf("record %d: %v after %v", i, records[i].until, records[i-1].until)
+		}
+	}
+	s.reload() // only what the journal still has
+	s.shows("a")
+	s.do(on("sip:one", "a", Terminated, time.Time{}))
+	if r := s.eff.Records[0]; !r.Tombstone || r.TTL > time.Hour || s.now.Add(r.TTL).Before(records[len(records)-1].until) {
+		t.Errorf("the tombstone: %+v, the record before it stays until %v", r, records[len(records)-1].until)
+	}
+	s.do(on("sip:one", "x", Terminated, time.Time{}))
+	if ttl := s.eff.Records[0].TTL; ttl != time.Minute {
+		t.Errorf("the tombstone of an unknown call stays %v", ttl)
+	}
+}
