@@ -34,6 +34,7 @@ const (
 	sourceSilent      = 14
 	sourceOwed        = 15
 	sourceOwedSwitch  = 16
+	sourceHeard       = 17
 )
 
 // Record is the durable form of g.
@@ -82,6 +83,7 @@ type Source struct {
 	Expires     int       // seconds
 	Until       time.Time // when it is taken for gone unless it speaks before; of one that is silent when that was
 	Silent      bool      // it is taken for gone
+	Heard       time.Time // the Timestamp of the newest SourceUp
 
 	// Owed is a switch whose calls from before a moment have to end, because the source is gone or was started again, and of which it
 	// is not known yet whether they have.
@@ -96,9 +98,13 @@ func (ev *SourceUp) Check() error {
 	return fits(ev.Expires, LongestSourceLease, ev.Source, ev.Switch, ev.Incarnation)
 }
 
-// Hear takes a SourceUp. forget says that the source has stopped in good order and nothing is owed.
+// Hear takes a SourceUp, unless it is older than one that came before. forget says that the source has stopped in good order and nothing is owed.
 func (s *Source) Hear(ev *SourceUp, now time.Time) (forget bool) {
 	at := moment(stamp(ev.Timestamp, now.UnixMicro()))
+	if at.Before(s.Heard) {
+		return false
+	}
+	s.Heard = at
 	if s.Incarnation != "" && s.Incarnation != ev.Incarnation {
 		s.owe(at)
 	}
@@ -138,6 +144,7 @@ func (s *Source) Record() Record {
 	b = appendStr(b, sourceIncarnation, s.Incarnation)
 	b = appendNum(b, sourceExpires, uint64(s.Expires))
 	b = appendNum(b, sourceUntil, uint64(s.Until.UnixMicro()))
+	b = appendNum(b, sourceHeard, uint64(s.Heard.UnixMicro()))
 	if s.Silent {
 		b = appendNum(b, sourceSilent, 1)
 	}
@@ -159,19 +166,20 @@ func (s *Source) Buried(now time.Time) Record {
 // ReadSource reads what Record wrote. gone says that it is the record of a source that is forgotten. The error wraps ErrRecord.
 func ReadSource(data []byte) (s Source, gone bool, err error) {
 	var r record
-	if err := r.parse(data, mask(sourceExpires, sourceUntil, sourceSilent, sourceOwed), mask(sourceSwitch, sourceIncarnation, sourceOwedSwitch)); err != nil {
+	if err := r.parse(data, mask(sourceExpires, sourceUntil, sourceSilent, sourceOwed, sourceHeard), mask(sourceSwitch, sourceIncarnation, sourceOwedSwitch)); err != nil {
 		return s, false, err
 	}
 	expires, err := r.number(sourceExpires, math.MaxInt32)
 	until, err2 := r.moment(sourceUntil)
 	owed, err3 := r.moment(sourceOwed)
-	for _, e := range []error{err2, err3} {
+	heard, err4 := r.moment(sourceHeard)
+	for _, e := range []error{err2, err3, err4} {
 		if err == nil {
 			err = e
 		}
 	}
 	s = Source{Name: strings.Clone(r.str[recKey]), Switch: strings.Clone(r.str[sourceSwitch]), Incarnation: strings.Clone(r.str[sourceIncarnation]),
-		Expires: int(expires), Until: moment(until), Silent: r.num[sourceSilent] != 0}
+		Expires: int(expires), Until: moment(until), Heard: moment(heard), Silent: r.num[sourceSilent] != 0}
 	if r.str[sourceOwedSwitch] != "" {
 		s.Owed = SwitchGone{Switch: strings.Clone(r.str[sourceOwedSwitch]), Before: moment(owed)}
 	}

@@ -19,8 +19,10 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
+	"lamplight/actors/presence"
 	"lamplight/cluster/status"
 	"lamplight/cluster/subject"
+	"lamplight/transport/kazoo"
 )
 
 // The errors of a request that got no answer.
@@ -99,6 +101,11 @@ func (c *Client) Ask(ctx context.Context, topic, event string, fields Fields, go
 	if err != nil {
 		return err
 	}
+	return c.ask(ctx, topic, data, got)
+}
+
+// ask is Ask for a document that is encoded.
+func (c *Client) ask(ctx context.Context, topic string, data []byte, got func(Answer) error) error {
 	inbox := c.cfg.Conn.NewRespInbox()
 	answers, err := c.cfg.Conn.SubscribeSync(inbox)
 	if err != nil {
@@ -220,6 +227,12 @@ func (c *Client) SwitchGone(ctx context.Context, switchURI string, before time.T
 		fields["Before"] = before.UnixMicro()
 	}
 	return c.one(ctx, subject.SwitchGone, "switch_gone", fields)
+}
+
+// SourceUp says that a source of calls lives (docs/contract/nats.md, "Sources").
+func (c *Client) SourceUp(ctx context.Context, up presence.SourceUp) (only Answer, err error) {
+	err = c.ask(ctx, subject.SourceUp(up.Source), kazoo.AppendSourceUp(nil, &up), func(a Answer) error { only = a; return nil })
+	return only, err
 }
 
 // one is Ask for a request that has one answer.

@@ -1,0 +1,59 @@
+package presence
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// The records of a shard read as what was written, and damaged ones are refused without a panic.
+func TestShardRecords(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringN(1, 20, 100)
+		at := func(what string) time.Time { return begin.Add(time.Duration(rapid.Int64Range(-1e9, 1e9).Draw(t, what)) * time.Microsecond) }
+		g := Gone{Switch: text.Draw(t, "switch"), Before: at("before"), Until: at("until")}
+		if got, err := ReadGone(g.Record(begin).Data); err != nil || got != g {
+			t.Fatalf("%v\n got %+v\nwant %+v", err, got, g)
+		}
+		s := Source{Name: text.Draw(t, "name"), Switch: text.Draw(t, "its switch"), Incarnation: text.Draw(t, "incarnation"), Expires: rapid.IntRange(0, 3600).Draw(t, "expires"),
+			Until: at("lease"), Heard: at("heard"), Silent: rapid.Bool().Draw(t, "silent")}
+		if rapid.Bool().Draw(t, "owes") {
+			s.Owed = SwitchGone{Switch: text.Draw(t, "owed"), Before: at("owed before")}
+		}
+		if got, gone, err := ReadSource(s.Record().Data); err != nil || gone || got != s {
+			t.Fatalf("%v\n got %+v\nwant %+v", err, got, s)
+		}
+		if _, gone, err := ReadSource(s.Buried(begin).Data); err != nil || !gone {
+			t.Fatalf("a forgotten source: %v %v", gone, err)
+		}
+		data := s.Record().Data
+		data[rapid.IntRange(0, len(data)-1).Draw(t, "at")] ^= byte(rapid.IntRange(1, 255).Draw(t, "flip"))
+		_, _, _ = ReadSource(data)
+		_, _ = ReadGone(data)
+	})
+}
+
+// News of a source that comes late changes nothing.
+func TestSourceHearsInOrder(t *testing.T) {
+	s := Source{}
+	up := func(incarnation string, after time.Duration, expires int) bool {
+		return s.Hear(&SourceUp{Source: "fs1", Switch: "sip:one", Incarnation: incarnation, Expires: expires, Timestamp: begin.Add(after)}, begin.Add(time.Minute))
+	}
+	up("i1", 0, 30)
+	up("i2", 10*time.Second, 30)
+	want := s
+	if want.Owed != (SwitchGone{Switch: "sip:one", Before: begin.Add(10 * time.Second)}) {
+		t.Errorf("owed: %+v", want.Owed)
+	}
+	up("i1", 5*time.Second, 30)
+	if s != want {
+		t.Errorf("late news made %+v of %+v", s, want)
+	}
+	if up("i2", 20*time.Second, 0) {
+		t.Error("it is forgotten although something is owed")
+	}
+	if s.Lapse(begin.Add(time.Hour)); s.Owed != want.Owed {
+		t.Errorf("a source that has stopped owes %+v", s.Owed)
+	}
+}

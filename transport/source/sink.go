@@ -1,0 +1,262 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lamplight/actors/presence"
+	"lamplight/cluster/subject"
+	"lamplight/transport/client"
+)
+
+// ErrRefused says that the nodes have refused a document: to send it again would not help.
+var ErrRefused = errors.New("the document was refused")
+
+const (
+	maxUnderWay = 2000             // documents that are not acknowledged; Send waits past it
+	upEvery     = 10 * time.Second // how often a source says that it lives
+	upExpires   = 30               // seconds: how long it may say nothing before it is taken for gone
+	upTime      = 3 * time.Second  // how long the nodes may take to answer one source.up
+	switchTime  = 33 * time.Second // how long the nodes may take to end the calls of a switch, and a little more
+	forEver     = 10 * 365 * 24 * time.Hour
+)
+
+// Config is what Run needs. All fields but Prefix must be set.
+type Config struct {
+	Conn       *nats.Conn // it should reconnect for ever, as one of client.Connect does
+	Prefix     subject.Prefix
+	Version    string // App-Version of the documents
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Run runs a source until ctx ends or the source gives up. Documents that are under way then may or may not have been taken. When ctx ends, it says
+// that the source stops in good order.
+func Run(ctx context.Context, c Config, s Source) error {
+	k := newSink(c, s.Name())
+	if err := k.sender.Start(ctx); err != nil {
+		return err
+	}
+	defer k.stop()
+	err := s.Run(ctx, k)
+	if ctx.Err() != nil {
+		down, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		_ = k.Down(down)
+		return nil
+	}
+	return err
+}
+
+// sink implements Sink.
+type sink struct {
+	cfg    Config
+	name   string
+	sender *client.Sender
+	client *client.Client
+	slots  chan struct{} // one for each document under way
+
+	mu       sync.Mutex
+	up       presence.SourceUp // what is said; without an Incarnation: nothing
+	repeat   context.CancelFunc
+	repeated sync.WaitGroup
+
+	documents *prometheus.CounterVec
+	refused   *prometheus.CounterVec
+	latency   prometheus.Histogram
+	connected prometheus.Gauge
+	heard     prometheus.Gauge
+	samples   samples
+}
+
+func newSink(c Config, name string) *sink {
+	k := &sink{cfg: c, name: name, sender: client.NewSender(c.Conn, c.Prefix), slots: make(chan struct{}, maxUnderWay),
+		client: client.New(client.Config{Conn: c.Conn, Prefix: c.Prefix, App: "lamplight-" + name, AppVersion: c.Version})}
+	labels := prometheus.Labels{"source": name}
+	k.documents = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_source_documents_total", ConstLabels: labels,
+		Help: "Documents of this source that the nodes have acknowledged, by Event-Name."}, []string{"event"})
+	k.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_source_refused_total", ConstLabels: labels,
+		Help: "What this source could make no document of, and documents that the nodes have refused, by reason. The log has a sample of each kind every minute."}, []string{"reason"})
+	k.latency = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "lamplight_source_latency_seconds", ConstLabels: labels, Buckets: prometheus.ExponentialBuckets(0.0005, 2, 18),
+		Help: "Seconds from the moment at which the source had a document until the nodes acknowledged it."})
+	k.connected = prometheus.NewGauge(prometheus.GaugeOpts{Name: "lamplight_source_connected", ConstLabels: labels, Help: "1 while the source reaches its switch, else 0."})
+	k.heard = prometheus.NewGauge(prometheus.GaugeOpts{Name: "lamplight_source_heard_timestamp_seconds", ConstLabels: labels, Help: "When the source last heard something of its switch, in seconds since 1970."})
+	waiting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_source_documents_under_way", ConstLabels: labels, Help: "Documents of this source that are not acknowledged yet."},
+		func() float64 { return float64(len(k.slots)) })
+	c.Registerer.MustRegister(k.documents, k.refused, k.latency, k.connected, k.heard, waiting)
+	k.samples.of = map[string]time.Time{}
+	return k
+}
+
+// stop ends the repetition of what the source says of itself, and of documents.
+func (k *sink) stop() {
+	k.say(presence.SourceUp{})
+	k.repeated.Wait()
+	_ = k.sender.Stop(context.Background())
+}
+
+func (k *sink) Send(ctx context.Context, d Document, done func(error)) error {
+	data, err := k.client.Document(d.Event, d.Fields)
+	if err != nil {
+		return err
+	}
+	select {
+	case k.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	begun := time.Now()
+	k.sender.Go(d.Subject, data, begun.Add(forEver), func(s client.Sent) {
+		<-k.slots
+		err := s.Err
+		if err == nil {
+			k.documents.WithLabelValues(d.Event).Inc()
+			k.latency.Observe(s.At.Sub(begun).Seconds())
+		} else {
+			k.Refused(reason(err), fmt.Sprintf("%v: %.300s", err, data))
+			err = fmt.Errorf("%w: %w", ErrRefused, err)
+		}
+		if done != nil {
+			done(err)
+		}
+	})
+	return nil
+}
+
+// reason is why the nodes have refused a document, as a metric's label.
+func reason(err error) string {
+	if r, ok := errors.AsType[*client.Refusal](err); ok {
+		return "refused by the nodes: " + r.Code + " " + r.Reason
+	}
+	return "refused by the nodes"
+}
+
+func (k *sink) Up(ctx context.Context, switchURI, incarnation string) error {
+	up := presence.SourceUp{Source: k.name, Switch: switchURI, Incarnation: incarnation, Expires: upExpires}
+	k.say(presence.SourceUp{}) // what was said before must not be heard behind it
+	for {
+		err := k.ask(ctx, up)
+		if r, ok := errors.AsType[*client.Refusal](err); ok && r.Code != "503" && r.Code != "429" {
+			return err
+		}
+		if err == nil {
+			break
+		}
+		k.cfg.Log.Warn("no node has taken word of this source; that is tried again", "source", k.name, "err", err)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	k.say(up)
+	return nil
+}
+
+// ask sends one source.up and waits for its answer.
+func (k *sink) ask(ctx context.Context, up presence.SourceUp) error {
+	ctx, cancel := context.WithTimeout(ctx, upTime)
+	defer cancel()
+	up.Timestamp = time.Now()
+	_, err := k.client.SourceUp(ctx, up)
+	return err
+}
+
+// say has what a source says of itself repeated, in the place of what it said before.
+func (k *sink) say(up presence.SourceUp) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.repeat != nil {
+		k.repeat()
+		k.repeat = nil
+	}
+	if up.Incarnation == "" {
+		return
+	}
+	k.up = up
+	ctx, cancel := context.WithCancel(context.Background())
+	k.repeat = cancel
+	k.repeated.Go(func() {
+		t := time.NewTicker(upEvery)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+				if err := k.ask(ctx, up); err != nil && ctx.Err() == nil {
+					k.cfg.Log.Warn("no node has taken word of this source; its calls end when that lasts", "source", k.name, "err", err, "expires_s", upExpires)
+				}
+			}
+		}
+	})
+}
+
+func (k *sink) Down(ctx context.Context) error {
+	k.say(presence.SourceUp{})
+	k.mu.Lock()
+	up := k.up
+	k.up = presence.SourceUp{}
+	k.mu.Unlock()
+	if up.Incarnation == "" {
+		return nil
+	}
+	up.Expires = 0
+	return k.ask(ctx, up)
+}
+
+func (k *sink) SwitchGone(ctx context.Context, switchURI string, before time.Time) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, switchTime)
+	defer cancel()
+	a, err := k.client.SwitchGone(ctx, switchURI, before)
+	if err != nil {
+		return 0, err
+	}
+	var ended struct {
+		Ended int `json:"Ended"`
+	}
+	err = a.Decode(&ended)
+	return ended.Ended, err
+}
+
+func (k *sink) Connected(is bool, why error) {
+	if is {
+		k.connected.Set(1)
+		k.cfg.Log.Info("the source reaches its switch", "source", k.name)
+		return
+	}
+	k.connected.Set(0)
+	k.cfg.Log.Warn("the source does not reach its switch; it tries again", "source", k.name, "err", why)
+}
+
+func (k *sink) Heard() { k.heard.SetToCurrentTime() }
+
+func (k *sink) Refused(reason, sample string) {
+	k.refused.WithLabelValues(reason).Inc()
+	if k.samples.due(reason, time.Now()) {
+		k.cfg.Log.Warn("something that the switch told was not taken; more of the kind are counted, and logged once a minute", "source", k.name, "reason", reason, "sample", sample)
+	}
+}
+
+// samples says of which kinds of refusals the log has had a sample in the last minute.
+type samples struct {
+	mu sync.Mutex
+	of map[string]time.Time
+}
+
+func (s *samples) due(kind string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last, known := s.of[kind]; known && now.Sub(last) < time.Minute {
+		return false
+	}
+	s.of[kind] = now
+	return true
+}
