@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lamplight/actors/presence"
+	"lamplight/cluster/loglimit"
 	"lamplight/cluster/subject"
 	"lamplight/transport/client"
 )
@@ -73,17 +74,17 @@ type sink struct {
 	latency   prometheus.Histogram
 	connected prometheus.Gauge
 	heard     prometheus.Gauge
-	samples   samples
 }
 
 func newSink(c Config, name string) *sink {
+	c.Log = loglimit.Limit(c.Log)
 	k := &sink{cfg: c, name: name, sender: client.NewSender(c.Conn, c.Prefix), slots: make(chan struct{}, maxUnderWay),
 		client: client.New(client.Config{Conn: c.Conn, Prefix: c.Prefix, App: "lamplight-" + name, AppVersion: c.Version})}
 	labels := prometheus.Labels{"source": name}
 	k.documents = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_source_documents_total", ConstLabels: labels,
 		Help: "Documents of this source that the nodes have acknowledged, by Event-Name."}, []string{"event"})
 	k.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_source_refused_total", ConstLabels: labels,
-		Help: "What this source could make no document of, and documents that the nodes have refused, by reason. The log has a sample of each kind every minute."}, []string{"reason"})
+		Help: "What this source could make no document of, and documents that the nodes have refused, by reason. The log has a sample of each kind every 10 s."}, []string{"reason"})
 	k.latency = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "lamplight_source_latency_seconds", ConstLabels: labels, Buckets: prometheus.ExponentialBuckets(0.0005, 2, 18),
 		Help: "Seconds from the moment at which the source had a document until the nodes acknowledged it."})
 	k.connected = prometheus.NewGauge(prometheus.GaugeOpts{Name: "lamplight_source_connected", ConstLabels: labels, Help: "1 while the source reaches its switch, else 0."})
@@ -91,7 +92,6 @@ func newSink(c Config, name string) *sink {
 	waiting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_source_documents_under_way", ConstLabels: labels, Help: "Documents of this source that are not acknowledged yet."},
 		func() float64 { return float64(len(k.slots)) })
 	c.Registerer.MustRegister(k.documents, k.refused, k.latency, k.connected, k.heard, waiting)
-	k.samples.of = map[string]time.Time{}
 	return k
 }
 
@@ -240,23 +240,5 @@ func (k *sink) Heard() { k.heard.SetToCurrentTime() }
 
 func (k *sink) Refused(reason, sample string) {
 	k.refused.WithLabelValues(reason).Inc()
-	if k.samples.due(reason, time.Now()) {
-		k.cfg.Log.Warn("something that the switch told was not taken; more of the kind are counted, and logged once a minute", "source", k.name, "reason", reason, "sample", sample)
-	}
-}
-
-// samples says of which kinds of refusals the log has had a sample in the last minute.
-type samples struct {
-	mu sync.Mutex
-	of map[string]time.Time
-}
-
-func (s *samples) due(kind string, now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if last, known := s.of[kind]; known && now.Sub(last) < time.Minute {
-		return false
-	}
-	s.of[kind] = now
-	return true
+	k.cfg.Log.Warn("something that the switch told was not taken", "source", k.name, "err", reason, "sample", sample)
 }
