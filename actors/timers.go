@@ -77,7 +77,7 @@ func (s *shard) tick(now time.Time) {
 		r := s.backlog[0]
 		s.backlog = s.backlog[1:]
 		if s.extensions[r.x.address()] == r.x && !r.x.broken {
-			s.apply(r.x, presence.Renotify{Edge: r.edge}, nil, now)
+			s.apply(r.x, r.event(), nil, now)
 		}
 	}
 	s.release(now)
