@@ -7,8 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"lamplight/actors"
 	"lamplight/actors/presence"
+	"lamplight/cluster/gossip"
+	"lamplight/cluster/subject"
 	"lamplight/cmd/lamplight/node"
 	"lamplight/cmd/lamplight/node/nodetest"
 	"lamplight/transport/sip"
@@ -93,6 +97,19 @@ func replied(t *testing.T, n *node.Node, s *tale) {
 	}
 }
 
+// unheard waits until NATS knows that an edge is gone.
+func unheard(t *testing.T, n *node.Node, edge string) {
+	t.Helper()
+	for end := time.Now().Add(patience); ; {
+		if _, err := n.Conn().Request(subject.Notify(edge), nil, 50*time.Millisecond); err == nats.ErrNoResponders {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("somebody still listens for the edge")
+		}
+	}
+}
+
 // A phone behind an edge that was killed is served by another one after 10 s: an edge inside a node, or one that runs alone. It learns what
 // it missed, and all that comes after. When its edge is back, that one goes on. The CSeq rises all the time.
 func TestAnotherEdgeServes(t *testing.T) {
@@ -114,6 +131,7 @@ func TestAnotherEdgeServes(t *testing.T) {
 			call(t, n, "k", presence.Early)
 			s.until(t, address, "<state>early</state>")
 			own.kill()
+			unheard(t, n, "own")
 			for len(tied.told) > 0 {
 				<-tied.told
 			}
@@ -134,6 +152,60 @@ func TestAnotherEdgeServes(t *testing.T) {
 			s.until(t, address, "<state>early</state>")
 			replied(t, n, s)
 		})
+	}
+}
+
+// When a node dies, its own edge dies with it. The other node takes its shards over and serves the phones behind that edge, also those whose
+// extensions it did not own before, and although it then has never heard of that edge.
+func TestAnotherNodeServes(t *testing.T) {
+	t.Parallel()
+	url, nodes := nodetest.NATS(t), map[string]*node.Node{}
+	for _, name := range []string{"a", "b"} {
+		c := nodetest.On(url, name, t.TempDir())
+		c.SIP = &sip.Config{Name: name, NoAuth: true, Profiles: profile.Default(), Listen: []sip.Listen{{Transport: sip.UDP, Address: "127.0.0.1:0"}}}
+		if nodes["a"] != nil {
+			c.Join = []string{nodes["a"].Addr(node.Gossip)}
+		}
+		nodes[name] = startAcme(t, c)
+	}
+	a, b := nodes["a"], nodes["b"]
+	of := map[string]string{} // an extension of each node
+	for user := 1001; len(of) < 2; user++ {
+		of[gossip.Owner(actors.ShardOf(actors.Address{Realm: acme, User: strconv.Itoa(user)}), []string{"a", "b"})] = strconv.Itoa(user)
+	}
+	for end := time.Now().Add(3 * patience); ; time.Sleep(5 * time.Millisecond) {
+		settled := true
+		for name, user := range of {
+			settled = settled && a.Journal().Holder(actors.ShardOf(actors.Address{Realm: acme, User: user})) == name
+		}
+		if settled {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the shards are not where they should be")
+		}
+	}
+	p := open(t, a.SIP().Addr(sip.UDP), sip.UDP)
+	stories := map[string]*tale{}
+	for _, user := range of {
+		stories[user] = follow(t, p, user)
+		stories[user].until(t, a.SIP().Addr(sip.UDP), `id="none"`)
+	}
+	a.Kill()
+	unheard(t, b, "a")
+	for user := range stories {
+		for end := time.Now().Add(3 * patience); ; {
+			got := b.Router().Request(within(t), actors.Request{To: actors.Address{Realm: acme, User: user}, Message: presence.SetManual{State: presence.Early}})
+			if got.Err == nil {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatal(got.Err)
+			}
+		}
+	}
+	for _, s := range stories {
+		s.until(t, b.SIP().Addr(sip.UDP), "<state>early</state>")
 	}
 }
 
