@@ -19,6 +19,7 @@ import (
 // The user of that entry names the flow on which the SUBSCRIBE came: the transport; on UDP the number of the edge's socket and the
 // address of the other side, else the edge's incarnation and the number of the connection. The parameters are the name of the phone's
 // profile and the id of the Event header.
+
 // appendRoute appends the Proxy-Route of a subscription.
 func appendRoute(dst []byte, f flow, incarnation, profile string, m *message.Message) []byte {
 	dst = append(f.appendToken(append(dst, presence.EdgeBegin...), incarnation), presence.EdgeHost...)

@@ -155,7 +155,7 @@ func (s *Server) Addr(t Transport) string {
 }
 
 // Stop ends the edge. Subscriptions stay: they are the nodes'. Those that are tied to the edge's connections end first, so that their phones
-// subscribe anew elsewhere. When ctx has ended, Stop waits for nothing.
+// subscribe anew elsewhere. When ctx has ended before, they do not end and nobody is told.
 func (s *Server) Stop(ctx context.Context) error {
 	if s.cancel == nil {
 		return nil
