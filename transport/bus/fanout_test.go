@@ -289,8 +289,8 @@ func TestEdgeDrains(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if <-ended != "e1" {
-		t.Fatal("no subscriptions end")
+	if <-ended != "e1" || len(looked) != 0 {
+		t.Fatal("no subscriptions end, or all watchers are told anew")
 	}
 	b.up("e1", "y", "")
 	if <-looked != "e1" {
