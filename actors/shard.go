@@ -84,10 +84,20 @@ type shard struct {
 	ticking    atomic.Bool   // a tick is on its way
 }
 
-// renotify is an extension whose watchers are to be told again: those behind the edge, or all if that is "".
+// renotify is an extension whose watchers are to be told again: those behind the edge, or all if that is "". With ends, the
+// subscriptions that are tied to connections of the edge are to end instead.
 type renotify struct {
 	x    *extension
 	edge string
+	ends bool
+}
+
+// event is what is to be applied.
+func (r renotify) event() presence.Event {
+	if r.ends {
+		return presence.EndSubscriptions{Reason: presence.Deactivated, Edge: r.edge}
+	}
+	return presence.Renotify{Edge: r.edge}
 }
 
 // Receive implements actor.ReceiveFunc: protoactor calls it with each message of the mailbox.
@@ -136,10 +146,10 @@ func (s *shard) handle(message any, now time.Time) {
 	case dropped:
 		s.drop(m.doubt)
 		s.refuseWaiting()
-	case edgeUp:
-		s.backlog = slices.DeleteFunc(s.backlog, func(r renotify) bool { return r.edge == string(m) })
-		for x := range s.edges.names[string(m)].of {
-			s.backlog = append(s.backlog, renotify{x, string(m)})
+	case edgeWork:
+		s.backlog = slices.DeleteFunc(s.backlog, func(r renotify) bool { return r.edge == m.edge && r.ends == m.ends })
+		for x := range s.edges.names[m.edge].of {
+			s.backlog = append(s.backlog, renotify{x, m.edge, m.ends})
 		}
 	case replies:
 		for i := range m {

@@ -15,6 +15,9 @@ const sourceRealm = "\x00source"
 // maxSources is how many sources a shard knows, so that a stranger can't fill the memory with invented ones.
 const maxSources = 100
 
+// sourceLook is how often a shard looks whether sources can be heard.
+const sourceLook = 500 * time.Millisecond
+
 // owedPause is how long a shard waits before it asks again that what is owed for a source is done.
 const owedPause = 2 * time.Second
 
@@ -109,21 +112,16 @@ func (s *shard) tickSources(now time.Time) {
 	}
 }
 
-// sourceDue is when the shard must look at its sources next, in Unix ns; 0: it has none to look at.
-func (s *shard) sourceDue(now time.Time) (due int64) {
+// watchSources asks for a look at the sources soon, if there are any to look at.
+func (s *shard) watchSources(soon func(time.Duration)) {
 	for _, o := range s.sources {
-		at := o.Until
 		switch {
 		case o.Owed.Switch != "" && !o.asked:
-			at = now.Add(50 * time.Millisecond) // its record may still be in flight
-		case o.Silent:
-			continue
-		}
-		if ns := at.UnixNano(); due == 0 || ns < due {
-			due = ns
+			soon(50 * time.Millisecond) // its record may still be in flight
+		case !o.Silent:
+			soon(sourceLook) // it must not miss that nobody could be heard
 		}
 	}
-	return due
 }
 
 // settled is the message that what was owed for a source was done or, with an err, was not.

@@ -101,7 +101,7 @@ func TestSourceNobodyCouldHear(t *testing.T) {
 	fresh := time.Now()
 	s.durable() // that it is silent
 	gone := get(s, "the end of its calls", s.ends)
-	if took := gone.Before.Sub(fresh); took < 1500*time.Millisecond {
+	if took := gone.Before.Sub(fresh); took < 1400*time.Millisecond {
 		t.Errorf("it was taken for gone %v after it could be heard again", took)
 	}
 	s.endErr <- nil

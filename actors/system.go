@@ -166,12 +166,15 @@ type (
 		claim Claim
 		end   bool
 	}
-	paused  struct{}
-	flush   struct{}
-	dropped struct{ doubt uint64 }
-	durable uint64
-	tick    struct{}
-	edgeUp  string
+	paused   struct{}
+	flush    struct{}
+	dropped  struct{ doubt uint64 }
+	durable  uint64
+	tick     struct{}
+	edgeWork struct { // something is to be done for all watchers behind an edge: see renotify
+		edge string
+		ends bool
+	}
 )
 
 // Open opens a shard on this node with all its records.

@@ -186,6 +186,30 @@ func TestEdgeUpAgainAndAgain(t *testing.T) {
 	}
 }
 
+// When an edge drains, the subscriptions end that are tied to a connection to it. Their watchers are told so when that is durable.
+func TestEndTied(t *testing.T) {
+	s := open(t, 100)
+	for i, route := range []string{"<sip:tcp.4f2a.17@lamplight;lr>", "<sip:udp.0.10.0.0.9:5060@lamplight;lr>"} {
+		w := watch("w")
+		w.ProxyRoute = route
+		made := s.ask(s.extension(i), w, 0)
+		s.durable()
+		s.good(made)
+		get(s, "a NOTIFY", s.told)
+	}
+	s.sys.EndTied("other")
+	s.sys.EndTied("edge")
+	ticket := get(s, "a write", s.writes)
+	s.silent()
+	s.sys.Durable(s.shard, ticket)
+	if n := get(s, "the last NOTIFY", s.told); n.To != s.extension(0) || n.End != "deactivated" {
+		t.Errorf("told %+v", n)
+	}
+	if a := s.good(s.ask(s.extension(1), actors.Show{}, 0)); len(a.Subscriptions) != 1 || len(s.told)+len(s.writes) > 0 {
+		t.Errorf("the other one: %+v, %d told", a.Subscriptions, len(s.told))
+	}
+}
+
 // A clock that is put back holds nobody up who waits for the lease.
 func TestClockPutBack(t *testing.T) {
 	s := open(t, 100)

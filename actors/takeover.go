@@ -74,7 +74,7 @@ func (s *shard) resume(m *resumed, now time.Time) {
 func (s *shard) endAll(now time.Time) {
 	for _, x := range s.extensions {
 		if len(x.state.Subscriptions()) > 0 && !x.broken {
-			s.apply(x, presence.EndSubscriptions{Reason: "deactivated"}, nil, now)
+			s.apply(x, presence.EndSubscriptions{Reason: presence.Deactivated}, nil, now)
 		}
 	}
 	s.flushing = true

@@ -77,7 +77,7 @@ func (s *shard) tick(now time.Time) {
 		r := s.backlog[0]
 		s.backlog = s.backlog[1:]
 		if s.extensions[r.x.address()] == r.x && !r.x.broken {
-			s.apply(r.x, presence.Renotify{Edge: r.edge}, nil, now)
+			s.apply(r.x, r.event(), nil, now)
 		}
 	}
 	s.tickSources(now)
@@ -138,9 +138,7 @@ func (s *shard) schedule(now time.Time) {
 	}
 	if s.open && !s.flushing {
 		due = s.timers.next()
-		if at := s.sourceDue(now); at != 0 && (due == 0 || at < due) {
-			due = at
-		}
+		s.watchSources(soon)
 	}
 	if len(s.queue) > 0 || len(s.backlog) > 0 || s.waits > 0 {
 		soon(20 * time.Millisecond)

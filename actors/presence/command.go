@@ -145,17 +145,24 @@ func (e *Extension) end(eff *Effects, reason string, now int64) {
 		}
 		m.mailboxes, m.published = nil, nil
 	}
-	last := e.endWatchers(eff, now)
+	last := e.endWatchers(eff, "", now)
 	e.view = e.rebuild(eff, "end", now)
 	last.into(eff, e.view, reason)
 }
 
-// endWatchers ends every subscription. It returns the watchers, which the caller must tell so.
-func (e *Extension) endWatchers(eff *Effects, now int64) (last batch) {
-	for _, s := range e.watchers {
+// endWatchers ends the subscriptions that are behind an edge and tied to a connection, with "" all. It returns the watchers, which the
+// caller must tell so.
+func (e *Extension) endWatchers(eff *Effects, edge string, now int64) (last batch) {
+	e.watchers = slices.DeleteFunc(e.watchers, func(s *Subscription) bool {
+		if tied, _ := Tied(s.ProxyRoute); edge != "" && (s.Edge() != edge || !tied) {
+			return false
+		}
 		last.add(s)
 		e.endOne(eff, s, false, now)
+		return true
+	})
+	if len(e.watchers) == 0 {
+		e.watchers = nil
 	}
-	e.watchers = nil
 	return last
 }

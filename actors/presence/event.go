@@ -199,9 +199,14 @@ type SwitchGone struct {
 	Before time.Time // zero, or more than a minute ahead: now
 }
 
-// EndSubscriptions ends every subscription and keeps all else. Reason is that of the Subscription-State (RFC 6665 §4.1.3),
-// such as deactivated.
-type EndSubscriptions struct{ Reason string }
+// EndSubscriptions ends subscriptions and keeps all else.
+type EndSubscriptions struct {
+	Reason string // of the Subscription-State (RFC 6665 §4.1.3), such as Deactivated
+	Edge   string // only those end that are behind this edge and Tied to one of its connections; "": all end
+}
+
+// Deactivated is the reason that has phones subscribe anew at once (RFC 6665 §4.1.3).
+const Deactivated = "deactivated"
 
 // Tick does what time does: it ends leases and subscriptions, and sends the changes that a watcher's rate held back.
 type Tick struct{}

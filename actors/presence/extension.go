@@ -113,7 +113,7 @@ func (e *Extension) Apply(ev Event, now time.Time) (Effects, error) {
 	case End:
 		e.end(&eff, ev.Reason, us)
 	case EndSubscriptions:
-		last := e.endWatchers(&eff, us)
+		last := e.endWatchers(&eff, ev.Edge, us)
 		last.into(&eff, e.view, ev.Reason)
 	case SwitchGone:
 		e.switchGone(&eff, &ev, us)

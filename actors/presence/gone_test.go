@@ -11,7 +11,9 @@ import (
 func TestShardRecords(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.StringN(1, 20, 100)
-		at := func(what string) time.Time { return begin.Add(time.Duration(rapid.Int64Range(-1e9, 1e9).Draw(t, what)) * time.Microsecond) }
+		at := func(what string) time.Time {
+			return begin.Add(time.Duration(rapid.Int64Range(-1e9, 1e9).Draw(t, what)) * time.Microsecond)
+		}
 		g := Gone{Switch: text.Draw(t, "switch"), Before: at("before"), Until: at("until")}
 		if got, err := ReadGone(g.Record(begin).Data); err != nil || got != g {
 			t.Fatalf("%v\n got %+v\nwant %+v", err, got, g)

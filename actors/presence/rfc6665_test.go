@@ -387,6 +387,25 @@ func TestFailuresCountAnew(t *testing.T) {
 	})
 }
 
+// What an edge ends when it drains: the subscriptions behind it that need a connection to it, and no others (RFC 6665 §4.1.3).
+func TestEndTied(t *testing.T) {
+	s := newStage(t)
+	for id, route := range map[string]string{"tcp": "<sip:tcp.4f2a.17@lamplight;profile=default;lr>", "ws": "<sip:ws.4f2a.18@lamplight;lr>",
+		"udp": "<sip:udp.0.10.0.0.9:5060@lamplight;profile=default;lr>", "proxy": "<sip:tcp.4f2a.17@lamplight;lr>,<sip:10.0.0.1;lr>", "foreign": "<sip:10.0.0.1;lr>", "none": ""} {
+		ev := watch(Dialog, id)
+		ev.ProxyRoute = route
+		s.do(ev)
+	}
+	other := watch(Dialog, "other")
+	other.ProxyRoute, other.ServerID = "<sip:tcp.4f2a.17@lamplight;lr>", "edge-2"
+	s.do(other)
+	s.said = nil
+	s.do(EndSubscriptions{Reason: Deactivated, Edge: "edge-1"}).heard("dialog terminated tcp,ws deactivated")
+	s.do(EndSubscriptions{Reason: Deactivated, Edge: "edge-1"}).heard()
+	s.reload().do(ring("c", Early)).heard("dialog early foreign,none,other,proxy,udp")
+	s.do(EndSubscriptions{Reason: Deactivated}).heard("dialog early foreign,none,other,proxy,udp deactivated")
+}
+
 func TestInDialogCreatesNothing(t *testing.T) { // RFC 6665 §4.2.1.4
 	s := newStage(t)
 	in := func(cseq uint32, expires int) Subscribe {

@@ -68,20 +68,6 @@ func (e *Extension) subscribe(eff *Effects, ev *Subscribe, now int64) error {
 	return nil
 }
 
-// EdgeHost marks the first entry of a Proxy-Route as the own one of Lamplight's SIP edge.
-const EdgeHost = "@lamplight"
-
-// refreshed is the Proxy-Route of a subscription after a SUBSCRIBE in its SIP dialog. Such a request does not carry the route set, which
-// stays as it was (RFC 3261 §12.2). Its Proxy-Route has one entry, the SIP edge's own, and replaces that one. A Proxy-Route of another
-// program is kept as it comes.
-func refreshed(old, now string) string {
-	own, routes, found := strings.Cut(old, ",")
-	if !found || !strings.Contains(own, EdgeHost) || strings.Contains(now, ",") || !strings.Contains(now, EdgeHost) {
-		return now
-	}
-	return now + "," + routes
-}
-
 // UnnamedCallID returns the Call-ID for the subscription of a SUBSCRIBE that brings none. A watcher has one such subscription
 // to each event package of an extension. from is the watcher, user@realm.
 func UnnamedCallID(to Address, from string) string {

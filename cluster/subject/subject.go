@@ -43,8 +43,12 @@ func All() []string {
 		AnyClaims, AnyRecord, AnyCredentials, EdgeSecret, Status}
 }
 
-// AnyEdge is the edge name for subscriptions that name no edge: their NOTIFYs go to Notify(AnyEdge).
+// AnyEdge is the edge name for subscriptions that name no edge: their NOTIFYs go to Notify(AnyEdge), and so do those for watchers behind
+// an edge that is down.
 const AnyEdge = "any"
+
+// Queue is the queue group of the nodes, and on Notify(AnyEdge) that of the SIP edges: NATS gives each message to one member.
+const Queue = "lamplight"
 
 // Subscription is the subject of a subscription document about user@realm.
 func Subscription(realm, user string) string { return of(AnySubscription, realm, user) }

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"lamplight/cluster/status"
+	"lamplight/cluster/subject"
 )
 
 // violations is a log for NATS servers. It keeps the lines about users who do what they are not permitted to.
@@ -167,6 +168,9 @@ func TestLeastPrivilege(t *testing.T) {
 	a.conn.Close() // from here on the documents come from an edge
 	a.conn = edge
 	notifies := a.edge("edge1")
+	if _, err := edge.QueueSubscribeSync(subject.Notify(subject.AnyEdge), subject.Queue); err != nil {
+		t.Fatal(err)
+	}
 	a.send(subject1001, "subscription", subscription("c1"))
 	if n := a.next(notifies); n.State != "terminated" || n.EdgeSeq != 1 {
 		t.Errorf("the first NOTIFY: %+v", n)
@@ -258,8 +262,9 @@ func TestLeastPrivilege(t *testing.T) {
 		"presence.set.acme%2Eexample%2Ecom.1001", "presence.search_req.acme%2Eexample%2Ecom", "lamplight.notify.edge1", "lamplight.state.acme%2Eexample%2Ecom.1001",
 		"lamplight.journal.0.17.claim", "lamplight.claims.0", "lamplight.node.a", "lamplight.answers.a.0", "lamplight.status", "$SRV.PING", "$KV.lamplight_directory.key.x",
 		"$JS.API.STREAM.NAMES", "$JS.API.DIRECT.GET.LAMPLIGHT_JOURNAL_0", "_INBOX.x")
-	mayNot(t, "an edge", edgeRefused, "listen on", listenBy(edge), ">", "lamplight.credentials.*.*", "lamplight.edge.secret", "lamplight.notify.edge2", "lamplight.notify.*", "presence.dialog.*.*", "lamplight.journal.>", "lamplight.node.a",
+	mayNot(t, "an edge", edgeRefused, "listen on", listenBy(edge), ">", "lamplight.credentials.*.*", "lamplight.edge.secret", "lamplight.notify.edge2", "lamplight.notify.*", "lamplight.notify.any", "presence.dialog.*.*", "lamplight.journal.>", "lamplight.node.a",
 		"lamplight.state.>", "_INBOX.>", "_INBOX_control.>", "$KV.>")
+	mayNot(t, "an edge", edgeRefused, "listen in another queue group on", func(topic string) error { _, err := edge.QueueSubscribeSync(topic, "other"); return err }, "lamplight.notify.any")
 	mayNot(t, "a control client", controlRefused, "publish to", publishBy(watch), "presence.set.other%2Eexample%2Ecom.1001", "presence.reset.other%2Eexample%2Ecom.%2A", "presence.probes.dialog",
 		subject1001, "presence.dialog.acme%2Eexample%2Ecom.k1", "lamplight.edge.up.edge1", "lamplight.journal.0.17.claim", "lamplight.node.a", "lamplight.notify.edge1", "$SRV.PING",
 		"lamplight.credentials.acme%2Eexample%2Ecom.1001", "lamplight.edge.secret",

@@ -110,9 +110,6 @@ func New(c Config) *Bus {
 	return b
 }
 
-// queue is the queue group of all nodes. NATS gives each document to one member of the group.
-const queue = "lamplight"
-
 // What may wait for a handler on one subscription. NATS's client drops documents past it; their senders get no answer and
 // send them again.
 const (
@@ -130,7 +127,7 @@ func (b *Bus) Start(context.Context) error {
 		subject.AnySourceUp:    b.sourceUp,
 		subject.AnyCredentials: b.credentials, subject.EdgeSecret: b.edgeSecret,
 	} {
-		s, err := b.cfg.Conn.QueueSubscribe(b.cfg.Prefix.Of(topic), queue, func(m *nats.Msg) {
+		s, err := b.cfg.Conn.QueueSubscribe(b.cfg.Prefix.Of(topic), subject.Queue, func(m *nats.Msg) {
 			if b.mayAnswer(m.Reply) {
 				handler(m)
 			}

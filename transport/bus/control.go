@@ -17,7 +17,7 @@ import (
 
 // control registers the control endpoints as a micro service of NATS (docs/contract/nats.md, "Control").
 func (b *Bus) control() error {
-	s, err := micro.AddService(b.cfg.Conn, micro.Config{Name: "lamplight", Version: b.cfg.Version, QueueGroup: queue,
+	s, err := micro.AddService(b.cfg.Conn, micro.Config{Name: "lamplight", Version: b.cfg.Version, QueueGroup: subject.Queue,
 		Description: "Presence of telephone extensions: list, show, set, reset, probe, end a switch's calls",
 		Metadata:    map[string]string{"node": b.cfg.Node, "schema": "kazoo-presence-4.3", "version": b.cfg.Version}})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"lamplight/actors"
 	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
+	"lamplight/cluster/subject"
 	"lamplight/transport/kazoo"
 )
 
@@ -183,7 +184,7 @@ func TestMicroService(t *testing.T) {
 		default:
 			t.Errorf("an endpoint %s", e.Subject)
 		}
-		if e.Queue != queue || e.Metadata["request"] == "" || e.Metadata["response"] == "" {
+		if e.Queue != subject.Queue || e.Metadata["request"] == "" || e.Metadata["response"] == "" {
 			t.Errorf("%+v", e)
 		}
 	}

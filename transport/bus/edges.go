@@ -108,18 +108,46 @@ func (f *Fanout) forget(e *edge) {
 	delete(f.edges, e.name)
 }
 
-// look forgets the edges that nobody needs, every lookEvery, until ctx ends.
+// look has the watchers behind edges that are down served by others, and forgets the edges that nobody needs, every lookEvery, until
+// ctx ends.
 func (f *Fanout) look(ctx context.Context) {
-	regular := time.NewTicker(lookEvery)
+	regular, often := time.NewTicker(lookEvery), time.NewTicker(time.Second)
 	defer regular.Stop()
+	defer often.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-regular.C:
 			f.lookOnce(now)
+		case now := <-often.C:
+			f.replaceDown(now)
 		}
 	}
+}
+
+// replaceDown has other edges serve the watchers behind the edges that Down returns, until these say edge.up. These watchers may have
+// missed changes since the edge went down, so all of them are told their newest state once. The messages that were kept for the edge are
+// dropped: if it got them later, the CSeq of its NOTIFYs would go back.
+func (f *Fanout) replaceDown(now time.Time) {
+	for _, name := range f.Down(now) {
+		e := f.lock(name)
+		turned := e.downSince.Load() != 0 && e.replaced.CompareAndSwap(false, true)
+		if turned {
+			e.dropRing()
+		}
+		e.mu.Unlock()
+		if turned {
+			f.log.Warn("an edge has been down for 10 s: other edges send its NOTIFYs, but for those of phones on its own connections; start it again under its name", "edge", name)
+			f.Renotify(name)
+		}
+	}
+}
+
+// replaced says whether other edges serve the watchers behind an edge.
+func (f *Fanout) replaced(name string) bool {
+	e := f.find(name)
+	return e != nil && e.replaced.Load()
 }
 
 // lookOnce forgets the edges that have no watchers and have not said edge.up for forgetAfter.
@@ -162,7 +190,7 @@ func (b *Bus) edgeUp(m *nats.Msg) {
 		return
 	}
 	seen, named := d.Seen[b.cfg.Node+"/"+b.cfg.Fanout.cfg.Incarnation()]
-	b.cfg.Fanout.up(edge, d.Incarnation, uint64(seen), named)
+	b.cfg.Fanout.up(edge, d.Incarnation, uint64(seen), named, d.Draining)
 }
 
 // notified handles a notified document: how the watchers behind an edge answered. Nobody answers it.
@@ -171,7 +199,7 @@ func (b *Bus) notified(m *nats.Msg) {
 	var replies []kazoo.Addressed
 	wrong := 1
 	if err == nil {
-		replies, wrong, err = kazoo.ReadNotified(m.Data, edge)
+		replies, wrong, err = kazoo.ReadNotified(m.Data, edge, b.cfg.Fanout.replaced)
 	}
 	if err != nil {
 		b.refused.Inc()

@@ -60,6 +60,8 @@ type Fanout struct {
 
 	// Renotify tells every watcher behind an edge its newest state. It must not wait. Set it before Start.
 	Renotify func(edge string)
+	// EndTied ends the subscriptions behind an edge that are tied to its connections. It must not wait. Set it before Start.
+	EndTied func(edge string)
 	// LocalName is the name of the edge inside this node, and Local takes what its watchers are told, without NATS. Local must not
 	// wait, and may read the notification and the watchers only until it returns. nil: there is no such edge. Set both before Start.
 	LocalName string
@@ -102,11 +104,13 @@ type edge struct {
 	owed        bool       // all watchers behind it must be told again, whatever it says next
 	resent      time.Time  // when messages of the ring were last sent again
 	resentTo    uint64     // the highest Edge-Seq of these
+	drained     time.Time  // when the subscriptions that are tied to its connections were last ended
 
 	// Other goroutines read these without the lock. Times are in Unix ns.
 	downSince atomic.Int64 // when NATS first said that nobody listens; messages are only kept until the next edge.up; 0: not down
 	heard     atomic.Int64 // when it last said edge.up, or when the entry was made
-	spoke     atomic.Bool  // it has said edge.up
+	spoke     atomic.Bool  // it has said edge.up, or does so because it is a SIP edge of Lamplight's
+	replaced  atomic.Bool  // it is down, and its messages go to lamplight.notify.any; none is kept
 }
 
 // numbered is a message in a ring.
@@ -121,7 +125,7 @@ func NewFanout(c FanoutConfig) *Fanout {
 		c.Kept = DefaultKept
 	}
 	f := &Fanout{cfg: c, sender: kazoo.NewSender(c.Version, c.Node), edges: map[string]*edge{}, inbox: c.Conn.NewInbox(),
-		Renotify: func(string) {}, Watches: func(string) bool { return true }, log: loglimit.Limit(c.Log).With("part", "fan-out"),
+		Renotify: func(string) {}, EndTied: func(string) {}, Watches: func(string) bool { return true }, log: loglimit.Limit(c.Log).With("part", "fan-out"),
 		tooLarge: prometheus.NewCounter(prometheus.CounterOpts{Name: "lamplight_notify_too_large_total",
 			Help: "Messages for watchers that are larger than the NATS server carries, and are lost. Raise its max_payload."})}
 	c.Registerer.MustRegister(f.tooLarge)
@@ -225,12 +229,20 @@ func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watche
 	}
 	for len(watchers) > 0 {
 		e := f.lock(name)
+		if !e.spoke.Load() && name != subject.AnyEdge { // a node that took shards over of one that is gone has perhaps not heard that one's edge
+			_, own := presence.Tied(watchers[0].ProxyRoute)
+			e.spoke.Store(own)
+		}
+		replaced := e.replaced.Load()
 		b := e.buffer(128 + len(head) + min(len(watchers), kazoo.MaxTargets)*max(e.target, 200))
 		b = append(b, '{')
 		e.seq++
 		b = appendjson.Field(b, "Msg-ID", f.cfg.Incarnation()+"-"+e.token+"-"+strconv.FormatUint(e.seq, 10))
 		b = appendjson.Number(b, "Edge-Seq", int64(e.seq))
 		b = appendjson.Number(b, "Edge-First", int64(e.first))
+		if replaced {
+			b = appendjson.Field(b, "Edge", name)
+		}
 		b = append(append(b, ','), head...)
 		b = append(appendjson.Key(b, "Targets"), '[')
 		i := 0
@@ -247,8 +259,10 @@ func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watche
 		b = append(b, "]}"...)
 		e.target = (len(b)-len(head))/i + 8
 		watchers = watchers[i:]
-		e.keep(numbered{e.seq, b})
-		if e.downSince.Load() == 0 {
+		if replaced {
+			topic := f.cfg.Prefix.Of(subject.Notify(subject.AnyEdge))
+			f.lost(f.cfg.Conn.Publish(topic, b), topic, len(b))
+		} else if e.keep(numbered{e.seq, b}); e.downSince.Load() == 0 {
 			f.send(e, b)
 		}
 		e.mu.Unlock()
@@ -319,8 +333,10 @@ func (f *Fanout) Lamp(c actors.LampNews) {
 // named this incarnation of the node at all. up sends again what the edge misses, from the ring, a message at most once in
 // resendGap. When the ring does not hold all of it, all watchers behind the edge are told their newest state: at most once in
 // renotifyGap, and spareRounds more, at least roundGap apart. What is put off comes with a later edge.up, whatever that says, and
-// the edge says edge.up regularly.
-func (f *Fanout) up(name, incarnation string, seen uint64, named bool) {
+// the edge says edge.up regularly. An edge that others have served begins anew as well: the phones know more than the edge does.
+//
+// An edge that is draining is about to stop: the subscriptions that are tied to its connections end, and nobody is told anew.
+func (f *Fanout) up(name, incarnation string, seen uint64, named, draining bool) {
 	e := f.lock(name)
 	now := time.Now()
 	first := e.seq + 1
@@ -332,29 +348,37 @@ func (f *Fanout) up(name, incarnation string, seen uint64, named bool) {
 	e.spoke.Store(true)
 	e.downSince.Store(0)
 	e.heard.Store(now.UnixNano())
-	if restarted && !named { // all that this edge has to know comes as newest states: the messages of before are of no use
+	replaced := e.replaced.Swap(false)
+	if replaced || restarted && !named { // all that this edge has to know comes as newest states: the messages of before are of no use
 		e.first = e.seq + 1
 		e.dropRing()
 	}
 	seen = max(seen, e.first-1)
-	all := !named || seen+1 < first || seen > e.seq
+	all := !named || seen+1 < first || seen > e.seq || replaced
 	local := f.Local != nil && name == f.LocalName
 	if local { // it is told by calls, of which none is lost, and so it never names this node
 		all = restarted
 	}
-	if all && (named || restarted) { // what the edge missed is gone, and its next edge.up need not show that
+	if all && (named || restarted || replaced) { // what the edge missed is gone, and its next edge.up need not show that
 		e.owed = true
 	}
 	if !all && !local {
 		f.sendAgain(e, seen, now)
 	}
-	round := (all || e.owed) && f.Watches(name) && e.mayTellAll(now)
+	round := !draining && (all || e.owed) && f.Watches(name) && e.mayTellAll(now)
 	if round {
 		e.owed = false
+	}
+	ends := draining && now.Sub(e.drained) >= roundGap
+	if ends {
+		e.drained = now
 	}
 	e.mu.Unlock()
 	if round {
 		f.Renotify(name)
+	}
+	if ends {
+		f.EndTied(name)
 	}
 }
 

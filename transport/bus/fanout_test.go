@@ -198,3 +198,105 @@ func TestGrouping(t *testing.T) {
 		}
 	})
 }
+
+// What watchers behind an edge are told that has been down for 10 s goes to the other edges, the newest state first. Answers of these count
+// as those of the edge that is down. When it is back it begins anew: it gets nothing of before, which its phones would take for old.
+func TestOthersServeAnEdgeThatIsDown(t *testing.T) {
+	b := newBed(t)
+	looked := make(chan string, 100)
+	b.fanout.Renotify = func(edge string) { looked <- edge }
+	heard, err := b.conn.SubscribeSync("lamplight.notify.any")
+	if err != nil || b.conn.Flush() != nil {
+		t.Fatal(err)
+	}
+	own := &presence.Subscription{CallID: "c", ServerID: "e1", ProxyRoute: "<sip:udp.0.10.0.0.9:5060@lamplight;lr>"} // e1 has not said edge.up here
+	n := actors.Notification{To: actors.Address{Realm: "acme.test", User: "1"}, Now: time.Now(), Watchers: []*presence.Subscription{own}}
+	reply := func() string {
+		t.Helper()
+		before := len(b.router.requests())
+		if err := b.conn.Publish("lamplight.notified.n.e2", kazoo.AppendNotified(nil, "e2", []kazoo.Reply{{Presentity: "1@acme.test", CallID: "c", Code: 200, For: "e1"}})); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the answer arrives", func() bool { return len(b.router.requests()) > before })
+		return b.router.requests()[before].Message.(presence.Notified).Edge
+	}
+	b.fanout.Notify(n)
+	e := b.fanout.find("e1")
+	eventually(t, "the edge is down", func() bool { return e.downSince.Load() != 0 })
+	b.fanout.replaceDown(time.Now().Add(9 * time.Second))
+	b.fanout.Notify(n)
+	if by := reply(); by != "e2" || len(looked) != 0 {
+		t.Fatalf("after 9 s: an answer of %s, %d told anew", by, len(looked))
+	}
+	for range 2 {
+		b.fanout.replaceDown(time.Now().Add(11 * time.Second))
+	}
+	if <-looked != "e1" || len(looked) != 0 {
+		t.Fatal("not told anew once")
+	}
+	b.fanout.Notify(n)
+	m, err := heard.NextMsg(10 * time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := kazoo.ReadNotify(m.Data); err != nil || got.Edge != "e1" || got.EdgeSeq != 3 || got.Targets[0].CallID != "c" {
+		t.Fatalf("%v: %+v", err, got)
+	}
+	if by := reply(); by != "e1" {
+		t.Errorf("the answer counts as of %s", by)
+	}
+	if n := b.fanout.kept.Load(); n != 0 {
+		t.Errorf("%d bytes are kept for the edge", n)
+	}
+
+	mine, err := b.conn.SubscribeSync("lamplight.notify.e1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.up("e1", "x", `"n/i":2`) // it lived, and only its connection was gone
+	if <-looked != "e1" {
+		t.Fatal("not told anew")
+	}
+	b.fanout.Notify(n)
+	if m, err = mine.NextMsg(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := kazoo.ReadNotify(m.Data); err != nil || got.Edge != "" || got.EdgeSeq != 4 || got.EdgeFirst != 4 {
+		t.Fatalf("the edge that is back gets %v: %+v", err, got)
+	}
+	if by := reply(); by != "e2" {
+		t.Errorf("the answer counts as of %s", by)
+	}
+	if _, err := heard.NextMsg(50 * time.Millisecond); err == nil {
+		t.Error("others still serve it")
+	}
+}
+
+// An edge that drains has the subscriptions ended that are tied to it, once, and nobody is told anew.
+func TestEdgeDrains(t *testing.T) {
+	b := newBed(t)
+	looked, ended := make(chan string, 100), make(chan string, 100)
+	b.fanout.Renotify = func(edge string) { looked <- edge }
+	b.fanout.EndTied = func(edge string) { ended <- edge }
+	b.up("e1", "x", "")
+	if <-looked != "e1" {
+		t.Fatal("not told anew")
+	}
+	b.rewind("e1", time.Minute)
+	for range 3 {
+		d := kazoo.EdgeUp{Edge: "e1", Incarnation: "x", Draining: true}
+		if err := b.conn.Publish("lamplight.edge.up.e1", d.Append(nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if <-ended != "e1" || len(looked) != 0 {
+		t.Fatal("no subscriptions end, or all watchers are told anew")
+	}
+	b.up("e1", "y", "")
+	if <-looked != "e1" {
+		t.Fatal("not told anew after the next start")
+	}
+	if len(ended)+len(looked) != 0 {
+		t.Errorf("ended %d times more, told anew %d times more", len(ended), len(looked))
+	}
+}

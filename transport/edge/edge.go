@@ -49,6 +49,10 @@ type Config struct {
 	// duplicates and for messages of nodes that no longer own the shard. Each message that a node still keeps arrives in the
 	// end. When Handle is too slow NATS drops messages, which the Edge then has sent again.
 	Handle func(Message)
+	// StandIn has the Edge also take messages for watchers behind edges that are down, as one of those that do so together: each message
+	// goes to one of them. Edge of the message is the name of the edge that is down, and the reply to it names it in For. Handle is then
+	// also called while it handles another message. It must leave out the targets that cannot be reached from here.
+	StandIn bool
 	// Unreadable is called for each message that could not be read; nil: such messages are dropped.
 	Unreadable func(data []byte, err error)
 }
@@ -64,6 +68,7 @@ type Counts struct {
 type Edge struct {
 	cfg          Config
 	subscription *nats.Subscription
+	others       *nats.Subscription // with StandIn: messages for watchers behind edges that are down
 	cancel       context.CancelFunc
 	done         sync.WaitGroup
 
@@ -71,6 +76,7 @@ type Edge struct {
 	sources sources
 	owners  map[int64]claim          // the newest claim that was heard of, by shard
 	replies map[string][]kazoo.Reply // gathered and not sent, by node
+	drains  bool                     // Drain was called
 	gap     bool                     // a message is missing, and no edge.up has reported it
 	upAt    time.Time                // of the last edge.up
 	counts  Counts
@@ -102,6 +108,11 @@ func (e *Edge) Start(ctx context.Context) (err error) {
 		return err
 	}
 	_ = e.subscription.SetPendingLimits(-1, 256<<20)
+	if e.cfg.StandIn {
+		if e.others, err = e.cfg.Conn.QueueSubscribe(e.cfg.Prefix.Of(subject.Notify(subject.AnyEdge)), subject.Queue, func(m *nats.Msg) { e.hearOthers(m.Data) }); err != nil {
+			return err
+		}
+	}
 	e.sendUp()
 	run, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
@@ -115,12 +126,30 @@ func (e *Edge) Start(ctx context.Context) (err error) {
 	return e.cfg.Conn.FlushWithContext(soon)
 }
 
+// Drain tells the nodes that the edge is about to stop, if connected is true: watchers are on connections to it. The nodes then end the
+// subscriptions that are tied to these, as deactivated, and their last NOTIFYs come as messages. From then on other edges take the
+// messages for watchers behind edges that are down. Call Stop after it.
+func (e *Edge) Drain(connected bool) {
+	if e.others != nil {
+		_ = e.others.Drain()
+		e.others = nil
+	}
+	if !connected {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.drains = true
+	e.sendUpLocked(time.Now())
+}
+
 // Stop takes no more messages and sends the replies that were gathered. One call of Handle may still be under way when it
 // returns. Stop does nothing if Start was not called.
 func (e *Edge) Stop(context.Context) error {
 	if e.cancel == nil {
 		return nil
 	}
+	e.Drain(false)
 	err := e.subscription.Unsubscribe()
 	e.cancel()
 	e.done.Wait()
@@ -171,7 +200,7 @@ func (e *Edge) sendUp() {
 // sendUpLocked is sendUp for a caller that holds e.mu.
 func (e *Edge) sendUpLocked(now time.Time) {
 	e.upAt, e.gap = now, false
-	d := kazoo.EdgeUp{Edge: e.cfg.Name, Incarnation: e.cfg.Incarnation, Seen: e.sources.report(now)}
+	d := kazoo.EdgeUp{Edge: e.cfg.Name, Incarnation: e.cfg.Incarnation, Seen: e.sources.report(now), Draining: e.drains}
 	_ = e.cfg.Conn.Publish(e.cfg.Prefix.Of(subject.EdgeUp(e.cfg.Name)), d.Append(nil))
 }
 
@@ -179,6 +208,21 @@ func (e *Edge) sendUpLocked(now time.Time) {
 func (e *Edge) reportGapLocked(now time.Time) {
 	if e.gap && now.Sub(e.upAt) > upAtMost {
 		e.sendUpLocked(now)
+	}
+}
+
+// hearOthers handles one message for watchers behind another edge, which is down. Those for watchers that name no edge are passed over.
+// No such message comes twice, and none can be asked for again.
+func (e *Edge) hearOthers(data []byte) {
+	n, err := kazoo.ReadNotify(data)
+	if err != nil || n.Edge == "" {
+		return
+	}
+	e.mu.Lock()
+	ok := e.currentLocked(n)
+	e.mu.Unlock()
+	if ok {
+		e.cfg.Handle(Message{Notify: n})
 	}
 }
 
@@ -208,13 +252,18 @@ func (e *Edge) accept(n *kazoo.Notify, now time.Time) (repeated, ok bool) {
 		e.counts.Duplicates++
 		return true, false
 	}
+	return a.repeated, e.currentLocked(n)
+}
+
+// currentLocked says whether the node of a message still owns the shard, as far as messages have said. The caller holds e.mu.
+func (e *Edge) currentLocked(n *kazoo.Notify) bool {
 	c := claim{n.Epoch, n.Generation}
 	if c.older(e.owners[n.Shard]) {
 		e.counts.Fenced++
-		return a.repeated, false
+		return false
 	}
 	e.owners[n.Shard] = c
-	return a.repeated, true
+	return true
 }
 
 // Reply tells a node how a watcher answered a NOTIFY. node is the Node of the message. Replies are gathered for 50 ms, or until
@@ -258,6 +307,6 @@ func (e *Edge) send(node string, replies []kazoo.Reply) {
 func (e *Edge) ReplyAll(m Message, code int) {
 	p, _ := presence.ParsePackage(m.Package)
 	for i := range m.Targets {
-		e.Reply(m.Node, kazoo.Reply{Presentity: m.Presentity, Package: p, CallID: m.Targets[i].CallID, Sequence: uint32(m.Sequence), Code: code})
+		e.Reply(m.Node, kazoo.Reply{Presentity: m.Presentity, Package: p, CallID: m.Targets[i].CallID, Sequence: uint32(m.Sequence), Code: code, For: m.Edge})
 	}
 }

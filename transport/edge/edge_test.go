@@ -159,7 +159,7 @@ func TestRepliesAreGathered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all, wrong, err := kazoo.ReadNotified(r.Data, "edge 1")
+		all, wrong, err := kazoo.ReadNotified(r.Data, "edge 1", nil)
 		if err != nil || wrong > 0 || len(all) != want {
 			t.Fatalf("%d replies, %d wrong, %v; want %d", len(all), wrong, err, want)
 		}
@@ -182,4 +182,86 @@ func TestRepliesWhileOthersAreSent(t *testing.T) {
 		b.edge.Reply("a", kazoo.Reply{Presentity: "1001@acme.example.com", CallID: "c", Sequence: uint32(i + 1), Code: 200})
 	}
 	done.Wait()
+}
+
+// An edge that stands in takes messages for watchers behind edges that are down, as one of several. It leaves those alone that name no
+// edge. Its replies say for which edge they are. When it drains, it says so and takes no more of them.
+func TestStandIn(t *testing.T) {
+	s := natstest.Start(t, "")
+	node := natstest.Connect(t, s)
+	replies, err := node.SubscribeSync(subject.NotifiedTo("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ups, err := node.SubscribeSync(subject.AnyEdgeUp)
+	if err != nil || node.Flush() != nil {
+		t.Fatal(err)
+	}
+	messages := make(chan Message, 1000)
+	var all []*Edge
+	for _, name := range []string{"e1", "e2"} {
+		e := New(Config{Conn: natstest.Connect(t, s), Name: name, StandIn: true, Handle: func(m Message) { messages <- m }})
+		if err := e.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = e.Stop(context.Background()) })
+		all = append(all, e)
+		if _, err := ups.NextMsg(10 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish := func(generation int, edge string) {
+		t.Helper()
+		doc := fmt.Sprintf(`{"Node":"a","Incarnation":"1","Edge-Seq":9,"Edge":%q,"Shard":3,"Generation":%d,"Epoch":"2026-11-23T10:00:00Z","Presentity":"1@a.test","Event-Package":"dialog",`+
+			`"Sequence":7,"Targets":[{"Call-ID":"c1"}]}`, edge, generation)
+		if err := node.Publish(subject.Notify(subject.AnyEdge), []byte(doc)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := func() Message {
+		t.Helper()
+		select {
+		case m := <-messages:
+			return m
+		case <-time.After(10 * time.Second):
+			t.Fatal("a message never came")
+			return Message{}
+		}
+	}
+	publish(1, "")
+	for range 20 {
+		publish(2, "e9")
+	}
+	for range 20 {
+		if m := next(); m.Edge != "e9" || m.Generation != 2 {
+			t.Fatalf("%+v", m.Notify)
+		}
+	}
+	all[0].ReplyAll(Message{Notify: &kazoo.Notify{Node: "a", Edge: "e9", Presentity: "1@a.test", Package: "dialog", Targets: []kazoo.Target{{CallID: "c1"}}}}, 200)
+	r, err := replies.NextMsg(10 * time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := kazoo.ReadNotified(r.Data, "e1", func(edge string) bool { return edge == "e9" }); err != nil || got[0].Event.(presence.Notified).Edge != "e9" {
+		t.Errorf("%v: %s", err, r.Data)
+	}
+	all[0].Drain(true)
+	m, err := ups.NextMsg(10 * time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if up, err := kazoo.ReadEdgeUp(m.Data, "e1"); err != nil || !up.Draining {
+		t.Errorf("%v: %s", err, m.Data)
+	}
+	if err := all[1].Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); err != nats.ErrNoResponders; _, err = node.Request(subject.Notify(subject.AnyEdge), nil, 100*time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("somebody still stands in: %v", err)
+		}
+	}
+	if len(messages) != 0 {
+		t.Errorf("a message came twice: %+v", <-messages)
+	}
 }

@@ -22,6 +22,8 @@ type EdgeUp struct {
 	Incarnation string // of the edge
 	// Seen holds the Edge-Seq up to which the edge misses no message, by "<node>/<incarnation of the node>".
 	Seen map[string]int64
+	// Draining says that the edge is about to stop, and its connections with it.
+	Draining bool
 }
 
 // ReadEdgeUp reads an edge.up document. edge is the name in the subject that it came on; the document must name the same
@@ -31,6 +33,7 @@ func ReadEdgeUp(data []byte, edge string) (EdgeUp, error) {
 		Edge        Text              `json:"Edge"`
 		Incarnation Text              `json:"Incarnation"`
 		Seen        map[string]Number `json:"Seen"`
+		Draining    bool              `json:"Draining"`
 	}
 	if err := readEdgeDocument(data, &d); err != nil {
 		return EdgeUp{}, err
@@ -41,7 +44,7 @@ func ReadEdgeUp(data []byte, edge string) (EdgeUp, error) {
 	if d.Incarnation == "" {
 		return EdgeUp{}, refuse("Incarnation is missing")
 	}
-	up := EdgeUp{Edge: edge, Incarnation: string(d.Incarnation), Seen: make(map[string]int64, len(d.Seen))}
+	up := EdgeUp{Edge: edge, Incarnation: string(d.Incarnation), Seen: make(map[string]int64, len(d.Seen)), Draining: d.Draining}
 	for source, n := range d.Seen {
 		up.Seen[source] = max(n.n, 0)
 	}
@@ -56,7 +59,11 @@ func (u *EdgeUp) Append(dst []byte) []byte {
 	for source, n := range u.Seen {
 		dst = strconv.AppendInt(appendjson.OutsideKey(dst, source), n, 10)
 	}
-	return append(dst, "}}"...)
+	dst = append(dst, '}')
+	if u.Draining {
+		dst = append(appendjson.Key(dst, "Draining"), "true"...)
+	}
+	return append(dst, '}')
 }
 
 // Reply says how a watcher answered a NOTIFY request.
@@ -67,12 +74,14 @@ type Reply struct {
 	Sequence   uint32 // of the NOTIFY
 	Code       int    // the SIP status code
 	RetryAfter int    // seconds, of the answer's header Retry-After; 0: it had none
+	For        string // the edge that the watcher is behind, when another one sent the NOTIFY because that edge is down
 }
 
 // ReadNotified reads a notified document (docs/contract/nats.md, "notified"). edge is the name in the subject that it came
-// on; the document must name the same edge. Each of replies is a presence.Notified. wrong counts the replies that
-// ReadNotified left out because a field of theirs is wrong. An error, a Refusal, is about the whole document.
-func ReadNotified(data []byte, edge string) (replies []Addressed, wrong int, err error) {
+// on; the document must name the same edge. Each of replies is a presence.Notified. A reply for another edge counts as that one's own
+// if the other edge is down. wrong counts the replies that ReadNotified left out because a field of theirs is wrong. An error, a Refusal,
+// is about the whole document.
+func ReadNotified(data []byte, edge string, down func(edge string) bool) (replies []Addressed, wrong int, err error) {
 	var d struct {
 		Edge    Text `json:"Edge"`
 		Replies []struct {
@@ -82,6 +91,7 @@ func ReadNotified(data []byte, edge string) (replies []Addressed, wrong int, err
 			Sequence   Number `json:"Sequence"`
 			Reply      Number `json:"Reply"`
 			RetryAfter Number `json:"Retry-After"`
+			For        Text   `json:"For"`
 		} `json:"Replies"`
 	}
 	if err := readEdgeDocument(data, &d); err != nil {
@@ -101,8 +111,12 @@ func ReadNotified(data []byte, edge string) (replies []Addressed, wrong int, err
 			wrong++
 			continue
 		}
+		by := edge
+		if other := string(r.For); other != "" && down(other) {
+			by = other
+		}
 		replies = append(replies, Addressed{to, presence.Notified{Package: p, HasPackage: true, CallID: string(r.CallID),
-			Sequence: uint32(r.Sequence.n), Reply: int(r.Reply.n), RetryAfter: int(r.RetryAfter.n), Edge: edge}})
+			Sequence: uint32(r.Sequence.n), Reply: int(r.Reply.n), RetryAfter: int(r.RetryAfter.n), Edge: by}})
 	}
 	return replies, wrong, nil
 }
@@ -123,6 +137,9 @@ func AppendNotified(dst []byte, edge string, replies []Reply) []byte {
 		dst = appendjson.Number(dst, "Reply", int64(r.Code))
 		if r.RetryAfter != 0 {
 			dst = appendjson.Number(dst, "Retry-After", int64(r.RetryAfter))
+		}
+		if r.For != "" && r.For != edge {
+			dst = appendjson.Field(dst, "For", r.For)
 		}
 		dst = append(dst, '}')
 	}

@@ -15,6 +15,7 @@ type Notify struct {
 	Incarnation string    `json:"Incarnation"` // of the node
 	EdgeSeq     int64     `json:"Edge-Seq"`
 	EdgeFirst   int64     `json:"Edge-First"` // the lowest Edge-Seq that the edge needs; 0: an earlier release sent it
+	Edge        string    `json:"Edge"`       // the edge that the targets are behind, if it is down; else ""
 	Shard       int64     `json:"Shard"`
 	Generation  int64     `json:"Generation"`
 	Epoch       time.Time `json:"Epoch"`
@@ -79,6 +80,8 @@ func (r *notifyReader) message(n *Notify) bool {
 			return r.number(&n.EdgeSeq)
 		case "Edge-First":
 			return r.number(&n.EdgeFirst)
+		case "Edge":
+			return r.string(&n.Edge)
 		case "Shard":
 			return r.number(&n.Shard)
 		case "Generation":

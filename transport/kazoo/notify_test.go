@@ -149,14 +149,14 @@ func BenchmarkTargets(b *testing.B) {
 // What an edge writes of its phones' answers is what a node reads.
 func TestNotifiedRoundTrip(t *testing.T) {
 	replies := []Reply{{Presentity: "1@acme.test", Package: presence.Presence, CallID: "c", Sequence: 7, Code: 503, RetryAfter: 30},
-		{Presentity: "2@acme.test", CallID: "d", Sequence: 8, Code: 200}}
+		{Presentity: "2@acme.test", CallID: "d", Sequence: 8, Code: 200, For: "e"}, {Presentity: "3@acme.test", CallID: "f", For: "down"}, {Presentity: "4@acme.test", CallID: "g", For: "up"}}
 	data := AppendNotified(nil, "e", replies)
-	got, wrong, err := ReadNotified(data, "e")
-	if err != nil || wrong != 0 || len(got) != 2 {
+	got, wrong, err := ReadNotified(data, "e", func(edge string) bool { return edge == "down" })
+	if err != nil || wrong != 0 || len(got) != 4 {
 		t.Fatal(got, wrong, err)
 	}
 	for i, want := range []presence.Notified{{Package: presence.Presence, HasPackage: true, CallID: "c", Sequence: 7, Reply: 503, RetryAfter: 30, Edge: "e"},
-		{HasPackage: true, CallID: "d", Sequence: 8, Reply: 200, Edge: "e"}} {
+		{HasPackage: true, CallID: "d", Sequence: 8, Reply: 200, Edge: "e"}, {HasPackage: true, CallID: "f", Edge: "down"}, {HasPackage: true, CallID: "g", Edge: "e"}} {
 		if got[i].Event != want {
 			t.Errorf("%+v, want %+v", got[i].Event, want)
 		}
@@ -164,7 +164,7 @@ func TestNotifiedRoundTrip(t *testing.T) {
 	if strings.Count(string(data), "Retry-After") != 1 {
 		t.Errorf("%s", data)
 	}
-	if _, wrong, _ := ReadNotified([]byte(`{"Edge":"e","Replies":[{"Presentity":"1@acme.test","Call-ID":"c","Sequence":1,"Reply":503,"Retry-After":-1}]}`), "e"); wrong != 1 {
+	if _, wrong, _ := ReadNotified([]byte(`{"Edge":"e","Replies":[{"Presentity":"1@acme.test","Call-ID":"c","Sequence":1,"Reply":503,"Retry-After":-1}]}`), "e", nil); wrong != 1 {
 		t.Error("a negative Retry-After was taken")
 	}
 }

@@ -271,7 +271,7 @@ func TestSilentPhone(t *testing.T) {
 	s, conn := startEdge(t, UDP, nil)
 	told := func(sequence uint32) {
 		s.Tell(&Told{To: presence.Address{Realm: testRealm, User: "1001"}, Sequence: sequence, Made: time.Now(), Targets: []Target{{CallID: "c", From: "1002@" + testRealm, ToTag: "t",
-			Contact: "<sip:1002@" + conn.LocalAddr().String() + ">", Route: ownBegin + "udp.0." + conn.LocalAddr().String() + ownHost + ownEnd, Expires: 600}}})
+			Contact: "<sip:1002@" + conn.LocalAddr().String() + ">", Route: presence.EdgeBegin + "udp.0." + conn.LocalAddr().String() + presence.EdgeHost + presence.EdgeEnd, Expires: 600}}})
 	}
 	buffer := make([]byte, 4096)
 	next := func() (sequence uint32) {

@@ -23,6 +23,9 @@ type Cluster interface {
 	// Publish brings a PUBLISH to the owner of the extension. d is the document that ev was read from. What counts light also goes to the extensions that these name. done is called
 	// as that of Subscribe. A request whose fate is unknown may be repeated with the same ev: it is applied once.
 	Publish(to presence.Address, ev *presence.Publish, d Document, until time.Time, done func(Outcome))
+	// Drain says that the edge is about to stop, before it does. connected says that phones are on connections to it: the nodes end the
+	// subscriptions that are tied to these, and the last NOTIFYs come like others.
+	Drain(connected bool)
 	// Replied tells the owner how a watcher answered a NOTIFY. node is Told.Node of it.
 	Replied(node string, to presence.Address, reply presence.Notified)
 }
@@ -54,6 +57,7 @@ type Credentials struct {
 // Told is one NOTIFY for some watchers of one extension. Whoever hands it over leaves it alone afterwards.
 type Told struct {
 	Node        string // of the owner, for the replies; "": this process
+	For         string // the edge in whose place this one sends, because that one is down; "": none
 	To          presence.Address
 	Package     presence.Package
 	Shard       int

@@ -45,6 +45,8 @@ func (c *oneRealm) Publish(_ presence.Address, ev *presence.Publish, _ Document,
 	done(Outcome{Code: 200, Tag: ev.Tag})
 }
 
+func (c *oneRealm) Drain(bool) {}
+
 func (c *oneRealm) Replied(string, presence.Address, presence.Notified) {}
 
 // newTestServer makes an edge on loopback that is not started.

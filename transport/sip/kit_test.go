@@ -33,6 +33,12 @@ func startNode(t testing.TB, change func(*sip.Config)) *node.Node {
 	if change != nil {
 		change(c.SIP)
 	}
+	return startAcme(t, c)
+}
+
+// startAcme starts a node that has the realm acme.
+func startAcme(t testing.TB, c node.Config) *node.Node {
+	t.Helper()
 	n := nodetest.Start(t, c)
 	account := map[string]any{"name": "Acme", "realm": acme}
 	devices := []any{}

@@ -29,6 +29,8 @@ type Local struct {
 	Shard func(shard int, replies []presence.Addressed)
 	// ToNode tells another node how a watcher answered, over NATS.
 	ToNode func(node string, to presence.Address, reply presence.Notified)
+	// Draining is Cluster.Drain.
+	Draining func(connected bool)
 
 	mu       sync.Mutex
 	gathered map[int][]presence.Addressed // replies by shard
@@ -100,6 +102,9 @@ func outcome(a actors.Answer) Outcome {
 	}
 	return Outcome{Code: 503}
 }
+
+// Drain implements Cluster.
+func (l *Local) Drain(connected bool) { l.Draining(connected) }
 
 // Replied implements Cluster.
 func (l *Local) Replied(node string, to presence.Address, reply presence.Notified) {

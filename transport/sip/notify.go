@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"hash/maphash"
@@ -154,6 +155,9 @@ const maxInbox = 256 << 10
 // their Sequences, or the older ones are dropped.
 func (s *Server) Tell(t *Told) {
 	s.epochs.note(t.Shard, t.Epoch)
+	if len(t.Targets) > 0 && t.Targets[0].End == presence.Deactivated {
+		s.lastEnd.Store(time.Now().UnixNano())
+	}
 	n := s.notifierOf(t.To)
 	n.mu.Lock()
 	full := n.inboxTargets >= maxInbox
@@ -541,6 +545,9 @@ func (n *notifier) finish(o *outgoing, code int, now time.Time) {
 	t, i := o.told, o.target
 	retryAfter := o.retryAfter
 	o.told, o.to, o.hop, o.retryAfter, o.datagram = nil, nil, flow{}, 0, false
+	if t.Targets[i].End == presence.Deactivated {
+		n.server.lastEnd.Store(now.UnixNano())
+	}
 	n.server.metrics.replies.count(code)
 	n.server.report(t, i, code, retryAfter)
 	n.advance(o, now)
@@ -551,8 +558,11 @@ func (s *Server) report(t *Told, i, code, retryAfter int) {
 	if t.Targets[i].End != "" { // the subscription has ended already
 		return
 	}
+	if t.For != "" && (code == codeTimeout || code == codeFlowFailed) { // its own edge can perhaps reach the phone
+		return
+	}
 	s.cluster.Replied(t.Node, t.To, presence.Notified{Package: t.Package, HasPackage: true, CallID: t.Targets[i].CallID, Sequence: t.Sequence,
-		Reply: code, RetryAfter: retryAfter, Edge: s.cfg.Name})
+		Reply: code, RetryAfter: retryAfter, Edge: cmp.Or(t.For, s.cfg.Name)})
 }
 
 const branchBegin = "z9hG4bK"

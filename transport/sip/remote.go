@@ -72,7 +72,8 @@ func (r *Remote) Start(ctx context.Context) error {
 
 // Hear begins to take the NOTIFYs for the watchers behind the edge, and hands them to its Server.
 func (r *Remote) Hear(ctx context.Context, s *Server) error {
-	r.edge = edge.New(edge.Config{Conn: r.cfg.Conn, Prefix: r.cfg.Prefix, Name: r.cfg.Name, Handle: func(m edge.Message) { s.Hear(m.Notify) }})
+	r.edge = edge.New(edge.Config{Conn: r.cfg.Conn, Prefix: r.cfg.Prefix, Name: r.cfg.Name, StandIn: s.StandsIn(),
+		Handle: func(m edge.Message) { s.Hear(m.Notify) }})
 	return r.edge.Start(ctx)
 }
 
@@ -174,7 +175,14 @@ func sent(s client.Sent) Outcome {
 	return Outcome{Code: 503}
 }
 
+// Drain implements Cluster.
+func (r *Remote) Drain(connected bool) {
+	if r.edge != nil {
+		r.edge.Drain(connected)
+	}
+}
+
 // Replied implements Cluster.
 func (r *Remote) Replied(node string, to presence.Address, n presence.Notified) {
-	r.edge.Reply(node, kazoo.Reply{Presentity: to.String(), Package: n.Package, CallID: n.CallID, Sequence: n.Sequence, Code: n.Reply, RetryAfter: n.RetryAfter})
+	r.edge.Reply(node, kazoo.Reply{Presentity: to.String(), Package: n.Package, CallID: n.CallID, Sequence: n.Sequence, Code: n.Reply, RetryAfter: n.RetryAfter, For: n.Edge})
 }

@@ -45,6 +45,14 @@ func startLone(t testing.TB, n *node.Node, name, address string) *lone {
 	return l
 }
 
+// kill ends the edge as kill -9 does: it says nothing to anybody.
+func (l *lone) kill() {
+	l.conn.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = l.server.Stop(ctx)
+}
+
 func (l *lone) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

@@ -19,20 +19,15 @@ import (
 // The user of that entry names the flow on which the SUBSCRIBE came: the transport; on UDP the number of the edge's socket and the
 // address of the other side, else the edge's incarnation and the number of the connection. The parameters are the name of the phone's
 // profile and the id of the Event header.
-const (
-	ownHost  = presence.EdgeHost
-	ownBegin = "<sip:"
-	ownEnd   = ";lr>"
-)
 
 // appendRoute appends the Proxy-Route of a subscription.
 func appendRoute(dst []byte, f flow, incarnation, profile string, m *message.Message) []byte {
-	dst = append(f.appendToken(append(dst, ownBegin...), incarnation), ownHost...)
+	dst = append(f.appendToken(append(dst, presence.EdgeBegin...), incarnation), presence.EdgeHost...)
 	dst = append(append(dst, ";profile="...), profile...)
 	if id, _ := message.Param(m.Header(message.Event), "id"); len(id) > 0 && len(id) <= maxEventID && !bytes.ContainsAny(id, "<>,;\"") {
 		dst = append(append(dst, ";id="...), id...)
 	}
-	dst = append(dst, ownEnd...)
+	dst = append(dst, presence.EdgeEnd...)
 	for value := range m.Headers(message.RecordRoute) {
 		dst = append(append(dst, ','), value...)
 	}
@@ -49,18 +44,9 @@ type way struct {
 
 // readRoute takes a Proxy-Route apart. A Proxy-Route that no SIP edge wrote is a route set without an entry of ours.
 func readRoute(text string) (w way) {
-	if !strings.HasPrefix(text, ownBegin) {
-		w.routes = text
-		return w
-	}
-	end := strings.Index(text, ownEnd)
-	at := strings.Index(text, ownHost)
-	if end < 0 || at < 0 || at > end {
-		w.routes = text
-		return w
-	}
-	w.flow = text[len(ownBegin):at]
-	for params := text[at+len(ownHost) : end]; params != ""; {
+	var params string
+	w.flow, params, w.routes, _ = presence.CutRoute(text)
+	for params != "" {
 		var one string
 		one, params, _ = strings.Cut(strings.TrimPrefix(params, ";"), ";")
 		name, value, _ := strings.Cut(one, "=")
@@ -71,7 +57,6 @@ func readRoute(text string) (w way) {
 			w.id = value
 		}
 	}
-	w.routes = strings.TrimPrefix(text[end+len(ownEnd):], ",")
 	return w
 }
 

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -77,6 +78,7 @@ type Server struct {
 	dials       chan struct{} // connections that are being made
 	waiting     atomic.Int64  // requests that the owners have not answered
 	stopping    atomic.Bool
+	lastEnd     atomic.Int64 // when a NOTIFY with the reason deactivated last came or was answered, in Unix ns
 
 	epochs epochs
 
@@ -152,12 +154,16 @@ func (s *Server) Addr(t Transport) string {
 	return ""
 }
 
-// Stop ends the edge. Subscriptions stay: they are the nodes'.
+// Stop ends the edge. Subscriptions stay: they are the nodes'. Those that are tied to the edge's connections end first, so that their phones
+// subscribe anew elsewhere. When ctx has ended before, they do not end and nobody is told.
 func (s *Server) Stop(ctx context.Context) error {
 	if s.cancel == nil {
 		return nil
 	}
 	s.stopping.Store(true)
+	if ctx.Err() == nil {
+		s.drain(ctx)
+	}
 	for s.waiting.Load() > 0 && ctx.Err() == nil { // those who were not answered yet repeat their requests elsewhere
 		select {
 		case <-time.After(5 * time.Millisecond):
@@ -172,6 +178,34 @@ func (s *Server) Stop(ctx context.Context) error {
 	s.reading.Wait()
 	s.connections.Wait()
 	return nil
+}
+
+const (
+	drainQuiet = 500 * time.Millisecond // how long no phone must have been told that its subscription ends, before its connection is closed
+	drainMost  = 5 * time.Second        // how long that takes at most
+)
+
+// drain has the subscriptions end that are tied to connections, and waits until their phones have been told.
+func (s *Server) drain(ctx context.Context) {
+	connected := slices.ContainsFunc(s.flows.all(), func(c *connection) bool { return c.proven.Load() })
+	s.cluster.Drain(connected)
+	if !connected {
+		return
+	}
+	begun := time.Now()
+	s.lastEnd.Store(begun.UnixNano())
+	t := time.NewTicker(drainQuiet / 20)
+	defer t.Stop()
+	for {
+		select {
+		case now := <-t.C:
+			if now.Sub(time.Unix(0, s.lastEnd.Load())) >= drainQuiet || now.Sub(begun) >= drainMost {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (s *Server) closeListeners() {

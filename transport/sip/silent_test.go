@@ -45,7 +45,7 @@ func TestPhoneThatDoesNotAnswer(t *testing.T) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.push(&Told{To: to, Package: presence.Dialog, Sequence: sequence, Made: now, Targets: []Target{{CallID: "silent", From: "1002@" + testRealm, FromTag: "f", ToTag: "t", Expires: 600,
-			Contact: "<sip:1002@" + phone.LocalAddr().String() + ">", Route: "<sip:udp.0." + phone.LocalAddr().String() + "@" + ownHost + ";lr>"}}}, 0, now)
+			Contact: "<sip:1002@" + phone.LocalAddr().String() + ">", Route: "<sip:udp.0." + phone.LocalAddr().String() + "@" + presence.EdgeHost + ";lr>"}}}, 0, now)
 	}
 	count := func() float64 {
 		var m dto.Metric

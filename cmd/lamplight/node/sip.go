@@ -25,8 +25,8 @@ func (n *Node) prepareSIP(ctx context.Context) error {
 	}
 	n.sip = sip.New(*c, &sip.Local{Router: n.router, EdgeSecret: secret, Lookup: n.lookUp, Shard: n.system.Notified,
 		ToNode: func(node string, to presence.Address, r presence.Notified) {
-			n.edge.Reply(node, kazoo.Reply{Presentity: to.String(), Package: r.Package, CallID: r.CallID, Sequence: r.Sequence, Code: r.Reply, RetryAfter: r.RetryAfter})
-		}})
+			n.edge.Reply(node, kazoo.Reply{Presentity: to.String(), Package: r.Package, CallID: r.CallID, Sequence: r.Sequence, Code: r.Reply, RetryAfter: r.RetryAfter, For: r.Edge})
+		}, Draining: func(connected bool) { n.edge.Drain(connected) }})
 	n.fanout.LocalName, n.fanout.Local = c.Name, n.sip.Deliver
 	return nil
 }
@@ -36,7 +36,8 @@ func (n *Node) startSIP(ctx context.Context) error {
 	if n.sip == nil {
 		return nil
 	}
-	n.edge = edge.New(edge.Config{Conn: n.conn, Prefix: n.cfg.Prefix, Name: n.cfg.SIP.Name, Handle: func(m edge.Message) { n.sip.Hear(m.Notify) }})
+	n.edge = edge.New(edge.Config{Conn: n.conn, Prefix: n.cfg.Prefix, Name: n.cfg.SIP.Name, StandIn: n.sip.StandsIn(),
+		Handle: func(m edge.Message) { n.sip.Hear(m.Notify) }})
 	if err := n.teardown.start(ctx, "hearing other nodes for the SIP edge", n.edge); err != nil {
 		return err
 	}

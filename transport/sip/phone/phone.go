@@ -27,6 +27,7 @@ type Config struct {
 	Transport sip.Transport
 	TLS       *tls.Config // for TLS and WSS; nil: the system's certificates are trusted
 	UserAgent string      // "": none is sent
+	AnySource bool        // on UDP: requests from other addresses than that of Server are taken too
 	// Answer returns the status code to answer a NOTIFY with; 0: the NOTIFY is not answered. nil: every NOTIFY is answered 200. It is called
 	// for one NOTIFY after the other, before Subscription.Handle, and must not wait.
 	Answer func(s *Subscription, n *Notify) int
@@ -40,6 +41,7 @@ type Notify struct {
 	State       string // Subscription-State: active, pending or terminated
 	Reason      string // why it was terminated
 	Expires     int    // seconds
+	Contact     string // the whole header value
 	ContentType string
 	Body        string
 	Size        int // bytes of the request
@@ -85,6 +87,9 @@ func Dial(ctx context.Context, c Config) (*Phone, error) {
 	case sip.UDP:
 		if p.conn, err = (&net.Dialer{}).DialContext(ctx, "udp", c.Server); err == nil {
 			_ = p.conn.(*net.UDPConn).SetReadBuffer(4 << 20)
+			if c.AnySource {
+				p.conn, err = takeAll(p.conn.(*net.UDPConn))
+			}
 		}
 		p.frame = true
 	case sip.TCP:
@@ -101,6 +106,26 @@ func Dial(ctx context.Context, c Config) (*Phone, error) {
 	p.local = p.conn.LocalAddr().String()
 	go p.read()
 	return p, nil
+}
+
+// openSocket is a socket that sends to one address and takes what comes from any. Only the goroutine that reads uses from.
+type openSocket struct {
+	*net.UDPConn
+	server, from net.Addr // from: of what was last read
+}
+
+func (s *openSocket) Read(buffer []byte) (n int, err error) {
+	n, s.from, err = s.ReadFrom(buffer)
+	return n, err
+}
+
+func (s *openSocket) Write(data []byte) (int, error) { return s.WriteTo(data, s.server) }
+
+// takeAll makes an openSocket in the place of a socket that takes what comes from its server alone.
+func takeAll(c *net.UDPConn) (net.Conn, error) {
+	_ = c.Close()
+	open, err := net.ListenUDP("udp", c.LocalAddr().(*net.UDPAddr))
+	return &openSocket{UDPConn: open, server: c.RemoteAddr()}, err
 }
 
 // Close ends the connection. It tells the server nothing: subscriptions lapse.
@@ -201,7 +226,12 @@ func (p *Phone) hear(m *message.Message, data, out []byte) []byte {
 		for _, name := range [...]message.Name{message.From, message.To, message.CallID, message.CSeq} {
 			out = append(append(append(append(out, name.String()...), ": "...), m.Header(name)...), "\r\n"...)
 		}
-		_ = p.send(message.AppendEnd(out, 0))
+		out = message.AppendEnd(out, 0)
+		if open, ok := p.conn.(*openSocket); ok {
+			_, _ = open.WriteTo(out, open.from)
+		} else {
+			_ = p.send(out)
+		}
 	}
 	if n != nil && code >= 200 && code < 300 {
 		s.take(n)
@@ -211,7 +241,7 @@ func (p *Phone) hear(m *message.Message, data, out []byte) []byte {
 
 // readNotify copies what a NOTIFY says.
 func readNotify(m *message.Message, now time.Time, size int) *Notify {
-	n := &Notify{At: now, CSeq: m.CSeq, Event: string(m.Header(message.Event)), ContentType: string(m.Header(message.ContentType)), Body: string(m.Body), Size: size}
+	n := &Notify{At: now, CSeq: m.CSeq, Event: string(m.Header(message.Event)), Contact: string(m.Header(message.Contact)), ContentType: string(m.Header(message.ContentType)), Body: string(m.Body), Size: size}
 	state := m.Header(message.SubscriptionState)
 	first, _, _ := strings.Cut(string(state), ";")
 	n.State = strings.TrimSpace(first)
