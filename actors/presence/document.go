@@ -25,7 +25,7 @@ func dialogInfo(dst []byte, to Address, v *View, sequence uint32) []byte {
 		}
 		d.Dialogs = append(d.Dialogs, body.Dialog{ID: shortID(x.ID), CallID: shortID(x.CallID), LocalTag: x.FromTag, RemoteTag: x.ToTag,
 			Direction: x.Direction.String(), State: x.State.String(), Local: x.From, Remote: x.To,
-			LocalName: x.FromName, RemoteName: x.ToName, LocalTarget: x.FromURI, RemoteTarget: x.ToURI})
+			LocalName: x.FromName, RemoteName: x.ToName, LocalTarget: x.FromURI, RemoteTarget: x.ToURI, Held: x.Held})
 	}
 	for {
 		out := body.AppendDialogInfo(dst, d)

@@ -257,7 +257,7 @@ func (e *Extension) loadRegister(data []byte) error {
 		source: strings.Clone(r.str[regSource]), unknown: r.unknown, schema: uint8(r.num[recSchema]),
 	}
 	h := HeldCall{CallID: r.str[regCallID], FromTag: r.str[regFromTag], ToTag: r.str[regToTag], FromName: r.str[regFromName], ToName: r.str[regToName],
-		FromURI: r.str[regFromURI], ToURI: r.str[regToURI], TargetCallID: r.str[regTarget], SwitchURI: r.str[regSwitch]}
+		FromURI: r.str[regFromURI], ToURI: r.str[regToURI], TargetCallID: r.str[regTarget], SwitchURI: r.str[regSwitch], Rendering: Rendering(r.str[regRendering])}
 	if r.num[regDirection] != 0 {
 		h.Direction = Recipient
 	}

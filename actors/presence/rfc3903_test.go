@@ -342,3 +342,18 @@ func TestResetEndsWhatIsPublished(t *testing.T) {
 	s.do(End{}).lamp(Terminated).refused(bodiless("t3", "t4", 600), ErrNoPublication)
 	s.reload().refused(bodiless("t3", "t4", 600), ErrNoPublication)
 }
+
+// RFC 4235 §4.1.6: a publication says with every document whether a dialog is held. So do Asterisk's hints.
+func TestPublishedHold(t *testing.T) {
+	for _, id := range []string{"d", "1001"} {
+		s := newStage(t)
+		d := dialog(id, Confirmed)
+		d.CallID = "c"
+		s.do(published("t1", 60, d)).held("!c")
+		d.Rendering = NotRendered
+		s.pass(time.Second).do(published("t2", 60, d).change("t1")).held("c").reload().held("c")
+		s.pass(time.Second).do(bodiless("t2", "t3", 60)).held("c")
+		d.Rendering = RenderingUnknown
+		s.pass(time.Second).do(published("t4", 60, d).change("t3")).held("!c").reload().held("!c")
+	}
+}

@@ -147,6 +147,7 @@ type Document struct {
 	PresenceID    Text   `json:"Presence-ID"`
 	TargetCallID  Text   `json:"Target-Call-ID"`
 	SwitchURI     Text   `json:"Switch-URI"`
+	Rendering     Text   `json:"Rendering"`
 	Timestamp     Number `json:"Timestamp"`
 
 	MessagesNew         Number `json:"Messages-New"`

@@ -87,8 +87,13 @@ func shows(t testing.TB, s *phone.Subscription, text string) *phone.Notify {
 // call tells the node news of a call of 1001.
 func call(t testing.TB, n *node.Node, callID string, state presence.State) {
 	t.Helper()
-	a := n.Router().Request(within(t), actors.Request{To: actors.Address{Realm: acme, User: "1001"}, Message: presence.CallEvent{CallID: callID, State: state,
-		Direction: presence.Recipient, From: "1001@" + acme, To: "2125550100@" + acme}})
+	news(t, n, presence.CallEvent{CallID: callID, State: state, Direction: presence.Recipient, From: "1001@" + acme, To: "2125550100@" + acme})
+}
+
+// news tells the node news of 1001.
+func news(t testing.TB, n *node.Node, message actors.Message) {
+	t.Helper()
+	a := n.Router().Request(within(t), actors.Request{To: actors.Address{Realm: acme, User: "1001"}, Message: message})
 	if a.Err != nil {
 		t.Fatal(a.Err)
 	}

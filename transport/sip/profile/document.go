@@ -32,6 +32,7 @@ var (
 	remoteBegin = []byte("<remote>")
 	remoteEnd   = []byte("</remote>\n")
 	identity    = []byte("<identity display=\"")
+	heldTarget  = []byte(body.HeldTarget)
 	head        = []byte(body.XMLHead)
 )
 
@@ -59,7 +60,7 @@ func (p *Profile) dialogInfo(document []byte) []byte {
 		return append(changed, rootEnd...)
 	}
 	tooLong := p.Longest != 0 && len(document) > p.Longest
-	if (count == 1 || p.Dialogs == All && !tooLong) && p.Display && !p.HideParties {
+	if (count == 1 || p.Dialogs == All && !tooLong) && p.Display && !p.HideParties && p.Hold {
 		return document
 	}
 	changed := append(make([]byte, 0, len(document)), document[:begin]...)
@@ -111,6 +112,12 @@ func cutDialog(dialogs []byte) (one, rest []byte) {
 
 // appendDialog appends a dialog as the phones need it.
 func (p *Profile) appendDialog(dst, dialog []byte) []byte {
+	if !p.Hold {
+		if before, after, found := bytes.Cut(dialog, heldTarget); found {
+			dst = append(p.appendIdentities(dst, before), "\"/>"...)
+			dialog = after
+		}
+	}
 	if p.HideParties {
 		if at := bytes.Index(dialog, remoteBegin); at >= 0 {
 			if n := bytes.Index(dialog[at:], remoteEnd); n >= 0 {

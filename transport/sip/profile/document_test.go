@@ -96,6 +96,7 @@ func TestDialogsOfEachField(t *testing.T) {
 		"{dialogs: all, hide-parties: true}":   {none, hidden(rings) + hidden(talks)},
 		"{dialogs: all, display: false}":       {none, anonymous.Replace(rings) + talks},
 		"{display: false, hide-parties: true}": {none, anonymous.Replace(hidden(rings))},
+		"hold: false":                          {none, rings},
 		"{dialogs: all, longest: 700}":         {none, rings},
 		"{dialogs: all, longest: 200}":         {none, rings},
 		"{dialogs: all, longest: 2000}":        {none, rings + talks},
@@ -178,7 +179,10 @@ type party struct {
 		URI     string  `xml:",chardata"`
 	} `xml:"identity"`
 	Target struct {
-		URI string `xml:"uri,attr"`
+		URI   string `xml:"uri,attr"`
+		Param *struct {
+			Value string `xml:"pval,attr"`
+		} `xml:"param"`
 	} `xml:"target"`
 }
 
@@ -205,10 +209,10 @@ func TestEveryDocumentStaysWellFormed(t *testing.T) {
 				State:     rapid.SampledFrom([]presence.State{presence.Early, presence.Confirmed, presence.Trying, presence.Terminated}).Draw(t, "state"),
 				Direction: rapid.SampledFrom([]presence.Direction{presence.Initiator, presence.Recipient}).Draw(t, "direction"),
 				From:      text("from"), To: text("to"), FromTag: text("tag"), ToTag: text("tag"), FromName: text("name"), ToName: text("name"),
-				FromURI: text("uri"), ToURI: text("uri")})
+				FromURI: text("uri"), ToURI: text("uri"), Held: rapid.Bool().Draw(t, "held")})
 		}
 		p := &Profile{Dialogs: rapid.SampledFrom([]string{One, All}).Draw(t, "profile dialogs"), Idle: rapid.SampledFrom([]string{Dialog, Empty}).Draw(t, "profile idle"),
-			Display: rapid.Bool().Draw(t, "profile display"), HideParties: rapid.Bool().Draw(t, "profile hides"), Presence: rapid.SampledFrom([]string{PIDF, XPIDF}).Draw(t, "profile presence"),
+			Display: rapid.Bool().Draw(t, "profile display"), HideParties: rapid.Bool().Draw(t, "profile hides"), Hold: rapid.Bool().Draw(t, "profile hold"), Presence: rapid.SampledFrom([]string{PIDF, XPIDF}).Draw(t, "profile presence"),
 			Longest: rapid.SampledFrom([]int{0, 200, 900, 2000, 65535}).Draw(t, "profile longest")}
 		to := presence.Address{Realm: "acme.example.com", User: text("user")}
 		for _, of := range []presence.Package{presence.Dialog, presence.Presence, presence.MessageSummary} {
@@ -287,11 +291,14 @@ func checkDialogs(t *rapid.T, p *Profile, old, now parsed, changed []byte) {
 	}
 	for i, d := range now.Dialogs {
 		o := want[i]
-		if d.ID != o.ID || d.CallID != o.CallID || d.State != o.State || d.Local.Identity.URI != o.Local.Identity.URI || d.Local.Target != o.Local.Target {
+		if d.ID != o.ID || d.CallID != o.CallID || d.State != o.State || d.Local.Identity.URI != o.Local.Identity.URI || d.Local.Target.URI != o.Local.Target.URI {
 			t.Fatalf("%+v became %+v", o, d)
 		}
 		if p.HideParties && d.Remote != nil || !p.HideParties && (d.Remote == nil) != (o.Remote == nil) {
 			t.Fatalf("the other party of\n%s", changed)
+		}
+		if held := o.Local.Target.Param != nil && p.Hold; held != (d.Local.Target.Param != nil) {
+			t.Fatalf("held is %v in\n%s", held, changed)
 		}
 		if !p.Display && (d.Local.Identity.Display != nil || d.Remote != nil && d.Remote.Identity.Display != nil) {
 			t.Fatalf("a display name in\n%s", changed)
@@ -352,5 +359,22 @@ func BenchmarkDocument(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		p.Document(body.ContentTypeDialogInfo, document)
+	}
+}
+
+// RFC 4235 §4.1.6: the target of a call that is held says so, unless the profile leaves that out.
+func TestHold(t *testing.T) {
+	held := strings.Replace(talks, `<target uri="sip:1001@acme.example.com"/></local>`,
+		`<target uri="sip:1001@acme.example.com"><param pname="+sip.rendering" pval="no"/></target></local>`, 1)
+	v := &presence.View{State: presence.Confirmed, Dialogs: []presence.DialogView{calls.Dialogs[1]}}
+	v.Dialogs[0].Held = true
+	for fields, want := range map[string]string{"display: true": held, "hold: false": talks, "{dialogs: all, display: false, hold: false}": talks} {
+		table, err := Load(write(t, "- {name: one, agents: [one], "+strings.Trim(fields, "{}")+"}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, got := shown(table.Named("one"), presence.Dialog, v); got != root+want+end {
+			t.Errorf("%s shows\n%s", fields, got)
+		}
 	}
 }

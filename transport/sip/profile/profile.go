@@ -29,6 +29,7 @@ type Profile struct {
 	Idle        string   `yaml:"idle"`         // of an extension without dialogs: Dialog or Empty
 	Display     bool     `yaml:"display"`      // the identities have the display names
 	HideParties bool     `yaml:"hide-parties"` // the other party of a dialog is left out
+	Hold        bool     `yaml:"hold"`         // the target of a held call says so
 	Presence    string   `yaml:"presence"`     // PIDF or XPIDF
 	TCPAbove    int      `yaml:"tcp-above"`    // bytes of a message above which a phone on UDP takes it over TCP; 0: it takes none over TCP
 	Longest     int      `yaml:"longest"`      // bytes that the document of several dialogs may have; 0: as many as the nodes send
