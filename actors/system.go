@@ -14,15 +14,18 @@ import (
 	"lamplight/actors/presence"
 )
 
-// Config is what a System needs. All fields must be set.
+// Config is what a System needs. All fields but HidesParties must be set.
 type Config struct {
-	Node       string
-	Rules      presence.Rules
-	Mailbox    int // the number of messages that may wait for one shard; a request past it is refused with ErrBusy
-	Journal    Journal
-	Notifier   Notifier
-	Log        *slog.Logger
-	Registerer prometheus.Registerer
+	Node     string
+	Rules    presence.Rules
+	Mailbox  int // the number of messages that may wait for one shard; a request past it is refused with ErrBusy
+	Journal  Journal
+	Notifier Notifier
+	// HidesParties says whether the watchers of an extension are not shown who the other party of a call is. It is called in the turn of the
+	// extension's shard for each document, and must not wait for a shard, NATS or a disk. nil: they are shown.
+	HidesParties func(to Address) bool
+	Log          *slog.Logger
+	Registerer   prometheus.Registerer
 }
 
 // System is the shards of one node. Its methods may be called from any goroutine once Start has returned. The methods that

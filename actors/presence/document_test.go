@@ -25,3 +25,24 @@ func TestLargeDocumentKeepsTheMostImportant(t *testing.T) {
 		t.Error("a small document lost something")
 	}
 }
+
+// A View without parties has documents without the remote side, and shows all else (RFC 4235 §4.1.6).
+func TestDocumentWithoutParties(t *testing.T) {
+	s := newStage(t)
+	ev := ring("c", Early)
+	ev.FromTag, ev.ToTag, ev.FromName, ev.ToName, ev.ToURI = "lt", "rt", "Bob", "Ada", "sip:ada@10.0.0.9"
+	s.do(ev).do(SetManual{Confirmed})
+	v := s.e.View()
+	text := string(Dialog.AppendDocument(nil, s.e.Address(), v.WithoutParties(), 1))
+	if strings.Contains(text, "remote>") || strings.Contains(text, "1002") || strings.Contains(text, "Ada") || strings.Contains(text, "10.0.0.9") {
+		t.Error(text)
+	}
+	for _, shown := range []string{`call-id="c" local-tag="lt" remote-tag="rt"`, "<state>early</state>", "<state>confirmed</state>", `<local><identity display="Bob">sip:1001@acme.example.com`} {
+		if !strings.Contains(text, shown) {
+			t.Errorf("%s is not in\n%s", shown, text)
+		}
+	}
+	if v.Dialogs[0].To != "1002@acme.example.com" || Idle.WithoutParties() != Idle {
+		t.Errorf("the View was changed: %+v", v.Dialogs)
+	}
+}

@@ -176,3 +176,17 @@ func equal(a, b *View) bool {
 	return a == b || a.State == b.State && a.Closed == b.Closed && a.HasMessages == b.HasMessages &&
 		a.Messages == b.Messages && slices.Equal(a.Dialogs, b.Dialogs)
 }
+
+// WithoutParties returns the View without the far ends of its dialogs: their addresses, names and targets. Documents of it have no remote
+// side (RFC 4235 §4.1.6). The Call-IDs and tags stay, so that phones can pick calls up.
+func (v *View) WithoutParties() *View {
+	if len(v.Dialogs) == 0 {
+		return v
+	}
+	w := *v
+	w.Dialogs = slices.Clone(v.Dialogs)
+	for i := range w.Dialogs {
+		w.Dialogs[i].To, w.Dialogs[i].ToName, w.Dialogs[i].ToURI = "", "", ""
+	}
+	return &w
+}

@@ -23,7 +23,7 @@ const (
 
 // startNode starts a node with a SIP edge on UDP, TCP and WebSocket. The realm acme has the devices 1001 to 1009, whose passwords are
 // secret. Without change nobody is authenticated.
-func startNode(t testing.TB, change func(*sip.Config)) *node.Node {
+func startNode(t testing.TB, change func(*sip.Config), more ...func(*node.Config)) *node.Node {
 	t.Helper()
 	c := nodetest.Config("a", t.TempDir())
 	c.SIP = &sip.Config{Name: "edge1", NoAuth: change == nil, Profiles: profile.Default()}
@@ -32,6 +32,9 @@ func startNode(t testing.TB, change func(*sip.Config)) *node.Node {
 	}
 	if change != nil {
 		change(c.SIP)
+	}
+	for _, m := range more {
+		m(&c)
 	}
 	n := nodetest.Start(t, c)
 	account := map[string]any{"name": "Acme", "realm": acme}
