@@ -45,6 +45,9 @@ func (e *Extension) Loaded(now time.Time) {
 		for _, r := range m.registers {
 			gone = gone || !r.off() && !r.visible(us)
 		}
+		for _, p := range m.published {
+			gone = gone || p.open && p.until <= us
+		}
 	}
 	e.bound(us)
 	e.forgetOver(us)

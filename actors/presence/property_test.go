@@ -109,6 +109,11 @@ func TestPublicationsCommute(t *testing.T) {
 		for i := range rapid.IntRange(1, 8).Draw(t, "publications") {
 			ev := published(fmt.Sprintf("t%d", i), rapid.SampledFrom([]int{30, 60, 3600}).Draw(t, "lease"))
 			ev.Publisher = rapid.SampledFrom([]string{"10.0.0.1", "10.0.0.2"}).Draw(t, "publisher")
+			if rapid.IntRange(0, 3).Draw(t, "basic status") == 0 {
+				ev.Package, ev.Basic = Presence, Online
+				events = append(events, ev)
+				continue
+			}
 			ev.Partial = rapid.Bool().Draw(t, "partial")
 			for _, id := range rapid.SliceOfNDistinct(names, 0, 3, rapid.ID[string]).Draw(t, "ids") {
 				d := dialog(id, rapid.SampledFrom([]State{Trying, Early, Confirmed, Terminated}).Draw(t, "state"))
@@ -132,6 +137,9 @@ func TestPublicationsCommute(t *testing.T) {
 			if a, b := dump(one.e), dump(two.e); a != b {
 				t.Fatalf("after %v:\n%s\n%s", wait, a, b)
 			}
+		}
+		if closed := slices.ContainsFunc(events, func(ev Publish) bool { return ev.Basic == Online }); one.e.View().Closed != closed {
+			t.Fatalf("when all publications are over, closed is %v", !closed)
 		}
 		if n := len(one.e.View().Dialogs); n != 0 {
 			t.Fatalf("%d dialogs outlived their publications", n)

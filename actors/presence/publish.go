@@ -85,6 +85,9 @@ func (e *Extension) publish(eff *Effects, ev *Publish, now int64) error {
 		p = *old
 		p.reports = slices.Clone(old.reports)
 	}
+	if ev.HasBody {
+		p.open = ev.Basic == Online
+	}
 	touched := slices.Clone(p.reports)
 	if ev.HasBody && !ev.Partial {
 		p.reports = nil
@@ -109,6 +112,9 @@ func (e *Extension) publish(eff *Effects, ev *Publish, now int64) error {
 	p.tag, p.until = strings.Clone(ev.Tag), now+int64(ev.Expires)*second
 	p.key, p.publisher = strings.Clone(p.key), strings.Clone(p.publisher)
 	e.replacePublication(eff, old, &p, keep, now)
+	if ev.Basic != None || p.open {
+		e.notePresence(eff, now)
+	}
 	dirty := map[string]bool{}
 	for i := range facts {
 		e.learn(eff, &facts[i], dirty, now)
@@ -181,7 +187,7 @@ func (e *Extension) roomForPublication(p, old *publication, lives bool, now int6
 	}
 	keep = true
 	if most := 4 * e.rules.MaxCalls; old == nil && most > 0 && e.more != nil && len(e.more.published) >= most {
-		if keep = false; len(p.reports) > 0 {
+		if keep = false; len(p.reports) > 0 || p.open {
 			return false, fmt.Errorf("%w: it has %d publications, at most %d are allowed", ErrTooManyCalls, len(e.more.published), most)
 		}
 	}

@@ -90,6 +90,7 @@ const (
 	pubPublisher = 11
 	pubUntil     = 12 // µs
 	pubSwept     = 13 // µs
+	pubOpen      = 14
 	pubReports   = 20 // and pubReportFields-1 that follow: keys of calls and registers, with spaces between them
 )
 
@@ -104,7 +105,7 @@ var (
 	manNum          = mask(manState, manAt)
 	boxNum          = mask(boxNew, boxSaved, boxUrgentNew, boxUrgentSaved, boxSince)
 	boxStr          = mask(boxAccount, boxExtended, boxFormer)
-	pubNum          = mask(pubUntil, pubSwept)
+	pubNum          = mask(pubUntil, pubSwept, pubOpen)
 	pubStr          = mask(pubTag, pubPublisher) | (1<<pubReportFields-1)<<pubReports
 )
 

@@ -109,7 +109,7 @@ func (e *Extension) addStates(v *View, now int64) {
 			continue
 		}
 		if r.state == Offline {
-			v.Closed = true
+			v.Closed = v.Closed || r.key != presenceKey || m.notPresent(now)
 			continue
 		}
 		d := DialogView{

@@ -406,6 +406,11 @@ func TestPublishOtherPackages(t *testing.T) {
 		}
 		shows(t, status, "<basic>"+basic)
 	}
+	p.send(p.request("presence", tag, 0, "", "")) // withdrawn, and nobody says open any more
+	if r := p.answer(); r.code != 200 {
+		t.Fatal(r)
+	}
+	shows(t, status, "<basic>closed")
 	const kind = "application/simple-message-summary"
 	p.send(p.request("message-summary", "", 3600, kind, "Messages-Waiting: yes\r\nMessage-Account: sip:1001@"+acme+"\r\nVoice-Message: 2/8 (1/0)\r\n"))
 	r := p.answer()
