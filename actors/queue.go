@@ -150,7 +150,7 @@ func (s *shard) notify(x *extension, n *presence.Notice, sequence uint32, now ti
 	}
 	begun := time.Now()
 	s.render(x, n.Package, n.View, sequence)
-	s.sys.cfg.Notifier.Notify(Notification{Shard: s.id, Claim: s.claim, To: x.address(), Package: n.Package, State: n.View.State,
+	s.sys.cfg.Notifier.Notify(Notification{Shard: s.id, Claim: s.claim, To: x.address(), Package: n.Package, State: n.View.State, View: n.View,
 		Sequence: sequence, ContentType: n.Package.ContentType(), Body: s.body,
 		End: n.End, Watchers: n.Watchers, Now: now})
 	if cap(s.body) > 16<<10 { // the rare large document must not keep its buffer

@@ -2,8 +2,10 @@ package presence
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A document past its bound keeps the most important dialogs, the lamp's first, and stays whole XML.
@@ -44,5 +46,25 @@ func TestDocumentWithoutParties(t *testing.T) {
 	}
 	if v.Dialogs[0].To != "1002@acme.example.com" || Idle.WithoutParties() != Idle {
 		t.Errorf("the View was changed: %+v", v.Dialogs)
+	}
+}
+
+// A pickup cookie says which switch runs a call, and whether it waits in a parking slot.
+func TestPickupCookies(t *testing.T) {
+	s := newStage(t)
+	ev := ring("c", Early)
+	ev.SwitchURI = "sip:10.0.0.5:11000"
+	slot := RegisterEvent{Name: "n", State: Early, Call: HeldCall{CallID: "parked", SwitchURI: "sip:10.0.0.6:11000"}}
+	s.do(SetManual{Confirmed}).do(ev).pass(time.Second).do(slot).pass(time.Second).do(ring("d", Early))
+	want := []string{"02" + RegisterName("sip:10.0.0.5:11000"), "01" + RegisterName("sip:10.0.0.6:11000"), "", ""}
+	if got := s.e.View().PickupCookies(); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	var none *View
+	if Idle.PickupCookies() != nil || none.PickupCookies() != nil {
+		t.Error("there are cookies of nothing")
+	}
+	if got := s.do(Reset{}).do(ring("e", Early)).e.View().PickupCookies(); got != nil {
+		t.Errorf("%q without a switch", got)
 	}
 }

@@ -99,6 +99,7 @@ type edge struct {
 	incarnation string     // of its last edge.up
 	renotified  time.Time  // when all watchers behind it were last told again
 	paidUntil   time.Time  // the time for which rounds have been used up: each uses up renotifyGap
+	cookies     bool       // it wants pickup cookies with its messages
 	owed        bool       // all watchers behind it must be told again, whatever it says next
 	resent      time.Time  // when messages of the ring were last sent again
 	resentTo    uint64     // the highest Edge-Seq of these
@@ -232,6 +233,9 @@ func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watche
 		b = appendjson.Number(b, "Edge-Seq", int64(e.seq))
 		b = appendjson.Number(b, "Edge-First", int64(e.first))
 		b = append(append(b, ','), head...)
+		if e.cookies {
+			b = kazoo.AppendPickupCookies(b, n)
+		}
 		b = append(appendjson.Key(b, "Targets"), '[')
 		i := 0
 		for ; i < len(watchers) && i < kazoo.MaxTargets; i++ {
@@ -320,7 +324,7 @@ func (f *Fanout) Lamp(c actors.LampNews) {
 // resendGap. When the ring does not hold all of it, all watchers behind the edge are told their newest state: at most once in
 // renotifyGap, and spareRounds more, at least roundGap apart. What is put off comes with a later edge.up, whatever that says, and
 // the edge says edge.up regularly.
-func (f *Fanout) up(name, incarnation string, seen uint64, named bool) {
+func (f *Fanout) up(name, incarnation string, seen uint64, named, cookies bool) {
 	e := f.lock(name)
 	now := time.Now()
 	first := e.seq + 1
@@ -328,7 +332,10 @@ func (f *Fanout) up(name, incarnation string, seen uint64, named bool) {
 		first = e.ring[0].seq
 	}
 	restarted := incarnation != e.incarnation
-	e.incarnation = incarnation
+	if cookies && !e.cookies { // its watchers were told without them
+		e.owed = true
+	}
+	e.incarnation, e.cookies = incarnation, cookies
 	e.spoke.Store(true)
 	e.downSince.Store(0)
 	e.heard.Store(now.UnixNano())

@@ -49,6 +49,8 @@ type Config struct {
 	// duplicates and for messages of nodes that no longer own the shard. Each message that a node still keeps arrives in the
 	// end. When Handle is too slow NATS drops messages, which the Edge then has sent again.
 	Handle func(Message)
+	// PickupCookies says that the messages are to have the pickup cookies of calls (docs/contract/sip.md, "Pickup cookies").
+	PickupCookies bool
 	// Unreadable is called for each message that could not be read; nil: such messages are dropped.
 	Unreadable func(data []byte, err error)
 }
@@ -171,7 +173,7 @@ func (e *Edge) sendUp() {
 // sendUpLocked is sendUp for a caller that holds e.mu.
 func (e *Edge) sendUpLocked(now time.Time) {
 	e.upAt, e.gap = now, false
-	d := kazoo.EdgeUp{Edge: e.cfg.Name, Incarnation: e.cfg.Incarnation, Seen: e.sources.report(now)}
+	d := kazoo.EdgeUp{Edge: e.cfg.Name, Incarnation: e.cfg.Incarnation, Seen: e.sources.report(now), PickupCookies: e.cfg.PickupCookies}
 	_ = e.cfg.Conn.Publish(e.cfg.Prefix.Of(subject.EdgeUp(e.cfg.Name)), d.Append(nil))
 }
 

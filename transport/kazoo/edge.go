@@ -22,6 +22,8 @@ type EdgeUp struct {
 	Incarnation string // of the edge
 	// Seen holds the Edge-Seq up to which the edge misses no message, by "<node>/<incarnation of the node>".
 	Seen map[string]int64
+	// PickupCookies says that the edge wants the pickup cookies of dialogs with its NOTIFY messages.
+	PickupCookies bool
 }
 
 // ReadEdgeUp reads an edge.up document. edge is the name in the subject that it came on; the document must name the same
@@ -31,6 +33,7 @@ func ReadEdgeUp(data []byte, edge string) (EdgeUp, error) {
 		Edge        Text              `json:"Edge"`
 		Incarnation Text              `json:"Incarnation"`
 		Seen        map[string]Number `json:"Seen"`
+		Cookies     Flag              `json:"Pickup-Cookies"`
 	}
 	if err := readEdgeDocument(data, &d); err != nil {
 		return EdgeUp{}, err
@@ -41,7 +44,7 @@ func ReadEdgeUp(data []byte, edge string) (EdgeUp, error) {
 	if d.Incarnation == "" {
 		return EdgeUp{}, refuse("Incarnation is missing")
 	}
-	up := EdgeUp{Edge: edge, Incarnation: string(d.Incarnation), Seen: make(map[string]int64, len(d.Seen))}
+	up := EdgeUp{Edge: edge, Incarnation: string(d.Incarnation), Seen: make(map[string]int64, len(d.Seen)), PickupCookies: bool(d.Cookies)}
 	for source, n := range d.Seen {
 		up.Seen[source] = max(n.n, 0)
 	}
@@ -56,7 +59,11 @@ func (u *EdgeUp) Append(dst []byte) []byte {
 	for source, n := range u.Seen {
 		dst = strconv.AppendInt(appendjson.OutsideKey(dst, source), n, 10)
 	}
-	return append(dst, "}}"...)
+	dst = append(dst, '}')
+	if u.PickupCookies {
+		dst = append(appendjson.Key(dst, "Pickup-Cookies"), "true"...)
+	}
+	return append(dst, '}')
 }
 
 // Reply says how a watcher answered a NOTIFY request.

@@ -17,7 +17,7 @@ func (s *Server) Hear(n *kazoo.Notify) {
 		return
 	}
 	t := &Told{Node: n.Node, To: presence.Address{Realm: realm, User: user}, Package: p, Shard: int(n.Shard), Epoch: n.Epoch, Sequence: uint32(n.Sequence),
-		ContentType: n.ContentType, Body: []byte(n.Body), Made: time.Now(), Targets: make([]Target, len(n.Targets))}
+		ContentType: n.ContentType, Body: []byte(n.Body), Cookies: n.PickupCookies, Made: time.Now(), Targets: make([]Target, len(n.Targets))}
 	for i := range n.Targets {
 		g := &n.Targets[i]
 		_, end, _ := strings.Cut(g.SubscriptionState, "terminated;reason=")

@@ -50,11 +50,14 @@ const (
 	end = "</dialog-info>\n"
 )
 
+// anonymous takes the display names out of dialogs.
+var anonymous = strings.NewReplacer(` display="Bob"`, "", ` display="Ada &quot;the&quot; first"`, "")
+
 // shown returns what phones of a profile are shown of a View.
 func shown(p *Profile, of presence.Package, v *presence.View) (kind, text string) {
 	document := of.AppendDocument(nil, extension, v, 7)
 	before := string(document)
-	kind, changed := p.Document(of.ContentType(), document)
+	kind, changed := p.Document(of.ContentType(), document, nil)
 	if string(document) != before {
 		panic("the nodes' document was changed")
 	}
@@ -82,7 +85,6 @@ func TestDialogsOfEachRow(t *testing.T) {
 
 // An operator's row shows its phones this: RFC 4235 §4.
 func TestDialogsOfEachField(t *testing.T) {
-	anonymous := strings.NewReplacer(` display="Bob"`, "", ` display="Ada &quot;the&quot; first"`, "")
 	hidden := func(dialog string) string {
 		begin, rest, _ := strings.Cut(dialog, "<remote>")
 		_, rest, _ = strings.Cut(rest, "</remote>\n")
@@ -217,7 +219,7 @@ func TestEveryDocumentStaysWellFormed(t *testing.T) {
 		to := presence.Address{Realm: "acme.example.com", User: text("user")}
 		for _, of := range []presence.Package{presence.Dialog, presence.Presence, presence.MessageSummary} {
 			document := of.AppendDocument(nil, to, v, 7)
-			kind, changed := p.Document(of.ContentType(), bytes.Clone(document))
+			kind, changed := p.Document(of.ContentType(), bytes.Clone(document), nil)
 			if of == presence.MessageSummary {
 				if kind != of.ContentType() || !bytes.Equal(changed, document) {
 					t.Fatalf("%s became %s", document, changed)
@@ -313,12 +315,12 @@ func TestUnknownDocumentsAreLeftAlone(t *testing.T) {
 		strings.Replace(root, "<?xml", " <?xml", 1) + rings + end, strings.Replace(root, " entity=", " subject=", 1) + rings + end,
 		strings.Replace(root+end, "version", "\n version", 1) + "x"} {
 		for _, kind := range []string{body.ContentTypeDialogInfo, body.ContentTypePIDF, "text/plain"} {
-			if k, got := p.Document(kind, []byte(text)); string(got) != text || k != kind {
+			if k, got := p.Document(kind, []byte(text), nil); string(got) != text || k != kind {
 				t.Errorf("%q became %s %q", text, k, got)
 			}
 		}
 	}
-	if kind, got := p.Document("text/plain", []byte(root+rings+end)); string(got) != root+rings+end || kind != "text/plain" {
+	if kind, got := p.Document("text/plain", []byte(root+rings+end), nil); string(got) != root+rings+end || kind != "text/plain" {
 		t.Errorf("a text became %s %s", kind, got)
 	}
 }
@@ -333,7 +335,7 @@ func FuzzDocument(f *testing.F) {
 			p.Dialogs = One
 		}
 		for _, kind := range []string{body.ContentTypeDialogInfo, body.ContentTypePIDF} {
-			if _, got := p.Document(kind, []byte(text)); len(got) > len(text)+1024+2*len(text) {
+			if _, got := p.Document(kind, []byte(text), nil); len(got) > len(text)+1024+2*len(text) {
 				t.Errorf("%d bytes became %d", len(text), len(got))
 			}
 		}
@@ -344,12 +346,12 @@ func FuzzDocument(f *testing.F) {
 func TestDocumentAllocatesTheResultAlone(t *testing.T) {
 	for text, want := range map[string]float64{root + rings + end: 0, root + end: 1, root + rings + talks + end: 1} {
 		document, p := []byte(text), Default().For(nil)
-		if n := testing.AllocsPerRun(100, func() { p.Document(body.ContentTypeDialogInfo, document) }); n != want {
+		if n := testing.AllocsPerRun(100, func() { p.Document(body.ContentTypeDialogInfo, document, nil) }); n != want {
 			t.Errorf("%v allocations, want %v, for\n%s", n, want, text)
 		}
 	}
 	document, p := presence.Presence.AppendDocument(nil, extension, calls, 7), Default().Named("polycom")
-	if n := testing.AllocsPerRun(100, func() { p.Document(body.ContentTypePIDF, document) }); n != 1 {
+	if n := testing.AllocsPerRun(100, func() { p.Document(body.ContentTypePIDF, document, nil) }); n != 1 {
 		t.Errorf("%v allocations for xpidf", n)
 	}
 }
@@ -358,7 +360,7 @@ func BenchmarkDocument(b *testing.B) {
 	document, p := []byte(root+rings+talks+end), Default().For(nil)
 	b.ReportAllocs()
 	for b.Loop() {
-		p.Document(body.ContentTypeDialogInfo, document)
+		p.Document(body.ContentTypeDialogInfo, document, nil)
 	}
 }
 
@@ -375,6 +377,31 @@ func TestHold(t *testing.T) {
 		}
 		if _, got := shown(table.Named("one"), presence.Dialog, v); got != root+want+end {
 			t.Errorf("%s shows\n%s", fields, got)
+		}
+	}
+}
+
+// A pickup cookie stands before the Call-ID of its dialog, for the profiles that have them.
+func TestPickupCookie(t *testing.T) {
+	cookies := []string{"0200000000000000000000000000000001", ""}
+	document := presence.Dialog.AppendDocument(nil, extension, calls, 7)
+	with := func(dialog string) string {
+		return strings.Replace(dialog, ` call-id="k-1"`, ` call-id="kfp+0200000000000000000000000000000001@k-1"`, 1)
+	}
+	for fields, c := range map[string]struct {
+		cookies []string
+		want    string
+	}{"dialogs: all": {cookies, rings + talks}, "pickup-cookie: true": {cookies, with(rings)}, "{dialogs: all, pickup-cookie: true}": {cookies, with(rings) + talks},
+		"{dialogs: all, pickup-cookie: true, display: true}": {nil, rings + talks}, "{pickup-cookie: true, display: false}": {[]string{strings.Repeat("x", 65)}, anonymous.Replace(rings)}} {
+		table, err := Load(write(t, "- {name: one, agents: [one], "+strings.Trim(fields, "{}")+"}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, got := table.Named("one").Document(body.ContentTypeDialogInfo, document, c.cookies); string(got) != root+c.want+end {
+			t.Errorf("%s shows\n%s", fields, got)
+		}
+		if table.PickupCookies() != strings.Contains(fields, "pickup") || Default().PickupCookies() {
+			t.Errorf("%s: wants pickup cookies: %v", fields, table.PickupCookies())
 		}
 	}
 }
