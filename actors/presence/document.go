@@ -37,7 +37,12 @@ func dialogInfo(dst []byte, to Address, v *View, sequence uint32) []byte {
 // repeats says whether a dialog before the ith has its id: a manual state and a register share the presence id's name. The first one, which
 // wins, is listed.
 func (v *View) repeats(i int) bool {
-	return slices.ContainsFunc(v.Dialogs[:i], func(d DialogView) bool { return d.ID == v.Dialogs[i].ID })
+	for j := range i { // by index: a DialogView is large
+		if v.Dialogs[j].ID == v.Dialogs[i].ID {
+			return true
+		}
+	}
+	return false
 }
 
 // The first two digits of a pickup cookie: what the switch is to do with an INVITE with Replaces.
