@@ -103,7 +103,7 @@ func (s *shard) view(rows []SubscriptionView, x *extension, w *presence.Subscrip
 		v.Version = 2
 	}
 	if document && w.Sequence() > 0 && w.View() != nil {
-		s.body = w.Package.AppendDocument(s.body[:0], x.address(), w.View(), w.Sequence())
+		s.render(x, w.Package, w.View(), w.Sequence())
 		if n := len(rows); n > 0 && rows[n-1].Body == string(s.body) { // watchers that were told the same share one copy
 			v.Body = rows[n-1].Body
 		} else {

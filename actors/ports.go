@@ -104,6 +104,7 @@ type Notification struct {
 	To          Address
 	Package     presence.Package
 	State       presence.State
+	View        *presence.View // what Body shows
 	Sequence    uint32
 	ContentType string
 	Body        []byte

@@ -135,14 +135,22 @@ func (s *shard) number(x *extension) (uint32, bool) {
 	return sequence, ok
 }
 
+// render renders a document of an extension into s.body, as its watchers are shown it.
+func (s *shard) render(x *extension, of presence.Package, v *presence.View, sequence uint32) {
+	if hides := s.sys.cfg.HidesParties; hides != nil && len(v.Dialogs) > 0 && hides(x.address()) {
+		v = v.WithoutParties()
+	}
+	s.body = of.AppendDocument(s.body[:0], x.address(), v, sequence)
+}
+
 // notify renders one document and sends it to the watchers of a notice.
 func (s *shard) notify(x *extension, n *presence.Notice, sequence uint32, now time.Time) {
 	for _, w := range n.Watchers {
 		w.Told(sequence)
 	}
 	begun := time.Now()
-	s.body = n.Package.AppendDocument(s.body[:0], x.address(), n.View, sequence)
-	s.sys.cfg.Notifier.Notify(Notification{Shard: s.id, Claim: s.claim, To: x.address(), Package: n.Package, State: n.View.State,
+	s.render(x, n.Package, n.View, sequence)
+	s.sys.cfg.Notifier.Notify(Notification{Shard: s.id, Claim: s.claim, To: x.address(), Package: n.Package, State: n.View.State, View: n.View,
 		Sequence: sequence, ContentType: n.Package.ContentType(), Body: s.body,
 		End: n.End, Watchers: n.Watchers, Now: now})
 	if cap(s.body) > 16<<10 { // the rare large document must not keep its buffer

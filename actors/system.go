@@ -14,7 +14,7 @@ import (
 	"lamplight/actors/presence"
 )
 
-// Config is what a System needs. All fields must be set.
+// Config is what a System needs. All fields but HidesParties must be set.
 type Config struct {
 	Node     string
 	Rules    presence.Rules
@@ -23,9 +23,12 @@ type Config struct {
 	Notifier Notifier
 	// EndSwitch ends the calls of a switch on all nodes and returns their number (route.Router.EndSwitch). It waits until that is done
 	// or the context ends.
-	EndSwitch  func(context.Context, presence.SwitchGone) (ended int, err error)
-	Log        *slog.Logger
-	Registerer prometheus.Registerer
+	EndSwitch func(context.Context, presence.SwitchGone) (ended int, err error)
+	// HidesParties says whether the watchers of an extension are not shown who the other party of a call is. It is called in the turn of the
+	// extension's shard for each document, and must not wait for a shard, NATS or a disk. nil: they are shown.
+	HidesParties func(to Address) bool
+	Log          *slog.Logger
+	Registerer   prometheus.Registerer
 }
 
 // System is the shards of one node. Its methods may be called from any goroutine once Start has returned. The methods that

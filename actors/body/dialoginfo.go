@@ -8,6 +8,9 @@ import (
 // XMLHead is the line that each XML document begins with.
 const XMLHead = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
 
+// HeldTarget is how the target of a held call ends (RFC 4235 §4.1.6).
+const HeldTarget = `"><param pname="+sip.rendering" pval="no"/></target>`
+
 // stateName returns the state as the schema spells it (RFC 4235 §4.4), because phones compare it byte by byte. An unknown
 // state becomes terminated.
 func stateName(state string) string {
@@ -51,22 +54,26 @@ func appendDialog(dst []byte, d *Dialog, entity string) []byte {
 	if local == "" {
 		local = entity
 	}
-	dst = appendParty(dst, "local", local, d.LocalName, d.LocalTarget)
+	dst = appendParty(dst, "local", local, d.LocalName, d.LocalTarget, d.Held)
 	if d.Remote != "" {
-		dst = appendParty(dst, "remote", d.Remote, d.RemoteName, d.RemoteTarget)
+		dst = appendParty(dst, "remote", d.Remote, d.RemoteName, d.RemoteTarget, false)
 	}
 	return append(dst, "</dialog>\n"...)
 }
 
 // appendParty appends one side of a dialog, the local or the remote one (RFC 4235 §4.1.6): the identity with its display name,
 // and the URI of the target element. To pick a call up, a phone sends its INVITE to that URI. Without a target the address
-// stands there twice.
-func appendParty(dst []byte, side, address, name, target string) []byte {
+// stands there twice. Of a held call the target says that its media is not rendered.
+func appendParty(dst []byte, side, address, name, target string, held bool) []byte {
 	dst = append(append(append(dst, '<'), side...), "><identity"...)
 	dst = append(appendAttr(dst, "display", name), '>')
 	dst = appendURI(dst, address)
 	dst = append(dst, `</identity><target uri="`...)
 	dst = appendURI(dst, cmp.Or(target, address))
-	dst = append(dst, `"/></`...)
+	if held {
+		dst = append(dst, HeldTarget+`</`...)
+	} else {
+		dst = append(dst, `"/></`...)
+	}
 	return append(append(dst, side...), ">\n"...)
 }

@@ -34,6 +34,7 @@ type Dialog struct {
 
 	LocalName, RemoteName     string // display names; "": left out
 	LocalTarget, RemoteTarget string // the URIs that a phone calls to reach the side; "": Local and Remote
+	Held                      bool   // the local target has +sip.rendering no (§4.1.6)
 }
 
 // PIDF is a presence document.

@@ -69,13 +69,18 @@ const (
 	partToName
 	partToURI
 	partFromURI
+	partRendering // only news that says Confirmed brings it
 	partCount
 )
 
 // values are the values of the parts that news brings, in the order of the parts.
 func (ev *CallEvent) values() [partCount]string {
+	rendering := ev.Rendering
+	if ev.State != Confirmed {
+		rendering = RenderingUnknown
+	}
 	return [partCount]string{ev.CallID, direction(ev.Direction), ev.From, ev.To, ev.FromTag, ev.ToTag, ev.TargetCallID, ev.SwitchURI,
-		ev.Source, ev.FromName, ev.ToName, ev.ToURI, ev.FromURI}
+		ev.Source, ev.FromName, ev.ToName, ev.ToURI, ev.FromURI, string(rendering)}
 }
 
 // ends is when the call's lease ends, in µs.
@@ -139,6 +144,9 @@ func direction(d Direction) string {
 func (e *Extension) callEvent(eff *Effects, ev *CallEvent, now int64) error {
 	if ev.State > Terminated || ev.Direction > Recipient || ev.Undirected && ev.Direction != Initiator || ev.CallID == "" && ev.ID == "" {
 		return fmt.Errorf("%w: a call needs a Call-ID or id, a state and a direction", ErrInvalid)
+	}
+	if !ev.Rendering.Valid() {
+		return fmt.Errorf("%w: the rendering is %.40q; it must be yes or no", ErrInvalid, ev.Rendering)
 	}
 	values := ev.values()
 	if err := cmp.Or(fits(ev.Expires, LongestLease, values[:]...), fits(0, 0, ev.ID)); err != nil {

@@ -126,6 +126,7 @@ type DialogView struct {
 	ToURI        string
 	TargetCallID string
 	SwitchURI    string
+	Held         bool // it is confirmed, and the extension does not render its media (RFC 4235 §4.1.6)
 }
 
 // Transition is one remembered change of the lamp, which explain shows.

@@ -96,7 +96,8 @@ type CallEvent struct {
 	ToURI        string
 	TargetCallID string
 	SwitchURI    string
-	Source       string // what brought the news, for explain: "dialog_update", "update" or "publish"
+	Rendering    Rendering // counts of news that says Confirmed
+	Source       string    // what brought the news, for explain: "dialog_update", "update" or "publish"
 }
 
 // RegisterEvent is the newest value of a state that a feature publishes under a constant name.
@@ -120,7 +121,22 @@ type HeldCall struct {
 	FromURI, ToURI   string // as in CallEvent
 	TargetCallID     string
 	SwitchURI        string
+	Rendering        Rendering
 }
+
+// Rendering says whether the extension renders the media of a call: the feature tag +sip.rendering of its target (RFC 4235 §4.1.6). A
+// call whose media it does not render is held.
+type Rendering string
+
+// The values of Rendering.
+const (
+	RenderingUnknown Rendering = "" // the news does not say
+	Rendered         Rendering = "yes"
+	NotRendered      Rendering = "no"
+)
+
+// Valid says whether the value is one of the three.
+func (r Rendering) Valid() bool { return r == RenderingUnknown || r == Rendered || r == NotRendered }
 
 // MailboxEvent is the count of messages of one mailbox. Without Lamp, the mailbox is the extension's own, and the watchers of
 // message-summary are told. With Lamp, the extension's lamp follows the mailbox's new messages. MailboxUpdate makes both.

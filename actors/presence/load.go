@@ -45,6 +45,9 @@ func (e *Extension) Loaded(now time.Time) {
 		for _, r := range m.registers {
 			gone = gone || !r.off() && !r.visible(us)
 		}
+		for _, p := range m.published {
+			gone = gone || p.open && p.until <= us
+		}
 	}
 	e.bound(us)
 	e.forgetOver(us)
@@ -263,7 +266,7 @@ func (e *Extension) loadRegister(data []byte) error {
 		source: strings.Clone(r.str[regSource]), unknown: r.unknown, schema: uint8(r.num[recSchema]),
 	}
 	h := HeldCall{CallID: r.str[regCallID], FromTag: r.str[regFromTag], ToTag: r.str[regToTag], FromName: r.str[regFromName], ToName: r.str[regToName],
-		FromURI: r.str[regFromURI], ToURI: r.str[regToURI], TargetCallID: r.str[regTarget], SwitchURI: r.str[regSwitch]}
+		FromURI: r.str[regFromURI], ToURI: r.str[regToURI], TargetCallID: r.str[regTarget], SwitchURI: r.str[regSwitch], Rendering: Rendering(r.str[regRendering])}
 	if r.num[regDirection] != 0 {
 		h.Direction = Recipient
 	}

@@ -24,6 +24,7 @@ func drawCall(t *rapid.T, now time.Time) CallEvent {
 		Timestamp: now.Add(-time.Duration(rapid.IntRange(0, 60).Draw(t, "age")) * time.Second),
 		Expires:   rapid.SampledFrom([]int{0, 5, 30, 60, 3600}).Draw(t, "expires"),
 	}
+	ev.Rendering = rapid.SampledFrom([]Rendering{RenderingUnknown, Rendered, NotRendered}).Draw(t, "rendering")
 	ev.FromName, ev.ToName, ev.FromURI, ev.ToURI = text.Draw(t, "fromname"), text.Draw(t, "toname"), text.Draw(t, "fromuri"), text.Draw(t, "touri")
 	if rapid.IntRange(0, 3).Draw(t, "published") == 0 {
 		ev.ID = names.Draw(t, "id")
@@ -117,6 +118,7 @@ func drawPublish(t *rapid.T) Publish {
 		for range rapid.IntRange(0, 3).Draw(t, "dialogs") {
 			d := dialog(rapid.SampledFrom([]string{"a", "b", "c", "1001", ""}).Draw(t, "id"), rapid.SampledFrom([]State{Trying, Early, Confirmed, Terminated}).Draw(t, "state"))
 			d.CallID = rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "call")
+			d.Rendering = rapid.SampledFrom([]Rendering{RenderingUnknown, Rendered, NotRendered}).Draw(t, "rendering")
 			ev.Dialogs = append(ev.Dialogs, d)
 		}
 	}
@@ -130,10 +132,16 @@ func TestPublicationsCommute(t *testing.T) {
 		for i := range rapid.IntRange(1, 8).Draw(t, "publications") {
 			ev := published(fmt.Sprintf("t%d", i), rapid.SampledFrom([]int{30, 60, 3600}).Draw(t, "lease"))
 			ev.Publisher = rapid.SampledFrom([]string{"10.0.0.1", "10.0.0.2"}).Draw(t, "publisher")
+			if rapid.IntRange(0, 3).Draw(t, "basic status") == 0 {
+				ev.Package, ev.Basic = Presence, Online
+				events = append(events, ev)
+				continue
+			}
 			ev.Partial = rapid.Bool().Draw(t, "partial")
 			for _, id := range rapid.SliceOfNDistinct(names, 0, 3, rapid.ID[string]).Draw(t, "ids") {
 				d := dialog(id, rapid.SampledFrom([]State{Trying, Early, Confirmed, Terminated}).Draw(t, "state"))
 				d.FromTag = rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "tag")
+				d.Rendering = rapid.SampledFrom([]Rendering{RenderingUnknown, Rendered, NotRendered}).Draw(t, "rendering")
 				ev.Dialogs = append(ev.Dialogs, d)
 			}
 			events = append(events, ev)
@@ -152,6 +160,9 @@ func TestPublicationsCommute(t *testing.T) {
 			if a, b := dump(one.e), dump(two.e); a != b {
 				t.Fatalf("after %v:\n%s\n%s", wait, a, b)
 			}
+		}
+		if closed := slices.ContainsFunc(events, func(ev Publish) bool { return ev.Basic == Online }); one.e.View().Closed != closed {
+			t.Fatalf("when all publications are over, closed is %v", !closed)
 		}
 		if n := len(one.e.View().Dialogs); n != 0 {
 			t.Fatalf("%d dialogs outlived their publications", n)
@@ -186,7 +197,8 @@ func drawEvent(t *rapid.T, now time.Time) Event {
 		ev := RegisterEvent{Name: names.Draw(t, "register"), State: State(rapid.IntRange(1, 6).Draw(t, "state")), Timestamp: stamp,
 			Expires: rapid.SampledFrom([]int{0, 0, 10}).Draw(t, "expires")}
 		if rapid.Bool().Draw(t, "held") {
-			ev.Call = HeldCall{CallID: names.Draw(t, "parked"), FromTag: rapid.SampledFrom([]string{"", "ft"}).Draw(t, "tag"), ToURI: "sip:u@a"}
+			ev.Call = HeldCall{CallID: names.Draw(t, "parked"), FromTag: rapid.SampledFrom([]string{"", "ft"}).Draw(t, "tag"), ToURI: "sip:u@a",
+				Rendering: rapid.SampledFrom([]Rendering{RenderingUnknown, Rendered, NotRendered}).Draw(t, "rendering")}
 		}
 		return ev
 	case 8:

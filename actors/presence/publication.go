@@ -20,6 +20,7 @@ type publication struct {
 	until     int64    // µs, when it ends
 	sweptAt   int64    // µs, when the journal sweeps the last of its records
 	reports   []string // the keys of the calls and registers that it reports, sorted
+	open      bool     // it says that the basic status is open
 	unknown   string   // the record's fields of a newer release
 	schema    uint8    // of the record
 }
@@ -62,6 +63,35 @@ func (e *Extension) publishedKey(publisher string, d *CallEvent) (key string, is
 		id = hex.EncodeToString(sum[:])
 	}
 	return keyPublished + publisherName(publisher) + "." + id, false
+}
+
+// presenceKey is the key of the register that says that the extension has had a basic status published. It has no lease: it stays when the
+// publications have ended, until a reset. RegisterName makes no such name.
+const presenceKey = "bpublished"
+
+// notPresent says whether the basic status is closed because it was published before, and no publication lives that says open: a publication
+// that has ended composes no more (RFC 3903 §4.1, RFC 3856 §5). Of an extension of which none was ever published nothing is known.
+func (m *details) notPresent(now int64) bool {
+	if _, found := searchRegister(m.registers, presenceKey); !found {
+		return false
+	}
+	return !slices.ContainsFunc(m.published, func(p *publication) bool { return p.open && p.until > now })
+}
+
+// notePresence notes that the extension has had a basic status published.
+func (e *Extension) notePresence(eff *Effects, now int64) {
+	m := e.open()
+	i, found := searchRegister(m.registers, presenceKey)
+	if found && !m.registers[i].off() {
+		return
+	}
+	r := &register{key: presenceKey, schema: e.rules.writes(), state: Offline, at: now, since: now, source: "publish"}
+	if found {
+		m.registers[i] = r
+	} else {
+		m.registers = slices.Insert(m.registers, i, r)
+	}
+	e.keepRegister(eff, r, now)
 }
 
 // basicKey is the key of the register that holds the basic status of a publisher.
@@ -126,6 +156,9 @@ func (e *Extension) encodePublication(p *publication) []byte {
 	b = appendStr(b, pubTag, p.tag)
 	b = appendStr(b, pubPublisher, p.publisher)
 	b = appendNum(b, pubUntil, uint64(p.until))
+	if p.open {
+		b = appendNum(b, pubOpen, 1)
+	}
 	if p.sweptAt > swept(p.until) {
 		b = appendNum(b, pubSwept, uint64(p.sweptAt))
 	}
@@ -148,6 +181,7 @@ func (e *Extension) loadPublication(data []byte) error {
 		unknown: r.unknown, schema: uint8(r.num[recSchema])}
 	var err, err2 error
 	p.until, err = r.moment(pubUntil)
+	p.open = r.num[pubOpen] != 0
 	if p.sweptAt, err2 = r.moment(pubSwept); err == nil {
 		err = err2
 	}

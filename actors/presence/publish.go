@@ -21,8 +21,8 @@ func (ev *Publish) check() error {
 	}
 	for i := range ev.Dialogs {
 		d := &ev.Dialogs[i]
-		if d.State == None || d.State > Terminated || d.Direction > Recipient {
-			return fmt.Errorf("%w: a dialog needs a state and a direction", ErrInvalid)
+		if d.State == None || d.State > Terminated || d.Direction > Recipient || !d.Rendering.Valid() {
+			return fmt.Errorf("%w: a dialog needs a state and a direction, and its rendering must be yes or no", ErrInvalid)
 		}
 		if err := fits(0, 0, d.ID, d.CallID, d.From, d.To, d.FromTag, d.ToTag, d.FromName, d.ToName, d.FromURI, d.ToURI, d.TargetCallID, d.SwitchURI); err != nil {
 			return err
@@ -48,6 +48,7 @@ func (e *Extension) facts(ev *Publish) []fact {
 	for _, d := range ev.Dialogs {
 		d.Source = "publish"
 		d.From = cmp.Or(d.From, e.Address().String())
+		d.Rendering = cmp.Or(d.Rendering, Rendered) // the document is all that its publisher says of the dialog: it is held no more
 		key, isRegister := e.publishedKey(ev.Publisher, &d)
 		all = append(all, fact{key, isRegister, d.State == Terminated, d})
 	}
@@ -84,6 +85,9 @@ func (e *Extension) publish(eff *Effects, ev *Publish, now int64) error {
 		p = *old
 		p.reports = slices.Clone(old.reports)
 	}
+	if ev.HasBody {
+		p.open = ev.Basic == Online
+	}
 	touched := slices.Clone(p.reports)
 	if ev.HasBody && !ev.Partial {
 		p.reports = nil
@@ -108,6 +112,9 @@ func (e *Extension) publish(eff *Effects, ev *Publish, now int64) error {
 	p.tag, p.until = strings.Clone(ev.Tag), now+int64(ev.Expires)*second
 	p.key, p.publisher = strings.Clone(p.key), strings.Clone(p.publisher)
 	e.replacePublication(eff, old, &p, keep, now)
+	if ev.Basic != None || p.open {
+		e.notePresence(eff, now)
+	}
 	dirty := map[string]bool{}
 	for i := range facts {
 		e.learn(eff, &facts[i], dirty, now)
@@ -180,7 +187,7 @@ func (e *Extension) roomForPublication(p, old *publication, lives bool, now int6
 	}
 	keep = true
 	if most := 4 * e.rules.MaxCalls; old == nil && most > 0 && e.more != nil && len(e.more.published) >= most {
-		if keep = false; len(p.reports) > 0 {
+		if keep = false; len(p.reports) > 0 || p.open {
 			return false, fmt.Errorf("%w: it has %d publications, at most %d are allowed", ErrTooManyCalls, len(e.more.published), most)
 		}
 	}
@@ -291,7 +298,7 @@ func (r *register) learn(news *CallEvent, now int64) bool {
 	fresh := *r
 	fresh.state, fresh.from, fresh.to, fresh.source = news.State, news.From, news.To, news.Source
 	h := HeldCall{CallID: news.CallID, Direction: news.Direction, FromTag: news.FromTag, ToTag: news.ToTag, FromName: news.FromName, ToName: news.ToName,
-		FromURI: news.FromURI, ToURI: news.ToURI, TargetCallID: news.TargetCallID, SwitchURI: news.SwitchURI}.after(r.call)
+		FromURI: news.FromURI, ToURI: news.ToURI, TargetCallID: news.TargetCallID, SwitchURI: news.SwitchURI, Rendering: news.Rendering}.after(r.call)
 	if fresh == *r && (r.call == nil && h == HeldCall{} || r.call != nil && h == *r.call) {
 		return false
 	}

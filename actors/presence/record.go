@@ -38,22 +38,23 @@ const (
 	subscriptionReplaced       = 24 // only in a tombstone
 	subscriptionSwept          = 25 // µs
 
-	callState    = 10
-	callAt       = 11 // µs, as the four below
-	callSince    = 12
-	callLease    = 13
-	callExtended = 14
-	callSwept    = 15
-	callHeard    = 18 // absent: as callAt
-	callGone     = 19
-	callValue    = 20 // plus the number of the part
-	callPartAt   = 32 // plus the number of the part; absent: as callAt
-	callPartRank = 44 // plus the number of the part; absent: as callState
-	callPresumed = 56 // no news with a state said that it is the initiator's
-	callShadow   = 57 // the state of a presumed call that is not shown; callState is then Terminated, for earlier releases
-	callKnown    = 61 // µs: until when the call and its presumed call are known
-	callBare     = 62 // only news without a state came; callState is then Terminated and recGone at least 1, so that earlier releases know nothing of the call
-	callFromURI  = 58 // and the two that follow: the last part, which has no place in the three rows above
+	callState     = 10
+	callAt        = 11 // µs, as the four below
+	callSince     = 12
+	callLease     = 13
+	callExtended  = 14
+	callSwept     = 15
+	callRendering = 16 // and the two that follow: a part, which has no place in the three rows below
+	callHeard     = 8  // absent: as callAt
+	callGone      = 9
+	callValue     = 20 // plus the number of the part
+	callPartAt    = 32 // plus the number of the part; absent: as callAt
+	callPartRank  = 44 // plus the number of the part; absent: as callState
+	callPresumed  = 56 // no news with a state said that it is the initiator's
+	callShadow    = 57 // the state of a presumed call that is not shown; callState is then Terminated, for earlier releases
+	callKnown     = 61 // µs: until when the call and its presumed call are known
+	callBare      = 62 // only news without a state came; callState is then Terminated and recGone at least 1, so that earlier releases know nothing of the call
+	callFromURI   = 58 // and the two that follow: a part, which has no place in the three rows above
 
 	regState  = 10
 	regAt     = 11
@@ -73,6 +74,7 @@ const (
 	regToURI     = 24
 	regTarget    = 25
 	regSwitch    = 26
+	regRendering = 27
 
 	manState = 10
 	manAt    = 11
@@ -90,6 +92,7 @@ const (
 	pubPublisher = 11
 	pubUntil     = 12 // µs
 	pubSwept     = 13 // µs
+	pubOpen      = 14
 	pubReports   = 20 // and pubReportFields-1 that follow: keys of calls and registers, with spaces between them
 )
 
@@ -97,24 +100,27 @@ const (
 var (
 	subscriptionNum = mask(subscriptionRenewed, subscriptionExpires, subscriptionCSeq, subscriptionMaxRate, subscriptionMinRate, subscriptionReplaced, subscriptionSwept)
 	subscriptionStr = mask(subscriptionFrom, subscriptionFromTag, subscriptionToTag, subscriptionContact, subscriptionProxyRoute, subscriptionSubscriptionID, subscriptionServerID, subscriptionQueue, subscriptionUserAgent)
-	callNum         = mask(callState, callAt, callSince, callLease, callExtended, callSwept, callHeard, callGone, callPresumed, callShadow, callKnown, callBare, callFromURI+1, callFromURI+2) | span(callPartAt) | span(callPartRank)
-	callStr         = span(callValue) | mask(callFromURI)
+	callNum         = mask(callState, callAt, callSince, callLease, callExtended, callSwept, callHeard, callGone, callPresumed, callShadow, callKnown, callBare, callFromURI+1, callFromURI+2, callRendering+1, callRendering+2) | span(callPartAt) | span(callPartRank)
+	callStr         = span(callValue) | mask(callFromURI, callRendering)
 	regNum          = mask(regState, regAt, regSince, regLease, regDirection)
-	regStr          = mask(regFrom, regTo, regSource, regCallID, regFromTag, regToTag, regFromName, regToName, regFromURI, regToURI, regTarget, regSwitch)
+	regStr          = mask(regFrom, regTo, regSource, regCallID, regFromTag, regToTag, regFromName, regToName, regFromURI, regToURI, regTarget, regSwitch, regRendering)
 	manNum          = mask(manState, manAt)
 	boxNum          = mask(boxNew, boxSaved, boxUrgentNew, boxUrgentSaved, boxSince)
 	boxStr          = mask(boxAccount, boxExtended, boxFormer)
-	pubNum          = mask(pubUntil, pubSwept)
+	pubNum          = mask(pubUntil, pubSwept, pubOpen)
 	pubStr          = mask(pubTag, pubPublisher) | (1<<pubReportFields-1)<<pubReports
 )
 
-// span is the mask of one field for each part of a call but the last.
+// span is the mask of one field for each part of a call before partFromURI.
 func span(first int) uint64 { return (1<<partFromURI - 1) << first }
 
 // partFields are the fields of a part of a call: its value, its time and its state.
 func partFields(part int) (value, at, state int) {
-	if part == partFromURI {
+	switch part {
+	case partFromURI:
 		return callFromURI, callFromURI + 1, callFromURI + 2
+	case partRendering:
+		return callRendering, callRendering + 1, callRendering + 2
 	}
 	return callValue + part, callPartAt + part, callPartRank + part
 }
@@ -229,7 +235,7 @@ func (e *Extension) encodeRegister(r *register) []byte {
 	if h := r.call; h != nil {
 		b = appendStr(b, regCallID, h.CallID)
 		b = appendNum(b, regDirection, uint64(h.Direction))
-		for i, text := range []string{h.FromTag, h.ToTag, h.FromName, h.ToName, h.FromURI, h.ToURI, h.TargetCallID, h.SwitchURI} {
+		for i, text := range []string{h.FromTag, h.ToTag, h.FromName, h.ToName, h.FromURI, h.ToURI, h.TargetCallID, h.SwitchURI, string(h.Rendering)} {
 			b = appendStr(b, regFromTag+i, text)
 		}
 	}

@@ -81,6 +81,7 @@ func (h *HeldCall) kept() *HeldCall {
 		return nil
 	}
 	k := *h
+	k.Rendering = Rendering(strings.Clone(string(k.Rendering)))
 	for _, text := range []*string{&k.CallID, &k.FromTag, &k.ToTag, &k.FromName, &k.ToName, &k.FromURI, &k.ToURI, &k.TargetCallID, &k.SwitchURI} {
 		*text = strings.Clone(*text)
 	}
@@ -88,20 +89,36 @@ func (h *HeldCall) kept() *HeldCall {
 }
 
 // after is the held call that news brings, with what was known of the same call before: a tag that came once is kept when later
-// news of the call has none.
+// news of the call has none. Rendered is dropped: it is what counts where nothing is known.
 func (h HeldCall) after(old *HeldCall) HeldCall {
-	if old == nil || h.CallID == "" || h.CallID != old.CallID {
-		return h
+	if old != nil && h.CallID != "" && h.CallID == old.CallID {
+		h.keep(old)
 	}
+	if h.Rendering == Rendered {
+		h.Rendering = RenderingUnknown
+	}
+	return h
+}
+
+// keep takes what the call had before and h has not.
+func (h *HeldCall) keep(old *HeldCall) {
+	h.Rendering = cmp.Or(h.Rendering, old.Rendering)
 	h.FromTag, h.ToTag = cmp.Or(h.FromTag, old.FromTag), cmp.Or(h.ToTag, old.ToTag)
 	h.FromName, h.ToName = cmp.Or(h.FromName, old.FromName), cmp.Or(h.ToName, old.ToName)
 	h.FromURI, h.ToURI = cmp.Or(h.FromURI, old.FromURI), cmp.Or(h.ToURI, old.ToURI)
 	h.TargetCallID, h.SwitchURI = cmp.Or(h.TargetCallID, old.TargetCallID), cmp.Or(h.SwitchURI, old.SwitchURI)
-	return h
 }
 
 // off says that the register shows nothing: it is Terminated or Online, as if it had never been published.
 func (r *register) off() bool { return r.state == Terminated || r.state == Online }
+
+// held is the call that the register holds; nil when r is nil or holds none.
+func (r *register) held() *HeldCall {
+	if r == nil {
+		return nil
+	}
+	return r.call
+}
 
 // showsAnother says whether the news is the end of a call and the register shows another call.
 func (r *register) showsAnother(ev *RegisterEvent) bool {
@@ -128,6 +145,9 @@ func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) er
 		return fmt.Errorf("%w: a register needs a name and a state", ErrInvalid)
 	}
 	h := ev.Call
+	if !h.Rendering.Valid() {
+		return fmt.Errorf("%w: the rendering is %.40q; it must be yes or no", ErrInvalid, h.Rendering)
+	}
 	if err := fits(ev.Expires, LongestLease, ev.Name, ev.From, ev.To, ev.Source, h.CallID, h.FromTag, h.ToTag, h.FromName, h.ToName,
 		h.FromURI, h.ToURI, h.TargetCallID, h.SwitchURI); err != nil {
 		return err
@@ -162,8 +182,7 @@ func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) er
 	if err := e.roomForRegister(&fresh, r, now); err != nil {
 		return err
 	}
-	if found {
-		h = h.after(r.call)
+	if h = h.after(r.held()); found {
 		fresh.schema, fresh.unknown = r.schema, r.unknown
 		if fresh.state == r.state {
 			fresh.since = r.since

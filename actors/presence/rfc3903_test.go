@@ -236,7 +236,7 @@ func TestPublishedSlotHoldsACall(t *testing.T) {
 	s.do(published("t1", 60, parked)).shown("confirmed parked ft tt")
 }
 
-// RFC 3863 §4.1.4: the newest basic status of a publisher counts, as long as a publication reports it.
+// RFC 3863 §4.1.4: the newest basic status of a publisher counts, as long as a publication reports it. When none does, it is closed.
 func TestPublishedBasicStatus(t *testing.T) {
 	s := newStage(t)
 	basic := func(tag string, state State) Publish {
@@ -250,12 +250,89 @@ func TestPublishedBasicStatus(t *testing.T) {
 	}
 	s.do(watch(Presence, "w")).do(basic("t1", Offline))
 	closed(true)
-	s.do(basic("t2", None).change("t1")) // a document that says nothing of it
-	closed(false)
+	s.do(basic("t2", None).change("t1")) // a document that says nothing of it: nobody says that it is open
+	closed(true)
 	s.do(basic("t3", Offline)).do(basic("t4", Online))
 	closed(false)
 	s.do(basic("t5", Offline).change("t4")).pass(time.Minute)
+	closed(true)
+	s.reload().do(basic("t6", Online))
 	closed(false)
+}
+
+// RFC 3903 §4.1, §6: an open that ended composes no more. Kamailio's pua_usrloc publishes open for each phone that registers, withdraws that when the
+// phone is gone, and says closed never.
+func TestOpenIsWithdrawn(t *testing.T) {
+	open := func(tag string, expires int) Publish {
+		return Publish{Package: Presence, Publisher: "10.0.0.1", Tag: tag, Expires: expires, HasBody: true, Basic: Online}
+	}
+	withdraw := func(match, tag string) Publish {
+		ev := bodiless(match, tag, 0)
+		ev.Package = Presence
+		return ev
+	}
+	s := newStage(t)
+	closed := func(want bool, told ...string) {
+		t.Helper()
+		if s.e.View().Closed != want {
+			t.Fatalf("closed is %v", !want)
+		}
+		s.heard(told...)
+	}
+	const news = "presence terminated w"
+	s.do(watch(Presence, "w"))
+	closed(false, news) // nobody has published
+	s.pass(time.Second).do(open("a1", 60)).do(open("b1", 60)).do(withdraw("a1", "a2"))
+	closed(false) // the other phone is there
+	s.reload().do(withdraw("b1", "b2"))
+	closed(true, news)
+	s.reload().pass(5 * time.Minute)
+	closed(true)
+	s.do(open("c1", 60))
+	closed(false, news)
+	s.pass(time.Minute) // it lapses
+	closed(true, news)
+	other := open("d1", 60)
+	other.Publisher = "10.0.0.2"
+	s.pass(time.Second).do(open("e1", 30)).do(other)
+	closed(false, news)
+	s.pass(40 * time.Second).do(open("f1", 0)) // with a document, and over at once
+	closed(false)
+	s.now = s.now.Add(time.Minute) // the last one lapses while no node holds the extension
+	s.reload().pass(0)
+	closed(true, news)
+	s.pass(time.Second).do(Reset{}) // as if nobody had published
+	closed(false, news)
+	s.pass(time.Second).do(open("g1", 60)).do(Reset{})
+	s.said = nil
+	refresh := bodiless("g1", "g2", 60)
+	refresh.Package = Presence
+	s.pass(time.Second).do(refresh)
+	closed(false)
+	s.pass(time.Minute)
+	closed(true, news)
+	s.do(End{})
+	if s.e.View().Closed || len(s.e.Subscriptions()) != 0 {
+		t.Fatal("the account is gone")
+	}
+}
+
+// Registers of other sources stand beside what is published: offline closes, and online does not open what nobody publishes any more.
+func TestPublishedBasicStatusAndRegister(t *testing.T) {
+	s := newStage(t)
+	open := Publish{Package: Presence, Publisher: "10.0.0.1", Tag: "t1", Expires: 60, HasBody: true, Basic: Online}
+	steps := []struct {
+		ev     Event
+		closed bool
+	}{{open, false}, {RegisterEvent{Name: "n", State: Offline}, true}, {RegisterEvent{Name: "n", State: Online}, false}, {Tick{}, false}}
+	for _, step := range steps {
+		if s.pass(time.Second).do(step.ev); s.e.View().Closed != step.closed {
+			t.Fatalf("%+v: closed is %v", step.ev, !step.closed)
+		}
+	}
+	if s.pass(time.Minute).do(RegisterEvent{Name: "n", State: Online}); !s.e.View().Closed {
+		t.Fatal("open, and nobody publishes it")
+	}
 }
 
 // RFC 3842: published counts are those of the mailbox. They stay when the publication ends.
@@ -341,4 +418,19 @@ func TestResetEndsWhatIsPublished(t *testing.T) {
 	s.do(published("t3", 600, dialog("1001", Confirmed)).change("t2")).lamp(Confirmed)
 	s.do(End{}).lamp(Terminated).refused(bodiless("t3", "t4", 600), ErrNoPublication)
 	s.reload().refused(bodiless("t3", "t4", 600), ErrNoPublication)
+}
+
+// RFC 4235 §4.1.6: a publication says with every document whether a dialog is held. So do Asterisk's hints.
+func TestPublishedHold(t *testing.T) {
+	for _, id := range []string{"d", "1001"} {
+		s := newStage(t)
+		d := dialog(id, Confirmed)
+		d.CallID = "c"
+		s.do(published("t1", 60, d)).held("!c")
+		d.Rendering = NotRendered
+		s.pass(time.Second).do(published("t2", 60, d).change("t1")).held("c").reload().held("c")
+		s.pass(time.Second).do(bodiless("t2", "t3", 60)).held("c")
+		d.Rendering = RenderingUnknown
+		s.pass(time.Second).do(published("t4", 60, d).change("t3")).held("!c").reload().held("!c")
+	}
 }

@@ -335,3 +335,88 @@ func TestLongCallIDs(t *testing.T) { // RFC 4235 §4.1.2
 		t.Errorf("%q", ids)
 	}
 }
+
+// hold is news that a call goes on and is held, or is not.
+func hold(id string, r Rendering, at time.Time) CallEvent {
+	ev := ring(id, Confirmed)
+	ev.Rendering, ev.Timestamp = r, at
+	return ev
+}
+
+// held compares which dialogs are held: their Call-IDs in the order in which they are shown, "!" before those that are not.
+func (s *stage) held(want ...string) *stage {
+	s.t.Helper()
+	var got []string
+	for _, d := range s.e.View().Dialogs {
+		if !d.Held {
+			d.CallID = "!" + d.CallID
+		}
+		got = append(got, d.CallID)
+	}
+	if !slices.Equal(got, want) {
+		s.t.Fatalf("held are %q, not %q", got, want)
+	}
+	return s
+}
+
+// RFC 4235 §4.1.6: a call that is held stays confirmed, and its local target says so. Watchers of dialog are told.
+func TestHold(t *testing.T) {
+	s := newStage(t)
+	s.do(watch(Dialog, "a")).do(watch(Presence, "p")).do(ring("c", Early)).do(hold("c", RenderingUnknown, s.now)).held("!c").pass(time.Second)
+	s.said = nil
+	s.do(hold("c", NotRendered, s.now)).held("c").lamp(Confirmed).heard("dialog confirmed a")
+	if len(s.eff.Records) != 1 || s.eff.Lamp != nil {
+		t.Fatalf("%+v", s.eff)
+	}
+	const shown = "<local><identity>sip:1001@acme.example.com</identity><target uri=\"sip:1001@acme.example.com\"><param pname=\"+sip.rendering\" pval=\"no\"/></target></local>\n"
+	if body := string(Dialog.AppendDocument(nil, s.e.Address(), s.e.View(), 1)); !strings.Contains(body, shown) {
+		t.Fatalf("%s", body)
+	}
+	s.reload().held("c")
+	s.pass(time.Second).do(ring("c", Confirmed)).held("c") // news that does not say leaves it
+	s.do(hold("c", Rendered, s.now.Add(-10*time.Second))).held("c").do(hold("c", Rendered, s.now)).held("!c")
+	s.do(hold("c", NotRendered, s.now.Add(-time.Millisecond))).held("!c").reload().held("!c")
+}
+
+// Only news that a call is confirmed says whether it is held; and a call that is held is shown behind one that is not.
+func TestHoldIsOfConfirmedCalls(t *testing.T) {
+	s := newStage(t)
+	early := hold("c", NotRendered, s.now)
+	early.State = Early
+	s.do(early).held("!c").do(ring("c", Confirmed)).held("!c")
+	none := hold("c", NotRendered, s.now)
+	none.State = None
+	s.do(none).held("!c")
+	s.pass(time.Second).do(ring("d", Confirmed)).held("!c", "!d").do(hold("c", NotRendered, s.now)).held("!d", "c")
+	s.do(ring("d", Terminated)).held("c").do(ring("c", Terminated)).held()
+	wrong := hold("c", "maybe", s.now)
+	s.refused(wrong, ErrInvalid)
+	s.refused(RegisterEvent{Name: "n", State: Confirmed, Call: HeldCall{Rendering: "maybe"}}, ErrInvalid)
+	s.refused(published("t", 60, wrong), ErrInvalid)
+}
+
+// A call whose news does not say its direction is held as the call that it turns out to be.
+func TestHoldWithoutDirection(t *testing.T) {
+	s := newStage(t)
+	ev := hold("c", NotRendered, s.now)
+	ev.Undirected = true
+	s.do(ev).held("c")
+	ev = ring("c", Early)
+	ev.Direction = Recipient
+	s.do(ev).held("c").reload().held("c")
+}
+
+// A register is held as its newest news says. News of the call that waits in it that does not say leaves it.
+func TestHeldRegister(t *testing.T) {
+	s := newStage(t)
+	r := RegisterEvent{Name: "n", State: Confirmed, Call: HeldCall{CallID: "c", Rendering: NotRendered}}
+	s.do(r).held("c").reload().held("c")
+	r.Call.Rendering = RenderingUnknown
+	s.do(r).held("c")
+	r.Call.Rendering = Rendered
+	s.do(r).held("!c")
+	r.Call.Rendering, r.State = NotRendered, Early
+	s.do(r).held("!c")
+	r.Call.CallID, r.Call.Rendering, r.State = "", RenderingUnknown, Confirmed
+	s.do(r).held("!n")
+}

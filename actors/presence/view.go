@@ -20,6 +20,17 @@ func rank(s State) int {
 	return 0
 }
 
+// heldLast orders a dialog that is held behind one that is not: whoever sees one dialog alone sees what the extension does now.
+func heldLast(a, b DialogView) int {
+	switch {
+	case a.Held == b.Held:
+		return 0
+	case a.Held:
+		return 1
+	}
+	return -1
+}
+
 // build makes the View of the extension at now (µs).
 func (e *Extension) build(now int64) *View {
 	m := e.more
@@ -34,7 +45,7 @@ func (e *Extension) build(now int64) *View {
 	}
 	e.addStates(v, now)
 	slices.SortStableFunc(v.Dialogs, func(a, b DialogView) int {
-		return cmp.Or(cmp.Compare(rank(b.State), rank(a.State)), a.Since.Compare(b.Since),
+		return cmp.Or(cmp.Compare(rank(b.State), rank(a.State)), heldLast(a, b), a.Since.Compare(b.Since),
 			cmp.Compare(a.ID, b.ID), cmp.Compare(a.Direction, b.Direction), cmp.Compare(a.Source, b.Source))
 	})
 	v.distinguish()
@@ -60,6 +71,7 @@ func (c *call) dialog() DialogView {
 		FromName: c.parts[partFromName].value, ToName: c.parts[partToName].value,
 		FromURI: c.parts[partFromURI].value, ToURI: c.parts[partToURI].value,
 		TargetCallID: c.parts[partTarget].value, SwitchURI: c.parts[partSwitch].value,
+		Held: c.parts[partRendering].value == string(NotRendered),
 	}
 	if c.key[0] == 'c' {
 		d.ID = d.CallID
@@ -97,7 +109,7 @@ func (e *Extension) addStates(v *View, now int64) {
 			continue
 		}
 		if r.state == Offline {
-			v.Closed = true
+			v.Closed = v.Closed || r.key != presenceKey || m.notPresent(now)
 			continue
 		}
 		d := DialogView{
@@ -125,6 +137,7 @@ func (h *HeldCall) show(d *DialogView) {
 	}
 	d.Direction, d.FromTag, d.ToTag, d.FromName, d.ToName = h.Direction, h.FromTag, h.ToTag, h.FromName, h.ToName
 	d.FromURI, d.ToURI, d.TargetCallID, d.SwitchURI = h.FromURI, h.ToURI, h.TargetCallID, h.SwitchURI
+	d.Held = d.State == Confirmed && h.Rendering == NotRendered
 }
 
 // constant gives a dialog that is no call the id that Kazoo gives it, and the extension as both sides unless To is set.
@@ -162,4 +175,18 @@ func (v *View) distinguish() {
 func equal(a, b *View) bool {
 	return a == b || a.State == b.State && a.Closed == b.Closed && a.HasMessages == b.HasMessages &&
 		a.Messages == b.Messages && slices.Equal(a.Dialogs, b.Dialogs)
+}
+
+// WithoutParties returns the View without the far ends of its dialogs: their addresses, names and targets. Documents of it have no remote
+// side (RFC 4235 §4.1.6). The Call-IDs and tags stay, so that phones can pick calls up.
+func (v *View) WithoutParties() *View {
+	if len(v.Dialogs) == 0 {
+		return v
+	}
+	w := *v
+	w.Dialogs = slices.Clone(v.Dialogs)
+	for i := range w.Dialogs {
+		w.Dialogs[i].To, w.Dialogs[i].ToName, w.Dialogs[i].ToURI = "", "", ""
+	}
+	return &w
 }

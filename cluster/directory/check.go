@@ -122,7 +122,10 @@ func checkShapes(kind string, fields map[string]any) (wrong []error) {
 		}
 	}
 	isObject := func(v any) bool { _, ok := v.(map[string]any); return ok }
-	check("enabled", "must be true or false, and neither a string nor a number", func(v any) bool { _, ok := v.(bool); return ok })
+	isBool := func(v any) bool { _, ok := v.(bool); return ok }
+	check("enabled", "must be true or false, and neither a string nor a number", isBool)
+	check("presence", "must be an object", isObject)
+	check(hidesParties, "must be true or false, and neither a string nor a number", isBool)
 	switch kind {
 	case Accounts:
 		check("phone_numbers", "must be a list of strings, or an object with a field for each number", func(v any) bool {

@@ -41,11 +41,12 @@ func TestUnusableFields(t *testing.T) {
 		{Accounts, "enabled", "false"}, {Users, "enabled", "false"}, {Users, "enabled", 0.0}, {Devices, "enabled", "false"}, {Devices, "enabled", []any{}},
 		{Accounts, "phone_numbers", "+12125550100"}, {Accounts, "phone_numbers", []any{1.0}}, {Accounts, "language", 5.0}, {Users, "language", true},
 		{Devices, "hotdesk", true}, {Devices, "sip", "x"}, {Devices, "sip.realm", "acme.test:5060"}, {Devices, "sip.realm", "sip:acme.test"},
+		{Accounts, "presence", true}, {Users, "presence.hide_parties", "true"}, {Devices, "presence.hide_parties", 1.0}, {Accounts, "presence.hide_parties", "no"},
 		{Users, "password", 5.0}, {Users, "username", "a b"}, {Users, "username", strings.Repeat("x", 257)},
 	} {
 		fields := map[string]any{"realm": "acme.test"}
-		if inner, ok := strings.CutPrefix(c.field, "sip."); ok {
-			fields["sip"] = map[string]any{inner: c.value}
+		if outer, inner, ok := strings.Cut(c.field, "."); ok {
+			fields[outer] = map[string]any{inner: c.value}
 		} else {
 			fields[c.field] = c.value
 		}

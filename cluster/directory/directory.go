@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -81,6 +82,8 @@ type Directory struct {
 	end     context.CancelFunc
 	turn    chan struct{} // holds a value while this node makes a change: it makes one after the other
 	done    sync.WaitGroup
+
+	anyHides atomic.Bool // an entry of the view hides parties
 
 	mu sync.RWMutex
 	view
@@ -209,6 +212,7 @@ func (d *Directory) apply(key string, value []byte, revision uint64, deleted boo
 			d.cfg.Log.Error("two accounts have one realm, and each can see the other's lamps; give one of them another realm",
 				"realm", e.Realm(), "account", e.ID, "other", rival)
 		}
+		d.anyHides.Store(d.hiders > 0)
 	}
 	d.mu.Unlock()
 	if gone != "" {

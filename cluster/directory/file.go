@@ -279,9 +279,9 @@ func (in *Import) lineOf(p place, field string) int {
 
 // used are the fields that Lamplight uses. It keeps all others as they came.
 var used = map[string][]string{
-	Accounts: {"id", "name", "realm", "parent_id", "api_key", "enabled", "users", "devices"},
-	Users:    {"id", "name", "first_name", "last_name", "username", "password", "email", "presence_id", "enabled"},
-	Devices:  {"id", "name", "owner_id", "presence_id", "sip", "sip.username", "sip.password", "sip.realm", "hotdesk", "mac_address", "device_type", "enabled"},
+	Accounts: {"id", "name", "realm", "parent_id", "api_key", "enabled", "presence", hidesParties, "users", "devices"},
+	Users:    {"id", "name", "first_name", "last_name", "username", "password", "email", "presence_id", "enabled", "presence", hidesParties},
+	Devices:  {"id", "name", "owner_id", "presence_id", "sip", "sip.username", "sip.password", "sip.realm", "hotdesk", "mac_address", "device_type", "enabled", "presence", hidesParties},
 }
 
 // Warning is a remark about a field of a file that Lamplight does not use. Kazoo's documents have many of these, so a field that
@@ -341,7 +341,7 @@ func unused(kind string, fields map[string]any) (names []string) {
 		switch {
 		case !slices.Contains(used[kind], name):
 			names = append(names, name)
-		case kind == Devices && name == "sip" && isObject:
+		case (kind == Devices && name == "sip" || name == "presence") && isObject:
 			for deep := range inner {
 				if !slices.Contains(used[kind], name+"."+deep) {
 					names = append(names, name+"."+deep)

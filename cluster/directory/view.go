@@ -16,6 +16,8 @@ type view struct {
 	users    map[ownName]string             // username in lower case → user id
 	logins   map[ownName]string             // hash of credentials → user id
 	phones   map[ownName][]string           // sip.username in lower case → device ids; nothing forbids two devices with one
+	hidden   map[hiding]int                 // what entries hide → how many do
+	hiders   int                            // entries that hide something
 	public   map[string][]byte              // key id → public key
 	master   string                         // the id of the master account; "": there is none
 	removing map[string]struct{}            // accounts whose users and devices are being removed
@@ -29,7 +31,7 @@ type ownName struct{ account, name string }
 
 func newView() view {
 	return view{groups: map[group]map[string]*Entry{}, children: map[string]map[string]struct{}{}, realms: map[string]string{},
-		rivals: map[string]map[string]struct{}{}, apiKeys: map[string]string{}, named: map[string]map[string]struct{}{}, users: map[ownName]string{}, logins: map[ownName]string{}, phones: map[ownName][]string{},
+		rivals: map[string]map[string]struct{}{}, apiKeys: map[string]string{}, named: map[string]map[string]struct{}{}, users: map[ownName]string{}, logins: map[ownName]string{}, phones: map[ownName][]string{}, hidden: map[hiding]int{},
 		public: map[string][]byte{}, removing: map[string]struct{}{}}
 }
 
@@ -142,6 +144,7 @@ func (v *view) replace(old, e *Entry) (gone, rival string) {
 	if old != nil {
 		g := groupOf(old.Kind, old.Account)
 		delete(v.groups[g], old.ID)
+		v.hide(old, -1)
 		if len(v.groups[g]) == 0 {
 			delete(v.groups, g)
 		}
@@ -175,6 +178,7 @@ func (v *view) replace(old, e *Entry) (gone, rival string) {
 		v.groups[g] = map[string]*Entry{}
 	}
 	v.groups[g][e.ID] = e
+	v.hide(e, 1)
 	switch e.Kind {
 	case Accounts:
 		switch rival = v.realms[e.Realm()]; rival {

@@ -309,6 +309,7 @@ func printExtension(out io.Writer, a client.Answer) error {
 			Source string `json:"source"`
 			To     string `json:"to"`
 			Since  string `json:"since"`
+			Held   bool   `json:"held"`
 		} `json:"dialogs"`
 		Subscriptions listing        `json:"subscriptions"`
 		Explain       jsontext.Value `json:"explain"`
@@ -321,6 +322,9 @@ func printExtension(out io.Writer, a client.Answer) error {
 	if len(shown.Dialogs) > 0 {
 		fmt.Fprintln(w, "STATE\tSOURCE\tTO\tSINCE\tCALL-ID")
 		for _, d := range shown.Dialogs {
+			if d.Held {
+				d.State += ", held"
+			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", d.State, d.Source, d.To, d.Since, d.CallID)
 		}
 	}

@@ -40,6 +40,7 @@ type serveFlags struct {
 	JWKSAudience   string        `name:"jwks-audience" placeholder:"NAME" help:"What the aud claim of the other issuer's tokens must name (default: it is not checked)."`
 	CallLease      time.Duration `default:"24h" help:"How long a call lives of which nothing more is heard, 1s to a year. It then counts as ended."`
 	NotifyRate     float64       `default:"5" help:"How many changes a second one watcher is told at most: 0.001 to 1000, or 0, with which nothing is held back. Changes in between are told as one."`
+	HideParties    bool          `help:"Show no watcher who the other party of a call is, in all accounts. Phones then show that an extension is busy, and not with whom."`
 	RequestTimeout time.Duration `default:"10s" help:"How long a request may take, 10ms to 12s."`
 	RateLimit      int           `default:"0" help:"How many HTTP requests a second each account may make from one client address. 0 means any number."`
 	MaxConnections amount        `placeholder:"N" help:"How many HTTP connections may be open (default: half of the process's file descriptors, 65536 at most). At the bound, connections that are idle are closed for new ones."`

@@ -222,7 +222,7 @@ func (f *serveFlags) node(sync time.Duration, log *slog.Logger) (node.Config, er
 		Gossip: f.Gossip, Advertise: f.Advertise, Join: f.Join,
 		HTTP: f.HTTP, RequestTimeout: f.RequestTimeout, RateLimit: f.RateLimit, MaxConnections: int(f.MaxConnections), MaxPerAddress: int(f.MaxPerAddress),
 		AcceptLoss: f.AcceptLoss, TokenKey: f.tokenKeyPath(), Audience: f.JWKSAudience,
-		Rules: f.rules(), MaxMailbox: int(f.MaxMailbox), EdgeMemory: int64(f.EdgeMemory) << 20, Log: log}
+		Rules: f.rules(), HideParties: f.HideParties, MaxMailbox: int(f.MaxMailbox), EdgeMemory: int64(f.EdgeMemory) << 20, Log: log}
 	if f.Nats == "embedded" {
 		route, err := f.route()
 		if err != nil {

@@ -190,7 +190,7 @@ func (b *Bus) edgeUp(m *nats.Msg) {
 		return
 	}
 	seen, named := d.Seen[b.cfg.Node+"/"+b.cfg.Fanout.cfg.Incarnation()]
-	b.cfg.Fanout.up(edge, d.Incarnation, uint64(seen), named, d.Draining)
+	b.cfg.Fanout.up(edge, d.Incarnation, uint64(seen), named, d.Draining, d.PickupCookies)
 }
 
 // notified handles a notified document: how the watchers behind an edge answered. Nobody answers it.

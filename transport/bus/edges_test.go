@@ -100,7 +100,7 @@ func TestFloodInTheNameOfAnEdge(t *testing.T) {
 	b.fanout.Renotify = func(edge string) { rounds <- edge }
 	flood := func() {
 		for i := range 8000 {
-			b.fanout.up("e1", fmt.Sprint("forged-", i), 0, false, false)
+			b.fanout.up("e1", fmt.Sprint("forged-", i), 0, false, false, false)
 		}
 	}
 	flood()
@@ -108,7 +108,7 @@ func TestFloodInTheNameOfAnEdge(t *testing.T) {
 	for len(rounds) > 0 {
 		<-rounds
 	}
-	if b.fanout.up("e1", "honest", 0, false, false); len(rounds) != 1 {
+	if b.fanout.up("e1", "honest", 0, false, false, false); len(rounds) != 1 {
 		t.Errorf("the edge itself is told %d times", len(rounds))
 	}
 	const seconds = 100
@@ -127,19 +127,19 @@ func TestPutOffRoundIsNotForgotten(t *testing.T) {
 	b := newBed(t)
 	rounds := make(chan string, 10)
 	b.fanout.Renotify = func(edge string) { rounds <- edge }
-	b.fanout.up("e1", "first", 0, false, false)
+	b.fanout.up("e1", "first", 0, false, false, false)
 	b.notify("e1", 10) // only the first incarnation may have got this
-	b.fanout.up("e1", "second", 0, false, false)
+	b.fanout.up("e1", "second", 0, false, false, false)
 	b.notify("e1", 10)
 	if len(rounds) != 1 {
 		t.Fatalf("told anew %d times", len(rounds))
 	}
 	b.rewind("e1", renotifyGap)
-	if b.fanout.up("e1", "second", 2, true, false); len(rounds) != 2 {
+	if b.fanout.up("e1", "second", 2, true, false, false); len(rounds) != 2 {
 		t.Error("what the second incarnation missed is never told")
 	}
 	b.rewind("e1", renotifyGap)
-	if b.fanout.up("e1", "second", 2, true, false); len(rounds) != 2 {
+	if b.fanout.up("e1", "second", 2, true, false, false); len(rounds) != 2 {
 		t.Error("told once too often")
 	}
 }

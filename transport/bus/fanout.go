@@ -101,6 +101,7 @@ type edge struct {
 	incarnation string     // of its last edge.up
 	renotified  time.Time  // when all watchers behind it were last told again
 	paidUntil   time.Time  // the time for which rounds have been used up: each uses up renotifyGap
+	cookies     bool       // it wants pickup cookies with its messages
 	owed        bool       // all watchers behind it must be told again, whatever it says next
 	resent      time.Time  // when messages of the ring were last sent again
 	resentTo    uint64     // the highest Edge-Seq of these
@@ -244,6 +245,9 @@ func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watche
 			b = appendjson.Field(b, "Edge", name)
 		}
 		b = append(append(b, ','), head...)
+		if e.cookies {
+			b = kazoo.AppendPickupCookies(b, n)
+		}
 		b = append(appendjson.Key(b, "Targets"), '[')
 		i := 0
 		for ; i < len(watchers) && i < kazoo.MaxTargets; i++ {
@@ -336,7 +340,7 @@ func (f *Fanout) Lamp(c actors.LampNews) {
 // the edge says edge.up regularly. An edge that others have served begins anew as well: the phones know more than the edge does.
 //
 // An edge that is draining is about to stop: the subscriptions that are tied to its connections end, and nobody is told anew.
-func (f *Fanout) up(name, incarnation string, seen uint64, named, draining bool) {
+func (f *Fanout) up(name, incarnation string, seen uint64, named, draining, cookies bool) {
 	e := f.lock(name)
 	now := time.Now()
 	first := e.seq + 1
@@ -344,7 +348,10 @@ func (f *Fanout) up(name, incarnation string, seen uint64, named, draining bool)
 		first = e.ring[0].seq
 	}
 	restarted := incarnation != e.incarnation
-	e.incarnation = incarnation
+	if cookies && !e.cookies { // its watchers were told without them
+		e.owed = true
+	}
+	e.incarnation, e.cookies = incarnation, cookies
 	e.spoke.Store(true)
 	e.downSince.Store(0)
 	e.heard.Store(now.UnixNano())

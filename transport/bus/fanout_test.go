@@ -300,3 +300,42 @@ func TestEdgeDrains(t *testing.T) {
 		t.Errorf("ended %d times more, told anew %d times more", len(ended), len(looked))
 	}
 }
+
+// Pickup cookies go to the edges that asked for them alone, and an edge that asks for the first time is told anew.
+func TestPickupCookiesForWhoAsks(t *testing.T) {
+	b := newBed(t)
+	rounds := 0
+	b.fanout.Renotify = func(string) { rounds++ }
+	heard, err := b.conn.SubscribeSync("lamplight.notify.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = b.conn.Flush()
+	n := actors.Notification{To: actors.Address{Realm: "acme.test", User: "1001"}, Now: time.Now(),
+		View:     &presence.View{Dialogs: []presence.DialogView{{ID: "k", SwitchURI: "sip:10.0.0.5:11000"}}},
+		Watchers: []*presence.Subscription{{CallID: "1", ServerID: "plain"}, {CallID: "2", ServerID: "asks"}}}
+	b.fanout.Notify(n)
+	b.fanout.up("plain", "i", 1, true, false, false)
+	b.fanout.up("asks", "i", 1, true, false, true)
+	if rounds != 1 {
+		t.Errorf("%d rounds", rounds)
+	}
+	b.fanout.Notify(n)
+	n.Package = presence.Presence
+	b.fanout.Notify(n)
+	got := map[string]string{}
+	for range 6 {
+		m, err := heard.NextMsg(10 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := kazoo.ReadNotify(m.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[m.Subject] += fmt.Sprint(len(d.PickupCookies))
+	}
+	if got["lamplight.notify.plain"] != "000" || got["lamplight.notify.asks"] != "010" {
+		t.Errorf("messages have %v cookies", got)
+	}
+}

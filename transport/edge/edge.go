@@ -53,6 +53,8 @@ type Config struct {
 	// goes to one of them. Edge of the message is the name of the edge that is down, and the reply to it names it in For. Handle is then
 	// also called while it handles another message. It must leave out the targets that cannot be reached from here.
 	StandIn bool
+	// PickupCookies says that the messages are to have the pickup cookies of calls (docs/contract/sip.md, "Pickup cookies").
+	PickupCookies bool
 	// Unreadable is called for each message that could not be read; nil: such messages are dropped.
 	Unreadable func(data []byte, err error)
 }
@@ -200,7 +202,7 @@ func (e *Edge) sendUp() {
 // sendUpLocked is sendUp for a caller that holds e.mu.
 func (e *Edge) sendUpLocked(now time.Time) {
 	e.upAt, e.gap = now, false
-	d := kazoo.EdgeUp{Edge: e.cfg.Name, Incarnation: e.cfg.Incarnation, Seen: e.sources.report(now), Draining: e.drains}
+	d := kazoo.EdgeUp{Edge: e.cfg.Name, Incarnation: e.cfg.Incarnation, Seen: e.sources.report(now), Draining: e.drains, PickupCookies: e.cfg.PickupCookies}
 	_ = e.cfg.Conn.Publish(e.cfg.Prefix.Of(subject.EdgeUp(e.cfg.Name)), d.Append(nil))
 }
 

@@ -148,6 +148,7 @@ type Document struct {
 	TargetCallID  Text   `json:"Target-Call-ID"`
 	SwitchURI     Text   `json:"Switch-URI"`
 	Node          Text   `json:"Node"`
+	Rendering     Text   `json:"Rendering"`
 	Timestamp     Number `json:"Timestamp"`
 	Before        Number `json:"Before"`
 

@@ -243,3 +243,22 @@ func TestSubscriptionRoundTrip(t *testing.T) {
 		}
 	}
 }
+
+// Rendering says whether a call is held (RFC 4235 §4.1.6).
+func TestRendering(t *testing.T) {
+	const doc = `{"Event-Category":"presence","From":"1001@acme.test","To":"1002@acme.test","State":"confirmed",`
+	for value, want := range map[string]presence.Rendering{`"Rendering":"no",`: presence.NotRendered, `"Rendering":"YES",`: presence.Rendered, `"Rendering":null,`: "", "": ""} {
+		a, err := read(t, doc+value+`"Event-Name":"dialog_update","Call-ID":"k"}`, "dialog_update").Update("k")
+		if c, _ := a.Event.(presence.CallEvent); err != nil || c.Rendering != want {
+			t.Errorf("%s: %+v, %v", value, c, err)
+		}
+		a, err = read(t, doc+value+`"Event-Name":"update","Presence-ID":"1001@acme.test"}`, "update").Update("k")
+		if r, _ := a.Event.(presence.RegisterEvent); err != nil || r.Call.Rendering != want {
+			t.Errorf("%s: %+v, %v", value, r, err)
+		}
+	}
+	const right = `Rendering is "held"; it must be yes or no`
+	if _, err := read(t, doc+`"Event-Name":"dialog_update","Rendering":"held"}`, "dialog_update").Update("k"); err == nil || err.Error() != right {
+		t.Errorf("held: %v", err)
+	}
+}

@@ -24,6 +24,8 @@ type EdgeUp struct {
 	Seen map[string]int64
 	// Draining says that the edge is about to stop, and its connections with it.
 	Draining bool
+	// PickupCookies says that the edge wants the pickup cookies of dialogs with its NOTIFY messages.
+	PickupCookies bool
 }
 
 // ReadEdgeUp reads an edge.up document. edge is the name in the subject that it came on; the document must name the same
@@ -34,6 +36,7 @@ func ReadEdgeUp(data []byte, edge string) (EdgeUp, error) {
 		Incarnation Text              `json:"Incarnation"`
 		Seen        map[string]Number `json:"Seen"`
 		Draining    bool              `json:"Draining"`
+		Cookies     Flag              `json:"Pickup-Cookies"`
 	}
 	if err := readEdgeDocument(data, &d); err != nil {
 		return EdgeUp{}, err
@@ -44,7 +47,7 @@ func ReadEdgeUp(data []byte, edge string) (EdgeUp, error) {
 	if d.Incarnation == "" {
 		return EdgeUp{}, refuse("Incarnation is missing")
 	}
-	up := EdgeUp{Edge: edge, Incarnation: string(d.Incarnation), Seen: make(map[string]int64, len(d.Seen)), Draining: d.Draining}
+	up := EdgeUp{Edge: edge, Incarnation: string(d.Incarnation), Seen: make(map[string]int64, len(d.Seen)), Draining: d.Draining, PickupCookies: bool(d.Cookies)}
 	for source, n := range d.Seen {
 		up.Seen[source] = max(n.n, 0)
 	}
@@ -62,6 +65,9 @@ func (u *EdgeUp) Append(dst []byte) []byte {
 	dst = append(dst, '}')
 	if u.Draining {
 		dst = append(appendjson.Key(dst, "Draining"), "true"...)
+	}
+	if u.PickupCookies {
+		dst = append(appendjson.Key(dst, "Pickup-Cookies"), "true"...)
 	}
 	return append(dst, '}')
 }

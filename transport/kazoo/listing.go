@@ -137,6 +137,9 @@ func appendDialog(dst []byte, d *presence.DialogView) []byte {
 	dst = appendjson.Field(dst, "to", d.To)
 	dst = appendjson.Time(dst, "since", d.Since)
 	dst = appendjson.Time(dst, "expires", d.Expires)
+	if d.Held {
+		dst = append(appendjson.Key(dst, "held"), "true"...)
+	}
 	return append(dst, '}')
 }
 

@@ -121,3 +121,12 @@ func same[T any](t *testing.T, want map[string]map[string]map[string]bool, got m
 		}
 	}
 }
+
+// Only a dialog that is held says so.
+func TestDialogsThatAreHeld(t *testing.T) {
+	text := string(AppendDialogs(nil, []presence.DialogView{{CallID: "k-1", State: presence.Confirmed}, {CallID: "k-2", State: presence.Confirmed, Held: true}}))
+	first, second, _ := strings.Cut(text, `"k-2"`)
+	if strings.Contains(first, "held") || !strings.HasSuffix(second, `,"held":true}]`) {
+		t.Error(text)
+	}
+}

@@ -133,6 +133,10 @@ func (f *Document) Update(callID string) (Addressed, error) {
 		return Addressed{}, refuse("Direction is %.40q; it must be %s", d, presence.Or(directions[:]))
 	}
 	onSwitch := cmp.Or(string(f.SwitchURI), string(f.Node))
+	rendering := presence.Rendering(strings.ToLower(string(f.Rendering)))
+	if !rendering.Valid() {
+		return Addressed{}, refuse("Rendering is %.40q; it must be yes or no", f.Rendering)
+	}
 	near, far := party(f.From, f.FromUser, f.FromRealm), party(f.To, f.ToUser, f.ToRealm)
 	fromURI, toURI := target(f.FromURI), target(f.ToURI)
 	named := cmp.Or(f.PresenceID, f.Presentity, f.From)
@@ -143,7 +147,7 @@ func (f *Document) Update(callID string) (Addressed, error) {
 	}
 	constant := isUpdate && id == "" || presence.IsRegister(id, to, string(named))
 	if state == presence.Online || state == presence.Offline || state != presence.None && (parked || constant) {
-		held := presence.HeldCall{FromName: near.name, ToName: far.name, FromURI: fromURI, ToURI: toURI}
+		held := presence.HeldCall{FromName: near.name, ToName: far.name, FromURI: fromURI, ToURI: toURI, Rendering: rendering}
 		if parked && !constant {
 			held.CallID, held.Direction, held.FromTag, held.ToTag = id, direction, string(f.FromTag), string(f.ToTag)
 			held.TargetCallID, held.SwitchURI = string(f.TargetCallID), onSwitch
@@ -154,7 +158,7 @@ func (f *Document) Update(callID string) (Addressed, error) {
 	return Addressed{to, presence.CallEvent{CallID: cmp.Or(id, callID), Direction: direction, Undirected: undirected, State: state,
 		Timestamp: at, Expires: lease, From: near.address, To: far.address, FromTag: string(f.FromTag), ToTag: string(f.ToTag),
 		FromName: near.name, ToName: far.name, FromURI: fromURI, ToURI: toURI,
-		TargetCallID: string(f.TargetCallID), SwitchURI: onSwitch, Source: string(f.EventName)}}, nil
+		TargetCallID: string(f.TargetCallID), SwitchURI: onSwitch, Rendering: rendering, Source: string(f.EventName)}}, nil
 }
 
 // side is one side of a call as a document says it.

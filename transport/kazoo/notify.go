@@ -45,6 +45,26 @@ func AppendNotifyHead(b []byte, s Sender, incarnation string, n *actors.Notifica
 	return append(appendjson.Escape(b, n.Body), '"')
 }
 
+// AppendPickupCookies appends the member of a NOTIFY message that only the edges get that asked for it (EdgeUp.PickupCookies): the pickup
+// cookies of the dialogs of its document, in their order. It appends nothing when no dialog has one.
+func AppendPickupCookies(b []byte, n *actors.Notification) []byte {
+	if n.Package != presence.Dialog {
+		return b
+	}
+	cookies := n.View.PickupCookies()
+	if cookies == nil {
+		return b
+	}
+	b = append(appendjson.Key(b, "Pickup-Cookies"), '[')
+	for i, cookie := range cookies {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, '"'), cookie...), '"') // hexadecimal digits
+	}
+	return append(b, ']')
+}
+
 // AppendTarget appends one watcher of a NOTIFY message as an object. It leaves empty fields out.
 func AppendTarget(b []byte, w *presence.Subscription, n *actors.Notification) []byte {
 	if w.Quotable() && w.CallID != "" { // nearly always; JSON, too, takes such strings as they are

@@ -26,6 +26,8 @@ type Notify struct {
 	ContentType string    `json:"Content-Type"`
 	Body        string    `json:"Body"`
 	Targets     []Target  `json:"Targets"`
+
+	PickupCookies []string `json:"Pickup-Cookies"` // of the dialogs of Body, in their order; nil: none has one, or the edge did not ask
 }
 
 // Target is one watcher of a NOTIFY message.
@@ -102,10 +104,27 @@ func (r *notifyReader) message(n *Notify) bool {
 			return r.string(&n.Body)
 		case "Targets":
 			return r.targets(&n.Targets)
+		case "Pickup-Cookies":
+			return r.strings(&n.PickupCookies)
 		}
 		var other string
 		return r.string(&other) // all other fields of a NOTIFY message are strings
 	}) && strings.TrimSpace(r.text[r.at:]) == ""
+}
+
+// strings reads an array of strings.
+func (r *notifyReader) strings(all *[]string) bool {
+	if !r.skip('[') {
+		return false
+	}
+	for first := true; !r.skip(']'); first = false {
+		var one string
+		if !first && !r.skip(',') || !r.string(&one) {
+			return false
+		}
+		*all = append(*all, one)
+	}
+	return true
 }
 
 // targets reads the array of targets.

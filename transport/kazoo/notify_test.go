@@ -22,6 +22,12 @@ func notification(t *rapid.T) (*actors.Notification, []*presence.Subscription) {
 		Claim: actors.Claim{Generation: uint64(rapid.Uint32().Draw(t, "generation")), Epoch: time.Unix(rapid.Int64Range(0, 1<<33).Draw(t, "epoch"), 5)},
 		To:    actors.Address{Realm: "acme.test", User: word.Draw(t, "user")}, Package: presence.Dialog, State: presence.Early,
 		ContentType: "application/dialog-info+xml", Body: []byte(word.Draw(t, "body")), Now: time.Unix(1, 0)}
+	if rapid.Bool().Draw(t, "view") {
+		n.View = &presence.View{State: presence.Early}
+		for i := range rapid.IntRange(0, 3).Draw(t, "dialogs") {
+			n.View.Dialogs = append(n.View.Dialogs, presence.DialogView{ID: fmt.Sprint(i), SwitchURI: word.Draw(t, "switch")})
+		}
+	}
 	if rapid.Bool().Draw(t, "ends") {
 		n.End = "timeout"
 	}
@@ -37,6 +43,7 @@ func notification(t *rapid.T) (*actors.Notification, []*presence.Subscription) {
 func message(n *actors.Notification, watchers []*presence.Subscription) []byte {
 	b := appendjson.Number([]byte{'{'}, "Edge-Seq", 7)
 	b = AppendNotifyHead(append(b, ','), NewSender("0.1.0", "a"), "i1", n)
+	b = AppendPickupCookies(b, n)
 	b = append(appendjson.Key(b, "Targets"), '[')
 	for i, w := range watchers {
 		if i > 0 {
@@ -166,5 +173,14 @@ func TestNotifiedRoundTrip(t *testing.T) {
 	}
 	if _, wrong, _ := ReadNotified([]byte(`{"Edge":"e","Replies":[{"Presentity":"1@acme.test","Call-ID":"c","Sequence":1,"Reply":503,"Retry-After":-1}]}`), "e", nil); wrong != 1 {
 		t.Error("a negative Retry-After was taken")
+	}
+}
+
+// An edge.up reads back, with the wish for pickup cookies and without.
+func TestEdgeUpReadsBack(t *testing.T) {
+	for _, want := range []EdgeUp{{Edge: "e", Incarnation: "i", Seen: map[string]int64{"a/1": 7}}, {Edge: "e", Incarnation: "i", Seen: map[string]int64{}, PickupCookies: true}} {
+		if got, err := ReadEdgeUp(want.Append(nil), "e"); err != nil || !cmp.Equal(got, want) {
+			t.Errorf("%+v became %+v, %v", want, got, err)
+		}
 	}
 }

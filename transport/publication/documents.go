@@ -54,6 +54,7 @@ func readDialog(d *element) (ev presence.CallEvent, err error) {
 	}
 	ev.State = state
 	ev.From, ev.FromName, ev.FromURI = participant(d.first("local"))
+	ev.Rendering = rendering(d.first("local").first("target"))
 	ev.To, ev.ToName, ev.ToURI = participant(d.first("remote"))
 	for _, text := range []string{ev.ID, ev.CallID, ev.FromTag, ev.ToTag, ev.From, ev.To, ev.FromName, ev.ToName, ev.FromURI, ev.ToURI} {
 		if len(text) > presence.MaxText || strings.ContainsFunc(text, control) {
@@ -81,6 +82,19 @@ func participant(e *element) (who, name, target string) {
 		}
 	}
 	return who, name, target
+}
+
+// rendering reads the parameter +sip.rendering of the element target of the extension (RFC 4235 §4.1.6). A value that is neither yes nor no, such as
+// unknown, says nothing.
+func rendering(target *element) presence.Rendering {
+	for _, param := range target.all("param") {
+		name := strings.TrimPrefix(strings.TrimSpace(param.attrs["pname"]), "+")
+		value := presence.Rendering(strings.ToLower(strings.TrimSpace(param.attrs["pval"])))
+		if strings.EqualFold(name, "sip.rendering") && value.Valid() {
+			return value
+		}
+	}
+	return presence.RenderingUnknown
 }
 
 // readPIDF reads an application/pidf+xml document (RFC 3863 §4). The basic status is open when that of any tuple is. What a person does

@@ -222,3 +222,21 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// RFC 4235 §4.1.6: the target of the extension says whether the dialog is held, that of the other party says nothing of it.
+func TestHeldDialog(t *testing.T) {
+	for target, want := range map[string]presence.Rendering{
+		`<local><target uri="sip:1001@10.0.0.8"><param pname="+sip.rendering" pval="no"/></target></local>`:                                            presence.NotRendered,
+		`<local><target uri="sip:1001@10.0.0.8"><param pname="+sip.automata" pval="true"/><param pname="sip.rendering" pval=" NO "/></target></local>`: presence.NotRendered,
+		`<local><target uri="sip:1001@10.0.0.8"><param pname="+sip.rendering" pval="yes"/></target></local>`:                                           presence.Rendered,
+		`<local><target uri="sip:1001@10.0.0.8"><param pname="+sip.rendering" pval="unknown"/></target></local>`:                                       presence.RenderingUnknown,
+		`<local><target uri="sip:1001@10.0.0.8"/></local>`:                                                                                             presence.RenderingUnknown,
+		`<remote><target uri="sip:1002@10.0.0.9"><param pname="+sip.rendering" pval="no"/></target></remote>`:                                          presence.RenderingUnknown,
+	} {
+		ev := presence.Publish{Package: presence.Dialog}
+		body := dialogInfo(`<dialog id="d" call-id="k"><state>confirmed</state>` + target + `</dialog>`)
+		if err := Read(&ev, "application/dialog-info+xml", []byte(body)); err != nil || ev.Dialogs[0].Rendering != want {
+			t.Errorf("%s: %+v, %v", target, ev.Dialogs, err)
+		}
+	}
+}

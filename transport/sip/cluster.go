@@ -65,6 +65,7 @@ type Told struct {
 	Sequence    uint32
 	ContentType string
 	Body        []byte
+	Cookies     []string // the pickup cookies of the dialogs of Body; nil: none has one, or no profile wants them
 	Targets     []Target
 	Made        time.Time // when Target.Expires was right
 
@@ -88,7 +89,7 @@ func (t *Told) document(p *profile.Profile) (kind string, body []byte) {
 			return d.kind, d.body
 		}
 	}
-	kind, body = p.Document(t.ContentType, t.Body)
+	kind, body = p.Document(t.ContentType, t.Body, t.Cookies)
 	t.documents = append(t.documents, rendered{p, kind, body})
 	return kind, body
 }

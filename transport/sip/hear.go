@@ -24,7 +24,7 @@ func (s *Server) Hear(n *kazoo.Notify) {
 		return
 	}
 	t := &Told{Node: n.Node, To: presence.Address{Realm: realm, User: user}, Package: p, Shard: int(n.Shard), Epoch: n.Epoch, Sequence: uint32(n.Sequence),
-		ContentType: n.ContentType, Body: []byte(n.Body), Made: time.Now(), Targets: make([]Target, 0, len(n.Targets))}
+		ContentType: n.ContentType, Body: []byte(n.Body), Cookies: n.PickupCookies, Made: time.Now(), Targets: make([]Target, 0, len(n.Targets))}
 	if n.Edge != s.cfg.Name {
 		t.For = n.Edge
 	}

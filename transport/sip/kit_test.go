@@ -23,7 +23,7 @@ const (
 
 // startNode starts a node with a SIP edge on UDP, TCP and WebSocket. The realm acme has the devices 1001 to 1009, whose passwords are
 // secret. Without change nobody is authenticated.
-func startNode(t testing.TB, change func(*sip.Config)) *node.Node {
+func startNode(t testing.TB, change func(*sip.Config), more ...func(*node.Config)) *node.Node {
 	t.Helper()
 	c := nodetest.Config("a", t.TempDir())
 	c.SIP = &sip.Config{Name: "edge1", NoAuth: change == nil, Profiles: profile.Default()}
@@ -32,6 +32,9 @@ func startNode(t testing.TB, change func(*sip.Config)) *node.Node {
 	}
 	if change != nil {
 		change(c.SIP)
+	}
+	for _, m := range more {
+		m(&c)
 	}
 	return startAcme(t, c)
 }
@@ -93,8 +96,13 @@ func shows(t testing.TB, s *phone.Subscription, text string) *phone.Notify {
 // call tells the node news of a call of 1001.
 func call(t testing.TB, n *node.Node, callID string, state presence.State) {
 	t.Helper()
-	a := n.Router().Request(within(t), actors.Request{To: actors.Address{Realm: acme, User: "1001"}, Message: presence.CallEvent{CallID: callID, State: state,
-		Direction: presence.Recipient, From: "1001@" + acme, To: "2125550100@" + acme}})
+	news(t, n, presence.CallEvent{CallID: callID, State: state, Direction: presence.Recipient, From: "1001@" + acme, To: "2125550100@" + acme})
+}
+
+// news tells the node news of 1001.
+func news(t testing.TB, n *node.Node, message actors.Message) {
+	t.Helper()
+	a := n.Router().Request(within(t), actors.Request{To: actors.Address{Realm: acme, User: "1001"}, Message: message})
 	if a.Err != nil {
 		t.Fatal(a.Err)
 	}

@@ -148,6 +148,9 @@ func (l *Local) send() {
 func (s *Server) Deliver(n *actors.Notification, watchers []*presence.Subscription) {
 	t := &Told{To: n.To, Package: n.Package, Shard: n.Shard, Epoch: n.Claim.Epoch, Sequence: n.Sequence, ContentType: n.ContentType,
 		Body: append([]byte(nil), n.Body...), Made: n.Now, Targets: make([]Target, len(watchers))}
+	if n.Package == presence.Dialog && s.cfg.Profiles.PickupCookies() {
+		t.Cookies = n.View.PickupCookies()
+	}
 	for i, w := range watchers {
 		t.Targets[i] = Target{CallID: w.CallID, From: w.From, FromTag: w.FromTag, ToTag: w.ToTag, Contact: w.Contact, Route: w.ProxyRoute,
 			Expires: w.Left(n.Now), End: n.End, Rates: rates(w.MaxRate(), w.MinRate())}

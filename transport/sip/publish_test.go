@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
 	"lamplight/cmd/lamplight/node"
 	"lamplight/transport/sip"
@@ -405,6 +406,11 @@ func TestPublishOtherPackages(t *testing.T) {
 		}
 		shows(t, status, "<basic>"+basic)
 	}
+	p.send(p.request("presence", tag, 0, "", "")) // withdrawn, and nobody says open any more
+	if r := p.answer(); r.code != 200 {
+		t.Fatal(r)
+	}
+	shows(t, status, "<basic>closed")
 	const kind = "application/simple-message-summary"
 	p.send(p.request("message-summary", "", 3600, kind, "Messages-Waiting: yes\r\nMessage-Account: sip:1001@"+acme+"\r\nVoice-Message: 2/8 (1/0)\r\n"))
 	r := p.answer()
@@ -483,6 +489,34 @@ func TestProxyNamesThePhone(t *testing.T) {
 		p.send(p.about("1002", "dialog", "", 60, kind, doc(), named))
 		if r := p.answer(); r.code != 403 {
 			t.Errorf("1001 published for 1002: %v", r)
+		}
+	})
+}
+
+// RFC 4235 §4.1.6: a call is held and taken up again, by PUBLISH and by news of the node. A phone is told each time, and the lamp stays.
+func TestHeldCall(t *testing.T) {
+	over(t, func(t *testing.T, p *publisher, s *phone.Subscription, n *node.Node) {
+		const held = `<target uri="sip:1001@acme.example.com"><param pname="+sip.rendering" pval="no"/></target></local>`
+		talking := func(param string) string {
+			return `<dialog id="d" call-id="k" direction="recipient"><state>confirmed</state><local><target uri="sip:1001@acme.example.com">` + param + `</target></local></dialog>`
+		}
+		told := func(want bool) {
+			t.Helper()
+			if _, err := s.Until(within(t), func(n *phone.Notify) bool { return lamp(n) == "confirmed k" && contains(n.Body, held) == want }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tag := p.taken("", 60, doc(talking("")))
+		told(false)
+		tag = p.taken(tag, 60, doc(talking(`<param pname="+sip.rendering" pval="no"/>`)))
+		told(true)
+		tag = p.taken(tag, 60, doc(talking("")))
+		told(false)
+		p.taken(tag, 0, "")
+		until(t, s, "")
+		for _, r := range []presence.Rendering{presence.RenderingUnknown, presence.NotRendered, presence.Rendered} {
+			news(t, n, presence.CallEvent{CallID: "k", State: presence.Confirmed, Rendering: r, From: "1001@" + acme, To: "1002@" + acme})
+			told(r == presence.NotRendered)
 		}
 	})
 }

@@ -72,7 +72,7 @@ func (r *Remote) Start(ctx context.Context) error {
 
 // Hear begins to take the NOTIFYs for the watchers behind the edge, and hands them to its Server.
 func (r *Remote) Hear(ctx context.Context, s *Server) error {
-	r.edge = edge.New(edge.Config{Conn: r.cfg.Conn, Prefix: r.cfg.Prefix, Name: r.cfg.Name, StandIn: s.StandsIn(),
+	r.edge = edge.New(edge.Config{Conn: r.cfg.Conn, Prefix: r.cfg.Prefix, Name: r.cfg.Name, StandIn: s.StandsIn(), PickupCookies: s.cfg.Profiles.PickupCookies(),
 		Handle: func(m edge.Message) { s.Hear(m.Notify) }})
 	return r.edge.Start(ctx)
 }

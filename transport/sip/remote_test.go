@@ -28,6 +28,12 @@ type lone struct {
 // startLone starts such an edge on UDP at an address.
 func startLone(t testing.TB, n *node.Node, name, address string) *lone {
 	t.Helper()
+	return startLoneWith(t, n, name, address, &profile.Table{})
+}
+
+// startLoneWith is startLone with a table of profiles.
+func startLoneWith(t testing.TB, n *node.Node, name, address string, profiles *profile.Table) *lone {
+	t.Helper()
 	conn, err := client.Connect(client.Options{URL: "nats://" + n.Addr(node.NATS)}, name)
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +43,7 @@ func startLone(t testing.TB, n *node.Node, name, address string) *lone {
 		t.Fatal(err)
 	}
 	l.server = sip.New(sip.Config{Name: name, Listen: []sip.Listen{{Transport: sip.UDP, Address: address}, {Transport: sip.TCP, Address: "127.0.0.1:0"}},
-		Timeout: 2 * time.Second, Profiles: &profile.Table{}, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()}, l.remote)
+		Timeout: 2 * time.Second, Profiles: profiles, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()}, l.remote)
 	if err := errors.Join(l.remote.Hear(within(t), l.server), l.server.Start(within(t))); err != nil {
 		t.Fatal(err)
 	}

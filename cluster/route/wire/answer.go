@@ -109,6 +109,7 @@ func dialogFields(c *coder, v *presence.DialogView) {
 	str(c, 15, &v.ToName)
 	str(c, 16, &v.FromURI)
 	str(c, 17, &v.ToURI)
+	flag(c, 18, &v.Held)
 }
 
 // dropUnknown takes subscriptions out of what was read whose event package this release does not know: a node of a newer

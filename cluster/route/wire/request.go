@@ -205,6 +205,7 @@ func callEventFields(c *coder, v *presence.CallEvent) {
 	str(c, 16, &v.ToName)
 	str(c, 17, &v.FromURI)
 	str(c, 18, &v.ToURI)
+	str(c, 19, (*string)(&v.Rendering))
 }
 
 func registerFields(c *coder, v *presence.RegisterEvent) {
@@ -225,6 +226,7 @@ func registerFields(c *coder, v *presence.RegisterEvent) {
 	str(c, 15, &v.Call.ToURI)
 	str(c, 16, &v.Call.TargetCallID)
 	str(c, 17, &v.Call.SwitchURI)
+	str(c, 18, (*string)(&v.Call.Rendering))
 }
 
 func mailboxFields(c *coder, v *presence.MailboxEvent) {

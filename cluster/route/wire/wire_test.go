@@ -85,9 +85,9 @@ func TestBatch(t *testing.T) {
 // The fields that came after the first release. The files of testdata hold messages without them.
 func TestLaterFields(t *testing.T) {
 	for _, m := range []actors.Message{
-		presence.CallEvent{CallID: "k", Undirected: true, FromName: "a", ToName: "b", FromURI: "c", ToURI: "d"},
+		presence.CallEvent{CallID: "k", Undirected: true, FromName: "a", ToName: "b", FromURI: "c", ToURI: "d", Rendering: presence.NotRendered},
 		presence.RegisterEvent{Name: "n", State: presence.Early, Call: presence.HeldCall{CallID: "k", Direction: presence.Recipient, FromTag: "1", ToTag: "2", FromName: "a", ToName: "b",
-			FromURI: "c", ToURI: "d", TargetCallID: "t", SwitchURI: "s"}},
+			FromURI: "c", ToURI: "d", TargetCallID: "t", SwitchURI: "s", Rendering: presence.Rendered}},
 		presence.MailboxEvent{Source: "m", Extended: "7001"},
 		presence.Notified{CallID: "c", Reply: 481, Edge: "e"},
 		presence.Notified{CallID: "c", Reply: 503, Edge: "e", RetryAfter: 120},
@@ -101,7 +101,7 @@ func TestLaterFields(t *testing.T) {
 			t.Errorf("%+v became %+v, %v", m, got, err)
 		}
 	}
-	d := presence.DialogView{ID: "k", FromName: "a", ToName: "b", FromURI: "c", ToURI: "d"}
+	d := presence.DialogView{ID: "k", FromName: "a", ToName: "b", FromURI: "c", ToURI: "d", Held: true}
 	want := actors.Answer{View: &presence.View{Dialogs: []presence.DialogView{d}}, Former: []string{"7001", "%207002"}, Ignored: presence.IgnoredOvertaken}
 	if got, err := ReadAnswer(string(AppendAnswer(nil, &want))); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v became %+v, %v", want, got, err)

@@ -70,10 +70,11 @@ type Config struct {
 	JWKS           []byte
 	Audience       string // that the aud of another issuer's tokens must name; "": it is not checked
 
-	SIP        *sip.Config    // the SIP edge inside the node; nil: there is none. The node sets Version, Log and Registerer
-	Rules      presence.Rules // the node sets Writes
-	MaxMailbox int
-	EdgeMemory int64 // bytes; 0: 256 MiB
+	SIP         *sip.Config    // the SIP edge inside the node; nil: there is none. The node sets Version, Log and Registerer
+	Rules       presence.Rules // the node sets Writes
+	HideParties bool           // no watcher is shown who the other party of a call is
+	MaxMailbox  int
+	EdgeMemory  int64 // bytes; 0: 256 MiB
 
 	// Quiet is how long no node must have joined or left before the node makes its first claims; 0: 250 ms.
 	Quiet time.Duration

@@ -36,7 +36,7 @@ func (n *Node) startSIP(ctx context.Context) error {
 	if n.sip == nil {
 		return nil
 	}
-	n.edge = edge.New(edge.Config{Conn: n.conn, Prefix: n.cfg.Prefix, Name: n.cfg.SIP.Name, StandIn: n.sip.StandsIn(),
+	n.edge = edge.New(edge.Config{Conn: n.conn, Prefix: n.cfg.Prefix, Name: n.cfg.SIP.Name, StandIn: n.sip.StandsIn(), PickupCookies: n.cfg.SIP.Profiles.PickupCookies(),
 		Handle: func(m edge.Message) { n.sip.Hear(m.Notify) }})
 	if err := n.teardown.start(ctx, "hearing other nodes for the SIP edge", n.edge); err != nil {
 		return err

@@ -10,11 +10,11 @@ import (
 const ContentTypeXPIDF = "application/xpidf+xml"
 
 // Document returns the content type and the document as the phones need it: body itself when they need it as it is, else a new slice.
-// body is not changed. A document that a node of this release would not have rendered is returned as it is.
-func (p *Profile) Document(contentType string, document []byte) (string, []byte) {
+// body is not changed. cookies are the pickup cookies of its dialogs, in their order, as far as they are known. A document that a node of this release would not have rendered is returned as it is.
+func (p *Profile) Document(contentType string, document []byte, cookies []string) (string, []byte) {
 	switch {
 	case contentType == body.ContentTypeDialogInfo:
-		return contentType, p.dialogInfo(document)
+		return contentType, p.dialogInfo(document, cookies)
 	case contentType == body.ContentTypePIDF && p.Presence == XPIDF:
 		if changed := xpidf(document); changed != nil {
 			return ContentTypeXPIDF, changed
@@ -32,11 +32,22 @@ var (
 	remoteBegin = []byte("<remote>")
 	remoteEnd   = []byte("</remote>\n")
 	identity    = []byte("<identity display=\"")
+	heldTarget  = []byte(body.HeldTarget)
+	callID      = []byte(" call-id=\"")
 	head        = []byte(body.XMLHead)
 )
 
+// What stands before a pickup cookie, and how long that and the "@" behind it may be.
+const (
+	cookieBegin = "kfp+"
+	maxCookie   = 64
+)
+
 // dialogInfo returns a dialog-info document as the phones need it.
-func (p *Profile) dialogInfo(document []byte) []byte {
+func (p *Profile) dialogInfo(document []byte, cookies []string) []byte {
+	if !p.Cookie {
+		cookies = nil
+	}
 	entity, dialogs, ok := cutRoot(document, rootBegin, rootEnd)
 	if !ok {
 		return document
@@ -59,14 +70,18 @@ func (p *Profile) dialogInfo(document []byte) []byte {
 		return append(changed, rootEnd...)
 	}
 	tooLong := p.Longest != 0 && len(document) > p.Longest
-	if (count == 1 || p.Dialogs == All && !tooLong) && p.Display && !p.HideParties {
+	if (count == 1 || p.Dialogs == All && !tooLong) && p.Display && !p.HideParties && p.Hold && cookies == nil {
 		return document
 	}
-	changed := append(make([]byte, 0, len(document)), document[:begin]...)
+	changed := append(make([]byte, 0, len(document)+count*(len(cookieBegin)+maxCookie)), document[:begin]...)
 	for rest := dialogs; len(rest) > 0; {
 		var one []byte
 		one, rest = cutDialog(rest)
 		before := len(changed)
+		if len(cookies) > 0 {
+			changed, one = appendCookie(changed, one, cookies[0])
+			cookies = cookies[1:]
+		}
 		changed = p.appendDialog(changed, one)
 		if p.Longest != 0 && before > begin && len(changed)+len(rootEnd) > p.Longest {
 			changed = changed[:before]
@@ -109,8 +124,25 @@ func cutDialog(dialogs []byte) (one, rest []byte) {
 	return dialogs[:end], dialogs[end:]
 }
 
+// appendCookie appends a dialog up to the begin of its Call-ID, and the pickup cookie. It returns what is left of the dialog.
+func appendCookie(dst, dialog []byte, cookie string) (changed, rest []byte) {
+	at := bytes.Index(dialog, callID)
+	if cookie == "" || len(cookie) > maxCookie || at < 0 {
+		return dst, dialog
+	}
+	at += len(callID)
+	dst = append(append(dst, dialog[:at]...), cookieBegin...)
+	return append(append(dst, cookie...), '@'), dialog[at:]
+}
+
 // appendDialog appends a dialog as the phones need it.
 func (p *Profile) appendDialog(dst, dialog []byte) []byte {
+	if !p.Hold {
+		if before, after, found := bytes.Cut(dialog, heldTarget); found {
+			dst = append(p.appendIdentities(dst, before), "\"/>"...)
+			dialog = after
+		}
+	}
 	if p.HideParties {
 		if at := bytes.Index(dialog, remoteBegin); at >= 0 {
 			if n := bytes.Index(dialog[at:], remoteEnd); n >= 0 {

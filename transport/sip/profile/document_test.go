@@ -50,11 +50,14 @@ const (
 	end = "</dialog-info>\n"
 )
 
+// anonymous takes the display names out of dialogs.
+var anonymous = strings.NewReplacer(` display="Bob"`, "", ` display="Ada &quot;the&quot; first"`, "")
+
 // shown returns what phones of a profile are shown of a View.
 func shown(p *Profile, of presence.Package, v *presence.View) (kind, text string) {
 	document := of.AppendDocument(nil, extension, v, 7)
 	before := string(document)
-	kind, changed := p.Document(of.ContentType(), document)
+	kind, changed := p.Document(of.ContentType(), document, nil)
 	if string(document) != before {
 		panic("the nodes' document was changed")
 	}
@@ -82,7 +85,6 @@ func TestDialogsOfEachRow(t *testing.T) {
 
 // An operator's row shows its phones this: RFC 4235 §4.
 func TestDialogsOfEachField(t *testing.T) {
-	anonymous := strings.NewReplacer(` display="Bob"`, "", ` display="Ada &quot;the&quot; first"`, "")
 	hidden := func(dialog string) string {
 		begin, rest, _ := strings.Cut(dialog, "<remote>")
 		_, rest, _ = strings.Cut(rest, "</remote>\n")
@@ -96,6 +98,7 @@ func TestDialogsOfEachField(t *testing.T) {
 		"{dialogs: all, hide-parties: true}":   {none, hidden(rings) + hidden(talks)},
 		"{dialogs: all, display: false}":       {none, anonymous.Replace(rings) + talks},
 		"{display: false, hide-parties: true}": {none, anonymous.Replace(hidden(rings))},
+		"hold: false":                          {none, rings},
 		"{dialogs: all, longest: 700}":         {none, rings},
 		"{dialogs: all, longest: 200}":         {none, rings},
 		"{dialogs: all, longest: 2000}":        {none, rings + talks},
@@ -178,7 +181,10 @@ type party struct {
 		URI     string  `xml:",chardata"`
 	} `xml:"identity"`
 	Target struct {
-		URI string `xml:"uri,attr"`
+		URI   string `xml:"uri,attr"`
+		Param *struct {
+			Value string `xml:"pval,attr"`
+		} `xml:"param"`
 	} `xml:"target"`
 }
 
@@ -205,15 +211,15 @@ func TestEveryDocumentStaysWellFormed(t *testing.T) {
 				State:     rapid.SampledFrom([]presence.State{presence.Early, presence.Confirmed, presence.Trying, presence.Terminated}).Draw(t, "state"),
 				Direction: rapid.SampledFrom([]presence.Direction{presence.Initiator, presence.Recipient}).Draw(t, "direction"),
 				From:      text("from"), To: text("to"), FromTag: text("tag"), ToTag: text("tag"), FromName: text("name"), ToName: text("name"),
-				FromURI: text("uri"), ToURI: text("uri")})
+				FromURI: text("uri"), ToURI: text("uri"), Held: rapid.Bool().Draw(t, "held")})
 		}
 		p := &Profile{Dialogs: rapid.SampledFrom([]string{One, All}).Draw(t, "profile dialogs"), Idle: rapid.SampledFrom([]string{Dialog, Empty}).Draw(t, "profile idle"),
-			Display: rapid.Bool().Draw(t, "profile display"), HideParties: rapid.Bool().Draw(t, "profile hides"), Presence: rapid.SampledFrom([]string{PIDF, XPIDF}).Draw(t, "profile presence"),
+			Display: rapid.Bool().Draw(t, "profile display"), HideParties: rapid.Bool().Draw(t, "profile hides"), Hold: rapid.Bool().Draw(t, "profile hold"), Presence: rapid.SampledFrom([]string{PIDF, XPIDF}).Draw(t, "profile presence"),
 			Longest: rapid.SampledFrom([]int{0, 200, 900, 2000, 65535}).Draw(t, "profile longest")}
 		to := presence.Address{Realm: "acme.example.com", User: text("user")}
 		for _, of := range []presence.Package{presence.Dialog, presence.Presence, presence.MessageSummary} {
 			document := of.AppendDocument(nil, to, v, 7)
-			kind, changed := p.Document(of.ContentType(), bytes.Clone(document))
+			kind, changed := p.Document(of.ContentType(), bytes.Clone(document), nil)
 			if of == presence.MessageSummary {
 				if kind != of.ContentType() || !bytes.Equal(changed, document) {
 					t.Fatalf("%s became %s", document, changed)
@@ -287,11 +293,14 @@ func checkDialogs(t *rapid.T, p *Profile, old, now parsed, changed []byte) {
 	}
 	for i, d := range now.Dialogs {
 		o := want[i]
-		if d.ID != o.ID || d.CallID != o.CallID || d.State != o.State || d.Local.Identity.URI != o.Local.Identity.URI || d.Local.Target != o.Local.Target {
+		if d.ID != o.ID || d.CallID != o.CallID || d.State != o.State || d.Local.Identity.URI != o.Local.Identity.URI || d.Local.Target.URI != o.Local.Target.URI {
 			t.Fatalf("%+v became %+v", o, d)
 		}
 		if p.HideParties && d.Remote != nil || !p.HideParties && (d.Remote == nil) != (o.Remote == nil) {
 			t.Fatalf("the other party of\n%s", changed)
+		}
+		if held := o.Local.Target.Param != nil && p.Hold; held != (d.Local.Target.Param != nil) {
+			t.Fatalf("held is %v in\n%s", held, changed)
 		}
 		if !p.Display && (d.Local.Identity.Display != nil || d.Remote != nil && d.Remote.Identity.Display != nil) {
 			t.Fatalf("a display name in\n%s", changed)
@@ -306,12 +315,12 @@ func TestUnknownDocumentsAreLeftAlone(t *testing.T) {
 		strings.Replace(root, "<?xml", " <?xml", 1) + rings + end, strings.Replace(root, " entity=", " subject=", 1) + rings + end,
 		strings.Replace(root+end, "version", "\n version", 1) + "x"} {
 		for _, kind := range []string{body.ContentTypeDialogInfo, body.ContentTypePIDF, "text/plain"} {
-			if k, got := p.Document(kind, []byte(text)); string(got) != text || k != kind {
+			if k, got := p.Document(kind, []byte(text), nil); string(got) != text || k != kind {
 				t.Errorf("%q became %s %q", text, k, got)
 			}
 		}
 	}
-	if kind, got := p.Document("text/plain", []byte(root+rings+end)); string(got) != root+rings+end || kind != "text/plain" {
+	if kind, got := p.Document("text/plain", []byte(root+rings+end), nil); string(got) != root+rings+end || kind != "text/plain" {
 		t.Errorf("a text became %s %s", kind, got)
 	}
 }
@@ -326,7 +335,7 @@ func FuzzDocument(f *testing.F) {
 			p.Dialogs = One
 		}
 		for _, kind := range []string{body.ContentTypeDialogInfo, body.ContentTypePIDF} {
-			if _, got := p.Document(kind, []byte(text)); len(got) > len(text)+1024+2*len(text) {
+			if _, got := p.Document(kind, []byte(text), nil); len(got) > len(text)+1024+2*len(text) {
 				t.Errorf("%d bytes became %d", len(text), len(got))
 			}
 		}
@@ -337,12 +346,12 @@ func FuzzDocument(f *testing.F) {
 func TestDocumentAllocatesTheResultAlone(t *testing.T) {
 	for text, want := range map[string]float64{root + rings + end: 0, root + end: 1, root + rings + talks + end: 1} {
 		document, p := []byte(text), Default().For(nil)
-		if n := testing.AllocsPerRun(100, func() { p.Document(body.ContentTypeDialogInfo, document) }); n != want {
+		if n := testing.AllocsPerRun(100, func() { p.Document(body.ContentTypeDialogInfo, document, nil) }); n != want {
 			t.Errorf("%v allocations, want %v, for\n%s", n, want, text)
 		}
 	}
 	document, p := presence.Presence.AppendDocument(nil, extension, calls, 7), Default().Named("polycom")
-	if n := testing.AllocsPerRun(100, func() { p.Document(body.ContentTypePIDF, document) }); n != 1 {
+	if n := testing.AllocsPerRun(100, func() { p.Document(body.ContentTypePIDF, document, nil) }); n != 1 {
 		t.Errorf("%v allocations for xpidf", n)
 	}
 }
@@ -351,6 +360,48 @@ func BenchmarkDocument(b *testing.B) {
 	document, p := []byte(root+rings+talks+end), Default().For(nil)
 	b.ReportAllocs()
 	for b.Loop() {
-		p.Document(body.ContentTypeDialogInfo, document)
+		p.Document(body.ContentTypeDialogInfo, document, nil)
+	}
+}
+
+// RFC 4235 §4.1.6: the target of a call that is held says so, unless the profile leaves that out.
+func TestHold(t *testing.T) {
+	held := strings.Replace(talks, `<target uri="sip:1001@acme.example.com"/></local>`,
+		`<target uri="sip:1001@acme.example.com"><param pname="+sip.rendering" pval="no"/></target></local>`, 1)
+	v := &presence.View{State: presence.Confirmed, Dialogs: []presence.DialogView{calls.Dialogs[1]}}
+	v.Dialogs[0].Held = true
+	for fields, want := range map[string]string{"display: true": held, "hold: false": talks, "{dialogs: all, display: false, hold: false}": talks} {
+		table, err := Load(write(t, "- {name: one, agents: [one], "+strings.Trim(fields, "{}")+"}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, got := shown(table.Named("one"), presence.Dialog, v); got != root+want+end {
+			t.Errorf("%s shows\n%s", fields, got)
+		}
+	}
+}
+
+// A pickup cookie stands before the Call-ID of its dialog, for the profiles that have them.
+func TestPickupCookie(t *testing.T) {
+	cookies := []string{"0200000000000000000000000000000001", ""}
+	document := presence.Dialog.AppendDocument(nil, extension, calls, 7)
+	with := func(dialog string) string {
+		return strings.Replace(dialog, ` call-id="k-1"`, ` call-id="kfp+0200000000000000000000000000000001@k-1"`, 1)
+	}
+	for fields, c := range map[string]struct {
+		cookies []string
+		want    string
+	}{"dialogs: all": {cookies, rings + talks}, "pickup-cookie: true": {cookies, with(rings)}, "{dialogs: all, pickup-cookie: true}": {cookies, with(rings) + talks},
+		"{dialogs: all, pickup-cookie: true, display: true}": {nil, rings + talks}, "{pickup-cookie: true, display: false}": {[]string{strings.Repeat("x", 65)}, anonymous.Replace(rings)}} {
+		table, err := Load(write(t, "- {name: one, agents: [one], "+strings.Trim(fields, "{}")+"}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, got := table.Named("one").Document(body.ContentTypeDialogInfo, document, c.cookies); string(got) != root+c.want+end {
+			t.Errorf("%s shows\n%s", fields, got)
+		}
+		if table.PickupCookies() != strings.Contains(fields, "pickup") || Default().PickupCookies() {
+			t.Errorf("%s: wants pickup cookies: %v", fields, table.PickupCookies())
+		}
 	}
 }

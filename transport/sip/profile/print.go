@@ -10,7 +10,7 @@ import (
 
 // Rows returns the table as text, the heads of its columns first. The rows stand in the order in which they are tried.
 func (t *Table) Rows() [][]string {
-	rows := [][]string{{"profile", "User-Agent", "dialogs", "idle", "display", "parties", "presence", "TCP above", "longest", "source"}}
+	rows := [][]string{{"profile", "User-Agent", "dialogs", "idle", "display", "parties", "hold", "cookie", "presence", "TCP above", "longest", "source"}}
 	profiles := t.rows
 	if len(profiles) == 0 {
 		profiles = []*Profile{t.byDefault()}
@@ -21,7 +21,7 @@ func (t *Table) Rows() [][]string {
 			agents = "any other"
 		}
 		rows = append(rows, []string{p.Name, agents, p.Dialogs, p.Idle, word(p.Display, "yes", "no"), word(p.HideParties, "hidden", "shown"),
-			p.Presence, size(p.TCPAbove), size(p.Longest), word(p.Source != "", p.Source, "-")})
+			word(p.Hold, "yes", "no"), word(p.Cookie, "yes", "no"), p.Presence, size(p.TCPAbove), size(p.Longest), word(p.Source != "", p.Source, "-")})
 	}
 	return rows
 }

@@ -22,16 +22,18 @@ import (
 
 // Profile is what one kind of phones needs.
 type Profile struct {
-	Name        string   `yaml:"name"`         // of letters, digits and "-"; see Accepting
-	Agents      []string `yaml:"agents"`       // patterns of User-Agents
-	Source      string   `yaml:"source"`       // who says that these phones need this
-	Dialogs     string   `yaml:"dialogs"`      // One or All
-	Idle        string   `yaml:"idle"`         // of an extension without dialogs: Dialog or Empty
-	Display     bool     `yaml:"display"`      // the identities have the display names
-	HideParties bool     `yaml:"hide-parties"` // the other party of a dialog is left out
-	Presence    string   `yaml:"presence"`     // PIDF or XPIDF
-	TCPAbove    int      `yaml:"tcp-above"`    // bytes of a message above which a phone on UDP takes it over TCP; 0: it takes none over TCP
-	Longest     int      `yaml:"longest"`      // bytes that the document of several dialogs may have; 0: as many as the nodes send
+	Name        string   `yaml:"name"`          // of letters, digits and "-"; see Accepting
+	Agents      []string `yaml:"agents"`        // patterns of User-Agents
+	Source      string   `yaml:"source"`        // who says that these phones need this
+	Dialogs     string   `yaml:"dialogs"`       // One or All
+	Idle        string   `yaml:"idle"`          // of an extension without dialogs: Dialog or Empty
+	Display     bool     `yaml:"display"`       // the identities have the display names
+	HideParties bool     `yaml:"hide-parties"`  // the other party of a dialog is left out
+	Hold        bool     `yaml:"hold"`          // the target of a held call says so
+	Cookie      bool     `yaml:"pickup-cookie"` // the Call-IDs say which switch runs the call
+	Presence    string   `yaml:"presence"`      // PIDF or XPIDF
+	TCPAbove    int      `yaml:"tcp-above"`     // bytes of a message above which a phone on UDP takes it over TCP; 0: it takes none over TCP
+	Longest     int      `yaml:"longest"`       // bytes that the document of several dialogs may have; 0: as many as the nodes send
 
 	pidf, xpidf *Profile // the same with another Presence
 }
@@ -51,6 +53,7 @@ type Table struct {
 	rows     []*Profile // in the order in which they are tried
 	named    map[string]*Profile
 	fallback *Profile // the row default
+	cookies  bool     // a row has Cookie
 }
 
 //go:embed profiles.yaml
@@ -228,6 +231,7 @@ func (p *Profile) check() error {
 // add adds a row behind those that are there.
 func (t *Table) add(p *Profile) {
 	t.rows = append(t.rows, p)
+	t.cookies = t.cookies || p.Cookie
 	for _, presence := range [...]string{PIDF, XPIDF} {
 		other := *p
 		other.Presence = presence
@@ -237,6 +241,9 @@ func (t *Table) add(p *Profile) {
 	p.pidf, p.xpidf = t.named[p.Name+"."+PIDF], t.named[p.Name+"."+XPIDF]
 	t.named[p.Name] = p
 }
+
+// PickupCookies says whether any phones need pickup cookies.
+func (t *Table) PickupCookies() bool { return t.cookies }
 
 // byDefault returns the row default.
 func (t *Table) byDefault() *Profile {
