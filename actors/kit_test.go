@@ -28,6 +28,7 @@ type stage struct {
 	told    chan actors.Notification
 	lamps   chan actors.LampNews
 	metrics *prometheus.Registry
+	watched chan string
 	ends    chan presence.SwitchGone // switches whose calls are to end on all nodes
 	endErr  chan error               // what comes of that
 }
@@ -50,6 +51,9 @@ func (s *stage) endSwitch(ctx context.Context, gone presence.SwitchGone) (int, e
 
 func (s *stage) Notify(n actors.Notification) { s.told <- n }
 func (s *stage) Lamp(l actors.LampNews)       { s.lamps <- l }
+func (s *stage) Watched(to actors.Address, p presence.Package) {
+	s.watched <- to.String() + " " + p.String()
+}
 
 const patience = 10 * time.Second
 
@@ -63,7 +67,7 @@ func open(t *testing.T, mailbox int) *stage {
 func closed(t *testing.T, mailbox int) *stage {
 	s := &stage{T: t, shard: 7, claim: actors.Claim{Generation: 1, Epoch: time.Unix(1, 0)},
 		journal: &actorstest.Journal{}, writes: make(chan uint64, 100), reloads: make(chan func([]actors.Stored, error), 1), flushed: make(chan struct{}, 10),
-		told: make(chan actors.Notification, 100), lamps: make(chan actors.LampNews, 100), metrics: prometheus.NewRegistry(), ends: make(chan presence.SwitchGone, 10), endErr: make(chan error, 10)}
+		told: make(chan actors.Notification, 100), lamps: make(chan actors.LampNews, 100), metrics: prometheus.NewRegistry(), ends: make(chan presence.SwitchGone, 10), watched: make(chan string, 100), endErr: make(chan error, 10)}
 	rules := presence.Rules{CallLease: time.Hour, TombstoneLife: time.Minute, MaxWatchers: 10, MaxCalls: 10, MaxTombstones: 10, Transitions: 8}
 	s.sys = actors.NewSystem(actors.Config{Node: "a", Rules: rules, Mailbox: mailbox, Journal: s.journal, Notifier: s, EndSwitch: s.endSwitch, Log: slog.New(slog.DiscardHandler), Registerer: s.metrics})
 	s.journal.System = s.sys

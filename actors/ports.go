@@ -94,6 +94,8 @@ type Notifier interface {
 	Notify(n Notification)
 	// Lamp publishes a change of a lamp on the state feed.
 	Lamp(c LampNews)
+	// Watched says that an extension has its first watcher of an event package.
+	Watched(to Address, p presence.Package)
 }
 
 // Notification is one NOTIFY for several watchers of one extension and event package. The receiver may read Body and

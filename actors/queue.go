@@ -107,6 +107,9 @@ func (s *shard) leave(e entry, now time.Time) bool {
 	if e.fx.Lamp != nil {
 		s.sys.cfg.Notifier.Lamp(LampNews{To: e.x.address(), Change: *e.fx.Lamp, Sequence: e.x.counter})
 	}
+	if e.fx.Watched {
+		s.sys.cfg.Notifier.Watched(e.x.address(), e.fx.Notices[0].Package)
+	}
 	switch {
 	case e.caller == nil, e.caller.done == nil: // no one waits for it, or its deadline has passed
 	case len(told) > 0:

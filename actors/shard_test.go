@@ -17,8 +17,9 @@ import (
 
 type deaf struct{}
 
-func (deaf) Notify(actors.Notification) {}
-func (deaf) Lamp(actors.LampNews)       {}
+func (deaf) Notify(actors.Notification)               {}
+func (deaf) Lamp(actors.LampNews)                     {}
+func (deaf) Watched(actors.Address, presence.Package) {}
 
 // own says whether every shard is this node's.
 func own(j *actorstest.Journal, mine bool) {

@@ -1,6 +1,7 @@
 package bench_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -89,7 +90,9 @@ func TestSwitch(t *testing.T) {
 		}
 	})
 	begun, used := time.Now(), cpu()
-	cover, err := n.Router().EndSwitch(t.Context(), presence.SwitchGone{Switch: "sip:10.0.0.5:11000"})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cover, err := n.Router().EndSwitch(ctx, presence.SwitchGone{Switch: "sip:10.0.0.5:11000"})
 	ended := time.Since(begun)
 	if err != nil || cover.Extensions != count {
 		t.Fatalf("%d of %d calls ended, %v", cover.Extensions, count, err)

@@ -41,6 +41,7 @@ type Effects struct {
 	Lamp    *LampChange // nil: the lamp did not change
 	Ignored Ignored     // why the news changed nothing
 	Former  []string    // of a MailboxEvent without Lamp: the users whose lamps the mailbox lit and lights no more
+	Watched bool        // of a Subscribe: the extension has its first watcher of this event package
 	Ended   int         // of a SwitchGone: the number of calls that it has ended
 
 	Edges    []CountChange // watchers behind each edge; "" is the edge of the watchers that name none
@@ -98,6 +99,7 @@ type View struct {
 	State       State        // the lamp: Early, Confirmed or Terminated
 	Dialogs     []DialogView // the most important first
 	Closed      bool         // the basic status (RFC 3863) is closed: the register says Offline
+	Registered  bool         // a registration of the extension lives
 	Messages    Messages     // the counts of the extension's own mailbox
 	HasMessages bool         // false: no counts have come
 }

@@ -238,6 +238,7 @@ func (Reset) event()            {}
 func (Renotify) event()         {}
 func (End) event()              {}
 func (EndSubscriptions) event() {}
+func (Registration) event()     {}
 func (SwitchGone) event()       {}
 func (Tick) event()             {}
 
@@ -246,6 +247,7 @@ func (CallEvent) message()     {}
 func (RegisterEvent) message() {}
 func (MailboxEvent) message()  {}
 func (Publish) message()       {}
+func (Registration) message()  {}
 func (Notified) message()      {}
 func (SetManual) message()     {}
 func (Reset) message()         {}

@@ -115,6 +115,8 @@ func (e *Extension) Apply(ev Event, now time.Time) (Effects, error) {
 	case EndSubscriptions:
 		last := e.endWatchers(&eff, ev.Edge, us)
 		last.into(&eff, e.view, ev.Reason)
+	case Registration:
+		err = e.registration(&eff, &ev, us)
 	case SwitchGone:
 		e.switchGone(&eff, &ev, us)
 	case Tick:

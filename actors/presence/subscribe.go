@@ -129,6 +129,7 @@ func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error 
 	one := e.accept(eff, s, now)
 	one.edges[0] = CountChange{s.Edge(), 1}
 	eff.Edges = one.edges[:]
+	eff.Watched = len(e.of(ev.Package)) == 1 // with those that it replaces, it is not the first
 	for _, o := range old {
 		j, _ := e.find(o.Package, o.CallID)
 		e.watchers = slices.Delete(e.watchers, j, j+1)

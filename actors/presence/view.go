@@ -44,6 +44,7 @@ func (e *Extension) build(now int64) *View {
 		}
 	}
 	e.addStates(v, now)
+	v.Registered = m.registered(now)
 	slices.SortStableFunc(v.Dialogs, func(a, b DialogView) int {
 		return cmp.Or(cmp.Compare(rank(b.State), rank(a.State)), heldLast(a, b), a.Since.Compare(b.Since),
 			cmp.Compare(a.ID, b.ID), cmp.Compare(a.Direction, b.Direction), cmp.Compare(a.Source, b.Source))
@@ -55,7 +56,7 @@ func (e *Extension) build(now int64) *View {
 	if i, found := searchMailbox(m.mailboxes, ownCounts); found {
 		v.Messages, v.HasMessages = m.mailboxes[i].messages, true
 	}
-	if v.State == Terminated && len(v.Dialogs) == 0 && !v.Closed && !v.HasMessages {
+	if v.State == Terminated && len(v.Dialogs) == 0 && !v.Closed && !v.Registered && !v.HasMessages {
 		return Idle
 	}
 	return v
@@ -173,7 +174,7 @@ func (v *View) distinguish() {
 
 // equal says whether two Views are equal in everything.
 func equal(a, b *View) bool {
-	return a == b || a.State == b.State && a.Closed == b.Closed && a.HasMessages == b.HasMessages &&
+	return a == b || a.State == b.State && a.Closed == b.Closed && a.Registered == b.Registered && a.HasMessages == b.HasMessages &&
 		a.Messages == b.Messages && slices.Equal(a.Dialogs, b.Dialogs)
 }
 

@@ -268,6 +268,7 @@ type deaf struct{}
 
 func (deaf) Notify(actors.Notification) {}
 func (deaf) Lamp(actors.LampNews)       {}
+func (deaf) Watched(actors.Address, presence.Package) {}
 
 // rules are the rules of presence for these tests.
 func rules() presence.Rules {

@@ -13,6 +13,7 @@ const (
 	AnyDialogUpdate        = "presence.dialog.*.*"        // dialog_update: realm, Call-ID
 	AnyUpdate              = "presence.update.*.*"        // update: realm, Call-ID
 	AnyMailboxUpdate       = "presence.mwi_updates.*.*"   // mwi_update: realm, user
+	AnyRegistration        = "registration.success.*.*"   // reg_success: realm, user
 	AnyPublication         = "presence.publications.*.*"  // publication: realm, user
 	AnyWatcherReply        = "omnipresence.notify.*.*"    // notify: realm, user
 	AnySearch              = "presence.search_req.*"      // search_req: realm
@@ -25,6 +26,7 @@ const (
 	AnyEdgeUp              = "lamplight.edge.up.*"        // edge
 	AnyNotified            = "lamplight.notified.*.*"     // node, edge
 	AnyNotify              = "lamplight.notify.*"         // edge
+	AnyWatched             = "lamplight.watched.*.*.*"    // event package, realm, user
 	AnyState               = "lamplight.state.*.*"        // realm, user
 	AnyNode                = "lamplight.node.*"           // node
 	AnyAnswers             = "lamplight.answers.*.*"      // node, then 0; or, when nobody received a message, its number
@@ -38,8 +40,8 @@ const (
 // All lists every subject of the product. Tests compare the list with the contract and with the permissions of nodes,
 // edges and control programs.
 func All() []string {
-	return []string{AnySubscription, AnySubscriptionOfRealm, AnyDialogUpdate, AnyUpdate, AnyMailboxUpdate, AnyPublication, AnyWatcherReply,
-		AnySearch, AnyShow, AnySet, AnyReset, AnyProbe, SwitchGone, AnySourceUp, AnyEdgeUp, AnyNotified, AnyNotify, AnyState, AnyNode, AnyAnswers,
+	return []string{AnySubscription, AnySubscriptionOfRealm, AnyDialogUpdate, AnyUpdate, AnyMailboxUpdate, AnyRegistration, AnyPublication, AnyWatcherReply,
+		AnySearch, AnyShow, AnySet, AnyReset, AnyProbe, SwitchGone, AnySourceUp, AnyEdgeUp, AnyNotified, AnyNotify, AnyWatched, AnyState, AnyNode, AnyAnswers,
 		AnyClaims, AnyRecord, AnyCredentials, EdgeSecret, Status}
 }
 
@@ -61,6 +63,9 @@ func Update(realm, callID string) string { return of(AnyUpdate, realm, callID) }
 
 // MailboxUpdate is the subject of an mwi_update document about the mailbox of user@realm.
 func MailboxUpdate(realm, user string) string { return of(AnyMailboxUpdate, realm, user) }
+
+// Registration is the subject of a reg_success document: a phone of user@realm has registered, or is registered no more.
+func Registration(realm, user string) string { return of(AnyRegistration, realm, user) }
 
 // Publication is the subject of a publication document: a PUBLISH request about user@realm.
 func Publication(realm, user string) string { return of(AnyPublication, realm, user) }
@@ -102,6 +107,11 @@ func Credentials(realm, user string) string { return of(AnyCredentials, realm, u
 
 // Notify is the subject of the NOTIFYs for the watchers behind an edge.
 func Notify(edge string) string { return of(AnyNotify, edge) }
+
+// Watched is the subject on which a node says that user@realm has its first watcher of an event package.
+func Watched(eventPackage, realm, user string) string {
+	return of(AnyWatched, eventPackage, realm, user)
+}
 
 // State is the subject of the changes of the lamp of user@realm.
 func State(realm, user string) string { return of(AnyState, realm, user) }

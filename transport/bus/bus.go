@@ -123,7 +123,7 @@ func (b *Bus) Start(context.Context) error {
 	for topic, handler := range map[string]nats.MsgHandler{
 		subject.AnySubscription: b.subscribe, subject.AnySubscriptionOfRealm: b.subscribe,
 		subject.AnyDialogUpdate: b.update, subject.AnyUpdate: b.update,
-		subject.AnyMailboxUpdate: b.mailbox, subject.AnyPublication: b.publication, subject.AnyWatcherReply: b.watcherReply,
+		subject.AnyMailboxUpdate: b.mailbox, subject.AnyPublication: b.publication, subject.AnyRegistration: b.registration, subject.AnyWatcherReply: b.watcherReply,
 		subject.AnySourceUp:    b.sourceUp,
 		subject.AnyCredentials: b.credentials, subject.EdgeSecret: b.edgeSecret,
 	} {

@@ -332,6 +332,13 @@ func (f *Fanout) Lamp(c actors.LampNews) {
 	f.lost(f.cfg.Conn.Publish(topic, b), topic, len(b))
 }
 
+// Watched says on lamplight.watched that an extension has its first watcher of an event package (docs/contract/nats.md, "First watchers").
+func (f *Fanout) Watched(to actors.Address, p presence.Package) {
+	b := kazoo.AppendWatched(make([]byte, 0, 256), to, p, f.cfg.Node)
+	topic := f.cfg.Prefix.Of(subject.Watched(p.String(), to.Realm, to.User))
+	f.lost(f.cfg.Conn.Publish(topic, b), topic, len(b))
+}
+
 // up handles an edge.up. An edge that was started again, and names nothing that it has seen, needs none of the messages that
 // are kept: it begins with the next one. The edge misses no message of this node up to the Edge-Seq seen; named says whether it
 // named this incarnation of the node at all. up sends again what the edge misses, from the ring, a message at most once in

@@ -108,6 +108,19 @@ func (b *Bus) mailbox(m *nats.Msg) {
 	})
 }
 
+// registration takes a reg_success document: a phone has registered, or is registered no more.
+func (b *Bus) registration(m *nats.Msg) {
+	f, t, err := b.read(m, 2, "reg_success")
+	var a kazoo.Addressed
+	if err == nil {
+		a, err = f.Registration()
+	}
+	if err == nil {
+		err = sameUser("Username", a.To, t)
+	}
+	b.process(m, f, t, err, a)
+}
+
 // publication takes a PUBLISH request that an edge passes on. When the document names no entity-tag for the publication, the node makes one.
 func (b *Bus) publication(m *nats.Msg) {
 	f, t, err := b.read(m, 2, "publication")

@@ -163,6 +163,7 @@ type Document struct {
 	Reply      Number `json:"Reply"`
 	RetryAfter Number `json:"Retry-After"`
 
+	Status   Text `json:"Status"`
 	Realm    Text `json:"Realm"`
 	Username Text `json:"Username"`
 	Explain  Flag `json:"Explain"`
@@ -202,7 +203,10 @@ func unreadable(err error) error {
 // duplicate names, invalid UTF-8, wrong types and values that are too long; its errors are Refusals. The Document is never
 // nil: beside an error it holds the fields that could be read, so that the reply can carry the Msg-ID.
 func Read(data []byte, names ...string) (*Document, error) {
-	f := new(Document)
+	f, category := new(Document), "presence"
+	if names[0] == "reg_success" {
+		category = "directory"
+	}
 	if len(data) > MaxDocument {
 		return f, Refusal{413, fmt.Sprintf("the document has %d bytes; it may have at most %d", len(data), MaxDocument)}
 	}
@@ -211,12 +215,12 @@ func Read(data []byte, names ...string) (*Document, error) {
 	}
 	switch {
 	case f.EventCategory == "":
-		return f, refuse("Event-Category is missing; it must be presence")
+		return f, refuse("Event-Category is missing; it must be %s", category)
 	case f.EventName == "":
 		return f, refuse("Event-Name is missing; on this subject it must be %s", strings.Join(names, " or "))
 	}
-	if f.EventCategory != "presence" {
-		return f, refuse("Event-Category is %.40q; it must be presence", f.EventCategory)
+	if string(f.EventCategory) != category {
+		return f, refuse("Event-Category is %.40q; it must be %s", f.EventCategory, category)
 	}
 	for _, n := range names {
 		if string(f.EventName) == n {

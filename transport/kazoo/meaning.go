@@ -240,6 +240,26 @@ func (f *Document) Mailbox() (update presence.MailboxUpdate, all []Addressed, er
 	return update, out, nil
 }
 
+// Registration returns what a `reg_success` document means: a presence.Registration.
+func (f *Document) Registration() (Addressed, error) {
+	if f.Username == "" || f.Realm == "" || !f.Expires.set {
+		return Addressed{}, refuse("Username, Realm or Expires is missing")
+	}
+	to, err := f.Target()
+	if err != nil {
+		return Addressed{}, err
+	}
+	ev := presence.Registration{Contact: target(f.Contact)}
+	if ev.Expires, err = expires(f.Expires, presence.LongestLease); err != nil {
+		return Addressed{}, err
+	}
+	if strings.HasPrefix(strings.ToLower(string(f.Status)), "unregistered") {
+		ev.Expires = 0
+	}
+	ev.Timestamp, err = timestamp("Timestamp", f.Timestamp)
+	return Addressed{to, ev}, err
+}
+
 // WatcherReply returns what a `notify` document means: a presence.Notified. to is the extension that its subject names.
 func (f *Document) WatcherReply(to actors.Address) (Addressed, error) {
 	if f.To == "" || f.From == "" || f.CallID == "" {

@@ -15,6 +15,16 @@ func (f *Document) SwitchGone() (gone presence.SwitchGone, err error) {
 	return gone, err
 }
 
+// AppendWatched appends a watched document to dst: an extension has its first watcher of an event package.
+func AppendWatched(dst []byte, to presence.Address, p presence.Package, node string) []byte {
+	dst = appendjson.Field(append(dst, '{'), "Event-Category", "presence")
+	dst = appendjson.Field(dst, "Event-Name", "watched")
+	dst = appendjson.Field(dst, "Username", to.User)
+	dst = appendjson.Field(dst, "Realm", to.Realm)
+	dst = appendjson.Field(dst, "Event-Package", p.String())
+	return append(appendjson.Field(dst, "Node", node), '}')
+}
+
 // ReadSourceUp reads a source.up document (docs/contract/nats.md, "Sources"). source is the name in the subject that it came on; the
 // document must name the same source. Its errors are Refusals.
 func ReadSourceUp(data []byte, source string) (up presence.SourceUp, err error) {

@@ -89,6 +89,7 @@ func viewFields(c *coder, v *presence.View) {
 	num(c, 7, &v.Messages.UrgentNew)
 	num(c, 8, &v.Messages.UrgentSaved)
 	str(c, 9, &v.Messages.Account)
+	flag(c, 10, &v.Registered)
 }
 
 func dialogFields(c *coder, v *presence.DialogView) {

@@ -51,6 +51,7 @@ const (
 	callPublish
 	callSwitchGone // a WideCommand about a switch; a node of a release without it refuses the call
 	callSourceUp
+	callRegistration
 )
 
 func callFields(c *coder, q *Call) {
@@ -102,6 +103,8 @@ func writeAsked(c *coder, q *Call) {
 		nested(c, callPublish, &m, publishFields)
 	case presence.SourceUp:
 		nested(c, callSourceUp, &m, sourceUpFields)
+	case presence.Registration:
+		nested(c, callRegistration, &m, registrationFields)
 	case presence.Notified:
 		nested(c, callNotified, &m, notifiedFields)
 	case presence.SetManual:
@@ -148,6 +151,8 @@ func readAsked(c *coder, q *Call) {
 			w := read(c, callLitWindow, windowFields)
 			w.Query.Lit = true
 			q.Window = &w
+		case callRegistration:
+			*m = read(c, callRegistration, registrationFields)
 		case callSourceUp:
 			*m = read(c, callSourceUp, sourceUpFields)
 		case callPublish:
@@ -298,6 +303,12 @@ func wideCommandFields(c *coder, v *WideCommand) {
 	str(c, 4, &v.Reason)
 	str(c, 5, &v.Gone.Switch)
 	timestamp(c, 6, &v.Gone.Before)
+}
+
+func registrationFields(c *coder, v *presence.Registration) {
+	str(c, 1, &v.Contact)
+	num(c, 2, &v.Expires)
+	timestamp(c, 3, &v.Timestamp)
 }
 
 func sourceUpFields(c *coder, v *presence.SourceUp) {

@@ -14,6 +14,7 @@ func TestSwitchesAndSources(t *testing.T) {
 	for _, want := range []Call{
 		{ID: 3, Deadline: 7, Command: &WideCommand{Only: shardsOf(0, 1023), Gone: presence.SwitchGone{Switch: "sip:10.0.0.5:11000", Before: at}}},
 		{ID: 4, Deadline: 8, Request: actors.Request{To: actors.SourceAddress("fs1"), Message: presence.SourceUp{Source: "fs1", Switch: "sip:10.0.0.5:11000", Incarnation: "7f", Expires: 30, Timestamp: at}}},
+		{ID: 5, Deadline: 9, Request: actors.Request{To: actors.Address{Realm: "acme.test", User: "1001"}, Message: presence.Registration{Contact: "sip:1001@10.0.0.9", Expires: 3600, Timestamp: at}}},
 	} {
 		data := AppendNow(AppendCall(AppendHead(nil, presence.Schema, "a"), want), 1, 1)
 		b, err := ReadBatch(data)
