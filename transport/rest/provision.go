@@ -6,9 +6,12 @@ import (
 	"slices"
 
 	"github.com/go-json-experiment/json"
+	"golang.org/x/sync/errgroup"
 
+	"lamplight/actors"
 	"lamplight/cluster/directory"
 	"lamplight/transport/access"
+	"lamplight/transport/httpd"
 )
 
 // respond answers with data that is small.
@@ -81,13 +84,49 @@ func (q *request) userDevices(account, user string) error {
 	return q.list(slices.DeleteFunc(d.List(directory.Devices, account), func(e *directory.Entry) bool { return !e.UsedBy(user) }))
 }
 
-// deviceStatus serves …/devices/status: the devices that are known to be registered. Lamplight knows of no registrations yet.
-func (q *request) deviceStatus() error {
+// statusParallel is how many devices are asked at a time whether they are registered.
+const statusParallel = 32
+
+// deviceStatus serves …/devices/status: the devices whose extension has a registration that lives. A device registers as its
+// sip.username.
+func (q *request) deviceStatus(account *directory.Entry) error {
 	if err := q.Methods("GET"); err != nil {
 		return err
 	}
-	q.OK(200, []byte("[]"))
-	return nil
+	free, ok := q.server.listings.Take(q.account)
+	if !ok {
+		return httpd.ErrTooMany
+	}
+	defer free()
+	devices := q.server.cfg.Directory.List(directory.Devices, account.ID)
+	answers := make([]actors.Answer, len(devices))
+	asked := errgroup.Group{}
+	asked.SetLimit(statusParallel)
+	for i, d := range devices {
+		name := d.Text("sip.username")
+		if own := d.Text("sip.realm"); own != "" && name != "" {
+			name += "@" + own
+		}
+		to, err := q.address(account, name)
+		if name == "" || err != nil {
+			continue // it can't register here
+		}
+		asked.Go(func() error {
+			answers[i] = q.server.cfg.Presence.Request(&q.Within, actors.Request{To: to, Message: actors.Show{}, Deadline: q.Until})
+			return answers[i].Err
+		})
+	}
+	if err := asked.Wait(); err != nil {
+		return err
+	}
+	rows := []map[string]any{}
+	for i, d := range devices {
+		q.Stale = q.Stale || answers[i].Stale
+		if v := answers[i].View; v != nil && v.Registered {
+			rows = append(rows, map[string]any{"device_id": d.ID, "registered": true})
+		}
+	}
+	return q.respond(200, rows)
 }
 
 // about serves /about.

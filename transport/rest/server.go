@@ -168,7 +168,7 @@ func (q *request) members(e *directory.Entry, kind string, p []string) error {
 	case len(p) == 0:
 		return q.collection(kind, e.ID)
 	case len(p) == 1 && kind == directory.Devices && p[0] == "status":
-		return q.deviceStatus()
+		return q.deviceStatus(e)
 	case len(p) == 1:
 		return q.entry(kind, e.ID, p[0])
 	case len(p) == 2 && p[1] == "presence":
