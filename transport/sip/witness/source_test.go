@@ -88,6 +88,7 @@ func (w *watched) shows(want ...string) {
 type source struct {
 	t       *testing.T
 	addr    string
+	file    string // its configuration
 	defines map[string]string
 	pid     int
 	cseq    *int // of the last REGISTER
@@ -132,7 +133,7 @@ func publishes(t *testing.T, n *node.Node, transport sip.Transport, defines map[
 // publishesFrom is publishes for a Kamailio at an address.
 func publishesFrom(t *testing.T, host string, n *node.Node, transport sip.Transport, defines map[string]string) *source {
 	t.Helper()
-	s := &source{t: t, cseq: new(int), addr: net.JoinHostPort(host, freePort(t)), defines: map[string]string{"EDGE": "sip:" + n.SIP().Addr(transport) + ";transport=" + transport.String(), "DOMAIN": acme}}
+	s := &source{t: t, cseq: new(int), addr: net.JoinHostPort(host, freePort(t)), file: "source.cfg", defines: map[string]string{"EDGE": "sip:" + n.SIP().Addr(transport) + ";transport=" + transport.String(), "DOMAIN": acme}}
 	for name, value := range defines {
 		s.defines[name] = value
 	}
@@ -140,7 +141,7 @@ func publishesFrom(t *testing.T, host string, n *node.Node, transport sip.Transp
 	return s
 }
 
-func (s *source) start() { s.pid = kamailio(s.t, s.addr, "source.cfg", s.defines) }
+func (s *source) start() { s.pid = kamailio(s.t, s.addr, s.file, s.defines) }
 
 // in is the source for a subtest: the phones that are started for it end with it.
 func (s *source) in(t *testing.T) *source {
