@@ -83,7 +83,7 @@ type Server struct {
 	done     sync.WaitGroup // the goroutines of tend and of the elector
 
 	nats    atomic.Pointer[server.Server] // replaced by tend
-	suspect atomic.Bool                   // the server has logged that its storage failed
+	suspect atomic.Pointer[string]        // the line with which the server has logged that its storage failed; nil: it has not
 	trouble atomic.Pointer[error]         // why the server takes no writes; nil: it takes them
 }
 
@@ -365,7 +365,8 @@ func (s *Server) run() (*server.Server, error) {
 		if h := made.Healthz(nil); h.Status != "ok" {
 			made.Shutdown()
 			made.WaitForShutdown()
-			return nil, fmt.Errorf("the embedded NATS server could not open all of its files: %s", h.Error)
+			return nil, fmt.Errorf("the embedded NATS server could not open all of its files: %s. Bring back the stream's files from a copy "+
+				"of the data directory (meta.inf and meta.sum among them), or restore a backup into an empty --data (lamplight restore)", h.Error)
 		}
 	}
 	return made, nil
@@ -467,7 +468,7 @@ func (s *Server) Stop(context.Context) error {
 // line says that the server's storage failed, natsLog sets suspect: the server says it nowhere else.
 type natsLog struct {
 	log     *slog.Logger
-	suspect *atomic.Bool
+	suspect *atomic.Pointer[string]
 	last    *atomic.Pointer[string] // the newest error
 }
 
@@ -485,7 +486,7 @@ func (l natsLog) Fatalf(f string, v ...any) {
 func (l natsLog) Errorf(f string, v ...any) {
 	line := fmt.Sprintf(f, v...)
 	if strings.Contains(strings.ToLower(line), "write error") {
-		l.suspect.Store(true)
+		l.suspect.Store(&line)
 	}
 	l.last.Store(&line)
 	l.log.Error(line)
