@@ -85,6 +85,7 @@ type Server struct {
 	nats    atomic.Pointer[server.Server] // replaced by tend
 	suspect atomic.Pointer[string]        // the line with which the server has logged that its storage failed; nil: it has not
 	trouble atomic.Pointer[error]         // why the server takes no writes; nil: it takes them
+	said    atomic.Pointer[string]        // the newest warning or error of the server; nil: it has logged none
 }
 
 // New makes a Server. It starts nothing.
@@ -289,7 +290,7 @@ func (s *Server) options() (*server.Options, []nats.Option, error) {
 		if opts, err = server.ProcessConfigFile(c.Config); err != nil {
 			return nil, nil, fmt.Errorf("--nats-config: %w", err)
 		}
-		if err := checkFile(opts); err != nil {
+		if err := checkFile(opts, c.Routes != nil); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -340,7 +341,7 @@ func (s *Server) run() (*server.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded NATS server: %w", err)
 	}
-	log := natsLog{loglimit.Limit(c.Log).With("part", "nats"), &s.suspect, new(atomic.Pointer[string])}
+	log := natsLog{loglimit.Limit(c.Log).With("part", "nats"), &s.suspect, &s.said}
 	made.SetLoggerV2(log, false, false, false)
 	started := make(chan struct{})
 	go func() { made.Start(); close(started) }()
@@ -356,8 +357,8 @@ func (s *Server) run() (*server.Server, error) {
 	if !made.ReadyForConnections(10 * time.Second) {
 		made.Shutdown()
 		why := "it is not ready after 10 s, and says nothing"
-		if said := log.last.Load(); said != nil {
-			why = *said
+		if said := s.Said(); said != "" {
+			why = said
 		}
 		return nil, fmt.Errorf("the embedded NATS server did not start: %s", why)
 	}
@@ -441,6 +442,15 @@ func Loopback(host string) bool {
 // URL returns the address for the node itself, which connects with the options of WayIn.
 func (s *Server) URL() string { return "nats://" + s.addr }
 
+// Said returns the newest warning or error that the server has logged; "": it has logged none. It is for any goroutine, also before
+// Start.
+func (s *Server) Said() string {
+	if said := s.said.Load(); said != nil {
+		return *said
+	}
+	return ""
+}
+
 // Addr returns the HOST:PORT on which the server listens for clients.
 func (s *Server) Addr() string { return s.addr }
 
@@ -469,17 +479,22 @@ func (s *Server) Stop(context.Context) error {
 type natsLog struct {
 	log     *slog.Logger
 	suspect *atomic.Pointer[string]
-	last    *atomic.Pointer[string] // the newest error
+	said    *atomic.Pointer[string] // the newest warning or error
 }
 
 func (l natsLog) Noticef(f string, v ...any) { l.log.Debug(fmt.Sprintf(f, v...)) }
-func (l natsLog) Warnf(f string, v ...any)   { l.log.Warn(fmt.Sprintf(f, v...)) }
 func (l natsLog) Debugf(f string, v ...any)  {}
 func (l natsLog) Tracef(f string, v ...any)  {}
 
+func (l natsLog) Warnf(f string, v ...any) {
+	line := fmt.Sprintf(f, v...)
+	l.said.Store(&line)
+	l.log.Warn(line)
+}
+
 func (l natsLog) Fatalf(f string, v ...any) {
 	line := fmt.Sprintf(f, v...)
-	l.last.Store(&line)
+	l.said.Store(&line)
 	l.log.Error(line)
 }
 
@@ -488,6 +503,6 @@ func (l natsLog) Errorf(f string, v ...any) {
 	if strings.Contains(strings.ToLower(line), "write error") {
 		l.suspect.Store(&line)
 	}
-	l.last.Store(&line)
+	l.said.Store(&line)
 	l.log.Error(line)
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -327,7 +326,11 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := s.nats.Load()
-	natsLog{s.cfg.Log, &s.suspect, new(atomic.Pointer[string])}.Errorf("JetStream critical write error: %v", "no space left on device")
+	natsLog{s.cfg.Log, &s.suspect, &s.said}.Warnf("JetStream resource limits exceeded for account: %q", "A")
+	if said := s.Said(); s.suspect.Load() != nil || !strings.Contains(said, "limits exceeded") {
+		t.Errorf("the server said %q", said)
+	}
+	natsLog{s.cfg.Log, &s.suspect, &s.said}.Errorf("JetStream critical write error: %v", "no space left on device")
 	deadline := time.Now().Add(20 * time.Second)
 	for s.nats.Load() == before || s.Trouble() != nil {
 		if time.Now().After(deadline) {
@@ -362,7 +365,7 @@ func TestRestartOnDamage(t *testing.T) {
 	if err := os.WriteFile(blocks[0].file, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	natsLog{s.cfg.Log, &s.suspect, new(atomic.Pointer[string])}.Errorf("JetStream stream critical write error: malformed or corrupt message")
+	natsLog{s.cfg.Log, &s.suspect, &s.said}.Errorf("JetStream stream critical write error: malformed or corrupt message")
 	select {
 	case err := <-failed:
 		if !strings.Contains(err.Error(), blocks[0].file) {

@@ -98,13 +98,17 @@ func TestCheckConfigShowsSources(t *testing.T) {
 func TestCheckConfigOfRunningNode(t *testing.T) {
 	t.Parallel()
 	p := serve(t, t.TempDir())
+	monitored := filepath.Join(t.TempDir(), "nats.conf")
+	if err := os.WriteFile(monitored, []byte("http: "+strings.TrimPrefix(p.http, "http://")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var stderr strings.Builder
-	c := exec.Command(binary, "check-config", "--data", p.data, "--http", strings.TrimPrefix(p.http, "http://"), "--nats-listen", strings.TrimPrefix(p.nats, "nats://"), "--gossip", "127.0.0.1:0")
+	c := exec.Command(binary, "check-config", "--nats-config", monitored, "--data", p.data, "--http", strings.TrimPrefix(p.http, "http://"), "--nats-listen", strings.TrimPrefix(p.nats, "nats://"), "--gossip", "127.0.0.1:0")
 	c.Stderr = &stderr
 	if err := c.Run(); err != nil {
 		t.Errorf("%v: %s", err, stderr.String())
 	}
-	for _, want := range []string{"in use by another lamplight process", "--http 127.0.0.1:", "--nats-listen 127.0.0.1:"} {
+	for _, want := range []string{"in use by another lamplight process", "--http 127.0.0.1:", "--nats-listen 127.0.0.1:", "--nats-config, http 127.0.0.1:"} {
 		if !strings.Contains(stderr.String(), want) {
 			t.Errorf("no warning %q: %s", want, stderr.String())
 		}
