@@ -31,7 +31,7 @@ func (c *restoreCommand) Run(out io.Writer) error {
 	}
 	f, err := os.Open(c.File)
 	if err != nil {
-		return err
+		return named(err)
 	}
 	defer f.Close()
 	if _, err := backup.Read(f, c.checkEntry); err != nil {
