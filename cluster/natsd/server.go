@@ -169,10 +169,15 @@ const (
 	Clustered  = "clustered"
 )
 
-// Mode returns how the server of a data directory was first started, Standalone or Clustered; "": the directory is new.
+// Mode returns how the server of a data directory was first started, Standalone or Clustered; "": the directory is new. Another text
+// says that the file is damaged.
 func Mode(dir string) string {
-	b, _ := os.ReadFile(filepath.Join(dir, "mode"))
-	return strings.TrimSpace(string(b))
+	b, err := os.ReadFile(filepath.Join(dir, "mode"))
+	mode := strings.TrimSpace(string(b))
+	if _, used := os.Stat(filepath.Join(dir, "nats")); err == nil && mode == "" && used == nil {
+		return "nothing"
+	}
+	return mode
 }
 
 // lockDirectory locks a data directory until the returned file is closed or the process ends. It refuses a directory
@@ -205,6 +210,9 @@ func belongs(dir, mode string) error {
 	switch was := Mode(dir); {
 	case was == mode || was == "":
 		return nil
+	case was != Clustered && was != Standalone:
+		return fmt.Errorf("data directory %s: the file mode is damaged: it holds %.40q, and must hold standalone or clustered. Write into it what the server "+
+			"of this directory was: clustered if the node was started with --nats-cluster, standalone if not. A server of the wrong kind deletes the streams", dir, was)
 	case was == Clustered:
 		return fmt.Errorf("data directory %s: it belongs to a clustered server; a standalone server would delete its streams: give "+
 			"--nats-cluster, or another --data", dir)

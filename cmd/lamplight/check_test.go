@@ -26,10 +26,17 @@ func TestCheckConfigRefusesWhatServeRefuses(t *testing.T) {
 	bad := file("bad", "no key, no certificate, no list of keys")
 	users := file("users.conf", "accounts { A: {users: [{user: a, password: a}]}, B: {users: [{user: b, password: b}]} }")
 	file("clustered/mode", "clustered\n")
+	file("garbage/mode", "garbage\n")
+	file("emptied/mode", "")
+	file("emptied/nats/jetstream/x", "")
 	file("oddkey/token.pem", "no key")
 	for want, flags := range map[string][]string{
 		"is not a directory":                                   {"--data", bad},
 		"belongs to a clustered server":                        {"--data", filepath.Join(dir, "clustered")},
+		"the file mode is damaged":                             {"--data", filepath.Join(dir, "garbage")},
+		"the file mode is damaged: it holds \"nothing\"":       {"--data", filepath.Join(dir, "emptied")},
+		"http is no port":                                      {"--gossip", "127.0.0.1:http"},
+		"http is no port ":                                     {"--sip-udp", "127.0.0.1:http"},
 		"oddkey/token.pem: the token key is not in PEM format": {"--data", filepath.Join(dir, "oddkey")},
 		"--nats-config: ":                                      {"--nats-config", file("broken.conf", "users: [")},
 		"--nats-config has users in several accounts":          {"--nats-config", users},
