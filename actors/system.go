@@ -21,6 +21,7 @@ type Config struct {
 	Mailbox    int // the number of messages that may wait for one shard; a request past it is refused with ErrBusy
 	Journal    Journal
 	Notifier   Notifier
+	Trouble    func() error // why the node's NATS server takes no writes; nil, or the answer nil: nothing known
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }

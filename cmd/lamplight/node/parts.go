@@ -104,7 +104,7 @@ func (n *Node) awaitRestore(ctx context.Context) error {
 // startDirectory starts the directory, which learns the accounts.
 func (n *Node) startDirectory(ctx context.Context) error {
 	c := &n.cfg
-	n.directory = directory.New(directory.Config{Conn: n.conn, Prefix: c.Prefix, Memory: c.Memory, Replicas: c.Replicas, Log: n.log, RealmGone: n.realmGone})
+	n.directory = directory.New(directory.Config{Conn: n.conn, Prefix: c.Prefix, Memory: c.Memory, Replicas: c.Replicas, Log: n.log, RealmGone: n.realmGone, Trouble: n.storeTrouble})
 	return n.teardown.start(ctx, "directory", n.directory)
 }
 
@@ -118,7 +118,7 @@ func (n *Node) startShards(ctx context.Context) error {
 		Incarnation: n.journal.Incarnation, Account: func(realm string) string { id, _ := n.directory.RealmAccount(realm); return id }})
 	rules := c.Rules
 	rules.Writes = n.newest
-	n.system = actors.NewSystem(actors.Config{Node: c.Name, Rules: rules, Mailbox: c.MaxMailbox, Journal: n.journal, Notifier: n.fanout, Log: loglimit.Limit(n.log), Registerer: n.registry})
+	n.system = actors.NewSystem(actors.Config{Node: c.Name, Rules: rules, Mailbox: c.MaxMailbox, Journal: n.journal, Notifier: n.fanout, Trouble: n.storeTrouble, Log: loglimit.Limit(n.log), Registerer: n.registry})
 	n.fanout.Renotify, n.fanout.Watches = n.system.RenotifyEdge, n.system.WatchesEdge
 	n.router = route.New(route.Config{System: n.system, Owners: n.journal, Nodes: n.journal.Owners, Conn: n.conn, Prefix: c.Prefix,
 		Node: c.Name, Timeout: c.RequestTimeout, Writes: n.newest, Trouble: n.trouble, Log: n.log, Registerer: n.registry})
