@@ -85,6 +85,7 @@ type Server struct {
 	nats    atomic.Pointer[server.Server] // replaced by tend
 	suspect atomic.Pointer[string]        // the line with which the server has logged that its storage failed; nil: it has not
 	trouble atomic.Pointer[error]         // why the server takes no writes; nil: it takes them
+	lost    atomic.Bool                   // files were damaged, and what they held is given up (Config.AcceptLoss)
 	said    atomic.Pointer[string]        // the newest warning or error of the server; nil: it has logged none
 }
 
@@ -458,6 +459,9 @@ func (s *Server) Said() string {
 	}
 	return ""
 }
+
+// Lost says whether files were damaged, and what they held was given up (Config.AcceptLoss).
+func (s *Server) Lost() bool { return s.lost.Load() }
 
 // Addr returns the HOST:PORT on which the server listens for clients.
 func (s *Server) Addr() string { return s.addr }

@@ -46,7 +46,7 @@ const (
 func (s *Server) verify() error {
 	streams, err := streamsIn(filepath.Join(s.cfg.Data, "nats", "jetstream"))
 	if err != nil {
-		return fmt.Errorf("the journal's files can't be read: %w", err)
+		return fmt.Errorf("the files of the streams can't be read: %w", err)
 	}
 	var lost []string
 	kept, found := marks.Marks{}, map[string]marks.Found{}
@@ -78,7 +78,8 @@ func (s *Server) verify() error {
 // refuse returns the error of verify. With Config.AcceptLoss it logs what is lost, and returns nil.
 func (s *Server) refuse(lost string) error {
 	if s.cfg.AcceptLoss {
-		s.cfg.Log.Error("files of the journal are damaged, and the node goes on without what they held (--accept-loss)", "damaged", lost)
+		s.lost.Store(true)
+		s.cfg.Log.Error("files of the journal or the directory are damaged, and the node goes on without what they held (--accept-loss)", "damaged", lost)
 		return nil
 	}
 	advice := "restore a backup into an empty --data (lamplight restore)"
@@ -89,7 +90,7 @@ func (s *Server) refuse(lost string) error {
 		"then %s; or start once with --accept-loss, which gives up the damaged part", errDamaged, lost, advice)
 }
 
-var errDamaged = errors.New("files of the journal are damaged")
+var errDamaged = errors.New("files of the journal or the directory are damaged")
 
 // streamFiles is what the files of a stream hold.
 type streamFiles struct {

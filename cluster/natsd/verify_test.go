@@ -290,6 +290,9 @@ func TestAcceptLoss(t *testing.T) {
 	if err := s.Trouble(); err != nil {
 		t.Error(err)
 	}
+	if !s.Lost() {
+		t.Error("the server does not say that something was lost")
+	}
 }
 
 // A server whose data directory is deleted says so.

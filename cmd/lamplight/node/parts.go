@@ -58,6 +58,7 @@ func (n *Node) startNATS(ctx context.Context) error {
 		if err := n.teardown.start(ctx, "NATS server", n.server); err != nil {
 			return err
 		}
+		n.doubtful = n.server.Lost()
 		servers, wayIn = client.Options{URL: n.server.URL(), InboxPrefix: servers.InboxPrefix, Creds: servers.Creds}, n.server.WayIn()
 	} else if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return err
