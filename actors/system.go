@@ -27,6 +27,7 @@ type Config struct {
 	// HidesParties says whether the watchers of an extension are not shown who the other party of a call is. It is called in the turn of the
 	// extension's shard for each document, and must not wait for a shard, NATS or a disk. nil: they are shown.
 	HidesParties func(to Address) bool
+	Trouble      func() error // why the node's NATS server takes no writes; nil, or the answer nil: nothing known
 	Log          *slog.Logger
 	Registerer   prometheus.Registerer
 }

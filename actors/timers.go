@@ -82,8 +82,9 @@ func (s *shard) tick(now time.Time) {
 	}
 	s.tickSources(now)
 	s.release(now)
+	given := s.givenUp(now)
 	for i := range s.queue {
-		if c := s.queue[i].caller; c != nil && c.done != nil && now.After(c.deadline) {
+		if c := s.queue[i].caller; c != nil && c.done != nil && (now.After(c.deadline) || s.queue[i].wrote && s.queue[i].at.Before(given)) {
 			if s.queue[i].wrote {
 				c.answer(Answer{Err: ErrUnknown})
 			} else {
@@ -100,6 +101,19 @@ func (s *shard) tick(now time.Time) {
 			}
 		}
 	}
+}
+
+// giveUpAfter is how long a change waits for a NATS server that takes no writes. A server that is started again after an error
+// takes writes within about this time.
+const giveUpAfter = time.Second
+
+// givenUp returns the moment before which no change that waits will be durable soon, because the node knows that its NATS server
+// takes no writes, for example on a full disk. The zero time: it does not.
+func (s *shard) givenUp(now time.Time) time.Time {
+	if len(s.queue) == 0 || s.sys.cfg.Trouble == nil || s.standing() != CutOff || s.sys.cfg.Trouble() == nil {
+		return time.Time{}
+	}
+	return now.Add(-giveUpAfter)
 }
 
 // expire answers the callers that wait for the shard to open and have waited long enough. It asks whether the shard is

@@ -68,7 +68,7 @@ func Run(ctx context.Context, s Settings, version, binary string, target *Target
 	} else if err := r.startOwn(); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, r.close()) }()
+	defer func() { err = errors.Join(err, r.close(ctx.Err() != nil)) }()
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -159,7 +159,8 @@ func (r *run) newRandom() *rand.Rand {
 }
 
 // close ends what prepare and startOwn began, and removes the accounts from a cluster that goes on.
-func (r *run) close() error {
+// interrupted says that the caller of Run has ended the run.
+func (r *run) close(interrupted bool) error {
 	var err error
 	if r.rest != nil {
 		r.rest.close()
@@ -181,7 +182,7 @@ func (r *run) close() error {
 	}
 	r.client.CloseIdleConnections()
 	if r.own != nil {
-		err = errors.Join(err, r.own.close(r.result.Verdict.Right()))
+		err = errors.Join(err, r.own.close(r.result.Verdict.Right() || interrupted && r.result.Verdict.Watchers == 0))
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package presence
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -176,7 +177,8 @@ func cleanUser(user string, uri bool) (clean, words string) {
 		case r == '%' && !(i+2 < len(user) && isHex(user[i+1]) && isHex(user[i+2])):
 			return "", "in whose user a % stands alone; write %25 for it"
 		case r != ' ' && unicode.IsSpace(r) || !unicode.IsPrint(r):
-			return "", fmt.Sprintf("in whose user the character %q must be percent-encoded", r)
+			escape := url.PathEscape(string(r))
+			return "", fmt.Sprintf("in whose user the character %q stands; write %s for it, and %s in the path of a URL", r, escape, url.PathEscape(escape))
 		}
 	}
 	return unprotected.Replace(user), ""

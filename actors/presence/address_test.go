@@ -36,9 +36,9 @@ func TestAddresses(t *testing.T) { // RFC 3261 §25.1, §19.1.4
 	}
 	for text, words := range map[string]string{
 		"tel:+12125550100": "telephone number", "tel:1@acme.test": "telephone number", "": "no realm", "1001": "no realm", "sip:acme.test": "no realm",
-		"@acme.test": "no user", "sip:;x=y@acme.test": "no user", "1001@": "host", "h323:1001@acme.test": "scheme", "two\twords@acme.test": "percent-encoded",
+		"@acme.test": "no user", "sip:;x=y@acme.test": "no user", "1001@": "host", "h323:1001@acme.test": "scheme", "two\twords@acme.test": "write %09 for it, and %2509 in the path of a URL",
 		"100%@acme.test": "%25", "*@acme.test": "bare *", "sip:%2A@acme.test": "bare *", "a@b@acme.test": "host", "a@acme.test:x": "host", "a@[::1": "host", "a@[1.2.3.4]": "host",
-		`"Ada <sip:1001@acme.test>`: "not closed", "<sip:1001@acme.test": "not closed", "<sip:1@a> x": "not closed", "a\x00b@acme.test": "percent-encoded", "\xff@acme.test": "UTF-8",
+		`"Ada <sip:1001@acme.test>`: "not closed", "<sip:1001@acme.test": "not closed", "<sip:1@a> x": "not closed", "a\x00b@acme.test": "write %00 for it", "\xff@acme.test": "UTF-8",
 		strings.Repeat("x", 257) + "@acme.test": "256", "1@" + strings.Repeat("x", 257): "256",
 	} {
 		_, err := ParsePresenceID(text)

@@ -35,7 +35,9 @@ func Launch(name, file string, argv ...string) (*Process, error) {
 	p.cmd = exec.Command(argv[0], argv[1:]...)
 	p.cmd.Stderr = log
 	p.cmd.Env = slices.DeleteFunc(os.Environ(), nodeSetting)
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// The program has a process group of its own: a Ctrl-C in the terminal would reach it besides the SIGTERM of Drain, and a second
+	// signal ends a node at once.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	out, err := p.cmd.StdoutPipe()
 	if err == nil {
 		err = p.cmd.Start()

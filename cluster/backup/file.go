@@ -33,6 +33,7 @@ var (
 	ErrNoBackup = errors.New("this is not a backup of Lamplight")
 	ErrNewer    = errors.New("the backup is of a newer release: restore it with that release")
 	ErrDamaged  = errors.New("the backup is damaged")
+	ErrOccupied = errors.New("a backup is restored only where nothing was imported and no node has served") // of a restore
 	ErrCut      = errors.New("the backup is cut off: it was not written to its end, or not copied to its end")
 )
 

@@ -61,8 +61,7 @@ func PrepareRestore(ctx context.Context, c Config, key, mark string) error {
 			return err
 		}
 		if status.Metadata()[key] != mark && status.Values() > 0 {
-			return fmt.Errorf("the directory (bucket %s) is not empty, and a backup is restored only where nothing "+
-				"was imported and no node has served: use empty data directories, or another --prefix", name)
+			return fmt.Errorf("the directory (bucket %s) is not empty, and %w: use empty data directories, or another --prefix", name, backup.ErrOccupied)
 		}
 		err = js.DeleteKeyValue(ctx, name)
 	}

@@ -24,9 +24,10 @@ import (
 // Keys that reserve a name (a realm, a username, an API key) were the other way. They need a key for each name and do not help
 // with the tree: that A is not below B depends on all accounts between them.
 const (
-	maxBatch     = 400             // messages of one batch; NATS takes 1,000
-	maxBatchSize = 4 << 20         // bytes of one batch
-	writeTime    = 5 * time.Second // how long NATS may take to answer a write
+	maxBatch     = 400                    // messages of one batch; NATS takes 1,000
+	maxBatchSize = 4 << 20                // bytes of one batch
+	writeTime    = 5 * time.Second        // how long NATS may take to answer a write
+	troubleEvery = 200 * time.Millisecond // between two looks at whether NATS takes writes, while a change waits
 )
 
 // write is one key that a change writes.
@@ -42,7 +43,14 @@ var errOvertaken = errors.New("directory: the bucket has changed since")
 // change makes a change of what plan returns, and blocks until that is durable. It returns the revision of the last write; the
 // writes before it have the revisions before that. A plan without writes changes nothing. plan is called with d.mu held for
 // reading, perhaps several times. It must not block.
-func (d *Directory) change(ctx context.Context, plan func() ([]write, error)) (uint64, error) {
+func (d *Directory) change(ctx context.Context, plan func() ([]write, error)) (last uint64, err error) {
+	ctx, stop := d.whileKept(ctx)
+	defer func() {
+		if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
+			err = fmt.Errorf("%w: %w", err, cause)
+		}
+		stop()
+	}()
 	for sure := false; ; sure = true {
 		last, err := d.try(ctx, plan)
 		if err == nil || !errors.Is(err, errOvertaken) && (sure || errors.Is(err, errUnanswered)) {
@@ -54,8 +62,38 @@ func (d *Directory) change(ctx context.Context, plan func() ([]write, error)) (u
 	}
 }
 
+// whileKept returns a context that also ends, with the cause, when the node knows that its NATS server takes no writes.
+func (d *Directory) whileKept(ctx context.Context) (context.Context, func()) {
+	if d.cfg.Trouble == nil {
+		return ctx, func() {}
+	}
+	ctx, end := context.WithCancelCause(ctx)
+	if err := d.cfg.Trouble(); err != nil {
+		end(err)
+		return ctx, func() {}
+	}
+	go func() {
+		t := time.NewTicker(troubleEvery)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+			}
+			if err := d.cfg.Trouble(); err != nil {
+				end(err)
+			}
+		}
+	}()
+	return ctx, func() { end(nil) }
+}
+
 // try makes a change on top of what the view has, when it is this change's turn. With errOvertaken nothing was changed.
 func (d *Directory) try(ctx context.Context, plan func() ([]write, error)) (uint64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, fmt.Errorf("%w: %w", errAsk, err)
+	}
 	select {
 	case d.turn <- struct{}{}:
 		defer func() { <-d.turn }()

@@ -105,7 +105,7 @@ func TestNoCycle(t *testing.T) {
 	}
 }
 
-// Of several entries that are created with one id, or one username, at the same time by two nodes, exactly one is.
+// Of several entries that are created with one id, username or sip.username at the same time by two nodes, exactly one is.
 func TestOneIDAndOneUsername(t *testing.T) {
 	b := newBed(t)
 	nodes := []*Directory{b.open(), b.open()}
@@ -129,6 +129,17 @@ func TestOneIDAndOneUsername(t *testing.T) {
 		})
 		if n := count(t, errs, ErrConflict); n != 1 {
 			t.Fatalf("round %d: %d users have one username", round, n)
+		}
+		errs = atOnce(6, func(i int) error {
+			name := fmt.Sprintf("phone%d", round)
+			if i%3 == 0 {
+				name = strings.ToUpper(name)
+			}
+			_, err := nodes[i%2].Put(t.Context(), account, Devices, account, NewID(), map[string]any{"sip": map[string]any{"username": name}}, nil)
+			return err
+		})
+		if n := count(t, errs, ErrConflict); n != 1 {
+			t.Fatalf("round %d: %d devices have one sip.username", round, n)
 		}
 		errs = atOnce(4, func(i int) error {
 			id := fmt.Sprintf("%032x", round)

@@ -66,6 +66,7 @@ type Config struct {
 	Log       *slog.Logger
 	RealmGone func(realm string) // no account has this realm any more; runs on a goroutine of its own; nil: not wanted
 	OpenTime  time.Duration      // how long Start may take to reach the bucket, before it reads what is there; 0: as long as its context lasts
+	Trouble   func() error       // why the node's NATS server takes no writes; nil, or the answer nil: nothing known
 	DryRun    bool               // changes are checked and made in this Directory's view only: nothing is written to the bucket
 }
 

@@ -87,6 +87,11 @@ func TestRefusals(t *testing.T) {
 	if _, err := d.Import(ctx, sample()); err != nil {
 		t.Fatal(err)
 	}
+	ada := d.List(Users, acme)[0]
+	one, err := d.Put(ctx, acme, Devices, acme, NewID(), map[string]any{"owner_id": ada.ID, "sip": map[string]any{"username": "Ada.phone"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		kind   string
 		fields map[string]any
@@ -102,6 +107,9 @@ func TestRefusals(t *testing.T) {
 		"SIP username elsewhere":  {Devices, map[string]any{"sip": map[string]any{"username": "1@RIVAL.test"}}, ErrForbidden},
 		"beside a presence id":    {Devices, map[string]any{"presence_id": "1", "sip": map[string]any{"username": "1@rival.test"}}, ErrForbidden},
 		"name is a number":        {Devices, map[string]any{"name": 5.0}, ErrInvalid},
+		"no such owner":           {Devices, map[string]any{"owner_id": "zz"}, ErrInvalid},
+		"SIP username taken":      {Devices, map[string]any{"sip": map[string]any{"username": "ADA.phone"}}, ErrConflict},
+		"and with the realm":      {Devices, map[string]any{"sip": map[string]any{"username": "ada.phone", "realm": "ACME.test"}}, ErrConflict},
 	} {
 		account := acme
 		if c.kind == Accounts {
@@ -110,6 +118,16 @@ func TestRefusals(t *testing.T) {
 		if _, err := d.Put(ctx, account, c.kind, account, account, c.fields, nil); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	// A device may keep what it has, also an owner who is gone, and have the name of a device of another realm.
+	if err := d.Delete(ctx, ada); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Put(ctx, acme, Devices, acme, one.ID, map[string]any{"owner_id": ada.ID, "sip": map[string]any{"username": "ADA.phone"}}, one); err != nil {
+		t.Error(err)
+	}
+	if _, err := d.Put(ctx, acme, Devices, acme, NewID(), map[string]any{"sip": map[string]any{"username": "ada.phone", "realm": "below.test"}}, nil); err != nil {
+		t.Error(err)
 	}
 	e, err := d.Get(ctx, Accounts, acme, acme)
 	if err != nil {

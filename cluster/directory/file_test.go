@@ -269,6 +269,7 @@ func TestEntriesOfAFileAreThereOnce(t *testing.T) {
 		`{"realm": "a.test", "devices": [{"id": "` + one + `"},` + "\n" + `{"id": "` + one + `"}]}`:                                                     "2 accounts[0].devices[1]: conflict: the file has the same device in accounts[0].devices[0], line 1\n",
 		`{"realm": "a.test", "devices": [{"sip": {"username": "1"}},` + "\n" + `{"sip": {"username": "1"}, "name": "x"}]}`:                              "2 accounts[0].devices[1]: conflict: the file has the same device in accounts[0].devices[0], line 1\n",
 		`{"realm": "a.test", "devices": [{"id": "` + one + `", "sip": {"username": "1"}},` + "\n" + `{"id": "` + two + `", "sip": {"username": "1"}}]}`: "2 accounts[0].devices[1]: conflict: the file has the same sip.username in accounts[0].devices[0], line 1\n",
+		`{"realm": "a.test", "devices": [{"sip": {"username": "x"}},` + "\n" + `{"sip": {"username": "X", "realm": "A.test"}}]}`:                        "2 accounts[0].devices[1]: conflict: the file has the same sip.username in accounts[0].devices[0], line 1\n",
 		`{"realm": "a.test", "devices": [{"presence_id": "1", "name": "x"},` + "\n" + `{"presence_id": "1", "name": "x"}]}`:                             "2 accounts[0].devices[1]: conflict: the file has the same device in accounts[0].devices[0], line 1\n",
 		`{"realm": "a.test", "devices": [{"name": "x"},` + "\n" + `{"name": "x"}]}`:                                                                     "2 accounts[0].devices[1]: conflict: the file has the same device in accounts[0].devices[0], line 1\n",
 	} {
@@ -281,6 +282,25 @@ func TestEntriesOfAFileAreThereOnce(t *testing.T) {
 		if e.Realm() != "known.test" && e.Realm() != "free.test" {
 			t.Errorf("the account %s was made", e.Realm())
 		}
+	}
+	// What the directory has counts too, unless the file changes it.
+	phones := func(first, second, third string) string {
+		list := []string{}
+		for i, name := range []string{first, second, third} {
+			if name != "" {
+				list = append(list, fmt.Sprintf(`{"id": "%032d", "sip": {"username": "%s"}}`, i, name))
+			}
+		}
+		return `{"accounts": [{"realm": "e.test", "devices": [` + strings.Join(list, ", ") + `]}]}`
+	}
+	if _, err := d.Import(t.Context(), read(t, phones("a", "b", ""))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Import(t.Context(), read(t, phones("b", "a", ""))); err != nil {
+		t.Errorf("two devices that change places: %v", err)
+	}
+	if _, err := d.Import(t.Context(), read(t, phones("", "", "B"))); err == nil || !strings.Contains(reported(err), "has the sip.username b") {
+		t.Errorf("a name that a device of the directory has: %v", err)
 	}
 	// These are different ones.
 	if n, err := d.Import(t.Context(), read(t, `{"accounts": [{"realm": "c.test", "users": [{"username": "x", "first_name": "A", "last_name": "B"},

@@ -163,6 +163,7 @@ type load struct {
 	told   func(left int) // is called with how many entries are still to be written
 
 	account  string
+	realm    string // of the account
 	mistakes []*FileError
 	now      map[string]*prepared // by bucket key: what the file makes of the entries that it changes
 	order    []string             // the keys of now, in the order of the file
@@ -226,11 +227,10 @@ func (l *load) read(account map[string]any, users, devices []map[string]any) {
 // write writes what has changed, in steps of as many entries as fit. The first step checks all of the entries against the view. When
 // the file has mistakes, write only looks for more.
 func (l *load) write(ctx context.Context, n *Counts) error {
-	with := l.now[entryKey(Accounts, l.account, l.account)]
 	if len(l.mistakes) > 0 {
 		if l.mistakes[0].place.kind != Accounts { // otherwise nobody knows where the others would belong
 			l.d.mu.RLock()
-			more, _ := l.admit(l.order, with)
+			more, _ := l.admit(l.order)
 			l.d.mu.RUnlock()
 			l.mistakes = append(l.mistakes, more...)
 		}
@@ -253,7 +253,7 @@ func (l *load) write(ctx context.Context, n *Counts) error {
 			if l.overtaken(step) {
 				return nil, errChanged
 			}
-			if l.mistakes, err = l.admit(check, with); err != nil {
+			if l.mistakes, err = l.admit(check); err != nil {
 				return nil, err
 			}
 			if len(l.mistakes) > 0 {
@@ -289,10 +289,10 @@ var errRefused = errors.New("directory: the account is refused")
 
 // admit checks what depends on other entries, and returns the mistakes. With errChanged an entry is not the newest. The caller holds
 // d.mu.
-func (l *load) admit(keys []string, with *prepared) (mistakes []*FileError, err error) {
+func (l *load) admit(keys []string) (mistakes []*FileError, err error) {
 	for _, key := range keys {
 		p := l.now[key]
-		switch wrong := l.d.admit(l.account, p, with); {
+		switch wrong := l.d.admit(l.account, p, l.now); {
 		case errors.Is(wrong, errChanged):
 			err = wrong
 		case wrong != nil:
@@ -364,8 +364,11 @@ func (l *load) merge(where place, fields map[string]any) {
 		l.mistake(where, err)
 	}
 	if owner, _ := fields["owner_id"].(string); kind == Devices && owner != "" && !l.owners[owner] {
-		l.mistake(where, &Invalid{"owner_id", fmt.Sprintf("%q does not exist: the account has no user with this id", owner)})
+		l.mistake(where, noOwner(owner))
 		return
+	}
+	if p != nil && kind == Accounts {
+		l.realm = p.Realm()
 	}
 	if err != nil || p == nil {
 		return
@@ -392,7 +395,11 @@ func (l *load) onlyOne(where place, id string, fields map[string]any) error {
 	case where.kind == Users:
 		names = append(names, struct{ what, value string }{"username", strings.ToLower(given.Text("username"))})
 	case name != "":
-		names = append(names, struct{ what, value string }{"sip.username", name + "\x00" + strings.ToLower(given.Text("sip.realm"))})
+		realm := strings.ToLower(given.Text("sip.realm"))
+		if realm == "" {
+			realm = l.realm
+		}
+		names = append(names, struct{ what, value string }{"sip.username", strings.ToLower(name) + "\x00" + realm})
 	}
 	for _, n := range names {
 		if n.value == "" {

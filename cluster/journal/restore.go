@@ -135,11 +135,9 @@ func (r *Restore) clear(ctx context.Context) error {
 // occupied returns the error for a stream that is not empty. It names a node that serves from it, if there is one.
 func (r *Restore) occupied(ctx context.Context, stream string) error {
 	if node, err := r.liveNode(ctx, newStore(r.js, r.cfg, 0)); err == nil && node != "" {
-		return fmt.Errorf("node %s serves with this NATS, and a backup is restored only where no node has served: "+
-			"start new nodes with empty data directories and --await-restore", node)
+		return fmt.Errorf("node %s serves with this NATS, and %w: start new nodes with empty data directories and --await-restore", node, backup.ErrOccupied)
 	}
-	return fmt.Errorf("stream %s is not empty, and a backup is restored only where no node has served: use empty data "+
-		"directories, another --prefix, or remove the streams", stream)
+	return fmt.Errorf("stream %s is not empty, and %w: use empty data directories, another --prefix, or remove the streams", stream, backup.ErrOccupied)
 }
 
 // liveNode returns the name of a node whose lease in the stream stands and is fresh; "": there is none.

@@ -83,8 +83,10 @@ type Server struct {
 	done     sync.WaitGroup // the goroutines of tend and of the elector
 
 	nats    atomic.Pointer[server.Server] // replaced by tend
-	suspect atomic.Bool                   // the server has logged that its storage failed
+	suspect atomic.Pointer[string]        // the line with which the server has logged that its storage failed; nil: it has not
 	trouble atomic.Pointer[error]         // why the server takes no writes; nil: it takes them
+	lost    atomic.Bool                   // files were damaged, and what they held is given up (Config.AcceptLoss)
+	said    atomic.Pointer[string]        // the newest warning or error of the server; nil: it has logged none
 }
 
 // New makes a Server. It starts nothing.
@@ -168,10 +170,15 @@ const (
 	Clustered  = "clustered"
 )
 
-// Mode returns how the server of a data directory was first started, Standalone or Clustered; "": the directory is new.
+// Mode returns how the server of a data directory was first started, Standalone or Clustered; "": the directory is new. Another text
+// says that the file is damaged.
 func Mode(dir string) string {
-	b, _ := os.ReadFile(filepath.Join(dir, "mode"))
-	return strings.TrimSpace(string(b))
+	b, err := os.ReadFile(filepath.Join(dir, "mode"))
+	mode := strings.TrimSpace(string(b))
+	if _, used := os.Stat(filepath.Join(dir, "nats")); err == nil && mode == "" && used == nil {
+		return "nothing"
+	}
+	return mode
 }
 
 // lockDirectory locks a data directory until the returned file is closed or the process ends. It refuses a directory
@@ -204,6 +211,9 @@ func belongs(dir, mode string) error {
 	switch was := Mode(dir); {
 	case was == mode || was == "":
 		return nil
+	case was != Clustered && was != Standalone:
+		return fmt.Errorf("data directory %s: the file mode is damaged: it holds %.40q, and must hold standalone or clustered. Write into it what the server "+
+			"of this directory was: clustered if the node was started with --nats-cluster, standalone if not. A server of the wrong kind deletes the streams", dir, was)
 	case was == Clustered:
 		return fmt.Errorf("data directory %s: it belongs to a clustered server; a standalone server would delete its streams: give "+
 			"--nats-cluster, or another --data", dir)
@@ -289,7 +299,7 @@ func (s *Server) options() (*server.Options, []nats.Option, error) {
 		if opts, err = server.ProcessConfigFile(c.Config); err != nil {
 			return nil, nil, fmt.Errorf("--nats-config: %w", err)
 		}
-		if err := checkFile(opts); err != nil {
+		if err := checkFile(opts, c.Routes != nil); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -340,7 +350,7 @@ func (s *Server) run() (*server.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded NATS server: %w", err)
 	}
-	log := natsLog{loglimit.Limit(c.Log).With("part", "nats"), &s.suspect, new(atomic.Pointer[string])}
+	log := natsLog{loglimit.Limit(c.Log).With("part", "nats"), &s.suspect, &s.said}
 	made.SetLoggerV2(log, false, false, false)
 	started := make(chan struct{})
 	go func() { made.Start(); close(started) }()
@@ -356,8 +366,8 @@ func (s *Server) run() (*server.Server, error) {
 	if !made.ReadyForConnections(10 * time.Second) {
 		made.Shutdown()
 		why := "it is not ready after 10 s, and says nothing"
-		if said := log.last.Load(); said != nil {
-			why = *said
+		if said := s.Said(); said != "" {
+			why = said
 		}
 		return nil, fmt.Errorf("the embedded NATS server did not start: %s", why)
 	}
@@ -365,7 +375,8 @@ func (s *Server) run() (*server.Server, error) {
 		if h := made.Healthz(nil); h.Status != "ok" {
 			made.Shutdown()
 			made.WaitForShutdown()
-			return nil, fmt.Errorf("the embedded NATS server could not open all of its files: %s", h.Error)
+			return nil, fmt.Errorf("the embedded NATS server could not open all of its files: %s. Bring back the stream's files from a copy "+
+				"of the data directory (meta.inf and meta.sum among them), or restore a backup into an empty --data (lamplight restore)", h.Error)
 		}
 	}
 	return made, nil
@@ -440,6 +451,18 @@ func Loopback(host string) bool {
 // URL returns the address for the node itself, which connects with the options of WayIn.
 func (s *Server) URL() string { return "nats://" + s.addr }
 
+// Said returns the newest warning or error that the server has logged; "": it has logged none. It is for any goroutine, also before
+// Start.
+func (s *Server) Said() string {
+	if said := s.said.Load(); said != nil {
+		return *said
+	}
+	return ""
+}
+
+// Lost says whether files were damaged, and what they held was given up (Config.AcceptLoss).
+func (s *Server) Lost() bool { return s.lost.Load() }
+
 // Addr returns the HOST:PORT on which the server listens for clients.
 func (s *Server) Addr() string { return s.addr }
 
@@ -467,26 +490,31 @@ func (s *Server) Stop(context.Context) error {
 // line says that the server's storage failed, natsLog sets suspect: the server says it nowhere else.
 type natsLog struct {
 	log     *slog.Logger
-	suspect *atomic.Bool
-	last    *atomic.Pointer[string] // the newest error
+	suspect *atomic.Pointer[string]
+	said    *atomic.Pointer[string] // the newest warning or error
 }
 
 func (l natsLog) Noticef(f string, v ...any) { l.log.Debug(fmt.Sprintf(f, v...)) }
-func (l natsLog) Warnf(f string, v ...any)   { l.log.Warn(fmt.Sprintf(f, v...)) }
 func (l natsLog) Debugf(f string, v ...any)  {}
 func (l natsLog) Tracef(f string, v ...any)  {}
 
+func (l natsLog) Warnf(f string, v ...any) {
+	line := fmt.Sprintf(f, v...)
+	l.said.Store(&line)
+	l.log.Warn(line)
+}
+
 func (l natsLog) Fatalf(f string, v ...any) {
 	line := fmt.Sprintf(f, v...)
-	l.last.Store(&line)
+	l.said.Store(&line)
 	l.log.Error(line)
 }
 
 func (l natsLog) Errorf(f string, v ...any) {
 	line := fmt.Sprintf(f, v...)
 	if strings.Contains(strings.ToLower(line), "write error") {
-		l.suspect.Store(true)
+		l.suspect.Store(&line)
 	}
-	l.last.Store(&line)
+	l.said.Store(&line)
 	l.log.Error(line)
 }

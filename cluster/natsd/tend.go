@@ -20,6 +20,7 @@ const (
 	probeSize   = 1 << 20                // bytes that must find room on the disk before the server is started again
 	restartWait = 5 * time.Second        // the time between two starts
 	giveUpAfter = 10                     // starts that fail, one after the other, although the directory can be written
+	heldFor     = time.Minute            // how long a server must have run for its start not to count as one that failed
 	stopTime    = 10 * time.Second       // how long a server whose storage failed may take to stop
 )
 
@@ -43,7 +44,8 @@ func (s *Server) tend(ctx context.Context) {
 			s.failed(fmt.Errorf("%s: %w", s.cfg.Data, errGone))
 			return
 		}
-		if !s.suspect.Load() && s.nats.Load().JetStreamEnabled() {
+		suspect := s.suspect.Load()
+		if suspect == nil && s.nats.Load().JetStreamEnabled() {
 			continue
 		}
 		err := probe(s.cfg.Data)
@@ -51,18 +53,28 @@ func (s *Server) tend(ctx context.Context) {
 			s.note(err)
 			continue
 		}
+		why := errors.New("the embedded NATS server stopped writing after an error, and is started again")
+		if suspect != nil {
+			why = fmt.Errorf("%w: %s", why, *suspect)
+		}
 		if s.Trouble() == nil {
-			s.note(errors.New("the embedded NATS server stopped writing after an error, and is started again"))
+			s.note(why)
 		}
 		if time.Since(restarted) < restartWait {
 			continue
 		}
-		restarted = time.Now()
-		switch err := s.restart(); {
-		case err == nil:
+		if time.Since(restarted) > heldFor {
 			failures = 0
-		case failures < giveUpAfter && !errors.Is(err, errStuck): // for example file descriptors that ran out again
-			failures++
+		}
+		restarted = time.Now()
+		err = s.restart()
+		failures++
+		switch final := failures > giveUpAfter || errors.Is(err, errStuck) || errors.Is(err, errDamaged); {
+		case err == nil && !final:
+		case err == nil: // it meets the same error each time
+			s.failed(fmt.Errorf("%w, for the %dth time in a row", why, failures))
+			return
+		case !final: // for example file descriptors that ran out again
 			s.note(fmt.Errorf("the embedded NATS server could not be started again: %w", err))
 		default:
 			s.failed(fmt.Errorf("the embedded NATS server's storage failed, and the server could not be started again: %w", err))
@@ -111,7 +123,7 @@ func (s *Server) restart() error {
 	case <-time.After(stopTime):
 		return errStuck
 	}
-	s.suspect.Store(false)
+	s.suspect.Store(nil)
 	var nats *server.Server
 	err := s.verify()
 	if err == nil {

@@ -2,17 +2,19 @@ package natsd
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"lamplight/cluster/marks"
 )
 
 // filled returns a data directory in which a standalone server has written a stream of several blocks, with messages with
@@ -50,6 +52,18 @@ func filled(t *testing.T) string {
 	return dir
 }
 
+// noted writes marks that say up to which sequence the stream of filled has acknowledged messages.
+func noted(t *testing.T, dir string, sequence uint64) {
+	t.Helper()
+	created, _, err := describe(filepath.Join(dir, "nats", "jetstream", "$G", "streams", "JOURNAL_0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (marks.Marks{"JOURNAL_0": {Created: created, Sequence: sequence}}).Save(dir); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // started starts a server on a free port.
 func started(t *testing.T, c Config) *Server {
 	t.Helper()
@@ -82,25 +96,54 @@ func TestVerify(t *testing.T) {
 		}
 	}
 	size := func(file string) int { return len(pristine[file]) }
+	noted(t, dir, 12_000)
+	index := filepath.Join(filepath.Dir(first), indexFile)
+	indexed, err := os.ReadFile(index)
+	if err != nil {
+		t.Fatal(err)
+	}
 	flip := func(at int) func([]byte) []byte { return func(b []byte) []byte { b[at] ^= 1; return b } }
 	cut := func(to int) func([]byte) []byte { return func(b []byte) []byte { return b[:to] } }
+	zero := func(from int) func([]byte) []byte { return func(b []byte) []byte { clear(b[from:]); return b } }
+	remove := func([]byte) []byte { return nil }
+	border := func(file string) int { // where a message begins near the middle
+		at := 0
+		for at < size(file)/2 {
+			at += int(binary.LittleEndian.Uint32(pristine[file][at:]) &^ hasHeaders)
+		}
+		return at
+	}
 	for name, c := range map[string]struct {
 		file    string
 		change  func([]byte) []byte
 		refused bool
 	}{
-		"as it was":                            {first, cut(size(first)), false},
-		"a byte of a message":                  {first, flip(size(first) / 2), true},
-		"the first byte":                       {first, flip(0), true},
-		"a byte of the newest block":           {last, flip(size(last) / 2), true},
-		"the end of an older block":            {first, cut(size(first) - 20), true},
-		"a message that was not written whole": {last, cut(size(last) - 20), false},
-		"an empty newest block":                {last, cut(0), false},
+		"as it was":                         {first, cut(size(first)), false},
+		"a byte of a message":               {first, flip(size(first) / 2), true},
+		"the first byte":                    {first, flip(0), true},
+		"a byte of the newest block":        {last, flip(size(last) / 2), true},
+		"the end of an older block":         {first, cut(size(first) - 20), true},
+		"the last message cut off":          {last, cut(size(last) - 20), true},
+		"a byte of the last message":        {last, flip(size(last) - 20), true},
+		"the last checksum":                 {last, flip(size(last) - 1), true},
+		"half of the newest block":          {last, cut(border(last)), true},
+		"half of the newest block is zeros": {last, zero(border(last)), true},
+		"the newest block is zeros":         {last, zero(0), true},
+		"an empty newest block":             {last, cut(0), true},
+		"no newest block":                   {last, remove, true},
+		"half of an older block":            {first, cut(border(first)), true},
+		"an empty older block":              {first, cut(0), true},
+		"no older block":                    {first, remove, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			changed := c.change(append([]byte(nil), pristine[c.file]...))
 			if err := os.WriteFile(c.file, changed, 0o600); err != nil {
 				t.Fatal(err)
+			}
+			if changed == nil {
+				if err := os.Remove(c.file); err != nil {
+					t.Fatal(err)
+				}
 			}
 			defer func() { _ = os.WriteFile(c.file, pristine[c.file], 0o600) }()
 			s := newServer(Config{Data: dir})
@@ -108,19 +151,126 @@ func TestVerify(t *testing.T) {
 			if (err != nil) != c.refused {
 				t.Fatalf("refused: %v, want %v", err, c.refused)
 			}
+			if now, _ := os.ReadFile(index); string(now) != string(indexed) {
+				t.Error("the index was changed")
+			}
 			if !c.refused {
 				return
 			}
 			if err := s.Start(context.Background()); err == nil {
 				_ = s.Stop(context.Background())
 				t.Fatal("the server started on a damaged block")
-			} else if !strings.Contains(err.Error(), c.file) || !strings.Contains(err.Error(), "--accept-loss") {
+			} else if !strings.Contains(err.Error(), c.file) && !strings.Contains(err.Error(), "JOURNAL_0 ends at sequence") || !strings.Contains(err.Error(), "--accept-loss") {
 				t.Errorf("the error names neither the file nor a way out: %v", err)
 			}
 			if now, _ := os.ReadFile(c.file); string(now) != string(changed) {
 				t.Error("the damaged block was changed")
 			}
 		})
+	}
+}
+
+// What was not acknowledged may be missing at the end of the newest block: a server that was killed was writing it, or a power
+// cut took it. NATS then shows what the blocks hold, whatever its index says, and takes new messages.
+func TestTornEnd(t *testing.T) {
+	for name, change := range map[string]func([]byte) []byte{
+		"cut in the last message":      func(b []byte) []byte { return b[:len(b)-20] },
+		"a byte of the last message":   func(b []byte) []byte { b[len(b)-20] ^= 1; return b },
+		"the end is zeros":             func(b []byte) []byte { clear(b[len(b)-5000:]); return b },
+		"cut behind several messages":  func(b []byte) []byte { return b[:len(b)-5000] },
+		"the beginning of one message": func(b []byte) []byte { return append(b, b[:100]...) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filled(t)
+			noted(t, dir, 11_900)
+			blocks, err := blocksOf(filepath.Join(dir, "nats", "jetstream", "$G", "streams", "JOURNAL_0", "msgs"))
+			if err != nil || len(blocks) < 2 {
+				t.Fatalf("%d blocks: %v", len(blocks), err)
+			}
+			last := blocks[len(blocks)-1]
+			data, err := os.ReadFile(last.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data = change(data)
+			if err := os.WriteFile(last.file, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			want := checkBlock(data, "JOURNAL_0", last.index, nil).last
+			s := started(t, Config{Data: dir})
+			conn, err := nats.Connect(s.URL())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			js, err := jetstream.New(conn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stream, err := js.Stream(t.Context(), "JOURNAL_0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := stream.CachedInfo().State.LastSeq; got != want {
+				t.Errorf("the stream ends at sequence %d, and its blocks at %d", got, want)
+			}
+			if _, err := js.Publish(t.Context(), "journal.1", []byte("new")); err != nil {
+				t.Error(err)
+			}
+			if err := s.Trouble(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A stream whose messages were all removed, or have expired, is whole.
+func TestVerifyEmptied(t *testing.T) {
+	dir := filled(t)
+	s := started(t, Config{Data: dir})
+	conn, err := nats.Connect(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { conn.Close() }()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), "JOURNAL_0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 { // holes
+		if err := stream.DeleteMsg(t.Context(), uint64(5000+i*10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	restart := func() {
+		t.Helper()
+		conn.Close()
+		if err := s.Stop(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		noted(t, dir, 12_000)
+		s = started(t, Config{Data: dir})
+		if conn, err = nats.Connect(s.URL()); err != nil {
+			t.Fatal(err)
+		}
+		if js, err = jetstream.New(conn); err != nil {
+			t.Fatal(err)
+		}
+		if stream, err = js.Stream(t.Context(), "JOURNAL_0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	restart()
+	if err := stream.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	restart()
+	if state := stream.CachedInfo().State; state.LastSeq != 12_000 || state.Msgs != 0 {
+		t.Errorf("%+v", state)
 	}
 }
 
@@ -139,6 +289,9 @@ func TestAcceptLoss(t *testing.T) {
 	s := started(t, Config{Data: dir, AcceptLoss: true})
 	if err := s.Trouble(); err != nil {
 		t.Error(err)
+	}
+	if !s.Lost() {
+		t.Error("the server does not say that something was lost")
 	}
 }
 
@@ -176,7 +329,11 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := s.nats.Load()
-	natsLog{s.cfg.Log, &s.suspect, new(atomic.Pointer[string])}.Errorf("JetStream critical write error: %v", "no space left on device")
+	natsLog{s.cfg.Log, &s.suspect, &s.said}.Warnf("JetStream resource limits exceeded for account: %q", "A")
+	if said := s.Said(); s.suspect.Load() != nil || !strings.Contains(said, "limits exceeded") {
+		t.Errorf("the server said %q", said)
+	}
+	natsLog{s.cfg.Log, &s.suspect, &s.said}.Errorf("JetStream critical write error: %v", "no space left on device")
 	deadline := time.Now().Add(20 * time.Second)
 	for s.nats.Load() == before || s.Trouble() != nil {
 		if time.Now().After(deadline) {
@@ -191,6 +348,34 @@ func TestRestart(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A server whose files were damaged while it ran can't go on: it is not started again and again.
+func TestRestartOnDamage(t *testing.T) {
+	dir := filled(t)
+	failed := make(chan error, 1)
+	s := started(t, Config{Data: dir, Failed: func(err error) { failed <- err }})
+	blocks, err := blocksOf(filepath.Join(dir, "nats", "jetstream", "$G", "streams", "JOURNAL_0", "msgs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(blocks[0].file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	if err := os.WriteFile(blocks[0].file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	natsLog{s.cfg.Log, &s.suspect, &s.said}.Errorf("JetStream stream critical write error: malformed or corrupt message")
+	select {
+	case err := <-failed:
+		if !strings.Contains(err.Error(), blocks[0].file) {
+			t.Errorf("the error does not name the file: %v", err)
+		}
+	case <-time.After(15 * time.Second):
+		t.Fatalf("the server goes on: %v", s.Trouble())
 	}
 }
 

@@ -110,6 +110,12 @@ func (c *accountCreate) Run(out io.Writer) error {
 // Run implements account list.
 func (c *accountList) Run(out io.Writer) error {
 	return c.with(func(_ context.Context, d *directory.Directory) error {
+		if _, known := d.RealmAccount(strings.ToLower(string(c.Realm))); c.Realm != "" && !known {
+			return fmt.Errorf("no account has the realm %s", c.Realm)
+		}
+		if c.Parent != "" && !slices.ContainsFunc(d.All(), func(e *directory.Entry) bool { return e.ID == string(c.Parent) }) {
+			return fmt.Errorf("there is no account %s", c.Parent)
+		}
 		rows := []accountView{}
 		master := d.Master()
 		for _, e := range d.All() {

@@ -35,6 +35,14 @@ func TestAccountCommands(t *testing.T) {
 	if only := p.lamplight("account", "list", "--parent", acme.ID, "--nats", p.nats); !strings.Contains(only, below.ID) || strings.Contains(only, top.ID) {
 		t.Errorf("only what is below:\n%s", only)
 	}
+	for words, flags := range map[string][]string{"no account has the realm nope.example": {"--realm", "nope.example"}, "there is no account " + account: {"--parent", account}} {
+		if out, talk, code := command(append([]string{"account", "list", "--nats", p.nats}, flags...)...); code != 1 || out != "" || !strings.Contains(talk, words) {
+			t.Errorf("%v: exit %d: %s%s", flags, code, out, talk)
+		}
+	}
+	if only := p.lamplight("account", "list", "--realm", "BELOW.example.com", "--nats", p.nats); !strings.Contains(only, below.ID) {
+		t.Errorf("the account with a realm:\n%s", only)
+	}
 	logIn := func(key string) {
 		t.Helper()
 		if a := p.shell(`curl -s -X PUT -d '{"data":{"api_key":"` + key + `"}}' http://{SERVER}:8000/v2/api_auth`); a.Status != "success" {

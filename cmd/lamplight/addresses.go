@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -84,7 +85,7 @@ func badAddress(a string) string {
 	if port == "" {
 		return "the port is missing"
 	}
-	if _, err := net.LookupPort("tcp", port); err != nil {
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil { // not the name of a service: gossip and SIP know none
 		return fmt.Sprintf("%s is no port, which is a number up to 65535", port)
 	}
 	if host == "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -47,32 +48,32 @@ func (c *benchFailover) Run(out io.Writer) error  { return c.run(out, "failover"
 // benchFlags are the flags of every scenario. A flag that is left out has the scenario's own default, which its help names.
 type benchFlags struct {
 	Target        []string      `placeholder:"URL" help:"Use a cluster that runs already: the HTTP addresses of its nodes, such as http://a:8000,http://b:8000. --nats must name its NATS servers. The accounts that the run makes are removed at its end."`
-	Nodes         int           `placeholder:"N" help:"How many nodes to start for the run, 1 or 3 (default: 1; failover 3). Not with --target."`
+	Nodes         amount        `placeholder:"N" help:"How many nodes to start for the run, 1 or 3 (default: 1; failover 3). Not with --target."`
 	Through       string        `default:"nats" enum:"nats,rest,sip" help:"How changes are sent: nats sends documents over NATS, rest sends sets over HTTP, sip sends PUBLISHes to the SIP edges, which must trust this machine (--trust)."`
 	Via           string        `default:"nats" enum:"nats,sip" help:"How watchers subscribe and are told: nats plays edges on NATS, sip plays phones at the SIP edges. subscribe, blf and fanout only."`
 	Transport     string        `default:"udp" enum:"udp,tcp" help:"How SIP travels."`
-	Flows         int           `placeholder:"N" help:"The number of SIP sockets or connections to each edge, which the phones share (default: 8; tcp 256)."`
+	Flows         amount        `placeholder:"N" help:"The number of SIP sockets or connections to each edge, which the phones share (default: 8; tcp 256)."`
 	Password      string        `placeholder:"TEXT" help:"Authenticate each phone with this password (digest). Without it, the nodes that the run starts take everybody for whom From names."`
 	SIP           []string      `name:"sip" placeholder:"HOST:PORT" help:"The SIP edges of the --target cluster. Nodes that the run starts have one inside."`
-	Extensions    int           `placeholder:"N" help:"The number of extensions in all accounts (default: 10,000; fanout 1)."`
-	Subscriptions int           `placeholder:"N" help:"The number of subscriptions (default: one for each extension; blf and failover 20 for each; fanout 1,000)."`
-	AccountMin    int           `placeholder:"N" help:"The number of extensions of the smallest account (default: 10)."`
-	AccountMax    int           `placeholder:"N" help:"The number of extensions of the largest account (default: 5,000)."`
-	Edges         int           `placeholder:"N" help:"The number of edges that the watchers are behind (default: 4)."`
-	Rate          float64       `placeholder:"N" help:"How many refreshes, calls, changes or requests begin in a second (default: subscribe 2,000; blf 100; fanout 50; rest 1,000; failover 50). A search begins with this rate."`
-	Storm         float64       `placeholder:"N" help:"Simulate a registration storm: from the middle of the run on, refresh every subscription once, so many a second."`
-	Duration      time.Duration `help:"How long the load is measured (default: 30s; in a search 8s for each rate)."`
+	Extensions    amount        `placeholder:"N" help:"The number of extensions in all accounts (default: 10,000; fanout 1)."`
+	Subscriptions amount        `placeholder:"N" help:"The number of subscriptions (default: one for each extension; blf and failover 20 for each; fanout 1,000)."`
+	AccountMin    amount        `placeholder:"N" help:"The number of extensions of the smallest account (default: 10)."`
+	AccountMax    amount        `placeholder:"N" help:"The number of extensions of the largest account (default: 5,000)."`
+	Edges         amount        `placeholder:"N" help:"The number of edges that the watchers are behind (default: 4)."`
+	Rate          rate          `placeholder:"N" help:"How many refreshes, calls, changes or requests begin in a second (default: subscribe 2,000; blf 100; fanout 50; rest 1,000; failover 50). A search begins with this rate."`
+	Storm         rate          `placeholder:"N" help:"Simulate a registration storm: from the middle of the run on, refresh every subscription once, so many a second."`
+	Duration      span          `help:"How long the load is measured (default: 30s; in a search 8s for each rate)."`
 	Warmup        time.Duration `help:"For how long the same load runs before, without being measured."`
-	Ring          time.Duration `help:"How long a call rings until it is answered (default: 2s)."`
-	Talk          time.Duration `help:"How long a call lasts after it was answered (default: 4s)."`
-	Connections   int           `placeholder:"N" help:"The number of connections to NATS (default: 4). There are eight times as many HTTP connections."`
-	KillEvery     time.Duration `help:"failover: the time from one kill to the next (default: 15s)."`
-	DownFor       time.Duration `help:"failover: the time until the killed node is started again (default: 5s)."`
-	Seed          uint64        `placeholder:"N" help:"The seed of everything that is random: the same seed gives the same load (default: 1)."`
+	Ring          span          `help:"How long a call rings until it is answered (default: 2s)."`
+	Talk          span          `help:"How long a call lasts after it was answered (default: 4s)."`
+	Connections   amount        `placeholder:"N" help:"The number of connections to NATS (default: 4). There are eight times as many HTTP connections."`
+	KillEvery     span          `help:"failover: the time from one kill to the next (default: 15s)."`
+	DownFor       span          `help:"failover: the time until the killed node is started again (default: 5s)."`
+	Seed          amount        `placeholder:"N" help:"The seed of everything that is random: the same seed gives the same load (default: 1)."`
 	NotifyRate    string        `placeholder:"N" help:"--notify-rate of the nodes that the run starts (default: 5; fanout and a search 0)."`
 	Storage       storage       `help:"--storage of the nodes that the run starts (default: file)."`
 	Sync          string        `help:"--sync of the nodes that the run starts (default: 1s)."`
-	Replicas      int           `placeholder:"N" help:"--replicas of the nodes that the run starts (default: as many as nodes)."`
+	Replicas      amount        `placeholder:"N" help:"--replicas of the nodes that the run starts (default: as many as nodes)."`
 	Search        string        `placeholder:"OPERATION:pN<DURATION" help:"Look for the highest rate that keeps a latency, such as 'told:p99<100ms'. The operations are those of the printed table. told is the time from a change until the last watcher's edge has it."`
 	FailIf        []string      `placeholder:"CONDITION" help:"Exit with 3 when the load meets a condition, such as 'told:p99>100ms', 'ring:rate<95', 'told:max>1s', 'ring:failed>0' or 'dropped>10'. It may be given several times."`
 	JSON          string        `name:"json" placeholder:"FILE" help:"Write the result to a file, as JSON."`
@@ -82,9 +83,10 @@ type benchFlags struct {
 
 // settings returns the settings of a run that the flags ask for.
 func (c *benchFlags) settings(scenario string) (bench.Settings, error) {
-	s := bench.Settings{Scenario: scenario, Through: c.Through, Via: c.Via, Transport: c.Transport, Flows: c.Flows, Password: c.Password, Nodes: c.Nodes, Extensions: c.Extensions, Subscriptions: c.Subscriptions, Smallest: c.AccountMin,
-		Largest: c.AccountMax, Edges: c.Edges, Rate: c.Rate, Storm: c.Storm, Duration: c.Duration, Warmup: c.Warmup, Ring: c.Ring, Talk: c.Talk,
-		Connections: c.Connections, KillEvery: c.KillEvery, DownFor: c.DownFor, Seed: c.Seed, Storage: string(c.Storage), Sync: c.Sync, Replicas: c.Replicas}
+	s := bench.Settings{Scenario: scenario, Through: c.Through, Via: c.Via, Transport: c.Transport, Flows: int(c.Flows), Password: c.Password, Nodes: int(c.Nodes), Extensions: int(c.Extensions),
+		Subscriptions: int(c.Subscriptions), Smallest: int(c.AccountMin), Largest: int(c.AccountMax), Edges: int(c.Edges), Rate: float64(c.Rate), Storm: float64(c.Storm),
+		Duration: time.Duration(c.Duration), Warmup: c.Warmup, Ring: time.Duration(c.Ring), Talk: time.Duration(c.Talk), Connections: int(c.Connections),
+		KillEvery: time.Duration(c.KillEvery), DownFor: time.Duration(c.DownFor), Seed: uint64(c.Seed), Storage: string(c.Storage), Sync: c.Sync, Replicas: int(c.Replicas)}
 	var err error
 	if c.Search != "" {
 		if s.Objective, err = objective(c.Search); err != nil {
@@ -107,12 +109,19 @@ func (c *benchFlags) settings(scenario string) (bench.Settings, error) {
 		return s, fmt.Errorf("%w: --target drives a cluster that runs already, --nodes starts one: give one of them", errUsage)
 	case (len(c.Target) > 0 && (c.Via == "sip" || c.Through == "sip")) != (len(c.SIP) > 0):
 		return s, fmt.Errorf("%w: --sip names the SIP edges of the --target cluster, for --via sip and --through sip: give all of these or none", errUsage)
+	case c.AccountMin > 0 && c.AccountMax > 0 && c.AccountMin > c.AccountMax:
+		return s, fmt.Errorf("%w: --account-min is %d and --account-max %d; the second must not be below the first", errUsage, c.AccountMin, c.AccountMax)
 	case len(c.Target) > 0 && scenario == "failover":
 		return s, fmt.Errorf("%w: failover kills nodes, and so it starts its own: leave --target out", errUsage)
 	case len(c.Target) == 0 && s.Nodes == 0 && scenario == "failover":
 		s.Nodes = 3
 	case len(c.Target) == 0 && s.Nodes == 0:
 		s.Nodes = 1
+	}
+	for _, u := range c.Target {
+		if at, err := url.Parse(u); err != nil || at.Scheme != "http" && at.Scheme != "https" || at.Host == "" || at.RawQuery != "" {
+			return s, fmt.Errorf("%w: --target has %q; it must be the HTTP address of a node, such as http://a:8000", errUsage, client.Redacted(u))
+		}
 	}
 	s.Defaults()
 	if err := s.Check(); err != nil {
@@ -166,6 +175,9 @@ func (c *benchFlags) run(out io.Writer, scenario string) error {
 	defer stop()
 	result, err := bench.Run(ctx, s, version, self, target, newProgress(os.Stderr))
 	if result == nil || result.Verdict.Watchers == 0 { // the run ended before it checked the lamps
+		if ctx.Err() != nil {
+			return fmt.Errorf("the run was interrupted, so there is no result: %w", err)
+		}
 		return err
 	}
 	result.Command = redactedCommand(os.Args)
@@ -259,11 +271,11 @@ type benchCompare struct {
 func (c *benchCompare) Run(out io.Writer) error {
 	before, err := bench.Load(c.Before)
 	if err != nil {
-		return err
+		return named(err)
 	}
 	after, err := bench.Load(c.After)
 	if err != nil {
-		return err
+		return named(err)
 	}
 	return bench.Compare(out, before, after)
 }

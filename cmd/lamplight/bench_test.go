@@ -1,9 +1,12 @@
 package main
 
 import (
+	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // A load that meets a condition of --fail-if ends with 3, and a condition that makes no sense is told before the run.
@@ -15,6 +18,48 @@ func TestFailIf(t *testing.T) {
 		t.Errorf("exit %d: %s", c.ProcessState.ExitCode(), out)
 	}
 	if _, talk, code := command("bench", "subscribe", "--fail-if", "told:p99>1s"); code != 2 || !strings.Contains(talk, `names the operation "told"`) {
+		t.Errorf("exit %d: %s", code, talk)
+	}
+}
+
+// A run that Ctrl-C ends in its terminal, where all processes get the signal, ends its nodes in order and leaves nothing behind.
+func TestBenchInterrupted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := exec.Command(binary, "bench", "blf", "--extensions", "20", "--rate", "5", "--duration", "1h")
+	c.Env = append(os.Environ(), "TMPDIR="+dir)
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var talk transcript
+	c.Stderr = &talk
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the run measures", 90*time.Second, func() bool { return strings.Contains(talk.String(), "subscribing") || c.ProcessState != nil })
+	if err := syscall.Kill(-c.Process.Pid, syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Wait()
+	if c.ProcessState.ExitCode() != 1 || !strings.Contains(talk.String(), "interrupted") || strings.Contains(talk.String(), "exited with") {
+		t.Errorf("exit %d: %s", c.ProcessState.ExitCode(), talk.String())
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("%v is left behind: %v", left, err)
+	}
+}
+
+// Numbers and durations of 0, and those that contradict each other, are wrong usage. They do not count as left out.
+func TestBenchZeros(t *testing.T) {
+	t.Parallel()
+	for _, flags := range []string{"--duration 0", "--duration 0s", "--rate 0", "--rate NaN", "--rate -1", "--storm 0", "--edges 0", "--connections 0", "--subscriptions 0", "--extensions 0",
+		"--account-min 0", "--account-max 0", "--account-min 10 --account-max 5", "--nodes 0", "--flows 0", "--ring 0", "--talk 0", "--seed 0", "--replicas 0", "--kill-every 0", "--down-for 0",
+		"--warmup -1s", "--target foo", "--target ftp://a", "--target http://", "--target localhost:8000"} {
+		_, talk, code := command(append([]string{"bench", "blf"}, strings.Fields(flags)...)...)
+		flag, _, _ := strings.Cut(flags, " ")
+		if code != 2 || !strings.Contains(talk, flag) || strings.Contains(talk, "starting") {
+			t.Errorf("%s: exit %d: %s", flags, code, talk)
+		}
+	}
+	if _, talk, code := command("cluster", "--interval", "0", "--nats", "nats://127.0.0.1:1"); code != 2 || !strings.Contains(talk, "--interval") {
 		t.Errorf("exit %d: %s", code, talk)
 	}
 }

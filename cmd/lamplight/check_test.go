@@ -26,10 +26,17 @@ func TestCheckConfigRefusesWhatServeRefuses(t *testing.T) {
 	bad := file("bad", "no key, no certificate, no list of keys")
 	users := file("users.conf", "accounts { A: {users: [{user: a, password: a}]}, B: {users: [{user: b, password: b}]} }")
 	file("clustered/mode", "clustered\n")
+	file("garbage/mode", "garbage\n")
+	file("emptied/mode", "")
+	file("emptied/nats/jetstream/x", "")
 	file("oddkey/token.pem", "no key")
 	for want, flags := range map[string][]string{
 		"is not a directory":                                   {"--data", bad},
 		"belongs to a clustered server":                        {"--data", filepath.Join(dir, "clustered")},
+		"the file mode is damaged":                             {"--data", filepath.Join(dir, "garbage")},
+		"the file mode is damaged: it holds \"nothing\"":       {"--data", filepath.Join(dir, "emptied")},
+		"http is no port":                                      {"--gossip", "127.0.0.1:http"},
+		"http is no port ":                                     {"--sip-udp", "127.0.0.1:http"},
 		"oddkey/token.pem: the token key is not in PEM format": {"--data", filepath.Join(dir, "oddkey")},
 		"--nats-config: ":                                      {"--nats-config", file("broken.conf", "users: [")},
 		"--nats-config has users in several accounts":          {"--nats-config", users},
@@ -98,13 +105,17 @@ func TestCheckConfigShowsSources(t *testing.T) {
 func TestCheckConfigOfRunningNode(t *testing.T) {
 	t.Parallel()
 	p := serve(t, t.TempDir())
+	monitored := filepath.Join(t.TempDir(), "nats.conf")
+	if err := os.WriteFile(monitored, []byte("http: "+strings.TrimPrefix(p.http, "http://")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var stderr strings.Builder
-	c := exec.Command(binary, "check-config", "--data", p.data, "--http", strings.TrimPrefix(p.http, "http://"), "--nats-listen", strings.TrimPrefix(p.nats, "nats://"), "--gossip", "127.0.0.1:0")
+	c := exec.Command(binary, "check-config", "--nats-config", monitored, "--data", p.data, "--http", strings.TrimPrefix(p.http, "http://"), "--nats-listen", strings.TrimPrefix(p.nats, "nats://"), "--gossip", "127.0.0.1:0")
 	c.Stderr = &stderr
 	if err := c.Run(); err != nil {
 		t.Errorf("%v: %s", err, stderr.String())
 	}
-	for _, want := range []string{"in use by another lamplight process", "--http 127.0.0.1:", "--nats-listen 127.0.0.1:"} {
+	for _, want := range []string{"in use by another lamplight process", "--http 127.0.0.1:", "--nats-listen 127.0.0.1:", "--nats-config, http 127.0.0.1:"} {
 		if !strings.Contains(stderr.String(), want) {
 			t.Errorf("no warning %q: %s", want, stderr.String())
 		}

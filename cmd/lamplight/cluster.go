@@ -12,9 +12,9 @@ import (
 )
 
 type clusterCommand struct {
-	Output   string        `short:"o" enum:"table,json" default:"table" help:"How the result is printed: table or json."`
-	Timeout  span          `default:"1s" help:"How long to wait for nodes that do not answer."`
-	Interval time.Duration `default:"1s" help:"Over how long a time events are counted, for EVENTS/S."`
+	Output   string `short:"o" enum:"table,json" default:"table" help:"How the result is printed: table or json."`
+	Timeout  span   `default:"1s" help:"How long to wait for nodes that do not answer."`
+	Interval span   `default:"1s" help:"Over how long a time events are counted, for EVENTS/S."`
 	natsFlags
 }
 
@@ -22,9 +22,6 @@ type clusterCommand struct {
 func (c *clusterCommand) Run(out io.Writer) error {
 	if err := c.check(); err != nil {
 		return err
-	}
-	if c.Interval < 0 {
-		return fmt.Errorf("%w: --interval is %v; it must be at least 0", errUsage, c.Interval)
 	}
 	conn, err := c.connect("lamplight cluster")
 	if err != nil {
@@ -42,7 +39,7 @@ func (c *clusterCommand) Run(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	time.Sleep(c.Interval)
+	time.Sleep(time.Duration(c.Interval))
 	apart := time.Since(begun)
 	now, err := ask()
 	if err != nil {

@@ -70,7 +70,7 @@ func (c *importCommand) read() (directory.Import, error) {
 	}
 	f, err := os.Open(c.File)
 	if err != nil {
-		return directory.Import{}, err
+		return directory.Import{}, named(err)
 	}
 	defer f.Close()
 	return directory.Read(f)

@@ -227,3 +227,50 @@ func TestBlockDamaged(t *testing.T) {
 		})
 	}
 }
+
+// A block of the journal or of the directory that has lost something is refused after a clean stop too, when NATS has an index that
+// says otherwise. Nothing is changed: when the block is back, everything is there.
+func TestBlockLost(t *testing.T) {
+	t.Parallel()
+	for name, stream := range map[string]string{"directory": directoryStream, "journal": journalStream} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			data := t.TempDir()
+			lose(t, data, false)
+			blocks, err := filepath.Glob(filepath.Join(streamDir(data, stream), "msgs", "*.blk"))
+			if err != nil || len(blocks) != 1 {
+				t.Fatal(err, blocks)
+			}
+			content, err := os.ReadFile(blocks[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			half := append([]byte(nil), content...)
+			clear(half[len(half)/2:])
+			last := append([]byte(nil), content...)
+			last[len(last)-20] ^= 255
+			for what, change := range map[string]func() error{
+				"empty":               func() error { return os.Truncate(blocks[0], 0) },
+				"half":                func() error { return os.Truncate(blocks[0], int64(len(content)/2)) },
+				"without its end":     func() error { return os.Truncate(blocks[0], int64(len(content)-1)) },
+				"gone":                func() error { return os.Remove(blocks[0]) },
+				"half of it zeros":    func() error { return os.WriteFile(blocks[0], half, 0o600) },
+				"its last message":    func() error { return os.WriteFile(blocks[0], last, 0o600) },
+				"nothing but zeros":   func() error { return os.WriteFile(blocks[0], make([]byte, len(content)), 0o600) },
+				"another file's text": func() error { return os.WriteFile(blocks[0], []byte("# a text\n"), 0o600) },
+			} {
+				if err := change(); err != nil {
+					t.Fatal(err)
+				}
+				t.Log(what)
+				refused(t, data, []string{stream, "acknowledged", "Nothing was changed"})
+			}
+			if err := os.WriteFile(blocks[0], content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if n := listed(t, data); n != 1 {
+				t.Errorf("%d subscriptions are listed after the block came back, want 1", n)
+			}
+		})
+	}
+}

@@ -163,13 +163,15 @@ func TestFullDisk(t *testing.T) {
 	if err := os.WriteFile(ballast, make([]byte, 12<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := serve(t, data, "--request-timeout", "2s")
+	p := serve(t, data)
 	p.sample()
 	full, acked := false, 0
+	var last time.Time
 	for i := 0; i < 400_000 && !full; i++ {
 		doc := subscription(fmt.Sprintf("d%d", i))
 		doc["User"] = fmt.Sprintf("%d@%s", 5000+i, realm)
 		doc["User-Agent"] = strings.Repeat("x", 4000)
+		last = time.Now()
 		a := p.request(subject.Subscription(realm, fmt.Sprint(5000+i)), "subscription", doc)
 		switch {
 		case a["Status"] == "ok":
@@ -183,6 +185,9 @@ func TestFullDisk(t *testing.T) {
 	if !full || acked < 100 {
 		t.Fatalf("full: %v after %d", full, acked)
 	}
+	if took := time.Since(last); took > 6*time.Second { // of the 10 s that a request may take
+		t.Errorf("the node answered %v after the disk was full", took)
+	}
 	if a := p.shell(readLine); a.Status != "success" {
 		t.Errorf("a read on a full disk: %+v", a)
 	}
@@ -190,6 +195,13 @@ func TestFullDisk(t *testing.T) {
 		a, ready := p.shell(fmt.Sprintf(setLine, "1001")), p.shell("curl -s "+p.http+"/readyz")
 		return a.Error == "503" && strings.Contains(string(a.Data), "disk") && ready.Error == "503" && strings.Contains(string(ready.Data), "disk")
 	})
+	for range 3 { // the node knows by now
+		begun := time.Now()
+		a := p.shell(`curl -s -X PUT -H "X-Auth-Token: {AUTH_TOKEN}" -d '{"data":{"name":"x"}}' BASE/devices`)
+		if took := time.Since(begun); a.Error != "503" || !strings.Contains(string(a.Data), "disk") || took > 3*time.Second {
+			t.Errorf("a new device on a full disk, after %v: %+v %s", took, a, a.Data)
+		}
+	}
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}

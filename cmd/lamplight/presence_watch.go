@@ -7,10 +7,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -24,7 +26,7 @@ type presenceWatch struct {
 }
 
 // Run implements presence watch.
-func (c *presenceWatch) Run(out io.Writer) error {
+func (c *presenceWatch) Run(out io.Writer, line *kong.Context) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if c.SIP != "" {
@@ -32,6 +34,11 @@ func (c *presenceWatch) Run(out io.Writer) error {
 			return fmt.Errorf("%w: --sip names the extension and the realm: leave the argument, --realm and --account out", errUsage)
 		}
 		return c.watch(ctx, out, c.Output, time.Duration(c.Timeout))
+	}
+	for _, p := range line.Path {
+		if p.Flag != nil && !p.Resolved && slices.Contains(onlySIP, p.Flag.Name) { // the configuration file's values are for when they are needed
+			return fmt.Errorf("%w: --%s is for a watch over SIP: give --sip too, or leave it out", errUsage, p.Flag.Name)
+		}
 	}
 	open, cancel := context.WithTimeout(ctx, time.Duration(c.Timeout))
 	defer cancel()

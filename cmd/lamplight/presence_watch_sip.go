@@ -31,6 +31,9 @@ type watchSIPFlags struct {
 	ServerCA     string       `name:"server-ca" type:"existingfile" placeholder:"FILE" help:"With --sip and tls or wss: the CAs (PEM) of the server's certificate (default: the system's)."`
 }
 
+// onlySIP are the names of the flags that mean nothing without --sip.
+var onlySIP = []string{"transport", "server", "as", "password-file", "event", "expires", "server-ca"}
+
 // notified is a NOTIFY as presence watch --sip prints it.
 type notified struct {
 	At     time.Time `json:"at"`

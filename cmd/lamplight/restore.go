@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -31,7 +32,7 @@ func (c *restoreCommand) Run(out io.Writer) error {
 	}
 	f, err := os.Open(c.File)
 	if err != nil {
-		return err
+		return named(err)
 	}
 	defer f.Close()
 	if _, err := backup.Read(f, c.checkEntry); err != nil {
@@ -43,6 +44,9 @@ func (c *restoreCommand) Run(out io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	s, err := c.load(ctx, f)
+	if errors.Is(err, backup.ErrOccupied) {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("%w\nNothing is lost: no node serves a journal that is only half restored. Run the restore again", err)
 	}

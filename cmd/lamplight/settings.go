@@ -54,6 +54,14 @@ func usage(err error) error {
 	return fmt.Errorf("%w: %w", errUsage, err)
 }
 
+// named marks the error of reading a file that the command line names as wrong usage if there is no such file.
+func named(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return usage(err)
+	}
+	return err
+}
+
 // check refuses flags that can't work. It fills in the default of --node and returns --sync as a duration, 0 for always.
 func (f *serveFlags) check() (sync time.Duration, err error) {
 	if err := f.natsFlags.check(); err != nil {

@@ -24,6 +24,9 @@ func (c *tokenCommand) Run(out io.Writer) error {
 		path = filepath.Join(c.Data, "token.pem")
 	}
 	data, err := os.ReadFile(path)
+	if c.TokenKey != "" {
+		err = named(err)
+	}
 	if err != nil {
 		return fmt.Errorf("%w; start `lamplight serve` once, which makes the key, or give --data or --token-key", err)
 	}

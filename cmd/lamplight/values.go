@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -32,6 +33,18 @@ func (a *amount) UnmarshalText(text []byte) error {
 		return wrongValue(text, "a whole number, at least 1")
 	}
 	*a = amount(n)
+	return nil
+}
+
+// rate is how often something happens in a second, above 0.
+type rate float64
+
+func (r *rate) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseFloat(string(text), 64)
+	if err != nil || !(n > 0) || math.IsInf(n, 0) {
+		return wrongValue(text, "a number above 0")
+	}
+	*r = rate(n)
 	return nil
 }
 

@@ -41,7 +41,14 @@ func (q *request) listing(e *directory.Entry) error {
 		}
 		query.Package, query.HasPackage = p, true
 	}
-	l := &kazoo.Listing{Summary: string(args.Peek("summary")) == "true"}
+	l := &kazoo.Listing{}
+	switch v := string(args.Peek("summary")); v {
+	case "true":
+		l.Summary = true
+	case "", "false":
+	default:
+		return httpd.Invalid("summary", "Field must be true or false")
+	}
 	query.Bodies = !l.Summary
 	return q.answerList(query, "subscriptions", l)
 }

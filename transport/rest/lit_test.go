@@ -60,7 +60,7 @@ func TestLitRefusals(t *testing.T) {
 	e := newBed(t, 0)
 	path := "/v2/accounts/" + root + "/presence?"
 	for query, field := range map[string]string{
-		"lit=yes": "lit", "lit=1": "lit", "lit=true&older_than=4": "older_than", "lit=true&older_than=-4h": "older_than", "lit=true&older_than=0s": "older_than", "lit=true&older_than=": "older_than",
+		"lit=yes": "lit", "summary=x": "summary", "summary=1": "summary", "lit=1": "lit", "lit=true&older_than=4": "older_than", "lit=true&older_than=-4h": "older_than", "lit=true&older_than=0s": "older_than", "lit=true&older_than=": "older_than",
 		"lit=true&state=terminated": "state", "lit=true&state=lit": "state", "lit=true&state=": "state", "lit=true&source=phone": "source", "lit=true&source=": "source",
 		"lit=true&event=dialog": "event", "lit=true&summary=true": "summary", "lit=true&page_size=0": "page_size",
 		"older_than=4h": "older_than", "state=early": "state", "source=call": "source", "lit=false&state=early": "state",

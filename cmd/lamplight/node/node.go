@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync/atomic"
@@ -157,7 +158,7 @@ func (n *Node) Start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{n.checkPorts, n.startGossip, n.startNATS, n.awaitRestore, n.checkStores, n.startDirectory, n.startShards,
 		n.startStatus, n.awaitShards, n.startTransports} {
 		if err := step(wait); err != nil {
-			return err
+			return n.explain(err)
 		}
 	}
 	flush, cancel := context.WithTimeout(ctx, startTime)
@@ -167,6 +168,14 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	n.serve()
 	return nil
+}
+
+// explain adds to the error of a start that took too long what the embedded NATS server said last.
+func (n *Node) explain(err error) error {
+	if !errors.Is(err, context.DeadlineExceeded) || n.server == nil || n.server.Said() == "" {
+		return err
+	}
+	return fmt.Errorf("%w. The embedded NATS server said last: %s", err, n.server.Said())
 }
 
 // serve makes the node ready.

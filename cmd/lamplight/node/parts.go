@@ -59,6 +59,7 @@ func (n *Node) startNATS(ctx context.Context) error {
 		if err := n.teardown.start(ctx, "NATS server", n.server); err != nil {
 			return err
 		}
+		n.doubtful = n.server.Lost()
 		servers, wayIn = client.Options{URL: n.server.URL(), InboxPrefix: servers.InboxPrefix, Creds: servers.Creds}, n.server.WayIn()
 	} else if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return err
@@ -105,7 +106,7 @@ func (n *Node) awaitRestore(ctx context.Context) error {
 // startDirectory starts the directory, which learns the accounts.
 func (n *Node) startDirectory(ctx context.Context) error {
 	c := &n.cfg
-	n.directory = directory.New(directory.Config{Conn: n.conn, Prefix: c.Prefix, Memory: c.Memory, Replicas: c.Replicas, Log: n.log, RealmGone: n.realmGone})
+	n.directory = directory.New(directory.Config{Conn: n.conn, Prefix: c.Prefix, Memory: c.Memory, Replicas: c.Replicas, Log: n.log, RealmGone: n.realmGone, Trouble: n.storeTrouble})
 	return n.teardown.start(ctx, "directory", n.directory)
 }
 
@@ -120,7 +121,7 @@ func (n *Node) startShards(ctx context.Context) error {
 	rules := c.Rules
 	rules.Writes = n.newest
 	n.system = actors.NewSystem(actors.Config{Node: c.Name, Rules: rules, Mailbox: c.MaxMailbox, Journal: n.journal, Notifier: n.fanout,
-		HidesParties: func(to actors.Address) bool { return c.HideParties || n.directory.HidesParties(to) }, EndSwitch: n.endSwitch, Log: loglimit.Limit(n.log), Registerer: n.registry})
+		HidesParties: func(to actors.Address) bool { return c.HideParties || n.directory.HidesParties(to) }, EndSwitch: n.endSwitch, Trouble: n.storeTrouble, Log: loglimit.Limit(n.log), Registerer: n.registry})
 	n.fanout.Renotify, n.fanout.EndTied, n.fanout.Watches = n.system.RenotifyEdge, n.system.EndTied, n.system.WatchesEdge
 	n.router = route.New(route.Config{System: n.system, Owners: n.journal, Nodes: n.journal.Owners, Conn: n.conn, Prefix: c.Prefix,
 		Node: c.Name, Timeout: c.RequestTimeout, Writes: n.newest, Trouble: n.trouble, Log: n.log, Registerer: n.registry})

@@ -7,6 +7,7 @@ import (
 	"net"
 	"syscall"
 
+	"lamplight/cluster/natsd"
 	"lamplight/transport/sip"
 )
 
@@ -28,6 +29,9 @@ func (c *Config) TryPorts() (passing, wrong error) {
 		try("tcp", "--nats-listen", e.Listen)
 		if e.Cluster != "" {
 			try("tcp", "--nats-cluster", e.Cluster)
+		}
+		for setting, address := range natsd.Ports(e.Config) {
+			try("tcp", "--nats-config, "+setting, address)
 		}
 	}
 	if c.SIP != nil {

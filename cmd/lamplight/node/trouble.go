@@ -18,13 +18,19 @@ func Descriptors() int {
 	return int(min(l.Cur, 1<<20))
 }
 
+// storeTrouble returns why the embedded NATS server takes no writes; nil: it takes them, or there is none.
+func (n *Node) storeTrouble() error {
+	if n.server == nil {
+		return nil
+	}
+	return n.server.Trouble()
+}
+
 // trouble returns what the node's machine lacks so that the node can't keep changes; nil: nothing that the node knows of. It
 // names the disk of the embedded NATS server, or file descriptors.
 func (n *Node) trouble() error {
-	if n.server != nil {
-		if err := n.server.Trouble(); err != nil {
-			return err
-		}
+	if err := n.storeTrouble(); err != nil {
+		return err
 	}
 	f, err := os.Open(os.DevNull)
 	if err == nil {
