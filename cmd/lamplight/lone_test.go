@@ -75,9 +75,9 @@ func secondEdge(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	_, user, _ := strings.Cut(string(text), "{ user: edge1")
-	user, _, found := strings.Cut(user, "    # A control client")
+	user, _, found := strings.Cut(user, "    # A bridge")
 	if !found {
-		t.Fatal("nats-users.conf has no user edge1 before the control client")
+		t.Fatal("nats-users.conf has no user edge1 before the bridge")
 	}
 	const next = "    # A control client"
 	return []string{next, strings.ReplaceAll("    { user: edge1"+user, "edge1", "edge2") + next}

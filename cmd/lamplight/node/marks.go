@@ -33,27 +33,17 @@ func (n *Node) checkStores(ctx context.Context) error {
 	if c.Memory {
 		return nil
 	}
-	// The journal is looked at first: another node that starts at this moment makes the directory before the journal.
-	found, ofDirectory, err := journal.Look(ctx, n.journalConfig())
-	if err != nil {
+	missing, err := n.missing(ctx)
+	for end := time.Now().Add(catchUp); err == nil && len(missing) > 0 && !c.AcceptLoss && n.conn.ConnectedClusterName() != "" && time.Now().Before(end); {
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		missing, err = n.missing(ctx)
+	}
+	if err != nil || len(missing) == 0 {
 		return err
-	}
-	directoryFound, ofJournal, err := directory.Look(ctx, directory.Config{Conn: n.conn, Prefix: c.Prefix, Log: n.log}, journal.MadeByKey)
-	if err != nil {
-		return err
-	}
-	var missing []string
-	if len(directoryFound) == 0 && len(found) > 0 && len(ofDirectory) == 0 {
-		missing = append(missing, "the journal holds messages, but the directory, which is always made before it, is not there")
-	}
-	maps.Copy(found, directoryFound)
-	ours, err := marks.Load(c.Data)
-	if err != nil {
-		missing = append(missing, err.Error())
-	}
-	missing = append(missing, marks.Newest(ours, ofJournal, ofDirectory).Missing(found)...)
-	if len(missing) == 0 {
-		return nil
 	}
 	list := strings.Join(missing, "; ")
 	if !c.AcceptLoss {
@@ -63,6 +53,33 @@ func (n *Node) checkStores(ctx context.Context) error {
 	n.doubtful = true
 	n.log.Error("NATS shows less than it has acknowledged, and the node goes on without what is missing (--accept-loss)", "missing", list)
 	return nil
+}
+
+// catchUp is how long the stores of a cluster of NATS servers may show less than their marks: a server that has just become the leader of a stream
+// shows what was acknowledged only when it has read it.
+const catchUp = 10 * time.Second
+
+// missing says what the stores show less than their marks.
+func (n *Node) missing(ctx context.Context) (missing []string, err error) {
+	c := &n.cfg
+	// The journal is looked at first: another node that starts at this moment makes the directory before the journal.
+	found, ofDirectory, err := journal.Look(ctx, n.journalConfig())
+	if err != nil {
+		return nil, err
+	}
+	directoryFound, ofJournal, err := directory.Look(ctx, directory.Config{Conn: n.conn, Prefix: c.Prefix, Log: n.log}, journal.MadeByKey)
+	if err != nil {
+		return nil, err
+	}
+	if len(directoryFound) == 0 && len(found) > 0 && len(ofDirectory) == 0 {
+		missing = append(missing, "the journal holds messages, but the directory, which is always made before it, is not there")
+	}
+	maps.Copy(found, directoryFound)
+	ours, err := marks.Load(c.Data)
+	if err != nil {
+		missing = append(missing, err.Error())
+	}
+	return append(missing, marks.Newest(ours, ofJournal, ofDirectory).Missing(found)...), nil
 }
 
 // keeping is the goroutine that writes marks.
