@@ -266,8 +266,8 @@ func counted(c prometheus.Counter) float64 {
 // deaf is a Notifier that drops what the shards tell.
 type deaf struct{}
 
-func (deaf) Notify(actors.Notification) {}
-func (deaf) Lamp(actors.LampNews)       {}
+func (deaf) Notify(actors.Notification)               {}
+func (deaf) Lamp(actors.LampNews)                     {}
 func (deaf) Watched(actors.Address, presence.Package) {}
 
 // rules are the rules of presence for these tests.
