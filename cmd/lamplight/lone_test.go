@@ -305,11 +305,17 @@ func TestWatchOverSIP(t *testing.T) {
 		if shown := p.lamplight("presence", "show", "1001", "--realm", realm, "--nats", p.nats); !strings.Contains(shown, "FLOW") || !strings.Contains(shown, transport+" ") || !strings.Contains(shown, "lamplight/") {
 			t.Errorf("presence show does not say how the phone is reached:\n%s", shown)
 		}
+		last := "terminated"
 		for _, state := range []string{"early", "confirmed"} {
 			p.send("presence.dialog.acme%2Eexample%2Ecom.w"+transport, "dialog_update", map[string]any{"From": "1001@" + realm, "To": "x@" + realm, "Call-ID": "w" + transport, "State": state})
-			if n := next(); n.Lamp != state {
+			n := next()
+			for n.Lamp == last { // a state may be told again
+				n = next()
+			}
+			if n.Lamp != state {
 				t.Fatalf("%+v, want %s", n, state)
 			}
+			last = state
 		}
 		p.send("presence.dialog.acme%2Eexample%2Ecom.w"+transport, "dialog_update", map[string]any{"From": "1001@" + realm, "To": "x@" + realm, "Call-ID": "w" + transport, "State": "terminated"})
 	}
