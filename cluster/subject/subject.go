@@ -14,6 +14,7 @@ const (
 	AnyUpdate              = "presence.update.*.*"        // update: realm, Call-ID
 	AnyMailboxUpdate       = "presence.mwi_updates.*.*"   // mwi_update: realm, user
 	AnyPublication         = "presence.publications.*.*"  // publication: realm, user
+	AnyRegistration        = "registration.success.*.*"   // reg_success: realm, user
 	AnyWatcherReply        = "omnipresence.notify.*.*"    // notify: realm, user
 	AnySearch              = "presence.search_req.*"      // search_req: realm
 	AnyShow                = "presence.show.*.*"          // show_req: realm, user
@@ -38,7 +39,7 @@ const (
 // All lists every subject of the product. Tests compare the list with the contract and with the permissions of nodes,
 // edges and control programs.
 func All() []string {
-	return []string{AnySubscription, AnySubscriptionOfRealm, AnyDialogUpdate, AnyUpdate, AnyMailboxUpdate, AnyPublication, AnyWatcherReply,
+	return []string{AnySubscription, AnySubscriptionOfRealm, AnyDialogUpdate, AnyUpdate, AnyMailboxUpdate, AnyPublication, AnyRegistration, AnyWatcherReply,
 		AnySearch, AnyShow, AnySet, AnyReset, AnyProbe, SwitchGone, AnySourceUp, AnyEdgeUp, AnyNotified, AnyNotify, AnyState, AnyNode, AnyAnswers,
 		AnyClaims, AnyRecord, AnyCredentials, EdgeSecret, Status}
 }
@@ -60,6 +61,9 @@ func MailboxUpdate(realm, user string) string { return of(AnyMailboxUpdate, real
 
 // Publication is the subject of a publication document: a PUBLISH request about user@realm.
 func Publication(realm, user string) string { return of(AnyPublication, realm, user) }
+
+// Registration is the subject of a reg_success document: what became of a phone's registration as user@realm.
+func Registration(realm, user string) string { return of(AnyRegistration, realm, user) }
 
 // WatcherReply is the subject of a notify document: a watcher's answer to a NOTIFY about user@realm.
 func WatcherReply(realm, user string) string { return of(AnyWatcherReply, realm, user) }
