@@ -35,6 +35,7 @@ type commands struct {
 
 	Serve       serveCommand      `cmd:"" help:"Run a node. Without flags it serves HTTP on 127.0.0.1:8000, starts an embedded NATS server on 127.0.0.1:4222 and keeps its data in ./lamplight-data."`
 	Edge        edgeCommand       `cmd:"" help:"Run a SIP edge alone: phones subscribe there, and it reaches the nodes over NATS."`
+	Bridge      bridgeCommand     `cmd:"" help:"Bring news of calls from switches and other platforms to the nodes, over NATS."`
 	Token       tokenCommand      `cmd:"" help:"Make an API token for an account and print it."`
 	Account     accountCommand    `cmd:"" help:"Create and list accounts."`
 	Import      importCommand     `cmd:"" help:"Load accounts, users and devices from a JSON file. It removes nothing, and loading a file twice changes nothing."`

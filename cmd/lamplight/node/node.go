@@ -31,6 +31,7 @@ import (
 	"lamplight/transport/edge"
 	"lamplight/transport/httpd"
 	"lamplight/transport/sip"
+	"lamplight/transport/source"
 )
 
 const (
@@ -74,6 +75,8 @@ type Config struct {
 	Rules      presence.Rules // the node sets Writes
 	MaxMailbox int
 	EdgeMemory int64 // bytes; 0: 256 MiB
+
+	Sources []source.Source // bridges that run inside the node
 
 	// Quiet is how long no node must have joined or left before the node makes its first claims; 0: 250 ms.
 	Quiet time.Duration
@@ -165,6 +168,7 @@ func (n *Node) Start(ctx context.Context) error {
 		return err
 	}
 	n.serve()
+	n.startSources()
 	return nil
 }
 

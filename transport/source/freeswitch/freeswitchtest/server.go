@@ -6,7 +6,6 @@ package freeswitchtest
 import (
 	"bufio"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"net"
 	"net/url"
