@@ -71,12 +71,14 @@ func TestFromFreeswitch(t *testing.T) {
 	}
 }
 
-// A node with --bridge-freeswitch follows two switches. Its calls end when one of them is started again, and only those.
+// A node with --bridge-freeswitch follows several switches. When one of them is started again, its calls end, and only those. A bridge that
+// gives up does not end the node.
 func TestServeBridgesFreeswitch(t *testing.T) {
 	t.Parallel()
-	one, two := freeswitchtest.Start(t), freeswitchtest.Start(t)
-	two.SetPassword("another")
-	p := serve(t, t.TempDir(), "--bridge-freeswitch", one.Addr()+","+two.Addr(), "--esl-password-file", passwordFile(t, "ClueCon"), "--switch-uri", "sip:one,sip:two", "--caller-ringing", "trying")
+	one, two, refuses := freeswitchtest.Start(t), freeswitchtest.Start(t), freeswitchtest.Start(t)
+	refuses.SetPassword("another")
+	p := serve(t, t.TempDir(), "--bridge-freeswitch", one.Addr()+","+two.Addr()+","+refuses.Addr(), "--esl-password-file", passwordFile(t, "ClueCon"),
+		"--switch-uri", "sip:one,sip:two,sip:three", "--caller-ringing", "trying")
 	p.sample()
 	lamp := func(user, want string) {
 		t.Helper()
@@ -84,8 +86,8 @@ func TestServeBridgesFreeswitch(t *testing.T) {
 			return strings.HasPrefix(p.lamplight("presence", "show", user, "--realm", realm, "--nats", p.nats), user+" is "+want)
 		})
 	}
-	eventually(t, "the first switch is followed and the second one is not", 20*time.Second, func() bool {
-		return one.Clients() == 1 && strings.Contains(p.stderr.String(), "a bridge has given up")
+	eventually(t, "two switches are followed and the third one is not", 20*time.Second, func() bool {
+		return one.Clients() == 1 && two.Clients() == 1 && strings.Contains(p.stderr.String(), "a bridge has given up")
 	})
 	call := one.Leg("inbound", "1001@"+realm, "2125550100")
 	one.State(call, "RINGING")
@@ -93,10 +95,13 @@ func TestServeBridgesFreeswitch(t *testing.T) {
 	lamp("1002", "early")
 	lamp("1001", "terminated")
 	one.State(call, "ACTIVE")
+	two.State(two.Leg("outbound", "1003@"+realm, "1"), "ACTIVE")
 	lamp("1001", "confirmed")
+	lamp("1003", "confirmed")
 	one.Restart()
 	lamp("1001", "terminated")
 	lamp("1002", "terminated")
+	lamp("1003", "confirmed")
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

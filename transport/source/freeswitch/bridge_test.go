@@ -97,6 +97,8 @@ func TestChannels(t *testing.T) {
 	b.lamp("1003", dark)
 	b.fs.Fire("CHANNEL_HANGUP_COMPLETE", freeswitchtest.Headers{"Unique-ID": verto, "Channel-Presence-ID": "1004@" + acme})
 	b.lamp("1004", dark)
+	b.fs.State(b.fs.Leg("outbound", "+4930123@"+acme, "1"), "RINGING")
+	b.lamp("+4930123", rings)
 	for _, d := range b.told("presence.dialog.") {
 		if d.Fields["Call-ID"] == trunk {
 			t.Errorf("the trunk was told: %v", d)
@@ -198,14 +200,15 @@ func TestRegistrations(t *testing.T) {
 // a frame.
 func TestLostConnection(t *testing.T) {
 	t.Parallel()
+	b := start(t, nil)
+	b.ready()
 	for name, cut := range map[string]func(*freeswitchtest.Server){"dead": (*freeswitchtest.Server).Cut, "notice": (*freeswitchtest.Server).Disconnect,
 		"truncated": (*freeswitchtest.Server).Truncate, "no frame": func(s *freeswitchtest.Server) { s.Raw("this is no header\n\n") },
 		"a frame without end": func(s *freeswitchtest.Server) { s.Raw("Content-Type: text/event-json\nContent-Length: 99999999\n\n") }} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := start(t, nil)
-			b.ready()
+			b.until("the bridge listens", 10*time.Second, func() bool { return b.fs.Clients() == 1 })
 			stays, ends, answered := b.fs.Leg("outbound", "1001@"+acme, "1"), b.fs.Leg("outbound", "1002@"+acme, "2"), b.fs.Leg("outbound", "1003@"+acme, "3")
+			missed := b.fs.Leg("outbound", "1004@"+acme, "4")
 			for _, id := range []string{stays, ends, answered} {
 				b.fs.State(id, "RINGING")
 			}
@@ -214,16 +217,22 @@ func TestLostConnection(t *testing.T) {
 			b.lamp("1003", rings)
 			b.fs.Quietly(ends, "HANGUP")
 			b.fs.Quietly(answered, "ACTIVE")
-			b.fs.Quietly(b.fs.Leg("outbound", "1004@"+acme, "4"), "RINGING")
+			b.fs.Quietly(missed, "RINGING")
+			gone := len(b.told("presence.switch_gone"))
 			cut(b.fs)
 			b.lamp("1002", dark)
 			b.lamp("1003", talks)
 			b.lamp("1004", rings)
+			b.until("the end of older calls", 10*time.Second, func() bool { return len(b.told("presence.switch_gone")) > gone })
 			b.lamp("1001", talks)
-			b.fs.State(stays, "HANGUP")
-			b.lamp("1001", dark)
 			if n := b.counted("lamplight_source_connected", ""); n != 1 {
 				t.Errorf("connected is %v", n)
+			}
+			for _, id := range []string{stays, answered, missed} {
+				b.fs.State(id, "HANGUP")
+			}
+			for _, extension := range []string{"1001", "1003", "1004"} {
+				b.lamp(extension, dark)
 			}
 		})
 	}
@@ -291,7 +300,7 @@ func TestStall(t *testing.T) {
 	b.fs.Stall(true)
 	b.fs.Reject(true) // it does not come back through another connection
 	b.until("the bridge notices", 10*time.Second, func() bool { return b.counted("lamplight_source_connected", "") == 0 })
-	b.until("the lamp goes out", 45*time.Second, func() bool { return b.view("1001").State == dark })
+	b.until("the lamp goes out", 2*time.Minute, func() bool { return b.view("1001").State == dark })
 	b.fs.Stall(false)
 	b.fs.Reject(false)
 	b.lamp("1001", talks)
@@ -347,34 +356,37 @@ func TestWrongPassword(t *testing.T) {
 // A switch whose clock is an hour ahead or behind is right all the same, and the log says so once.
 func TestClock(t *testing.T) {
 	t.Parallel()
-	for _, skew := range []time.Duration{time.Hour, -time.Hour, -3 * time.Second, 3 * time.Second} {
-		t.Run(skew.String(), func(t *testing.T) {
-			t.Parallel()
-			b := start(t, func(fs *freeswitchtest.Server, _ *Source) { fs.Skew(skew) })
-			b.ready()
-			id := b.fs.Leg("inbound", "1001@"+acme, "1")
-			b.fs.State(id, "ACTIVE")
-			b.lamp("1001", talks)
-			for _, state := range []string{"confirmed", "terminated", "confirmed", "terminated"} {
-				b.fs.Presence("park", "5901@"+acme, state, "x")
-			}
-			b.fs.Presence("park", "5902@"+acme, "confirmed", "x")
-			b.lamp("5902", talks)
-			b.lamp("5901", dark)
-			b.fs.Cut() // the resync must not end what lives
-			gone := len(b.told("presence.switch_gone"))
-			b.until("another resync", 10*time.Second, func() bool { return len(b.told("presence.switch_gone")) > gone })
-			b.lamp("1001", talks)
-			b.fs.State(id, "HANGUP")
-			b.lamp("1001", dark)
-			want := 0
-			if skew.Abs() > clockSkew {
-				want = 2 // one for each connection
-			}
-			if got := strings.Count(b.log.String(), "clock of the switch is wrong"); got != want {
-				t.Errorf("the log says %d times that the clock is wrong, want %d", got, want)
-			}
-		})
+	b := start(t, nil)
+	b.ready()
+	for i, skew := range []time.Duration{time.Hour, 3 * time.Second, -time.Hour, -3 * time.Second} {
+		b.fs.Skew(skew)
+		empty, full := fmt.Sprintf("%d1", i), fmt.Sprintf("%d2", i) // of their own for each: a clock that is set back makes news old
+		b.until("the bridge listens", 10*time.Second, func() bool { return b.fs.Clients() == 1 })
+		said := strings.Count(b.log.String(), "clock of the switch is wrong")
+		id := b.fs.Leg("inbound", "1001@"+acme, "1")
+		b.fs.State(id, "ACTIVE")
+		b.lamp("1001", talks)
+		for _, state := range []string{"confirmed", "terminated", "confirmed", "terminated"} {
+			b.fs.Presence("park", empty+"@"+acme, state, "x")
+		}
+		b.fs.Presence("park", full+"@"+acme, "confirmed", "x")
+		b.lamp(full, talks)
+		b.lamp(empty, dark)
+		gone := len(b.told("presence.switch_gone"))
+		b.fs.Cut() // the resync must not end what lives
+		b.until("another resync", 10*time.Second, func() bool { return len(b.told("presence.switch_gone")) > gone })
+		b.lamp("1001", talks)
+		b.fs.State(id, "HANGUP")
+		b.fs.Presence("park", full+"@"+acme, "terminated", "x")
+		b.lamp("1001", dark)
+		b.lamp(full, dark)
+		want := 0
+		if skew.Abs() > clockSkew {
+			want = 2 // one for each connection
+		}
+		if got := strings.Count(b.log.String(), "clock of the switch is wrong") - said; got > want || want > 0 && got == 0 {
+			t.Errorf("with a clock that is %v ahead, the log says %d times that it is wrong, want %d", skew, got, want)
+		}
 	}
 }
 

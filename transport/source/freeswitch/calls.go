@@ -128,10 +128,10 @@ func (n *session) extension(e *event) (presence.Address, bool) {
 	return n.address(id)
 }
 
-// address reads a presence id. Of x+user the user counts: x says which application it is about.
+// address reads a presence id. Of x+user the user counts: x says which application it is about. A + at the beginning is part of a number.
 func (n *session) address(id string) (presence.Address, bool) {
 	name, realm, _ := strings.Cut(id, "@")
-	if _, after, ok := strings.Cut(name, "+"); ok && after != "" {
+	if before, after, _ := strings.Cut(name, "+"); before != "" && after != "" {
 		name = after
 	}
 	a, err := presence.ParsePresenceID(name + "@" + realm)

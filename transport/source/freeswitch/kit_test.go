@@ -143,12 +143,13 @@ func (b *bench) bridge(change func(fs *freeswitchtest.Server, s *Source)) {
 		change(b.fs, s)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	b.ended = make(chan error, 1)
+	ended, config := make(chan error, 1), source.Config{Conn: b.node.Conn(), Version: "0.1.0", Log: log, Registerer: b.registry}
+	bridge := gated{s, b.gate}
 	go func() {
-		b.ended <- source.Run(ctx, source.Config{Conn: b.node.Conn(), Version: "0.1.0", Log: log, Registerer: b.registry}, gated{s, b.gate})
-		close(b.ended)
+		ended <- source.Run(ctx, config, bridge)
+		close(ended)
 	}()
-	ended := b.ended
+	b.ended = ended
 	b.stop = sync.OnceValue(func() error { cancel(); return <-ended })
 	b.t.Cleanup(func() {
 		_ = b.stop()
