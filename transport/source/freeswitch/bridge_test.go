@@ -33,7 +33,7 @@ func TestCall(t *testing.T) {
 	b.fs.State(called, "HELD")
 	rendering := func(want string) {
 		t.Helper()
-		b.until("1002's Rendering is "+want, 10*time.Second, func() bool {
+		b.until("1002's Rendering is "+want, patience, func() bool {
 			all := b.told("presence.dialog.acme%2Eexample%2Ecom.sip-" + called)
 			return all[len(all)-1].Fields["Rendering"] == want
 		})
@@ -80,7 +80,7 @@ func TestChannels(t *testing.T) {
 	b.fs.State(trunk, "RINGING")
 	caller := b.fs.Leg("inbound", "1001@"+acme, "2125550100")
 	b.fs.State(caller, "RINGING")
-	b.until("the call of 1001 is known", 10*time.Second, func() bool { return len(b.view("1001").Dialogs) == 1 })
+	b.until("the call of 1001 is known", patience, func() bool { return len(b.view("1001").Dialogs) == 1 })
 	if v := b.view("1001"); v.State != dark || v.Dialogs[0].State != presence.Trying {
 		t.Errorf("%+v", v)
 	}
@@ -130,7 +130,7 @@ func TestFeatures(t *testing.T) {
 	}
 	b.fs.Fire("PRESENCE_IN", freeswitchtest.Headers{"proto": "sip", "from": "1009@" + acme, "presence-source": "register", "status": "Registered(UDP)", "rpid": "unknown"})
 	b.fs.Fire("PRESENCE_IN", freeswitchtest.Headers{"proto": "conf", "from": "3009@" + acme, "answer-state": "odd"})
-	b.until("a state that is none is counted", 10*time.Second, func() bool { return b.counted("lamplight_source_refused_total", "answer-state") == 1 })
+	b.until("a state that is none is counted", patience, func() bool { return b.counted("lamplight_source_refused_total", "answer-state") == 1 })
 	b.lamp("1009", dark)
 }
 
@@ -142,7 +142,7 @@ func TestMailboxes(t *testing.T) {
 	for i := range 50 {
 		b.fs.Messages("1001@"+acme, fmt.Sprintf("%d/1 (1/0)", 50-i))
 	}
-	b.until("the counts are the last ones", 10*time.Second, func() bool { m := b.view("1001").Messages; return m.New == 1 && m.Saved == 1 && m.UrgentNew == 1 })
+	b.until("the counts are the last ones", patience, func() bool { m := b.view("1001").Messages; return m.New == 1 && m.Saved == 1 && m.UrgentNew == 1 })
 	b.lamp("*981001", talks)
 	b.fs.Messages("1001@"+acme, "0/2")
 	b.lamp("*981001", dark)
@@ -150,7 +150,7 @@ func TestMailboxes(t *testing.T) {
 	b.lamp("*981002", talks)
 	b.fs.Fire("MESSAGE_WAITING", freeswitchtest.Headers{"MWI-Messages-Waiting": "yes", "MWI-Message-Account": "1003@" + acme, "Call-ID": "one-phone"})
 	b.fs.Messages("1004@"+acme, "many/1")
-	b.until("counts that are none are counted", 10*time.Second, func() bool { return b.counted("lamplight_source_refused_total", "counts") == 1 })
+	b.until("counts that are none are counted", patience, func() bool { return b.counted("lamplight_source_refused_total", "counts") == 1 })
 	b.lamp("*981003", dark)
 }
 
@@ -172,9 +172,9 @@ func TestRegistrations(t *testing.T) {
 	}
 	is := func(user, want string) {
 		t.Helper()
-		b.until(user+" is "+want, 10*time.Second, func() bool { return strings.HasPrefix(last(user), want) })
+		b.until(user+" is "+want, patience, func() bool { return strings.HasPrefix(last(user), want) })
 	}
-	is("1001", "Registered 6")
+	is("1001", "Registered ")
 	b.ready()
 	b.fs.Register("1002", acme, "desk", 600)
 	is("1002", "Registered 600")
@@ -206,7 +206,7 @@ func TestLostConnection(t *testing.T) {
 		"truncated": (*freeswitchtest.Server).Truncate, "no frame": func(s *freeswitchtest.Server) { s.Raw("this is no header\n\n") },
 		"a frame without end": func(s *freeswitchtest.Server) { s.Raw("Content-Type: text/event-json\nContent-Length: 99999999\n\n") }} {
 		t.Run(name, func(t *testing.T) {
-			b.until("the bridge listens", 10*time.Second, func() bool { return b.fs.Clients() == 1 })
+			b.until("the bridge listens", patience, func() bool { return b.fs.Clients() == 1 })
 			stays, ends, answered := b.fs.Leg("outbound", "1001@"+acme, "1"), b.fs.Leg("outbound", "1002@"+acme, "2"), b.fs.Leg("outbound", "1003@"+acme, "3")
 			missed := b.fs.Leg("outbound", "1004@"+acme, "4")
 			for _, id := range []string{stays, ends, answered} {
@@ -223,7 +223,7 @@ func TestLostConnection(t *testing.T) {
 			b.lamp("1002", dark)
 			b.lamp("1003", talks)
 			b.lamp("1004", rings)
-			b.until("the end of older calls", 10*time.Second, func() bool { return len(b.told("presence.switch_gone")) > gone })
+			b.until("the end of older calls", patience, func() bool { return len(b.told("presence.switch_gone")) > gone })
 			b.lamp("1001", talks)
 			if n := b.counted("lamplight_source_connected", ""); n != 1 {
 				t.Errorf("connected is %v", n)
@@ -299,7 +299,7 @@ func TestStall(t *testing.T) {
 	b.lamp("1001", talks)
 	b.fs.Stall(true)
 	b.fs.Reject(true) // it does not come back through another connection
-	b.until("the bridge notices", 10*time.Second, func() bool { return b.counted("lamplight_source_connected", "") == 0 })
+	b.until("the bridge notices", patience, func() bool { return b.counted("lamplight_source_connected", "") == 0 })
 	b.until("the lamp goes out", 2*time.Minute, func() bool { return b.view("1001").State == dark })
 	b.fs.Stall(false)
 	b.fs.Reject(false)
@@ -361,7 +361,7 @@ func TestClock(t *testing.T) {
 	for i, skew := range []time.Duration{time.Hour, 3 * time.Second, -time.Hour, -3 * time.Second} {
 		b.fs.Skew(skew)
 		empty, full := fmt.Sprintf("%d1", i), fmt.Sprintf("%d2", i) // of their own for each: a clock that is set back makes news old
-		b.until("the bridge listens", 10*time.Second, func() bool { return b.fs.Clients() == 1 })
+		b.until("the bridge listens", patience, func() bool { return b.fs.Clients() == 1 })
 		said := strings.Count(b.log.String(), "clock of the switch is wrong")
 		id := b.fs.Leg("inbound", "1001@"+acme, "1")
 		b.fs.State(id, "ACTIVE")
@@ -374,7 +374,7 @@ func TestClock(t *testing.T) {
 		b.lamp(empty, dark)
 		gone := len(b.told("presence.switch_gone"))
 		b.fs.Cut() // the resync must not end what lives
-		b.until("another resync", 10*time.Second, func() bool { return len(b.told("presence.switch_gone")) > gone })
+		b.until("another resync", patience, func() bool { return len(b.told("presence.switch_gone")) > gone })
 		b.lamp("1001", talks)
 		b.fs.State(id, "HANGUP")
 		b.fs.Presence("park", full+"@"+acme, "terminated", "x")
@@ -399,7 +399,7 @@ func TestUnknownRealms(t *testing.T) {
 	b.fs.State(b.fs.Channel(freeswitchtest.Headers{"Call-Direction": "inbound", "Channel-Presence-ID": "1001"}), "ACTIVE")
 	b.fs.State(b.fs.Leg("inbound", "1001@"+acme, "1"), "ACTIVE")
 	b.lamp("1001", talks)
-	b.until("both are counted", 10*time.Second, func() bool {
+	b.until("both are counted", patience, func() bool {
 		return b.counted("lamplight_source_refused_total", "404") > 0 && b.counted("lamplight_source_refused_total", "no user@realm") > 0
 	})
 }

@@ -102,7 +102,7 @@ func (n *session) call(ctx context.Context, e *event, again bool) error {
 
 // newChannel remembers a channel.
 func (n *session) newChannel(uuid string, e *event, extension presence.Address, direction string) *channel {
-	id := cmp.Or(e.is[hSipCallID], uuid)
+	id := cmp.Or(e.is[hSIPCallID], uuid)
 	switch {
 	case len(id) > subject.MaxName:
 		n.sink.Refused("a Call-ID that is too long", fmt.Sprintf("%.100q of %s has %d bytes; it may have at most %d", id, extension, len(id), subject.MaxName))
@@ -175,7 +175,7 @@ func (n *session) tell(ctx context.Context, e *event, ch *channel) error {
 	// The far end of a call that the extension has begun is where it went; else it is who calls. The local tag of a leg that FreeSWITCH has
 	// begun is the phone's, which is the To-tag there.
 	far, name := cmp.Or(e.is[hCallerNumber], "anonymous"), e.is[hCallerName]
-	local, remote := e.is[hSipToTag], e.is[hSipFromTag]
+	local, remote := e.is[hSIPToTag], e.is[hSIPFromTag]
 	if ch.direction == "initiator" {
 		far, name = cmp.Or(e.is[hDestination], e.is[hCalleeNumber], "unknown"), e.is[hCalleeName]
 		local, remote = remote, local

@@ -25,12 +25,11 @@ const (
 	hEventName header = iota
 	hSubclass
 	hCoreUUID
-	hIpv4
+	hIPv4
 	hDateTimestamp
 	hHeartbeatInterval
 
 	hUniqueID
-	hChannelName
 	hCallState
 	hAnswerState
 	hCallDirection
@@ -42,9 +41,9 @@ const (
 	hCalleeNumber
 	hCalleeName
 	hDestination
-	hSipCallID
-	hSipFromTag
-	hSipToTag
+	hSIPCallID
+	hSIPFromTag
+	hSIPToTag
 
 	hProto
 	hFrom
@@ -53,9 +52,9 @@ const (
 	hChannelState
 	hPresenceSource
 
-	hMwiWaiting
-	hMwiAccount
-	hMwiMessages
+	hMWIWaiting
+	hMWIAccount
+	hMWIMessages
 	hCallID
 	hSubCallID
 
@@ -71,15 +70,15 @@ const (
 
 // headerNames are the names of the headers in lower case: FreeSWITCH compares names without case.
 var headerNames = map[string]header{
-	"event-name": hEventName, "event-subclass": hSubclass, "core-uuid": hCoreUUID, "freeswitch-ipv4": hIpv4, "event-date-timestamp": hDateTimestamp,
+	"event-name": hEventName, "event-subclass": hSubclass, "core-uuid": hCoreUUID, "freeswitch-ipv4": hIPv4, "event-date-timestamp": hDateTimestamp,
 	"heartbeat-interval": hHeartbeatInterval,
-	"unique-id":          hUniqueID, "channel-name": hChannelName, "channel-call-state": hCallState, "answer-state": hAnswerState, "call-direction": hCallDirection,
+	"unique-id":          hUniqueID, "channel-call-state": hCallState, "answer-state": hAnswerState, "call-direction": hCallDirection,
 	"presence-call-direction": hPresenceDirection, "channel-presence-id": hChannelPresence, "variable_presence_id": hVariablePresence,
 	"caller-caller-id-number": hCallerNumber, "caller-caller-id-name": hCallerName, "caller-callee-id-number": hCalleeNumber,
 	"caller-callee-id-name": hCalleeName, "caller-destination-number": hDestination,
-	"variable_sip_call_id": hSipCallID, "variable_sip_from_tag": hSipFromTag, "variable_sip_to_tag": hSipToTag,
+	"variable_sip_call_id": hSIPCallID, "variable_sip_from_tag": hSIPFromTag, "variable_sip_to_tag": hSIPToTag,
 	"proto": hProto, "from": hFrom, "status": hStatus, "force-status": hForceStatus, "channel-state": hChannelState, "presence-source": hPresenceSource,
-	"mwi-messages-waiting": hMwiWaiting, "mwi-message-account": hMwiAccount, "mwi-voice-message": hMwiMessages, "call-id": hCallID, "sub-call-id": hSubCallID,
+	"mwi-messages-waiting": hMWIWaiting, "mwi-message-account": hMWIAccount, "mwi-voice-message": hMWIMessages, "call-id": hCallID, "sub-call-id": hSubCallID,
 	"from-user": hFromUser, "from-host": hFromHost, "user": hUser, "host": hHost, "contact": hContact, "expires": hExpires, "user-agent": hUserAgent,
 }
 

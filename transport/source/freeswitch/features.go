@@ -77,14 +77,14 @@ func (n *session) mailbox(ctx context.Context, e *event) error {
 	if e.is[hCallID] != "" || e.is[hSubCallID] != "" {
 		return nil
 	}
-	a, err := presence.ParsePresenceID(e.is[hMwiAccount])
+	a, err := presence.ParsePresenceID(e.is[hMWIAccount])
 	if err != nil {
 		n.sink.Refused("a mailbox that is no user@realm", err.Error())
 		return nil
 	}
-	counts, ok := readCounts(e.is[hMwiMessages], strings.EqualFold(e.is[hMwiWaiting], "yes"))
+	counts, ok := readCounts(e.is[hMWIMessages], strings.EqualFold(e.is[hMWIWaiting], "yes"))
 	if !ok {
-		n.sink.Refused("counts of messages that can't be read", fmt.Sprintf("%s: %q", a, e.is[hMwiMessages]))
+		n.sink.Refused("counts of messages that can't be read", fmt.Sprintf("%s: %q", a, e.is[hMWIMessages]))
 		return nil
 	}
 	return n.ordered.send(source.Document{Event: "mwi_update", Subject: subject.MailboxUpdate(a.Realm, a.User), Fields: map[string]any{"To": "sip:" + a.String(),

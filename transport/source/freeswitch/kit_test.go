@@ -26,6 +26,9 @@ import (
 
 const acme = "acme.example.com"
 
+// patience is how long a test waits for something that comes soon, unless the machine is busy with other things.
+const patience = time.Minute
+
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2")) // it ends by itself, within 10 s
@@ -208,13 +211,13 @@ func (b *bench) view(extension string) *presence.View {
 // lamp waits until the lamp of an extension is in a state.
 func (b *bench) lamp(extension string, want presence.State) {
 	b.t.Helper()
-	b.until(extension+" is "+want.String(), 20*time.Second, func() bool { return b.view(extension).State == want })
+	b.until(extension+" is "+want.String(), patience, func() bool { return b.view(extension).State == want })
 }
 
 // ready waits until the bridge listens to events.
 func (b *bench) ready() {
 	b.t.Helper()
-	b.until("the bridge has resynchronized", 20*time.Second, func() bool { return len(b.told("presence.switch_gone")) > 0 })
+	b.until("the bridge has resynchronized", patience, func() bool { return len(b.told("presence.switch_gone")) > 0 })
 }
 
 // counted returns the value of a metric for a reason; "": of all reasons.

@@ -164,8 +164,8 @@ func (n *session) identity(ctx context.Context) (core, address string, err error
 				return "", "", n.sock.err
 			}
 			n.early = append(n.early, e)
-			if e.is[hCoreUUID] != "" && e.is[hIpv4] != "" {
-				core, address = e.is[hCoreUUID], e.is[hIpv4]
+			if e.is[hCoreUUID] != "" && e.is[hIPv4] != "" {
+				core, address = e.is[hCoreUUID], e.is[hIPv4]
 			}
 		case <-ctx.Done():
 			return "", "", ctx.Err()
