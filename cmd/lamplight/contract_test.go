@@ -172,9 +172,13 @@ func described(command string) []string {
 	all := []string{"lamplight " + command, "Flags of every command that talks to NATS", "Flags of every command"}
 	switch {
 	case command == "check-config":
-		all = append(all, "lamplight serve", "Flags of a SIP edge")
-	case command == "serve", command == "edge":
+		all = append(all, "lamplight serve", "Flags of a SIP edge", "Flags of FreeSWITCH switches")
+	case command == "serve":
+		all = append(all, "Flags of a SIP edge", "Flags of FreeSWITCH switches")
+	case command == "edge":
 		all = append(all, "Flags of a SIP edge")
+	case command == "bridge freeswitch":
+		all = append(all, "Flags of every bridge", "Flags of FreeSWITCH switches")
 	case strings.HasPrefix(command, "presence "):
 		all = append(all, "Flags of every presence command")
 	case strings.HasPrefix(command, "account "):

@@ -51,6 +51,8 @@ type serveFlags struct {
 	EdgeMemory     amount        `default:"256" placeholder:"MIB" help:"Memory for the NOTIFY messages that are kept to be sent to edges again, in MiB for all edges together."`
 	EdgeName       string        `placeholder:"NAME" help:"The name of the SIP edge inside this node, to which its subscriptions belong (default: the name of the node)."`
 	sipFlags
+	BridgeFreeswitch []string `name:"bridge-freeswitch" placeholder:"HOST:PORT" help:"The event sockets of FreeSWITCH switches whose calls this node brings in itself, for small installations. Needs --esl-password-file."`
+	freeswitchFlags
 	LogLevel  string `enum:"debug,info,warn,error" default:"info" help:"Which log lines are written: those of this level and above. debug, info, warn or error."`
 	LogFormat string `enum:"text,json" default:"text" help:"How log lines are written: text or json."`
 	natsFlags

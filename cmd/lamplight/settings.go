@@ -257,6 +257,9 @@ func (f *serveFlags) node(sync time.Duration, log *slog.Logger) (node.Config, er
 		}
 		c.SIP = &edge
 	}
+	if c.Sources, err = f.sources("--bridge-freeswitch", f.BridgeFreeswitch, log); err != nil {
+		return c, err
+	}
 	c.HTTPTLS, err = f.httpTLS()
 	return c, err
 }

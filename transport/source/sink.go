@@ -199,6 +199,13 @@ func (k *sink) say(up presence.SourceUp) {
 	})
 }
 
+func (k *sink) Silent() {
+	k.say(presence.SourceUp{})
+	k.mu.Lock()
+	k.up = presence.SourceUp{}
+	k.mu.Unlock()
+}
+
 func (k *sink) Down(ctx context.Context) error {
 	k.say(presence.SourceUp{})
 	k.mu.Lock()

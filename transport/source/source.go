@@ -28,9 +28,13 @@ type Sink interface {
 	// documents that are under way when the sink stops. done may be nil.
 	Send(ctx context.Context, d Document, done func(error)) error
 
-	// Up says that the source lives, and repeats it until the source calls Up again or Down, or the sink stops. The first call, and
+	// Up says that the source lives, and repeats it until the source calls Up again, Silent or Down, or the sink stops. The first call, and
 	// each with another Incarnation, returns only when a node has acknowledged it: what the source told before no longer counts.
 	Up(ctx context.Context, switchURI, incarnation string) error
+
+	// Silent ends the repetition without a word: the source no longer knows whether its switch lives. When it does not call Up again in time,
+	// the nodes take it for gone and end its calls.
+	Silent()
 
 	// Down says that the source stops in good order. Its calls stay as they are.
 	Down(ctx context.Context) error

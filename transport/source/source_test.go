@@ -134,3 +134,28 @@ func TestRun(t *testing.T) {
 		t.Errorf("%v", counted)
 	}
 }
+
+// A source that falls silent says nothing any more, not even when it is stopped: the nodes are to take it for gone.
+func TestSilent(t *testing.T) {
+	s := natstest.Start(t, "")
+	nodes := natstest.Connect(t, s)
+	ups := make(chan []byte, 100)
+	if _, err := nodes.Subscribe(subject.AnySourceUp, func(m *nats.Msg) { ups <- m.Data; _ = m.Respond([]byte(`{"Status":"ok"}`)) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := nodes.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	err := Run(ctx, Config{Conn: natstest.Connect(t, s), Version: "1", Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()},
+		&fake{func(ctx context.Context, sink Sink) error {
+			err := sink.Up(ctx, "sip:one", "i1")
+			sink.Silent()
+			cancel()
+			return err
+		}})
+	if err != nil || len(ups) != 1 {
+		t.Errorf("%v; it said %d times that it lives or stops", err, len(ups))
+	}
+}

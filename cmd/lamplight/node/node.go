@@ -32,6 +32,7 @@ import (
 	"lamplight/transport/edge"
 	"lamplight/transport/httpd"
 	"lamplight/transport/sip"
+	"lamplight/transport/source"
 )
 
 const (
@@ -76,6 +77,8 @@ type Config struct {
 	HideParties bool           // no watcher is shown who the other party of a call is
 	MaxMailbox  int
 	EdgeMemory  int64 // bytes; 0: 256 MiB
+
+	Sources []source.Source // bridges that run inside the node
 
 	// Quiet is how long no node must have joined or left before the node makes its first claims; 0: 250 ms.
 	Quiet time.Duration
@@ -167,6 +170,7 @@ func (n *Node) Start(ctx context.Context) error {
 		return err
 	}
 	n.serve()
+	n.startSources()
 	return nil
 }
 

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"lamplight/cmd/lamplight/node"
+	"lamplight/transport/client"
+	"lamplight/transport/httpd"
+	"lamplight/transport/source"
+)
+
+// bridgeCommand is the parent of the bridges, which bring news of calls from what carriers already run.
+type bridgeCommand struct {
+	Freeswitch freeswitchCommand `cmd:"" help:"Bring the calls of FreeSWITCH switches, over their event sockets."`
+}
+
+// bridgeFlags are the flags of every bridge.
+type bridgeFlags struct {
+	HTTP      string `name:"http" default:"127.0.0.1:8002" placeholder:"HOST:PORT" help:"Where /healthz, /readyz and /metrics of the bridge are served."`
+	LogLevel  string `enum:"debug,info,warn,error" default:"info" help:"Which log lines are written: those of this level and above. debug, info, warn or error."`
+	LogFormat string `enum:"text,json" default:"text" help:"How log lines are written: text or json."`
+	natsFlags
+}
+
+const (
+	bridgeDrain       = 5 * time.Second // how long a bridge may take to stop
+	bridgeConnections = 64              // HTTP connections
+)
+
+// check refuses flags with which the bridge could not work.
+func (f *bridgeFlags) check() error {
+	if err := f.natsFlags.check(); err != nil {
+		return err
+	}
+	return checkListeners([]listener{{flag: "--http", address: f.HTTP, tcp: true}})
+}
+
+// run runs sources until SIGTERM or SIGINT, or until one of them gives up. name is the command's, such as freeswitch.
+func (f *bridgeFlags) run(out io.Writer, log *slog.Logger, name string, sources []source.Source) error {
+	ctx, stop := untilSignal(context.Background(), func() { os.Exit(1) })
+	defer stop()
+	conn, err := f.connect("lamplight bridge " + name)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := client.WatchPayload(conn, log, registry); err != nil {
+		return err
+	}
+	health := httpd.New(httpd.Config{Listen: f.HTTP, Node: "lamplight bridge " + name, Version: version, Timeout: 10 * time.Second, Ready: func() error {
+		switch {
+		case ctx.Err() != nil:
+			return errors.New("the bridge is stopping")
+		case !conn.IsConnected():
+			return errors.New("NATS is out of reach")
+		}
+		return nil
+	}, MaxConnections: min(bridgeConnections, node.Descriptors()/4), MaxPerAddress: bridgeConnections, Log: log, Registry: registry})
+	defer func() {
+		drain, cancel := context.WithTimeout(context.Background(), bridgeDrain)
+		defer cancel()
+		_ = health.Stop(drain)
+	}()
+	if err := health.Start(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "http listening on %s\n", health.Addr())
+	_, port, _ := net.SplitHostPort(health.Addr())
+	fmt.Fprintf(out, "bridge %s is ready. Try:\n  lamplight sources\n  curl http://127.0.0.1:%s/metrics\n", name, port)
+	tellSystemd(systemdReady)
+	err = runSources(ctx, source.Config{Conn: conn, Prefix: f.prefix(), Version: version, Log: log, Registerer: registry}, sources)
+	tellSystemd(systemdStopping)
+	return err
+}
+
+// runSources runs sources until ctx ends, or one of them gives up. It then stops the others and returns what was wrong.
+func runSources(ctx context.Context, c source.Config, all []source.Source) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var running sync.WaitGroup
+	for _, s := range all {
+		running.Go(func() {
+			if err := source.Run(ctx, c, s); err != nil {
+				cancel(fmt.Errorf("%s: %w", s.Name(), err))
+			}
+		})
+	}
+	running.Wait()
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
