@@ -26,6 +26,7 @@ const (
 	AnyNotified            = "lamplight.notified.*.*"     // node, edge
 	AnyNotify              = "lamplight.notify.*"         // edge
 	AnyState               = "lamplight.state.*.*"        // realm, user
+	AnyWatched             = "lamplight.watched.*.*.*"    // says that an extension got its first watcher: event package, realm, user
 	AnyNode                = "lamplight.node.*"           // node
 	AnyAnswers             = "lamplight.answers.*.*"      // node, then 0; or, when nobody received a message, its number
 	AnyClaims              = "lamplight.claims.*"         // number of the journal's stream
@@ -39,7 +40,7 @@ const (
 // edges and control programs.
 func All() []string {
 	return []string{AnySubscription, AnySubscriptionOfRealm, AnyDialogUpdate, AnyUpdate, AnyMailboxUpdate, AnyPublication, AnyWatcherReply,
-		AnySearch, AnyShow, AnySet, AnyReset, AnyProbe, SwitchGone, AnySourceUp, AnyEdgeUp, AnyNotified, AnyNotify, AnyState, AnyNode, AnyAnswers,
+		AnySearch, AnyShow, AnySet, AnyReset, AnyProbe, SwitchGone, AnySourceUp, AnyEdgeUp, AnyNotified, AnyNotify, AnyState, AnyWatched, AnyNode, AnyAnswers,
 		AnyClaims, AnyRecord, AnyCredentials, EdgeSecret, Status}
 }
 
@@ -104,6 +105,11 @@ func State(realm, user string) string { return of(AnyState, realm, user) }
 
 // StateOfRealm is the subscription for State of all extensions of a realm.
 func StateOfRealm(realm string) string { return strings.TrimSuffix(State(realm, "u"), "u") + "*" }
+
+// Watched is the subject that says that user@realm got its first watcher of an event package.
+func Watched(eventPackage, realm, user string) string {
+	return of(AnyWatched, eventPackage, realm, user)
+}
 
 // Node is the subject to which the other nodes send their calls for a node.
 func Node(node string) string { return of(AnyNode, node) }
