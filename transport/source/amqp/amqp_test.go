@@ -26,9 +26,7 @@ func TestShadow(t *testing.T) {
 	k.dialog("1002", "c-2", "initiator", "confirmed")
 	k.update("*3101", "confirmed")
 	k.mailbox("1003", 2)
-	k.publish("presence", "dialog."+subject.Token(realm)+".c-2", doc{"App-Name": "park", "Event-Name": "dialog_update", "Presence-ID": "*4101@" + realm,
-		"From": "sip:*4101@" + realm, "To": "sip:1002@" + realm, "From-Tag": "A", "To-Tag": "B", "Call-ID": "c-2", "Direction": "recipient", "State": "early",
-		"Expires": 3600, "Switch-URI": fs1})
+	k.park("*4101", "c-2")
 	l.shows(map[string]string{"1001": "early", "1002": "confirmed", "*3101": "confirmed", "*981003": "confirmed", "*4101": "early"}, 10*time.Second)
 
 	var zipped bytes.Buffer
@@ -104,7 +102,7 @@ func TestRefusedByBroker(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "guest") {
 				t.Errorf("%s: %v", c.want, err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Errorf("%s: the bridge does not end", c.want)
 		}
 	}
@@ -179,6 +177,11 @@ func TestEverythingFails(t *testing.T) {
 					t.Error(err)
 				}
 			})
+		case 5200: // what came before the bridge had bound its queue again, RabbitMQ has thrown away
+			<-wait
+			eventually(t, "the bridge consumes again", 30*time.Second, func() bool {
+				return strings.Contains(b.ctl(t, "-q", "list_queues", "name", "consumers"), "fails\t1")
+			})
 		case 7500:
 			if err := l.n.Stop(context.Background()); err != nil {
 				t.Error(err)
@@ -210,7 +213,6 @@ func TestEverythingFails(t *testing.T) {
 			k.dialog(user, calls[user], "recipient", state)
 		}
 	}
-	<-wait
 	for i := range extensions { // what RabbitMQ itself has lost when it was restarted, Kazoo tells again: it can't be asked for
 		register(fmt.Sprint("*31", 1000+i))
 		mailbox(fmt.Sprint(1000 + i))
@@ -250,6 +252,26 @@ func TestResync(t *testing.T) {
 	l.shows(map[string]string{"1003": "confirmed"}, 10*time.Second)
 	k.publish("presence", "presence.reset.*.x", doc{"Event-Name": "reset", "Realm": "*", "Username": another})
 	l.shows(map[string]string{}, 10*time.Second)
+}
+
+// A bridge that was started anew ends calls of before whose end got lost, and leaves parking slots lit whose calls run.
+func TestResyncAfterStart(t *testing.T) {
+	b, l := theBroker(t), newLamplight(t)
+	k := newKazoo(t, b.url())
+	first := l.process(b, "after")
+	eventually(t, "the bridge has its queue", 20*time.Second, func() bool { return strings.Contains(b.ctl(t, "-q", "list_queues", "name"), "after") })
+	k.dialog("1001", "a-1", "recipient", "confirmed")
+	k.dialog("1002", "a-2", "initiator", "confirmed")
+	k.park("*4101", "a-2")
+	l.shows(map[string]string{"1001": "confirmed", "1002": "confirmed", "*4101": "early"}, 10*time.Second)
+	_ = first.Process.Kill()
+	_ = first.Wait()
+	k.mu.Lock()
+	delete(k.channels, "a-1")
+	k.mu.Unlock()
+	s := l.run(Config{Brokers: []string{b.url()}, Queue: "after"})
+	eventually(t, "older calls are compared", 20*time.Second, func() bool { return strings.Contains(s.log.String(), "calls from before the bridge was started ended") })
+	l.shows(map[string]string{"1002": "confirmed", "*4101": "early"}, 10*time.Second)
 }
 
 // jsonOf shows a document in an error.

@@ -211,6 +211,13 @@ func (k *fakeKazoo) update(user, state string) {
 	k.publish("presence", "update."+subject.Token(realm)+".x", doc{"Event-Name": "update", "Presence-ID": user + "@" + realm, "State": state})
 }
 
+// park publishes the dialog_update of a parking slot, as the application park does.
+func (k *fakeKazoo) park(slot, callID string) {
+	k.publish("presence", "dialog."+subject.Token(realm)+"."+subject.Token(callID), doc{"App-Name": "park", "Event-Name": "dialog_update", "Presence-ID": slot + "@" + realm,
+		"From": "sip:" + slot + "@" + realm, "To": "sip:1002@" + realm, "From-Tag": "A", "To-Tag": "B", "Call-ID": callID, "Direction": "recipient", "State": "early",
+		"Expires": 3600, "Switch-URI": fs1})
+}
+
 // mailbox publishes the mwi_update of a mailbox.
 func (k *fakeKazoo) mailbox(user string, n int) {
 	k.publish("presence", "mwi_updates."+subject.Token(realm)+"."+user, doc{"Event-Name": "mwi_update", "To": "sip:" + user + "@" + realm, "From": "sip:" + user + "@" + realm,
@@ -354,7 +361,7 @@ func (b *lockedBuffer) String() string {
 }
 
 // short are times that a test can wait for.
-var short = times{answer: 300 * time.Millisecond, grace: 500 * time.Millisecond, silent: time.Second, tick: 20 * time.Millisecond, advert: 200 * time.Millisecond}
+var short = times{answer: 300 * time.Millisecond, grace: 500 * time.Millisecond, silent: time.Second, tick: 20 * time.Millisecond, advert: 200 * time.Millisecond, refused: 2 * time.Second}
 
 // run starts a bridge that ends with the test.
 func (l *lamplight) run(c Config) *bridge {
@@ -415,6 +422,7 @@ func bridgeProcess(ctx context.Context, broker, nats, queue string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	s := New(Config{Brokers: []string{broker}, Queue: queue, Resync: time.Second, Conn: conn, Version: "1", Log: log})
 	s.times = short
+	s.times.refused = 20 * time.Second
 	return source.Run(ctx, source.Config{Conn: conn, Version: "1", Log: log, Registerer: prometheus.NewRegistry()}, s)
 }
 

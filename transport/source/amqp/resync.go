@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -37,12 +38,17 @@ type keeper struct {
 	again   bool      // this answer is the first since something happened: the second one follows soon
 	advert  time.Time // when the next heartbeat of our own is due
 
+	askedAt  time.Time
 	asked    string // the Msg-ID of the question under way; "": none
 	until    time.Time
 	answered bool
 	running  map[string]running
 	about    map[string]bool // the switches whose calls the answers list
+	realms   map[string]bool // those of the calls that run
 	telling  bool            // what runs is being told
+
+	since time.Time       // when the first question was asked that was answered
+	swept map[string]bool // the switches whose calls from before that were compared
 }
 
 // running is a call that an answer lists.
@@ -54,7 +60,7 @@ type running struct {
 
 // keep runs the keeper until ctx ends.
 func (s *Source) keep(ctx context.Context) {
-	k := &keeper{s: s, servers: map[string]*mediaServerState{}, next: time.Now().Add(24 * time.Hour)}
+	k := &keeper{s: s, servers: map[string]*mediaServerState{}, swept: map[string]bool{}, next: time.Now().Add(24 * time.Hour)}
 	t := time.NewTicker(s.times.tick)
 	defer t.Stop()
 	for {
@@ -121,7 +127,7 @@ func (s *Source) reached() bool {
 // ask asks Kazoo, in every zone, which calls run.
 func (k *keeper) ask(ctx context.Context, now time.Time) {
 	k.asked, k.until, k.answered = uuid.NewString(), now.Add(k.s.times.answer), false
-	k.running, k.about = map[string]running{}, map[string]bool{}
+	k.running, k.about, k.realms, k.askedAt = map[string]running{}, map[string]bool{}, map[string]bool{}, now
 	k.next = now.Add(k.s.cfg.Resync)
 	if k.again {
 		k.next, k.again = now.Add(min(k.s.times.grace+time.Second, k.s.cfg.Resync)), false
@@ -169,6 +175,7 @@ func (k *keeper) collect(a answer, now time.Time) {
 			k.about[uri] = true
 		}
 		k.running[id] = r
+		k.realms[strings.ToLower(string(c.Realm))] = true
 	}
 }
 
@@ -202,7 +209,11 @@ func (c *channel) read(id string) (r running, err error) {
 	if c.PresenceID == "" {
 		return r, nil
 	}
-	if r.of, err = presence.ParseName(string(c.PresenceID), strings.ToLower(string(c.Realm))); err != nil {
+	of := string(c.PresenceID)
+	if user, _, ok := strings.Cut(of, "@"); ok && c.Realm != "" { // the realm is that of the account, as in a dialog_update
+		of = user
+	}
+	if r.of, err = presence.ParseName(of, strings.ToLower(string(c.Realm))); err != nil {
 		return r, err
 	}
 	from := "sip:" + r.of.String()
@@ -236,30 +247,136 @@ func (k *keeper) compare(ctx context.Context, now time.Time) {
 	}
 	ended := k.s.calls.ended(ids, k.about, k.s.times.grace, now)
 	k.s.cfg.Log.Info("Kazoo said which calls run", "source", k.s.Name(), "calls", len(ids), "ended", len(ended), "switches", len(k.about))
-	running := k.running
+	var sweep []string // switches whose calls from before the first question, which two answers did not list, end
+	for uri := range k.about {
+		if !k.since.IsZero() && k.askedAt.Sub(k.since) > k.s.times.grace && !k.swept[uri] {
+			k.swept[uri] = true
+			sweep = append(sweep, uri)
+		}
+	}
+	if k.since.IsZero() {
+		k.since = k.askedAt
+	}
+	running, realms, since := k.running, k.realms, k.since
 	k.running, k.telling = nil, true
 	k.s.work.Go(func() {
-		for _, r := range running {
-			if r.fields == nil || len(r.event.CallID) > subject.MaxName {
-				continue
-			}
-			k.s.calls.note(r.of, &r.event, now)
-			r.fields["Timestamp"] = k.s.now()
-			if k.s.sink.Send(ctx, source.Document{Event: "dialog_update", Subject: subject.DialogUpdate(r.of.Realm, r.event.CallID), Fields: r.fields}, nil) != nil {
-				return
-			}
-		}
-		for _, c := range ended {
-			address := c.of.String()
-			if k.s.sink.Send(ctx, source.Document{Event: "dialog_update", Subject: subject.DialogUpdate(c.of.Realm, c.callID), Fields: map[string]any{
-				"Presence-ID": address, "From": address, "To": address, "Call-ID": c.callID, "Direction": c.direction.String(), "State": "terminated"}}, nil) != nil {
-				return
-			}
+		if k.s.tellAgain(ctx, running, ended, now) == nil && len(sweep) > 0 {
+			k.s.sweep(ctx, sweep, ids, realms, since)
 		}
 		select {
 		case k.s.heard <- told{}:
 		case <-ctx.Done():
 		}
+	})
+}
+
+// tellAgain tells which calls run and which have ended, and waits until Lamplight has all of it.
+func (s *Source) tellAgain(ctx context.Context, running map[string]running, ended []callKey, now time.Time) error {
+	var all sync.WaitGroup
+	tell := func(of presence.Address, callID string, fields map[string]any) error {
+		all.Add(1)
+		err := s.sink.Send(ctx, source.Document{Event: "dialog_update", Subject: subject.DialogUpdate(of.Realm, callID), Fields: fields}, func(error) { all.Done() })
+		if err != nil {
+			all.Done()
+		}
+		return err
+	}
+	for _, r := range running {
+		if r.fields == nil || len(r.event.CallID) > subject.MaxName {
+			continue
+		}
+		s.calls.note(r.of, &r.event, now)
+		r.fields["Timestamp"] = s.now()
+		if err := tell(r.of, r.event.CallID, r.fields); err != nil {
+			return err
+		}
+	}
+	for _, c := range ended {
+		address := c.of.String()
+		if err := tell(c.of, c.callID, map[string]any{"Presence-ID": address, "From": address, "To": address, "Call-ID": c.callID,
+			"Direction": c.direction.String(), "State": "terminated"}); err != nil {
+			return err
+		}
+	}
+	told := make(chan struct{})
+	go func() { all.Wait(); close(told) }()
+	select {
+	case <-told:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// sweep ends what Lamplight has of switches from before the bridge was started and that was not told again. The bridge does not remember these
+// calls. Slots in which a call waits that runs are told again first.
+func (s *Source) sweep(ctx context.Context, switches []string, running, realms map[string]bool, before time.Time) {
+	for realm := range realms {
+		if realm == "" || len(realm) > subject.MaxName {
+			continue
+		}
+		if err := s.tellSlots(ctx, realm, running); err != nil && !unknownRealm(err) {
+			if ctx.Err() == nil {
+				s.cfg.Log.Warn("Lamplight did not say which parking slots are lit: calls from before the bridge was started, whose end was lost, stay until they are reset",
+					"source", s.Name(), "err", err)
+			}
+			return
+		}
+	}
+	for _, uri := range switches {
+		n, err := s.sink.SwitchGone(ctx, uri, before)
+		if err != nil && ctx.Err() == nil {
+			s.sink.Refused("older calls of a switch did not end", uri+": "+err.Error())
+		}
+		if n > 0 {
+			s.cfg.Log.Info("calls from before the bridge was started ended: Kazoo did not list them twice", "source", s.Name(), "switch", uri, "ended", n)
+		}
+	}
+}
+
+// tellSlots tells the parking slots of a realm again in which a call waits that runs.
+func (s *Source) tellSlots(ctx context.Context, realm string, running map[string]bool) error {
+	ctx, cancel := context.WithTimeout(ctx, searchTime)
+	defer cancel()
+	return s.client.Lamps(ctx, realm, client.Lit{Source: "register"}, func(a client.Answer) error {
+		var part struct {
+			Lamps map[string]struct {
+				Dialogs []struct {
+					CallID    string    `json:"call_id"`
+					State     string    `json:"state"`
+					Direction string    `json:"direction"`
+					Source    string    `json:"source"`
+					From      string    `json:"from"`
+					To        string    `json:"to"`
+					Expires   time.Time `json:"expires"`
+				} `json:"dialogs"`
+			}
+		}
+		if err := a.Decode(&part); err != nil {
+			return err
+		}
+		for user, lamp := range part.Lamps {
+			for _, d := range lamp.Dialogs {
+				if d.Source != "register" || !running[d.CallID] {
+					continue
+				}
+				fields := map[string]any{"App-Name": "park", "Presence-ID": user + "@" + realm, "From": d.From, "To": d.To, "Call-ID": d.CallID, "Direction": d.Direction,
+					"State": d.State, "Timestamp": s.now()}
+				if left := time.Until(d.Expires); !d.Expires.IsZero() && left > time.Second {
+					fields["Expires"] = int(left.Seconds())
+				}
+				sent := make(chan struct{})
+				if err := s.sink.Send(ctx, source.Document{Event: "dialog_update", Subject: subject.DialogUpdate(realm, d.CallID), Fields: fields}, func(error) { close(sent) }); err != nil {
+					return err
+				}
+				select {
+				case <-sent:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+		}
+		return nil
 	})
 }
 

@@ -57,7 +57,7 @@ type Source struct {
 // New makes a Source. It starts nothing.
 func New(c Config) *Source {
 	s := &Source{cfg: c, node: "lamplight@" + c.Queue, heard: make(chan heard, 1024),
-		times: times{answer: 3 * time.Second, grace: 30 * time.Second, silent: 45 * time.Second, tick: 250 * time.Millisecond, advert: 10 * time.Second}}
+		times: times{answer: 3 * time.Second, grace: 30 * time.Second, silent: 45 * time.Second, tick: 250 * time.Millisecond, advert: 10 * time.Second, refused: 15 * time.Second}}
 	s.client = client.New(client.Config{Conn: c.Conn, Prefix: c.Prefix, App: app, AppVersion: c.Version})
 	s.calls.known = map[callKey]knownCall{}
 	s.inTurn.waiting = map[string][]func(){}
@@ -74,6 +74,8 @@ type times struct {
 	silent time.Duration // on top of a heartbeat's Expires: how long nobody may name a media server, as in Kazoo
 	tick   time.Duration // how often the keeper looks what is due
 	advert time.Duration // how often the presence role is advertised
+
+	refused time.Duration // for how long a broker must have refused the credentials before the bridge ends
 }
 
 // app is the App-Name of all that the bridge publishes.

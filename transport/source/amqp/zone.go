@@ -21,7 +21,7 @@ const (
 	prefetch     = 1000 // messages that are not acknowledged; the broker sends no more
 	maxWaiting   = 100000
 	firstPause   = 200 * time.Millisecond // before the next try to connect; it doubles up to longestPause
-	longestPause = 5 * time.Second
+	longestPause = 2 * time.Second
 )
 
 // exchanges are Kazoo's, with their kinds. Everybody who uses one declares it, with exactly the same flags: whoever comes first makes it.
@@ -37,6 +37,7 @@ type zone struct {
 	number  int
 	session atomic.Pointer[session] // nil while the broker is not reached
 	worked  bool                    // it was reached once; only run uses it
+	refused time.Time               // since when it refuses to let the bridge in; only run uses it
 }
 
 // session is one connection to a broker.
@@ -68,22 +69,24 @@ func (z *zone) run(ctx context.Context) error {
 	}
 }
 
-// fatal returns err, with what to do about it, if no later try can mend it; else nil.
+// fatal returns err, with what to do about it, if no later try can mend it; else nil. A broker that starts takes connections before it knows
+// its users, and refuses them for some seconds.
 func (z *zone) fatal(err error) error {
 	e, ok := errors.AsType[*amqp091.Error](err)
+	refused := ok && (e.Code == amqp091.AccessRefused || e.Code == amqp091.NotAllowed)
 	switch {
-	case !ok:
-		return nil
-	case e.Code == amqp091.PreconditionFailed:
+	case ok && e.Code == amqp091.PreconditionFailed:
 		return fmt.Errorf("%w; Kazoo's exchanges are not durable and not auto-delete, and the queue %s must be as an earlier bridge of this release made it: "+
 			"delete the one that differs (rabbitmqctl delete_queue), or give another --queue", err, z.source.cfg.Queue)
-	case z.worked: // a broker that starts may refuse for a while what it took before
-		return nil
-	case e.Code == amqp091.AccessRefused:
+	case !refused:
+		z.refused = time.Time{}
+	case z.refused.IsZero():
+		z.refused = time.Now()
+	case !z.worked && time.Since(z.refused) >= z.source.times.refused && e.Code == amqp091.NotAllowed:
+		return fmt.Errorf("%w; --amqp must name a virtual host that exists, such as amqp://user:password@host/ for the one named /", err)
+	case !z.worked && time.Since(z.refused) >= z.source.times.refused:
 		return fmt.Errorf("%w; the user in --amqp needs the right password, and the permissions to configure, write and read presence, targeted, callevt, nodes and %s.*",
 			err, z.source.cfg.Queue)
-	case e.Code == amqp091.NotAllowed:
-		return fmt.Errorf("%w; --amqp must name a virtual host that exists, such as amqp://user:password@host/ for the one named /", err)
 	}
 	return nil
 }
