@@ -5,7 +5,7 @@
 // main.go has the commands and the exit codes, config.go the configuration file, values.go the types of flags and arguments. nats.go has the flags of all commands that talk to NATS.
 // settings.go and addresses.go check the flags of serve and check-config, sip_flags.go those of a SIP edge.
 // Each other file has one command; check.go is check-config, help.go also has version and the man page, and account.go and
-// bench.go all commands below account and bench. presence.go has what the commands below presence share, and list, show and set.
+// bench.go all commands below account and bench. bridge.go has what all bridges share, each bridge_*.go one of them. presence.go has what the commands below presence share, and list, show and set.
 package main
 
 import (
@@ -35,6 +35,7 @@ type commands struct {
 
 	Serve       serveCommand      `cmd:"" help:"Run a node. Without flags it serves HTTP on 127.0.0.1:8000, starts an embedded NATS server on 127.0.0.1:4222 and keeps its data in ./lamplight-data."`
 	Edge        edgeCommand       `cmd:"" help:"Run a SIP edge alone: phones subscribe there, and it reaches the nodes over NATS."`
+	Bridge      bridgeCommand     `cmd:"" help:"Run a bridge: it tells Lamplight what an existing system does."`
 	Token       tokenCommand      `cmd:"" help:"Make an API token for an account and print it."`
 	Account     accountCommand    `cmd:"" help:"Create and list accounts."`
 	Import      importCommand     `cmd:"" help:"Load accounts, users and devices from a JSON file. It removes nothing, and loading a file twice changes nothing."`

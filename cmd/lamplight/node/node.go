@@ -31,6 +31,7 @@ import (
 	"lamplight/transport/edge"
 	"lamplight/transport/httpd"
 	"lamplight/transport/sip"
+	"lamplight/transport/source"
 )
 
 const (
@@ -70,8 +71,9 @@ type Config struct {
 	JWKS           []byte
 	Audience       string // that the aud of another issuer's tokens must name; "": it is not checked
 
-	SIP        *sip.Config    // the SIP edge inside the node; nil: there is none. The node sets Version, Log and Registerer
-	Rules      presence.Rules // the node sets Writes
+	Sources    []func(conn *nats.Conn, log *slog.Logger) source.Source // the sources of calls that run inside the node
+	SIP        *sip.Config                                             // the SIP edge inside the node; nil: there is none. The node sets Version, Log and Registerer
+	Rules      presence.Rules                                          // the node sets Writes
 	MaxMailbox int
 	EdgeMemory int64 // bytes; 0: 256 MiB
 
@@ -165,6 +167,7 @@ func (n *Node) Start(ctx context.Context) error {
 		return err
 	}
 	n.serve()
+	n.startSources()
 	return nil
 }
 

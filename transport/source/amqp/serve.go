@@ -35,7 +35,7 @@ func (z *zone) serveSearches(ctx context.Context, conn *amqp091.Connection, s *s
 	queue := z.source.cfg.Queue + ".search"
 	q, err := ch.QueueDeclare(queue, true, false, false, false, amqp091.Table{"x-max-length": int64(1000), "x-message-ttl": int64(10000), "x-expires": int64(60000)})
 	if err == nil {
-		err = ch.QueueBind(q.Name, "presence.search_req.*", "presence", false, nil)
+		err = ch.QueueBind(q.Name, subject.AnySearch, "presence", false, nil)
 	}
 	if err == nil {
 		err = ch.Qos(searches, 0, false)

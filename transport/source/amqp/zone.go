@@ -12,6 +12,7 @@ import (
 
 	"github.com/rabbitmq/amqp091-go"
 
+	"lamplight/cluster/subject"
 	"lamplight/transport/client"
 )
 
@@ -27,8 +28,8 @@ const (
 // exchanges are Kazoo's, with their kinds. Everybody who uses one declares it, with exactly the same flags: whoever comes first makes it.
 var exchanges = []struct{ name, kind string }{{"presence", "topic"}, {"targeted", "direct"}, {"callevt", "topic"}, {"nodes", "fanout"}}
 
-// bindings are the routing keys of what the bridge consumes of the exchange presence.
-var bindings = []string{"dialog.*.*", "update.*.*", "mwi_updates.*.*", "presence.reset.*.*"}
+// bindings are the routing keys of what the bridge consumes of the exchange presence. Some of Kazoo's keys are also subjects of Lamplight.
+var bindings = []string{"dialog.*.*", "update.*.*", "mwi_updates.*.*", subject.AnyReset}
 
 // zone is one broker.
 type zone struct {
