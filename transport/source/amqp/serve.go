@@ -62,7 +62,7 @@ func (z *zone) serveSearches(ctx context.Context, conn *amqp091.Connection, s *s
 }
 
 // search answers a search_req in the shapes of Kazoo's presence role: for a summary one answer with the number of subscriptions, for the details
-// one part for each extension, and then an empty answer.
+// parts with some extensions each, which Crossbar merges, and then an empty answer.
 func (s *Source) search(ctx context.Context, to *session, d *amqp091.Delivery) error {
 	body, err := plain(d, kazoo.MaxDocument)
 	if err != nil {
@@ -103,13 +103,14 @@ func (s *Source) search(ctx context.Context, to *session, d *amqp091.Delivery) e
 			if err := a.Decode(&part); err != nil {
 				return err
 			}
+			all := map[string]any{}
 			for user, packages := range part.Subscriptions {
-				if !wanted(user) {
-					continue
+				if wanted(user) {
+					all[user] = s.details(packages)
 				}
-				if err := respond("search_partial_resp", map[string]any{user: s.details(packages)}); err != nil {
-					return err
-				}
+			}
+			if len(all) > 0 {
+				return respond("search_partial_resp", all)
 			}
 			return nil
 		})

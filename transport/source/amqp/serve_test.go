@@ -34,12 +34,6 @@ func (k *fakeKazoo) search(fields doc) (parts []doc, resp doc) {
 	}
 	k.publish("presence", "presence.search_req."+subject.Token(realm), q)
 	eventually(k.t, "the search is answered", 10*time.Second, func() bool {
-		parts, resp = nil, nil
-		for _, d := range k.received("search_partial_resp") {
-			if d["Msg-ID"] == id {
-				parts = append(parts, d)
-			}
-		}
 		for _, d := range k.received("search_resp") {
 			if d["Msg-ID"] == id {
 				resp = d
@@ -47,6 +41,11 @@ func (k *fakeKazoo) search(fields doc) (parts []doc, resp doc) {
 		}
 		return resp != nil
 	})
+	for _, d := range k.received("search_partial_resp") { // which came before it
+		if d["Msg-ID"] == id {
+			parts = append(parts, d)
+		}
+	}
 	return parts, resp
 }
 
