@@ -22,6 +22,7 @@ import (
 
 // bridgeCommand is the parent of the bridges, which bring news of calls from what carriers already run.
 type bridgeCommand struct {
+	AMQP       bridgeAMQPCommand `cmd:"" name:"amqp" help:"Take over what an existing Kazoo tells on its RabbitMQ brokers."`
 	Freeswitch freeswitchCommand `cmd:"" help:"Bring the calls of FreeSWITCH switches, over their event sockets."`
 }
 
@@ -47,7 +48,7 @@ func (f *bridgeFlags) check() error {
 }
 
 // run runs sources until SIGTERM or SIGINT, or until one of them gives up. name is the command's, such as freeswitch.
-func (f *bridgeFlags) run(out io.Writer, log *slog.Logger, name string, sources []source.Source) error {
+func (f *bridgeFlags) run(out io.Writer, log *slog.Logger, name string, sources []source.Make) error {
 	ctx, stop := untilSignal(context.Background(), func() { os.Exit(1) })
 	defer stop()
 	conn, err := f.connect("lamplight bridge " + name)
@@ -87,11 +88,12 @@ func (f *bridgeFlags) run(out io.Writer, log *slog.Logger, name string, sources 
 }
 
 // runSources runs sources until ctx ends, or one of them gives up. It then stops the others and returns what was wrong.
-func runSources(ctx context.Context, c source.Config, all []source.Source) error {
+func runSources(ctx context.Context, c source.Config, all []source.Make) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var running sync.WaitGroup
-	for _, s := range all {
+	for _, make := range all {
+		s := make(c.Conn, c.Log)
 		running.Go(func() {
 			if err := source.Run(ctx, c, s); err != nil {
 				cancel(fmt.Errorf("%s: %w", s.Name(), err))

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/nats-io/nats.go"
+
 	"lamplight/actors/presence"
 	"lamplight/transport/source"
 	"lamplight/transport/source/freeswitch"
@@ -42,7 +44,7 @@ func (c *freeswitchCommand) Run(out io.Writer) error {
 }
 
 // sources makes the bridges of the switches at some addresses, which came with a flag.
-func (f *freeswitchFlags) sources(flag string, addresses []string, log *slog.Logger) (all []source.Source, err error) {
+func (f *freeswitchFlags) sources(flag string, addresses []string, log *slog.Logger) (all []source.Make, err error) {
 	if len(addresses) == 0 {
 		if f.PasswordFile != "" || len(f.SwitchURI) > 0 {
 			return nil, fmt.Errorf("%w: --esl-password-file and --switch-uri are about switches: give %s too, such as 127.0.0.1:8021", errUsage, flag)
@@ -84,7 +86,7 @@ func (f *freeswitchFlags) sources(flag string, addresses []string, log *slog.Log
 			return nil, fmt.Errorf("%w: %s has one switch twice: %s and %s", errUsage, flag, other, a)
 		}
 		names[s.Name()] = a
-		all = append(all, s)
+		all = append(all, func(*nats.Conn, *slog.Logger) source.Source { return s })
 	}
 	return all, nil
 }

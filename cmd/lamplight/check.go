@@ -71,6 +71,9 @@ func (c *checkCommand) print(out io.Writer, line *kong.Context) {
 func (c *checkCommand) value(f *kong.Flag) string {
 	switch v := f.Target.Interface().(type) {
 	case []string:
+		if f.Name == "bridge-amqp" {
+			v = strings.Split(client.Redacted(strings.Join(v, ",")), ",")
+		}
 		return plain("[" + strings.Join(v, ", ") + "]")
 	case string:
 		switch f.Name {

@@ -50,6 +50,10 @@ type serveFlags struct {
 	MaxMailbox     amount        `default:"4096" help:"The most messages that may wait for one shard. More are refused (HTTP 429)."`
 	EdgeMemory     amount        `default:"256" placeholder:"MIB" help:"Memory for the NOTIFY messages that are kept to be sent to edges again, in MiB for all edges together."`
 	EdgeName       string        `placeholder:"NAME" help:"The name of the SIP edge inside this node, to which its subscriptions belong (default: the name of the node)."`
+	BridgeAMQP     []string      `name:"bridge-amqp" placeholder:"URL[,URL]" help:"Run a bridge inside the node that takes over what an existing Kazoo tells on these RabbitMQ brokers, as lamplight bridge amqp does. It is for small installations."`
+	BridgeQueue    string        `name:"bridge-amqp-queue" default:"lamplight-presence" placeholder:"NAME" help:"The durable queue of that bridge."`
+	BridgeServe    bool          `name:"bridge-amqp-serve" help:"That bridge also takes the place of Kazoo's presence role."`
+	BridgeResync   time.Duration `name:"bridge-amqp-resync" default:"5m" help:"How often that bridge asks Kazoo which calls run, 10s to 24h."`
 	sipFlags
 	BridgeFreeswitch []string `name:"bridge-freeswitch" placeholder:"HOST:PORT" help:"The event sockets of FreeSWITCH switches whose calls this node brings in itself, for small installations. Needs --esl-password-file."`
 	freeswitchFlags

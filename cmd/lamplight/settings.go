@@ -91,6 +91,9 @@ func (f *serveFlags) check() (sync time.Duration, err error) {
 	if err := f.checkBounds(); err != nil {
 		return 0, err
 	}
+	if err := checkAMQP("--bridge-amqp", f.BridgeAMQP, "--bridge-amqp-queue", f.BridgeQueue, "--bridge-amqp-resync", f.BridgeResync); err != nil {
+		return 0, err
+	}
 	if err := f.checkAddresses(); err != nil {
 		return 0, err
 	}
@@ -259,6 +262,9 @@ func (f *serveFlags) node(sync time.Duration, log *slog.Logger) (node.Config, er
 	}
 	if c.Sources, err = f.sources("--bridge-freeswitch", f.BridgeFreeswitch, log); err != nil {
 		return c, err
+	}
+	if len(f.BridgeAMQP) > 0 {
+		c.Sources = append(c.Sources, amqpSource(f.BridgeAMQP, f.BridgeQueue, f.BridgeServe, f.BridgeResync, f.prefix()))
 	}
 	c.HTTPTLS, err = f.httpTLS()
 	return c, err

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -65,8 +67,7 @@ type sink struct {
 	slots  chan struct{} // one for each document under way
 
 	mu       sync.Mutex
-	up       presence.SourceUp // what is said; without an Incarnation: nothing
-	repeat   context.CancelFunc
+	said     map[string]saying // what is repeated, by the name under which it is said
 	repeated sync.WaitGroup
 
 	documents *prometheus.CounterVec
@@ -76,9 +77,15 @@ type sink struct {
 	heard     prometheus.Gauge
 }
 
+// saying is one thing that a source says of itself, and what ends its repetition.
+type saying struct {
+	up  presence.SourceUp
+	end context.CancelFunc
+}
+
 func newSink(c Config, name string) *sink {
 	c.Log = loglimit.Limit(c.Log)
-	k := &sink{cfg: c, name: name, sender: client.NewSender(c.Conn, c.Prefix), slots: make(chan struct{}, maxUnderWay),
+	k := &sink{cfg: c, name: name, sender: client.NewSender(c.Conn, c.Prefix), slots: make(chan struct{}, maxUnderWay), said: map[string]saying{},
 		client: client.New(client.Config{Conn: c.Conn, Prefix: c.Prefix, App: "lamplight-" + name, AppVersion: c.Version})}
 	labels := prometheus.Labels{"source": name}
 	k.documents = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_source_documents_total", ConstLabels: labels,
@@ -97,15 +104,20 @@ func newSink(c Config, name string) *sink {
 
 // stop ends the repetition of what the source says of itself, and of documents.
 func (k *sink) stop() {
-	k.say(presence.SourceUp{})
+	for _, name := range k.names() {
+		k.hush(name)
+	}
 	k.repeated.Wait()
 	_ = k.sender.Stop(context.Background())
 }
 
 func (k *sink) Send(ctx context.Context, d Document, done func(error)) error {
-	data, err := k.client.Document(d.Event, d.Fields)
-	if err != nil {
-		return err
+	data := d.Data
+	if data == nil {
+		var err error
+		if data, err = k.client.Document(d.Event, d.Fields); err != nil {
+			return err
+		}
 	}
 	select {
 	case k.slots <- struct{}{}:
@@ -139,8 +151,19 @@ func reason(err error) string {
 }
 
 func (k *sink) Up(ctx context.Context, switchURI, incarnation string) error {
-	up := presence.SourceUp{Source: k.name, Switch: switchURI, Incarnation: incarnation, Expires: upExpires}
-	k.say(presence.SourceUp{}) // what was said before must not be heard behind it
+	return k.lives(ctx, presence.SourceUp{Source: k.name, Switch: switchURI, Incarnation: incarnation, Expires: upExpires})
+}
+
+func (k *sink) UpOf(ctx context.Context, switchURI, incarnation string) error {
+	return k.lives(ctx, presence.SourceUp{Source: k.nameOf(switchURI), Switch: switchURI, Incarnation: incarnation, Expires: upExpires})
+}
+
+// nameOf is the name under which the source speaks of one of several switches.
+func (k *sink) nameOf(switchURI string) string { return k.name + "/" + switchURI }
+
+// lives says that a source lives until a node has acknowledged it, and then has it repeated.
+func (k *sink) lives(ctx context.Context, up presence.SourceUp) error {
+	k.hush(up.Source) // what was said before must not be heard behind it
 	for {
 		err := k.ask(ctx, up)
 		if r, ok := errors.AsType[*client.Refusal](err); ok && r.Code != "503" && r.Code != "429" {
@@ -149,7 +172,7 @@ func (k *sink) Up(ctx context.Context, switchURI, incarnation string) error {
 		if err == nil {
 			break
 		}
-		k.cfg.Log.Warn("no node has taken word of this source; that is tried again", "source", k.name, "err", err)
+		k.cfg.Log.Warn("no node has taken word of this source; that is tried again", "source", up.Source, "err", err)
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
@@ -169,20 +192,13 @@ func (k *sink) ask(ctx context.Context, up presence.SourceUp) error {
 	return err
 }
 
-// say has what a source says of itself repeated, in the place of what it said before.
+// say has what a source says of itself repeated, in the place of what it said before under the same name.
 func (k *sink) say(up presence.SourceUp) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.repeat != nil {
-		k.repeat()
-		k.repeat = nil
-	}
-	if up.Incarnation == "" {
-		return
-	}
-	k.up = up
+	k.hush(up.Source)
 	ctx, cancel := context.WithCancel(context.Background())
-	k.repeat = cancel
+	k.mu.Lock()
+	k.said[up.Source] = saying{up, cancel}
+	k.mu.Unlock()
 	k.repeated.Go(func() {
 		t := time.NewTicker(upEvery)
 		defer t.Stop()
@@ -192,7 +208,7 @@ func (k *sink) say(up presence.SourceUp) {
 				return
 			case <-t.C:
 				if err := k.ask(ctx, up); err != nil && ctx.Err() == nil {
-					k.cfg.Log.Warn("no node has taken word of this source; its calls end when that lasts", "source", k.name, "err", err, "expires_s", upExpires)
+					k.cfg.Log.Warn("no node has taken word of this source; its calls end when that lasts", "source", up.Source, "err", err, "expires_s", upExpires)
 				}
 			}
 		}
@@ -200,19 +216,45 @@ func (k *sink) say(up presence.SourceUp) {
 }
 
 func (k *sink) Silent() {
-	k.say(presence.SourceUp{})
-	k.mu.Lock()
-	k.up = presence.SourceUp{}
-	k.mu.Unlock()
+	for _, name := range k.names() {
+		k.hush(name)
+	}
 }
 
-func (k *sink) Down(ctx context.Context) error {
-	k.say(presence.SourceUp{})
+// hush ends the repetition of what a source says under a name, and returns what it said.
+func (k *sink) hush(name string) (up presence.SourceUp, said bool) {
 	k.mu.Lock()
-	up := k.up
-	k.up = presence.SourceUp{}
-	k.mu.Unlock()
-	if up.Incarnation == "" {
+	defer k.mu.Unlock()
+	s, said := k.said[name]
+	if said {
+		s.end()
+		delete(k.said, name)
+	}
+	return s.up, said
+}
+
+// names returns the names under which the source says that it lives.
+func (k *sink) names() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Collect(maps.Keys(k.said))
+}
+
+func (k *sink) Down(ctx context.Context) (err error) {
+	for _, name := range k.names() {
+		err = errors.Join(err, k.down(ctx, name))
+	}
+	return err
+}
+
+func (k *sink) DownOf(ctx context.Context, switchURI string) error {
+	return k.down(ctx, k.nameOf(switchURI))
+}
+
+// down says that a source stops, if it has said that it lives.
+func (k *sink) down(ctx context.Context, name string) error {
+	up, said := k.hush(name)
+	if !said {
 		return nil
 	}
 	up.Expires = 0

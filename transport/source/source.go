@@ -6,7 +6,10 @@ package source
 
 import (
 	"context"
+	"log/slog"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // Source is one source of calls. Run returns when ctx ends, or with an error that no later try can mend, such as wrong credentials.
@@ -20,6 +23,9 @@ type Source interface {
 	Name() string
 	Run(ctx context.Context, sink Sink) error
 }
+
+// Make makes a source that may use a connection to NATS and a log of its own.
+type Make func(conn *nats.Conn, log *slog.Logger) Source
 
 // Sink takes what a source tells. Its methods may be called from any goroutine.
 type Sink interface {
@@ -36,8 +42,14 @@ type Sink interface {
 	// the nodes take it for gone and end its calls.
 	Silent()
 
-	// Down says that the source stops in good order. Its calls stay as they are.
+	// UpOf is Up for a source that tells of several switches. Each of them has a name of its own, NAME/SWITCH-URI, and a lease of its own: a
+	// call of UpOf takes the place of the one before for the same switch only.
+	UpOf(ctx context.Context, switchURI, incarnation string) error
+
+	// Down says that the source stops in good order, for all of its switches, and DownOf that it tells of a switch no more. Their calls
+	// stay as they are.
 	Down(ctx context.Context) error
+	DownOf(ctx context.Context, switchURI string) error
 
 	// SwitchGone ends the calls of a switch that were last heard of before a moment. It waits until that is durable, and returns their
 	// number.
@@ -53,9 +65,11 @@ type Sink interface {
 }
 
 // Document is one document: its Event-Name, the subject that package subject makes for it, and its fields but for those that every
-// document has. Fields of these names win.
+// document has. Fields of these names win. A source that has the whole document already encoded gives it as Data, and no Fields; it must not
+// change Data afterwards.
 type Document struct {
 	Event   string
 	Subject string
 	Fields  map[string]any
+	Data    []byte
 }

@@ -78,7 +78,7 @@ type Config struct {
 	MaxMailbox  int
 	EdgeMemory  int64 // bytes; 0: 256 MiB
 
-	Sources []source.Source // bridges that run inside the node
+	Sources []source.Make // bridges that run inside the node
 
 	// Quiet is how long no node must have joined or left before the node makes its first claims; 0: 250 ms.
 	Quiet time.Duration

@@ -12,7 +12,8 @@ import (
 func (n *Node) startSources() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	for _, s := range n.cfg.Sources {
+	for _, make := range n.cfg.Sources {
+		s := make(n.conn, n.log)
 		running.Go(func() {
 			err := source.Run(ctx, source.Config{Conn: n.conn, Prefix: n.cfg.Prefix, Version: n.cfg.Version, Log: n.log, Registerer: n.registry}, s)
 			if err != nil {

@@ -1,0 +1,196 @@
+package amqp
+
+import (
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/rabbitmq/amqp091-go"
+
+	"lamplight/actors/presence"
+	"lamplight/cluster/subject"
+	"lamplight/transport/client"
+	"lamplight/transport/kazoo"
+	"lamplight/transport/source"
+)
+
+// The reasons for which a message is not carried, as a metric's label has them.
+const (
+	reasonUnreadable = "the body can't be read"
+	reasonWrong      = "the document is wrong"
+	reasonLoop       = "Lamplight published it"
+	reasonReset      = "the reset was not taken"
+	reasonSearch     = "the search was not answered"
+)
+
+// carried are the documents that the bridge carries.
+var carried = []string{"dialog_update", "update", "mwi_update", "reset"}
+
+// plain returns the body of a message, which may be compressed, if it has at most so many bytes.
+func plain(d *amqp091.Delivery, most int) ([]byte, error) {
+	body := d.Body
+	if strings.EqualFold(d.ContentEncoding, "gzip") {
+		r, err := gzip.NewReader(bytes.NewReader(body))
+		if err == nil {
+			body, err = io.ReadAll(io.LimitReader(r, int64(most)+1))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("its gzip is broken: %w", err)
+		}
+	}
+	if len(body) > most {
+		return nil, fmt.Errorf("it has more than %d bytes", most)
+	}
+	return body, nil
+}
+
+// message is what a message of Kazoo's means for Lamplight. Either document or reset is set.
+type message struct {
+	document source.Document
+	mailbox  string // the mailbox whose counts the document tells; "": none
+	call     *presence.CallEvent
+	of       presence.Address // the extension of the call
+	reset    *kazoo.Document
+}
+
+// read reads a message. Registers and counts get a Timestamp, the time at which they arrived here: one that is sent again can't undo what
+// came later. Calls get none, and lose one that they have: their order does not matter, and Lamplight would not begin a call by news that has
+// waited for more than a minute, or whose sender's clock is slow.
+func (s *Source) read(d *amqp091.Delivery) (m message, reason string, err error) {
+	body, err := plain(d, kazoo.MaxDocument)
+	if err != nil {
+		return m, reasonUnreadable, err
+	}
+	f, err := kazoo.Read(body, carried...)
+	if strings.HasPrefix(string(f.AppName), app) || string(f.Node) == s.node {
+		return m, reasonLoop, errors.New("App-Name or Node is Lamplight's")
+	}
+	if err != nil {
+		return m, reasonWrong, err
+	}
+	stamp := false
+	switch f.EventName {
+	case "mwi_update":
+		update, _, err := f.Mailbox()
+		if err != nil {
+			return m, reasonWrong, err
+		}
+		m.mailbox, stamp = update.Mailbox.String(), true
+		m.document.Subject = subject.MailboxUpdate(update.Mailbox.Realm, update.Mailbox.User)
+	case "reset":
+		m.reset = f
+		return m, "", nil
+	default:
+		callID := string(f.CallID)
+		if callID == "" && f.EventName == "dialog_update" {
+			callID, _ = subject.ParseToken(subject.Last(d.RoutingKey))
+		}
+		a, err := f.Update(callID)
+		if err == nil && len(callID) > subject.MaxName { // the subject must stay short enough for NATS
+			err = fmt.Errorf("Call-ID has %d bytes; it may have at most %d", len(callID), subject.MaxName)
+		}
+		if err != nil {
+			return m, reasonWrong, err
+		}
+		if e, ok := a.Event.(presence.CallEvent); ok {
+			m.call = &e
+		} else {
+			stamp = true
+		}
+		m.of = a.To
+		of := subject.DialogUpdate
+		if f.EventName == "update" {
+			of = subject.Update
+		}
+		m.document.Subject = of(a.To.Realm, cmp.Or(callID, "register"))
+	}
+	m.document.Event, m.document.Data = string(f.EventName), body
+	if stamp || f.Timestamp != (kazoo.Number{}) {
+		m.document.Data, err = s.restamp(body, stamp)
+	}
+	return m, reasonWrong, err
+}
+
+// restamp returns a document with the time of arrival as its Timestamp, or without one.
+func (s *Source) restamp(body []byte, stamp bool) ([]byte, error) {
+	fields := map[string]jsontext.Value{}
+	if err := json.Unmarshal(body, &fields); err != nil {
+		return nil, err
+	}
+	delete(fields, "Timestamp")
+	if stamp {
+		fields["Timestamp"] = fmt.Append(nil, s.now())
+	}
+	return json.Marshal(fields)
+}
+
+// take sends what a message means to Lamplight. done is called once, when the broker need not keep the message any longer. An error says
+// that ctx has ended.
+func (s *Source) take(ctx context.Context, d *amqp091.Delivery, done func()) error {
+	m, reason, err := s.read(d)
+	switch {
+	case err != nil:
+		s.sink.Refused(reason, fmt.Sprintf("%v: %s %.100s: %.300q", err, d.Exchange, d.RoutingKey, d.Body))
+		done()
+		return nil
+	case m.reset != nil:
+		s.work.Go(func() { s.reset(ctx, m.reset); done() })
+		return nil
+	case m.mailbox != "": // the counts that arrive last are those that stay
+		s.inTurn.do(&s.work, m.mailbox, func() {
+			sent := make(chan struct{})
+			if s.sink.Send(ctx, m.document, func(error) { close(sent) }) != nil {
+				return
+			}
+			select {
+			case <-sent:
+				done()
+			case <-ctx.Done():
+			}
+		})
+		return nil
+	case m.call != nil:
+		s.calls.note(m.of, m.call, time.Now())
+	}
+	return s.sink.Send(ctx, m.document, func(error) { done() })
+}
+
+// resetTime is how long the nodes may take for a reset.
+const resetTime = 12 * time.Second
+
+// reset does what a reset document asks. A reset is a command: it is sent again only if no node has seen it.
+func (s *Source) reset(ctx context.Context, f *kazoo.Document) {
+	if f.Realm == "*" {
+		for _, uri := range s.switchesNamed(ctx, string(f.Username)) {
+			if _, err := s.sink.SwitchGone(ctx, uri, time.Now()); err != nil && ctx.Err() == nil {
+				s.sink.Refused(reasonReset, fmt.Sprintf("switch %.100s: %v", uri, err))
+			}
+		}
+		return
+	}
+	to, err := f.Target()
+	if err == nil && (to.Realm == "" || to.User == "") {
+		err = errors.New("Realm or Username is missing")
+	}
+	for err == nil {
+		asked, cancel := context.WithTimeout(ctx, resetTime)
+		_, err = s.client.Reset(asked, to.Realm, to.User)
+		cancel()
+		if !errors.Is(err, client.ErrNoNode) || ctx.Err() != nil {
+			break
+		}
+		wait(ctx, time.Second)
+		err = ctx.Err()
+	}
+	if err != nil && ctx.Err() == nil {
+		s.sink.Refused(reasonReset, fmt.Sprintf("%.100s@%.100s: %v", f.Username, f.Realm, err))
+	}
+}
