@@ -85,6 +85,16 @@ func newBroker() (*broker, error) {
 	if err := b.epmd.Start(); err != nil {
 		return b, err
 	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) { // without it, RabbitMQ starts one that stays
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", ports[1]))
+		if err == nil {
+			_ = c.Close()
+			break
+		}
+		if time.Now().After(end) {
+			return b, err
+		}
+	}
 	b.env = append(os.Environ(), "HOME="+dir, "RABBITMQ_NODENAME=lamplight@localhost", "RABBITMQ_NODE_IP_ADDRESS=127.0.0.1", fmt.Sprintf("RABBITMQ_NODE_PORT=%d", ports[0]),
 		fmt.Sprintf("RABBITMQ_DIST_PORT=%d", ports[2]), "RABBITMQ_MNESIA_BASE="+dir+"/mnesia", "RABBITMQ_LOG_BASE="+dir+"/log", "ERL_EPMD_ADDRESS=127.0.0.1",
 		fmt.Sprintf("ERL_EPMD_PORT=%d", ports[1]), "RABBITMQ_ENABLED_PLUGINS_FILE="+plugins, "RABBITMQ_CONFIG_FILE="+dir+"/none", "RABBITMQ_CONF_ENV_FILE=/dev/null",
