@@ -53,7 +53,7 @@ func checkAMQP(brokersFlag string, brokers []string, queueFlag, queue, resyncFla
 	}
 	switch {
 	case queue == "" || len(queue) > 100 || strings.HasPrefix(queue, "amq.") || strings.ContainsFunc(queue, func(r rune) bool { return r <= 0x20 || r > 0x7e }):
-		return fmt.Errorf("%w: %s is %.120q; it must be the name of a queue: at most 100 printable ASCII characters without spaces that do not begin with amq.", errUsage, queueFlag, queue)
+		return fmt.Errorf("%w: %s is %.120q; it must be the name of a queue: at most 100 printable ASCII characters without spaces, of which amq. must not be the first", errUsage, queueFlag, queue)
 	case resync < 10*time.Second || resync > 24*time.Hour:
 		return fmt.Errorf("%w: %s is %v; it must be 10s to 24h", errUsage, resyncFlag, resync)
 	}

@@ -3,6 +3,7 @@ package amqp
 import (
 	"fmt"
 	"os"
+	"slices"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -36,7 +37,7 @@ func TestFromKazoo(t *testing.T) {
 	out := &lockedBuffer{}
 	shell := exec.Command("sh")
 	shell.Dir, shell.Stdout, shell.Stderr = root, out, out
-	shell.Env = append(b.env, "LAMPLIGHT_NATS="+l.url, "LAMPLIGHT_HTTP="+http, "PATH=/usr/lib/rabbitmq/bin:"+os.Getenv("PATH"))
+	shell.Env = append(slices.Clone(b.env), "LAMPLIGHT_NATS="+l.url, "LAMPLIGHT_HTTP="+http, "PATH=/usr/lib/rabbitmq/bin:"+os.Getenv("PATH"))
 	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	in, err := shell.StdinPipe()
 	if err == nil {

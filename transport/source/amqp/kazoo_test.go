@@ -47,7 +47,6 @@ type fakeKazoo struct {
 	startup  int64
 	mute     bool                // the media server is silent
 	got      []doc               // what came to Crossbar's queue and, of the exchange presence, probes and queries
-	all      map[string][]string // heard Event-Names by routing key
 	queue    string
 }
 
@@ -146,7 +145,7 @@ func (k *fakeKazoo) answer(q doc) {
 		channels[id] = c
 	}
 	k.mu.Unlock()
-	k.try("targeted", fmt.Sprint(q["Server-ID"]), doc{"Event-Category": "call_event", "Event-Name": "query_channels_resp", "Msg-ID": q["Msg-ID"], "Channels": channels})
+	_ = k.try("targeted", fmt.Sprint(q["Server-ID"]), doc{"Event-Category": "call_event", "Event-Name": "query_channels_resp", "Msg-ID": q["Msg-ID"], "Channels": channels})
 }
 
 // beat publishes ecallmgr's heartbeat.
@@ -157,7 +156,7 @@ func (k *fakeKazoo) beat() {
 		servers["freeswitch@fs1.example.com"] = doc{"Startup": k.startup, "Instance-UUID": k.uuid, "Interfaces": doc{"sipinterface_1": doc{"info": doc{"url": fs1URL}}}}
 	}
 	k.mu.Unlock()
-	k.try("nodes", "", doc{"Event-Category": "nodes", "Event-Name": "advertise", "Expires": 500, "Zone": "west", "Media-Servers": servers})
+	_ = k.try("nodes", "", doc{"Event-Category": "nodes", "Event-Name": "advertise", "Expires": 500, "Zone": "west", "Media-Servers": servers})
 }
 
 // try publishes a document, with the fields that every document has.

@@ -178,7 +178,7 @@ func (s *Source) reset(ctx context.Context, f *kazoo.Document) {
 	}
 	to, err := f.Target()
 	if err == nil && (to.Realm == "" || to.User == "") {
-		err = errors.New("Realm or Username is missing")
+		err = errors.New("the field Realm or Username is missing")
 	}
 	for err == nil {
 		asked, cancel := context.WithTimeout(ctx, resetTime)

@@ -81,7 +81,7 @@ func (s *Source) search(ctx context.Context, to *session, d *amqp091.Delivery) e
 	}
 	realm := strings.ToLower(string(q.Realm))
 	if realm == "" || len(realm) > subject.MaxName || q.ServerID == "" {
-		return fmt.Errorf("Realm or Server-ID is missing, or Realm has more than %d bytes", subject.MaxName)
+		return fmt.Errorf("the field Realm or Server-ID is missing, or Realm has more than %d bytes", subject.MaxName)
 	}
 	respond := func(event string, subscriptions any) error {
 		body, err := s.client.Document(event, client.Fields{"Node": s.node, "Msg-ID": string(q.MsgID), "Subscriptions": subscriptions})
