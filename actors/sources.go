@@ -134,7 +134,13 @@ type settled struct {
 // settle ends what is owed for a source on all nodes, in a goroutine of its own, and tells the shard.
 func (s *System) settle(shard int, name string, owed presence.SwitchGone) {
 	s.owed.Go(func() {
+		select {
+		case s.settling <- struct{}{}:
+		case <-s.stopping.Done():
+			return
+		}
 		ended, err := s.cfg.EndSwitch(s.stopping, owed)
+		<-s.settling
 		if err == nil {
 			s.cfg.Log.Info("a source of calls is gone or was started again; the calls that it had told of before have ended", "source", name, "switch", owed.Switch, "before", owed.Before, "calls", ended)
 		} else if !errors.Is(err, context.Canceled) {

@@ -50,6 +50,7 @@ type System struct {
 	stop     context.CancelFunc
 	done     sync.WaitGroup
 	owed     sync.WaitGroup // ends of switches under way
+	settling chan struct{}  // bounds their number
 }
 
 // NewSystem makes a System and registers its metrics. It starts nothing.
@@ -61,6 +62,7 @@ func NewSystem(cfg Config) *System {
 	s.realms = newRealms()
 	s.edges.names, s.switches.names = map[string]*counted{}, map[string]*counted{}
 	s.departed.at = map[string]presence.Gone{}
+	s.settling = make(chan struct{}, maxSettling)
 	s.cfg.Rules.Gone = s.departed.before
 	cfg.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_watchers_behind_seconds",
 		Help: "How long the watcher that has been behind for the longest time has been so, in seconds; 0: none is behind."}, s.behindFor))

@@ -60,6 +60,9 @@ func ReadGone(data []byte) (g Gone, err error) {
 	return Gone{Switch: strings.Clone(r.str[recKey]), Before: moment(before), Until: moment(until)}, err
 }
 
+// MaxSwitch is how many bytes the Switch-URI of a source, or of a switch that is gone, may have: many records hold it.
+const MaxSwitch = 256
+
 // SourceUp says that a source of calls lives, such as a bridge, and which switch it tells of. Another incarnation than before has been
 // started since: what the one before told of the switch's calls counts no more, unless it is told again.
 type SourceUp struct {
@@ -95,6 +98,9 @@ func (ev *SourceUp) Check() error {
 	if ev.Source == "" || ev.Switch == "" || ev.Incarnation == "" {
 		return fmt.Errorf("%w: a source needs a name, a Switch-URI and an Incarnation", ErrInvalid)
 	}
+	if len(ev.Switch) > MaxSwitch {
+		return fmt.Errorf("%w: the Switch-URI of a source has %d bytes; at most %d are allowed", ErrInvalid, len(ev.Switch), MaxSwitch)
+	}
 	return fits(ev.Expires, LongestSourceLease, ev.Source, ev.Switch, ev.Incarnation)
 }
 
@@ -105,7 +111,7 @@ func (s *Source) Hear(ev *SourceUp, now time.Time) (forget bool) {
 		return false
 	}
 	s.Heard = at
-	if s.Incarnation != "" && s.Incarnation != ev.Incarnation {
+	if s.Incarnation != "" && (s.Incarnation != ev.Incarnation || s.Switch != ev.Switch) {
 		s.owe(at)
 	}
 	s.Name, s.Switch, s.Incarnation = strings.Clone(ev.Source), strings.Clone(ev.Switch), strings.Clone(ev.Incarnation)

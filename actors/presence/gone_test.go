@@ -52,6 +52,12 @@ func TestSourceHearsInOrder(t *testing.T) {
 	if s != want {
 		t.Errorf("late news made %+v of %+v", s, want)
 	}
+	other := Source{}
+	other.Hear(&SourceUp{Source: "fs1", Switch: "sip:old", Incarnation: "i", Expires: 30, Timestamp: begin}, begin)
+	other.Hear(&SourceUp{Source: "fs1", Switch: "sip:new", Incarnation: "i", Expires: 30, Timestamp: begin.Add(time.Second)}, begin)
+	if other.Owed != (SwitchGone{Switch: "sip:old", Before: begin.Add(time.Second)}) {
+		t.Errorf("a source that tells of another switch owes %+v", other.Owed)
+	}
 	if up("i2", 20*time.Second, 0) {
 		t.Error("it is forgotten although something is owed")
 	}

@@ -60,6 +60,9 @@ func (p Package) String() string {
 	return packages[p].name
 }
 
+// Counts says that the document shows counts of messages, and no calls.
+func (p Package) Counts() bool { return !packages[p].shows }
+
 // ContentType is the MIME type of the package's documents.
 func (p Package) ContentType() string { return packages[p].contentType }
 

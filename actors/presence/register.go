@@ -168,7 +168,13 @@ func (e *Extension) registerEvent(eff *Effects, ev *RegisterEvent, now int64) er
 			r = e.more.registers[i]
 		}
 	}
-	if gone := e.rules.gone(ev.Call.SwitchURI); at < gone || found && (timed && at < r.at || r.showsAnother(ev) && !(timed && at > r.at)) {
+	if at < e.rules.gone(ev.Call.SwitchURI) { // its switch was gone after it: what it says is over
+		over := *ev
+		over.State, over.Call = Terminated, HeldCall{CallID: ev.Call.CallID}
+		ev, h = &over, over.Call
+		eff.Ignored = IgnoredEnded
+	}
+	if found && (timed && at < r.at || r.showsAnother(ev) && !(timed && at > r.at)) {
 		eff.Ignored = IgnoredOvertaken
 		return nil
 	}

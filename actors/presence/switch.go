@@ -64,7 +64,7 @@ func (e *Extension) switchGone(eff *Effects, ev *SwitchGone, now int64) {
 			if r.visible(now) {
 				eff.Ended++
 			}
-			r.state, r.at, r.since, r.lease, r.until, r.call = Terminated, gone-1, now, 0, now+e.tombstoneLife(), nil
+			r.state, r.since, r.lease, r.until, r.call = Terminated, now, 0, now+e.tombstoneLife(), nil
 			e.keepRegister(eff, r, now)
 		}
 	}

@@ -73,6 +73,13 @@ func TestSwitchGoneEmptiesSlots(t *testing.T) {
 	s.shows("")
 	s.do(slot("k2", "sip:one", begin.Add(-5*time.Second)))
 	s.shows("k2")
+	for _, order := range [][3]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} { // an older call of another switch does not come back
+		s := newStage(t)
+		for _, i := range order {
+			s.do([]Event{slot("a", "sip:one", begin.Add(-20*time.Second)), slot("b", "sip:two", begin.Add(-30*time.Second)), SwitchGone{Switch: "sip:one", Before: begin.Add(-10 * time.Second)}}[i])
+		}
+		s.shows("")
+	}
 }
 
 // shows fails unless the extension shows exactly the calls, whose Call-IDs are sorted.

@@ -49,6 +49,16 @@ func (tb *table) count(to actors.Address) int {
 	return tb.commands[to]
 }
 
+// kept is the number of records that are kept.
+func (tb *table) kept() (n int) {
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	for _, of := range tb.records {
+		n += len(of)
+	}
+	return n
+}
+
 // wrote notes what a node wrote.
 func (tb *table) wrote(w actorstest.Write) {
 	tb.mu.Lock()

@@ -88,6 +88,18 @@ func TestEndSwitch(t *testing.T) {
 	}
 }
 
+// Only the shards that have calls of a switch, and every sixteenth, are asked to write that it is gone.
+func TestEndSwitchWritesLittle(t *testing.T) {
+	n := startNodes(t, nil, "a")
+	to := actors.Address{Realm: listed, User: "1"}
+	n.must("a", to, presence.CallEvent{CallID: "c", State: presence.Early, SwitchURI: "sip:one", From: to.String(), To: "x@y"})
+	before := n.table.kept()
+	cover, err := n.of["a"].router.EndSwitch(t.Context(), presence.SwitchGone{Switch: "sip:one"})
+	if wrote := n.table.kept() - before; err != nil || cover.Extensions != 1 || wrote < 64 || wrote > 65 { // the record of the call takes the place of the one before
+		t.Errorf("%v, %d calls ended, %d records written", err, cover.Extensions, wrote)
+	}
+}
+
 // A shard whose owner dies while a switch's calls end is asked again: that does no harm.
 func TestEndSwitchAgain(t *testing.T) {
 	n := startNodes(t, nil, "a", "b")

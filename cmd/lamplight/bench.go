@@ -167,6 +167,9 @@ func (c *benchFlags) run(out io.Writer, scenario string) error {
 			target.HTTP = append(target.HTTP, strings.TrimSuffix(u, "/"))
 		}
 	}
+	if err := errors.Join(writable("--json", c.JSON), writable("--html", c.HTML)); err != nil {
+		return err
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -194,6 +197,22 @@ func (c *benchFlags) run(out io.Writer, scenario string) error {
 		err = errors.Join(err, result.SaveHTML(c.HTML))
 	}
 	return err
+}
+
+// writable says why a file that a flag names can't be written; "" is no file. It leaves a file as it is.
+func writable(flag, file string) error {
+	if file == "" {
+		return nil
+	}
+	_, missing := os.Stat(file)
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE, 0o666)
+	if err != nil {
+		return fmt.Errorf("%s: the result could not be written after the run: %w", flag, err)
+	}
+	if missing != nil {
+		defer func() { _ = os.Remove(file) }()
+	}
+	return f.Close()
 }
 
 // redactedCommand returns a command line as it may be shown: for a shell, without the passwords in URLs.

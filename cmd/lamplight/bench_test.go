@@ -59,6 +59,11 @@ func TestBenchZeros(t *testing.T) {
 			t.Errorf("%s: exit %d: %s", flags, code, talk)
 		}
 	}
+	for _, flag := range []string{"--json", "--html"} {
+		if _, talk, code := command("bench", "blf", flag, "/nonexistent/x"); code != 1 || !strings.Contains(talk, flag) || strings.Contains(talk, "starting") {
+			t.Errorf("%s: exit %d: %s", flag, code, talk)
+		}
+	}
 	if _, talk, code := command("cluster", "--interval", "0", "--nats", "nats://127.0.0.1:1"); code != 2 || !strings.Contains(talk, "--interval") {
 		t.Errorf("exit %d: %s", code, talk)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/term"
 
+	"lamplight/actors/presence"
 	"lamplight/transport/client"
 )
 
@@ -33,6 +34,8 @@ var errNo = errors.New("nothing was reset")
 func (c *presenceReset) Run(out io.Writer) error {
 	all := c.All || c.Extension == "*"
 	switch {
+	case c.Switch != "" && len(c.Switch) > presence.MaxSwitch:
+		return fmt.Errorf("%w: --switch has %d bytes; it must be a Switch-URI of at most %d", errUsage, len(c.Switch), presence.MaxSwitch)
 	case c.Switch != "" && (c.Extension != "" || c.All || c.Account != "" || c.Realm != ""):
 		return fmt.Errorf("%w: --switch is about all realms; it goes with no extension, --all, --account and --realm", errUsage)
 	case c.Switch != "":

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ func TestSwitchGone(t *testing.T) {
 		{`"Switch-URI":"sip:one","Before":1795860000`, "", presence.SwitchGone{Switch: "sip:one", Before: before}},
 		{`"Switch-URI":"sip:one","Before":"63963079200"`, "", presence.SwitchGone{Switch: "sip:one", Before: before}},
 		{`"Before":1795860000`, "400", presence.SwitchGone{}},
+		{`"Switch-URI":"` + strings.Repeat("s", 257) + `"`, "400", presence.SwitchGone{}},
 		{`"Switch-URI":"","Before":1795860000`, "400", presence.SwitchGone{}},
 		{`"Switch-URI":"sip:one","Before":-1`, "400", presence.SwitchGone{}},
 		{`"Switch-URI":"sip:one","Before":"yesterday"`, "400", presence.SwitchGone{}},

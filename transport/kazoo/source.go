@@ -10,7 +10,9 @@ func (f *Document) SwitchGone() (gone presence.SwitchGone, err error) {
 	if f.SwitchURI == "" {
 		return gone, refuse("Switch-URI is missing; it must be that of the switch whose calls are to end")
 	}
-	gone.Switch = string(f.SwitchURI)
+	if gone.Switch = string(f.SwitchURI); len(gone.Switch) > presence.MaxSwitch {
+		return gone, refuse("Switch-URI has %d bytes; at most %d are allowed here", len(gone.Switch), presence.MaxSwitch)
+	}
 	gone.Before, err = timestamp("Before", f.Before)
 	return gone, err
 }

@@ -34,7 +34,7 @@ func (q *request) switches() error {
 		return httpd.Invalid("action", "Field must be gone")
 	}
 	gone := presence.SwitchGone{}
-	if gone.Switch, _ = d["switch_uri"].(string); gone.Switch == "" || len(gone.Switch) > presence.MaxText {
+	if gone.Switch, _ = d["switch_uri"].(string); gone.Switch == "" || len(gone.Switch) > presence.MaxSwitch {
 		return httpd.Invalid("switch_uri", "Field must be the Switch-URI of the calls, such as sip:10.0.0.5:11000")
 	}
 	if gone.Before, err = moment(d["before"]); err != nil {

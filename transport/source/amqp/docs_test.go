@@ -3,10 +3,10 @@ package amqp
 import (
 	"fmt"
 	"os"
-	"slices"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"

@@ -45,8 +45,8 @@ type fakeKazoo struct {
 	channels map[string]doc // what runs, by UUID
 	uuid     string         // the Instance-UUID of the media server
 	startup  int64
-	mute     bool                // the media server is silent
-	got      []doc               // what came to Crossbar's queue and, of the exchange presence, probes and queries
+	mute     bool  // the media server is silent
+	got      []doc // what came to Crossbar's queue and, of the exchange presence, probes and queries
 	queue    string
 }
 

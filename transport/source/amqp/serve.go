@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/rabbitmq/amqp091-go"
 
+	"lamplight/actors/presence"
 	"lamplight/cluster/subject"
 	"lamplight/transport/client"
 	"lamplight/transport/kazoo"
@@ -228,7 +229,7 @@ func (s *Source) probe(ctx context.Context, eventPackage, realm, user string) {
 	event, key := "probe", "probes."+subject.Token(eventPackage)
 	fields := client.Fields{"Node": s.node, "Realm": realm, "Username": user}
 	box, isMailbox := strings.CutPrefix(user, mailboxPrefix)
-	if eventPackage == "message-summary" || isMailbox && box != "" {
+	if p, known := presence.ParsePackage(eventPackage); known && p.Counts() || isMailbox && box != "" {
 		event, key = "mwi_query", "mwi_queries."+subject.Token(realm)
 		if isMailbox && box != "" {
 			fields["Username"] = box
