@@ -19,7 +19,7 @@ cluster: build ## the same with three nodes on loopback that replicate; prints h
 	@tools/run-cluster.sh $(ACCOUNT)
 
 test: ## run every test with the race detector; those with phones, proxies and brokers of others, which wait for these most of the time, without it
-	$(GO) test -race -timeout 9m $$($(GO) list ./... | grep -v -e /transport/sip/witness -e /transport/source/amqp)
+	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v -e /transport/sip/witness -e /transport/source/amqp)
 	$(GO) test -timeout 9m ./transport/sip/witness ./transport/source/amqp
 
 lint: ## run gofmt, go vet, staticcheck and more, by golangci-lint (the first time it is built from tools/lint: minutes)
