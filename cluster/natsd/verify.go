@@ -41,7 +41,8 @@ const (
 	tombstone = 1 << 62 // a bit of the sequence: the message with this sequence was removed
 )
 
-// verify returns an error that says which streams have lost what. With Config.AcceptLoss it logs that instead. It removes the
+// verify returns an error that says which streams have lost what. With Config.AcceptLoss it logs that instead, and cuts each
+// damaged block off where the damage begins. It removes the
 // index of a stream if the blocks do not agree with it, unless it returns an error, so that NATS reads the blocks.
 func (s *Server) verify() error {
 	streams, err := streamsIn(filepath.Join(s.cfg.Data, "nats", "jetstream"))
@@ -65,6 +66,11 @@ func (s *Server) verify() error {
 		}
 	}
 	for _, f := range streams {
+		for file, size := range f.cut { // NATS can't write to a stream with a block of which it can't read a part in the middle
+			if err := os.Truncate(file, size); err != nil {
+				return fmt.Errorf("a damaged block can't be cut off where the damage begins: %w", err)
+			}
+		}
 		if f.agrees {
 			continue
 		}
@@ -96,10 +102,11 @@ var errDamaged = errors.New("files of the journal or the directory are damaged")
 type streamFiles struct {
 	name    string
 	created time.Time
-	index   string   // the name of the index's file
-	last    uint64   // the last sequence in the blocks
-	agrees  bool     // NATS may believe the index
-	damaged []string // the blocks that are damaged, and how
+	index   string           // the name of the index's file
+	last    uint64           // the last sequence in the blocks
+	agrees  bool             // NATS may believe the index
+	damaged []string         // the blocks that are damaged, and how
+	cut     map[string]int64 // how many bytes of each of them can be read
 }
 
 // streamsIn reads the files of all streams below the directory of JetStream. Streams that are encrypted or compressed, which
@@ -174,6 +181,10 @@ func readStream(stream string) (f streamFiles, err error) {
 			torn = true
 		case read.damage != "":
 			f.damaged = append(f.damaged, b.file+" "+read.damage)
+			if f.cut == nil {
+				f.cut = map[string]int64{}
+			}
+			f.cut[b.file] = read.readable
 		case want != nil && read.messages < want.messages:
 			f.damaged = append(f.damaged, fmt.Sprintf("%s holds %d of %d messages", b.file, read.messages, want.messages))
 		}
@@ -212,6 +223,7 @@ func blocksOf(dir string) (blocks []block, err error) {
 type blockRead struct {
 	last     uint64 // the last sequence
 	messages uint64 // those that the index has, too
+	readable int64  // the bytes before that message
 	damage   string // describes the first message that can't be read; "": all can
 	torn     bool   // no message that can be read follows that one
 }
@@ -227,6 +239,7 @@ func checkBlock(data []byte, stream string, index int, want *indexed) (r blockRe
 	for at := 0; at < len(data); {
 		n, ok := messageAt(data[at:], sum)
 		if !ok {
+			r.readable = int64(at)
 			r.damage, r.torn = fmt.Sprintf("can't be read from byte %d of %d on", at, len(data)), !anyMessage(data[at+1:], sum)
 			return r
 		}
