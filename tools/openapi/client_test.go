@@ -259,6 +259,9 @@ func TestGeneratedClient(t *testing.T) {
 			t.Errorf("%v %v", r, err)
 		}
 	}
+	if r, err := c.EndSwitchWithResponse(ctx, nil, client.EndSwitchJSONRequestBody{Data: &client.SwitchCommand{Action: "gone", SwitchUri: "sip:10.0.0.5:11000"}}); err != nil || r.StatusCode() != 403 {
+		t.Errorf("a switch, with a token that is not the master account's: %v %s", err, r.Body)
+	}
 	if r, err := c.GetAccountWithResponse(ctx, west, nil); err != nil || r.JSON404 == nil {
 		t.Errorf("an account that is gone: %v %s", err, r.Body)
 	}
