@@ -18,6 +18,9 @@ const (
 	maxSettling    = 4      // ends of the calls of silent sources at a time
 )
 
+// EndSwitchTime is how long the end of a switch's calls may take on all nodes. A large switch has some 100,000 of them.
+const EndSwitchTime = 30 * time.Second
+
 // departed are the switches that were declared gone a short time ago. News of their calls from before that moment comes late and must
 // not light a lamp again, also when it is about a call of which nothing is known (presence.Rules.Gone). Any goroutine may use it.
 //

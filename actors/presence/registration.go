@@ -36,7 +36,7 @@ func (e *Extension) registration(eff *Effects, ev *Registration, now int64) erro
 	if e.more != nil {
 		if i, found = searchPublication(e.more.published, key); found {
 			old = e.more.published[i]
-			heard, lease := registered(old.tag)
+			heard, lease := newestNews(old.tag)
 			switch newer := cmp.Or(cmp.Compare(at, heard), cmp.Compare(ev.Expires, lease)); {
 			case old.until <= now || newer > 0:
 			case newer < 0:
@@ -68,8 +68,8 @@ func (e *Extension) registration(eff *Effects, ev *Registration, now int64) erro
 	return nil
 }
 
-// registered reads the tag of a registration: when its newest news happened (µs), and for how many seconds it said that it lives.
-func registered(tag string) (at int64, expires int) {
+// newestNews reads the tag of a registration: when its newest news happened (µs), and for how many seconds it said that it lives.
+func newestNews(tag string) (at int64, expires int) {
 	_, _ = fmt.Sscan(tag, &at, &expires)
 	return at, expires
 }

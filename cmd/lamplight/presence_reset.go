@@ -87,7 +87,7 @@ func (c *presenceReset) endSwitch(out io.Writer) error {
 		return err
 	}
 	defer conn.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), max(time.Duration(c.Timeout), switchTime))
+	ctx, cancel := context.WithTimeout(context.Background(), max(time.Duration(c.Timeout), client.SwitchTime))
 	defer cancel()
 	a, err := client.New(client.Config{Conn: conn, Prefix: c.prefix(), App: "lamplight-cli", AppVersion: version}).SwitchGone(ctx, c.Switch, c.Before.Time)
 	switch {
@@ -99,9 +99,6 @@ func (c *presenceReset) endSwitch(out io.Writer) error {
 	_, err = fmt.Fprintf(out, "ended %s calls of %s\n", a["Ended"], c.Switch)
 	return err
 }
-
-// switchTime is how long the nodes may take to end the calls of a switch, and a little more.
-const switchTime = 33 * time.Second
 
 // warnOfUnknown says so when nothing is known of the extension.
 func (c *presenceReset) warnOfUnknown(ctx context.Context, cl *client.Client, realm string) error {

@@ -134,9 +134,6 @@ func (b *Bus) reset(r micro.Request) {
 	})
 }
 
-// switchTime is how long the end of a switch's calls may take. A large switch has some 100,000 of them.
-const switchTime = 30 * time.Second
-
 // switchGone ends the calls of a switch that were last heard of before a moment, of all realms.
 func (b *Bus) switchGone(r micro.Request) {
 	f, err := b.decode(r.Data(), "switch_gone")
@@ -148,7 +145,7 @@ func (b *Bus) switchGone(r micro.Request) {
 		b.respond(r, f, err)
 		return
 	}
-	b.runInBackground(r, f, switchTime, func(ctx context.Context) {
+	b.runInBackground(r, f, actors.EndSwitchTime, func(ctx context.Context) {
 		cover, err := b.cfg.Router.EndSwitch(ctx, gone)
 		if err != nil {
 			b.respond(r, f, fmt.Errorf("%d shards did not answer; to ask again does no harm: %w", len(cover.Missing), err))

@@ -19,6 +19,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
+	"lamplight/actors"
 	"lamplight/actors/presence"
 	"lamplight/cluster/status"
 	"lamplight/cluster/subject"
@@ -218,6 +219,9 @@ func (c *Client) Reset(ctx context.Context, realm, user string) (Answer, error) 
 	user = strings.ToLower(user)
 	return c.one(ctx, subject.Reset(realm, user), "reset", Fields{"Realm": realm, "Username": user})
 }
+
+// SwitchTime is how long a caller of SwitchGone should wait: as long as the nodes may take, and a little more.
+const SwitchTime = actors.EndSwitchTime + 3*time.Second
 
 // SwitchGone ends the calls of a switch that were last heard of before a moment (the zero time: now), of all realms. Ended of the answer
 // is their number.

@@ -7,15 +7,13 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"lamplight/actors"
 	"lamplight/actors/presence"
 	"lamplight/transport/access"
 	"lamplight/transport/appendjson"
 	"lamplight/transport/httpd"
 	"lamplight/transport/kazoo"
 )
-
-// switchTime is how long the end of a switch's calls may take. A large switch has some 100,000 of them.
-const switchTime = 30 * time.Second
 
 // switches serves /switches: it ends the calls of a switch that is gone. A switch has calls of many accounts, so the token must be of the
 // master account.
@@ -40,7 +38,7 @@ func (q *request) switches() error {
 	if gone.Before, err = moment(d["before"]); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), switchTime) // it may take longer than any other request
+	ctx, cancel := context.WithTimeout(context.Background(), actors.EndSwitchTime) // it may take longer than any other request
 	defer cancel()
 	cover, err := q.server.cfg.Presence.EndSwitch(ctx, gone)
 	if err != nil {

@@ -27,7 +27,6 @@ const (
 	upEvery     = 10 * time.Second // how often a source says that it lives
 	upExpires   = 30               // seconds: how long it may say nothing before it is taken for gone
 	upTime      = 3 * time.Second  // how long the nodes may take to answer one source.up
-	switchTime  = 33 * time.Second // how long the nodes may take to end the calls of a switch, and a little more
 	forEver     = 10 * 365 * 24 * time.Hour
 )
 
@@ -262,7 +261,7 @@ func (k *sink) down(ctx context.Context, name string) error {
 }
 
 func (k *sink) SwitchGone(ctx context.Context, switchURI string, before time.Time) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, switchTime)
+	ctx, cancel := context.WithTimeout(ctx, client.SwitchTime)
 	defer cancel()
 	a, err := k.client.SwitchGone(ctx, switchURI, before)
 	if err != nil {

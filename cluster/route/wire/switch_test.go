@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"reflect"
 	"testing"
 
 	"lamplight/actors"
@@ -16,19 +15,6 @@ func TestSwitchesAndSources(t *testing.T) {
 		{ID: 4, Deadline: 8, Request: actors.Request{To: actors.SourceAddress("fs1"), Message: presence.SourceUp{Source: "fs1", Switch: "sip:10.0.0.5:11000", Incarnation: "7f", Expires: 30, Timestamp: at}}},
 		{ID: 5, Deadline: 9, Request: actors.Request{To: actors.Address{Realm: "acme.test", User: "1001"}, Message: presence.Registration{Contact: "sip:1001@10.0.0.9", Expires: 3600, Timestamp: at}}},
 	} {
-		data := AppendNow(AppendCall(AppendHead(nil, presence.Schema, "a"), want), 1, 1)
-		b, err := ReadBatch(data)
-		if err != nil || len(b.Calls) != 1 || !reflect.DeepEqual(b.Calls[0], want) {
-			t.Fatalf("%v\n got %+v\nwant %+v", err, b.Calls, want)
-		}
-		c := coder{}
-		callFields(&c, &want)
-		text := reader(string(c.out))
-		for n := text.peek(); n != 0; n = text.peek() {
-			if n >= callShow && n <= callPublish {
-				t.Errorf("the field %d is one that the release before reads", n)
-			}
-			text.skip()
-		}
+		arrives(t, want, callPublish)
 	}
 }

@@ -160,12 +160,9 @@ func (n *Node) startShards(ctx context.Context) error {
 	return nil
 }
 
-// endSwitchTime is how long the end of a switch's calls may take on all nodes before it is begun again.
-const endSwitchTime = 30 * time.Second
-
 // endSwitch ends the calls of a switch on all nodes.
 func (n *Node) endSwitch(ctx context.Context, gone presence.SwitchGone) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, endSwitchTime)
+	ctx, cancel := context.WithTimeout(ctx, actors.EndSwitchTime)
 	defer cancel()
 	cover, err := n.router.EndSwitch(ctx, gone)
 	return cover.Extensions, err
