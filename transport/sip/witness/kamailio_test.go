@@ -23,24 +23,37 @@ import (
 	"lamplight/transport/sip/phone"
 )
 
-// freePort returns a port of the loopback addresses that is free for UDP and TCP. The kernel gives such ports to nobody who asks for any.
+// given holds the ports that freePort has returned. Tests that run at once share it.
+var given sync.Map
+
+// freePort returns a port of the loopback addresses that is free for UDP and TCP. No other test of this process gets it.
+// The port above it is free as well, because baresip takes that one for TLS. The kernel gives such ports to nobody who asks for any.
 func freePort(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		port := strconv.Itoa(10000 + rand.IntN(20000))
-		tcp, err := net.Listen("tcp", ":"+port)
-		if err != nil {
-			continue
-		}
-		udp, err := net.ListenPacket("udp", ":"+port)
-		_ = tcp.Close()
-		if err == nil {
-			_ = udp.Close()
-			return port
+		port := 10000 + 2*rand.IntN(10000)
+		if _, taken := given.LoadOrStore(port, true); !taken && free(port) && free(port+1) {
+			return strconv.Itoa(port)
 		}
 	}
 	t.Fatal("no port is free for both UDP and TCP")
 	return ""
+}
+
+// free reports whether a port is free for UDP and TCP.
+func free(port int) bool {
+	addr := ":" + strconv.Itoa(port)
+	tcp, err := net.Listen("tcp", addr)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = tcp.Close() }()
+	udp, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return false
+	}
+	_ = udp.Close()
+	return true
 }
 
 // log collects what a program writes. Any goroutine may use it.
@@ -81,7 +94,7 @@ func start(t *testing.T, cmd *exec.Cmd) *log {
 			<-done
 		}
 		if t.Failed() {
-			t.Logf("%s:\n%s", cmd.Path, tail(out.String(), 4000))
+			t.Logf("%s:\n%s\n[...]\n%s", cmd.Path, head(out.String(), 3000), tail(out.String(), 4000))
 		}
 	})
 	return out

@@ -149,6 +149,9 @@ func sipp(t *testing.T, addr, text string, args ...string) {
 
 func tail(text string, n int) string { return text[max(0, len(text)-n):] }
 
+// head returns at most the first n bytes of a text.
+func head(text string, n int) string { return text[:min(len(text), n)] }
+
 // TestSIPp has SIPp play a phone in scenarios of RFC 6665 and RFC 3261, over UDP and TCP.
 func TestSIPp(t *testing.T) {
 	n := startNode(t, nil)

@@ -36,25 +36,44 @@ func mailbox(user string, fresh uint32) actors.Request {
 	return actors.Request{To: actors.Address{Realm: acme, User: user}, Message: presence.MailboxEvent{Source: user + "@" + acme, New: fresh}}
 }
 
-// buddy waits until baresip shows its buddy in a state. It asks over baresip's control connection.
-func buddy(t *testing.T, control, state string) {
-	t.Helper()
-	last := ""
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		c, err := net.Dial("tcp", "127.0.0.1:"+control)
-		if err != nil {
-			continue
+// contacts asks baresip for its buddies over its control connection, of which baresip has one at a time. An answer is a netstring of JSON.
+func contacts(control string) (string, error) {
+	c, err := net.DialTimeout("tcp", "127.0.0.1:"+control, time.Second)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	const ask = `{"command":"contacts","params":"","token":"t"}`
+	if _, err := fmt.Fprintf(c, "%d:%s,", len(ask), ask); err != nil {
+		return "", err
+	}
+	var all []byte
+	b := make([]byte, 4096)
+	for { // baresip writes its events between its answers
+		n, err := c.Read(b)
+		all = append(all, b[:n]...)
+		if answer := string(all); strings.Contains(answer, `"token":"t"`) {
+			return answer, nil
 		}
-		const ask = `{"command":"contacts","params":"","token":"t"}`
-		_, _ = fmt.Fprintf(c, "%d:%s,", len(ask), ask)
-		_ = c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
-		answer, _ := io.ReadAll(c)
-		_ = c.Close()
-		if last = string(answer); strings.Contains(last, state) {
-			return
+		if err != nil {
+			return "", fmt.Errorf("after %q: %w", all, err)
 		}
 	}
-	t.Fatalf("baresip does not show its buddy as %s: %s", state, last)
+}
+
+// buddy waits until baresip shows its buddy in a state.
+func buddy(t *testing.T, control, state string) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		answer, err := contacts(control)
+		if strings.Contains(answer, state) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("baresip does not show its buddy as %s: %s, %v", state, answer, err)
+		}
+	}
 }
 
 // TestBaresip has baresip register at Kamailio and watch through it: presence of 1001 and its own mailbox.
