@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -18,9 +19,13 @@ const (
 	makeTime = 5 * time.Second
 )
 
+// ErrNoAnswer is the error of a start whose cluster of NATS servers has not answered in time.
+var ErrNoAnswer = errors.New("the NATS servers did not answer in time")
+
 // untilReady calls f until it succeeds or the context ends, if NATS is a cluster of servers: while they start or elect a
 // leader they refuse everything, and a node that starts at that time must not give up. With a single NATS server f is
-// called once. Each call of f has a context with a deadline.
+// called once. Each call of f has a context with a deadline. When the context ends, the error is the last one that the servers
+// gave, or ErrNoAnswer if they gave none.
 func (d *Directory) untilReady(ctx context.Context, f func(context.Context) error) error {
 	return untilReady(ctx, d.cfg.Conn.ConnectedClusterName() == "", d.cfg.Log, f)
 }
@@ -30,18 +35,25 @@ func untilReady(ctx context.Context, alone bool, log *slog.Logger, f func(contex
 	if alone {
 		within = makeTime
 	}
+	said := fmt.Errorf("%w: %w", ErrNoAnswer, context.DeadlineExceeded)
 	for {
 		try, cancel := context.WithTimeout(ctx, within)
 		err := f(try)
 		cancel()
-		if err == nil || ctx.Err() != nil || alone {
+		if err == nil || alone || errors.Is(ctx.Err(), context.Canceled) {
 			return err
+		}
+		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout) {
+			said = err
+		}
+		if ctx.Err() != nil {
+			return said
 		}
 		log.Debug("the directory's bucket could not be reached; it is tried again", "err", err)
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
-			return err
+			return said
 		}
 	}
 }
@@ -105,8 +117,10 @@ func (d *Directory) follow(ctx context.Context) error {
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	late := context.AfterFunc(ctx, stop)
 	watch, err := d.kv.WatchAll(watching)
-	if !late() && err == nil {
-		_ = watch.Stop()
+	if !late() {
+		if err == nil {
+			_ = watch.Stop()
+		}
 		err = ctx.Err()
 	}
 	if err != nil {

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // A node that starts while a cluster of NATS servers elects a leader is refused for a while, and must try again. A single
@@ -30,6 +33,31 @@ func TestStartTriesAgainWithAClusterOnly(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	if err := untilReady(ctx, false, log, func(context.Context) error { cancel(); return away }); !errors.Is(err, away) {
 		t.Errorf("after the end of the context: %v", err)
+	}
+}
+
+// A start that takes too long ends with what the NATS servers said last. If they said nothing, the error says that.
+func TestStartSaysWhatNATSSaid(t *testing.T) {
+	away := errors.New("no leader")
+	for name, c := range map[string]struct {
+		says []error
+		want error
+	}{
+		"one word, then silence": {[]error{away, context.DeadlineExceeded}, away},
+		"silence":                {[]error{nats.ErrTimeout, context.DeadlineExceeded}, ErrNoAnswer},
+	} {
+		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+		err := untilReady(ctx, false, slog.New(slog.DiscardHandler), func(context.Context) error {
+			said := c.says[0]
+			if len(c.says) > 1 {
+				c.says = c.says[1:]
+			}
+			return said
+		})
+		cancel()
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -62,7 +62,7 @@ func TestFromFreeswitch(t *testing.T) {
 	// The script finds what is wrong: a lamp that does not follow, because the switch's events go to nobody.
 	fs.SetPassword("another")
 	fs.Cut()
-	check := exec.Command("../../tools/check-freeswitch", "--esl", fs.Addr(), "--esl-password-file", passwordFile(t, "another"), "--extension", "1001@"+realm)
+	check := exec.Command("../../tools/check-freeswitch", "--esl", fs.Addr(), "--esl-password-file", passwordFile(t, "another"), "--extension", "1001@"+realm, "--within", "1")
 	check.Env = append(os.Environ(), "LAMPLIGHT="+binary, "LAMPLIGHT_NATS="+p.nats)
 	eventually(t, "the bridge has ended", 20*time.Second, func() bool { return strings.Contains(w.out.String(), "the switch does not take the password") })
 	out, err := check.CombinedOutput()

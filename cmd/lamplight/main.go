@@ -22,6 +22,7 @@ import (
 
 	"lamplight/actors/presence"
 	"lamplight/bench"
+	"lamplight/cluster/directory"
 	"lamplight/transport/client"
 )
 
@@ -67,11 +68,11 @@ var errUsage = errors.New("usage")
 // noLeader is JetStream's error code when its servers have no leader: they have lost their majority, or still elect one.
 const noLeader = 10008
 
-// leaderless says whether err is, or wraps, that error.
+// leaderless says whether err comes from NATS servers that say so, or from a cluster of them that does not answer.
 func leaderless(err error) bool {
 	var api *jetstream.APIError
 	var old *nats.APIError // the error of the client library's older interface, which the directory's watch uses
-	return errors.As(err, &api) && api.ErrorCode == noLeader || errors.As(err, &old) && old.ErrorCode == noLeader
+	return errors.As(err, &api) && api.ErrorCode == noLeader || errors.As(err, &old) && old.ErrorCode == noLeader || errors.Is(err, directory.ErrNoAnswer)
 }
 
 // newParser makes the parser of the command line.
