@@ -28,6 +28,7 @@ func (x *extension) address() Address { return x.state.Address() }
 // step is one event that an extension applies, and the result.
 type step struct {
 	event  presence.Event
+	origin presence.Origin
 	now    time.Time
 	fx     presence.Effects
 	err    error
@@ -38,7 +39,7 @@ type step struct {
 // Receive implements actor.Actor.
 func (x *extension) Receive(ctx actor.Context) {
 	if t, ok := ctx.Message().(*step); ok {
-		t.fx, t.err = x.state.Apply(t.event, t.now)
+		t.fx, t.err = x.state.ApplyFrom(t.event, t.origin, t.now)
 	}
 }
 

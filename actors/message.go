@@ -31,6 +31,7 @@ type Request struct {
 	Message  Message
 	Deadline time.Time     // a request that is not applied by then is dropped; the router sets it where the caller did not
 	Wait     time.Duration // for SetManual and Reset: how long the answer waits for the watchers' replies; 0: not at all
+	Origin   presence.Origin
 }
 
 // Answer is the result of a Request. The answer to an event leaves only when the event is durable.
@@ -78,6 +79,8 @@ type Explanation struct {
 	Generation  uint64
 	Transitions []presence.Transition // oldest first
 	Watchers    []WatcherState
+	Ended       []presence.EndedWatcher // that ended a short time ago
+	Findings    []presence.Finding      // what an operator should know
 }
 
 // WatcherState is what one watcher was told and what it replied.

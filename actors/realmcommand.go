@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"lamplight/actors/presence"
 )
 
 // Bounds of a command to a realm.
@@ -22,8 +24,8 @@ type Commanded struct {
 }
 
 // CommandRealm gives a command once to every extension of the realm in the shards of only. It returns when all have
-// answered or the context ends. Each extension gets the command with this deadline (Request.Deadline).
-func (s *System) CommandRealm(ctx context.Context, realm string, only *ShardSet, deadline time.Time, command Message) Commanded {
+// answered or the context ends. Each extension gets the command with this deadline (Request.Deadline) and origin (Request.Origin).
+func (s *System) CommandRealm(ctx context.Context, realm string, only *ShardSet, deadline time.Time, command Message, origin presence.Origin) Commanded {
 	w := realmCommand{replies: make(chan realmReply, realmCommandParallel)}
 	before := s.generations()
 	for from := ""; !w.cut; {
@@ -37,7 +39,7 @@ func (s *System) CommandRealm(ctx context.Context, realm string, only *ShardSet,
 			}
 			w.inFlight++
 			w.asked[shard]++
-			s.Do(Request{To: a, Message: command, Deadline: deadline}, func(an Answer) { w.replies <- realmReply{shard, an.Err} }, false)
+			s.Do(Request{To: a, Message: command, Deadline: deadline, Origin: origin}, func(an Answer) { w.replies <- realmReply{shard, an.Err} }, false)
 		}
 		if from = next; next == "" {
 			break

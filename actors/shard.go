@@ -24,6 +24,7 @@ type call struct {
 	caller
 	to      Address
 	message Message
+	origin  presence.Origin
 	at      time.Time // when it came to this node
 }
 
@@ -204,7 +205,7 @@ func (s *shard) request(c *call, now time.Time) {
 		return
 	}
 	if show, ok := c.message.(Show); ok {
-		s.enqueue(entry{x: x, caller: &c.caller, read: true, answer: s.show(x, show.Explain)}, now)
+		s.enqueue(entry{x: x, caller: &c.caller, read: true, answer: s.show(x, show.Explain, now)}, now)
 		return
 	}
 	event, ok := c.message.(presence.Event)
@@ -219,14 +220,19 @@ func (s *shard) request(c *call, now time.Time) {
 	if x == nil {
 		x = s.adopt(c.to, nil)
 	}
-	s.apply(x, event, &c.caller, now)
+	s.applyFrom(x, event, c.origin, &c.caller, now)
 }
 
-// apply has an extension apply an event, hands its records to the journal, and queues its notifications and the answer to
-// by. by is nil when no one waits for an answer.
+// apply is applyFrom for an event that comes from the owner itself.
 func (s *shard) apply(x *extension, event presence.Event, by *caller, now time.Time) presence.Effects {
+	return s.applyFrom(x, event, presence.Origin{}, by, now)
+}
+
+// applyFrom has an extension apply an event, hands its records to the journal, and queues its notifications and the answer to
+// by. by is nil when no one waits for an answer. origin is who caused the event.
+func (s *shard) applyFrom(x *extension, event presence.Event, origin presence.Origin, by *caller, now time.Time) presence.Effects {
 	watchers := len(x.state.Subscriptions())
-	s.step = step{event: event, now: now}
+	s.step = step{event: event, origin: origin, now: now}
 	begun := time.Now()
 	s.sys.actors.Root.Send(x.pid, &s.step)
 	t := s.step
@@ -278,7 +284,7 @@ func (s *shard) write(to Address, records []presence.Record, whole bool) {
 }
 
 // show is the answer to a Show; x is nil for an extension that holds nothing.
-func (s *shard) show(x *extension, explain bool) Answer {
+func (s *shard) show(x *extension, explain bool, now time.Time) Answer {
 	a := Answer{View: presence.Idle}
 	var ex *Explanation
 	if explain {
@@ -295,7 +301,7 @@ func (s *shard) show(x *extension, explain bool) Answer {
 			}
 		}
 		if ex != nil {
-			ex.Transitions = append(ex.Transitions, x.state.Transitions()...)
+			ex.Transitions, ex.Ended, ex.Findings = x.state.Transitions(), x.state.EndedWatchers(), x.state.Findings(now, s.sys.edgeDown)
 		}
 	}
 	a.Explanation = ex

@@ -202,7 +202,7 @@ func TestCommandRealm(t *testing.T) {
 	closed := actors.ShardOf(actors.Address{Realm: "acme.test", User: "5"})
 	s.Drop(closed, 1<<60)
 	until(t, "it is closed", func() bool { return s.Generation(closed) == 0 })
-	result := s.CommandRealm(context.Background(), "acme.test", &all, time.Now().Add(time.Minute), presence.Reset{})
+	result := s.CommandRealm(context.Background(), "acme.test", &all, time.Now().Add(time.Minute), presence.Reset{}, presence.Origin{})
 	if missing := result.Done.Missing(); len(missing) != 1 || missing[0] != closed || !result.Unknown.Empty() {
 		t.Errorf("%v not done, %v unknown", missing, result.Unknown.List())
 	}
@@ -217,7 +217,7 @@ func TestCommandRealm(t *testing.T) {
 	j.Set(func(j *actorstest.Settings) { j.Hold = true })
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	result = s.CommandRealm(ctx, "acme.test", &all, time.Now().Add(time.Minute), presence.Reset{})
+	result = s.CommandRealm(ctx, "acme.test", &all, time.Now().Add(time.Minute), presence.Reset{}, presence.Origin{})
 	if !result.Unknown.Has(actors.ShardOf(to)) || result.Done.Has(actors.ShardOf(to)) {
 		t.Errorf("%v unknown", result.Unknown.List())
 	}

@@ -27,7 +27,8 @@ type Config struct {
 	// HidesParties says whether the watchers of an extension are not shown who the other party of a call is. It is called in the turn of the
 	// extension's shard for each document, and must not wait for a shard, NATS or a disk. nil: they are shown.
 	HidesParties func(to Address) bool
-	Trouble      func() error // why the node's NATS server takes no writes; nil, or the answer nil: nothing known
+	EdgeDown     func(edge string) time.Time // since when nobody listens for an edge that has watchers; the zero time, or nil: somebody does
+	Trouble      func() error                // why the node's NATS server takes no writes; nil, or the answer nil: nothing known
 	Log          *slog.Logger
 	Registerer   prometheus.Registerer
 }
@@ -51,6 +52,14 @@ type System struct {
 	done     sync.WaitGroup
 	owed     sync.WaitGroup // ends of switches under way
 	settling chan struct{}  // bounds their number
+}
+
+// edgeDown is Config.EdgeDown, which may be nil.
+func (s *System) edgeDown(edge string) time.Time {
+	if s.cfg.EdgeDown == nil {
+		return time.Time{}
+	}
+	return s.cfg.EdgeDown(edge)
 }
 
 // NewSystem makes a System and registers its metrics. It starts nothing.
@@ -143,7 +152,7 @@ func (s *System) Do(r Request, done func(Answer), lend bool) {
 		done(Answer{Err: ErrBusy})
 		return
 	}
-	s.give(sh, &call{caller: caller{done, r.Deadline, r.Wait}, to: r.To, message: r.Message, at: time.Now()}, lend)
+	s.give(sh, &call{caller: caller{done, r.Deadline, r.Wait}, to: r.To, message: r.Message, origin: r.Origin, at: time.Now()}, lend)
 }
 
 // give hands a message to a shard. With lend, the shard handles it in the caller's goroutine if nothing else waits for the

@@ -25,7 +25,7 @@ const (
 	maxMoment  = 253402300799e6 // µs, the end of the year 9999
 	maxNumbers = 64             // known fields have numbers below this
 	commonNum  = 1<<recSchema | 1<<recGone
-	commonStr  = 1<<recRealm | 1<<recUser | 1<<recKey
+	commonStr  = 1<<recRealm | 1<<recUser | 1<<recKey | 1<<recHistory
 )
 
 // MaxText is how many bytes one string of an event or of a record may have.

@@ -158,7 +158,7 @@ func (e *Extension) endWatchers(eff *Effects, edge string, now int64) (last batc
 			return false
 		}
 		last.add(s)
-		e.endOne(eff, s, false, now)
+		e.endOne(eff, s, byLapse, now)
 		return true
 	})
 	if len(e.watchers) == 0 {

@@ -46,6 +46,8 @@ type Effects struct {
 
 	Edges    []CountChange // watchers behind each edge; "" is the edge of the watchers that name none
 	Switches []CountChange // calls of each switch
+
+	origin Origin // of the event
 }
 
 // CountChange says that the extension has more or fewer of what is counted by a name, such as the watchers behind an edge.
@@ -129,11 +131,4 @@ type DialogView struct {
 	TargetCallID string
 	SwitchURI    string
 	Held         bool // it is confirmed, and the extension does not render its media (RFC 4235 §4.1.6)
-}
-
-// Transition is one remembered change of the lamp, which explain shows.
-type Transition struct {
-	State  State
-	At     time.Time
-	Source string
 }

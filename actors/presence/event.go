@@ -213,6 +213,7 @@ type End struct{ Reason string }
 type SwitchGone struct {
 	Switch string    // the Switch-URI of the calls
 	Before time.Time // zero, or more than a minute ahead: now
+	Origin           // who declared it gone
 }
 
 // EndSubscriptions ends subscriptions and keeps all else.

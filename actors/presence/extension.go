@@ -32,14 +32,15 @@ type Extension struct {
 
 // details holds what most extensions do not have most of the time.
 type details struct {
-	calls       []*call        // sorted by key, tombstones too
-	registers   []*register    // sorted by key, tombstones too
-	mailboxes   []*mailbox     // sorted by key
-	published   []*publication // sorted by key
-	ended       []ended        // tombstones of subscriptions, sorted by key
-	manual      manual
-	transitions []Transition  // oldest first
-	switches    []switchCalls // sorted by name
+	calls     []*call        // sorted by key, tombstones too
+	registers []*register    // sorted by key, tombstones too
+	mailboxes []*mailbox     // sorted by key
+	published []*publication // sorted by key
+	ended     []ended        // tombstones of subscriptions, sorted by key
+	manual    manual
+	history   history       // of the lamp
+	bearer    bearer        // the record that carries it
+	switches  []switchCalls // sorted by name
 }
 
 // Idle is the View of every extension of which nothing is known.
@@ -66,15 +67,6 @@ func (e *Extension) View() *View { return e.view }
 // after the next Apply.
 func (e *Extension) Subscriptions() []*Subscription { return e.watchers }
 
-// Transitions returns the remembered changes of the lamp, oldest first. The caller must not change the slice, nor use it
-// after the next Apply.
-func (e *Extension) Transitions() []Transition {
-	if e.more == nil {
-		return nil
-	}
-	return e.more.transitions
-}
-
 // Next returns when the next Tick is due; the zero time: none is.
 func (e *Extension) Next() time.Time { return moment(e.next) }
 
@@ -88,7 +80,12 @@ func (e *Extension) Empty() bool {
 // Apply applies an event at the time now. On an error the event was refused and the extension has not changed; it wraps one of
 // the errors of this package. See the package's comment for what the caller must do with the Effects.
 func (e *Extension) Apply(ev Event, now time.Time) (Effects, error) {
-	var eff Effects
+	return e.ApplyFrom(ev, Origin{}, now)
+}
+
+// ApplyFrom is Apply for an event of which it is known who caused it. The history of the lamp remembers that.
+func (e *Extension) ApplyFrom(ev Event, origin Origin, now time.Time) (Effects, error) {
+	eff := Effects{origin: origin}
 	var err error
 	us := now.UnixMicro()
 	switch ev := ev.(type) {
@@ -128,6 +125,7 @@ func (e *Extension) Apply(ev Event, now time.Time) (Effects, error) {
 		return Effects{}, err
 	}
 	e.countSwitches(&eff)
+	e.carryHistory(&eff)
 	e.shed()
 	return eff, nil
 }

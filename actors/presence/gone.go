@@ -124,7 +124,11 @@ func (s *Source) owe(before time.Time) {
 	if s.Owed.Switch == s.Switch && s.Owed.Before.After(before) {
 		return
 	}
-	s.Owed = SwitchGone{Switch: s.Switch, Before: before}
+	how := "the source %s, which was silent"
+	if !s.Silent {
+		how = "the source %s, which was started again"
+	}
+	s.Owed = SwitchGone{Switch: s.Switch, Before: before, Origin: Origin{By: fmt.Sprintf(how, s.Name)}}
 }
 
 // Lapse takes the source for gone if its time is over. It says whether that is new.

@@ -39,13 +39,14 @@ func TestShardRecords(t *testing.T) {
 // News of a source that comes late changes nothing.
 func TestSourceHearsInOrder(t *testing.T) {
 	s := Source{}
+	again := Origin{By: "the source fs1, which was started again"}
 	up := func(incarnation string, after time.Duration, expires int) bool {
 		return s.Hear(&SourceUp{Source: "fs1", Switch: "sip:one", Incarnation: incarnation, Expires: expires, Timestamp: begin.Add(after)}, begin.Add(time.Minute))
 	}
 	up("i1", 0, 30)
 	up("i2", 10*time.Second, 30)
 	want := s
-	if want.Owed != (SwitchGone{Switch: "sip:one", Before: begin.Add(10 * time.Second)}) {
+	if want.Owed != (SwitchGone{Switch: "sip:one", Before: begin.Add(10 * time.Second), Origin: again}) {
 		t.Errorf("owed: %+v", want.Owed)
 	}
 	up("i1", 5*time.Second, 30)
@@ -55,7 +56,7 @@ func TestSourceHearsInOrder(t *testing.T) {
 	other := Source{}
 	other.Hear(&SourceUp{Source: "fs1", Switch: "sip:old", Incarnation: "i", Expires: 30, Timestamp: begin}, begin)
 	other.Hear(&SourceUp{Source: "fs1", Switch: "sip:new", Incarnation: "i", Expires: 30, Timestamp: begin.Add(time.Second)}, begin)
-	if other.Owed != (SwitchGone{Switch: "sip:old", Before: begin.Add(time.Second)}) {
+	if other.Owed != (SwitchGone{Switch: "sip:old", Before: begin.Add(time.Second), Origin: again}) {
 		t.Errorf("a source that tells of another switch owes %+v", other.Owed)
 	}
 	if up("i2", 20*time.Second, 0) {

@@ -33,6 +33,8 @@ type stage struct {
 	said    []string // what was told since the last call of heard
 	eff     Effects  // of the last event
 
+	origin Origin // of the events
+
 	gone map[string]int64 // by switch: the latest moment at which it was declared gone
 }
 
@@ -56,7 +58,7 @@ func (s *stage) try(ev Event) error {
 		s.gone[ev.Switch] = max(s.gone[ev.Switch], stamp(ev.Before, s.now.UnixMicro()))
 	}
 	before := dump(s.e)
-	eff, err := s.e.Apply(ev, s.now)
+	eff, err := s.e.ApplyFrom(ev, s.origin, s.now)
 	s.eff = eff
 	if err != nil {
 		if after := dump(s.e); after != before || len(eff.Records)+len(eff.Notices) > 0 {

@@ -13,21 +13,27 @@ import (
 // error, which wraps ErrRecord, the bytes are no record of this kind and extension, and nothing has changed. Call Loaded
 // after the last record.
 func (e *Extension) Load(kind Kind, data []byte) error {
+	var err error
 	switch kind {
 	case KindSubscription:
 		return e.loadSubscription(data)
-	case KindCall:
-		return e.loadCall(data)
-	case KindRegister:
-		return e.loadRegister(data)
-	case KindManual:
-		return e.loadManual(data)
-	case KindMailbox:
-		return e.loadMailbox(data)
 	case KindPublication:
 		return e.loadPublication(data)
+	case KindCall:
+		err = e.loadCall(data)
+	case KindRegister:
+		err = e.loadRegister(data)
+	case KindManual:
+		err = e.loadManual(data)
+	case KindMailbox:
+		err = e.loadMailbox(data)
+	default:
+		err = fmt.Errorf("%w: kind %q", ErrRecord, byte(kind))
 	}
-	return fmt.Errorf("%w: kind %q", ErrRecord, byte(kind))
+	if err == nil {
+		e.loadHistory(kind, data)
+	}
+	return err
 }
 
 // Loaded ends the loading. It drops tombstones that are over. Leases that ended while no node held the extension are left to
@@ -54,6 +60,7 @@ func (e *Extension) Loaded(now time.Time) {
 	e.countSwitches(&Effects{})
 	e.shed()
 	e.view = e.build(us)
+	e.loadedHistory(us)
 	for _, s := range e.watchers {
 		e.due(e.lapse(s))
 		if gone && packages[s.Package].shows {
@@ -128,7 +135,8 @@ func (e *Extension) loadSubscription(data []byte) error {
 		if found {
 			e.watchers = append(e.watchers[:i], e.watchers[i+1:]...)
 		}
-		e.entomb(ended{key: strings.Clone(key), until: int64(r.num[recGone]), cseq: uint32(max(cseq, 1) - 1), replaced: r.num[subscriptionReplaced] != 0})
+		e.entomb(ended{key: strings.Clone(key), until: int64(r.num[recGone]), cseq: uint32(max(cseq, 1) - 1), replaced: r.num[subscriptionReplaced] != 0,
+			from: strings.Clone(r.str[subscriptionFrom]), reply: uint16(min(r.num[subscriptionReply], 699))})
 		return nil
 	}
 	ev := Subscribe{

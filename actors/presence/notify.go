@@ -74,13 +74,7 @@ func (e *Extension) rebuild(eff *Effects, source string, now int64) *View {
 	}
 	if v.State != e.view.State {
 		eff.Lamp = &LampChange{State: v.State, Previous: e.view.State, View: v, At: moment(now), Source: source}
-		if most := e.rules.Transitions; most > 0 {
-			m := e.open()
-			if n := len(m.transitions); n >= most {
-				m.transitions = slices.Delete(m.transitions, 0, n-most+1)
-			}
-			m.transitions = append(m.transitions, Transition{State: v.State, At: moment(now), Source: source})
-		}
+		e.remember(eff, e.view)
 	}
 	return v
 }
@@ -194,7 +188,7 @@ func (e *Extension) lapsed(eff *Effects, now int64) (last batch) {
 			return false
 		}
 		last.add(s)
-		e.endOne(eff, s, false, now)
+		e.endOne(eff, s, byLapse, now)
 		return true
 	})
 	return last
@@ -237,7 +231,7 @@ func (e *Extension) forgetOver(now int64) {
 
 // shed frees the details when they hold nothing.
 func (e *Extension) shed() {
-	if m := e.more; m != nil && len(m.transitions)+len(m.switches) == 0 && m.manual.state == None &&
+	if m := e.more; m != nil && m.history == "" && len(m.switches) == 0 && m.manual.state == None &&
 		len(m.calls)+len(m.registers)+len(m.ended)+len(m.mailboxes)+len(m.published) == 0 {
 		e.more = nil
 	}

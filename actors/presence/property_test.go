@@ -218,6 +218,26 @@ func drawEvent(t *rapid.T, now time.Time) Event {
 		Reply: rapid.SampledFrom([]int{200, 481}).Draw(t, "reply"), Edge: rapid.SampledFrom([]string{"", "edge-1", "edge-2"}).Draw(t, "edge")}
 }
 
+// withoutHistory leaves the history out of records: what a restart finds of it differs from what was in memory, such as in when a lease ended.
+func withoutHistory(records []Record) (all []Record) {
+	for _, r := range records {
+		var data []byte
+		for rest := r.Data; len(rest) > 0; {
+			tag, _, _, after, err := cut(rest)
+			if err != nil {
+				panic(err)
+			}
+			if tag>>3 != recHistory {
+				data = append(data, rest[:len(rest)-len(after)]...)
+			}
+			rest = after
+		}
+		r.Data = data
+		all = append(all, r)
+	}
+	return all
+}
+
 // The records that were written make the same extension again, whatever happened; equal inputs give
 // equal outputs; and in the end every watcher was told what there is.
 func TestScripts(t *testing.T) {
@@ -232,7 +252,7 @@ func TestScripts(t *testing.T) {
 			if twice := twin.try(ev); (twice == nil) != (err == nil) {
 				t.Fatalf("%+v: %v and %v", ev, err, twice)
 			}
-			if a, b := fmt.Sprint(s.said, s.eff.Records), fmt.Sprint(twin.said, twin.eff.Records); a != b {
+			if a, b := fmt.Sprint(s.said, withoutHistory(s.eff.Records)), fmt.Sprint(twin.said, withoutHistory(twin.eff.Records)); a != b {
 				t.Fatalf("not the same:\n%s\n%s", a, b)
 			}
 			s.pass(0) // what is over at once, a restart would drop too
@@ -288,7 +308,7 @@ func TestUnknownFieldsStay(t *testing.T) {
 	s.do(MailboxEvent{Source: "b", New: 2})
 	for name, all := range s.journal {
 		k := all[len(all)-1]
-		if !strings.HasSuffix(string(k.Data), news) || k.Data[1] != 7 {
+		if !strings.Contains(string(k.Data), news) || k.Data[1] != 7 {
 			t.Errorf("%q lost something: %q", name, k.Data)
 		}
 	}

@@ -16,6 +16,8 @@ const (
 	recUser   = 3
 	recKey    = 4 // the record's own Key
 	recGone   = 5 // µs; the record is a tombstone, which ends then
+
+	recHistory = 6 // the last changes of the lamp; only in the record that carries them
 )
 
 // The fields of each kind of record, beside those that all have. A number keeps its meaning for ever; a new field gets a
@@ -37,6 +39,7 @@ const (
 	subscriptionMinRate        = 23
 	subscriptionReplaced       = 24 // only in a tombstone
 	subscriptionSwept          = 25 // µs
+	subscriptionReply          = 26 // only in a tombstone, which may also have subscriptionFrom
 
 	callState     = 10
 	callAt        = 11 // µs, as the four below
@@ -98,7 +101,7 @@ const (
 
 // The known fields of each kind of record, as masks of their numbers: those that hold a number, those that hold a string.
 var (
-	subscriptionNum = mask(subscriptionRenewed, subscriptionExpires, subscriptionCSeq, subscriptionMaxRate, subscriptionMinRate, subscriptionReplaced, subscriptionSwept)
+	subscriptionNum = mask(subscriptionRenewed, subscriptionExpires, subscriptionCSeq, subscriptionMaxRate, subscriptionMinRate, subscriptionReplaced, subscriptionSwept, subscriptionReply)
 	subscriptionStr = mask(subscriptionFrom, subscriptionFromTag, subscriptionToTag, subscriptionContact, subscriptionProxyRoute, subscriptionSubscriptionID, subscriptionServerID, subscriptionQueue, subscriptionUserAgent)
 	callNum         = mask(callState, callAt, callSince, callLease, callExtended, callSwept, callHeard, callGone, callPresumed, callShadow, callKnown, callBare, callFromURI+1, callFromURI+2, callRendering+1, callRendering+2) | span(callPartAt) | span(callPartRank)
 	callStr         = span(callValue) | mask(callFromURI, callRendering)
@@ -164,14 +167,15 @@ func (e *Extension) encodeSubscription(s *Subscription) []byte {
 
 // encodeEnded makes the record of a subscription's tombstone.
 func (e *Extension) encodeEnded(t *ended) []byte {
-	b := make([]byte, 0, 2+sizeStr(e.realm)+sizeStr(e.user)+sizeStr(t.key)+9+7+3)
+	b := make([]byte, 0, 2+sizeStr(e.realm)+sizeStr(e.user)+sizeStr(t.key)+9+7+3+sizeStr(t.from)+5)
 	b = e.appendHead(b, 0, t.key)
 	b = appendNum(b, recGone, uint64(t.until))
 	b = appendNum(b, subscriptionCSeq, uint64(t.cseq)+1)
 	if t.replaced {
 		b = appendNum(b, subscriptionReplaced, 1)
 	}
-	return b
+	b = appendNum(b, subscriptionReply, uint64(t.reply))
+	return appendStr(b, subscriptionFrom, t.from)
 }
 
 // encodeCall makes the record of a call or of its tombstone.

@@ -15,6 +15,8 @@ type ended struct {
 	until    int64  // µs, when the tombstone ends
 	cseq     uint32 // SUBSCRIBEs with a lower CSeq are ignored
 	replaced bool   // the phone has a new Call-ID: SUBSCRIBEs without CSeq are ignored too
+	from     string // the watcher, if it was not the one that ended the subscription
+	reply    uint16 // the SIP response that ended it; 0: none did
 }
 
 // LongestSubscription is the longest interval, in seconds, that a SUBSCRIBE may ask for.
@@ -50,7 +52,7 @@ func (e *Extension) subscribe(eff *Effects, ev *Subscribe, now int64) error {
 	}
 	if ev.Expires == 0 {
 		e.watchers = slices.Delete(e.watchers, i, i+1)
-		e.endOne(eff, s, false, now)
+		e.endOne(eff, s, byWatcher, now)
 		var last batch
 		last.add(s)
 		last.into(eff, e.view, "timeout")
@@ -133,7 +135,7 @@ func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error 
 	for _, o := range old {
 		j, _ := e.find(o.Package, o.CallID)
 		e.watchers = slices.Delete(e.watchers, j, j+1)
-		e.endOne(eff, o, true, now)
+		e.endOne(eff, o, bySuccess, now)
 	}
 	return nil
 }
@@ -167,13 +169,28 @@ func (e *Extension) lapse(s *Subscription) int64 {
 	return s.renewed + int64(s.expires)*second + Grace.Microseconds()
 }
 
-// endOne makes the tombstone of a subscription that the caller has taken from the watchers. replaced says that a new
-// subscription of the same phone takes its place.
-func (e *Extension) endOne(eff *Effects, s *Subscription, replaced bool, now int64) {
-	t := ended{key: s.key(), until: now + e.tombstoneLife(), replaced: replaced}
+// end says how a subscription ends.
+type end uint8
+
+const (
+	byWatcher end = iota // the watcher ended it
+	byReply              // its response to a NOTIFY did
+	byLapse              // it was not refreshed in time, or this side ended it
+	bySuccess            // a new subscription of the same phone takes its place
+)
+
+// endOne makes the tombstone of a subscription that the caller has taken from the watchers.
+func (e *Extension) endOne(eff *Effects, s *Subscription, how end, now int64) {
+	t := ended{key: s.key(), until: now + e.tombstoneLife(), replaced: how == bySuccess}
+	if how == byReply || how == byLapse {
+		t.from = strings.Clone(s.From)
+	}
+	if how == byReply {
+		t.reply = s.reply
+	}
 	if s.HasCSeq {
 		t.cseq = s.CSeq
-		if replaced && t.cseq < ^uint32(0) {
+		if t.replaced && t.cseq < ^uint32(0) {
 			t.cseq++ // a copy of its last SUBSCRIBE must not end the new subscription
 		}
 	}
@@ -304,8 +321,9 @@ func (e *Extension) notified(eff *Effects, ev *Notified, now int64) error {
 			s.recovered()
 		}
 		if ends {
+			s.reply = uint16(ev.Reply)
 			e.watchers = slices.Delete(e.watchers, i, i+1)
-			e.endOne(eff, s, false, now)
+			e.endOne(eff, s, byReply, now)
 		}
 	}
 	last.into(eff, e.view, "timeout")

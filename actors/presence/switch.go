@@ -43,6 +43,7 @@ func (r *register) switchURI() string {
 // switchGone ends the calls of a switch of which the last news is from before a moment.
 func (e *Extension) switchGone(eff *Effects, ev *SwitchGone, now int64) {
 	m, gone := e.more, stamp(ev.Before, now)
+	eff.origin = ev.Origin
 	if m == nil || ev.Switch == "" {
 		return
 	}

@@ -190,7 +190,7 @@ func TestRealmCommands(t *testing.T) {
 	n.drop(shard, n.table.Holder(shard))
 	done := make(chan error, 1)
 	go func() {
-		cover, err := n.of["b"].router.ResetRealm(ctx, listed)
+		cover, err := n.of["b"].router.ResetRealm(ctx, listed, presence.Origin{})
 		if err == nil && (cover.Missing != nil || cover.Extensions != 200) {
 			err = fmt.Errorf("%v missing, %d extensions reset", cover.Missing, cover.Extensions)
 		}
@@ -246,7 +246,7 @@ func TestAloneAsksNoOne(t *testing.T) {
 	if rows, cover := n.list("a", actors.Query{}, 10*time.Second); !slices.Equal(rows, want) || cover.Missing != nil {
 		t.Errorf("%d rows, %+v", len(rows), cover)
 	}
-	if _, err := n.of["a"].router.ResetRealm(context.Background(), listed); err != nil {
+	if _, err := n.of["a"].router.ResetRealm(context.Background(), listed, presence.Origin{}); err != nil {
 		t.Error(err)
 	}
 	n.must("a", n.at("a", 0), actors.Show{})

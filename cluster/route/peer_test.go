@@ -220,7 +220,7 @@ func TestCutOff(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 		defer cancel()
 		errs <- r.Request(ctx, actors.Request{To: to, Message: actors.Show{}, Deadline: time.Now().Add(time.Hour)}).Err
-		_, err := r.ResetRealm(ctx, to.Realm)
+		_, err := r.ResetRealm(ctx, to.Realm, presence.Origin{})
 		errs <- err
 		cover, _ := r.List(ctx, actors.Query{Realm: to.Realm}, func(actors.SubscriptionView) error { return nil })
 		if len(cover.Missing) == 0 {

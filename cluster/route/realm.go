@@ -12,9 +12,9 @@ import (
 
 // ResetRealm resets every extension of the realm, on all nodes, and blocks until that is done or the context's deadline
 // has come; without one, the default time of a request. The coverage names the shards that may not have been reset; the
-// error is then actors.ErrUnknown.
-func (r *Router) ResetRealm(ctx context.Context, realm string) (actors.Coverage, error) {
-	return r.commandAll(ctx, wire.WideCommand{Realm: realm, Reset: true})
+// error is then actors.ErrUnknown. origin is who asks.
+func (r *Router) ResetRealm(ctx context.Context, realm string, origin presence.Origin) (actors.Coverage, error) {
+	return r.commandAll(ctx, wire.WideCommand{Realm: realm, Reset: true, Origin: origin})
 }
 
 // EndRealm ends all subscriptions and states of a realm that no account has any more. It is otherwise like ResetRealm.
@@ -29,7 +29,7 @@ func (r *Router) EndSwitch(ctx context.Context, gone presence.SwitchGone) (actor
 	if now := time.Now(); gone.Before.IsZero() || gone.Before.After(now.Add(time.Minute)) {
 		gone.Before = now
 	}
-	return r.commandAll(ctx, wire.WideCommand{Gone: gone})
+	return r.commandAll(ctx, wire.WideCommand{Gone: gone, Origin: gone.Origin})
 }
 
 // commanded is the outcome of a command in the shards of one node.
@@ -147,11 +147,13 @@ func (r *Router) command(ctx context.Context, deadline time.Time, m *wire.WideCo
 	ctx, cancel := context.WithDeadline(ctx, deadline.Add(time.Second)) // the shards' answers may come soon after the deadline
 	defer cancel()
 	if m.Gone.Switch != "" {
-		return r.cfg.System.EndSwitch(ctx, m.Gone, &m.Only, deadline)
+		gone := m.Gone
+		gone.Origin = m.Origin
+		return r.cfg.System.EndSwitch(ctx, gone, &m.Only, deadline)
 	}
 	var command actors.Message = presence.End{Reason: m.Reason}
 	if m.Reset {
 		command = presence.Reset{}
 	}
-	return r.cfg.System.CommandRealm(ctx, m.Realm, &m.Only, deadline, command)
+	return r.cfg.System.CommandRealm(ctx, m.Realm, &m.Only, deadline, command, m.Origin)
 }

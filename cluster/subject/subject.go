@@ -8,40 +8,42 @@ import (
 // The subjects that a receiver subscribes to, one for each kind of document. Wildcards stand in place of outside names;
 // the comments say which names.
 const (
-	AnySubscription        = "omnipresence.subscribe.*.*" // subscription: realm, user
-	AnySubscriptionOfRealm = "presence.subscriptions.*"   // subscription: realm
-	AnyDialogUpdate        = "presence.dialog.*.*"        // dialog_update: realm, Call-ID
-	AnyUpdate              = "presence.update.*.*"        // update: realm, Call-ID
-	AnyMailboxUpdate       = "presence.mwi_updates.*.*"   // mwi_update: realm, user
-	AnyRegistration        = "registration.success.*.*"   // reg_success: realm, user
-	AnyPublication         = "presence.publications.*.*"  // publication: realm, user
-	AnyWatcherReply        = "omnipresence.notify.*.*"    // notify: realm, user
-	AnySearch              = "presence.search_req.*"      // search_req: realm
-	AnyShow                = "presence.show.*.*"          // show_req: realm, user
-	AnySet                 = "presence.set.*.*"           // set: realm, user
-	AnyReset               = "presence.reset.*.*"         // reset: realm, user
-	AnyProbe               = "presence.probes.*"          // probe: event package
-	SwitchGone             = "presence.switch_gone"       // switch_gone: ends the calls of a switch, of all realms
-	AnySourceUp            = "lamplight.source.up.*"      // source
-	AnyEdgeUp              = "lamplight.edge.up.*"        // edge
-	AnyNotified            = "lamplight.notified.*.*"     // node, edge
-	AnyNotify              = "lamplight.notify.*"         // edge
-	AnyWatched             = "lamplight.watched.*.*.*"    // event package, realm, user
-	AnyState               = "lamplight.state.*.*"        // realm, user
-	AnyNode                = "lamplight.node.*"           // node
-	AnyAnswers             = "lamplight.answers.*.*"      // node, then 0; or, when nobody received a message, its number
-	AnyClaims              = "lamplight.claims.*"         // number of the journal's stream
-	AnyRecord              = "lamplight.journal.>"        // number of the journal's stream, then a record, lease or claim
-	AnyCredentials         = "lamplight.credentials.*.*"  // asks whether a phone may log in: realm, user; with the user *, whether the realm is known
-	EdgeSecret             = "lamplight.edge.secret"      // asks for the secret that all edges share
-	Status                 = "lamplight.status"           // asks every node for its status
+	AnySubscription        = "omnipresence.subscribe.*.*"    // subscription: realm, user
+	AnySubscriptionOfRealm = "presence.subscriptions.*"      // subscription: realm
+	AnyDialogUpdate        = "presence.dialog.*.*"           // dialog_update: realm, Call-ID
+	AnyUpdate              = "presence.update.*.*"           // update: realm, Call-ID
+	AnyMailboxUpdate       = "presence.mwi_updates.*.*"      // mwi_update: realm, user
+	AnyRegistration        = "registration.success.*.*"      // reg_success: realm, user
+	AnyPublication         = "presence.publications.*.*"     // publication: realm, user
+	AnyWatcherReply        = "omnipresence.notify.*.*"       // notify: realm, user
+	AnySearch              = "presence.search_req.*"         // search_req: realm
+	AnyShow                = "presence.show.*.*"             // show_req: realm, user
+	AnySet                 = "presence.set.*.*"              // set: realm, user
+	AnyReset               = "presence.reset.*.*"            // reset: realm, user
+	AnyProbe               = "presence.probes.*"             // probe: event package
+	SwitchGone             = "presence.switch_gone"          // switch_gone: ends the calls of a switch, of all realms
+	AnySourceUp            = "lamplight.source.up.*"         // source
+	AnyEdgeUp              = "lamplight.edge.up.*"           // edge
+	AnyNotified            = "lamplight.notified.*.*"        // node, edge
+	AnyNotify              = "lamplight.notify.*"            // edge
+	AnyWatched             = "lamplight.watched.*.*.*"       // event package, realm, user
+	AnyState               = "lamplight.state.*.*"           // realm, user
+	AnyAudit               = "lamplight.audit.extension.*.*" // realm, user; the user * stands for all of the realm
+	AnyAuditSwitch         = "lamplight.audit.switch.*"      // Switch-URI
+	AnyNode                = "lamplight.node.*"              // node
+	AnyAnswers             = "lamplight.answers.*.*"         // node, then 0; or, when nobody received a message, its number
+	AnyClaims              = "lamplight.claims.*"            // number of the journal's stream
+	AnyRecord              = "lamplight.journal.>"           // number of the journal's stream, then a record, lease or claim
+	AnyCredentials         = "lamplight.credentials.*.*"     // asks whether a phone may log in: realm, user; with the user *, whether the realm is known
+	EdgeSecret             = "lamplight.edge.secret"         // asks for the secret that all edges share
+	Status                 = "lamplight.status"              // asks every node for its status
 )
 
 // All lists every subject of the product. Tests compare the list with the contract and with the permissions of nodes,
 // edges and control programs.
 func All() []string {
 	return []string{AnySubscription, AnySubscriptionOfRealm, AnyDialogUpdate, AnyUpdate, AnyMailboxUpdate, AnyRegistration, AnyPublication, AnyWatcherReply,
-		AnySearch, AnyShow, AnySet, AnyReset, AnyProbe, SwitchGone, AnySourceUp, AnyEdgeUp, AnyNotified, AnyNotify, AnyWatched, AnyState, AnyNode, AnyAnswers,
+		AnySearch, AnyShow, AnySet, AnyReset, AnyProbe, SwitchGone, AnySourceUp, AnyEdgeUp, AnyNotified, AnyNotify, AnyWatched, AnyState, AnyAudit, AnyAuditSwitch, AnyNode, AnyAnswers,
 		AnyClaims, AnyRecord, AnyCredentials, EdgeSecret, Status}
 }
 
@@ -115,6 +117,12 @@ func Watched(eventPackage, realm, user string) string {
 
 // State is the subject of the changes of the lamp of user@realm.
 func State(realm, user string) string { return of(AnyState, realm, user) }
+
+// Audit is the subject of the document that tells of a command to an extension, or with the user * to all of the realm.
+func Audit(realm, user string) string { return of(AnyAudit, realm, user) }
+
+// AuditSwitch is the subject of the document that tells of a command about a switch.
+func AuditSwitch(switchURI string) string { return of(AnyAuditSwitch, switchURI) }
 
 // StateOfRealm is the subscription for State of all extensions of a realm.
 func StateOfRealm(realm string) string { return strings.TrimSuffix(State(realm, "u"), "u") + "*" }

@@ -311,8 +311,8 @@ func printExtension(out io.Writer, a client.Answer) error {
 			Since  string `json:"since"`
 			Held   bool   `json:"held"`
 		} `json:"dialogs"`
-		Subscriptions listing        `json:"subscriptions"`
-		Explain       jsontext.Value `json:"explain"`
+		Subscriptions listing      `json:"subscriptions"`
+		Explain       *explanation `json:"explain"`
 	}
 	if err := a.Decode(&shown); err != nil {
 		return err
@@ -333,10 +333,47 @@ func printExtension(out io.Writer, a client.Answer) error {
 			return err
 		}
 	}
-	if err := w.Flush(); err != nil || len(shown.Explain) == 0 {
+	if err := w.Flush(); err != nil || shown.Explain == nil {
 		return err
 	}
-	return printJSON(out, shown.Explain)
+	return shown.Explain.print(out)
+}
+
+// explanation is the member explain of an answer (docs/contract/http.md, "Explain").
+type explanation struct {
+	Node       string `json:"node"`
+	Shard      int    `json:"shard"`
+	Generation int64  `json:"generation"`
+	Findings   []struct {
+		Text string `json:"text"`
+	} `json:"findings"`
+	Transitions []struct {
+		State   string `json:"state"`
+		Source  string `json:"source"`
+		At      string `json:"at"`
+		CallID  string `json:"call_id"`
+		Switch  string `json:"switch"`
+		By      string `json:"by"`
+		Address string `json:"address"`
+		Request string `json:"request_id"`
+	} `json:"transitions"`
+}
+
+// print prints what an operator should know in sentences, and the last changes of the lamp as a table.
+func (e *explanation) print(out io.Writer) error {
+	fmt.Fprintf(out, "The node %s owns it (shard %d, claim %d).\n", e.Node, e.Shard, e.Generation)
+	for _, f := range e.Findings {
+		fmt.Fprintln(out, "-", f.Text)
+	}
+	if len(e.Transitions) == 0 {
+		return nil
+	}
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "LAMP\tCAUSE\tAT\tBY\tFROM\tREQUEST\tSWITCH\tCALL-ID")
+	for _, t := range e.Transitions {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.State, t.Source, t.At, dash(t.By), dash(t.Address), dash(t.Request), dash(t.Switch), dash(t.CallID))
+	}
+	return w.Flush()
 }
 
 // command gives a command and prints that it is done.
@@ -359,4 +396,12 @@ func (c *presenceSet) Run(out io.Writer) error {
 	return c.command(out, func(ctx context.Context, cl *client.Client, realm string) (client.Answer, error) {
 		return cl.Set(ctx, realm, string(c.Extension), string(c.State))
 	})
+}
+
+// dash is a value for a table, which has no empty cells.
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }

@@ -63,28 +63,28 @@ func (c *Control) Start(ctx context.Context) error {
 	return nil
 }
 
-// Account returns the id of the account that a token is for, or ErrCredentials. The token of an account that does not exist is not
+// Account returns the id of the account that a token is for, and who has the token in words for people, or ErrCredentials. The token of an account that does not exist is not
 // good, whoever signed it, nor is one that a node made for a user who is gone or disabled.
-func (c *Control) Account(ctx context.Context, token []byte) (string, error) {
+func (c *Control) Account(ctx context.Context, token []byte) (id, who string, err error) {
 	known, err := c.verifier.verify(ctx, token)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	switch exists, err := c.cfg.Directory.Exists(ctx, known.account); {
 	case err != nil:
-		return "", err
+		return "", "", err
 	case !exists:
-		return "", ErrCredentials
+		return "", "", ErrCredentials
 	case known.owner == "":
-		return known.account, nil
+		return known.account, known.who, nil
 	}
 	switch user, err := c.cfg.Directory.Get(ctx, directory.Users, known.account, known.owner); {
 	case errors.Is(err, directory.ErrUnknown) || err == nil && !user.Enabled():
-		return "", ErrCredentials
+		return "", "", ErrCredentials
 	case err != nil:
-		return "", err
+		return "", "", err
 	}
-	return known.account, nil
+	return known.account, known.who, nil
 }
 
 // Allow counts a request of an account from an address. Past the rate limit it returns ErrTooMany. It does not wait.
@@ -108,7 +108,7 @@ func (c *Control) LogIn(ctx context.Context, from net.IP, apiKey string) (e *dir
 	}
 	c.failures.undo(names)
 	if err == nil {
-		token, err = Sign(c.cfg.Key, e.ID, TokenLife)
+		token, err = sign(c.cfg.Key, claims{AccountID: e.ID, APIKey: true}, TokenLife)
 	}
 	return e, token, err
 }
@@ -126,7 +126,7 @@ func (c *Control) LogInUser(ctx context.Context, from net.IP, whose directory.Wh
 	if owner == nil {
 		owner = &directory.Entry{} // the token is made all the same, because that takes time
 	}
-	token, signed := sign(c.cfg.Key, owner.Account, owner.ID, TokenLife)
+	token, signed := sign(c.cfg.Key, claims{AccountID: owner.Account, OwnerID: owner.ID}, TokenLife)
 	switch {
 	case errors.Is(err, directory.ErrUnknown):
 		return nil, nil, "", ErrCredentials

@@ -37,6 +37,7 @@ const TokenLife = time.Hour
 type claims struct {
 	AccountID string `json:"account_id"`
 	OwnerID   string `json:"owner_id,omitempty"`
+	APIKey    bool   `json:"api_key,omitempty"` // it was made for the account's API key
 	jwt.RegisteredClaims
 }
 
@@ -87,14 +88,14 @@ func KeyID(public ed25519.PublicKey) string {
 
 // Sign makes a token for an account that is good for ttl. It does not check that there is such an account.
 func Sign(key ed25519.PrivateKey, account string, ttl time.Duration) (string, error) {
-	return sign(key, account, "", ttl)
+	return sign(key, claims{AccountID: account}, ttl)
 }
 
-// sign is Sign for a user of the account, whose id is owner; "" means that the token is for no user.
-func sign(key ed25519.PrivateKey, account, owner string, ttl time.Duration) (string, error) {
+// sign makes a token that is good for ttl. Without OwnerID it is for no user of the account.
+func sign(key ed25519.PrivateKey, c claims, ttl time.Duration) (string, error) {
 	now := time.Now()
-	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims{AccountID: account, OwnerID: owner, RegisteredClaims: jwt.RegisteredClaims{
-		Issuer: Issuer, IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(ttl))}})
+	c.RegisteredClaims = jwt.RegisteredClaims{Issuer: Issuer, IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(ttl))}
+	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, c)
 	t.Header["kid"] = KeyID(key.Public().(ed25519.PublicKey))
 	return t.SignedString(key)
 }
@@ -122,6 +123,7 @@ type Verifier struct {
 type verdict struct {
 	account string
 	owner   string // the user that a node of ours made it for; "": none
+	who     string // who has it, in words
 	expires time.Time
 }
 
@@ -258,6 +260,14 @@ func (v *Verifier) verify(ctx context.Context, token []byte) (verdict, error) {
 	known := verdict{account: account, expires: expires.Time}
 	if ours { // users of another issuer's tokens need not be in the directory
 		known.owner = owner
+	}
+	switch key, _ := c["api_key"].(bool); {
+	case owner != "":
+		known.who = "user " + owner + " of account " + account
+	case ours && key:
+		known.who = "the API key of account " + account
+	default:
+		known.who = "a token of account " + account
 	}
 	v.good.Set(sum, known)
 	return known, nil

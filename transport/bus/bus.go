@@ -19,6 +19,7 @@ import (
 	"lamplight/cluster/loglimit"
 	"lamplight/cluster/subject"
 	"lamplight/transport/appendjson"
+	"lamplight/transport/audit"
 	"lamplight/transport/kazoo"
 )
 
@@ -49,7 +50,7 @@ type Router interface {
 
 	// ResetRealm resets every extension of a realm, each at most once. It waits until the resets are durable, at the longest
 	// until ctx ends. The coverage names the shards that may not have been reset in full, with or without an error.
-	ResetRealm(ctx context.Context, realm string) (actors.Coverage, error)
+	ResetRealm(ctx context.Context, realm string, origin presence.Origin) (actors.Coverage, error)
 
 	// EndSwitch ends the calls of a switch that were last heard of before a moment, of all realms and on all nodes. Extensions of
 	// the coverage is their number. It waits until that is durable, at the longest until ctx ends. To repeat it does no harm.
@@ -77,6 +78,9 @@ type Config struct {
 	Credentials func(realm, user string) kazoo.Credentials
 	// EdgeSecret returns the secret that all edges share. It may wait for NATS.
 	EdgeSecret func(ctx context.Context) ([]byte, error)
+
+	// Audit is told of each command that has ended. It must not wait.
+	Audit func(audit.Entry)
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer

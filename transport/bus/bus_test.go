@@ -22,6 +22,7 @@ import (
 	"lamplight/cluster/natsd/natstest"
 	"lamplight/cluster/status"
 	"lamplight/cluster/subject"
+	"lamplight/transport/audit"
 	"lamplight/transport/kazoo"
 )
 
@@ -41,6 +42,7 @@ type router struct {
 	cover  actors.Coverage           // of every listing and reset of a realm
 	query  actors.Query              // of the last listing
 
+	audited []audit.Entry
 	gone    []presence.SwitchGone // that were given to EndSwitch
 	goneErr error                 // of EndSwitch
 }
@@ -51,6 +53,12 @@ func (r *router) Go(q actors.Request, done func(actors.Answer)) {
 	a := r.answer
 	r.mu.Unlock()
 	done(a)
+}
+
+func (r *router) audit(e audit.Entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.audited = append(r.audited, e)
 }
 
 func (r *router) List(_ context.Context, q actors.Query, yield func(actors.SubscriptionView) error) (actors.Coverage, error) {
@@ -65,7 +73,9 @@ func (r *router) List(_ context.Context, q actors.Query, yield func(actors.Subsc
 	return r.cover, nil
 }
 
-func (r *router) ResetRealm(context.Context, string) (actors.Coverage, error) { return r.cover, nil }
+func (r *router) ResetRealm(context.Context, string, presence.Origin) (actors.Coverage, error) {
+	return r.cover, nil
+}
 
 func (r *router) EndSwitch(_ context.Context, gone presence.SwitchGone) (actors.Coverage, error) {
 	r.mu.Lock()
@@ -106,7 +116,7 @@ func newBedThatLogs(t *testing.T, log *slog.Logger) *bed {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.fanout.Stop(context.Background()) })
-	x := New(Config{Conn: conn, Node: "n", Version: "0.1.0", Timeout: 5 * time.Second, Router: b.router, Fanout: b.fanout, Log: log, Registerer: registry,
+	x := New(Config{Conn: conn, Node: "n", Version: "0.1.0", Timeout: 5 * time.Second, Router: b.router, Fanout: b.fanout, Audit: b.router.audit, Log: log, Registerer: registry,
 		KnownRealm: func(r string) bool { return r == "acme.test" }, AskRealm: func(r string, then func(error)) { b.ask(r, then) },
 		Credentials: func(realm, user string) kazoo.Credentials {
 			return kazoo.Credentials{Realm: realm == "acme.test", User: user != "" && user != "nobody", MD5: "md5 of " + user, SHA256: "sha of " + user}

@@ -12,6 +12,7 @@ import (
 	"lamplight/actors/presence"
 	"lamplight/cluster/subject"
 	"lamplight/transport/appendjson"
+	"lamplight/transport/audit"
 	"lamplight/transport/kazoo"
 )
 
@@ -109,21 +110,22 @@ func (b *Bus) set(r micro.Request) {
 		if err == nil && to.User == "*" {
 			err = errAsterisk
 		}
-		b.command(r, f, to, presence.SetManual{State: state}, err)
+		b.command(r, f, audit.Entry{Action: "set", State: state.String(), Realm: to.Realm, User: to.User}, presence.SetManual{State: state}, err)
 	})
 }
 
 func (b *Bus) reset(r micro.Request) {
 	b.readControl(r, "reset", func(f *kazoo.Document, to actors.Address, err error) {
 		if err != nil || to.User != "*" {
-			b.command(r, f, to, presence.Reset{}, err)
+			b.command(r, f, audit.Entry{Action: "reset", Realm: to.Realm, User: to.User}, presence.Reset{}, err)
 			return
 		}
 		b.runInBackground(r, f, b.cfg.Timeout, func(ctx context.Context) {
-			cover, err := b.cfg.Router.ResetRealm(ctx, to.Realm)
+			cover, err := b.cfg.Router.ResetRealm(ctx, to.Realm, f.Origin())
 			if err == nil && len(cover.Missing) > 0 {
 				err = fmt.Errorf("%d shards did not answer: %w", len(cover.Missing), actors.ErrUnknown)
 			}
+			b.cfg.Audit(audit.Entry{Action: "reset", Realm: to.Realm, User: to.User, Origin: f.Origin(), Err: err})
 			if err != nil {
 				b.respond(r, f, err)
 				return
@@ -147,6 +149,7 @@ func (b *Bus) switchGone(r micro.Request) {
 	}
 	b.runInBackground(r, f, actors.EndSwitchTime, func(ctx context.Context) {
 		cover, err := b.cfg.Router.EndSwitch(ctx, gone)
+		b.cfg.Audit(audit.Entry{Action: "switch_gone", Switch: gone.Switch, Origin: gone.Origin, Err: err})
 		if err != nil {
 			b.respond(r, f, fmt.Errorf("%d shards did not answer; to ask again does no harm: %w", len(cover.Missing), err))
 			return
@@ -156,13 +159,19 @@ func (b *Bus) switchGone(r micro.Request) {
 	})
 }
 
-// command sends a command to an extension and answers when it is durable. With an err it answers that at once.
-func (b *Bus) command(r micro.Request, f *kazoo.Document, to actors.Address, m actors.Message, err error) {
+// command sends a command to an extension, answers when it is durable and tells the audit. With an err it answers that at once.
+func (b *Bus) command(r micro.Request, f *kazoo.Document, e audit.Entry, m actors.Message, err error) {
 	if err != nil {
 		b.respond(r, f, err)
 		return
 	}
-	b.cfg.Router.Go(actors.Request{To: to, Message: m, Deadline: time.Now().Add(b.cfg.Timeout)}, func(a actors.Answer) { b.respond(r, f, a.Err) })
+	e.Origin = f.Origin()
+	q := actors.Request{To: actors.Address{Realm: e.Realm, User: e.User}, Message: m, Deadline: time.Now().Add(b.cfg.Timeout), Origin: e.Origin}
+	b.cfg.Router.Go(q, func(a actors.Answer) {
+		b.respond(r, f, a.Err)
+		e.Err = a.Err
+		b.cfg.Audit(e)
+	})
 }
 
 func (b *Bus) show(r micro.Request) {

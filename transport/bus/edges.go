@@ -144,6 +144,18 @@ func (f *Fanout) replaceDown(now time.Time) {
 	}
 }
 
+// DownSince returns since when nobody listens for an edge; the zero time: somebody does, or the node has nothing to tell it.
+func (f *Fanout) DownSince(name string) time.Time {
+	e := f.find(name)
+	if e == nil {
+		return time.Time{}
+	}
+	if since := e.downSince.Load(); since != 0 {
+		return time.Unix(0, since)
+	}
+	return time.Time{}
+}
+
 // replaced says whether other edges serve the watchers behind an edge.
 func (f *Fanout) replaced(name string) bool {
 	e := f.find(name)

@@ -98,7 +98,7 @@ func (b *Bus) mailbox(m *nats.Msg) {
 	}
 	b.admit(m, f, t, err, all, func(deadline time.Time) {
 		// The mailbox comes first: its extension knows which lamps it lit before and lights no more.
-		b.cfg.Router.Go(request(all[0], deadline), func(a actors.Answer) {
+		b.cfg.Router.Go(request(f, all[0], deadline), func(a actors.Answer) {
 			if a.Err != nil {
 				b.acknowledge(m, f, a.Err, presence.IgnoredNot)
 				return
@@ -146,7 +146,7 @@ func (b *Bus) publication(m *nats.Msg) {
 	}
 	a := kazoo.Addressed{To: p.To, Event: p.Publish}
 	b.admit(m, f, t, err, []kazoo.Addressed{a}, func(deadline time.Time) {
-		b.cfg.Router.Go(request(a, deadline), func(a actors.Answer) {
+		b.cfg.Router.Go(request(f, a, deadline), func(a actors.Answer) {
 			if a.Err != nil {
 				b.acknowledge(m, f, a.Err, presence.IgnoredNot)
 				return
@@ -181,9 +181,9 @@ func (b *Bus) sourceUp(m *nats.Msg) {
 		func(a actors.Answer) { b.acknowledge(m, f, a.Err, presence.IgnoredNot) })
 }
 
-// request is the request that brings a message to its extension.
-func request(to kazoo.Addressed, deadline time.Time) actors.Request {
-	return actors.Request{To: to.To, Message: to.Event, Deadline: deadline}
+// request is the request that brings the message of a document to its extension.
+func request(f *kazoo.Document, to kazoo.Addressed, deadline time.Time) actors.Request {
+	return actors.Request{To: to.To, Message: to.Event, Deadline: deadline, Origin: f.Origin()}
 }
 
 func (b *Bus) watcherReply(m *nats.Msg) {
@@ -224,7 +224,7 @@ func (b *Bus) decode(data []byte, names ...string) (*kazoo.Document, error) {
 // document.
 func (b *Bus) process(m *nats.Msg, f *kazoo.Document, t []string, err error, a kazoo.Addressed) {
 	b.admit(m, f, t, err, []kazoo.Addressed{a}, func(deadline time.Time) {
-		b.cfg.Router.Go(request(a, deadline), func(a actors.Answer) { b.acknowledge(m, f, a.Err, a.Ignored) })
+		b.cfg.Router.Go(request(f, a, deadline), func(a actors.Answer) { b.acknowledge(m, f, a.Err, a.Ignored) })
 	})
 }
 

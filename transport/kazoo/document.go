@@ -174,6 +174,14 @@ type Document struct {
 	OlderThan Text `json:"Older-Than"`
 }
 
+// Origin is who the document says has sent it. Nobody has checked that.
+func (f *Document) Origin() presence.Origin {
+	return presence.Origin{By: cutTo(f.AppName), From: cutTo(f.Node), Request: cutTo(f.MsgID)}
+}
+
+// cutTo is at most presence.MaxOrigin bytes of a text.
+func cutTo(t Text) string { return string(t[:min(len(t), presence.MaxOrigin)]) }
+
 // Anonymous says that the document lacks a field that Kazoo's own documents have: App-Name, App-Version or Msg-ID. Scripts
 // of proxies forget them. Nothing but the answer depends on them, so such a document is taken.
 func (f *Document) Anonymous() bool { return f.AppName == "" || f.AppVersion == "" || f.MsgID == "" }

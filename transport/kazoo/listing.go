@@ -177,6 +177,15 @@ func appendExplain(dst []byte, a *actors.Answer) []byte {
 		dst = append(appendjson.Key(dst, "winner"), "null"...)
 	}
 	dst = AppendDialogs(appendjson.Key(dst, "losers"), d)
+	dst = append(appendjson.Key(dst, "findings"), '[')
+	for i, f := range e.Findings {
+		dst = appendFinding(dst, i, f)
+	}
+	if a.Stale {
+		dst = appendFinding(dst, len(e.Findings), presence.Finding{Kind: presence.FoundStale,
+			Text: "The node that answers can't reach NATS. Another node may own this extension by now and know more."})
+	}
+	dst = append(dst, ']')
 	dst = append(appendjson.Key(dst, "transitions"), '[')
 	for i, t := range e.Transitions {
 		if i > 0 {
@@ -186,6 +195,11 @@ func appendExplain(dst []byte, a *actors.Answer) []byte {
 		dst = appendjson.Field(dst, "state", t.State.String())
 		dst = appendjson.Field(dst, "source", t.Source)
 		dst = appendjson.Time(dst, "at", t.At)
+		for _, m := range [...]member{{"call_id", t.CallID}, {"switch", t.Switch}, {"by", t.By}, {"address", t.From}, {"request_id", t.Request}} {
+			if m.value != "" {
+				dst = appendjson.Field(dst, m.name, m.value)
+			}
+		}
 		dst = append(dst, '}')
 	}
 	dst = append(dst, ']')
@@ -206,5 +220,28 @@ func appendExplain(dst []byte, a *actors.Answer) []byte {
 		dst = strconv.AppendBool(appendjson.Key(dst, "behind"), w.Behind)
 		dst = append(dst, '}')
 	}
+	dst = append(dst, ']')
+	dst = append(appendjson.Key(dst, "ended"), '[')
+	for i := range e.Ended {
+		w := &e.Ended[i]
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, '{')
+		dst = appendjson.Field(dst, "call_id", w.CallID)
+		dst = appendjson.Field(dst, "event", w.Package.String())
+		dst = appendjson.Field(dst, "from", w.From)
+		dst = appendjson.Number(dst, "reply", int64(w.Reply))
+		dst = append(appendjson.Time(dst, "at", w.At), '}')
+	}
 	return append(dst, "]}"...)
+}
+
+// appendFinding appends the ith finding.
+func appendFinding(dst []byte, i int, f presence.Finding) []byte {
+	if i > 0 {
+		dst = append(dst, ',')
+	}
+	dst = appendjson.Field(append(dst, '{'), "kind", f.Kind)
+	return append(appendjson.Field(dst, "text", f.Text), '}')
 }

@@ -14,6 +14,7 @@ func (f *Document) SwitchGone() (gone presence.SwitchGone, err error) {
 		return gone, refuse("Switch-URI has %d bytes; at most %d are allowed here", len(gone.Switch), presence.MaxSwitch)
 	}
 	gone.Before, err = timestamp("Before", f.Before)
+	gone.Origin = f.Origin()
 	return gone, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"lamplight/cluster/directory"
 	"lamplight/transport/access"
 	"lamplight/transport/appendjson"
+	"lamplight/transport/audit"
 	"lamplight/transport/httpd"
 	"lamplight/transport/kazoo"
 )
@@ -24,11 +25,27 @@ func (q *request) address(e *directory.Entry, extension string) (actors.Address,
 	return to, err
 }
 
-// send sends a message to an extension and waits for the answer. wait is Request.Wait.
-func (q *request) send(to actors.Address, m actors.Message, wait time.Duration) (actors.Answer, error) {
-	a := q.server.cfg.Presence.Request(&q.Within, actors.Request{To: to, Message: m, Deadline: q.Until, Wait: wait})
+// show asks for an extension as it is.
+func (q *request) show(to actors.Address, explain bool) (actors.Answer, error) {
+	a := q.server.cfg.Presence.Request(&q.Within, actors.Request{To: to, Message: actors.Show{Explain: explain}, Deadline: q.Until})
 	q.Stale = q.Stale || a.Stale
 	return a, a.Err
+}
+
+// origin is who sent the request.
+func (q *request) origin() presence.Origin {
+	return presence.Origin{By: q.who, From: q.RemoteIP().String(), Request: q.ID}
+}
+
+// send sends a command to an extension, waits for the answer and tells the audit. wait is Request.Wait. Several goroutines may call it.
+func (q *request) send(to actors.Address, action string, state presence.State, wait time.Duration, origin presence.Origin) actors.Answer {
+	a := q.server.cfg.Presence.Request(&q.Within, actors.Request{To: to, Message: command(action, state), Deadline: q.Until, Wait: wait, Origin: origin})
+	e := audit.Entry{Action: action, Realm: to.Realm, User: to.User, Origin: origin, Err: a.Err}
+	if state != presence.None {
+		e.State = state.String()
+	}
+	q.server.cfg.Audit(e)
+	return a
 }
 
 // extension serves …/presence/{EXTENSION}.
@@ -45,7 +62,7 @@ func (q *request) extension(e *directory.Entry, extension string) error {
 		display = to.String()
 	}
 	if q.Reads() {
-		a, err := q.send(to, actors.Show{Explain: string(q.QueryArgs().Peek("explain")) == "true"}, 0)
+		a, err := q.show(to, string(q.QueryArgs().Peek("explain")) == "true")
 		if err != nil {
 			return err
 		}
@@ -60,10 +77,11 @@ func (q *request) extension(e *directory.Entry, extension string) error {
 	if err != nil {
 		return err
 	}
-	a, err := q.send(to, command(action, state), wait)
-	if err != nil {
-		return err
+	a := q.send(to, action, state, wait, q.origin())
+	if a.Err != nil {
+		return a.Err
 	}
+	q.Stale = q.Stale || a.Stale
 	switch {
 	case wait > 0:
 		q.OK(200, replyCounts(a))
@@ -156,12 +174,13 @@ func (q *request) wholeAccount(e *directory.Entry) error {
 	if a, _ := d["action"].(string); a != "reset" {
 		return errAction
 	}
-	cover, err := q.server.cfg.Presence.ResetRealm(&q.Within, e.Realm())
+	cover, err := q.server.cfg.Presence.ResetRealm(&q.Within, e.Realm(), q.origin())
+	if err == nil && len(cover.Missing) > 0 {
+		err = actors.ErrUnknown
+	}
+	q.server.cfg.Audit(audit.Entry{Action: "reset", Realm: e.Realm(), User: "*", Origin: q.origin(), Err: err})
 	if err != nil {
 		return err
-	}
-	if len(cover.Missing) > 0 {
-		return actors.ErrUnknown
 	}
 	q.OK(200, []byte(`"reset command sent for account"`))
 	return nil
@@ -184,7 +203,7 @@ func (q *request) ownerPresence(e *directory.Entry, kind, id string) error {
 	if q.Reads() {
 		d := []byte(`{"presence_ids":{`)
 		for _, to := range ids {
-			a, err := q.send(to, actors.Show{}, 0)
+			a, err := q.show(to, false)
 			if err != nil {
 				return err
 			}
@@ -206,10 +225,9 @@ func (q *request) ownerPresence(e *directory.Entry, kind, id string) error {
 		return nil
 	}
 	answers := make(chan actors.Answer, len(ids))
+	origin := q.origin()
 	for _, to := range ids {
-		go func() {
-			answers <- q.server.cfg.Presence.Request(&q.Within, actors.Request{To: to, Message: command(action, state), Deadline: q.Until, Wait: wait})
-		}()
+		go func() { answers <- q.send(to, action, state, wait, origin) }()
 	}
 	var sum actors.Answer
 	for range ids {

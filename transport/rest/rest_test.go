@@ -26,6 +26,7 @@ import (
 	"lamplight/cluster/directory"
 	"lamplight/cluster/natsd/natstest"
 	"lamplight/transport/access"
+	"lamplight/transport/audit"
 	"lamplight/transport/httpd"
 )
 
@@ -47,6 +48,7 @@ type router struct {
 	query      actors.Query              // of the last listing
 	beforeList func()                    // called by List first; nil: nothing is
 	gone       presence.SwitchGone       // of the last EndSwitch
+	audited    []audit.Entry
 }
 
 func (r *router) Request(_ context.Context, q actors.Request) actors.Answer {
@@ -57,6 +59,12 @@ func (r *router) Request(_ context.Context, q actors.Request) actors.Answer {
 		return actors.Answer{Err: r.err}
 	}
 	return actors.Answer{View: &presence.View{State: presence.Terminated}, Notified: 2, Acked: 1, Failed: 1, Explanation: &actors.Explanation{}}
+}
+
+func (r *router) audit(e audit.Entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.audited = append(r.audited, e)
 }
 
 func (r *router) List(_ context.Context, q actors.Query, yield func(actors.SubscriptionView) error) (actors.Coverage, error) {
@@ -74,7 +82,9 @@ func (r *router) List(_ context.Context, q actors.Query, yield func(actors.Subsc
 	return r.cover, r.listErr
 }
 
-func (r *router) ResetRealm(context.Context, string) (actors.Coverage, error) { return r.cover, r.err }
+func (r *router) ResetRealm(context.Context, string, presence.Origin) (actors.Coverage, error) {
+	return r.cover, r.err
+}
 
 func (r *router) EndSwitch(_ context.Context, gone presence.SwitchGone) (actors.Coverage, error) {
 	r.gone = gone
@@ -140,7 +150,7 @@ func newBed(t testing.TB, rateLimit int) *bed {
 	}
 	e.server = httpd.New(httpd.Config{Listen: "127.0.0.1:0", MaxConnections: 1000, MaxPerAddress: 1000, Node: "lamplight@test", Version: "0", Timeout: 5 * time.Second,
 		Ready: func() error { return nil }, Log: log, Registry: prometheus.NewRegistry()})
-	e.api = New(Config{Timeout: 5 * time.Second, Presence: e.router, Directory: d, Access: control})
+	e.api = New(Config{Timeout: 5 * time.Second, Presence: e.router, Directory: d, Access: control, Audit: e.router.audit})
 	e.api.Mount(e.server)
 	if err := e.server.Start(ctx); err != nil {
 		t.Fatal(err)

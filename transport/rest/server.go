@@ -15,6 +15,7 @@ import (
 	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
 	"lamplight/transport/access"
+	"lamplight/transport/audit"
 	"lamplight/transport/httpd"
 )
 
@@ -48,7 +49,7 @@ type Presence interface {
 
 	// ResetRealm resets every extension of a realm, each at most once, and waits until the resets are durable, at the longest
 	// until ctx ends. The coverage names the shards that may not have been reset in full, with or without an error.
-	ResetRealm(ctx context.Context, realm string) (actors.Coverage, error)
+	ResetRealm(ctx context.Context, realm string, origin presence.Origin) (actors.Coverage, error)
 
 	// EndSwitch ends the calls of a switch that were last heard of before a moment, of all realms and on all nodes. Extensions of
 	// the coverage is their number. It waits until that is durable, at the longest until ctx ends. To repeat it does no harm.
@@ -61,6 +62,7 @@ type Config struct {
 	Presence  Presence
 	Directory *directory.Directory
 	Access    *access.Control
+	Audit     func(audit.Entry) // is told of each command that has ended; it must not wait
 }
 
 // API serves the paths of the Presence API and of the account API.
@@ -93,7 +95,8 @@ func (a *API) Mount(s *httpd.Server) {
 type request struct {
 	*httpd.Request
 	server  *API
-	account string // the account that the token is for; set by authorise
+	account string // the account that the token is for; set by authorise, as the next one
+	who     string // who has the token
 }
 
 // serve answers one request. It is the httpd.Handler of the API.
@@ -183,7 +186,7 @@ func (q *request) members(e *directory.Entry, kind string, p []string) error {
 
 // authorise checks the token, and the rate limit of its account and the client's address.
 func (q *request) authorise() (err error) {
-	if q.account, err = q.server.cfg.Access.Account(&q.Within, q.Token); err != nil {
+	if q.account, q.who, err = q.server.cfg.Access.Account(&q.Within, q.Token); err != nil {
 		return err
 	}
 	return q.server.cfg.Access.Allow(q.account, q.RemoteIP())

@@ -11,6 +11,7 @@ import (
 	"lamplight/actors/presence"
 	"lamplight/transport/access"
 	"lamplight/transport/appendjson"
+	"lamplight/transport/audit"
 	"lamplight/transport/httpd"
 	"lamplight/transport/kazoo"
 )
@@ -31,7 +32,7 @@ func (q *request) switches() error {
 	if action, _ := d["action"].(string); action != "gone" {
 		return httpd.Invalid("action", "Field must be gone")
 	}
-	gone := presence.SwitchGone{}
+	gone := presence.SwitchGone{Origin: q.origin()}
 	if gone.Switch, _ = d["switch_uri"].(string); gone.Switch == "" || len(gone.Switch) > presence.MaxSwitch {
 		return httpd.Invalid("switch_uri", "Field must be the Switch-URI of the calls, such as sip:10.0.0.5:11000")
 	}
@@ -41,6 +42,7 @@ func (q *request) switches() error {
 	ctx, cancel := context.WithTimeout(context.Background(), actors.EndSwitchTime) // it may take longer than any other request
 	defer cancel()
 	cover, err := q.server.cfg.Presence.EndSwitch(ctx, gone)
+	q.server.cfg.Audit(audit.Entry{Action: "switch_gone", Switch: gone.Switch, Origin: gone.Origin, Err: err})
 	if err != nil {
 		return err
 	}

@@ -158,12 +158,31 @@ func explanationFields(c *coder, v *actors.Explanation) {
 	list(c, 4, &v.Transitions, maxDialogs, transitionFields)
 	list(c, 5, &v.Watchers, maxRows, watcherFields)
 	dropUnknown(c, &v.Watchers, func(v actors.WatcherState) presence.Package { return v.Package })
+	list(c, 6, &v.Ended, maxRows, endedFields)
+	dropUnknown(c, &v.Ended, func(v presence.EndedWatcher) presence.Package { return v.Package })
+	list(c, 7, &v.Findings, maxRows, findingFields)
 }
 
 func transitionFields(c *coder, v *presence.Transition) {
 	upTo(c, 1, &v.State, presence.Offline)
 	timestamp(c, 2, &v.At)
 	str(c, 3, &v.Source)
+	str(c, 4, &v.CallID)
+	str(c, 5, &v.Switch)
+	originFields(c, 6, &v.Origin)
+}
+
+func endedFields(c *coder, v *presence.EndedWatcher) {
+	num(c, 1, &v.Package)
+	str(c, 2, &v.CallID)
+	str(c, 3, &v.From)
+	timestamp(c, 4, &v.At)
+	num(c, 5, &v.Reply)
+}
+
+func findingFields(c *coder, v *presence.Finding) {
+	str(c, 1, &v.Kind)
+	str(c, 2, &v.Text)
 }
 
 func watcherFields(c *coder, v *actors.WatcherState) {

@@ -22,6 +22,7 @@ type WideCommand struct {
 	Reset  bool                // the command is presence.Reset; else presence.End
 	Reason string              // of presence.End
 	Gone   presence.SwitchGone // of a switch; without one the command is about a realm
+	Origin presence.Origin
 }
 
 // Call is one request to another node. It is either to one extension (Request.Message) or about a realm (Window or
@@ -62,6 +63,7 @@ func callFields(c *coder, q *Call) {
 	wait := uint64(q.Request.Wait / time.Millisecond)
 	num(c, 5, &wait)
 	q.Request.Wait = time.Duration(min(wait, maxWait)) * time.Millisecond
+	originFields(c, 6, &q.Request.Origin)
 	if c.reading {
 		readAsked(c, q)
 	} else {
@@ -303,6 +305,14 @@ func wideCommandFields(c *coder, v *WideCommand) {
 	str(c, 4, &v.Reason)
 	str(c, 5, &v.Gone.Switch)
 	timestamp(c, 6, &v.Gone.Before)
+	originFields(c, 7, &v.Origin)
+}
+
+// originFields carries an origin in three fields from first on.
+func originFields(c *coder, first uint64, v *presence.Origin) {
+	str(c, first, &v.By)
+	str(c, first+1, &v.From)
+	str(c, first+2, &v.Request)
 }
 
 func registrationFields(c *coder, v *presence.Registration) {

@@ -18,6 +18,7 @@ import (
 	"lamplight/cluster/natsd"
 	"lamplight/cluster/route"
 	"lamplight/transport/access"
+	"lamplight/transport/audit"
 	"lamplight/transport/bus"
 	"lamplight/transport/client"
 	"lamplight/transport/httpd"
@@ -121,7 +122,7 @@ func (n *Node) startShards(ctx context.Context) error {
 	rules := c.Rules
 	rules.Writes = n.newest
 	n.system = actors.NewSystem(actors.Config{Node: c.Name, Rules: rules, Mailbox: c.MaxMailbox, Journal: n.journal, Notifier: n.fanout,
-		HidesParties: func(to actors.Address) bool { return c.HideParties || n.directory.HidesParties(to) }, EndSwitch: n.endSwitch, Trouble: n.storeTrouble, Log: loglimit.Limit(n.log), Registerer: n.registry})
+		HidesParties: func(to actors.Address) bool { return c.HideParties || n.directory.HidesParties(to) }, EndSwitch: n.endSwitch, EdgeDown: n.fanout.DownSince, Trouble: n.storeTrouble, Log: loglimit.Limit(n.log), Registerer: n.registry})
 	n.fanout.Renotify, n.fanout.EndTied, n.fanout.Watches = n.system.RenotifyEdge, n.system.EndTied, n.system.WatchesEdge
 	n.router = route.New(route.Config{System: n.system, Owners: n.journal, Nodes: n.journal.Owners, Conn: n.conn, Prefix: c.Prefix,
 		Node: c.Name, Timeout: c.RequestTimeout, Writes: n.newest, Trouble: n.trouble, Log: n.log, Registerer: n.registry})
@@ -236,9 +237,10 @@ func (n *Node) startTransports(ctx context.Context) error {
 		return err
 	}
 	n.endLostRealms(ctx)
+	told := audit.New(audit.Config{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Log: n.log})
 	intake := bus.New(bus.Config{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Version: c.Version, Timeout: c.RequestTimeout, Router: n.router, Fanout: n.fanout,
 		KnownRealm: func(realm string) bool { _, ok := n.directory.RealmAccount(realm); return ok }, AskRealm: n.directory.AskRealm,
-		Credentials: n.credentials, EdgeSecret: n.directory.EdgeSecret, Log: n.log, Registerer: n.registry})
+		Credentials: n.credentials, EdgeSecret: n.directory.EdgeSecret, Audit: told.Note, Log: n.log, Registerer: n.registry})
 	if err := n.teardown.start(ctx, "intake from NATS", intake); err != nil {
 		return err
 	}
@@ -247,6 +249,6 @@ func (n *Node) startTransports(ctx context.Context) error {
 	}
 	n.http = httpd.New(httpd.Config{Listen: c.HTTP, Node: "lamplight@" + c.Name, Version: c.Version, Timeout: c.RequestTimeout, Ready: n.isReady,
 		TLS: c.HTTPTLS, MaxConnections: c.MaxConnections, MaxPerAddress: c.MaxPerAddress, Log: n.log, Registry: n.registry})
-	rest.New(rest.Config{Timeout: c.RequestTimeout, Presence: n.router, Directory: n.directory, Access: control}).Mount(n.http)
+	rest.New(rest.Config{Timeout: c.RequestTimeout, Presence: n.router, Directory: n.directory, Access: control, Audit: told.Note}).Mount(n.http)
 	return n.teardown.start(ctx, "HTTP", n.http)
 }

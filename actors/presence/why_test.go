@@ -1,0 +1,71 @@
+package presence
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// Each fault that leaves a lamp wrong, or a phone behind, is named in words.
+func TestFindings(t *testing.T) {
+	never := func(string) time.Time { return time.Time{} }
+	lit := func(s *stage) {
+		call := ring("k", Confirmed)
+		call.SwitchURI = "sip:one"
+		s.do(call)
+	}
+	sent := func(s *stage) { s.do(watch(Dialog, "w")) }
+	for name, c := range map[string]struct {
+		happens func(s *stage)
+		down    func(string) time.Time
+		kind    string
+		says    []string
+	}{
+		"a lost hang-up": {func(s *stage) { lit(s); s.pass(3 * time.Hour) }, never, FoundSilentCall,
+			[]string{"The call k of the switch sip:one is confirmed", "nothing was heard of it for 3 h, since 2026-11-23 10:00:00Z", "goes out at 2026-11-24 10:00:00Z"}},
+		"ringing for ever": {func(s *stage) { s.do(ring("k", Early)); s.pass(5 * time.Minute) }, never, FoundSilentCall, []string{"The call k is early", "for 5 min"}},
+		"an ended lease":   {func(s *stage) { lit(s); s.pass(24*time.Hour + time.Second) }, never, FoundLeaseEnded, []string{"went out by 2026-11-24 10:00:00Z", "the call k"}},
+		"a manual state": {func(s *stage) { s.by("alice").do(SetManual{Confirmed}); s.pass(time.Hour) }, never, FoundManual,
+			[]string{"The manual state confirmed was set at 2026-11-23 10:00:00Z by alice from 10.0.0.1 (request req-alice)"}},
+		"a reset": {func(s *stage) { lit(s); s.pass(time.Second).by("bob").do(Reset{}) }, never, FoundReset, []string{"was reset at 2026-11-23 10:00:01Z by bob"}},
+		"a switch gone": {func(s *stage) {
+			lit(s)
+			s.pass(time.Minute).do(SwitchGone{Switch: "sip:one", Origin: Origin{By: "the source fs1, which was silent"}})
+		}, never, FoundSwitchGone, []string{"because the switch sip:one of the call k was declared gone by the source fs1, which was silent"}},
+		"481": {func(s *stage) { sent(s); s.do(Notified{CallID: "w", Reply: 481, Sequence: 1}) }, never, FoundWatcherEnd,
+			[]string{"w@acme.example.com answered 481 to a NOTIFY at 2026-11-23 10:00:00Z", "dialog subscription w"}},
+		"no refresh":     {func(s *stage) { sent(s); s.pass(time.Hour) }, never, FoundWatcherEnd, []string{"w@acme.example.com did not refresh its dialog subscription w"}},
+		"an answer 500":  {func(s *stage) { sent(s); s.do(Notified{CallID: "w", Reply: 500, Sequence: 1}) }, never, FoundNoAnswer, []string{"answered 500 to NOTIFY 1"}},
+		"no answer":      {func(s *stage) { sent(s); s.pass(10 * time.Second) }, never, FoundNoAnswer, []string{"behind the edge edge-1 has not answered NOTIFY 1", "10 s ago"}},
+		"a dead edge":    {sent, func(string) time.Time { return begin }, FoundEdgeDown, []string{"Nobody has listened for the edge edge-1 since 2026-11-23 10:00:00Z"}},
+		"nobody watches": {lit, never, FoundNoWatchers, []string{"No phone watches"}},
+	} {
+		for _, loaded := range []bool{false, true} {
+			if loaded && c.kind == FoundNoAnswer {
+				continue // what a node has sent lately, only it knows
+			}
+			s := newStage(t)
+			s.rules.TombstoneLife = time.Hour
+			c.happens(s)
+			if loaded {
+				s.reload()
+			}
+			text := ""
+			for _, f := range s.e.Findings(s.now, c.down) {
+				if f.Kind == c.kind {
+					text = f.Text
+				}
+			}
+			for _, part := range c.says {
+				if !strings.Contains(text, part) {
+					t.Errorf("%s, loaded %v: %q is not in %q", name, loaded, part, text)
+				}
+			}
+		}
+	}
+	s := newStage(t)
+	s.do(watch(Dialog, "w")).do(ring("k", Confirmed)).do(Notified{CallID: "w", Reply: 200, Sequence: 2})
+	if got := s.e.Findings(s.now.Add(time.Minute), never); len(got) != 0 {
+		t.Errorf("all is well, and yet: %+v", got)
+	}
+}

@@ -1,0 +1,82 @@
+// Package audit tells who commanded what: a line in the node's log, and a document on NATS (docs/contract/nats.md, "Audit"). It serves all
+// transports alike. News of calls is no command: the history of a lamp has it (presence.Transition).
+package audit
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"lamplight/actors/presence"
+	"lamplight/cluster/loglimit"
+	"lamplight/cluster/subject"
+	"lamplight/transport/appendjson"
+)
+
+// Entry is one command and how it ended. Either Realm or Switch is set.
+type Entry struct {
+	Action string // "set", "reset" or "switch_gone"
+	State  string // the manual state that the command sets; "": none
+	Realm  string
+	User   string // "*": every extension of the realm
+	Switch string // the Switch-URI
+	presence.Origin
+	Err error // nil: it was done and is durable
+}
+
+// Config is what an Audit needs.
+type Config struct {
+	Conn   *nats.Conn
+	Prefix subject.Prefix
+	Node   string
+	Log    *slog.Logger
+}
+
+// Audit tells of commands. Its method may be called from any goroutine.
+type Audit struct{ cfg Config }
+
+// New makes an Audit.
+func New(c Config) *Audit {
+	c.Log = loglimit.Limit(c.Log)
+	return &Audit{c}
+}
+
+// Note tells of a command that has ended. It does not wait for the NATS server: the document is sent once.
+func (a *Audit) Note(e Entry) {
+	result, level := "done", slog.LevelInfo
+	if e.Err != nil {
+		result, level = e.Err.Error(), slog.LevelWarn
+	}
+	attrs := []any{"action", e.Action, "by", e.By, "from", e.From, "request_id", e.Request, "result", result}
+	var about string
+	if e.Switch != "" {
+		about = subject.AuditSwitch(e.Switch)
+		attrs = append(attrs, "switch", e.Switch)
+	} else {
+		about = subject.Audit(e.Realm, e.User)
+		attrs = append(attrs, "extension", e.User+"@"+e.Realm)
+	}
+	if e.State != "" {
+		attrs = append(attrs, "state", e.State)
+	}
+	a.cfg.Log.Log(context.Background(), level, "a command came", attrs...)
+	d := appendjson.Field([]byte{'{'}, "Event-Category", "presence")
+	d = appendjson.Field(d, "Event-Name", "audit")
+	d = appendjson.Field(d, "Action", e.Action)
+	for _, f := range [...]struct {
+		name  appendjson.Literal
+		value string
+	}{{"State", e.State}, {"Realm", e.Realm}, {"Username", e.User}, {"Switch-URI", e.Switch}, {"By", e.By}, {"Address", e.From}, {"Request-ID", e.Request}} {
+		if f.value != "" {
+			d = appendjson.Field(d, f.name, f.value)
+		}
+	}
+	d = appendjson.Field(d, "Result", result)
+	d = appendjson.Time(d, "At", time.Now())
+	d = append(appendjson.Field(d, "Node", a.cfg.Node), '}')
+	if err := a.cfg.Conn.Publish(a.cfg.Prefix.Of(about), d); err != nil {
+		a.cfg.Log.Warn("the audit document of a command could not be sent; the line above has all that it says", "err", err)
+	}
+}
