@@ -2,6 +2,7 @@ package presence
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"slices"
 	"strings"
 	"time"
@@ -39,33 +40,41 @@ const maxHistory = 768
 
 // with adds a transition behind the others, and drops the oldest ones that are too many.
 func (h history) with(t Transition, most int) history {
-	var b []byte
-	b = append(b, byte(t.State))
-	b = binary.AppendUvarint(b, uint64(t.At.UnixMicro()))
-	for _, s := range []string{t.Source, t.CallID, t.Switch, t.By, t.From, t.Request} {
-		s = strings.ToValidUTF8(s[:min(len(s), MaxOrigin)], "")
-		b = binary.AppendUvarint(b, uint64(len(s)))
-		b = append(b, s...)
+	texts := [...]string{t.Source, t.CallID, t.Switch, t.By, t.From, t.Request}
+	at := uint64(t.At.UnixMicro())
+	size := 1 + uvarintLen(at)
+	for i, s := range texts {
+		texts[i] = strings.ToValidUTF8(s[:min(len(s), MaxOrigin)], "")
+		size += uvarintLen(uint64(len(texts[i]))) + len(texts[i])
 	}
-	entry := append(binary.AppendUvarint(nil, uint64(len(b))), b...)
-	old := h.entries()
-	for len(old) > 0 && (len(old) >= most || len(h)+len(entry) > maxHistory) {
-		h, old = h[len(old[0]):], old[1:]
+	n, whole := 0, 0
+	for entry := h.first(); entry != 0; entry = h[whole:].first() {
+		n, whole = n+1, whole+entry
 	}
-	return history(string(h) + string(entry))
+	h = h[:whole] // what follows is no transition
+	for ; n > 0 && (n >= most || len(h)+size > maxHistory); n-- {
+		h = h[h.first():]
+	}
+	var room [2 * maxHistory]byte
+	b := append(room[:0], h...)
+	b = append(binary.AppendUvarint(b, uint64(size)), byte(t.State))
+	b = binary.AppendUvarint(b, at)
+	for _, s := range texts {
+		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
+	}
+	return history(b)
 }
 
-// entries are the encoded transitions, each with its length. Those behind bytes that are no transition are left out.
-func (h history) entries() (all []string) {
-	for rest := string(h); rest != ""; {
-		size, n := uvarint(rest)
-		if n <= 0 || size > uint64(len(rest)-n) {
-			return all
-		}
-		end := n + int(size)
-		all, rest = append(all, rest[:end]), rest[end:]
+// uvarintLen is how many bytes binary.AppendUvarint appends.
+func uvarintLen(v uint64) int { return max(1, (bits.Len64(v)+6)/7) }
+
+// first is how many bytes the first transition has, with its length; 0: the history begins with none.
+func (h history) first() int {
+	size, n := uvarint(string(h))
+	if n <= 0 || size > uint64(len(h)-n) {
+		return 0
 	}
-	return all
+	return n + int(size)
 }
 
 // uvarint is binary.Uvarint for a string.
@@ -73,15 +82,19 @@ func uvarint(s string) (v uint64, n int) {
 	return binary.Uvarint([]byte(s[:min(len(s), binary.MaxVarintLen64)]))
 }
 
-// transitions reads the history.
+// transitions reads the history. What stands behind bytes that are no transition is left out.
 func (h history) transitions() (all []Transition) {
-	for _, entry := range h.entries() {
-		_, n := uvarint(entry)
-		if t, ok := readTransition(entry[n:]); ok {
+	for {
+		size := h.first()
+		if size == 0 {
+			return all
+		}
+		_, n := uvarint(string(h))
+		if t, ok := readTransition(string(h[n:size])); ok {
 			all = append(all, t)
 		}
+		h = h[size:]
 	}
-	return all
 }
 
 // last is the newest transition; ok is false when there is none.
