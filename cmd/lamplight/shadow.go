@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -106,7 +105,10 @@ func (c *shadowCommand) Run(out io.Writer) error {
 	if cause := context.Cause(here); err == nil && ctx.Err() == nil && cause != nil {
 		err = cause // the output can't be written
 	}
-	return errors.Join(explainRefusal(err), report.end())
+	if err != nil {
+		return explainRefusal(err)
+	}
+	return report.end()
 }
 
 // maxKept is how many differences the table at the end has: the newest.

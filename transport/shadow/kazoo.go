@@ -23,6 +23,7 @@ const (
 	maxRoles     = 1000     // nodes with the presence role that are followed
 	advertLife   = 15 * time.Second
 	longestPause = 2 * time.Second // between two tries to connect
+	notReached   = 200 * time.Millisecond
 )
 
 // The reasons for which something is passed over, as a metric's label has them.
@@ -210,6 +211,10 @@ func (k *kazooSide) ask(ctx context.Context, failed <-chan error) error {
 		case err := <-failed:
 			return err
 		case <-next.C:
+			if k.up() == nil {
+				next.Reset(min(notReached, k.s.cfg.Every))
+				continue
+			}
 			k.s.tell(ctx, func(b *book, now time.Time) { b.begin(running, now) })
 			id, rows, ended = uuid.NewString(), 0, map[string]bool{}
 			until.Reset(k.s.times.answer)

@@ -1,7 +1,6 @@
 package amqp
 
 import (
-	"bufio"
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
@@ -11,11 +10,9 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +21,7 @@ import (
 	"lamplight/cluster/subject"
 	"lamplight/transport/brokers"
 	"lamplight/transport/client"
+	"lamplight/transport/shadow/shadowtest"
 )
 
 // role plays Kazoo's presence role, a Kamailio: it keeps the state of extensions that are watched and forgets all else, tells it to its watchers
@@ -181,145 +179,14 @@ func (r *role) set(change func()) {
 	change()
 }
 
-// comparison is a running lamplight shadow.
-type comparison struct {
-	t      testing.TB
-	cmd    *exec.Cmd
-	stderr *lockedBuffer
-
-	mu    sync.Mutex
-	found []found
-	sums  []map[string]any
-	ended chan error
-}
-
-// found is a difference that the command reports.
-type found struct {
-	ID        int
-	Kind      string
-	Extension string
-	Watcher   string
-	Lamplight struct{ State string }
-	Running   struct{ State string } `json:"running_system"`
-	Cause     string
-	Because   string
-	Lasted    float64 `json:"lasted_seconds"`
-	Events    struct {
-		Lamplight []struct{ What string }
-		Running   []struct{ What string } `json:"running_system"`
-	}
-	over bool
-}
-
-// compare runs the built command.
-func compare(t testing.TB, l *lamplight, args ...string) *comparison {
+// built builds the command and returns its path.
+func built(t testing.TB) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "lamplight")
+	path := filepath.Join(t.TempDir(), "bin", "lamplight")
 	if out, err := exec.Command("go", "build", "-o", path, "lamplight/cmd/lamplight").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	c := &comparison{t: t, stderr: &lockedBuffer{}, ended: make(chan error, 1)}
-	c.cmd = exec.Command(path, append([]string{"shadow", "--realm", realm, "--nats", l.url, "--http", "127.0.0.1:0", "-o", "json", "--grace", "700ms", "--every", "300ms", "--interval", "200ms"}, args...)...)
-	c.cmd.Stderr = c.stderr
-	out, err := c.cmd.StdoutPipe()
-	if err == nil {
-		err = c.cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = c.cmd.Process.Kill()
-		if t.Failed() {
-			t.Log(c.stderr.String())
-		}
-	})
-	go func() {
-		lines := bufio.NewScanner(out)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			var line struct {
-				Found, Over *found
-				Summary     map[string]any
-			}
-			if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-				t.Errorf("%v: %s", err, lines.Text())
-			}
-			c.mu.Lock()
-			switch {
-			case line.Found != nil:
-				c.found = append(c.found, *line.Found)
-			case line.Over != nil:
-				for i := range c.found {
-					if c.found[i].ID == line.Over.ID {
-						c.found[i].over = true
-					}
-				}
-			default:
-				c.sums = append(c.sums, line.Summary)
-			}
-			c.mu.Unlock()
-		}
-		c.ended <- c.cmd.Wait()
-	}()
-	return c
-}
-
-// all returns the differences of an extension.
-func (c *comparison) all(user string) (all []found) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, f := range c.found {
-		if user == "" || f.Extension == user+"@"+realm {
-			all = append(all, f)
-		}
-	}
-	return all
-}
-
-// names waits until the command names the cause of a difference of an extension, with evidence that matches a pattern.
-func (c *comparison) names(user, cause, evidence string) found {
-	c.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		all := c.all(user)
-		for _, f := range all {
-			if f.Cause == cause && regexp.MustCompile(evidence).MatchString(f.Because) {
-				return f
-			}
-		}
-		if time.Now().After(end) {
-			c.t.Fatalf("%s: %q with %q is not named; there are %+v", user, cause, evidence, all)
-		}
-	}
-}
-
-// sum returns a number of the newest summary, by its path.
-func (c *comparison) sum(path ...string) float64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.sums) == 0 {
-		return -1
-	}
-	var v any = c.sums[len(c.sums)-1]
-	for _, name := range path {
-		v = v.(map[string]any)[name]
-	}
-	n, _ := v.(float64)
-	return n
-}
-
-// stop interrupts the command, which must end well.
-func (c *comparison) stop() {
-	c.t.Helper()
-	_ = c.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case err := <-c.ended:
-		if err != nil {
-			c.t.Fatalf("%v: %s", err, c.stderr.String())
-		}
-	case <-time.After(20 * time.Second):
-		c.t.Fatal("the command does not end")
-	}
+	return path
 }
 
 // Five faults of Kazoo's presence role, each named by the command, beside calls of which both sides tell the same. Two nodes have the role, and
@@ -340,10 +207,10 @@ func TestShadowNamesFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := compare(t, l, "--amqp", b.url())
-	eventually(t, "both sides are compared", 30*time.Second, func() bool {
-		return c.sum("extensions", "agreed") == 6 && c.sum("listings", "running_system", "complete") > 0 && c.sum("subscriptions", "both") == 1
-	})
+	c := shadowtest.Start(t, built(t), "--realm", realm, "--nats", l.url, "--amqp", b.url())
+	c.Await(6, "extensions", "agreed")
+	c.Await(1, "listings", "running_system", "complete")
+	c.Await(1, "subscriptions", "both")
 
 	// Calls of which both tell the same are no difference; one side is later.
 	for i := range 3 {
@@ -360,7 +227,7 @@ func TestShadowNamesFaults(t *testing.T) {
 	})
 	r.set(func() { r.deaf["1001"] = true })
 	k.dialog("1001", "lost", "recipient", "terminated")
-	f := c.names("1001", "lost hang-up", `became terminated at .*dialog_update.* told confirmed at .* nothing since; it was sent terminated of call lost`)
+	f := c.Names("1001", "lost hang-up", `became terminated at .*dialog_update.* told confirmed at .* nothing since; it was sent terminated of call lost`)
 	if f.Lamplight.State != "terminated" || f.Running.State != "confirmed" || len(f.Events.Lamplight) < 2 || len(f.Events.Running) < 3 {
 		t.Errorf("%+v", f)
 	}
@@ -373,27 +240,26 @@ func TestShadowNamesFaults(t *testing.T) {
 	k.dialog("1002", "late", "recipient", "confirmed")
 	k.dialog("1002", "late", "recipient", "terminated")
 	late()
-	c.names("1002", "early after terminated", `was sent terminated at .* and then early of the same call late at`)
+	c.Names("1002", "early after terminated", `was sent terminated at .* and then early of the same call late at`)
 	// A call that begins while nobody watches.
 	k.dialog("1003", "unwatched", "recipient", "confirmed")
 	l.shows(map[string]string{"1003": "confirmed"}, 10*time.Second)
-	eventually(t, "the lamp counts as unwatched", 10*time.Second, func() bool { return c.sum("extensions", "unwatched") == 1 })
-	if len(c.all("1003")) != 0 {
+	c.Await(1, "extensions", "unwatched")
+	if len(c.All("1003")) != 0 {
 		t.Error("an extension that nobody watches is a difference")
 	}
-	n := c.sum("listings", "running_system", "complete")
-	eventually(t, "another listing", 10*time.Second, func() bool { return c.sum("listings", "running_system", "complete") > n+1 })
+	c.Await(c.Sum("listings", "running_system", "complete")+2, "listings", "running_system", "complete")
 	r.watch("1003", "2003")
-	c.names("1003", "event without watchers", `listed no watcher at .*, has one since`)
+	c.Names("1003", "event without watchers", `listed no watcher at .*, has one since`)
 	// A subscription that is dropped after one 500.
 	r.set(func() { r.failing["2004"] = 500 })
 	k.dialog("1004", "failed", "recipient", "confirmed")
-	f = c.names("1004", "subscription dropped after one failure", `answered a NOTIFY with 500 at`)
+	f = c.Names("1004", "subscription dropped after one failure", `answered a NOTIFY with 500 at`)
 	if f.Kind != "subscription" || f.Watcher != "2004" {
 		t.Errorf("%+v", f)
 	}
 	k.dialog("1004", "failed", "recipient", "terminated")
-	if c.sum("subscriptions", "only_lamplight") < 1 { // 2009 has never been at Kazoo
+	if c.Sum("subscriptions", "only_lamplight") < 1 { // 2009 has never been at Kazoo
 		t.Errorf("a subscription that only Lamplight has is not counted")
 	}
 	// Rubbish is counted, and breaks nothing.
@@ -408,7 +274,7 @@ func TestShadowNamesFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "rubbish is counted", 10*time.Second, func() bool { return c.sum("unreadable") == 5 })
+	c.Await(5, "unreadable")
 	// A dead switch.
 	k.dialog("1005", "dead-1", "recipient", "confirmed")
 	k.dialog("1006", "dead-2", "recipient", "early")
@@ -417,17 +283,16 @@ func TestShadowNamesFaults(t *testing.T) {
 	k.mute = true
 	clear(k.channels)
 	k.mu.Unlock()
-	c.names("1005", "dead switch", `took the switch `+fs1+` for gone at .*; \d lamps`)
-	c.names("1006", "dead switch", `took the switch `+fs1+` for gone at .*; \d lamps`)
+	c.Names("1005", "dead switch", `took the switch `+fs1+` for gone at .*; \d lamps`)
+	c.Names("1006", "dead switch", `took the switch `+fs1+` for gone at .*; \d lamps`)
 
-	if all := c.all(""); len(all) != 6 {
+	if all := c.All(""); len(all) != 6 {
 		t.Errorf("there are other differences than those of the faults: %+v", all)
 	}
-	if c.sum("later", "lamplight", "changes")+c.sum("later", "running_system", "changes") < 5 {
+	if c.Sum("later", "lamplight", "changes")+c.Sum("later", "running_system", "changes") < 5 {
 		t.Errorf("the summary does not say who was later")
 	}
-	address := regexp.MustCompile(`http listening on (\S+)`).FindStringSubmatch(c.stderr.String())[1]
-	answer, err := http.Get("http://" + address + "/metrics")
+	answer, err := http.Get("http://" + c.HTTP() + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -438,8 +303,8 @@ func TestShadowNamesFaults(t *testing.T) {
 			t.Errorf("no %s in the metrics", want)
 		}
 	}
-	c.stop()
-	if got := c.sum("differences", "by_cause", "dead switch"); got != 2 {
+	c.Stop()
+	if got := c.Sum("differences", "by_cause", "dead switch"); got != 2 {
 		t.Errorf("the last summary has %v differences of a dead switch", got)
 	}
 }
