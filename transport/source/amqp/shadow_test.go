@@ -199,7 +199,7 @@ func TestShadowNamesFaults(t *testing.T) {
 		r.watch(user, "2"+user[1:])
 	}
 	other.watch("1007", "2007", "2008")
-	l.run(Config{Brokers: []string{b.url()}, Queue: "shadow-faults"}).ready(t)
+	l.run(Config{Brokers: []string{b.url()}, Queue: "shadow-faults", Resync: time.Hour}).ready(t)
 	for _, watcher := range []string{"2004", "2009"} { // 2009 is only at Lamplight
 		err := l.ask.Ask(t.Context(), subject.Subscription(realm, "1004"), "subscription", client.Fields{"User": "1004@" + realm, "From": watcher + "@" + realm, "Call-ID": "l-" + watcher,
 			"Server-ID": "edge1", "Expires": 3600, "Event-Package": "dialog"}, func(client.Answer) error { return nil })
