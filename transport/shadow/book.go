@@ -65,9 +65,8 @@ type extension struct {
 	events  []event // oldest first
 	uri     string  // the Switch-URI of the newest document
 
-	// The running system's listings had no watcher from absent to present at least. Zero: it is not known that they had none, or that they
-	// have one again.
-	absent, lastAbsent, present time.Time
+	lastAbsent time.Time // the last complete listing of the running system that had no watcher; zero: none had
+	present    time.Time // since when it has one again; zero: it has none, or has had one since before the first listing
 
 	row           lamp // the newest NOTIFY of the listing under way
 	rowCall       string
@@ -152,8 +151,7 @@ func (b *book) of(user string) *extension {
 	if !b.lists[lamplight].full.IsZero() { // what it does not list is dark
 		e.lamps[lamplight] = lamp{state: presence.Terminated}
 	}
-	e.absent = b.lists[running].full
-	e.lastAbsent = e.absent
+	e.lastAbsent = b.lists[running].full
 	b.extensions[user] = e
 	return e
 }

@@ -247,7 +247,17 @@ func TestEventWithoutWatchers(t *testing.T) {
 	if len(s.over) != 1 || len(s.b.extensions) != 0 || len(s.b.unequal) != 0 || s.b.openNow != 0 {
 		t.Errorf("%+v, and %d extensions are kept", s.over, len(s.b.extensions))
 	}
-	// Of a watcher that was there before the first listing, it is not known.
+	// Of a watcher that perhaps came before the call, it is not known.
+	s = begin(t)
+	s.ours("1001", confirmed, "dialog_update")
+	s.wait(time.Second)
+	s.list(s.watches("1001", dark))
+	s.wait(10 * time.Second)
+	s.list(s.watches("1001", dark))
+	if s.due(); len(s.found) != 1 || s.found[0].Cause != Unknown {
+		t.Errorf("%+v", s.found)
+	}
+	// Nor of one that was there before the first listing.
 	s = begin(t, told1("1001", dark, time.Time{}))
 	s.ours("1001", confirmed, "dialog_update")
 	s.wait(10 * time.Second)
@@ -326,11 +336,18 @@ func TestListingsAlone(t *testing.T) {
 	}
 	// Of several watchers that were told different things, the newest counts; an older listing does not undo a NOTIFY.
 	s.b.begin(running, s.now)
+	s.wait(time.Millisecond)
 	s.told("1001", dark, "k")
 	s.b.watched(told1("1001", confirmed, s.now), s.now)
 	s.b.allWatched(true, s.now)
-	if len(s.over) != 1 {
+	if len(s.over) != 1 || s.b.extensions["1001"].lamps[running].state != dark {
 		t.Errorf("%+v", s.over)
+	}
+	// The answer of a slow watcher to an older NOTIFY does not undo a newer one.
+	s.wait(10 * time.Second)
+	s.b.told(notify{user: "1001", watcher: "2008", state: confirmed, code: 200, sent: s.now.Add(-15 * time.Second)}, s.now)
+	if got := s.b.extensions["1001"].lamps[running].state; got != dark {
+		t.Errorf("the running system says %v", got)
 	}
 	s.wait(time.Minute)
 	other := told1("1001", early, s.now.Add(-time.Second))

@@ -178,9 +178,10 @@ func (e *extension) wentBack() *lateEarly {
 	return nil
 }
 
-// unwatchedAt says whether the running system had no watcher when something happened at a time, and has one now.
+// unwatchedAt says whether a listing of the running system had no watcher after something had happened at a time, and has one now, which was told
+// nothing of it.
 func (e *extension) unwatchedAt(t time.Time) bool {
-	if e.absent.IsZero() || e.present.IsZero() || e.present.Before(t) {
+	if e.lastAbsent.IsZero() || e.lastAbsent.Before(t) || e.present.IsZero() {
 		return false
 	}
 	for _, ev := range e.events {
@@ -188,7 +189,7 @@ func (e *extension) unwatchedAt(t time.Time) bool {
 			return false
 		}
 	}
-	return !e.absent.After(t) || !e.lastAbsent.Before(t)
+	return true
 }
 
 // toldAfter says when the running system told of a state after a time, having told of a lit lamp before; false: it was not seen to.

@@ -97,15 +97,29 @@ func (k *kazooSide) keep(ctx context.Context, l *link) error {
 		l.session.Store(nil)
 		k.s.reached(running, k.up() != nil)
 		k.s.log.Warn("a broker of the running system is not reached; that is tried again", "broker", client.Redacted(l.url), "err", err)
-		if e, ok := errors.AsType[*amqp091.Error](err); !ok || e.Code != amqp091.AccessRefused && e.Code != amqp091.NotAllowed {
-			l.refused = time.Time{}
-		} else if l.refused.IsZero() {
-			l.refused = time.Now()
-		} else if !l.worked && time.Since(l.refused) >= k.s.times.refused {
-			return fmt.Errorf("the broker %s: %w; the user in --amqp needs the right password and virtual host, and the permissions to configure, write and read "+
-				"presence, omnipresence, targeted, nodes and amq.gen.*", client.Redacted(l.url), err)
+		if err := l.fatal(err, k.s.times.refused); err != nil {
+			return err
 		}
 		pause(ctx, longestPause/2+rand.N(longestPause/2))
+	}
+	return nil
+}
+
+// fatal returns err, with what to do about it, if no later try can mend it; else nil. patience is for how long the broker must have refused the
+// credentials.
+func (l *link) fatal(err error, patience time.Duration) error {
+	e, ok := errors.AsType[*amqp091.Error](err)
+	refused := ok && (e.Code == amqp091.AccessRefused || e.Code == amqp091.NotAllowed)
+	switch {
+	case ok && e.Code == amqp091.PreconditionFailed:
+		return fmt.Errorf("the broker %s: %w; Kazoo's exchanges are not durable and not auto-delete", client.Redacted(l.url), err)
+	case !refused:
+		l.refused = time.Time{}
+	case l.refused.IsZero():
+		l.refused = time.Now()
+	case !l.worked && time.Since(l.refused) >= patience:
+		return fmt.Errorf("the broker %s: %w; the user in --amqp needs the right password and virtual host, and the permissions to configure, write and read "+
+			"presence, omnipresence, targeted, nodes and amq.gen.*", client.Redacted(l.url), err)
 	}
 	return nil
 }

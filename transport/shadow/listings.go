@@ -136,9 +136,6 @@ func (b *book) unlistedNow(e *extension, now time.Time) {
 	if e.lamps[running].heard.After(asked) {
 		return
 	}
-	if e.absent.IsZero() || !e.present.IsZero() {
-		e.absent = asked
-	}
 	e.lastAbsent, e.present = asked, time.Time{}
 	if e.lamps[running].state != presence.None {
 		e.lamps[running] = lamp{}

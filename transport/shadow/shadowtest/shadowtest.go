@@ -76,6 +76,9 @@ func Start(t testing.TB, binary string, flags ...string) *Comparison {
 	return c
 }
 
+// Binary returns the path of the command.
+func (c *Comparison) Binary() string { return c.cmd.Path }
+
 // writer takes what the command writes to stderr.
 type writer struct{ c *Comparison }
 

@@ -36,8 +36,7 @@ type role struct {
 	deaf     map[string]bool                 // extensions whose documents it loses
 	failing  map[string]int                  // what a watcher answers instead of 200; it is then dropped
 	mute     bool                            // it publishes no notify documents, as Kazoo does by default
-	slow     time.Duration                   // before it tells
-	ahead    time.Duration                   // of its clock
+	dumb     bool                            // it answers no searches
 	cseq     int
 }
 
@@ -116,6 +115,9 @@ func (r *role) take(in doc) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if in["Event-Name"] == "search_req" {
+		if r.dumb {
+			return
+		}
 		for user, watchers := range r.watchers {
 			for watcher, w := range watchers {
 				r.publish("targeted", fmt.Sprint(in["Server-ID"]), doc{"Event-Name": "search_partial_resp", "Msg-ID": in["Msg-ID"], "Subscriptions": doc{user: doc{"dialog": doc{watcher: doc{r.node: doc{
@@ -136,7 +138,6 @@ func (r *role) take(in doc) {
 
 // tell sends a NOTIFY to a watcher. The caller holds r.mu.
 func (r *role) tell(user, watcher, state, callID string) {
-	time.Sleep(r.slow)
 	r.cseq++
 	dialog := ""
 	if callID != "" {
@@ -144,7 +145,7 @@ func (r *role) tell(user, watcher, state, callID string) {
 	}
 	body := fmt.Sprintf("NOTIFY sip:%s@10.0.0.9 SIP/2.0\r\nCSeq: %d NOTIFY\r\nEvent: dialog\r\nContent-Type: application/dialog-info+xml\r\n\r\n<?xml version=\"1.0\"?>\n"+
 		"<dialog-info xmlns=\"urn:ietf:params:xml:ns:dialog-info\" version=\"%d\" state=\"full\" entity=\"sip:%s@%s\">%s</dialog-info>", watcher, r.cseq, r.cseq, user, realm, dialog)
-	at, code := time.Now().Add(r.ahead).Unix(), 200
+	at, code := time.Now().Unix(), 200
 	if c := r.failing[watcher]; c != 0 {
 		code = c
 	}
@@ -306,5 +307,65 @@ func TestShadowNamesFaults(t *testing.T) {
 	c.Stop()
 	if got := c.Sum("differences", "by_cause", "dead switch"); got != 2 {
 		t.Errorf("the last summary has %v differences of a dead switch", got)
+	}
+}
+
+// Kazoo's presence servers publish no notify documents by default: the command then knows their lamps from its listings alone. Lamplight's own
+// bridge, which answers searches as well, is none of them. What a node does not list that has not answered is not taken for gone. A
+// connection that is lost comes again.
+func TestShadowWithoutNotifies(t *testing.T) {
+	b, l := theBroker(t), newLamplight(t)
+	k := newKazoo(t, b.url())
+	r, other := newRole(t, b.url(), "kamailio@kam1"), newRole(t, b.url(), "kamailio@kam2")
+	for _, r := range []*role{r, other} {
+		r.set(func() { r.mute = true })
+	}
+	r.watch("1001", "2001")
+	other.watch("1002", "2002")
+	l.run(Config{Brokers: []string{b.url()}, Queue: "shadow-listings", Serve: true, Resync: time.Hour}).ready(t)
+	c := shadowtest.Start(t, built(t), "--realm", realm, "--nats", l.url, "--amqp", b.url())
+	wrong := exec.Command(c.Binary(), "shadow", "--realm", realm, "--nats", l.url, "--http", "127.0.0.1:0", "--amqp", strings.Replace(b.url(), "guest:guest", "guest:wrong", 1))
+	var refused bytes.Buffer
+	wrong.Stderr = &refused
+	if err := wrong.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c.Await(2, "extensions", "agreed")
+	c.Await(1, "listings", "running_system", "complete")
+	k.dialog("1001", "lost", "recipient", "confirmed")
+	k.dialog("1002", "kept", "recipient", "confirmed")
+	l.shows(map[string]string{"1001": "confirmed", "1002": "confirmed"}, 10*time.Second)
+	eventually(t, "both roles tell of the calls", 10*time.Second, func() bool {
+		lit := 0
+		r.set(func() { lit += strings.Count(r.watchers["1001"]["2001"].body, "<state>confirmed") })
+		other.set(func() { lit += strings.Count(other.watchers["1002"]["2002"].body, "<state>confirmed") })
+		return lit == 2
+	})
+	c.Await(c.Sum("listings", "running_system", "complete")+2, "listings", "running_system", "complete")
+	r.set(func() { r.deaf["1001"] = true })
+	k.dialog("1001", "lost", "recipient", "terminated")
+	c.Names("1001", "lost hang-up", "told confirmed at .* and nothing since; it was sent terminated of call lost")
+	// The second node does not answer any more.
+	other.set(func() { other.dumb = true })
+	c.Await(1, "listings", "running_system", "incomplete")
+	if got := c.Sum("extensions", "compared"); got != 2 {
+		t.Errorf("%v extensions are compared; what is not listed is taken for gone", got)
+	}
+	other.set(func() { other.dumb = false })
+	c.Await(c.Sum("listings", "running_system", "complete")+1, "listings", "running_system", "complete")
+	// The broker closes the command's connection.
+	for line := range strings.SplitSeq(b.ctl(t, "-q", "list_connections", "pid", "client_properties"), "\n") {
+		if pid, _, _ := strings.Cut(line, "\t"); strings.Contains(line, "lamplight shadow") {
+			b.ctl(t, "-q", "close_connection", pid, "by the test")
+		}
+	}
+	eventually(t, "the connection comes again", 20*time.Second, func() bool { return strings.Count(c.Log(), "the running system is followed") == 2 })
+	c.Await(c.Sum("listings", "running_system", "complete")+1, "listings", "running_system", "complete")
+	c.Stop()
+	if all := c.All(""); len(all) != 1 {
+		t.Errorf("%+v", all)
+	}
+	if err := wrong.Wait(); err == nil || !strings.Contains(refused.String(), "the user in --amqp needs the right password") || strings.Contains(refused.String(), "wrong@") {
+		t.Errorf("%v: %s", err, refused.String())
 	}
 }
