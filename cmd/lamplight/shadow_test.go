@@ -106,7 +106,7 @@ func TestShadowOverSIP(t *testing.T) {
 	c.Names("1003", "event lost on the way to Lamplight", `told of a call of its own, and then terminated at`)
 	both("1004", "dead", "confirmed")
 	p.send(subject.SwitchGone, "switch_gone", map[string]any{"Switch-URI": "sip:10.0.0.7:5060"})
-	c.Names("1004", "dead switch", `for gone at .* and ended its calls; 1 lamps`)
+	c.Names("1004", "dead switch", `for gone at .* and ended its calls; .* the running system: 1; `)
 	k.publish("1001", "lost", "terminated")
 	eventually(t, "a difference is over", 20*time.Second, func() bool { return c.All("1001")[0].Over })
 	c.Stop()

@@ -65,6 +65,8 @@ type extension struct {
 	events  []event // oldest first
 	uri     string  // the Switch-URI of the newest document
 
+	dead time.Time // when Lamplight took the switch of its last call for gone, if that is why the lamps differ
+
 	lastAbsent time.Time // the last complete listing of the running system that had no watcher; zero: none had
 	present    time.Time // since when it has one again; zero: it has none, or has had one since before the first listing
 
@@ -263,7 +265,7 @@ func (b *book) compare(e *extension, mover side, live bool, now time.Time) {
 		if live && !other.heard.IsZero() && ours.state == theirs.state && e.open == nil {
 			b.later[mover].add(now.Sub(other.heard))
 		}
-		e.unequal = time.Time{}
+		e.unequal, e.dead = time.Time{}, time.Time{}
 		delete(b.unequal, e)
 		b.over(&e.open, now)
 	case e.unequal.IsZero():

@@ -128,13 +128,14 @@ func (b *book) dead(e *extension, last *transition, all []silent) string {
 	if uri != "" {
 		name = "the switch " + uri
 	}
-	n := 1
+	e.dead = last.at
+	n := 0
 	for other := range b.unequal {
-		if other != e && isLit(other.lamps[running].state) && !isLit(other.lamps[lamplight].state) && other.uri == e.uri && other.lamps[lamplight].since.Sub(last.at).Abs() < time.Minute {
+		if !other.dead.IsZero() && other.uri == e.uri && other.dead.Sub(last.at).Abs() < time.Minute {
 			n++
 		}
 	}
-	return fmt.Sprintf("Lamplight took %s for gone at %s and ended its calls; %d lamps went out with it there and are still lit at the running system", name, clockTime(last.at), n)
+	return fmt.Sprintf("Lamplight took %s for gone at %s and ended its calls; lamps of it that are known to be lit still at the running system: %d", name, clockTime(last.at), n)
 }
 
 // lateEarly is the evidence that a call went back.

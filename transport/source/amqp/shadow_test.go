@@ -284,8 +284,15 @@ func TestShadowNamesFaults(t *testing.T) {
 	k.mute = true
 	clear(k.channels)
 	k.mu.Unlock()
-	c.Names("1005", "dead switch", `took the switch `+fs1+` for gone at .*; \d lamps`)
-	c.Names("1006", "dead switch", `took the switch `+fs1+` for gone at .*; \d lamps`)
+	counts := map[string]bool{}
+	for _, user := range []string{"1005", "1006"} {
+		f := c.Names(user, "dead switch", `took the switch `+fs1+` for gone at `)
+		_, count, _ := strings.Cut(f.Because, "lit still at the running system: ")
+		counts[count[:1]] = true
+	}
+	if !counts["1"] || !counts["2"] {
+		t.Errorf("the lamps of the dead switch are counted as %v", counts)
+	}
 
 	if all := c.All(""); len(all) != 6 {
 		t.Errorf("there are other differences than those of the faults: %+v", all)
