@@ -8,8 +8,8 @@ import (
 	"lamplight/actors/presence"
 )
 
-// Reporter takes what the comparison finds. One goroutine calls its methods, one after the other; they must not wait for long, and must not
-// keep a Difference that they are given without a copy.
+// Reporter takes what the comparison finds. One goroutine calls its methods, one after the other; they must not wait for long. A Difference may be
+// kept: it changes once more, before Over is called with it.
 type Reporter interface {
 	// Found reports a difference that has lasted for longer than the grace time. Each has another ID.
 	Found(d *Difference)

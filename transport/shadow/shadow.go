@@ -120,7 +120,7 @@ func (s *Shadow) Run(ctx context.Context) error {
 		s.metrics.show(sum)
 		return sum
 	}
-	shown := begun
+	shown, took := begun, time.Duration(0) // when the metrics were last set, and how long that took: it goes over all extensions
 	for {
 		select {
 		case <-here.Done():
@@ -135,9 +135,9 @@ func (s *Shadow) Run(ctx context.Context) error {
 			for _, user := range b.due(live, now) {
 				s.work.Go(func() { s.explain(here, user) })
 			}
-			if now.Sub(shown) >= time.Second { // a summary goes over all extensions
+			if now.Sub(shown) >= max(time.Second, 20*took) {
 				summary(now)
-				shown = now
+				shown, took = now, time.Since(now)
 			}
 		case now := <-interval.C:
 			s.cfg.Report.Summary(summary(now))
