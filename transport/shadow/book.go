@@ -61,6 +61,7 @@ type extension struct {
 	unequal time.Time // since when the lamps differ; zero: they do not
 	looked  time.Time // when the running system was last seen to say what it says
 	asking  bool      // Lamplight is asked why its lamp is as it is
+	again   time.Time // when it may be asked again, because it did not answer
 	open    *Difference
 	events  []event // oldest first
 	uri     string  // the Switch-URI of the newest document
@@ -279,7 +280,7 @@ func (b *book) compare(e *extension, mover side, live bool, now time.Time) {
 func (b *book) due(alive bool, now time.Time) (users []string) {
 	for e := range b.unequal {
 		end := e.unequal.Add(b.grace)
-		if e.asking || e.open != nil || now.Before(end) || !alive && e.looked.Before(end) {
+		if e.asking || e.open != nil || now.Before(end) || now.Before(e.again) || !alive && e.looked.Before(end) {
 			continue
 		}
 		if b.explaining >= maxExplaining {
@@ -308,7 +309,11 @@ func (b *book) explained(user string, x *explanation, now time.Time) {
 	if e.unequal.IsZero() {
 		return
 	}
-	if ours := &e.lamps[lamplight]; x.err == nil && x.state != ours.state && ours.heard.Before(x.asked) { // the feed has missed a change
+	if x.err != nil { // Lamplight is not reached, so what it was last known to say means nothing
+		e.again = now.Add(b.grace)
+		return
+	}
+	if ours := &e.lamps[lamplight]; x.state != ours.state && ours.heard.Before(x.asked) { // the feed has missed a change
 		*ours = lamp{state: x.state, since: now}
 		b.compare(e, lamplight, false, now)
 		return

@@ -200,10 +200,6 @@ func TestCauses(t *testing.T) {
 		"lit from the beginning": {func(s *script) {
 			s.told("1001", confirmed, "k")
 		}, Unknown, "remembers no change of this lamp"},
-		"Lamplight does not answer": {func(s *script) {
-			s.ours("1001", confirmed, "dialog_update")
-			s.fails = errors.New("no")
-		}, Unknown, "does not say why"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := begin(t, row{user: "1001", eventPackage: "dialog", watcher: "2001", state: dark, code: 200})
@@ -219,6 +215,23 @@ func TestCauses(t *testing.T) {
 				t.Errorf("found %+v; it should be %q because %q", s.found, c.cause, c.because)
 			}
 		})
+	}
+}
+
+// While Lamplight does not answer, nothing is a difference. It is asked again.
+func TestLamplightUnreachable(t *testing.T) {
+	s := begin(t, told1("1001", dark, time.Time{}))
+	s.live = true
+	s.ours("1001", confirmed, "dialog_update")
+	s.wait(6 * time.Second)
+	s.fails = errors.New("no")
+	if n := s.due(); n != 1 || len(s.found) != 0 || s.due() != 0 {
+		t.Errorf("%d questions, %+v", n, s.found)
+	}
+	s.fails = nil
+	s.wait(6 * time.Second)
+	if n := s.due(); n != 1 || len(s.found) != 1 {
+		t.Errorf("%d questions, %+v", n, s.found)
 	}
 }
 

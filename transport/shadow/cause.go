@@ -65,9 +65,6 @@ func isLit(s presence.State) bool { return s == presence.Early || s == presence.
 
 // likely returns the likely cause of a difference of lamps, and its evidence.
 func (b *book) likely(e *extension, x *explanation) (cause, because string) {
-	if x.err != nil {
-		return Unknown, "Lamplight does not say why its lamp is as it is: " + x.err.Error()
-	}
 	ours, theirs := e.lamps[lamplight], e.lamps[running]
 	said := fmt.Sprintf("the running system told %s at %s", theirs.state, clockTime(theirs.since))
 	if theirs.since.IsZero() {

@@ -169,6 +169,9 @@ func (s *Shadow) explain(ctx context.Context, user string) {
 		}
 		return nil
 	})
+	if x.err != nil && ctx.Err() == nil {
+		s.log.Warn("Lamplight does not say why a lamp is as it is; it is asked again", "extension", user, "err", x.err)
+	}
 	if n := len(x.transitions); n > 0 && x.transitions[n-1].source == bySwitch {
 		all, _ := s.client.Status(soon) // without an answer, the switch has no name
 		for _, v := range status.Sources(all) {
