@@ -1,69 +1,12 @@
 package main
 
-import (
-	"errors"
-	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"syscall"
-)
-
-// config is Kamailio's configuration; %[1]s is its address.
-const config = `#!KAMAILIO
-debug=0
-log_stderror=yes
-children=2
-auto_aliases=no
-disable_tcp=yes
-listen=udp:%[1]s
-mpath="/usr/lib/x86_64-linux-gnu/kamailio/modules/"
-loadmodule "tm.so"
-loadmodule "sl.so"
-loadmodule "rr.so"
-loadmodule "pv.so"
-loadmodule "presence.so"
-loadmodule "presence_dialoginfo.so"
-modparam("presence", "subs_db_mode", 0)
-modparam("presence", "publ_cache", 2)
-modparam("presence", "server_address", "sip:%[1]s")
-modparam("presence", "max_expires", 7200)
-modparam("presence", "subs_htable_size", 17)
-request_route {
-	if (!t_newtran()) { sl_reply_error(); exit; }
-	if (method == "SUBSCRIBE") { handle_subscribe(); t_release(); exit; }
-	if (method == "PUBLISH") { handle_publish(); t_release(); exit; }
-	t_reply("404", "Not here");
-}
-`
+import "lamplight/bench/peers/kamailio"
 
 // startKamailio starts Kamailio on a free port of loopback.
 func startKamailio(dir string) (*server, error) {
-	program, err := exec.LookPath("kamailio")
-	if err != nil {
-		program = "/usr/sbin/kamailio"
-	}
-	if _, err := os.Stat(program); err != nil {
-		return nil, errors.New("the program kamailio is not installed; on Debian: apt-get install kamailio kamailio-presence-modules")
-	}
-	free, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	address, group, stop, err := kamailio.Start(dir)
 	if err != nil {
 		return nil, err
 	}
-	address := free.LocalAddr().String()
-	_ = free.Close()
-	file := filepath.Join(dir, "kamailio.cfg")
-	if err := os.WriteFile(file, fmt.Appendf(nil, config, address), 0o600); err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(program, "-DD", "-E", "-f", file, "-m", "1024", "-M", "32", "-Y", dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	return &server{name: "Kamailio, memory mode, 2 children", address: address, group: cmd.Process.Pid, stop: func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) // its own group: the server and its children
-		_ = cmd.Wait()
-	}}, nil
+	return &server{name: "Kamailio, memory mode, 2 children", address: address, group: group, stop: stop}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -56,28 +57,11 @@ func (f *bridgeFlags) run(out io.Writer, log *slog.Logger, name string, sources 
 		return err
 	}
 	defer conn.Close()
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if err := client.WatchPayload(conn, log, registry); err != nil {
+	health, registry, err := startHealth(ctx, conn, f.HTTP, "lamplight bridge "+name, "the bridge", log)
+	if err != nil {
 		return err
 	}
-	health := httpd.New(httpd.Config{Listen: f.HTTP, Node: "lamplight bridge " + name, Version: version, Timeout: 10 * time.Second, Ready: func() error {
-		switch {
-		case ctx.Err() != nil:
-			return errors.New("the bridge is stopping")
-		case !conn.IsConnected():
-			return errors.New("NATS is out of reach")
-		}
-		return nil
-	}, MaxConnections: min(bridgeConnections, node.Descriptors()/4), MaxPerAddress: bridgeConnections, Log: log, Registry: registry})
-	defer func() {
-		drain, cancel := context.WithTimeout(context.Background(), bridgeDrain)
-		defer cancel()
-		_ = health.Stop(drain)
-	}()
-	if err := health.Start(ctx); err != nil {
-		return err
-	}
+	defer stopHealth(health)
 	fmt.Fprintf(out, "http listening on %s\n", health.Addr())
 	_, port, _ := net.SplitHostPort(health.Addr())
 	fmt.Fprintf(out, "bridge %s is ready. Try:\n  lamplight sources\n  curl http://127.0.0.1:%s/metrics\n", name, port)
@@ -85,6 +69,37 @@ func (f *bridgeFlags) run(out io.Writer, log *slog.Logger, name string, sources 
 	err = runSources(ctx, source.Config{Conn: conn, Prefix: f.prefix(), Version: version, Log: log, Registerer: registry}, sources)
 	tellSystemd(systemdStopping)
 	return err
+}
+
+// startHealth starts the HTTP listener of a program that is no node, with its health and metrics. whole is the program's name, short what an
+// answer calls it.
+func startHealth(ctx context.Context, conn *nats.Conn, address, whole, short string, log *slog.Logger) (*httpd.Server, *prometheus.Registry, error) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := client.WatchPayload(conn, log, registry); err != nil {
+		return nil, nil, err
+	}
+	health := httpd.New(httpd.Config{Listen: address, Node: whole, Version: version, Timeout: 10 * time.Second, Ready: func() error {
+		switch {
+		case ctx.Err() != nil:
+			return errors.New(short + " is stopping")
+		case !conn.IsConnected():
+			return errors.New("NATS is out of reach")
+		}
+		return nil
+	}, MaxConnections: min(bridgeConnections, node.Descriptors()/4), MaxPerAddress: bridgeConnections, Log: log, Registry: registry})
+	if err := health.Start(ctx); err != nil {
+		stopHealth(health)
+		return nil, nil, err
+	}
+	return health, registry, nil
+}
+
+// stopHealth stops that listener.
+func stopHealth(health *httpd.Server) {
+	drain, cancel := context.WithTimeout(context.Background(), bridgeDrain)
+	defer cancel()
+	_ = health.Stop(drain)
 }
 
 // runSources runs sources until ctx ends, or one of them gives up. It then stops the others and returns what was wrong.

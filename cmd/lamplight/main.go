@@ -43,6 +43,7 @@ type commands struct {
 	Presence    presenceCommand   `cmd:"" help:"List, show, set, reset and watch lamps, over NATS."`
 	Cluster     clusterCommand    `cmd:"" help:"Show the nodes with their states, shards and load, and what they disagree on. It exits with 1 when shards have no owner."`
 	Sources     sourcesCommand    `cmd:"" help:"List the sources of calls, such as bridges, and the switches with the number of their calls."`
+	Shadow      shadowCommand     `cmd:"" help:"Compare the lamps and subscriptions of a realm with those of the presence server that phones use now, until the command is interrupted."`
 	Backup      backupCommand     `cmd:"" help:"Save the journal and the directory in one file. The nodes may go on serving. The file holds secrets."`
 	Restore     restoreCommand    `cmd:"" help:"Load a file that backup wrote, before the first node serves: start the nodes with --await-restore."`
 	Bench       benchCommand      `cmd:"" help:"Put load on a cluster, measure it, and check all the while that every lamp is right."`

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -21,14 +22,19 @@ import (
 
 // watchSIPFlags are the flags of presence watch --sip.
 type watchSIPFlags struct {
-	SIP          string       `name:"sip" placeholder:"URI" help:"Watch as a phone does: subscribe to this extension over SIP, such as sip:1001@acme.example.com, and print each NOTIFY."`
-	Transport    string       `enum:"udp,tcp,tls,ws,wss" default:"udp" help:"With --sip: the transport. udp, tcp, tls, ws or wss."`
-	Server       string       `placeholder:"HOST:PORT" default:"127.0.0.1:5060" help:"With --sip: the address of the edge, or of a proxy in front of it."`
-	As           string       `placeholder:"USER" help:"With --sip: the user that subscribes, and that authenticates (default: the extension's)."`
-	PasswordFile string       `type:"existingfile" placeholder:"FILE" help:"With --sip: a file with the password of that user, which only its owner may read (default: none; it is needed when the edge asks for one)."`
-	Event        eventPackage `default:"dialog" placeholder:"PACKAGE" help:"With --sip: the event package. ${packages}."`
-	Expires      int          `default:"600" placeholder:"SECONDS" help:"With --sip: how long the subscription is to last until it is refreshed, 60 to 3600."`
-	ServerCA     string       `name:"server-ca" type:"existingfile" placeholder:"FILE" help:"With --sip and tls or wss: the CAs (PEM) of the server's certificate (default: the system's)."`
+	SIP   string       `name:"sip" placeholder:"URI" help:"Watch as a phone does: subscribe to this extension over SIP, such as sip:1001@acme.example.com, and print each NOTIFY."`
+	Event eventPackage `default:"dialog" placeholder:"PACKAGE" help:"With --sip: the event package. ${packages}."`
+	phoneFlags
+}
+
+// phoneFlags are the flags of every command that subscribes as a phone does.
+type phoneFlags struct {
+	Transport    string `enum:"udp,tcp,tls,ws,wss" default:"udp" help:"Over SIP: the transport. udp, tcp, tls, ws or wss."`
+	Server       string `placeholder:"HOST:PORT" default:"127.0.0.1:5060" help:"Over SIP: the address of the edge, of a proxy in front of it, or of another presence server."`
+	As           string `placeholder:"USER" help:"Over SIP: the user that subscribes, and that authenticates (default: the extension's)."`
+	PasswordFile string `type:"existingfile" placeholder:"FILE" help:"Over SIP: a file with the password of that user, which only its owner may read (default: none; it is needed when the server asks for one)."`
+	Expires      int    `default:"600" placeholder:"SECONDS" help:"Over SIP: how long a subscription is to last until it is refreshed, 60 to 3600."`
+	ServerCA     string `name:"server-ca" type:"existingfile" placeholder:"FILE" help:"Over SIP with tls or wss: the CAs (PEM) of the server's certificate (default: the system's)."`
 }
 
 // onlySIP are the names of the flags that mean nothing without --sip.
@@ -55,30 +61,12 @@ func (f *watchSIPFlags) watch(ctx context.Context, out io.Writer, output string,
 	if !ok || uri.Scheme != "sip" && uri.Scheme != "sips" || err != nil {
 		return fmt.Errorf("%w: --sip is %q; it must be an extension, such as sip:1001@acme.example.com", errUsage, f.SIP)
 	}
-	if wrong := badAddress(f.Server); wrong != "" {
-		return fmt.Errorf("%w: --server is %q: %s", errUsage, f.Server, wrong)
-	}
-	if f.Expires < 60 || f.Expires > 3600 {
-		return fmt.Errorf("%w: --expires is %d; it must be 60 to 3600", errUsage, f.Expires)
-	}
-	ask := phone.Subscribe{Watcher: target.String(), Target: target.String(), Package: string(f.Event), Expires: f.Expires}
-	if f.As != "" {
-		ask.Watcher = f.As + "@" + target.Realm
-	}
-	if f.PasswordFile != "" {
-		if err := usage(checkSecret("--password-file", f.PasswordFile)); err != nil {
-			return err
-		}
-		text, err := os.ReadFile(f.PasswordFile)
-		if err != nil {
-			return err
-		}
-		ask.Password = strings.TrimRight(string(text), "\r\n")
-	}
-	secured, err := f.tls()
+	dial, ask, err := f.phone(target.Realm)
 	if err != nil {
 		return err
 	}
+	ask.Target, ask.Package = target.String(), string(f.Event)
+	ask.Watcher = cmp.Or(ask.Watcher, ask.Target)
 	notifies := make(chan *phone.Notify, 1000)
 	ask.Handle = func(n *phone.Notify) {
 		select {
@@ -88,7 +76,7 @@ func (f *watchSIPFlags) watch(ctx context.Context, out io.Writer, output string,
 	}
 	open, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	p, err := phone.Dial(open, phone.Config{Server: f.Server, Transport: transports[f.Transport], TLS: secured, UserAgent: "lamplight/" + version})
+	p, err := phone.Dial(open, dial)
 	if err != nil {
 		return err
 	}
@@ -122,6 +110,33 @@ func (f *watchSIPFlags) watch(ctx context.Context, out io.Writer, output string,
 	}
 }
 
+// phone returns how the server is reached, and as whom the command subscribes in a realm. Without --as, it leaves the Watcher out.
+func (f *phoneFlags) phone(realm string) (dial phone.Config, ask phone.Subscribe, err error) {
+	if wrong := badAddress(f.Server); wrong != "" {
+		return dial, ask, fmt.Errorf("%w: --server is %q: %s", errUsage, f.Server, wrong)
+	}
+	if f.Expires < 60 || f.Expires > 3600 {
+		return dial, ask, fmt.Errorf("%w: --expires is %d; it must be 60 to 3600", errUsage, f.Expires)
+	}
+	ask.Expires = f.Expires
+	if f.As != "" {
+		ask.Watcher = f.As + "@" + realm
+	}
+	if f.PasswordFile != "" {
+		if err := usage(checkSecret("--password-file", f.PasswordFile)); err != nil {
+			return dial, ask, err
+		}
+		text, err := os.ReadFile(f.PasswordFile)
+		if err != nil {
+			return dial, ask, err
+		}
+		ask.Password = strings.TrimRight(string(text), "\r\n")
+	}
+	dial = phone.Config{Server: f.Server, Transport: transports[f.Transport], UserAgent: "lamplight/" + version}
+	dial.TLS, err = f.tls()
+	return dial, ask, err
+}
+
 // explainRefusal says what to do about a refusal.
 func explainRefusal(err error) error {
 	refused, ok := errors.AsType[*phone.Refused](err)
@@ -139,7 +154,7 @@ func explainRefusal(err error) error {
 }
 
 // tls returns how the phone checks the server's certificate; nil: as the system does.
-func (f *watchSIPFlags) tls() (*tls.Config, error) {
+func (f *phoneFlags) tls() (*tls.Config, error) {
 	if f.ServerCA == "" {
 		return nil, nil
 	}

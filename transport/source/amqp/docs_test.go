@@ -19,11 +19,9 @@ var fence = regexp.MustCompile("(?ms)^```\n(.*?)^```$")
 func TestFromKazoo(t *testing.T) {
 	b, l := theBroker(t), newLamplight(t)
 	k := newKazoo(t, b.url())
+	newRole(t, b.url(), "kamailio@kam1").watch("1001", "2001")
 	k.dialog("1001", "d-1", "recipient", "confirmed")
-	root := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", filepath.Join(root, "bin", "lamplight"), "lamplight/cmd/lamplight").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	root := filepath.Dir(filepath.Dir(built(t)))
 	text, err := os.ReadFile("../../../docs/from-kazoo.md")
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +31,7 @@ func TestFromKazoo(t *testing.T) {
 		t.Fatal(err)
 	}
 	http := fmt.Sprintf("127.0.0.1:%d", port)
-	moved := strings.NewReplacer("127.0.0.1:5672", fmt.Sprintf("127.0.0.1:%d", b.port), "127.0.0.1:8002", http)
+	moved := strings.NewReplacer("127.0.0.1:5672", fmt.Sprintf("127.0.0.1:%d", b.port), "127.0.0.1:8002", http, "bin/lamplight shadow", "LAMPLIGHT_HTTP=127.0.0.1:0 bin/lamplight shadow", "--for 1m", "--for 8s")
 	out := &lockedBuffer{}
 	shell := exec.Command("sh")
 	shell.Dir, shell.Stdout, shell.Stderr = root, out, out
@@ -72,7 +70,7 @@ func TestFromKazoo(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"amqp-lamplight-presence/" + fs1, "1001", "lamplight_source_documents_total"} {
+	for _, want := range []string{"amqp-lamplight-presence/" + fs1, "1001", "lamplight_source_documents_total", "1 extensions compared: 1 agree, 0 wait, 0 differ"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}

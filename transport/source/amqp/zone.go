@@ -2,31 +2,28 @@ package amqp
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"sync/atomic"
 	"time"
 
 	"github.com/rabbitmq/amqp091-go"
 
 	"lamplight/cluster/subject"
+	"lamplight/transport/brokers"
 	"lamplight/transport/client"
 )
 
 const (
-	heartbeat    = 5 * time.Second // of AMQP; a broker that is silent for two of them is taken for gone
-	dialTime     = 5 * time.Second
 	prefetch     = 1000 // messages that are not acknowledged; the broker sends no more
 	maxWaiting   = 100000
 	firstPause   = 200 * time.Millisecond // before the next try to connect; it doubles up to longestPause
 	longestPause = 2 * time.Second
 )
 
-// exchanges are Kazoo's, with their kinds. Everybody who uses one declares it, with exactly the same flags: whoever comes first makes it.
-var exchanges = []struct{ name, kind string }{{"presence", "topic"}, {"targeted", "direct"}, {"callevt", "topic"}, {"nodes", "fanout"}}
+// exchanges are those of Kazoo's that the bridge uses.
+var exchanges = []string{"presence", "targeted", "callevt", "nodes"}
 
 // bindings are the routing keys of what the bridge consumes of the exchange presence. Some of Kazoo's keys are also subjects of Lamplight.
 var bindings = []string{"dialog.*.*", "update.*.*", "mwi_updates.*.*", subject.AnyReset}
@@ -99,15 +96,7 @@ func (z *zone) consume(ctx context.Context) (err error) {
 			err = fmt.Errorf("the broker %s: %w", client.Redacted(z.url), err)
 		}
 	}()
-	conn, err := amqp091.DialConfig(z.url, amqp091.Config{Heartbeat: heartbeat, Locale: "en_US", TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
-		Properties: amqp091.Table{"connection_name": "lamplight bridge amqp " + z.source.cfg.Queue, "product": app, "version": z.source.cfg.Version},
-		Dial: func(network, address string) (net.Conn, error) {
-			c, err := (&net.Dialer{Timeout: dialTime}).DialContext(ctx, network, address)
-			if err == nil {
-				err = c.SetDeadline(time.Now().Add(2 * dialTime)) // the library sets others once AMQP has begun
-			}
-			return c, err
-		}})
+	conn, err := brokers.Dial(ctx, z.url, "lamplight bridge amqp "+z.source.cfg.Queue, app, z.source.cfg.Version)
 	if err != nil {
 		return err
 	}
@@ -116,10 +105,8 @@ func (z *zone) consume(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, x := range exchanges {
-		if err := in.ExchangeDeclare(x.name, x.kind, false, false, false, false, nil); err != nil {
-			return err
-		}
+	if err := brokers.Declare(in, exchanges...); err != nil {
+		return err
 	}
 	side, deliveries, err := z.listen(conn)
 	if err != nil {
@@ -149,7 +136,7 @@ func (z *zone) consume(ctx context.Context) (err error) {
 		select {
 		case d, ok := <-news:
 			if !ok {
-				return closed(lost)
+				return brokers.Lost(lost)
 			}
 			z.source.sink.Heard()
 			if err := z.source.take(here, &d, func() {
@@ -161,31 +148,11 @@ func (z *zone) consume(ctx context.Context) (err error) {
 				return err
 			}
 		case e := <-sideLost:
-			return asError(e)
+			return brokers.Closed(e)
 		case <-ctx.Done():
 			return nil
 		}
 	}
-}
-
-var errClosed = errors.New("the channel or its queue was closed")
-
-// closed returns why no more messages come: a channel's error, or that the queue was deleted, for which there is no error.
-func closed(lost <-chan *amqp091.Error) error {
-	select {
-	case e := <-lost:
-		return asError(e)
-	default:
-		return errClosed
-	}
-}
-
-// asError returns why a channel was closed: e, which is nil when this side closed it.
-func asError(e *amqp091.Error) error {
-	if e == nil {
-		return errClosed
-	}
-	return e
 }
 
 // open declares the queue of the bridge and consumes it. Of several bridges, RabbitMQ lets one consume and another one go on after it, so
@@ -231,7 +198,7 @@ func (z *zone) listen(conn *amqp091.Connection) (*session, <-chan amqp091.Delive
 func (z *zone) hear(deliveries <-chan amqp091.Delivery) {
 	for d := range deliveries {
 		z.source.sink.Heard()
-		body, err := plain(&d, maxAnswer)
+		body, err := brokers.Body(&d, maxAnswer)
 		if err != nil {
 			z.source.sink.Refused(reasonUnreadable, err.Error())
 			continue
