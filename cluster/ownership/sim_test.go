@@ -31,6 +31,11 @@ func simulate(seed uint64, off simOff, tracing bool) *sim {
 	}
 	s.after(time.Second, s.faults)
 	s.after(time.Second, s.clients)
+	s.after(time.Second, s.switchClients)
+	s.silentAtEnd = seed%2 == 0
+	for i := range simSwitches {
+		s.after(time.Second, func() { s.speak(i) })
+	}
 	s.run(time.Hour + 9*time.Second)
 	s.heal()
 	s.run(s.now + 15*time.Second)
@@ -128,6 +133,13 @@ func TestSimulationFinds(t *testing.T) {
 		"6 replay guard":      {Off: Off{ReplayGuard: true}},
 		"7 commit, then tell": {CommitFirst: true},
 		"8 no NOTIFY while a claim is on its way": {Off: Off{NotifyPause: true}},
+
+		"6 the switches that are gone":           {Departed: true},
+		"7 a switch is gone: commit, then tell":  {AckEarly: true},
+		"7 a source is silent: commit, then end": {OweEarly: true},
+		"the moment is what was said":            {Moment: true},
+		"of two moments the later":               {LastMoment: true},
+		"a source has its whole time again":      {WholeTime: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			failed, found, _ := search(20000, off)
