@@ -17,6 +17,7 @@ import (
 // The switches, and how long a source may say nothing.
 const (
 	simSwitches = 2 // the source of each is in the shard with its number
+	simKeepers  = 2 // the first shard of each stream keeps which switches are gone, for all shards of the stream
 	simExpires  = 1 // second
 )
 
@@ -138,27 +139,39 @@ func (s *sim) tellCall(c simCall, state presence.State, at int64) {
 	})
 }
 
-// sayGone says that a switch was gone at a moment: each shard ends its calls. done is called when all have acknowledged it.
+// sayGone says that a switch was gone at a moment. The shards that keep that in the journal are asked first. When they have acknowledged it, all others
+// are. done is called when all have.
 func (s *sim) sayGone(which int, before int64, done func()) {
 	h := &s.check.switchHistory
 	h.maybeGone[which] = max(h.maybeGone[which], before)
 	s.log("%s was gone at %d", switchName(which), before)
 	gone := presence.SwitchGone{Switch: switchName(which), Before: time.UnixMicro(before)}
 	worlds := [2]int{s.streams[0].world, s.streams[1].world}
-	missing := simShards
-	for shard := range simShards {
+	last := func() {
+		for stream := range worlds {
+			if worlds[stream] == s.streams[stream].world {
+				h.gone[stream][which] = max(h.gone[stream][which], before)
+			}
+		}
+		h.goneAcked++
+		s.log("that %s was gone at %d is acknowledged", gone.Switch, before)
+		done()
+	}
+	if s.off.KeepFirst {
+		s.endCalls(gone, 0, simShards, last)
+		return
+	}
+	s.endCalls(gone, 0, simKeepers, func() { s.endCalls(gone, simKeepers, simShards, last) })
+}
+
+// endCalls asks some shards to end the calls of a switch. done is called when all have acknowledged it.
+func (s *sim) endCalls(gone presence.SwitchGone, from, to int, done func()) {
+	missing := to - from
+	for shard := from; shard < to; shard++ {
 		s.askOwner(shard, 4*time.Second, func(n *simNode, sh *simShard) []record { return n.depart(sh, gone) }, func() {
-			if missing--; missing > 0 {
-				return
+			if missing--; missing == 0 {
+				done()
 			}
-			for stream := range worlds {
-				if worlds[stream] == s.streams[stream].world {
-					h.gone[stream][which] = max(h.gone[stream][which], before)
-				}
-			}
-			h.goneAcked++
-			s.log("that %s was gone at %d is acknowledged", gone.Switch, before)
-			done()
 		})
 	}
 }
@@ -231,7 +244,7 @@ func recordSubject(shard int, kind presence.Kind, key string) string {
 	return fmt.Sprintf("%d.%c.%s", shard, kind, key)
 }
 
-// depart ends the calls of a switch in a shard. The first shard of each stream writes it down.
+// depart ends the calls of a switch in a shard. A shard that keeps which switches are gone writes it down.
 func (n *simNode) depart(sh *simShard, gone presence.SwitchGone) (all []record) {
 	if n.sim.off.Moment {
 		gone.Before = n.sim.wall() // it takes the moment at which the command came
@@ -239,7 +252,7 @@ func (n *simNode) depart(sh *simShard, gone presence.SwitchGone) (all []record) 
 	g := presence.Gone{Switch: gone.Switch, Before: gone.Before, Until: n.sim.wall().Add(time.Hour)}
 	g = n.note(g)
 	n.sim.log("%s ends the calls of %s in shard %d", n.name, gone.Switch, sh.id)
-	if sh.id < 2 {
+	if sh.id < simKeepers {
 		r := g.Record(n.sim.wall())
 		all = append(all, record{recordSubject(sh.id, r.Kind, r.Key), r.Data})
 	}
@@ -303,7 +316,7 @@ func (s *sim) speak(i int) {
 	if o.quiet = s.chance(10); o.quiet {
 		pause = s.between(time.Second, 5*time.Second)
 	}
-	if s.now > time.Hour+12*time.Second && i == 0 && s.silentAtEnd {
+	if s.now > time.Hour+14*time.Second && i == 0 && s.silentAtEnd {
 		o.quiet = true
 		return
 	}
@@ -384,7 +397,7 @@ func (n *simNode) tickSource(sh *simShard) {
 		})
 	}
 	s.sayGone(sh.id, owed.Before.UnixMicro(), func() { settled(true) })
-	s.after(4*time.Second+time.Millisecond, func() { settled(false) })
+	s.after(8*time.Second+time.Millisecond, func() { settled(false) })
 }
 
 // finishSwitches checks, at the end, what the owners show.
