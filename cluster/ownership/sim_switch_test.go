@@ -347,7 +347,9 @@ func (n *simNode) hear(sh *simShard, up *presence.SourceUp) []record {
 	if sh.source == nil {
 		sh.source = &simOwned{}
 	}
-	sh.source.Hear(up, n.sim.wall())
+	if _, err := sh.source.Hear(up, n.sim.wall()); err != nil {
+		n.sim.check.fail("%v", err)
+	}
 	return n.keepSource(sh)
 }
 
