@@ -14,8 +14,8 @@ import (
 
 // Bounds of the end of a switch's calls.
 const (
-	departTurn     = 50    // extensions of a shard in one turn, so that other requests are not held up
-	departParallel = 16    // shards that are asked at a time
+	departTurn     = 16    // extensions of a shard in one turn, so that other requests are not held up
+	departParallel = 8     // shards that are asked at a time
 	maxDeparted    = 1_000 // switches that are remembered: a direct get of NATS returns 1,024 of their records at most
 	maxSettling    = 4     // ends of the calls of silent sources at a time
 )
