@@ -88,10 +88,11 @@ func search(n uint64, off simOff) (failed uint64, found bool, done counts) {
 }
 
 // counts is what was done in several schedules together.
-type counts struct{ acked, reads, stale, noops, told int }
+type counts struct{ acked, reads, stale, noops, told, news, gone, silent, anew int }
 
 func (c *counts) add(k *checker) {
 	c.acked, c.reads, c.stale, c.noops, c.told = c.acked+k.acked, c.reads+k.reads, c.stale+k.stale, c.noops+k.noops, c.told+k.told
+	c.news, c.gone, c.silent, c.anew = c.news+k.news, c.gone+k.goneAcked, c.silent+k.lapsed, c.anew+k.saidBefore
 }
 
 // TestSimulation plays thousands of schedules. With LAMPLIGHT_SEED=n it plays one seed and prints its story.
@@ -117,7 +118,8 @@ func TestSimulation(t *testing.T) {
 	}
 	t.Logf("%d schedules: %d acknowledged writes, %d acknowledged commands that changed nothing, %d reads, %d stale reads, %d NOTIFYs", n,
 		done.acked, done.noops, done.reads, done.stale, done.told)
-	if least := int(n); min(done.acked, done.reads, done.told, done.noops, 10*done.stale) < least {
+	t.Logf("of switches: %d acknowledged news of calls, %d switches gone, %d sources that fell silent, %d that were started again", done.news, done.gone, done.silent, done.anew)
+	if least := int(n); min(done.acked, done.reads, done.told, done.noops, 10*done.stale, done.news, done.gone, done.silent, done.anew) < least {
 		t.Error("the schedules did too little to show anything")
 	}
 }
