@@ -197,7 +197,7 @@ func (w *switchEnd) ask(ctx context.Context, shard int) bool {
 	}
 	w.open.Add(shard)
 	w.inFlight++
-	w.sys.tell(shard, &departure{caller: caller{done: func(a Answer) { w.replies <- switchReply{shard, a} }, deadline: w.deadline}, SwitchGone: w.gone})
+	w.sys.give(w.sys.shards[shard], &departure{caller: caller{done: func(a Answer) { w.replies <- switchReply{shard, a} }, deadline: w.deadline}, SwitchGone: w.gone}, true)
 	return true
 }
 

@@ -2,7 +2,9 @@ package route
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -135,4 +137,40 @@ func TestEndSwitchAgain(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+}
+
+// Invented switches fill neither the memory nor the journal: past a bound no more are remembered in a while, and whoever says so learns it at once. A switch
+// that is known can be gone again. Requests are answered meanwhile.
+func TestManySwitchesGone(t *testing.T) {
+	const most = 1000
+	n := startNodes(t, nil, "a")
+	names := func(i int) string {
+		return fmt.Sprintf("sip:*.>%d\x00 %s", i, strings.Repeat("x", presence.MaxSwitch-20))
+	}
+	var slowest time.Duration
+	for i := range most {
+		if _, err := n.of["a"].router.EndSwitch(t.Context(), presence.SwitchGone{Switch: names(i)}); err != nil {
+			t.Fatalf("%d switches: %v", i, err)
+		}
+		if i%50 == 0 {
+			begun := time.Now()
+			n.must("a", n.at("a", i), actors.Show{})
+			slowest = max(slowest, time.Since(begun))
+		}
+	}
+	begun := time.Now()
+	_, err := n.of["a"].router.EndSwitch(t.Context(), presence.SwitchGone{Switch: names(most)})
+	if took := time.Since(begun); !errors.Is(err, actors.ErrBusy) || took > time.Second {
+		t.Errorf("one switch more: %v after %v", err, took)
+	}
+	if _, err := n.of["a"].router.EndSwitch(t.Context(), presence.SwitchGone{Switch: names(7)}); err != nil {
+		t.Errorf("a known one again: %v", err)
+	}
+	if kept := n.table.kept(); kept != most {
+		t.Errorf("%d records are kept", kept)
+	}
+	if slowest > 2*time.Second {
+		t.Errorf("a read took %v", slowest)
+	}
+	t.Logf("the slowest read took %v", slowest)
 }
