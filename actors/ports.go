@@ -41,6 +41,9 @@ type Journal interface {
 	// Flushed says that all that the shard took before Flush, or before its numbers came to their end, is durable and
 	// told. generation is as for Write.
 	Flushed(shard int, generation uint64)
+	// Streams returns the number of the journal's streams. Shard s is in the stream s mod that number. Shard s below that number keeps which
+	// switches are gone, and Open of every shard of the stream brings those records (presence.KindGone).
+	Streams() int
 	// Reload reads all records of the shard again, in another goroutine, and passes them to give.
 	Reload(shard int, give func([]Stored, error))
 }

@@ -53,7 +53,12 @@ func (s *shard) sourceUp(ev presence.SourceUp, by *caller, now time.Time) {
 		}
 		s.sources[ev.Source] = o
 	}
-	if o.Hear(&ev, now) {
+	forget, err := o.Hear(&ev, now)
+	if err != nil {
+		by.answer(Answer{Err: err})
+		return
+	}
+	if forget {
 		delete(s.sources, ev.Source)
 		s.write(SourceAddress(ev.Source), []presence.Record{o.Buried(now)}, false)
 	} else {

@@ -3,6 +3,8 @@ package actors
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,10 +14,10 @@ import (
 
 // Bounds of the end of a switch's calls.
 const (
-	departTurn     = 50     // extensions of a shard in one turn, so that other requests are not held up
-	departParallel = 16     // shards that are asked at a time
-	maxDeparted    = 10_000 // switches that are remembered
-	maxSettling    = 4      // ends of the calls of silent sources at a time
+	departTurn     = 16    // extensions of a shard in one turn, so that other requests are not held up
+	departParallel = 8     // shards that are asked at a time
+	maxDeparted    = 1_000 // switches that are remembered: a direct get of NATS returns 1,024 of their records at most
+	maxSettling    = 4     // ends of the calls of silent sources at a time
 )
 
 // EndSwitchTime is how long the end of a switch's calls may take on all nodes. A large switch has some 100,000 of them.
@@ -24,30 +26,39 @@ const EndSwitchTime = 30 * time.Second
 // departed are the switches that were declared gone a short time ago. News of their calls from before that moment comes late and must
 // not light a lamp again, also when it is about a call of which nothing is known (presence.Rules.Gone). Any goroutine may use it.
 //
-// It is one for all shards of a node: that a switch was gone at a moment is true for all of them. Shards keep it in the journal, for their next
-// owners.
+// It is one for all shards of a node: that a switch was gone at a moment is true for all of them. The first shard of each stream keeps it in the
+// journal, and every shard is opened with what that one keeps.
 type departed struct {
 	any atomic.Bool // most of the time none is
 	mu  sync.Mutex
 	at  map[string]presence.Gone
 }
 
-// note remembers that a switch was declared gone.
-func (d *departed) note(g presence.Gone, now time.Time) {
+// note remembers that a switch was declared gone, and returns what is remembered of it: of two moments the later one. It returns ErrBusy, and
+// remembers nothing, when too many others are remembered.
+func (d *departed) note(g presence.Gone, now time.Time) (presence.Gone, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for name, old := range d.at {
-		if old.Until.Before(now) {
-			delete(d.at, name)
+	old, known := d.at[g.Switch]
+	if !known {
+		for name, other := range d.at {
+			if other.Until.Before(now) {
+				delete(d.at, name)
+			}
+		}
+		if len(d.at) >= maxDeparted {
+			return g, tooManyGone{}
 		}
 	}
-	if len(d.at) >= maxDeparted {
-		return // it is kept in the journal; only late news of calls that nobody knew finds nothing
+	if old.Before.After(g.Before) {
+		g.Before = old.Before
 	}
-	if old, known := d.at[g.Switch]; g.Until.After(now) && (!known || old.Before.Before(g.Before)) {
-		d.at[g.Switch] = g
+	if old.Until.After(g.Until) {
+		g.Until = old.Until
 	}
-	d.any.Store(len(d.at) > 0)
+	d.at[strings.Clone(g.Switch)] = g
+	d.any.Store(true)
+	return g, nil
 }
 
 // before implements presence.Rules.Gone.
@@ -72,8 +83,9 @@ type departure struct {
 	ended  int
 }
 
-// depart ends the calls of a switch on some extensions, and answers when that is durable. First of all it writes down that the switch is
-// gone, so that what comes next finds it, here and at the shard's next owner.
+// depart ends the calls of a switch on some extensions. It goes on with the next ones, or answers, when what the shard has written is durable: so
+// there is never much of it on its way, and other changes need not wait long behind it. A shard that keeps which switches are gone writes that down
+// first of all.
 func (s *shard) depart(d *departure, now time.Time) {
 	switch {
 	case !s.open || s.flushing, d.opened != 0 && d.opened != s.opened:
@@ -86,11 +98,18 @@ func (s *shard) depart(d *departure, now time.Time) {
 	case s.standing() == CutOff:
 		d.answer(Answer{Err: ErrUnavailable})
 		return
-	case d.opened == 0:
+	}
+	before := s.issued
+	if d.opened == 0 {
+		g, err := s.sys.departed.note(s.sys.goneOf(d.SwitchGone, now), now)
+		if err != nil {
+			d.answer(Answer{Err: err})
+			return
+		}
 		d.opened = s.opened
-		g := s.sys.goneOf(d.SwitchGone, now)
-		s.sys.departed.note(g, now)
-		s.write(Address{}, []presence.Record{g.Record(now)}, false)
+		if s.id < s.sys.cfg.Journal.Streams() {
+			s.write(Address{}, []presence.Record{g.Record(now)}, false)
+		}
 		for x := range s.switches.names[d.Switch].of {
 			d.left = append(d.left, x)
 		}
@@ -102,60 +121,63 @@ func (s *shard) depart(d *departure, now time.Time) {
 			d.ended += s.apply(x, d.SwitchGone, nil, now).Ended
 		}
 	}
-	if len(d.left) > 0 {
-		s.sys.tell(s.id, d)
-		return
+	next := caller{deadline: d.deadline, done: func(a Answer) {
+		if a.Err == nil && len(d.left) > 0 {
+			s.sys.tell(s.id, d)
+			return
+		}
+		d.answer(Answer{Ended: d.ended, Err: a.Err})
+	}}
+	// It waits for all writes of the shard, also when it wrote nothing: a call that has ended, or that was told again, may end or be told again in
+	// a write that is not durable yet.
+	s.queue = append(s.queue, entry{ticket: s.issued, wrote: s.issued > before, at: now, caller: &next})
+	s.release(now)
+}
+
+// tooManyGone says that no more switches can be remembered. It is an ErrBusy.
+type tooManyGone struct{}
+
+func (tooManyGone) Error() string {
+	return fmt.Sprintf("%d switches were declared gone in the last minutes; no more can be remembered before some are forgotten", maxDeparted)
+}
+func (tooManyGone) Unwrap() error { return ErrBusy }
+
+// Depart remembers that a switch is gone, before its calls end (EndSwitch). The error wraps ErrBusy when too many are remembered.
+func (s *System) Depart(gone presence.SwitchGone) error {
+	now := time.Now()
+	_, err := s.departed.note(s.goneOf(gone, now), now)
+	return err
+}
+
+// Keepers are the shards that keep in the journal which switches are gone, each for all shards of its stream.
+func (s *System) Keepers() (keepers ShardSet) {
+	for shard := range s.cfg.Journal.Streams() {
+		keepers.Add(shard)
 	}
-	s.enqueue(entry{ticket: s.issued, wrote: true, at: now, caller: &d.caller, answer: Answer{Ended: d.ended}}, now)
+	return keepers
 }
 
 // EndSwitch ends the calls of a switch that were last heard of before a moment, in the shards of only. It returns when all of them have
 // answered or the context ends. Extensions of the result is the number of calls that have ended. To repeat it does no harm.
 //
-// It asks only the shards that have calls of the switch, and a few more that keep in the journal that the switch was gone. For the others it is
-// enough that this node remembers it.
+// Call it for the Keepers first, on all nodes, and for the other shards when that is done. A shard that another node takes over in between
+// would else be opened by a node that does not know that the switch is gone.
 func (s *System) EndSwitch(ctx context.Context, gone presence.SwitchGone, only *ShardSet, deadline time.Time) (c Commanded) {
-	now := time.Now()
-	before := s.generations()
-	s.departed.note(s.goneOf(gone, now), now)
 	w := switchEnd{sys: s, gone: gone, deadline: deadline, replies: make(chan switchReply, Shards), c: &c}
-	for shard := 0; shard < Shards; shard += rememberEach {
-		if only.Has(shard) && !w.ask(ctx, shard) {
-			return c
-		}
-	}
-	for range 2 { // a call that came while the first shards were asked may have begun before
-		with := s.switches.of(gone.Switch)
-		for _, shard := range with.List() {
-			if only.Has(shard) && !w.ask(ctx, shard) {
-				return c
-			}
-		}
-		if !w.collect(ctx, 0) {
-			return c
-		}
-	}
-	after := s.generations()
-	vouched := after
-	stale := s.cfg.Journal.Vouch(&vouched)
 	for _, shard := range only.List() {
-		if !w.asked.Has(shard) && before[shard] != 0 && before[shard] == after[shard] && vouched[shard] != 0 && !stale {
-			c.Done.Add(shard)
+		if !w.ask(ctx, shard) {
+			return c
 		}
 	}
+	w.collect(ctx, 0)
 	return c
 }
-
-// rememberEach says which shards keep in the journal that a switch was gone although they have no calls of it: each of this many. A node that is
-// started again takes many shards over, and so learns it.
-const rememberEach = 16
 
 // switchEnd is an EndSwitch under way.
 type switchEnd struct {
 	sys      *System
 	gone     presence.SwitchGone
 	deadline time.Time
-	asked    ShardSet
 	open     ShardSet // those that have not answered
 	inFlight int
 	replies  chan switchReply
@@ -168,18 +190,14 @@ type switchReply struct {
 	a     Answer
 }
 
-// ask asks a shard once. It returns false when the context has ended.
+// ask asks a shard. It returns false when the context has ended.
 func (w *switchEnd) ask(ctx context.Context, shard int) bool {
-	if w.asked.Has(shard) {
-		return true
-	}
 	if !w.collect(ctx, departParallel-1) {
 		return false
 	}
-	w.asked.Add(shard)
 	w.open.Add(shard)
 	w.inFlight++
-	w.sys.tell(shard, &departure{caller: caller{done: func(a Answer) { w.replies <- switchReply{shard, a} }, deadline: w.deadline}, SwitchGone: w.gone})
+	w.sys.give(w.sys.shards[shard], &departure{caller: caller{done: func(a Answer) { w.replies <- switchReply{shard, a} }, deadline: w.deadline}, SwitchGone: w.gone}, true)
 	return true
 }
 

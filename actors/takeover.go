@@ -122,7 +122,7 @@ func (s *shard) restoreOwn(records []Stored, now time.Time) {
 		case presence.KindGone:
 			var g presence.Gone
 			if g, err = presence.ReadGone(r.Data); err == nil {
-				s.sys.departed.note(g, now)
+				_, err = s.sys.departed.note(g, now)
 			}
 		case presence.KindSource:
 			err = s.loadSource(r.Data, now)

@@ -28,18 +28,23 @@ func TestSwitch(t *testing.T) {
 	without := heap()
 	var calls sync.WaitGroup
 	slots := make(chan struct{}, 2000)
-	for i := range count {
-		slots <- struct{}{}
-		calls.Add(1)
+	var begin func(i int)
+	begin = func(i int) { // news may be repeated
 		to := addressOf(i)
 		n.Router().Go(actors.Request{To: to, Message: presence.CallEvent{CallID: fmt.Sprintf("call-%d@10.0.0.5", i), State: presence.Confirmed, SwitchURI: "sip:10.0.0.5:11000",
 			From: to.String(), To: "2125550100@" + realm}}, func(a actors.Answer) {
-			if a.Err != nil {
-				t.Error(a.Err)
+			if a.Err != nil && t.Context().Err() == nil {
+				time.AfterFunc(50*time.Millisecond, func() { begin(i) })
+				return
 			}
 			<-slots
 			calls.Done()
 		})
+	}
+	for i := range count {
+		slots <- struct{}{}
+		calls.Add(1)
+		begin(i)
 	}
 	calls.Wait()
 	t.Logf("a call: %d B of our heap and of the embedded server's", (heap()-without)/int64(count))

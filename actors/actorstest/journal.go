@@ -128,6 +128,9 @@ func (j *Journal) Number(_ int, generation uint64, counter uint32) (sequence, ne
 	return 1000*uint32(generation) + counter, counter + 1, true
 }
 
+// Streams implements actors.Journal: there is one.
+func (j *Journal) Streams() int { return 1 }
+
 // Flushed implements actors.Journal.
 func (j *Journal) Flushed(shard int, _ uint64) {
 	j.mu.Lock()

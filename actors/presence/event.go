@@ -147,8 +147,9 @@ type MailboxEvent struct {
 	Saved       uint32
 	UrgentNew   uint32
 	UrgentSaved uint32
-	Account     string // Message-Account (RFC 3842 §3.5)
-	Extended    string // without Lamp: the user of the further extension that the mailbox lights; "": none
+	Account     string    // Message-Account (RFC 3842 §3.5)
+	Extended    string    // without Lamp: the user of the further extension that the mailbox lights; "": none
+	Timestamp   time.Time // when it was so; zero: when the news arrived
 }
 
 // Publish is a PUBLISH request (RFC 3903): it begins, refreshes, modifies or removes a publication of the extension. What it reports is

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -104,20 +105,31 @@ func (ev *SourceUp) Check() error {
 	return fits(ev.Expires, LongestSourceLease, ev.Source, ev.Switch, ev.Incarnation)
 }
 
+// ErrOwed says that a source tells of another switch, or was started again, for the second time while the calls of its switch before have not
+// ended on all nodes yet. It may try again soon.
+var ErrOwed = errors.New("the calls of the switch of which the source told before are about to end")
+
 // Hear takes a SourceUp, unless it is older than one that came before. forget says that the source has stopped in good order and nothing is owed.
-func (s *Source) Hear(ev *SourceUp, now time.Time) (forget bool) {
+// The error wraps ErrOwed: nothing has changed.
+func (s *Source) Hear(ev *SourceUp, now time.Time) (forget bool, err error) {
 	at := moment(stamp(ev.Timestamp, now.UnixMicro()))
 	if at.Before(s.Heard) {
-		return false
+		return false, nil
 	}
-	s.Heard = at
 	if s.Incarnation != "" && (s.Incarnation != ev.Incarnation || s.Switch != ev.Switch) {
+		if s.owesOther() {
+			return false, fmt.Errorf("%w: %.100q", ErrOwed, s.Owed.Switch)
+		}
 		s.owe(at)
 	}
+	s.Heard = at
 	s.Name, s.Switch, s.Incarnation = strings.Clone(ev.Source), strings.Clone(ev.Switch), strings.Clone(ev.Incarnation)
 	s.Expires, s.Silent, s.Until = ev.Expires, false, now.Add(time.Duration(ev.Expires)*time.Second)
-	return ev.Expires == 0 && s.Owed.Switch == ""
+	return ev.Expires == 0 && s.Owed.Switch == "", nil
 }
+
+// owesOther says whether the calls of a switch have to end of which the source told before the present one. Only one switch can be owed.
+func (s *Source) owesOther() bool { return s.Owed.Switch != "" && s.Owed.Switch != s.Switch }
 
 // owe notes that the calls of the source's switch from before a moment have to end.
 func (s *Source) owe(before time.Time) {
@@ -133,7 +145,7 @@ func (s *Source) owe(before time.Time) {
 
 // Lapse takes the source for gone if its time is over. It says whether that is new.
 func (s *Source) Lapse(now time.Time) bool {
-	if s.Silent || s.Until.After(now) {
+	if s.Silent || s.Until.After(now) || s.owesOther() {
 		return false
 	}
 	s.Silent = true

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -41,7 +42,11 @@ func TestSourceHearsInOrder(t *testing.T) {
 	s := Source{}
 	again := Origin{By: "the source fs1, which was started again"}
 	up := func(incarnation string, after time.Duration, expires int) bool {
-		return s.Hear(&SourceUp{Source: "fs1", Switch: "sip:one", Incarnation: incarnation, Expires: expires, Timestamp: begin.Add(after)}, begin.Add(time.Minute))
+		forget, err := s.Hear(&SourceUp{Source: "fs1", Switch: "sip:one", Incarnation: incarnation, Expires: expires, Timestamp: begin.Add(after)}, begin.Add(time.Minute))
+		if err != nil {
+			t.Error(err)
+		}
+		return forget
 	}
 	up("i1", 0, 30)
 	up("i2", 10*time.Second, 30)
@@ -53,16 +58,40 @@ func TestSourceHearsInOrder(t *testing.T) {
 	if s != want {
 		t.Errorf("late news made %+v of %+v", s, want)
 	}
-	other := Source{}
-	other.Hear(&SourceUp{Source: "fs1", Switch: "sip:old", Incarnation: "i", Expires: 30, Timestamp: begin}, begin)
-	other.Hear(&SourceUp{Source: "fs1", Switch: "sip:new", Incarnation: "i", Expires: 30, Timestamp: begin.Add(time.Second)}, begin)
-	if other.Owed != (SwitchGone{Switch: "sip:old", Before: begin.Add(time.Second), Origin: again}) {
-		t.Errorf("a source that tells of another switch owes %+v", other.Owed)
-	}
 	if up("i2", 20*time.Second, 0) {
 		t.Error("it is forgotten although something is owed")
 	}
 	if s.Lapse(begin.Add(time.Hour)); s.Owed != want.Owed {
 		t.Errorf("a source that has stopped owes %+v", s.Owed)
+	}
+}
+
+// A source that tells of another switch owes the end of the calls of the one before. Until that is done it takes no third switch, no other
+// incarnation and no silence, which would make it forget what it owes.
+func TestSourceOwesOneSwitch(t *testing.T) {
+	s := Source{}
+	up := func(name, incarnation string, after time.Duration) error {
+		_, err := s.Hear(&SourceUp{Source: "fs1", Switch: name, Incarnation: incarnation, Expires: 30, Timestamp: begin.Add(after)}, begin.Add(after))
+		return err
+	}
+	if err := errors.Join(up("sip:old", "i", 0), up("sip:new", "i", time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	want := s
+	if want.Owed != (SwitchGone{Switch: "sip:old", Before: begin.Add(time.Second)}) {
+		t.Errorf("a source that tells of another switch owes %+v", want.Owed)
+	}
+	if err := up("sip:third", "i", 2*time.Second); !errors.Is(err, ErrOwed) || s != want {
+		t.Errorf("a third switch: %v, %+v", err, s)
+	}
+	if err := up("sip:new", "j", 3*time.Second); !errors.Is(err, ErrOwed) || s != want {
+		t.Errorf("another incarnation: %v, %+v", err, s)
+	}
+	if s.Lapse(begin.Add(time.Hour)) || s != want {
+		t.Errorf("silence: %+v", s)
+	}
+	s.Owed = SwitchGone{}
+	if err := up("sip:new", "j", 3*time.Second); err != nil || s.Owed.Switch != "sip:new" {
+		t.Errorf("when that is done: %v, %+v", err, s)
 	}
 }

@@ -96,6 +96,9 @@ func (e *Extension) bound(now int64) {
 	for _, r := range e.more.registers {
 		r.until, r.at, r.lease = min(r.until, last), min(r.at, newest), min(r.lease, lease)
 	}
+	for _, b := range e.more.mailboxes {
+		b.at, b.until = min(b.at, newest), min(b.until, last)
+	}
 	for _, p := range e.more.published {
 		p.until, p.sweptAt = min(p.until, lease), min(p.sweptAt, swept(lease))
 	}
@@ -346,13 +349,17 @@ func (e *Extension) loadMailbox(data []byte) error {
 	if b.since, err = r.moment(boxSince); err != nil {
 		return err
 	}
+	if b.at, err = r.moment(boxAt); err != nil {
+		return err
+	}
+	b.until = int64(r.num[recGone])
 	b.messages.Account = strings.Clone(r.str[boxAccount])
 	b.extended = strings.Clone(r.str[boxExtended])
 	b.former = strings.Fields(strings.Clone(r.str[boxFormer]))
 	m := e.open()
 	i, found := searchMailbox(m.mailboxes, b.key)
 	switch {
-	case r.num[recGone] != 0:
+	case r.num[recGone] != 0 && b.at == 0:
 		if found {
 			m.mailboxes = append(m.mailboxes[:i], m.mailboxes[i+1:]...)
 		}

@@ -1,19 +1,25 @@
 package presence
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
-// mailbox is the count of messages of the extension's own mailbox, or of one that lights the extension's lamp. News of a
-// mailbox carries no time, so the last to arrive wins.
+// mailbox is the count of messages of the extension's own mailbox, or of one that lights the extension's lamp. The news with the latest
+// Timestamp wins. Of two counts with the same one that wins which compare puts last; of two lamps the last to arrive, because only counts
+// that have won tell lamps. News without a Timestamp wins when it arrives.
 type mailbox struct {
 	key      string // ownCounts, or "l" and the mailbox that lights the lamp
 	messages Messages
 	extended string   // of the own mailbox: the user of the further extension that it lights; "": none
 	former   []string // of the own mailbox: the users that it lit before extended, the newest last
 	since    int64    // µs, when the new messages last changed between none and some
+	at       int64    // µs, the Timestamp of the newest news; 0: none had one
+	until    int64    // µs, of a lamp that newer news has put out: until when older news must find it; 0: it is not put out
+	swept    bool     // it was never lit, so no record of it stays in the journal
 	unknown  string   // the record's fields of a newer release
 	schema   uint8    // of the record
 }
@@ -26,6 +32,7 @@ type MailboxUpdate struct {
 	Mailbox  Address
 	Extended string // a further extension of the mailbox's realm whose lamp it lights; "": none
 	Messages Messages
+	At       time.Time // when it was so; zero: when the report arrived
 }
 
 // Events returns the events that an update means, with the extensions that they go to. The mailbox's own extension gets the
@@ -36,8 +43,8 @@ type MailboxUpdate struct {
 func (u MailboxUpdate) Events() []Addressed {
 	m, source := u.Messages, u.Mailbox.String()
 	counts := MailboxEvent{Source: source, New: m.New, Saved: m.Saved, UrgentNew: m.UrgentNew, UrgentSaved: m.UrgentSaved, Account: m.Account,
-		Extended: u.Extended}
-	lamp := MailboxEvent{Source: source, Lamp: true, New: m.New}
+		Extended: u.Extended, Timestamp: u.At}
+	lamp := MailboxEvent{Source: source, Lamp: true, New: m.New, Timestamp: u.At}
 	key := Address{Realm: u.Mailbox.Realm, User: "*98" + u.Mailbox.User}
 	events := []Addressed{{u.Mailbox, counts}, {key, lamp}}
 	if u.Extended != "" && u.Extended != key.User {
@@ -47,12 +54,12 @@ func (u MailboxUpdate) Events() []Addressed {
 }
 
 // Lamps returns the Events but the first, which its extension has taken, with those that put out the lamps of former extended extensions.
-// former is the Effects.Former of the first event.
+// former is the Effects.Former of the first event. When that event was ignored, newer counts are known: then there are no Lamps to be told.
 func (u MailboxUpdate) Lamps(former []string) []Addressed {
 	lamps := u.Events()[1:]
 	for _, user := range former {
 		if !slices.ContainsFunc(lamps, func(lamp Addressed) bool { return lamp.To.User == user }) {
-			lamps = append(lamps, Addressed{Address{Realm: u.Mailbox.Realm, User: user}, MailboxEvent{Source: u.Mailbox.String(), Lamp: true}})
+			lamps = append(lamps, Addressed{Address{Realm: u.Mailbox.Realm, User: user}, MailboxEvent{Source: u.Mailbox.String(), Lamp: true, Timestamp: u.At}})
 		}
 	}
 	return lamps
@@ -78,7 +85,14 @@ func (m *mailbox) follow(extended string) {
 // lit says whether the mailbox lights the extension's lamp.
 func (m *mailbox) lit() bool { return m.key != ownCounts && m.messages.New > 0 }
 
-// mailboxEvent takes the counts of a mailbox. A mailbox that lights the lamp is forgotten when it has no new messages.
+// compare puts counts in an order that says nothing but which of two that were told of the same moment wins.
+func (m *Messages) compare(o *Messages) int {
+	return cmp.Or(cmp.Compare(m.New, o.New), cmp.Compare(m.Saved, o.Saved), cmp.Compare(m.UrgentNew, o.UrgentNew), cmp.Compare(m.UrgentSaved, o.UrgentSaved),
+		strings.Compare(m.Account, o.Account))
+}
+
+// mailboxEvent takes the counts of a mailbox. A mailbox that lights the lamp is forgotten when it has no new messages, for a tombstone's life
+// after news that has a Timestamp.
 func (e *Extension) mailboxEvent(eff *Effects, ev *MailboxEvent, now int64) error {
 	if err := fits(0, 0, ev.Source, ev.Account, ev.Extended); err != nil {
 		return err
@@ -98,11 +112,21 @@ func (e *Extension) mailboxEvent(eff *Effects, ev *MailboxEvent, now int64) erro
 			b = e.more.mailboxes[i]
 		}
 	}
+	at := int64(0)
 	switch {
-	case found && b.messages == messages && b.extended == ev.Extended:
+	case !ev.Timestamp.IsZero():
+		at = stamp(ev.Timestamp, now)
+	case found && b.at != 0:
+		at = max(now, b.at)
+	}
+	switch {
+	case found && !ev.Timestamp.IsZero() && (at < b.at || at == b.at && !ev.Lamp && cmp.Or(messages.compare(&b.messages), strings.Compare(ev.Extended, b.extended)) < 0):
+		eff.Ignored = IgnoredOvertaken
+		return nil
+	case found && b.messages == messages && b.extended == ev.Extended && (ev.Timestamp.IsZero() || at == b.at):
 		eff.Former = b.former
 		return nil
-	case ev.Lamp && ev.New == 0:
+	case ev.Lamp && ev.New == 0 && at == 0:
 		if !found {
 			return nil
 		}
@@ -112,9 +136,12 @@ func (e *Extension) mailboxEvent(eff *Effects, ev *MailboxEvent, now int64) erro
 		return nil
 	case !found:
 		if err := e.roomForMailbox(); err != nil {
+			if ev.Lamp && ev.New == 0 {
+				return nil // it is out
+			}
 			return err
 		}
-		b = &mailbox{key: strings.Clone(key), since: now, schema: e.rules.writes()}
+		b = &mailbox{key: strings.Clone(key), since: now, schema: e.rules.writes(), swept: true}
 		m := e.open()
 		m.mailboxes = slices.Insert(m.mailboxes, i, b)
 	}
@@ -122,10 +149,21 @@ func (e *Extension) mailboxEvent(eff *Effects, ev *MailboxEvent, now int64) erro
 		b.since = now
 	}
 	messages.Account = strings.Clone(ev.Account)
-	b.messages = messages
+	b.messages, b.at = messages, at
 	b.follow(ev.Extended)
 	eff.Former = b.former
-	e.keep(eff, KindMailbox, b.key, e.encodeMailbox(b), 0, now)
+	if ev.Lamp && ev.New == 0 {
+		b.until = now + e.tombstoneLife()
+		e.due(b.until)
+		sweep := int64(0)
+		if b.swept {
+			sweep = swept(b.until)
+		}
+		e.bury(eff, KindMailbox, b.key, e.encodeMailbox(b), sweep, now)
+	} else {
+		b.until, b.swept = 0, false
+		e.keep(eff, KindMailbox, b.key, e.encodeMailbox(b), 0, now)
+	}
 	e.changed(eff, "mailbox", now)
 	return nil
 }
@@ -138,8 +176,7 @@ func (e *Extension) roomForMailbox() error {
 	return nil
 }
 
-// buryMailbox replaces the mailbox's record by a tombstone. No tombstone stays in memory: the last news to arrive wins, so
-// there is nothing to compare it with.
+// buryMailbox replaces the mailbox's record by a tombstone of which nothing stays in memory.
 func (e *Extension) buryMailbox(eff *Effects, b *mailbox, now int64) {
 	gone := now + e.tombstoneLife()
 	e.bury(eff, KindMailbox, b.key, appendNum(e.appendHead(nil, b.schema, b.key), recGone, uint64(gone)), 0, now)

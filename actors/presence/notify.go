@@ -225,6 +225,7 @@ func (e *Extension) forgetOver(now int64) {
 		}
 	}
 	m.registers = slices.DeleteFunc(m.registers, func(r *register) bool { return over(r.lease, r.forgetAt(life)) })
+	m.mailboxes = slices.DeleteFunc(m.mailboxes, func(b *mailbox) bool { return over(0, b.until) })
 	m.published = slices.DeleteFunc(m.published, func(p *publication) bool { return over(0, p.until) })
 	m.ended = slices.DeleteFunc(m.ended, func(t ended) bool { return over(0, t.until) })
 }

@@ -100,6 +100,70 @@ func commutes(t *rapid.T, events []Event) {
 	same("two minutes later, one of them after a restart")
 }
 
+// Any order and any repetition of the same reports of a mailbox that have a Timestamp ends the same: its counts, and which lamps it lights, also of
+// the further extensions that some of them name. A restart changes nothing.
+func TestMailboxReportsCommute(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		box := Address{Realm: "acme.example.com", User: "1001"}
+		reports := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) MailboxUpdate {
+			return MailboxUpdate{Mailbox: box, Extended: rapid.SampledFrom([]string{"", "7001", "7002"}).Draw(t, "extended"),
+				Messages: Messages{New: uint32(rapid.IntRange(0, 2).Draw(t, "new")), Saved: uint32(rapid.IntRange(0, 1).Draw(t, "saved"))},
+				At:       begin.Add(-time.Duration(rapid.IntRange(0, 5).Draw(t, "age")) * time.Second)}
+		}), 1, 8).Draw(t, "reports")
+		again := rapid.SliceOfN(rapid.SampledFrom(reports), 0, 4).Draw(t, "repeated")
+		rules := &Rules{TombstoneLife: time.Minute, MaxCalls: 10}
+		shown := func(reports []MailboxUpdate, restarts bool) (text string) {
+			all, kept := map[Address]*Extension{}, map[Address]map[string][]byte{}
+			apply := func(m Addressed) Effects {
+				if all[m.To] == nil {
+					all[m.To], kept[m.To] = New(m.To.Realm, m.To.User, rules), map[string][]byte{}
+				}
+				fx, err := all[m.To].Apply(m.Message.(Event), begin)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, r := range fx.Records {
+					kept[m.To][r.Key] = r.Data
+				}
+				if restarts {
+					x := New(m.To.Realm, m.To.User, rules)
+					for _, data := range kept[m.To] {
+						if err := x.Load(KindMailbox, data); err != nil {
+							t.Fatal(err)
+						}
+					}
+					x.Loaded(begin)
+					all[m.To] = x
+				}
+				return fx
+			}
+			for _, u := range reports {
+				if own := apply(u.Events()[0]); own.Ignored == IgnoredNot {
+					for _, lamp := range u.Lamps(own.Former) {
+						apply(lamp)
+					}
+				}
+			}
+			for _, user := range []string{"1001", "*981001", "7001", "7002"} {
+				if x := all[Address{Realm: box.Realm, User: user}]; x != nil {
+					v := x.View()
+					text += fmt.Sprintln(user, v.State == Confirmed, v.Messages)
+				} else {
+					text += fmt.Sprintln(user, false, Messages{})
+				}
+			}
+			return text
+		}
+		want := shown(reports, false)
+		other := rapid.Permutation(append(slices.Clone(reports), again...)).Draw(t, "order")
+		for _, restarts := range []bool{false, true} {
+			if got := shown(other, restarts); got != want {
+				t.Fatalf("restarts %v: %v\n%s\n%v\n%s", restarts, reports, want, other, got)
+			}
+		}
+	})
+}
+
 // drawPublish is a publication of some dialogs, or a later request for it.
 func drawPublish(t *rapid.T) Publish {
 	ev := published(rapid.SampledFrom([]string{"t1", "t2", "t3", "t4", "t5"}).Draw(t, "tag"), rapid.SampledFrom([]int{0, 30, 60, 3600}).Draw(t, "lease"))

@@ -90,6 +90,7 @@ const (
 	boxSince       = 15
 	boxExtended    = 16
 	boxFormer      = 17 // users, with spaces between them
+	boxAt          = 18 // µs
 
 	pubTag       = 10
 	pubPublisher = 11
@@ -108,7 +109,7 @@ var (
 	regNum          = mask(regState, regAt, regSince, regLease, regDirection)
 	regStr          = mask(regFrom, regTo, regSource, regCallID, regFromTag, regToTag, regFromName, regToName, regFromURI, regToURI, regTarget, regSwitch, regRendering)
 	manNum          = mask(manState, manAt)
-	boxNum          = mask(boxNew, boxSaved, boxUrgentNew, boxUrgentSaved, boxSince)
+	boxNum          = mask(boxNew, boxSaved, boxUrgentNew, boxUrgentSaved, boxSince, boxAt)
 	boxStr          = mask(boxAccount, boxExtended, boxFormer)
 	pubNum          = mask(pubUntil, pubSwept, pubOpen)
 	pubStr          = mask(pubTag, pubPublisher) | (1<<pubReportFields-1)<<pubReports
@@ -265,5 +266,7 @@ func (e *Extension) encodeMailbox(m *mailbox) []byte {
 	b = appendNum(b, boxSince, uint64(m.since))
 	b = appendStr(b, boxExtended, m.extended)
 	b = appendStr(b, boxFormer, strings.Join(m.former, " "))
+	b = appendNum(b, boxAt, uint64(m.at))
+	b = appendNum(b, recGone, uint64(m.until))
 	return append(b, m.unknown...)
 }

@@ -3,6 +3,7 @@ package presence
 import (
 	"slices"
 	"testing"
+	"time"
 )
 
 func TestOwnCounts(t *testing.T) { // RFC 3842 §3
@@ -51,5 +52,27 @@ func TestMailboxUpdateLightsItsLamps(t *testing.T) {
 		if got := box.Events(); !slices.Equal(got, want) {
 			t.Errorf("with %q also: %+v", extended, got)
 		}
+	}
+}
+
+// An older report of a mailbox that comes late changes nothing, however often. A lamp that was put out stays out, and no memory of that stays for longer
+// than a tombstone lives. A report without a Timestamp counts when it comes.
+func TestMailboxReportsInTime(t *testing.T) {
+	s := newStage(t)
+	lamp := func(messages uint32, ago time.Duration) MailboxEvent {
+		return MailboxEvent{Source: "b@acme.example.com", Lamp: true, New: messages, Timestamp: begin.Add(-ago)}
+	}
+	s.do(lamp(2, 20*time.Second)).lamp(Confirmed)
+	s.do(lamp(0, 10*time.Second)).lamp(Terminated)
+	if s.do(lamp(3, 15*time.Second)).lamp(Terminated); s.eff.Ignored != IgnoredOvertaken || len(s.eff.Records) != 0 {
+		t.Errorf("a late report: %+v", s.eff)
+	}
+	s.reload()
+	s.do(lamp(3, 15*time.Second)).lamp(Terminated)
+	s.do(MailboxEvent{Source: "b@acme.example.com", Lamp: true, New: 1}).lamp(Confirmed)
+	s.do(lamp(0, 5*time.Second)).lamp(Confirmed) // from before the one that has just come
+	s.do(MailboxEvent{Source: "b@acme.example.com", Lamp: true}).lamp(Terminated)
+	if s.pass(2 * time.Minute); !s.e.Empty() {
+		t.Error("the mailbox that was put out is remembered")
 	}
 }

@@ -127,7 +127,7 @@ func newPlan(t *testing.T, seed uint64, kit []fault, short, whole size) plan {
 			t.Fatalf("CHAOS_FAULTS: %v", err)
 		}
 	}
-	return plan{seed: seed, steps: steps, workers: 20, repeaters: 4, atLeast: s.atLeast, limit: limit, logf: t.Logf}
+	return plan{seed: seed, steps: steps, workers: 20, repeaters: 4, switchers: 3, atLeast: s.atLeast, limit: limit, logf: t.Logf}
 }
 
 // TestMisspeltFault checks that a name in CHAOS_FAULTS that is no fault of a test fails the test, and that the test lists its faults.

@@ -24,6 +24,7 @@ type verdict struct {
 	stuck         []string // lamps that show a call that has ended
 	contradictory []string // histories that no order of their operations explains
 	behind        []string // watchers whose last NOTIFY is not what is there
+	astray        []string // calls on switches that are lit and must be out, or the other way about
 	differs       []string // what ends differently on one node alone
 	slow          []string // requests that waited too long for their success
 	undecided     int      // histories that could not be judged within checkTimeout
@@ -33,7 +34,7 @@ type verdict struct {
 
 // faults are all that the checker found wrong.
 func (v *verdict) faults() (all []string) {
-	for _, part := range [][]string{v.lost, v.revived, v.stuck, v.contradictory, v.behind, v.differs, v.slow} {
+	for _, part := range [][]string{v.lost, v.revived, v.stuck, v.contradictory, v.behind, v.astray, v.differs, v.slow} {
 		all = append(all, part...)
 	}
 	return all
@@ -56,6 +57,7 @@ func (r *run) check() *verdict {
 		}
 	}
 	r.checkWatchers(v, lamps)
+	v.astray = r.checkSwitches()
 	v.slow = slow(r.history.ops, r.history.windows)
 	var err error
 	if v.differs, err = r.replay(orders, lamps); err != nil {

@@ -143,6 +143,43 @@ func TestJudgeLamp(t *testing.T) {
 	}
 }
 
+// A call on a switch must be out when it has ended, or when its switch was gone after all news of it. It must be lit when news of it was acknowledged
+// that is at least as new as every moment that was said of its switch. What is in doubt may be either.
+func TestJudgeSwitchedCall(t *testing.T) {
+	for _, c := range []struct {
+		name             string
+		told, maybe      int64
+		gone, maybeGone  int64
+		ended, maybeEnds bool
+		lit, dark        bool // whether it may be
+	}{
+		{name: "told", told: 5, maybe: 5, lit: true},
+		{name: "perhaps told", maybe: 5, lit: true, dark: true},
+		{name: "ended", told: 5, maybe: 5, ended: true, maybeEnds: true, dark: true},
+		{name: "perhaps ended", told: 5, maybe: 5, maybeEnds: true, lit: true, dark: true},
+		{name: "an acknowledged switch_gone is lost", told: 5, maybe: 5, gone: 6, maybeGone: 6, dark: true},
+		{name: "the switch was perhaps gone", told: 5, maybe: 5, maybeGone: 6, lit: true, dark: true},
+		{name: "told again after", told: 7, maybe: 7, gone: 6, maybeGone: 6, lit: true},
+		{name: "told again at that moment", told: 6, maybe: 6, gone: 6, maybeGone: 6, lit: true},
+		{name: "perhaps told again after", told: 5, maybe: 7, gone: 6, maybeGone: 6, lit: true, dark: true},
+		{name: "told again, and perhaps gone once more", told: 7, maybe: 7, gone: 6, maybeGone: 8, lit: true, dark: true},
+		{name: "late news of a call that nobody knew", told: 5, maybe: 5, gone: 9, maybeGone: 9, dark: true},
+	} {
+		call := &switchedCall{extension: "1001", id: "c", told: c.told, maybe: c.maybe, ended: c.ended, maybeEnds: c.maybeEnds,
+			on: &mediaSwitch{uri: "sip:one", gone: c.gone, maybeGone: c.maybeGone}}
+		if why := call.judge(true); (why == "") != c.lit {
+			t.Errorf("%s, and lit: %q", c.name, why)
+		}
+		if why := call.judge(false); (why == "") != c.dark {
+			t.Errorf("%s, and dark: %q", c.name, why)
+		}
+	}
+	v := &verdict{astray: []string{"a call"}}
+	if len(v.faults()) != 1 {
+		t.Error("the verdict's faults lack the calls on switches")
+	}
+}
+
 func TestCompareWithOneNode(t *testing.T) {
 	e := &extension{name: "1001", calls: []string{"known"}}
 	lamp := func(text string) *shown {

@@ -28,11 +28,14 @@ const (
 	opSubscribe
 	opList
 	opRepeatedSet
+	opSwitched
+	opSwitchGone
+	opSourceUp
 	kinds
 )
 
 func (k kind) String() string {
-	return [kinds]string{"read", "set", "reset", "reset+set", "call", "subscribe", "list", "set, repeated"}[k]
+	return [kinds]string{"read", "set", "reset", "reset+set", "call", "subscribe", "list", "set, repeated", "switched call", "switch gone", "source up"}[k]
 }
 
 // noEnd is the end of an operation that may happen at any later time.

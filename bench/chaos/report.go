@@ -18,6 +18,7 @@ type totals struct {
 	Operations, Faults                  map[string]int // acknowledged operations by kind; faults by name
 	Lost, Revived, Stuck, Contradictory int
 	Behind, Differs, Slow, Undecided    int
+	Astray                              int
 	Waits                               map[string][]time.Duration // by name of the fault: the longest wait of each worker
 }
 
@@ -29,7 +30,7 @@ func newTotals() *totals {
 func (t *totals) add(o *totals) {
 	t.Seeds = append(t.Seeds, o.Seeds...)
 	for _, n := range []struct{ to, from *int }{{&t.Acknowledged, &o.Acknowledged}, {&t.Refused, &o.Refused}, {&t.Unknown, &o.Unknown}, {&t.Lost, &o.Lost}, {&t.Revived, &o.Revived},
-		{&t.Stuck, &o.Stuck}, {&t.Contradictory, &o.Contradictory}, {&t.Behind, &o.Behind}, {&t.Differs, &o.Differs}, {&t.Slow, &o.Slow}, {&t.Undecided, &o.Undecided}} {
+		{&t.Stuck, &o.Stuck}, {&t.Contradictory, &o.Contradictory}, {&t.Behind, &o.Behind}, {&t.Differs, &o.Differs}, {&t.Slow, &o.Slow}, {&t.Astray, &o.Astray}, {&t.Undecided, &o.Undecided}} {
 		*n.to += *n.from
 	}
 	for k, n := range o.Operations {
@@ -50,8 +51,8 @@ func (t *totals) String() string {
 		faults += n
 	}
 	fmt.Fprintf(&b, "seeds %v: %d operations acknowledged, %d refused, %d unknown; %d faults\n", t.Seeds, t.Acknowledged, t.Refused, t.Unknown, faults)
-	fmt.Fprintf(&b, "lost %d, revived %d, stuck lamps %d, contradictory histories %d (undecided %d), watchers behind %d, different on one node alone %d, waits of %v or longer under one fault %d\n",
-		t.Lost, t.Revived, t.Stuck, t.Contradictory, t.Undecided, t.Behind, t.Differs, limitOfWait, t.Slow)
+	fmt.Fprintf(&b, "lost %d, revived %d, stuck lamps %d, contradictory histories %d (undecided %d), watchers behind %d, calls on switches astray %d, different on one node alone %d, waits of %v or longer under one fault %d\n",
+		t.Lost, t.Revived, t.Stuck, t.Contradictory, t.Undecided, t.Behind, t.Astray, t.Differs, limitOfWait, t.Slow)
 	for _, k := range slices.Sorted(maps.Keys(t.Operations)) {
 		fmt.Fprintf(&b, "  %-14s %7d acknowledged\n", k, t.Operations[k])
 	}
@@ -70,7 +71,7 @@ func (r *run) totals(v *verdict) *totals {
 	t.Seeds = []uint64{r.seed}
 	t.Acknowledged, t.Refused, t.Unknown = h.counts[acknowledged], h.counts[refused], h.counts[unknown]
 	t.Lost, t.Revived, t.Stuck, t.Contradictory = len(v.lost), len(v.revived), len(v.stuck), len(v.contradictory)
-	t.Behind, t.Differs, t.Slow, t.Undecided = len(v.behind), len(v.differs), len(v.slow), v.undecided
+	t.Behind, t.Differs, t.Slow, t.Undecided, t.Astray = len(v.behind), len(v.differs), len(v.slow), v.undecided, len(v.astray)
 	for _, o := range h.ops {
 		if o.outcome == acknowledged {
 			t.Operations[o.kind.String()]++

@@ -16,6 +16,7 @@ type plan struct {
 	steps     []step
 	workers   int
 	repeaters int           // further workers, which repeat sets
+	switchers int           // and such as tell of calls on switches
 	atLeast   int           // acknowledged operations: after its steps the run goes on until there are so many
 	limit     time.Duration // of the run; one that takes longer has failed
 	sip       bool          // there are SIP edges, and phones behind them
@@ -30,7 +31,10 @@ type run struct {
 	world   *world
 	history *history
 	workers []*worker
+	silent  *silentSource
 	edges   []*watcherEdge
+
+	switchers []*switcher
 
 	sipEdges  []*sipEdge
 	sipPhones []*sipPhone
@@ -67,12 +71,21 @@ func execute(c *cluster, p plan) (*run, error) {
 	ctx, stop := context.WithTimeout(context.Background(), p.limit)
 	defer stop()
 	var working sync.WaitGroup
-	for i := range p.workers + p.repeaters {
+	for i := range p.workers + p.repeaters + p.switchers + 1 {
 		w := &worker{number: i, random: rand.New(rand.NewPCG(p.seed, uint64(i+1))), client: r.client, world: r.world, history: r.history}
 		r.workers = append(r.workers, w)
 		does := w.run
-		if i >= p.workers {
+		switch {
+		case i < p.workers:
+		case i < p.workers+p.repeaters:
 			does = w.repeatSets
+		case i < p.workers+p.repeaters+p.switchers:
+			s := newSwitcher(w)
+			r.switchers = append(r.switchers, s)
+			does = s.run
+		default:
+			r.silent = &silentSource{worker: w}
+			does = r.silent.run
 		}
 		working.Go(func() { does(ctx) })
 	}

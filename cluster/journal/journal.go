@@ -128,6 +128,9 @@ func (j *Journal) Start(ctx context.Context) error {
 	return nil
 }
 
+// Streams implements actors.Journal.
+func (j *Journal) Streams() int { return len(j.streams) }
+
 // of returns the stream in which a shard lives.
 func (j *Journal) of(shard int) *stream { return j.streams[shard%len(j.streams)] }
 

@@ -82,35 +82,44 @@ type content struct {
 }
 
 // read reads a shard's records together with its claim (docs/contract/journal.md, rule 6), for ten seconds at most: a small
-// shard with one question, others bucket by bucket. From a replica that lags come an older claim, or none, and records that
-// may be as old.
+// shard with one question, others bucket by bucket. With them come the switches that are gone, which the first shard of the stream keeps. From a
+// replica that lags come an older claim, or none, and records that may be as old.
 func (s *stream) read(shard int) (content, error) {
 	ctx, cancel := context.WithTimeout(s.j.ctx, 10*time.Second)
 	defer cancel()
-	base := strconv.Itoa(shard) + "."
+	base, keeper := strconv.Itoa(shard)+".", strconv.Itoa(shard%len(s.j.streams))+"."
 	var c content
-	found, err := s.store.last(ctx, base+"claim", base+"*.*.*")
+	found, err := s.store.last(ctx, base+"claim", base+"*.*.*", keeper+"*."+kindGone+".*")
 	if err == nil {
-		return c, c.add(s.store.subject+base, found)
+		return c, c.add(s.store.subject, shard, found)
 	}
 	if !errors.Is(err, errTooMany) {
 		return c, err
 	}
 	for b := range 16 {
-		if found, err = s.bucket(ctx, base, strconv.FormatInt(int64(b), 16)); err != nil {
-			return c, err
+		bucket := strconv.FormatInt(int64(b), 16)
+		for i, read := range []func() ([]*nats.Msg, error){
+			func() ([]*nats.Msg, error) { return s.bucket(ctx, base, bucket) },
+			func() ([]*nats.Msg, error) { return s.store.last(ctx, base+"claim", keeper+bucket+"."+kindGone+".*") },
+		} {
+			if found, err = read(); err != nil {
+				return c, err
+			}
+			var part content
+			if err = part.add(s.store.subject, shard, found); err != nil {
+				return c, err
+			}
+			if b == 0 && i == 0 || part.sequence < c.sequence { // all parts together are only as new as the oldest claim
+				c.claim, c.sequence = part.claim, part.sequence
+			}
+			c.records = append(c.records, part.records...)
 		}
-		var part content
-		if err = part.add(s.store.subject+base, found); err != nil {
-			return c, err
-		}
-		if b == 0 || part.sequence < c.sequence { // all buckets together are only as new as the oldest claim
-			c.claim, c.sequence = part.claim, part.sequence
-		}
-		c.records = append(c.records, part.records...)
 	}
 	return c, nil
 }
+
+// kindGone is the kind of the records of switches that are gone, as subjects have it.
+const kindGone = string(rune(presence.KindGone))
 
 // bucket reads one of the 16 buckets of a shard with the claim, in pages if it is too large for one answer.
 func (s *stream) bucket(ctx context.Context, base, bucket string) ([]*nats.Msg, error) {
@@ -122,12 +131,14 @@ func (s *stream) bucket(ctx context.Context, base, bucket string) ([]*nats.Msg, 
 	return found, err
 }
 
-// add takes the messages of an answer in. base is what the subjects of the shard begin with.
-func (c *content) add(base string, found []*nats.Msg) error {
+// add takes the messages of an answer in. base is what the subjects of the stream begin with. Of other shards it takes only which switches
+// are gone.
+func (c *content) add(base string, shard int, found []*nats.Msg) error {
 	for _, m := range found {
 		subject, sequence, at := parseStored(m)
-		name := strings.TrimPrefix(subject, base)
-		if name == "claim" {
+		of, name, _ := strings.Cut(strings.TrimPrefix(subject, base), ".")
+		own := of == strconv.Itoa(shard)
+		if own && name == "claim" {
 			claim, err := decodeClaim(m.Data)
 			if errors.Is(err, errNewer) {
 				return err
@@ -135,7 +146,7 @@ func (c *content) add(base string, found []*nats.Msg) error {
 			c.claim, c.sequence = claim, sequence // one that can't be read is not ours, and newer or older than ours
 			continue
 		}
-		if len(name) > 4 && name[1] == '.' && name[3] == '.' { // <bucket>.<kind>.<hash>
+		if len(name) > 4 && name[1] == '.' && name[3] == '.' && (own || name[2:3] == kindGone) { // <bucket>.<kind>.<hash>
 			c.records = append(c.records, actors.Stored{Kind: presence.Kind(name[2]), Data: m.Data, At: at})
 		}
 	}

@@ -106,13 +106,17 @@ func (m *Machine) firstBeat(now Time, l Lease, seq uint64, at time.Time) {
 		m.watchedSeq, m.watchedUntil, m.readLeaseAt = seq, now+Validity+Guard, now+Validity+Guard
 		return
 	case mayLive && m.watchedSeq != seq:
-		m.do(Action{Kind: Refuse, Node: m.cfg.Node, Lease: l})
+		if m.watchedMoves++; m.watchedMoves > strayHeartbeats {
+			m.do(Action{Kind: Refuse, Node: m.cfg.Node, Lease: l})
+			return
+		}
+		m.watchedSeq, m.watchedUntil, m.readLeaseAt = seq, now+Validity+Guard, now+Validity+Guard
 		return
 	case mayLive && now < m.watchedUntil:
 		m.readLeaseAt = m.watchedUntil
 		return
 	}
-	m.lease, m.watchedSeq = seq, 0
+	m.lease, m.watchedSeq, m.watchedMoves = seq, 0, 0
 	if h := m.holders[m.cfg.Node]; l.Unreadable && h != nil {
 		l.Incarnation, at = h.lease.Incarnation, h.at
 	}
@@ -121,6 +125,11 @@ func (m *Machine) firstBeat(now Time, l Lease, seq uint64, at time.Time) {
 	}
 	m.heartbeat(now)
 }
+
+// strayHeartbeats is how many times a lease of our name may move before it counts as that of a live process. A process that was killed may have left
+// one heartbeat on its way, and the first read may have come from a leader that was deposed. Each time the lease is watched anew. A live process moves it
+// each time.
+const strayHeartbeats = 2
 
 // dropAll drops every shard that the node holds or is taking.
 func (m *Machine) dropAll() {
@@ -133,7 +142,7 @@ func (m *Machine) dropAll() {
 
 // renewIncarnation begins another incarnation, which has no heartbeat yet.
 func (m *Machine) renewIncarnation() {
-	m.joined, m.inFlight, m.sent, m.watchedSeq, m.inFlightSent = false, false, 0, 0, -1
+	m.joined, m.inFlight, m.sent, m.watchedSeq, m.watchedMoves, m.inFlightSent = false, false, 0, 0, 0, -1
 	m.incarnation = m.newIncarnation()
 }
 

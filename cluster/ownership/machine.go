@@ -43,6 +43,7 @@ type Machine struct {
 	shorterSince  Time   // since when the leader shows an older lease of ours than we know; 0: it does not
 	watchedSeq    uint64 // the lease of another process of our name, which is watched: does it still move?
 	watchedUntil  Time
+	watchedMoves  int  // how often it has moved
 	synced        bool // the stream has been shown once, up to its end
 	syncedAt      Time
 	quietUntil    Time

@@ -386,3 +386,33 @@ func TestRule10UnreadableLeaseOfOurs(t *testing.T) {
 		t.Error("the shard was not claimed again")
 	}
 }
+
+// A process that was killed may have left a heartbeat on its way: its successor waits, and begins when the lease stands still. It stops when the lease
+// goes on moving, because another live process has its name.
+func TestRule1AnotherProcessOfOurName(t *testing.T) {
+	for _, live := range []bool{false, true} {
+		m := New(Config{Node: "a", Shards: []int{0}, Random: func() uint64 { return 1 }, Owner: func(int, []string) string { return "a" }})
+		now, seq := time.Hour, uint64(5)
+		m.Start(now)
+		var did []Kind
+		for range 6 {
+			for _, a := range m.LeaseRead(now, Lease{Node: "a", Incarnation: "before"}, seq, time.Unix(1, 0), true) {
+				did = append(did, a.Kind)
+			}
+			if len(did) > 0 {
+				break
+			}
+			now += Validity + Guard
+			if live || seq == 5 {
+				seq++
+			}
+		}
+		want := WriteLease
+		if live {
+			want = Refuse
+		}
+		if !slices.Equal(did, []Kind{want}) {
+			t.Errorf("live %v: %v, not %v", live, did, want)
+		}
+	}
+}

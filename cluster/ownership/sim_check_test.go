@@ -18,6 +18,7 @@ const (
 
 // checker compares every answer and every NOTIFY with those before it, and keeps the first contradiction.
 type checker struct {
+	switchHistory
 	err     error
 	objects map[object]*history
 	edge    map[int]seenClaim // by shard: the newest claim from which the edge took a NOTIFY
@@ -55,6 +56,7 @@ func newChecker() checker {
 
 // forget forgets the objects of a stream that was created again: what it held is gone.
 func (c *checker) forget(stream int) {
+	c.forgetSwitches(stream)
 	for s := range simShards {
 		if s%2 == stream {
 			for e := range simExtensions {
@@ -150,6 +152,7 @@ func (s *sim) finish() {
 			}
 		}
 	}
+	s.finishSwitches()
 }
 
 // request is a client's request, on its way through the router.
@@ -160,6 +163,9 @@ type request struct {
 	world    int   // stream.world when the client asked
 	deadline Time
 	done     bool // it was answered
+
+	act   func(*simNode, *simShard) []record // what the owner does, and writes; nil: what id says
+	acked func()                             // takes the answer of act
 }
 
 // The ids of requests that write nothing.
@@ -167,6 +173,7 @@ const (
 	readIt    = 0
 	tellAgain = -1 // tell the edge again
 	confirmIt = -2 // a command that changes nothing: its answer says that the list is what the caller wants
+	actIt     = -3 // what request.act does
 )
 
 // clients makes requests at random times.
@@ -244,6 +251,9 @@ func (s *sim) answered(q *request, list []int64, ok, notMine bool) {
 	}
 	switch q.id {
 	case tellAgain:
+		return
+	case actIt:
+		q.acked()
 		return
 	case readIt:
 		s.check.reads++

@@ -27,10 +27,11 @@ type simNode struct {
 	machines []*Machine
 	worlds   []int // by stream: which creation of the stream the Machine knows
 	shards   []*simShard
-	reached  map[string]Time // by node: when gossip last reached it
-	outbox   []func()        // NOTIFYs that wait until the node is connected again
-	ticked   Time            // when tick ran last
-	awake    Time            // since when tick has run without a pause
+	reached  map[string]Time      // by node: when gossip last reached it
+	outbox   []func()             // NOTIFYs that wait until the node is connected again
+	ticked   Time                 // when tick ran last
+	awake    Time                 // since when tick has run without a pause
+	departed map[string]time.Time // by Switch-URI: the latest moment at which it was gone
 }
 
 func (n *simNode) start() {
@@ -42,6 +43,7 @@ func (n *simNode) start() {
 	n.process++
 	n.alive, n.leaving, n.frozen = true, false, 0
 	n.fifo, n.feed, n.reached, n.outbox = map[int]Time{}, map[int]Time{}, map[string]Time{}, nil
+	n.departed = map[string]time.Time{}
 	n.shards = make([]*simShard, simShards)
 	for i := range n.shards {
 		n.shards[i] = &simShard{id: i}
@@ -153,6 +155,7 @@ func (n *simNode) tick() {
 		n.act(i, m.Tick(s.now))
 	}
 	for _, sh := range n.shards {
+		n.tickSource(sh)
 		n.send(sh)
 		n.release(sh)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"lamplight/actors/presence"
 )
 
 // simShard is a shard as its node holds it.
@@ -19,6 +21,8 @@ type simShard struct {
 	issued   uint64 // the ticket of the last write
 	durable  uint64 // the highest ticket that is kept
 	lists    [simExtensions][]int64
+	calls    *presence.Extension
+	source   *simOwned
 	counters [simExtensions]uint32
 	highest  uint32
 	queue    []entry
@@ -27,11 +31,14 @@ type simShard struct {
 	opened   int        // counts openings: a message for an earlier one is not read
 }
 
-// record is the durable form of one extension: its list.
+// record is the durable form of one extension, its list, or what the file sim_switch_test.go writes.
 type record struct {
-	ext  int
-	list []int64
+	subject string
+	value   any
 }
+
+// listSubject is the subject of an extension's list.
+func listSubject(shard, ext int) string { return fmt.Sprintf("%d.x%d", shard, ext) }
 
 // entry is a notification or an answer that waits in the shard's queue. It leaves once all writes up to its ticket are
 // durable.
@@ -94,7 +101,7 @@ func (n *simNode) opened(a Action, found map[string]message) {
 	*sh = simShard{id: sh.id, open: true, flushing: a.End, claim: a.Claim, lane: sh.lane, opened: sh.opened + 1}
 	sh.lane.Open(a.Expect)
 	for ext := range simExtensions {
-		r := found[fmt.Sprintf("%d.x%d", a.Shard, ext)]
+		r := found[listSubject(a.Shard, ext)]
 		if r.seq == 0 {
 			continue
 		}
@@ -103,6 +110,7 @@ func (n *simNode) opened(a Action, found map[string]message) {
 			sh.queue = append(sh.queue, entry{ext: ext, list: sh.lists[ext], tells: true})
 		}
 	}
+	n.openCalls(sh, found)
 	for _, q := range waiting {
 		n.request(q)
 	}
@@ -143,19 +151,36 @@ func (n *simNode) request(q *request) {
 		n.act(q.shard%2, n.machines[q.shard%2].Spent(s.now, q.shard))
 	}
 	e := entry{ext: q.ext, q: q, tells: q.id == tellAgain, ticket: sh.issued, list: sh.lists[q.ext]} // the list as it is now: later writes may not be kept yet
+	if q.act != nil {
+		e.list = nil
+		if all := q.act(n, sh); len(all) > 0 {
+			n.writeAll(sh, all)
+			e.wrote, e.ticket = true, sh.issued
+			if s.off.AckEarly {
+				n.leaves(sh, &e)
+			}
+		}
+	}
 	if q.id > 0 {
 		list := append(slices.Clone(sh.lists[q.ext]), q.id)
 		sh.lists[q.ext] = list
-		sh.issued++
-		e = entry{ext: q.ext, q: q, ticket: sh.issued, wrote: true, tells: true, list: list}
-		sh.lane.Add(record{q.ext, list})
+		e = entry{ext: q.ext, q: q, ticket: sh.issued + 1, wrote: true, tells: true, list: list}
 		if s.off.CommitFirst {
 			n.leaves(sh, &e)
 		}
-		n.send(sh)
+		n.writeAll(sh, []record{{listSubject(sh.id, q.ext), list}})
 	}
 	sh.queue = append(sh.queue, e)
 	n.release(sh)
+}
+
+// writeAll gives records to the shard's lane, each with a ticket of its own.
+func (n *simNode) writeAll(sh *simShard, all []record) {
+	for _, r := range all {
+		sh.issued++
+		sh.lane.Add(r)
+	}
+	n.send(sh)
 }
 
 // send puts a group of a lane on its way.
@@ -168,11 +193,10 @@ func (n *simNode) send(sh *simShard) {
 	group, fence, writes := sh.lane.Send(min(len(ready), 1+n.sim.rng.IntN(simGroup)))
 	for k, w := range writes {
 		condition, expect := claimSubject(sh.id), fence
-		subject := fmt.Sprintf("%d.x%d", sh.id, w.ext)
 		if n.sim.off.Fence {
 			condition, expect = "none", 0
 		}
-		n.write(i, subject, w.list, condition, expect, simTimeout, func(_ uint64, o Outcome) {
+		n.write(i, w.subject, w.value, condition, expect, simTimeout, func(_ uint64, o Outcome) {
 			if world != n.worlds[i] {
 				return
 			}

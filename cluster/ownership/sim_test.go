@@ -31,9 +31,14 @@ func simulate(seed uint64, off simOff, tracing bool) *sim {
 	}
 	s.after(time.Second, s.faults)
 	s.after(time.Second, s.clients)
+	s.after(time.Second, s.switchClients)
+	s.silentAtEnd = seed%2 == 0
+	for i := range simSwitches {
+		s.after(time.Second, func() { s.speak(i) })
+	}
 	s.run(time.Hour + 9*time.Second)
 	s.heal()
-	s.run(s.now + 15*time.Second)
+	s.run(s.now + 20*time.Second) // a claim that nobody can read may take two times 10 s
 	if s.check.err == nil {
 		s.finish()
 	}
@@ -83,10 +88,11 @@ func search(n uint64, off simOff) (failed uint64, found bool, done counts) {
 }
 
 // counts is what was done in several schedules together.
-type counts struct{ acked, reads, stale, noops, told int }
+type counts struct{ acked, reads, stale, noops, told, news, gone, silent, anew int }
 
 func (c *counts) add(k *checker) {
 	c.acked, c.reads, c.stale, c.noops, c.told = c.acked+k.acked, c.reads+k.reads, c.stale+k.stale, c.noops+k.noops, c.told+k.told
+	c.news, c.gone, c.silent, c.anew = c.news+k.news, c.gone+k.goneAcked, c.silent+k.lapsed, c.anew+k.saidBefore
 }
 
 // TestSimulation plays thousands of schedules. With LAMPLIGHT_SEED=n it plays one seed and prints its story.
@@ -112,7 +118,8 @@ func TestSimulation(t *testing.T) {
 	}
 	t.Logf("%d schedules: %d acknowledged writes, %d acknowledged commands that changed nothing, %d reads, %d stale reads, %d NOTIFYs", n,
 		done.acked, done.noops, done.reads, done.stale, done.told)
-	if least := int(n); min(done.acked, done.reads, done.told, done.noops, 10*done.stale) < least {
+	t.Logf("of switches: %d acknowledged news of calls, %d switches gone, %d sources that fell silent, %d that were started again", done.news, done.gone, done.silent, done.anew)
+	if least := int(n); min(done.acked, done.reads, done.told, done.noops, 10*done.stale, done.news, done.gone, done.silent, done.anew) < least {
 		t.Error("the schedules did too little to show anything")
 	}
 }
@@ -128,6 +135,14 @@ func TestSimulationFinds(t *testing.T) {
 		"6 replay guard":      {Off: Off{ReplayGuard: true}},
 		"7 commit, then tell": {CommitFirst: true},
 		"8 no NOTIFY while a claim is on its way": {Off: Off{NotifyPause: true}},
+
+		"6 the switches that are gone":           {Departed: true},
+		"7 a switch is gone: commit, then tell":  {AckEarly: true},
+		"7 a source is silent: commit, then end": {OweEarly: true},
+		"a switch is gone: keep it, then end":    {KeepFirst: true},
+		"the moment is what was said":            {Moment: true},
+		"of two moments the later":               {LastMoment: true},
+		"a source has its whole time again":      {WholeTime: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			failed, found, _ := search(20000, off)

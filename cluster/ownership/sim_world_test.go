@@ -19,9 +19,11 @@ type sim struct {
 	nodes   []*simNode
 	calm    bool // there are no more faults
 	check   checker
-	nonce   uint64   // the id of the last write
-	trace   []string // the story of the schedule, when tracing is on
-	tracing bool
+	nonce   uint64 // the id of the last write
+
+	silentAtEnd bool     // a source falls silent before the end
+	trace       []string // the story of the schedule, when tracing is on
+	tracing     bool
 }
 
 // simOff switches rules off: those of the Machine, and those that its caller keeps.
@@ -32,6 +34,14 @@ type simOff struct {
 	CommitFirst bool // rule 7: answers and NOTIFYs leave before the record is durable
 
 	StaleCommands bool // rule 1: a command that changes nothing is acknowledged without NATS
+
+	KeepFirst  bool // all shards end the calls of a switch before it is durable that it is gone
+	Departed   bool // rule 6: a new owner does not learn which switches are gone
+	AckEarly   bool // rule 7: what is said of calls, switches and sources is acknowledged before it is durable
+	Moment     bool // a switch counts as gone at the moment at which that was heard
+	LastMoment bool // of two moments at which a switch was gone that counts which was said last, and not the later one
+	OweEarly   bool // rule 7: the calls of a source that is silent end before it is durable that it is silent
+	WholeTime  bool // a source does not have its whole time again when it could not be heard
 }
 
 // event is something that runs at a time; of several at one time, that with the lower n runs first.
@@ -85,7 +95,9 @@ func (s *sim) chance(n int) bool { return !s.calm && s.rng.IntN(n) == 0 }
 func (s *sim) between(a, b Time) Time { return a + Time(s.rng.Int64N(int64(b-a)+1)) }
 
 // wall returns the time of the streams' clock.
-func (s *sim) wall() time.Time { return time.Unix(1_700_000_000, 0).Add(s.now) }
+func (s *sim) wall() time.Time { return s.wallTime(s.now) }
+
+func (s *sim) wallTime(t Time) time.Time { return time.Unix(1_700_000_000, 0).Add(t) }
 
 // message is a record, a Lease or a Claim in a stream.
 type message struct {

@@ -172,6 +172,11 @@ func (n *nodes) give(shard int, node string) {
 	for _, r := range tb.records[shard] {
 		records = append(records, r)
 	}
+	for _, r := range tb.records[0] { // the first shard of the stream keeps which switches are gone
+		if r.Kind == presence.KindGone {
+			records = append(records, r)
+		}
+	}
 	tb.mu.Unlock()
 	n.of[node].system.Open(shard, actors.Opening{Claim: claim, Records: records, Since: time.Now().Add(time.Hour)})
 }

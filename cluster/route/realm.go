@@ -29,7 +29,22 @@ func (r *Router) EndSwitch(ctx context.Context, gone presence.SwitchGone) (actor
 	if now := time.Now(); gone.Before.IsZero() || gone.Before.After(now.Add(time.Minute)) {
 		gone.Before = now
 	}
-	return r.commandAll(ctx, wire.WideCommand{Gone: gone, Origin: gone.Origin})
+	command := wire.WideCommand{Gone: gone, Origin: gone.Origin}
+	keepers, others := r.cfg.System.Keepers(), actors.AllShards()
+	if err := r.cfg.System.Depart(gone); err != nil {
+		return actors.Coverage{Missing: others.List()}, err
+	}
+	first, err := r.commandShards(ctx, command, keepers)
+	if err != nil {
+		first.Missing = others.List()
+		return first, err
+	}
+	for _, shard := range keepers.List() {
+		others.Remove(shard)
+	}
+	cover, err := r.commandShards(ctx, command, others)
+	cover.Extensions += first.Extensions
+	return cover, err
 }
 
 // commanded is the outcome of a command in the shards of one node.
@@ -39,16 +54,21 @@ type commanded struct {
 	err error
 }
 
-// commandAll has every shard carry out a command once. One request asks a node for all the shards that it owns. Shards
+// commandAll has every shard carry out a command once.
+func (r *Router) commandAll(ctx context.Context, command wire.WideCommand) (actors.Coverage, error) {
+	return r.commandShards(ctx, command, actors.AllShards())
+}
+
+// commandShards has some shards carry out a command once. One request asks a node for all the shards that it owns. Shards
 // that surely did not carry it out are asked again, through their owner of that time, until the deadline. No shard is
 // asked again whose outcome is unknown, unless the command is about a switch: any other that is carried out twice could undo what
 // came in between.
-func (r *Router) commandAll(ctx context.Context, command wire.WideCommand) (cover actors.Coverage, err error) {
+func (r *Router) commandShards(ctx context.Context, command wire.WideCommand, todo actors.ShardSet) (cover actors.Coverage, err error) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(r.cfg.Timeout)
 	}
-	todo, unknown := actors.AllShards(), actors.ShardSet{}
+	unknown := actors.ShardSet{}
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		for _, s := range r.commandOwners(ctx, deadline, command, &todo) {
 			done := s.Done

@@ -2,7 +2,9 @@ package route
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -88,15 +90,23 @@ func TestEndSwitch(t *testing.T) {
 	}
 }
 
-// Only the shards that have calls of a switch, and every sixteenth, are asked to write that it is gone.
+// Only the first shard of the journal's stream writes that a switch is gone. Of two moments it keeps the later one.
 func TestEndSwitchWritesLittle(t *testing.T) {
 	n := startNodes(t, nil, "a")
 	to := actors.Address{Realm: listed, User: "1"}
 	n.must("a", to, presence.CallEvent{CallID: "c", State: presence.Early, SwitchURI: "sip:one", From: to.String(), To: "x@y"})
 	before := n.table.kept()
 	cover, err := n.of["a"].router.EndSwitch(t.Context(), presence.SwitchGone{Switch: "sip:one"})
-	if wrote := n.table.kept() - before; err != nil || cover.Extensions != 1 || wrote < 64 || wrote > 65 { // the record of the call takes the place of the one before
+	if wrote := n.table.kept() - before; err != nil || cover.Extensions != 1 || wrote != 1 { // the record of the call takes the place of the one before
 		t.Errorf("%v, %d calls ended, %d records written", err, cover.Extensions, wrote)
+	}
+	if _, err := n.of["a"].router.EndSwitch(t.Context(), presence.SwitchGone{Switch: "sip:one", Before: time.Now().Add(-time.Minute)}); err != nil {
+		t.Error(err)
+	}
+	for _, r := range n.table.records[0] {
+		if g, err := presence.ReadGone(r.Data); r.Kind == presence.KindGone && (err != nil || time.Since(g.Before) > 30*time.Second) {
+			t.Errorf("a command of an earlier moment left %+v, %v", g, err)
+		}
 	}
 }
 
@@ -127,4 +137,40 @@ func TestEndSwitchAgain(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+}
+
+// Invented switches fill neither the memory nor the journal: past a bound no more are remembered in a while, and whoever says so learns it at once. A switch
+// that is known can be gone again. Requests are answered meanwhile.
+func TestManySwitchesGone(t *testing.T) {
+	const most = 1000
+	n := startNodes(t, nil, "a")
+	names := func(i int) string {
+		return fmt.Sprintf("sip:*.>%d\x00 %s", i, strings.Repeat("x", presence.MaxSwitch-20))
+	}
+	var slowest time.Duration
+	for i := range most {
+		if _, err := n.of["a"].router.EndSwitch(t.Context(), presence.SwitchGone{Switch: names(i)}); err != nil {
+			t.Fatalf("%d switches: %v", i, err)
+		}
+		if i%50 == 0 {
+			begun := time.Now()
+			n.must("a", n.at("a", i), actors.Show{})
+			slowest = max(slowest, time.Since(begun))
+		}
+	}
+	begun := time.Now()
+	_, err := n.of["a"].router.EndSwitch(t.Context(), presence.SwitchGone{Switch: names(most)})
+	if took := time.Since(begun); !errors.Is(err, actors.ErrBusy) || took > time.Second {
+		t.Errorf("one switch more: %v after %v", err, took)
+	}
+	if _, err := n.of["a"].router.EndSwitch(t.Context(), presence.SwitchGone{Switch: names(7)}); err != nil {
+		t.Errorf("a known one again: %v", err)
+	}
+	if kept := n.table.kept(); kept != most {
+		t.Errorf("%d records are kept", kept)
+	}
+	if slowest > 2*time.Second {
+		t.Errorf("a read took %v", slowest)
+	}
+	t.Logf("the slowest read took %v", slowest)
 }

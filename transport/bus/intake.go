@@ -99,8 +99,8 @@ func (b *Bus) mailbox(m *nats.Msg) {
 	b.admit(m, f, t, err, all, func(deadline time.Time) {
 		// The mailbox comes first: its extension knows which lamps it lit before and lights no more.
 		b.cfg.Router.Go(request(f, all[0], deadline), func(a actors.Answer) {
-			if a.Err != nil {
-				b.acknowledge(m, f, a.Err, presence.IgnoredNot)
+			if a.Err != nil || a.Ignored != presence.IgnoredNot { // newer counts are known
+				b.acknowledge(m, f, a.Err, a.Ignored)
 				return
 			}
 			b.requestAll(deadline, update.Lamps(a.Former), func(err error) { b.acknowledge(m, f, err, presence.IgnoredNot) })

@@ -206,6 +206,9 @@ func (f *Document) Mailbox() (update presence.MailboxUpdate, all []Addressed, er
 		return update, nil, err
 	}
 	update.Mailbox = to
+	if update.At, err = timestamp("Timestamp", f.Timestamp); err != nil {
+		return update, nil, err
+	}
 	m := &update.Messages
 	m.Account = withoutScheme(f.MessageAccount)
 	for _, c := range []struct {

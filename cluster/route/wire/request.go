@@ -245,6 +245,7 @@ func mailboxFields(c *coder, v *presence.MailboxEvent) {
 	num(c, 6, &v.UrgentSaved)
 	str(c, 7, &v.Account)
 	str(c, 8, &v.Extended)
+	timestamp(c, 9, &v.Timestamp)
 }
 
 func publishFields(c *coder, v *presence.Publish) {

@@ -88,7 +88,7 @@ func TestLaterFields(t *testing.T) {
 		presence.CallEvent{CallID: "k", Undirected: true, FromName: "a", ToName: "b", FromURI: "c", ToURI: "d", Rendering: presence.NotRendered},
 		presence.RegisterEvent{Name: "n", State: presence.Early, Call: presence.HeldCall{CallID: "k", Direction: presence.Recipient, FromTag: "1", ToTag: "2", FromName: "a", ToName: "b",
 			FromURI: "c", ToURI: "d", TargetCallID: "t", SwitchURI: "s", Rendering: presence.Rendered}},
-		presence.MailboxEvent{Source: "m", Extended: "7001"},
+		presence.MailboxEvent{Source: "m", Extended: "7001", Timestamp: time.UnixMicro(1_700_000_000_000_001)},
 		presence.Notified{CallID: "c", Reply: 481, Edge: "e"},
 		presence.Notified{CallID: "c", Reply: 503, Edge: "e", RetryAfter: 120},
 		presence.Subscribe{CallID: "c", InDialog: true},

@@ -88,7 +88,8 @@ func (n *session) mailbox(ctx context.Context, e *event) error {
 		return nil
 	}
 	return n.ordered.send(source.Document{Event: "mwi_update", Subject: subject.MailboxUpdate(a.Realm, a.User), Fields: map[string]any{"To": "sip:" + a.String(),
-		"Message-Account": "sip:" + a.String(), "Messages-New": counts[0], "Messages-Saved": counts[1], "Messages-Urgent": counts[2], "Messages-Urgent-Saved": counts[3]}})
+		"Message-Account": "sip:" + a.String(), "Messages-New": counts[0], "Messages-Saved": counts[1], "Messages-Urgent": counts[2], "Messages-Urgent-Saved": counts[3],
+		"Timestamp": e.at.UnixMicro()}})
 }
 
 // readCounts reads the new, old, urgent new and urgent old messages of a mailbox, such as 2/1 (0/0). The urgent ones may be missing. Without
