@@ -93,7 +93,7 @@ func TestRun(t *testing.T) {
 			if err := sink.Up(ctx, "sip:one", "i2"); err != nil {
 				return err
 			}
-			if err := sink.UpOf(ctx, "sip:two", "i3"); err != nil {
+			if err := sink.UpOf(ctx, "sip:two", "i3", time.Minute); err != nil {
 				return err
 			}
 			if err := sink.DownOf(ctx, "sip:two"); err != nil {

@@ -66,19 +66,14 @@ func BenchmarkBridge(b *testing.B) {
 			b.Fatal(err)
 		}
 		z := &zone{source: &Source{cfg: Config{Queue: queue}}}
-		d, err := z.open(ch)
+		err = z.declare(ch)
 		if err == nil {
-			err = ch.Close() // only to declare
+			err = ch.QueueBind(queue, exchanges[0].news[0], exchanges[0].name, false, nil)
 		}
 		if err != nil {
 			b.Fatal(err)
 		}
-		for range d { //nolint:revive // until it is closed
-		}
 		fill(b, k, rabbit, queue, n)
-		if ch, err = conn.Channel(); err != nil {
-			b.Fatal(err)
-		}
 		return ch
 	}
 	b.Run("bare", func(b *testing.B) {
