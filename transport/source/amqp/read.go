@@ -82,7 +82,7 @@ func (s *Source) read(d *amqp091.Delivery) (m message, reason string, err error)
 	if err != nil {
 		return m, reasonWrong, err
 	}
-	stamp := false
+	stamp, drop := false, ""
 	switch f.EventName {
 	case "mwi_update":
 		update, _, err := f.Mailbox()
@@ -112,7 +112,7 @@ func (s *Source) read(d *amqp091.Delivery) (m message, reason string, err error)
 		if err != nil {
 			return m, reasonWrong, err
 		}
-		m.document.Subject = subject.WatcherReply(of.Realm, of.User)
+		m.document.Subject, drop = subject.WatcherReply(of.Realm, of.User), "Sequence" // which counts Kamailio's NOTIFYs, not Lamplight's
 	case "reset":
 		m.reset = f
 		return m, "", nil
@@ -141,19 +141,20 @@ func (s *Source) read(d *amqp091.Delivery) (m message, reason string, err error)
 		m.document.Subject = of(a.To.Realm, cmp.Or(callID, "register"))
 	}
 	m.document.Event, m.document.Data = string(f.EventName), body
-	if stamp || f.Timestamp != (kazoo.Number{}) {
-		m.document.Data, err = s.restamp(body, stamp)
+	if stamp || drop != "" || f.Timestamp != (kazoo.Number{}) {
+		m.document.Data, err = s.restamp(body, stamp, drop)
 	}
 	return m, reasonWrong, err
 }
 
-// restamp returns a document with the time of arrival as its Timestamp, or without one.
-func (s *Source) restamp(body []byte, stamp bool) ([]byte, error) {
+// restamp returns a document with the time of arrival as its Timestamp, or without one, and without the field drop.
+func (s *Source) restamp(body []byte, stamp bool, drop string) ([]byte, error) {
 	fields := map[string]jsontext.Value{}
 	if err := json.Unmarshal(body, &fields); err != nil {
 		return nil, err
 	}
 	delete(fields, "Timestamp")
+	delete(fields, drop)
 	if stamp {
 		fields["Timestamp"] = fmt.Append(nil, s.now())
 	}
