@@ -68,7 +68,7 @@ func BenchmarkBridge(b *testing.B) {
 		z := &zone{source: &Source{cfg: Config{Queue: queue}}}
 		err = z.declare(ch)
 		if err == nil {
-			err = ch.QueueBind(queue, exchanges[0].news[0], exchanges[0].name, false, nil)
+			err = ch.QueueBind(queue, "dialog.*.*", "presence", false, nil)
 		}
 		if err != nil {
 			b.Fatal(err)

@@ -22,6 +22,7 @@ import (
 	"lamplight/cluster/subject"
 	"lamplight/cmd/lamplight/node"
 	"lamplight/cmd/lamplight/node/nodetest"
+	"lamplight/transport/brokers"
 	"lamplight/transport/client"
 	"lamplight/transport/source"
 )
@@ -109,10 +110,8 @@ func (k *fakeKazoo) declare(conn *amqp091.Connection) error {
 	if err != nil {
 		return err
 	}
-	for _, x := range exchanges {
-		if err := ch.ExchangeDeclare(x.name, x.kind, false, false, false, false, nil); err != nil {
-			return err
-		}
+	if err := brokers.Declare(ch, exchanges...); err != nil {
+		return err
 	}
 	q, err := ch.QueueDeclare("", false, true, true, false, nil)
 	if err != nil {

@@ -1,13 +1,10 @@
 package amqp
 
 import (
-	"bytes"
 	"cmp"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -17,6 +14,7 @@ import (
 
 	"lamplight/actors/presence"
 	"lamplight/cluster/subject"
+	"lamplight/transport/brokers"
 	"lamplight/transport/client"
 	"lamplight/transport/kazoo"
 	"lamplight/transport/source"
@@ -36,24 +34,6 @@ var carried = []string{"dialog_update", "update", "mwi_update", "reset", "subscr
 
 const registration = "reg_success"
 
-// plain returns the body of a message, which may be compressed, if it has at most so many bytes.
-func plain(d *amqp091.Delivery, most int) ([]byte, error) {
-	body := d.Body
-	if strings.EqualFold(d.ContentEncoding, "gzip") {
-		r, err := gzip.NewReader(bytes.NewReader(body))
-		if err == nil {
-			body, err = io.ReadAll(io.LimitReader(r, int64(most)+1))
-		}
-		if err != nil {
-			return nil, fmt.Errorf("its gzip is broken: %w", err)
-		}
-	}
-	if len(body) > most {
-		return nil, fmt.Errorf("it has more than %d bytes", most)
-	}
-	return body, nil
-}
-
 // message is what a message of Kazoo's means for Lamplight. Either document or reset is set.
 type message struct {
 	document source.Document
@@ -67,7 +47,7 @@ type message struct {
 // undo what came later. Calls get none, and lose one that they have: their order does not matter, and Lamplight would not begin a call by news that
 // has waited for more than a minute, or whose sender's clock is slow.
 func (s *Source) read(d *amqp091.Delivery) (m message, reason string, err error) {
-	body, err := plain(d, kazoo.MaxDocument)
+	body, err := brokers.Body(d, kazoo.MaxDocument)
 	if err != nil {
 		return m, reasonUnreadable, err
 	}

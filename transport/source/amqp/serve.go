@@ -13,6 +13,7 @@ import (
 
 	"lamplight/actors/presence"
 	"lamplight/cluster/subject"
+	"lamplight/transport/brokers"
 	"lamplight/transport/client"
 	"lamplight/transport/kazoo"
 )
@@ -65,7 +66,7 @@ func (z *zone) serveSearches(ctx context.Context, conn *amqp091.Connection, s *s
 // search answers a search_req in the shapes of Kazoo's presence role: for a summary one answer with the number of subscriptions, for the details
 // parts with some extensions each, which Crossbar merges, and then an empty answer.
 func (s *Source) search(ctx context.Context, to *session, d *amqp091.Delivery) error {
-	body, err := plain(d, kazoo.MaxDocument)
+	body, err := brokers.Body(d, kazoo.MaxDocument)
 	if err != nil {
 		return err
 	}

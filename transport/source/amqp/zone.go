@@ -2,11 +2,9 @@ package amqp
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -14,37 +12,30 @@ import (
 	"github.com/rabbitmq/amqp091-go"
 
 	"lamplight/cluster/subject"
+	"lamplight/transport/brokers"
 	"lamplight/transport/client"
 )
 
 const (
-	heartbeat    = 5 * time.Second // of AMQP; a broker that is silent for two of them is taken for gone
-	dialTime     = 5 * time.Second
 	prefetch     = 1000 // messages that are not acknowledged; the broker sends no more
 	maxWaiting   = 100000
 	firstPause   = 200 * time.Millisecond // before the next try to connect; it doubles up to longestPause
 	longestPause = 2 * time.Second
 )
 
-// exchange is one of Kazoo's. Everybody who uses one declares it, with exactly the same flags: whoever comes first makes it. news are the
-// routing keys of what the queue of the bridge gets of it, aside those of what the queue of heartbeats and answers gets. Some of Kazoo's
-// keys are also subjects of Lamplight.
-type exchange struct {
-	name, kind  string
-	news, aside []string
-}
+// exchanges are those of Kazoo's that the bridge uses.
+var exchanges = []string{"presence", "targeted", "callevt", "nodes", "registrar", "omnipresence"}
 
-// answers stands for the name of the queue of answers, in the place of a routing key.
-const answers = "answers"
-
-var exchanges = []exchange{
-	{name: "presence", kind: "topic", news: []string{"dialog.*.*", "update.*.*", "mwi_updates.*.*", subject.AnyReset, "subscriptions.*"}},
-	{name: "targeted", kind: "direct", aside: []string{answers}},
-	{name: "callevt", kind: "topic"},
-	{name: "nodes", kind: "fanout", aside: []string{""}},
-	{name: "registrar", kind: "topic", news: []string{subject.AnyRegistration}},
-	{name: "omnipresence", kind: "topic", news: []string{"subscribe.*.*", "notify.*.*", ""}}, // Erlang's publishers use no key
-}
+// news are the routing keys of what the queue of the bridge gets of Kazoo's exchanges, and aside those of what the queue of heartbeats and answers gets
+// beside the answers. Some of Kazoo's keys are also subjects of Lamplight.
+var (
+	news = map[string][]string{
+		"presence":     {"dialog.*.*", "update.*.*", "mwi_updates.*.*", subject.AnyReset, "subscriptions.*"},
+		"registrar":    {subject.AnyRegistration},
+		"omnipresence": {"subscribe.*.*", "notify.*.*", ""}, // Erlang's publishers use no key
+	}
+	aside = map[string][]string{"nodes": {""}}
+)
 
 // zone is one broker.
 type zone struct {
@@ -140,7 +131,7 @@ func (z *zone) consume(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	news, err := in.Consume(z.source.cfg.Queue, "", false, false, false, false, nil)
+	told, err := in.Consume(z.source.cfg.Queue, "", false, false, false, false, nil)
 	if err != nil {
 		return z.advised(err)
 	}
@@ -164,9 +155,9 @@ func (z *zone) consume(ctx context.Context) (err error) {
 	z.source.work.Go(func() { acknowledge(here, in, done) })
 	for {
 		select {
-		case d, ok := <-news:
+		case d, ok := <-told:
 			if !ok {
-				return closed(lost)
+				return brokers.Lost(lost)
 			}
 			z.source.sink.Heard()
 			if err := z.source.take(here, &d, func() {
@@ -178,7 +169,7 @@ func (z *zone) consume(ctx context.Context) (err error) {
 				return err
 			}
 		case e := <-sideLost:
-			return asError(e)
+			return brokers.Closed(e)
 		case <-ctx.Done():
 			return nil
 		}
@@ -187,15 +178,7 @@ func (z *zone) consume(ctx context.Context) (err error) {
 
 // connect connects to the broker, and declares the queue of the bridge and that of heartbeats and answers.
 func (z *zone) connect(ctx context.Context) (conn *amqp091.Connection, in *amqp091.Channel, side *session, err error) {
-	conn, err = amqp091.DialConfig(z.url, amqp091.Config{Heartbeat: heartbeat, Locale: "en_US", TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
-		Properties: amqp091.Table{"connection_name": "lamplight bridge amqp " + z.source.cfg.Queue, "product": app, "version": z.source.cfg.Version},
-		Dial: func(network, address string) (net.Conn, error) {
-			c, err := (&net.Dialer{Timeout: dialTime}).DialContext(ctx, network, address)
-			if err == nil {
-				err = c.SetDeadline(time.Now().Add(2 * dialTime)) // the library sets others once AMQP has begun
-			}
-			return c, err
-		}})
+	conn, err = brokers.Dial(ctx, z.url, "lamplight bridge amqp "+z.source.cfg.Queue, app, z.source.cfg.Version)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -229,28 +212,28 @@ func (z *zone) arrange(conn *amqp091.Connection, replies string) error {
 	}
 	var wrong []error
 	for _, x := range exchanges {
-		err := do(func() error { return ch.ExchangeDeclare(x.name, x.kind, false, false, false, false, nil) })
+		err := do(func() error { return brokers.Declare(ch, x) })
 		if e, ok := errors.AsType[*amqp091.Error](err); ok && e.Code == amqp091.AccessRefused { // one who may not make it may still use it
-			if do(func() error { return ch.ExchangeDeclarePassive(x.name, x.kind, false, false, false, false, nil) }) == nil {
+			if do(func() error { return ch.ExchangeDeclarePassive(x, brokers.Kind(x), false, false, false, false, nil) }) == nil {
 				err = nil
 			}
 		}
 		bind := func(queue, key string) {
-			if e := do(func() error { return ch.QueueBind(queue, key, x.name, false, nil) }); e != nil && err == nil {
+			if e := do(func() error { return ch.QueueBind(queue, key, x, false, nil) }); e != nil && err == nil {
 				err = e
 			}
 		}
-		for _, key := range x.news {
+		for _, key := range news[x] {
 			bind(z.source.cfg.Queue, key)
 		}
-		for _, key := range x.aside {
-			if key == answers {
-				key = replies
-			}
+		for _, key := range aside[x] {
 			bind(replies, key)
 		}
+		if x == "targeted" {
+			bind(replies, replies)
+		}
 		if err != nil {
-			wrong = append(wrong, x.advised(err))
+			wrong = append(wrong, advised(x, err))
 		}
 	}
 	if ch != nil {
@@ -260,16 +243,16 @@ func (z *zone) arrange(conn *amqp091.Connection, replies string) error {
 }
 
 // advised says what is wrong with an exchange, and what to do about it.
-func (x *exchange) advised(err error) error {
+func advised(exchange string, err error) error {
 	switch e, ok := errors.AsType[*amqp091.Error](err); {
 	case ok && e.Code == amqp091.PreconditionFailed:
 		return fmt.Errorf("the exchange %s differs from Kazoo's, which is of the type %s, not durable, not auto-delete, not internal and without arguments; it is used as it is: "+
-			"delete it, and Kazoo and the bridge make it again (%w)", x.name, x.kind, err)
+			"delete it, and Kazoo and the bridge make it again (%w)", exchange, brokers.Kind(exchange), err)
 	case ok && e.Code == amqp091.AccessRefused:
 		return fmt.Errorf("the broker does not let the bridge use the exchange %s, and what comes over it is missing: give its user the permissions to configure, "+
-			"write and read it (rabbitmqctl set_permissions; %w)", x.name, err)
+			"write and read it (rabbitmqctl set_permissions; %w)", exchange, err)
 	}
-	return fmt.Errorf("the exchange %s can't be used: %w", x.name, err)
+	return fmt.Errorf("the exchange %s can't be used: %w", exchange, err)
 }
 
 // keepArranged arranges again and again, until ctx ends: somebody may mend what is wrong, or delete an exchange, with which its bindings go.
@@ -298,26 +281,6 @@ func (z *zone) arranged(wrong error) {
 	}
 }
 
-var errClosed = errors.New("the channel or its queue was closed")
-
-// closed returns why no more messages come: a channel's error, or that the queue was deleted, for which there is no error.
-func closed(lost <-chan *amqp091.Error) error {
-	select {
-	case e := <-lost:
-		return asError(e)
-	default:
-		return errClosed
-	}
-}
-
-// asError returns why a channel was closed: e, which is nil when this side closed it.
-func asError(e *amqp091.Error) error {
-	if e == nil {
-		return errClosed
-	}
-	return e
-}
-
 // declare declares the queue of the bridge. Of several bridges, RabbitMQ lets one consume and another one go on after it, so that the
 // messages stay in order.
 func (z *zone) declare(ch *amqp091.Channel) error {
@@ -342,7 +305,7 @@ func listen(conn *amqp091.Connection) (*session, error) {
 func (z *zone) hear(deliveries <-chan amqp091.Delivery) {
 	for d := range deliveries {
 		z.source.sink.Heard()
-		body, err := plain(&d, maxAnswer)
+		body, err := brokers.Body(&d, maxAnswer)
 		if err != nil {
 			z.source.sink.Refused(reasonUnreadable, err.Error())
 			continue
