@@ -26,15 +26,15 @@ const (
 // exchanges are those of Kazoo's that the bridge uses.
 var exchanges = []string{"presence", "targeted", "callevt", "nodes", "registrar", "omnipresence"}
 
-// news are the routing keys of what the queue of the bridge gets of Kazoo's exchanges, and aside those of what the queue of heartbeats and answers gets
+// newsKeys are the routing keys of what the queue of the bridge gets of Kazoo's exchanges, and asideKeys those of what the queue of heartbeats and answers gets
 // beside the answers. Some of Kazoo's keys are also subjects of Lamplight.
 var (
-	news = map[string][]string{
+	newsKeys = map[string][]string{
 		"presence":     {"dialog.*.*", "update.*.*", "mwi_updates.*.*", subject.AnyReset, "subscriptions.*"},
 		"registrar":    {subject.AnyRegistration},
 		"omnipresence": {"subscribe.*.*", "notify.*.*", ""}, // Erlang's publishers use no key
 	}
-	aside = map[string][]string{"nodes": {""}}
+	asideKeys = map[string][]string{"nodes": {""}}
 )
 
 // zone is one broker.
@@ -223,10 +223,10 @@ func (z *zone) arrange(conn *amqp091.Connection, replies string) error {
 				err = e
 			}
 		}
-		for _, key := range news[x] {
+		for _, key := range newsKeys[x] {
 			bind(z.source.cfg.Queue, key)
 		}
-		for _, key := range aside[x] {
+		for _, key := range asideKeys[x] {
 			bind(replies, key)
 		}
 		if x == "targeted" {
