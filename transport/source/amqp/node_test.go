@@ -33,7 +33,7 @@ func TestServeBridge(t *testing.T) {
 	}
 	nats := fmt.Sprintf("127.0.0.1:%d", port)
 	command := func(args ...string) string {
-		out, _ := exec.Command(binary, append(args, "--nats", "nats://"+nats)...).CombinedOutput()
+		out, _ := exec.Command(binary, append(args, "--nats", "nats://"+nats)...).Output()
 		return string(out)
 	}
 	start := func() (*exec.Cmd, *lockedBuffer) {
