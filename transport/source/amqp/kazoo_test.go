@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -448,7 +449,16 @@ func bridgeProcess(ctx context.Context, broker, nats, queue string) error {
 	s := New(Config{Brokers: []string{broker}, Queue: queue, Resync: time.Second, Conn: conn, Version: "1", Log: log})
 	s.times = short
 	s.times.refused = 20 * time.Second
-	return source.Run(ctx, source.Config{Conn: conn, Version: "1", Log: log, Registerer: prometheus.NewRegistry()}, s)
+	b := &bridge{registry: prometheus.NewRegistry()}
+	if n, _ := strconv.Atoi(os.Getenv("LAMPLIGHT_TEST_COUNT")); n > 0 {
+		go func() {
+			for b.counted("lamplight_source_documents_total", "dialog_update") < float64(n) {
+				time.Sleep(5 * time.Millisecond)
+			}
+			log.Info("all are durable")
+		}()
+	}
+	return source.Run(ctx, source.Config{Conn: conn, Version: "1", Log: log, Registerer: b.registry}, s)
 }
 
 // process starts a bridge as a process.

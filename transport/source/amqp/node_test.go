@@ -56,7 +56,9 @@ func TestServeBridge(t *testing.T) {
 	}
 	lamp := func(user, want string) {
 		t.Helper()
-		eventually(t, user+" is "+want, 40*time.Second, func() bool { return strings.HasPrefix(command("presence", "show", user, "--realm", realm), user+" is "+want) })
+		eventually(t, user+" is "+want, 40*time.Second, func() bool {
+			return strings.HasPrefix(command("presence", "show", user, "--realm", realm), user+" is "+want)
+		})
 	}
 	source := func(calls string) { // the state and the number of calls stand in the third column and in the fifth
 		t.Helper()
