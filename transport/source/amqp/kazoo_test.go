@@ -439,24 +439,29 @@ func (b *bridge) ready(t testing.TB) {
 	eventually(t, "the bridge reaches its broker", 20*time.Second, func() bool { return b.counted("lamplight_source_connected", "") == 1 })
 }
 
-// bridgeProcess is a bridge that can be killed: the test's binary with LAMPLIGHT_TEST_BRIDGE.
+// bridgeProcess is a bridge that can be killed: the test's binary with LAMPLIGHT_TEST_BRIDGE. With LAMPLIGHT_TEST_COUNT it has a bridge's usual times, and
+// logs when so many dialog_updates are durable.
 func bridgeProcess(ctx context.Context, broker, nats, queue string) error {
 	conn, err := client.Connect(client.Options{URL: nats}, "bridge")
 	if err != nil {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	s := New(Config{Brokers: []string{broker}, Queue: queue, Resync: time.Second, Conn: conn, Version: "1", Log: log})
-	s.times = short
-	s.times.refused = 20 * time.Second
-	b := &bridge{registry: prometheus.NewRegistry()}
-	if n, _ := strconv.Atoi(os.Getenv("LAMPLIGHT_TEST_COUNT")); n > 0 {
+	b, c := &bridge{registry: prometheus.NewRegistry()}, Config{Brokers: []string{broker}, Queue: queue, Resync: time.Second, Conn: conn, Version: "1", Log: log}
+	n, _ := strconv.Atoi(os.Getenv("LAMPLIGHT_TEST_COUNT"))
+	if n > 0 {
+		c.Resync = time.Hour
 		go func() {
 			for b.counted("lamplight_source_documents_total", "dialog_update") < float64(n) {
-				time.Sleep(5 * time.Millisecond)
+				time.Sleep(20 * time.Millisecond)
 			}
 			log.Info("all are durable")
 		}()
+	}
+	s := New(c)
+	if n == 0 {
+		s.times = short
+		s.times.refused = 20 * time.Second
 	}
 	return source.Run(ctx, source.Config{Conn: conn, Version: "1", Log: log, Registerer: b.registry}, s)
 }
