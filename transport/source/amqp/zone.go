@@ -53,8 +53,8 @@ func (z *zone) reached() bool { return z.session.Load() != nil && z.right.Load()
 
 // session is one connection to a broker.
 type session struct {
-	out     *amqp091.Channel // for what is published
-	replies string           // the queue on which answers arrive
+	out     atomic.Pointer[amqp091.Channel] // for what is published
+	replies string                          // the queue on which answers arrive
 }
 
 // run keeps a connection to the broker until ctx ends. It returns an error that no later try can mend.
@@ -121,13 +121,22 @@ func (z *zone) consume(ctx context.Context) (err error) {
 			err = fmt.Errorf("the broker %s: %w", client.Redacted(z.url), err)
 		}
 	}()
-	conn, in, side, err := z.connect(ctx)
+	conn, in, hears, err := z.connect(ctx)
 	if err != nil {
 		return z.advised(err)
 	}
 	defer func() { _ = conn.CloseDeadline(time.Now().Add(time.Second)) }()
+	q, err := hears.QueueDeclare("", false, true, true, false, nil)
+	if err != nil {
+		return z.advised(err)
+	}
+	side := &session{replies: q.Name}
+	refused, err := side.open(conn)
+	if err != nil {
+		return err
+	}
 	wrong := z.arrange(conn, side.replies) // before it consumes, so that who sees a consumer knows that the queue is bound
-	deliveries, err := side.out.Consume(side.replies, "", true, true, false, false, nil)
+	deliveries, err := hears.Consume(side.replies, "", true, true, false, false, nil)
 	if err != nil {
 		return err
 	}
@@ -136,7 +145,7 @@ func (z *zone) consume(ctx context.Context) (err error) {
 		return z.advised(err)
 	}
 	lost := in.NotifyClose(make(chan *amqp091.Error, 1))
-	sideLost := side.out.NotifyClose(make(chan *amqp091.Error, 1))
+	deaf := hears.NotifyClose(make(chan *amqp091.Error, 1))
 	here, over := context.WithCancel(ctx)
 	defer over()
 	if z.source.cfg.Serve {
@@ -168,16 +177,26 @@ func (z *zone) consume(ctx context.Context) (err error) {
 			}); err != nil {
 				return err
 			}
-		case e := <-sideLost:
+		case e := <-deaf:
 			return brokers.Closed(e)
+		case e := <-refused: // what comes is not concerned
+			if conn.IsClosed() {
+				return brokers.Closed(e)
+			}
+			z.source.cfg.Log.Error("the broker did not take what the bridge published: give its user the permission to write to the exchange", "source", z.source.Name(),
+				"broker", client.Redacted(z.url), "err", brokers.Closed(e))
+			if refused, err = side.open(conn); err != nil {
+				return err
+			}
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// connect connects to the broker, and declares the queue of the bridge and that of heartbeats and answers.
-func (z *zone) connect(ctx context.Context) (conn *amqp091.Connection, in *amqp091.Channel, side *session, err error) {
+// connect connects to the broker and declares the queue of the bridge. in is the channel of that queue, and hears that of the queue of heartbeats
+// and answers.
+func (z *zone) connect(ctx context.Context) (conn *amqp091.Connection, in, hears *amqp091.Channel, err error) {
 	conn, err = brokers.Dial(ctx, z.url, "lamplight bridge amqp "+z.source.cfg.Queue, app, z.source.cfg.Version)
 	if err != nil {
 		return nil, nil, nil, err
@@ -186,13 +205,23 @@ func (z *zone) connect(ctx context.Context) (conn *amqp091.Connection, in *amqp0
 		err = z.declare(in)
 	}
 	if err == nil {
-		side, err = listen(conn)
+		hears, err = conn.Channel()
 	}
 	if err != nil {
 		_ = conn.CloseDeadline(time.Now().Add(time.Second))
 		return nil, nil, nil, err
 	}
-	return conn, in, side, nil
+	return conn, in, hears, nil
+}
+
+// open opens a channel for what is published, which the broker closes when it does not take something. refused says so.
+func (s *session) open(conn *amqp091.Connection) (refused <-chan *amqp091.Error, err error) {
+	ch, err := conn.Channel()
+	if err != nil {
+		return nil, err
+	}
+	s.out.Store(ch)
+	return ch.NotifyClose(make(chan *amqp091.Error, 1)), nil
 }
 
 // arrange declares Kazoo's exchanges and binds the bridge's queues to them. It arranges what the broker lets it, and returns what is wrong with
@@ -291,16 +320,6 @@ func (z *zone) declare(ch *amqp091.Channel) error {
 	return ch.Qos(prefetch, 0, false)
 }
 
-// listen opens the channel of everything else, and a queue that lives as long as the connection, for the heartbeats of nodes and for answers.
-func listen(conn *amqp091.Connection) (*session, error) {
-	ch, err := conn.Channel()
-	if err != nil {
-		return nil, err
-	}
-	q, err := ch.QueueDeclare("", false, true, true, false, nil)
-	return &session{out: ch, replies: q.Name}, err
-}
-
 // hear passes heartbeats and answers to the keeper until the channel is closed.
 func (z *zone) hear(deliveries <-chan amqp091.Delivery) {
 	for d := range deliveries {
@@ -331,5 +350,5 @@ func (z *zone) publish(ctx context.Context, exchange, key string, body []byte) e
 }
 
 func (s *session) publish(ctx context.Context, exchange, key string, body []byte) error {
-	return s.out.PublishWithContext(ctx, exchange, key, false, false, amqp091.Publishing{ContentType: "application/json", Body: body})
+	return s.out.Load().PublishWithContext(ctx, exchange, key, false, false, amqp091.Publishing{ContentType: "application/json", Body: body})
 }

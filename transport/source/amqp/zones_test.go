@@ -166,6 +166,16 @@ func TestPermissions(t *testing.T) {
 	b.ctl(t, "-q", "set_permissions", "narrow", own, own, ".*")
 	s.ready(t)
 	eventually(t, "heartbeats come", 10*time.Second, func() bool { return strings.Contains(s.log.String(), "a media server is new") })
+	eventually(t, "the broker refuses questions", 20*time.Second, func() bool {
+		return strings.Count(s.log.String(), "access to exchange 'callevt'") >= 3 // each time that Kazoo is asked which calls run
+	})
+	k.dialog("1001", "p-1", "recipient", "confirmed")
+	l.shows(map[string]string{"1001": "confirmed"}, 10*time.Second)
+	if n := strings.Count(s.log.String(), "a media server is new"); n != 1 || s.counted("lamplight_source_connected", "") != 1 {
+		t.Errorf("the connection did not last: %s", s.log)
+	}
+	b.ctl(t, "-q", "set_permissions", "narrow", own, ".*", ".*")
+	eventually(t, "Kazoo answers", 10*time.Second, func() bool { return strings.Contains(s.log.String(), "Kazoo said which calls run") })
 }
 
 // A broker that closes the channel because messages were not acknowledged in its time, which RabbitMQ says with the code of a queue that differs,
