@@ -37,10 +37,11 @@ func TestShardRecords(t *testing.T) {
 	})
 }
 
+var again = Origin{By: "the source fs1, which was started again"}
+
 // News of a source that comes late changes nothing.
 func TestSourceHearsInOrder(t *testing.T) {
 	s := Source{}
-	again := Origin{By: "the source fs1, which was started again"}
 	up := func(incarnation string, after time.Duration, expires int) bool {
 		forget, err := s.Hear(&SourceUp{Source: "fs1", Switch: "sip:one", Incarnation: incarnation, Expires: expires, Timestamp: begin.Add(after)}, begin.Add(time.Minute))
 		if err != nil {
@@ -78,7 +79,7 @@ func TestSourceOwesOneSwitch(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := s
-	if want.Owed != (SwitchGone{Switch: "sip:old", Before: begin.Add(time.Second)}) {
+	if want.Owed != (SwitchGone{Switch: "sip:old", Before: begin.Add(time.Second), Origin: again}) {
 		t.Errorf("a source that tells of another switch owes %+v", want.Owed)
 	}
 	if err := up("sip:third", "i", 2*time.Second); !errors.Is(err, ErrOwed) || s != want {

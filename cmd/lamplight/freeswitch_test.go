@@ -110,6 +110,52 @@ func TestServeBridgesFreeswitch(t *testing.T) {
 	}
 }
 
+// A node that is killed with -9 and started again follows its switch again: what ended meanwhile is dark, what lives is lit, and lamplight sources
+// lists the switch with its calls.
+func TestServeBridgeFreeswitchKilled(t *testing.T) {
+	t.Parallel()
+	fs, data := freeswitchtest.Start(t), t.TempDir()
+	flags := []string{"--bridge-freeswitch", fs.Addr(), "--esl-password-file", passwordFile(t, "ClueCon"), "--switch-uri", "sip:one"}
+	p := serve(t, data, flags...)
+	p.sample()
+	lamp := func(user, want string) {
+		t.Helper()
+		eventually(t, user+" is "+want, 40*time.Second, func() bool {
+			return strings.HasPrefix(p.lamplight("presence", "show", user, "--realm", realm, "--nats", p.nats), user+" is "+want)
+		})
+	}
+	source := func(calls string) { // the state and the number of calls stand in the third column and in the fifth
+		t.Helper()
+		eventually(t, "the switch is listed with "+calls+" calls", 40*time.Second, func() bool {
+			for line := range strings.SplitSeq(p.lamplight("sources", "--nats", p.nats), "\n") {
+				if f := strings.Fields(line); len(f) > 5 && strings.HasPrefix(f[0], "freeswitch-") && f[1] == "sip:one" && f[2] == "up" && f[4] == calls {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	eventually(t, "the switch is followed", 40*time.Second, func() bool { return fs.Clients() == 1 })
+	stays, ends := fs.Leg("outbound", "1001@"+realm, "1"), fs.Leg("outbound", "1002@"+realm, "1")
+	fs.State(stays, "ACTIVE")
+	fs.State(ends, "ACTIVE")
+	lamp("1001", "confirmed")
+	lamp("1002", "confirmed")
+	source("2")
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+	fs.Quietly(ends, "HANGUP")
+	fs.Quietly(fs.Leg("outbound", "1003@"+realm, "1"), "RINGING")
+	p = serve(t, data, flags...)
+	lamp("1001", "confirmed")
+	lamp("1002", "terminated")
+	lamp("1003", "early")
+	source("2")
+	fs.State(stays, "HANGUP")
+	lamp("1001", "terminated")
+	source("1")
+}
+
 // A wrong password ends the command, and so do flags that can't work; the words say what would be right.
 func TestBridgeFreeswitchRefuses(t *testing.T) {
 	t.Parallel()

@@ -37,7 +37,10 @@ func Dial(ctx context.Context, url, name, product, version string) (*amqp091.Con
 }
 
 // kinds are the kinds of Kazoo's exchanges.
-var kinds = map[string]string{"presence": "topic", "omnipresence": "topic", "targeted": "direct", "callevt": "topic", "nodes": "fanout"}
+var kinds = map[string]string{"presence": "topic", "omnipresence": "topic", "targeted": "direct", "callevt": "topic", "nodes": "fanout", "registrar": "topic"}
+
+// Kind returns the kind of an exchange of Kazoo's.
+func Kind(exchange string) string { return kinds[exchange] }
 
 // Declare declares exchanges of Kazoo's. Everybody who uses one declares it, with exactly the same flags: whoever comes first makes it.
 func Declare(ch *amqp091.Channel, exchanges ...string) error {

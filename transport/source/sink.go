@@ -153,8 +153,8 @@ func (k *sink) Up(ctx context.Context, switchURI, incarnation string) error {
 	return k.lives(ctx, presence.SourceUp{Source: k.name, Switch: switchURI, Incarnation: incarnation, Expires: upExpires})
 }
 
-func (k *sink) UpOf(ctx context.Context, switchURI, incarnation string) error {
-	return k.lives(ctx, presence.SourceUp{Source: k.nameOf(switchURI), Switch: switchURI, Incarnation: incarnation, Expires: upExpires})
+func (k *sink) UpOf(ctx context.Context, switchURI, incarnation string, lease time.Duration) error {
+	return k.lives(ctx, presence.SourceUp{Source: k.nameOf(switchURI), Switch: switchURI, Incarnation: incarnation, Expires: int(lease.Seconds())})
 }
 
 // nameOf is the name under which the source speaks of one of several switches.
@@ -207,7 +207,7 @@ func (k *sink) say(up presence.SourceUp) {
 				return
 			case <-t.C:
 				if err := k.ask(ctx, up); err != nil && ctx.Err() == nil {
-					k.cfg.Log.Warn("no node has taken word of this source; its calls end when that lasts", "source", up.Source, "err", err, "expires_s", upExpires)
+					k.cfg.Log.Warn("no node has taken word of this source; its calls end when that lasts", "source", up.Source, "err", err, "expires_s", up.Expires)
 				}
 			}
 		}

@@ -42,9 +42,9 @@ type Sink interface {
 	// the nodes take it for gone and end its calls.
 	Silent()
 
-	// UpOf is Up for a source that tells of several switches. Each of them has a name of its own, NAME/SWITCH-URI, and a lease of its own: a
-	// call of UpOf takes the place of the one before for the same switch only.
-	UpOf(ctx context.Context, switchURI, incarnation string) error
+	// UpOf is Up for a source that tells of several switches. Each of them has a name of its own, NAME/SWITCH-URI, and a lease of its own, of a
+	// length that the source chooses: a call of UpOf takes the place of the one before for the same switch only.
+	UpOf(ctx context.Context, switchURI, incarnation string, lease time.Duration) error
 
 	// Down says that the source stops in good order, for all of its switches, and DownOf that it tells of a switch no more. Their calls
 	// stay as they are.

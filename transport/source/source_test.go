@@ -93,7 +93,7 @@ func TestRun(t *testing.T) {
 			if err := sink.Up(ctx, "sip:one", "i2"); err != nil {
 				return err
 			}
-			if err := sink.UpOf(ctx, "sip:two", "i3"); err != nil {
+			if err := sink.UpOf(ctx, "sip:two", "i3", time.Minute); err != nil {
 				return err
 			}
 			if err := sink.DownOf(ctx, "sip:two"); err != nil {
@@ -121,7 +121,7 @@ func TestRun(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	for _, want := range []string{"i1 30", "i2 30", "i3 30", "i3 0", "i2 0"} {
+	for _, want := range []string{"i1 30", "i2 30", "i3 60", "i3 0", "i2 0"} {
 		if got := <-ups; got != want {
 			t.Errorf("%q instead of %q", got, want)
 		}

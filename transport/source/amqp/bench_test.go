@@ -4,35 +4,34 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"syscall"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/rabbitmq/amqp091-go"
 
 	"lamplight/cluster/subject"
 )
 
-// cpu returns the processor time that this process, and another one with its threads, have used. pid 0: only this one.
-func cpu(pid int) (own, other time.Duration) {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	own = time.Duration(u.Utime.Nano() + u.Stime.Nano())
+// cpu returns the processor time that a process and its threads have used.
+func cpu(pid int) time.Duration {
 	var ticks [2]int64
 	if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
 		var skip string
 		_, _ = fmt.Sscan(string(text), &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &skip, &ticks[0], &ticks[1])
 	}
-	return own, time.Duration(ticks[0]+ticks[1]) * 10 * time.Millisecond
+	return time.Duration(ticks[0]+ticks[1]) * 10 * time.Millisecond
 }
 
 // fill publishes dialog_update documents of calls that begin and end, each of one of 1,000 extensions, until a queue has them all.
 func fill(b *testing.B, k *fakeKazoo, rabbit *broker, queue string, n int) {
 	b.Helper()
+	run := uuid.NewString() // calls that have ended before would cost less
 	for i := range n {
 		user, state := fmt.Sprint(1000+i/2%1000), []string{"early", "terminated"}[i%2]
 		body, _ := json.Marshal(doc{"App-Name": "ecallmgr", "App-Version": "4.3", "Msg-ID": fmt.Sprint(i), "Event-Category": "presence", "Event-Name": "dialog_update",
-			"Presence-ID": user + "@" + realm, "From": "sip:" + user + "@" + realm, "To": "sip:2125550100@" + realm, "Call-ID": fmt.Sprintf("%s-%d", queue, i/2),
+			"Presence-ID": user + "@" + realm, "From": "sip:" + user + "@" + realm, "To": "sip:2125550100@" + realm, "Call-ID": fmt.Sprintf("%s-%d", run, i/2),
 			"Direction": "recipient", "State": state, "Switch-URI": fs1, "Event-Package": "dialog"})
 		if err := k.raw("presence", "dialog."+subject.Token(realm)+".x", amqp091.Publishing{ContentType: "application/json", Body: body}); err != nil {
 			b.Fatal(err)
@@ -41,8 +40,9 @@ func fill(b *testing.B, k *fakeKazoo, rabbit *broker, queue string, n int) {
 	eventually(b, "the queue has all", time.Minute, func() bool { return depth(b, rabbit, queue) == n })
 }
 
-// BenchmarkBridge measures how many events a second go from a full queue of RabbitMQ through the bridge until they are durable and acknowledged
-// (-bench Bridge/bridge), beside a consumer that only acknowledges (-bench Bridge/bare). The bridge, the node and NATS are one process.
+// BenchmarkBridge measures how many events a second go from a full queue of RabbitMQ through the bridge until they are durable
+// (-bench Bridge/bridge), beside a consumer that only acknowledges (-bench Bridge/bare), and how much processor time each part takes. The bridge is a
+// process of its own; the node with its NATS, and the bare consumer, are in that of the test.
 func BenchmarkBridge(b *testing.B) {
 	const n = 20000
 	rabbit, l := theBroker(b), newLamplight(b)
@@ -52,13 +52,18 @@ func BenchmarkBridge(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer conn.Close()
-	report := func(b *testing.B, begun time.Time, own, other time.Duration) {
-		took := time.Since(begun)
-		own2, other2 := cpu(rabbitPid(rabbit))
-		b.ReportMetric(n/took.Seconds(), "events/s")
-		b.ReportMetric(float64((own2-own).Microseconds())/n, "us-own-cpu/event")
-		b.ReportMetric(float64((other2-other).Microseconds())/n, "us-rabbitmq-cpu/event")
-		b.ReportMetric(0, "ns/op")
+	measure := func(b *testing.B, parts map[string]int) (report func()) {
+		begun, before := time.Now(), map[string]time.Duration{}
+		for part, pid := range parts {
+			before[part] = cpu(pid)
+		}
+		return func() {
+			b.ReportMetric(n/time.Since(begun).Seconds(), "events/s")
+			for part, pid := range parts {
+				b.ReportMetric(float64((cpu(pid)-before[part]).Microseconds())/n, "us-"+part+"/event")
+			}
+			b.ReportMetric(0, "ns/op")
+		}
 	}
 	prepare := func(b *testing.B, queue string) *amqp091.Channel {
 		ch, err := conn.Channel()
@@ -66,19 +71,14 @@ func BenchmarkBridge(b *testing.B) {
 			b.Fatal(err)
 		}
 		z := &zone{source: &Source{cfg: Config{Queue: queue}}}
-		d, err := z.open(ch)
+		err = z.declare(ch)
 		if err == nil {
-			err = ch.Close() // only to declare
+			err = ch.QueueBind(queue, "dialog.*.*", "presence", false, nil)
 		}
 		if err != nil {
 			b.Fatal(err)
 		}
-		for range d { //nolint:revive // until it is closed
-		}
 		fill(b, k, rabbit, queue, n)
-		if ch, err = conn.Channel(); err != nil {
-			b.Fatal(err)
-		}
 		return ch
 	}
 	b.Run("bare", func(b *testing.B) {
@@ -87,8 +87,7 @@ func BenchmarkBridge(b *testing.B) {
 			if err := ch.Qos(prefetch, 0, false); err != nil {
 				b.Fatal(err)
 			}
-			own, other := cpu(rabbitPid(rabbit))
-			begun := time.Now()
+			report := measure(b, map[string]int{"rabbitmq": rabbitPid(rabbit), "consumer": os.Getpid()})
 			news, err := ch.Consume("bare", "", false, false, false, false, nil)
 			if err != nil {
 				b.Fatal(err)
@@ -99,19 +98,25 @@ func BenchmarkBridge(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			report(b, begun, own, other)
+			report()
 			_, _ = ch.QueueDelete("bare", false, false, false)
+			_ = ch.Close()
 		}
 	})
 	b.Run("bridge", func(b *testing.B) {
 		for range b.N {
 			ch := prepare(b, "bridge")
-			own, other := cpu(rabbitPid(rabbit))
-			begun := time.Now()
-			s := l.run(Config{Brokers: []string{rabbit.url()}, Queue: "bridge", Resync: time.Hour})
-			eventually(b, "all is durable", 2*time.Minute, func() bool { return s.counted("lamplight_source_documents_total", "dialog_update") >= n })
-			report(b, begun, own, other)
-			_ = ch
+			b.Setenv("LAMPLIGHT_TEST_COUNT", fmt.Sprint(n))
+			cmd := l.process(rabbit, "bridge")
+			log := cmd.Stdout.(*lockedBuffer)
+			eventually(b, "the bridge consumes", time.Minute, func() bool { return strings.Contains(log.String(), "the bridge consumes") })
+			report := measure(b, map[string]int{"rabbitmq": rabbitPid(rabbit), "bridge": cmd.Process.Pid, "node": os.Getpid()})
+			eventually(b, "all is durable", 2*time.Minute, func() bool { return strings.Contains(log.String(), "all are durable") })
+			report()
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			_, _ = ch.QueueDelete("bridge", false, false, false)
+			_ = ch.Close()
 		}
 	})
 }

@@ -135,8 +135,17 @@ func (b *broker) stop() {
 	<-ended
 }
 
+// kill ends RabbitMQ with SIGKILL.
+func (b *broker) kill() {
+	_ = syscall.Kill(-b.cmd.Process.Pid, syscall.SIGKILL)
+	_ = b.cmd.Wait()
+}
+
 // end stops RabbitMQ for good.
 func (b *broker) end() {
+	if b == nil {
+		return
+	}
 	if b.cmd != nil {
 		b.stop()
 	}

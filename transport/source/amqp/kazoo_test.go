@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,6 +19,7 @@ import (
 	"github.com/rabbitmq/amqp091-go"
 
 	"lamplight/cluster/directory"
+	"lamplight/cluster/status"
 	"lamplight/cluster/subject"
 	"lamplight/cmd/lamplight/node"
 	"lamplight/cmd/lamplight/node/nodetest"
@@ -35,10 +38,22 @@ const (
 // doc is a document of Kazoo's.
 type doc map[string]any
 
+// site is a zone of Kazoo's, with one of its nodes and one media server.
+type site struct{ zone, node, server, uri string }
+
+var (
+	west = site{"west", "ecallmgr@kz1.example.com", "freeswitch@fs1.example.com", fs1}
+	east = site{"east", "ecallmgr@kz2.example.com", "freeswitch@fs2.example.com", another}
+)
+
+// url is the Switch-URL of the channels of the site's media server.
+func (s *site) url() string { return strings.Replace(s.uri, "sip:", "sip:mod_sofia@", 1) }
+
 // fakeKazoo plays the parts of Kazoo that speak over AMQP: ecallmgr with its channels, voicemail, park, queues and Crossbar.
 type fakeKazoo struct {
 	t   testing.TB
 	url string
+	site
 
 	mu       sync.Mutex
 	conn     *amqp091.Connection
@@ -52,9 +67,11 @@ type fakeKazoo struct {
 }
 
 // newKazoo connects to a broker and answers as ecallmgr does until the test ends.
-func newKazoo(t testing.TB, url string) *fakeKazoo {
+func newKazoo(t testing.TB, url string) *fakeKazoo { return newKazooAt(t, url, west) }
+
+func newKazooAt(t testing.TB, url string, at site) *fakeKazoo {
 	t.Helper()
-	k := &fakeKazoo{t: t, url: url, channels: map[string]doc{}, uuid: "uuid-1", startup: time.Now().Unix() + 62167219200}
+	k := &fakeKazoo{t: t, url: url, site: at, channels: map[string]doc{}, uuid: "uuid-1", startup: time.Now().Unix() + 62167219200}
 	k.connect()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -152,15 +169,15 @@ func (k *fakeKazoo) beat() {
 	k.mu.Lock()
 	servers := doc{}
 	if !k.mute {
-		servers["freeswitch@fs1.example.com"] = doc{"Startup": k.startup, "Instance-UUID": k.uuid, "Interfaces": doc{"sipinterface_1": doc{"info": doc{"url": fs1URL}}}}
+		servers[k.server] = doc{"Startup": k.startup, "Instance-UUID": k.uuid, "Interfaces": doc{"sipinterface_1": doc{"info": doc{"url": k.site.url()}}}}
 	}
 	k.mu.Unlock()
-	_ = k.try("nodes", "", doc{"Event-Category": "nodes", "Event-Name": "advertise", "Expires": 500, "Zone": "west", "Media-Servers": servers})
+	_ = k.try("nodes", "", doc{"Event-Category": "nodes", "Event-Name": "advertise", "Expires": 500, "Zone": k.zone, "Media-Servers": servers})
 }
 
 // try publishes a document, with the fields that every document has.
 func (k *fakeKazoo) try(exchange, key string, d doc) error {
-	for name, value := range map[string]any{"App-Name": "ecallmgr", "App-Version": "4.3", "Msg-ID": fmt.Sprint(time.Now().UnixNano()), "Node": "ecallmgr@kz1.example.com", "Event-Category": "presence"} {
+	for name, value := range map[string]any{"App-Name": "ecallmgr", "App-Version": "4.3", "Msg-ID": fmt.Sprint(time.Now().UnixNano()), "Node": k.node, "Event-Category": "presence"} {
 		if _, has := d[name]; !has {
 			d[name] = value
 		}
@@ -196,12 +213,12 @@ func (k *fakeKazoo) dialog(user, callID, direction, state string) {
 	} else {
 		way := map[string]string{"initiator": "inbound", "recipient": "outbound"}[direction]
 		k.channels[callID] = doc{"Call-ID": callID, "Call-Direction": way, "Answered": state == "confirmed", "Presence-ID": user + "@" + realm, "Realm": realm,
-			"Caller-ID-Number": "2125550100", "Destination": "2125550100", "Switch-URL": fs1URL, "Media-Node": "freeswitch@fs1.example.com"}
+			"Caller-ID-Number": "2125550100", "Destination": "2125550100", "Switch-URL": k.site.url(), "Media-Node": k.server}
 	}
 	k.mu.Unlock()
 	k.publish("presence", "dialog."+subject.Token(realm)+"."+subject.Token(callID), doc{"Event-Name": "dialog_update", "Presence-ID": user + "@" + realm,
 		"From": "sip:" + user + "@" + realm, "To": "sip:2125550100@" + realm, "Call-ID": callID, "Direction": direction, "State": state, "Expires": expires,
-		"Switch-URI": fs1, "Event-Package": "dialog"})
+		"Switch-URI": k.uri, "Event-Package": "dialog"})
 }
 
 // update publishes the update of a register.
@@ -213,7 +230,7 @@ func (k *fakeKazoo) update(user, state string) {
 func (k *fakeKazoo) park(slot, callID string) {
 	k.publish("presence", "dialog."+subject.Token(realm)+"."+subject.Token(callID), doc{"App-Name": "park", "Event-Name": "dialog_update", "Presence-ID": slot + "@" + realm,
 		"From": "sip:" + slot + "@" + realm, "To": "sip:1002@" + realm, "From-Tag": "A", "To-Tag": "B", "Call-ID": callID, "Direction": "recipient", "State": "early",
-		"Expires": 3600, "Switch-URI": fs1})
+		"Expires": 3600, "Switch-URI": k.uri})
 }
 
 // mailbox publishes the mwi_update of a mailbox.
@@ -290,6 +307,17 @@ func (l *lamplight) lamps() map[string]string {
 	return all
 }
 
+// up says whether a switch is up, for as long as a bridge may be down.
+func (l *lamplight) up(uri string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	all, _ := l.ask.Status(ctx)
+	return slices.ContainsFunc(status.Sources(all), func(v status.SourceView) bool {
+		left := time.Until(v.ExpiresAt)
+		return v.SwitchURI == uri && !v.Silent && left > lease-time.Minute && left <= lease
+	})
+}
+
 // shows waits until exactly these lamps are lit.
 func (l *lamplight) shows(want map[string]string, within time.Duration) {
 	l.t.Helper()
@@ -359,7 +387,7 @@ func (b *lockedBuffer) String() string {
 }
 
 // short are times that a test can wait for.
-var short = times{answer: 300 * time.Millisecond, grace: 500 * time.Millisecond, silent: time.Second, tick: 20 * time.Millisecond, advert: 200 * time.Millisecond, refused: 2 * time.Second}
+var short = times{answer: 300 * time.Millisecond, grace: 500 * time.Millisecond, silent: time.Second, tick: 20 * time.Millisecond, advert: 200 * time.Millisecond, arrange: 200 * time.Millisecond, refused: 2 * time.Second}
 
 // run starts a bridge that ends with the test.
 func (l *lamplight) run(c Config) *bridge {
@@ -411,17 +439,31 @@ func (b *bridge) ready(t testing.TB) {
 	eventually(t, "the bridge reaches its broker", 20*time.Second, func() bool { return b.counted("lamplight_source_connected", "") == 1 })
 }
 
-// bridgeProcess is a bridge that can be killed: the test's binary with LAMPLIGHT_TEST_BRIDGE.
+// bridgeProcess is a bridge that can be killed: the test's binary with LAMPLIGHT_TEST_BRIDGE. With LAMPLIGHT_TEST_COUNT it has a bridge's usual times, and
+// logs when so many dialog_updates are durable.
 func bridgeProcess(ctx context.Context, broker, nats, queue string) error {
 	conn, err := client.Connect(client.Options{URL: nats}, "bridge")
 	if err != nil {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	s := New(Config{Brokers: []string{broker}, Queue: queue, Resync: time.Second, Conn: conn, Version: "1", Log: log})
-	s.times = short
-	s.times.refused = 20 * time.Second
-	return source.Run(ctx, source.Config{Conn: conn, Version: "1", Log: log, Registerer: prometheus.NewRegistry()}, s)
+	b, c := &bridge{registry: prometheus.NewRegistry()}, Config{Brokers: []string{broker}, Queue: queue, Resync: time.Second, Conn: conn, Version: "1", Log: log}
+	n, _ := strconv.Atoi(os.Getenv("LAMPLIGHT_TEST_COUNT"))
+	if n > 0 {
+		c.Resync = time.Hour
+		go func() {
+			for b.counted("lamplight_source_documents_total", "dialog_update") < float64(n) {
+				time.Sleep(20 * time.Millisecond)
+			}
+			log.Info("all are durable")
+		}()
+	}
+	s := New(c)
+	if n == 0 {
+		s.times = short
+		s.times.refused = 20 * time.Second
+	}
+	return source.Run(ctx, source.Config{Conn: conn, Version: "1", Log: log, Registerer: b.registry}, s)
 }
 
 // process starts a bridge as a process.

@@ -29,42 +29,70 @@ const (
 	reasonSearch     = "the search was not answered"
 )
 
-// carried are the documents that the bridge carries.
-var carried = []string{"dialog_update", "update", "mwi_update", "reset"}
+// carried are the documents that the bridge carries of the exchanges presence and omnipresence. Of the exchange registrar it carries registration.
+var carried = []string{"dialog_update", "update", "mwi_update", "reset", "subscription", "notify"}
+
+const registration = "reg_success"
 
 // message is what a message of Kazoo's means for Lamplight. Either document or reset is set.
 type message struct {
 	document source.Document
-	mailbox  string // the mailbox whose counts the document tells; "": none
+	inTurn   string // documents with the same one are sent one after the other, because the one that arrives last counts; "": order does not matter
 	call     *presence.CallEvent
 	of       presence.Address // the extension of the call
 	reset    *kazoo.Document
 }
 
-// read reads a message. Registers and counts get a Timestamp, the time at which they arrived here: one that is sent again can't undo what
-// came later. Calls get none, and lose one that they have: their order does not matter, and Lamplight would not begin a call by news that has
-// waited for more than a minute, or whose sender's clock is slow.
+// read reads a message. Registers, counts and registrations get a Timestamp, the time at which they arrived here: one that is sent again can't
+// undo what came later. Calls get none, and lose one that they have: their order does not matter, and Lamplight would not begin a call by news that
+// has waited for more than a minute, or whose sender's clock is slow.
 func (s *Source) read(d *amqp091.Delivery) (m message, reason string, err error) {
 	body, err := brokers.Body(d, kazoo.MaxDocument)
 	if err != nil {
 		return m, reasonUnreadable, err
 	}
-	f, err := kazoo.Read(body, carried...)
+	names := carried
+	if d.Exchange == "registrar" {
+		names = []string{registration}
+	}
+	f, err := kazoo.Read(body, names...)
 	if strings.HasPrefix(string(f.AppName), app) || string(f.Node) == s.node {
 		return m, reasonLoop, errors.New("App-Name or Node is Lamplight's")
 	}
 	if err != nil {
 		return m, reasonWrong, err
 	}
-	stamp := false
+	stamp, drop := false, ""
 	switch f.EventName {
 	case "mwi_update":
 		update, _, err := f.Mailbox()
 		if err != nil {
 			return m, reasonWrong, err
 		}
-		m.mailbox, stamp = update.Mailbox.String(), true
-		m.document.Subject = subject.MailboxUpdate(update.Mailbox.Realm, update.Mailbox.User)
+		m.document.Subject, stamp = subject.MailboxUpdate(update.Mailbox.Realm, update.Mailbox.User), true
+		m.inTurn = m.document.Subject
+	case registration:
+		a, err := f.Registration()
+		if err != nil {
+			return m, reasonWrong, err
+		}
+		m.document.Subject, stamp = subject.Registration(a.To.Realm, a.To.User), true
+	case "subscription":
+		a, err := f.Subscription()
+		if err != nil {
+			return m, reasonWrong, err
+		}
+		m.document.Subject = subject.Subscription(a.To.Realm, a.To.User)
+		m.inTurn = m.document.Subject
+	case "notify":
+		of, err := presence.ParsePresenceID(string(f.To)) // whose state the watcher was notified of
+		if err == nil {
+			_, err = f.WatcherReply(of)
+		}
+		if err != nil {
+			return m, reasonWrong, err
+		}
+		m.document.Subject, drop = subject.WatcherReply(of.Realm, of.User), "Sequence" // which counts Kamailio's NOTIFYs, not Lamplight's
 	case "reset":
 		m.reset = f
 		return m, "", nil
@@ -93,19 +121,20 @@ func (s *Source) read(d *amqp091.Delivery) (m message, reason string, err error)
 		m.document.Subject = of(a.To.Realm, cmp.Or(callID, "register"))
 	}
 	m.document.Event, m.document.Data = string(f.EventName), body
-	if stamp || f.Timestamp != (kazoo.Number{}) {
-		m.document.Data, err = s.restamp(body, stamp)
+	if stamp || drop != "" || f.Timestamp != (kazoo.Number{}) {
+		m.document.Data, err = s.restamp(body, stamp, drop)
 	}
 	return m, reasonWrong, err
 }
 
-// restamp returns a document with the time of arrival as its Timestamp, or without one.
-func (s *Source) restamp(body []byte, stamp bool) ([]byte, error) {
+// restamp returns a document with the time of arrival as its Timestamp, or without one, and without the field drop.
+func (s *Source) restamp(body []byte, stamp bool, drop string) ([]byte, error) {
 	fields := map[string]jsontext.Value{}
 	if err := json.Unmarshal(body, &fields); err != nil {
 		return nil, err
 	}
 	delete(fields, "Timestamp")
+	delete(fields, drop)
 	if stamp {
 		fields["Timestamp"] = fmt.Append(nil, s.now())
 	}
@@ -124,8 +153,8 @@ func (s *Source) take(ctx context.Context, d *amqp091.Delivery, done func()) err
 	case m.reset != nil:
 		s.work.Go(func() { s.reset(ctx, m.reset); done() })
 		return nil
-	case m.mailbox != "": // the counts that arrive last are those that stay
-		s.inTurn.do(&s.work, m.mailbox, func() {
+	case m.inTurn != "":
+		s.inTurn.do(&s.work, m.inTurn, func() {
 			sent := make(chan struct{})
 			if s.sink.Send(ctx, m.document, func(error) { close(sent) }) != nil {
 				return

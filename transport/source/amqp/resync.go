@@ -21,7 +21,7 @@ import (
 
 // What the keeper is told besides beats and named.
 type (
-	reconnected struct{}
+	reconnected struct{ broker int }
 	resyncSoon  struct{}
 	told        struct{}
 	answer      struct {
@@ -78,7 +78,7 @@ func (s *Source) keep(ctx context.Context) {
 func (k *keeper) hear(ctx context.Context, h heard, now time.Time) {
 	switch h := h.(type) {
 	case reconnected:
-		k.postpone(now)
+		k.postpone(h.broker, now)
 		k.soon(now)
 	case resyncSoon:
 		k.soon(now)
@@ -97,11 +97,12 @@ func (k *keeper) hear(ctx context.Context, h heard, now time.Time) {
 func (k *keeper) soon(now time.Time) { k.next, k.again = now, true }
 
 func (k *keeper) tick(ctx context.Context, now time.Time) {
-	if k.s.reached() {
-		k.silent(ctx, now)
-	} else {
-		k.postpone(now)
+	for _, z := range k.s.zones {
+		if !z.reached() { // nobody knows what it would tell
+			k.postpone(z.number, now)
+		}
 	}
+	k.silent(ctx, now)
 	switch {
 	case k.asked != "" && now.After(k.until):
 		k.compare(ctx, now)
@@ -112,16 +113,6 @@ func (k *keeper) tick(ctx context.Context, now time.Time) {
 		k.advert = now.Add(k.s.times.advert)
 		k.s.work.Go(func() { k.s.advertise(ctx) })
 	}
-}
-
-// reached says whether all brokers are reached.
-func (s *Source) reached() bool {
-	for _, z := range s.zones {
-		if z.session.Load() == nil {
-			return false
-		}
-	}
-	return true
 }
 
 // ask asks Kazoo, in every zone, which calls run.

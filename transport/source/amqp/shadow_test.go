@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/http"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -178,16 +177,6 @@ func (r *role) set(change func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	change()
-}
-
-// built builds the command and returns its path.
-func built(t testing.TB) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "bin", "lamplight")
-	if out, err := exec.Command("go", "build", "-o", path, "lamplight/cmd/lamplight").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return path
 }
 
 // Five faults of Kazoo's presence role, each named by the command, beside calls of which both sides tell the same. Two nodes have the role, and

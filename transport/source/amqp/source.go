@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,7 +58,7 @@ type Source struct {
 // New makes a Source. It starts nothing.
 func New(c Config) *Source {
 	s := &Source{cfg: c, node: "lamplight@" + c.Queue, heard: make(chan heard, 1024),
-		times: times{answer: 3 * time.Second, grace: 30 * time.Second, silent: 45 * time.Second, tick: 250 * time.Millisecond, advert: 10 * time.Second, refused: 15 * time.Second}}
+		times: times{answer: 3 * time.Second, grace: 30 * time.Second, silent: 45 * time.Second, tick: 250 * time.Millisecond, advert: 10 * time.Second, arrange: 10 * time.Second, refused: 15 * time.Second}}
 	s.client = client.New(client.Config{Conn: c.Conn, Prefix: c.Prefix, App: app, AppVersion: c.Version})
 	s.calls.known = map[callKey]knownCall{}
 	s.inTurn.waiting = map[string][]func(){}
@@ -69,13 +70,13 @@ func New(c Config) *Source {
 
 // times are how long the source waits for what. Tests wait for less.
 type times struct {
-	answer time.Duration // how long Kazoo's nodes may take to say which calls run
-	grace  time.Duration // how old a call must be to be ended because no answer lists it
-	silent time.Duration // on top of a heartbeat's Expires: how long nobody may name a media server, as in Kazoo
-	tick   time.Duration // how often the keeper looks what is due
-	advert time.Duration // how often the presence role is advertised
-
-	refused time.Duration // for how long a broker must have refused the credentials before the bridge ends
+	answer  time.Duration // how long Kazoo's nodes may take to say which calls run
+	grace   time.Duration // how old a call must be to be ended because no answer lists it
+	silent  time.Duration // on top of a heartbeat's Expires: how long nobody may name a media server, as in Kazoo
+	tick    time.Duration // how often the keeper looks what is due
+	advert  time.Duration // how often the presence role is advertised
+	arrange time.Duration // how often exchanges and bindings are declared again
+	refused time.Duration // for how long a broker must have refused the credentials before the bridge ends, if it reaches no other one
 }
 
 // app is the App-Name of all that the bridge publishes.
@@ -85,7 +86,7 @@ const app = "lamplight"
 // goes, the others say that the source lives.
 func (s *Source) Name() string { return "amqp-" + s.cfg.Queue }
 
-// Run implements source.Source. It returns an error when a broker refuses the credentials or has an exchange or queue of another kind.
+// Run implements source.Source. It returns an error when the only broker that it has, or all of them, refuse it since it was started.
 func (s *Source) Run(ctx context.Context, sink source.Sink) error {
 	s.sink = sink
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -132,7 +133,7 @@ func (s *Source) connected(z *zone, why error) {
 		s.sink.Connected(false, why)
 		return
 	}
-	if !s.reached() {
+	if slices.ContainsFunc(s.zones, func(z *zone) bool { return !z.reached() }) {
 		return
 	}
 	s.sink.Connected(true, nil)

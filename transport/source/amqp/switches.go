@@ -15,8 +15,11 @@ import (
 const (
 	defaultExpires = 15 * time.Second // of a heartbeat without Expires
 	maxExpires     = time.Hour
-	maxSwitches    = 10000    // media servers that are followed
-	maxAnswer      = 64 << 20 // bytes of an answer that lists calls
+	maxSwitches    = 10000 // media servers that are followed
+	// lease is how long the bridge may be down before the calls and parking slots of its media servers end. Kazoo tells of a slot only when it
+	// changes, and what changes meanwhile waits at the broker.
+	lease     = 5 * time.Minute
+	maxAnswer = 64 << 20 // bytes of an answer that lists calls
 )
 
 // switchURI returns the URI that Kazoo's documents have as Switch-URI for a switch, sip:HOST:PORT, when given one with a user or
@@ -83,6 +86,7 @@ type beat struct {
 // beats is a heartbeat of a node of Kazoo's.
 type beats struct {
 	node, zone string
+	via        int // the number of the broker
 	expires    time.Duration
 	servers    []beat
 }
@@ -121,6 +125,7 @@ type mediaServerState struct {
 	zone  string
 	until time.Time       // when it counts as silent
 	nodes map[string]bool // who names it
+	via   map[int]bool    // the numbers of the brokers over which somebody names it
 }
 
 // beaten notes a heartbeat.
@@ -131,12 +136,11 @@ func (k *keeper) beaten(ctx context.Context, b beats, now time.Time) {
 			k.s.sink.Refused("too many media servers", one.name)
 			continue
 		}
-		m := &mediaServerState{beat: one, zone: b.zone, until: now.Add(b.expires + k.s.times.silent), nodes: map[string]bool{b.node: true}}
+		m := &mediaServerState{beat: one, zone: b.zone, until: now.Add(b.expires + k.s.times.silent), nodes: map[string]bool{}, via: map[int]bool{}}
 		if old != nil {
-			for node := range old.nodes {
-				m.nodes[node] = true
-			}
+			m.nodes, m.via = old.nodes, old.via
 		}
+		m.nodes[b.node], m.via[b.via] = true, true
 		k.servers[one.name] = m
 		switch {
 		case old == nil || old.incarnation != one.incarnation || !slices.Equal(slices.Sorted(slices.Values(old.uris)), slices.Sorted(slices.Values(one.uris))):
@@ -144,7 +148,7 @@ func (k *keeper) beaten(ctx context.Context, b beats, now time.Time) {
 				"media_server", one.name, "switch", one.uris)
 			k.s.work.Go(func() {
 				for _, uri := range one.uris {
-					if err := k.s.sink.UpOf(ctx, uri, one.incarnation); err != nil && ctx.Err() == nil {
+					if err := k.s.sink.UpOf(ctx, uri, one.incarnation, lease); err != nil && ctx.Err() == nil {
 						k.s.sink.Refused("the switch was not taken", uri+": "+err.Error())
 					}
 				}
@@ -156,7 +160,7 @@ func (k *keeper) beaten(ctx context.Context, b beats, now time.Time) {
 	}
 }
 
-// silent ends the calls of the media servers that nobody has named for too long. While a broker is not reached, none is silent.
+// silent ends the calls of the media servers that nobody has named for too long.
 func (k *keeper) silent(ctx context.Context, now time.Time) {
 	for name, m := range k.servers {
 		if now.Before(m.until) {
@@ -178,10 +182,12 @@ func (k *keeper) silent(ctx context.Context, now time.Time) {
 	}
 }
 
-// postpone gives each media server its whole time again.
-func (k *keeper) postpone(now time.Time) {
+// postpone gives each media server its whole time again that is named over a broker.
+func (k *keeper) postpone(broker int, now time.Time) {
 	for _, m := range k.servers {
-		m.until = now.Add(defaultExpires + k.s.times.silent)
+		if m.via[broker] {
+			m.until = now.Add(defaultExpires + k.s.times.silent)
+		}
 	}
 }
 

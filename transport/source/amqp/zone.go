@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -23,10 +24,18 @@ const (
 )
 
 // exchanges are those of Kazoo's that the bridge uses.
-var exchanges = []string{"presence", "targeted", "callevt", "nodes"}
+var exchanges = []string{"presence", "targeted", "callevt", "nodes", "registrar", "omnipresence"}
 
-// bindings are the routing keys of what the bridge consumes of the exchange presence. Some of Kazoo's keys are also subjects of Lamplight.
-var bindings = []string{"dialog.*.*", "update.*.*", "mwi_updates.*.*", subject.AnyReset}
+// newsKeys are the routing keys of what the queue of the bridge gets of Kazoo's exchanges, and asideKeys those of what the queue of heartbeats and answers gets
+// beside the answers. Some of Kazoo's keys are also subjects of Lamplight.
+var (
+	newsKeys = map[string][]string{
+		"presence":     {"dialog.*.*", "update.*.*", "mwi_updates.*.*", subject.AnyReset, "subscriptions.*"},
+		"registrar":    {subject.AnyRegistration},
+		"omnipresence": {"subscribe.*.*", "notify.*.*", ""}, // Erlang's publishers use no key
+	}
+	asideKeys = map[string][]string{"nodes": {""}}
+)
 
 // zone is one broker.
 type zone struct {
@@ -34,14 +43,18 @@ type zone struct {
 	url     string
 	number  int
 	session atomic.Pointer[session] // nil while the broker is not reached
+	right   atomic.Bool             // its exchanges and bindings are as they should be
 	worked  bool                    // it was reached once; only run uses it
 	refused time.Time               // since when it refuses to let the bridge in; only run uses it
 }
 
+// reached says whether all that the broker has for the bridge arrives.
+func (z *zone) reached() bool { return z.session.Load() != nil && z.right.Load() }
+
 // session is one connection to a broker.
 type session struct {
-	out     *amqp091.Channel // for what is published
-	replies string           // the queue on which answers arrive
+	out     atomic.Pointer[amqp091.Channel] // for what is published
+	replies string                          // the queue on which answers arrive
 }
 
 // run keeps a connection to the broker until ctx ends. It returns an error that no later try can mend.
@@ -55,6 +68,7 @@ func (z *zone) run(ctx context.Context) error {
 		if fatal := z.fatal(err); fatal != nil {
 			return fatal
 		}
+		z.right.Store(false)
 		if z.session.Swap(nil) != nil && time.Since(begun) > longestPause {
 			pause = firstPause
 		}
@@ -67,26 +81,37 @@ func (z *zone) run(ctx context.Context) error {
 	}
 }
 
-// fatal returns err, with what to do about it, if no later try can mend it; else nil. A broker that starts takes connections before it knows
-// its users, and refuses them for some seconds.
+// fatal returns err if no later try can mend it: if the broker has refused the bridge for some time since it was started, and the bridge reaches
+// no other broker; else nil. A broker that starts takes connections before it knows its users, and refuses them for some seconds.
 func (z *zone) fatal(err error) error {
 	e, ok := errors.AsType[*amqp091.Error](err)
-	refused := ok && (e.Code == amqp091.AccessRefused || e.Code == amqp091.NotAllowed)
+	if !ok || e.Code != amqp091.AccessRefused && e.Code != amqp091.NotAllowed && e.Code != amqp091.PreconditionFailed {
+		z.refused = time.Time{}
+		return nil
+	}
+	if z.refused.IsZero() {
+		z.refused = time.Now()
+	}
+	another := slices.ContainsFunc(z.source.zones, func(z *zone) bool { return z.session.Load() != nil })
+	if z.worked || another || time.Since(z.refused) < z.source.times.refused {
+		return nil
+	}
+	return err
+}
+
+// advised adds to an error with which a broker refused the bridge what to do about it.
+func (z *zone) advised(err error) error {
+	e, ok := errors.AsType[*amqp091.Error](err)
 	switch {
 	case ok && e.Code == amqp091.PreconditionFailed:
-		return fmt.Errorf("%w; Kazoo's exchanges are not durable and not auto-delete, and the queue %s must be as an earlier bridge of this release made it: "+
-			"delete the one that differs (rabbitmqctl delete_queue), or give another --queue", err, z.source.cfg.Queue)
-	case !refused:
-		z.refused = time.Time{}
-	case z.refused.IsZero():
-		z.refused = time.Now()
-	case !z.worked && time.Since(z.refused) >= z.source.times.refused && e.Code == amqp091.NotAllowed:
+		return fmt.Errorf("%w; the queue %s must be as an earlier bridge of this release made it: delete it (rabbitmqctl delete_queue), or give another --queue", err, z.source.cfg.Queue)
+	case ok && e.Code == amqp091.NotAllowed:
 		return fmt.Errorf("%w; --amqp must name a virtual host that exists, such as amqp://user:password@host/ for the one named /", err)
-	case !z.worked && time.Since(z.refused) >= z.source.times.refused:
-		return fmt.Errorf("%w; the user in --amqp needs the right password, and the permissions to configure, write and read presence, targeted, callevt, nodes and %s.*",
+	case ok && e.Code == amqp091.AccessRefused:
+		return fmt.Errorf("%w; the user in --amqp needs the right password, and the permissions to configure, write and read amq.gen.* and %s.*, and Kazoo's exchanges",
 			err, z.source.cfg.Queue)
 	}
-	return nil
+	return err
 }
 
 // consume connects, declares and binds all that is needed, and consumes until the connection or a channel is lost or ctx ends.
@@ -96,45 +121,50 @@ func (z *zone) consume(ctx context.Context) (err error) {
 			err = fmt.Errorf("the broker %s: %w", client.Redacted(z.url), err)
 		}
 	}()
-	conn, err := brokers.Dial(ctx, z.url, "lamplight bridge amqp "+z.source.cfg.Queue, app, z.source.cfg.Version)
+	conn, in, hears, err := z.connect(ctx)
 	if err != nil {
-		return err
+		return z.advised(err)
 	}
 	defer func() { _ = conn.CloseDeadline(time.Now().Add(time.Second)) }()
-	in, err := conn.Channel()
+	q, err := hears.QueueDeclare("", false, true, true, false, nil)
+	if err != nil {
+		return z.advised(err)
+	}
+	side := &session{replies: q.Name}
+	refused, err := side.open(conn)
 	if err != nil {
 		return err
 	}
-	if err := brokers.Declare(in, exchanges...); err != nil {
-		return err
-	}
-	side, deliveries, err := z.listen(conn)
+	wrong := z.arrange(conn, side.replies) // before it consumes, so that who sees a consumer knows that the queue is bound
+	deliveries, err := hears.Consume(side.replies, "", true, true, false, false, nil)
 	if err != nil {
 		return err
 	}
-	news, err := z.open(in)
+	told, err := in.Consume(z.source.cfg.Queue, "", false, false, false, false, nil)
 	if err != nil {
-		return err
+		return z.advised(err)
 	}
 	lost := in.NotifyClose(make(chan *amqp091.Error, 1))
-	sideLost := side.out.NotifyClose(make(chan *amqp091.Error, 1))
+	deaf := hears.NotifyClose(make(chan *amqp091.Error, 1))
 	here, over := context.WithCancel(ctx)
 	defer over()
 	if z.source.cfg.Serve {
 		if err := z.serveSearches(here, conn, side); err != nil {
-			return err
+			return z.advised(err)
 		}
 	}
 	z.worked = true
 	z.session.Store(side)
-	z.source.connected(z, nil)
-	z.source.tell(reconnected{})
+	z.right.Store(false)
+	z.arranged(wrong)
+	z.source.tell(reconnected{z.number})
+	z.source.work.Go(func() { z.keepArranged(here, conn, side.replies) })
 	z.source.work.Go(func() { z.hear(deliveries) })
 	done := make(chan uint64, prefetch)
 	z.source.work.Go(func() { acknowledge(here, in, done) })
 	for {
 		select {
-		case d, ok := <-news:
+		case d, ok := <-told:
 			if !ok {
 				return brokers.Lost(lost)
 			}
@@ -147,51 +177,147 @@ func (z *zone) consume(ctx context.Context) (err error) {
 			}); err != nil {
 				return err
 			}
-		case e := <-sideLost:
+		case e := <-deaf:
 			return brokers.Closed(e)
+		case e := <-refused: // what comes is not concerned
+			if conn.IsClosed() {
+				return brokers.Closed(e)
+			}
+			z.source.cfg.Log.Error("the broker did not take what the bridge published: give its user the permission to write to the exchange", "source", z.source.Name(),
+				"broker", client.Redacted(z.url), "err", brokers.Closed(e))
+			if refused, err = side.open(conn); err != nil {
+				return err
+			}
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// open declares the queue of the bridge and consumes it. Of several bridges, RabbitMQ lets one consume and another one go on after it, so
-// that the messages stay in order.
-func (z *zone) open(ch *amqp091.Channel) (<-chan amqp091.Delivery, error) {
-	queue := z.source.cfg.Queue
-	if _, err := ch.QueueDeclare(queue, true, false, false, false, amqp091.Table{"x-max-length": int64(maxWaiting), "x-overflow": "drop-head",
-		"x-single-active-consumer": true}); err != nil {
-		return nil, err
+// connect connects to the broker and declares the queue of the bridge. in is the channel of that queue, and hears that of the queue of heartbeats
+// and answers.
+func (z *zone) connect(ctx context.Context) (conn *amqp091.Connection, in, hears *amqp091.Channel, err error) {
+	conn, err = brokers.Dial(ctx, z.url, "lamplight bridge amqp "+z.source.cfg.Queue, app, z.source.cfg.Version)
+	if err != nil {
+		return nil, nil, nil, err
 	}
-	for _, key := range bindings {
-		if err := ch.QueueBind(queue, key, "presence", false, nil); err != nil {
-			return nil, err
-		}
+	if in, err = conn.Channel(); err == nil {
+		err = z.declare(in)
 	}
-	if err := ch.Qos(prefetch, 0, false); err != nil {
-		return nil, err
+	if err == nil {
+		hears, err = conn.Channel()
 	}
-	return ch.Consume(queue, "", false, false, false, false, nil)
+	if err != nil {
+		_ = conn.CloseDeadline(time.Now().Add(time.Second))
+		return nil, nil, nil, err
+	}
+	return conn, in, hears, nil
 }
 
-// listen opens the channel of everything else: a queue that lives as long as the connection, for the heartbeats of nodes and for answers.
-func (z *zone) listen(conn *amqp091.Connection) (*session, <-chan amqp091.Delivery, error) {
+// open opens a channel for what is published, which the broker closes when it does not take something. refused says so.
+func (s *session) open(conn *amqp091.Connection) (refused <-chan *amqp091.Error, err error) {
 	ch, err := conn.Channel()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	q, err := ch.QueueDeclare("", false, true, true, false, nil)
-	if err == nil {
-		err = ch.QueueBind(q.Name, q.Name, "targeted", false, nil)
+	s.out.Store(ch)
+	return ch.NotifyClose(make(chan *amqp091.Error, 1)), nil
+}
+
+// arrange declares Kazoo's exchanges and binds the bridge's queues to them. It arranges what the broker lets it, and returns what is wrong with
+// the rest. An exchange with other flags than Kazoo's is used as it is.
+func (z *zone) arrange(conn *amqp091.Connection, replies string) error {
+	var ch *amqp091.Channel // a broker closes the channel on which it refuses something
+	do := func(what func() error) (err error) {
+		if ch == nil {
+			if ch, err = conn.Channel(); err != nil {
+				return err
+			}
+		}
+		if err = what(); err != nil {
+			ch = nil
+		}
+		return err
 	}
-	if err == nil {
-		err = ch.QueueBind(q.Name, "", "nodes", false, nil)
+	var wrong []error
+	for _, x := range exchanges {
+		err := do(func() error { return brokers.Declare(ch, x) })
+		if e, ok := errors.AsType[*amqp091.Error](err); ok && e.Code == amqp091.AccessRefused { // one who may not make it may still use it
+			if do(func() error { return ch.ExchangeDeclarePassive(x, brokers.Kind(x), false, false, false, false, nil) }) == nil {
+				err = nil
+			}
+		}
+		bind := func(queue, key string) {
+			if e := do(func() error { return ch.QueueBind(queue, key, x, false, nil) }); e != nil && err == nil {
+				err = e
+			}
+		}
+		for _, key := range newsKeys[x] {
+			bind(z.source.cfg.Queue, key)
+		}
+		for _, key := range asideKeys[x] {
+			bind(replies, key)
+		}
+		if x == "targeted" {
+			bind(replies, replies)
+		}
+		if err != nil {
+			wrong = append(wrong, advised(x, err))
+		}
 	}
-	if err != nil {
-		return nil, nil, err
+	if ch != nil {
+		_ = ch.Close()
 	}
-	d, err := ch.Consume(q.Name, "", true, true, false, false, nil)
-	return &session{out: ch, replies: q.Name}, d, err
+	return errors.Join(wrong...)
+}
+
+// advised says what is wrong with an exchange, and what to do about it.
+func advised(exchange string, err error) error {
+	switch e, ok := errors.AsType[*amqp091.Error](err); {
+	case ok && e.Code == amqp091.PreconditionFailed:
+		return fmt.Errorf("the exchange %s differs from Kazoo's, which is of the type %s, not durable, not auto-delete, not internal and without arguments; it is used as it is: "+
+			"delete it, and Kazoo and the bridge make it again (%w)", exchange, brokers.Kind(exchange), err)
+	case ok && e.Code == amqp091.AccessRefused:
+		return fmt.Errorf("the broker does not let the bridge use the exchange %s, and what comes over it is missing: give its user the permissions to configure, "+
+			"write and read it (rabbitmqctl set_permissions; %w)", exchange, err)
+	}
+	return fmt.Errorf("the exchange %s can't be used: %w", exchange, err)
+}
+
+// keepArranged arranges again and again, until ctx ends: somebody may mend what is wrong, or delete an exchange, with which its bindings go.
+func (z *zone) keepArranged(ctx context.Context, conn *amqp091.Connection, replies string) {
+	t := time.NewTicker(z.source.times.arrange)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			if err := z.arrange(conn, replies); ctx.Err() == nil && !conn.IsClosed() {
+				z.arranged(err)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// arranged notes what is wrong with the exchanges and bindings of the broker; nil: nothing.
+func (z *zone) arranged(wrong error) {
+	if right := z.right.Swap(wrong == nil); wrong != nil || !right {
+		if wrong != nil {
+			wrong = fmt.Errorf("the broker %s: %w", client.Redacted(z.url), wrong)
+		}
+		z.source.connected(z, wrong)
+	}
+}
+
+// declare declares the queue of the bridge. Of several bridges, RabbitMQ lets one consume and another one go on after it, so that the
+// messages stay in order.
+func (z *zone) declare(ch *amqp091.Channel) error {
+	if _, err := ch.QueueDeclare(z.source.cfg.Queue, true, false, false, false, amqp091.Table{"x-max-length": int64(maxWaiting), "x-overflow": "drop-head",
+		"x-single-active-consumer": true}); err != nil {
+		return err
+	}
+	return ch.Qos(prefetch, 0, false)
 }
 
 // hear passes heartbeats and answers to the keeper until the channel is closed.
@@ -203,7 +329,12 @@ func (z *zone) hear(deliveries <-chan amqp091.Delivery) {
 			z.source.sink.Refused(reasonUnreadable, err.Error())
 			continue
 		}
-		if h := readAside(body, z.source.node); h != nil {
+		h := readAside(body, z.source.node)
+		if b, ok := h.(beats); ok {
+			b.via = z.number
+			h = b
+		}
+		if h != nil {
 			z.source.tell(h)
 		}
 	}
@@ -219,5 +350,5 @@ func (z *zone) publish(ctx context.Context, exchange, key string, body []byte) e
 }
 
 func (s *session) publish(ctx context.Context, exchange, key string, body []byte) error {
-	return s.out.PublishWithContext(ctx, exchange, key, false, false, amqp091.Publishing{ContentType: "application/json", Body: body})
+	return s.out.Load().PublishWithContext(ctx, exchange, key, false, false, amqp091.Publishing{ContentType: "application/json", Body: body})
 }

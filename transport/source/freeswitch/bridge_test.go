@@ -238,6 +238,53 @@ func TestLostConnection(t *testing.T) {
 	}
 }
 
+// Slots, lots and conferences that become empty while the connection is lost are put out after it. Those that the switch still lists stay lit, and
+// so does what it says nothing of.
+func TestEmptiedWhileLost(t *testing.T) {
+	t.Parallel()
+	const lots = "<lots>\n  <lot name=%q>\n%s  </lot>\n</lots>\n"
+	slot := func(name string) string { return fmt.Sprintf("    <extension uuid=\"u\">%s</extension>\n", name) }
+	b := start(t, nil)
+	b.ready()
+	b.fs.Skew(3 * time.Second) // which is not wrong enough to be passed over
+	for proto, all := range map[string][]string{"park": {"lot", "5901", "5902", "park+5903"}, "conf": {"3000", "3001"}, "queue": {"q1"}, "flow": {"333"}} {
+		for _, name := range all {
+			b.fs.Presence(proto, name+"@"+acme, "confirmed", "x")
+		}
+	}
+	is := func(want presence.State, all ...string) {
+		t.Helper()
+		for _, name := range all {
+			b.lamp(name, want)
+		}
+	}
+	again := func() { // connects again, and waits until the switch was asked
+		t.Helper()
+		gone := len(b.told("presence.switch_gone"))
+		b.fs.Cut()
+		b.until("another resync", patience, func() bool { return len(b.told("presence.switch_gone")) > gone })
+	}
+	park, rooms, others := []string{"lot", "5901", "5902", "park+5901", "park+5903"}, []string{"3000", "conf+3000", "3001"}, []string{"q1", "333"}
+	is(talks, append(append(park, rooms...), others...)...)
+	again() // a switch that knows neither command
+	b.fs.Answer("valet_info", fmt.Sprintf(lots, "lot@another.example.com", ""))
+	b.fs.Answer("conference json_list", "+OK No active conferences.\n")
+	again()
+	is(talks, append(append(park, rooms...), others...)...)
+	b.fs.Answer("valet_info", fmt.Sprintf(lots, "lot@"+acme, slot("5902")))
+	b.fs.Answer("conference json_list", `[{"conference_name":"3001@`+acme+`","member_count":2}]`)
+	again()
+	is(dark, "5901", "park+5901", "park+5903", "3000", "conf+3000")
+	is(talks, append(others, "lot", "5902", "park+5902", "3001", "conf+3001")...)
+	b.fs.Presence("park", "5901@"+acme, "confirmed", "x") // filled again
+	is(talks, "5901", "park+5901")
+	b.fs.Answer("valet_info", fmt.Sprintf(lots, "lot", "")) // a lot of all domains
+	b.fs.Answer("conference json_list", "[]")
+	again()
+	is(dark, "lot", "5901", "5902", "3001")
+	is(talks, others...)
+}
+
 // A bridge that is started again ends what it had told before and no longer lives, and shows what lives.
 func TestBridgeRestart(t *testing.T) {
 	t.Parallel()
@@ -337,6 +384,28 @@ func TestFlood(t *testing.T) {
 	if now := strings.Count(strings.Join(b.fs.Commands(), "\n"), "show channels"); now <= asked {
 		t.Errorf("the switch was asked %d times which channels live, before and after the flood", now)
 	}
+}
+
+// A flood of what applications say fills the buffer. What is dropped is counted, and the switch is asked which slots are empty.
+func TestFloodOfFeatures(t *testing.T) {
+	t.Parallel()
+	b := start(t, nil)
+	b.ready()
+	b.fs.Presence("park", "5901@"+acme, "confirmed", "Holding")
+	b.lamp("5901", talks)
+	b.lamp("park+5901", talks)
+	b.fs.Answer("valet_info", `<lots><lot name="park@`+acme+`"></lot></lots>`)
+	open := b.gate.close()
+	for i := range maxEvents + 100 {
+		b.fs.Presence("flow", "333@"+acme, []string{"confirmed", "terminated"}[i%2], "Night")
+	}
+	b.fs.Presence("park", "5901@"+acme, "terminated", "Empty")
+	b.until("events are dropped and counted", patience, func() bool { return b.counted("lamplight_source_refused_total", "fast enough") > 0 })
+	open()
+	b.lamp("5901", dark)
+	b.lamp("park+5901", dark)
+	b.fs.State(b.fs.Leg("outbound", "1001@"+acme, "1"), "ACTIVE")
+	b.lamp("1001", talks)
 }
 
 // A wrong password ends the bridge with an error that says so.

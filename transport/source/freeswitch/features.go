@@ -2,10 +2,14 @@ package freeswitch
 
 import (
 	"context"
+	"encoding/xml"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"lamplight/actors/presence"
 	"lamplight/cluster/subject"
@@ -17,6 +21,12 @@ const (
 	mostLit   = 10000
 	mostCount = 1000000
 )
+
+// lit is a register that is not terminated: the proto of the application, and when it last said so.
+type lit struct {
+	proto string
+	at    time.Time
+}
 
 // forgotten are the applications whose states end with the switch: nobody is parked, meets or waits there after it was started again.
 var forgotten = map[string]bool{"park": true, "conf": true, "queue": true, "callcenter": true}
@@ -66,10 +76,116 @@ func (n *session) register(ctx context.Context, extension, proto, state, text st
 	if state == "terminated" {
 		delete(n.lit, extension)
 	} else if len(n.lit) < mostLit {
-		n.lit[extension] = proto
+		n.lit[extension] = lit{proto, at}
 	}
 	return n.send(ctx, source.Document{Event: "update", Subject: subject.Update(a.Realm, a.User), Fields: map[string]any{"Presence-ID": extension,
 		"State": state, "From": "sip:" + extension, "To": party(text, a.User, a.Realm), "Timestamp": at.UnixMicro()}})
+}
+
+// putOut ends the state of a register that the switch no longer has. The switch's clock may be a little ahead.
+func (n *session) putOut(ctx context.Context, extension string, l lit) error {
+	at := time.Now()
+	if n.telling { // what the switch says meanwhile is newer than what it is asked
+		at = n.began
+	}
+	if !at.After(l.at) {
+		at = l.at.Add(time.Microsecond)
+	}
+	return n.register(ctx, extension, l.proto, "terminated", "", at)
+}
+
+// places are the parking slots and lots of a switch, or its conferences, as it lists them.
+type places struct {
+	domains map[string]bool // of which it lists any; "": of all
+	full    map[string]bool // those in which somebody is, as name@domain, or as name@ for all domains
+}
+
+// note notes a place, in whose name the domain may stand.
+func (p *places) note(name, domain string, full bool) {
+	p.domains[strings.ToLower(domain)] = true
+	if full {
+		p.full[strings.ToLower(name+"@"+domain)] = true
+	}
+}
+
+// empty says whether the switch lists places of the domain, and that nobody is in this one.
+func (p *places) empty(name, domain string) bool {
+	return (p.domains[""] || p.domains[domain]) && !p.full[name+"@"+domain] && !p.full[name+"@"]
+}
+
+// parked asks the switch for its parking lots.
+func (n *session) parked(ctx context.Context) (*places, error) {
+	answer, err := n.sock.api(ctx, "valet_info")
+	if err != nil {
+		return nil, err
+	}
+	var list struct {
+		XMLName xml.Name `xml:"lots"`
+		Lots    []struct {
+			Name  string   `xml:"name,attr"`
+			Slots []string `xml:"extension"`
+		} `xml:"lot"`
+	}
+	p := &places{map[string]bool{}, map[string]bool{}}
+	if xml.Unmarshal([]byte(answer), &list) != nil { // such as that of a switch without mod_valet_parking
+		return p, nil
+	}
+	for _, lot := range list.Lots {
+		name, domain, _ := strings.Cut(lot.Name, "@")
+		p.note(name, domain, len(lot.Slots) > 0)
+		for _, slot := range lot.Slots {
+			p.note(strings.TrimSpace(slot), domain, true)
+		}
+	}
+	return p, nil
+}
+
+// meeting asks the switch for its conferences. It lists only those in which somebody is.
+func (n *session) meeting(ctx context.Context) (*places, error) {
+	answer, err := n.sock.api(ctx, "conference json_list")
+	if err != nil {
+		return nil, err
+	}
+	var list []struct {
+		Name string `json:"conference_name"`
+	}
+	p := &places{map[string]bool{}, map[string]bool{}}
+	if json.Unmarshal([]byte(answer), &list, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)) != nil {
+		return p, nil
+	}
+	p.domains[""] = true
+	for _, c := range list {
+		name, domain, _ := strings.Cut(c.Name, "@")
+		p.note(name, domain, true)
+	}
+	return p, nil
+}
+
+// resyncPlaces asks the switch for its parking lots and conferences, and puts out those in which nobody is any more: the events that said so may
+// be lost. A switch that can't be asked changes nothing, and neither does a list that says nothing of a domain.
+func (n *session) resyncPlaces(ctx context.Context) error {
+	for proto, ask := range map[string]func(context.Context) (*places, error){"park": n.parked, "conf": n.meeting} {
+		var list *places
+		for extension, l := range n.lit {
+			if l.proto != proto {
+				continue
+			}
+			if list == nil {
+				var err error
+				if list, err = ask(ctx); err != nil {
+					return err
+				}
+			}
+			user, domain, _ := strings.Cut(strings.ToLower(extension), "@")
+			if !list.empty(strings.TrimPrefix(user, proto+"+"), domain) {
+				continue
+			}
+			if err := n.putOut(ctx, extension, l); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // mailbox tells how many messages a mailbox has. What is meant for one phone or one subscription is passed over.

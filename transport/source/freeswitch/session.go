@@ -178,9 +178,9 @@ func (n *session) identity(ctx context.Context) (core, address string, err error
 // own applications held. What scripts keep in a database lives on.
 func (n *session) restarted(ctx context.Context) error {
 	clear(n.channels)
-	for extension, proto := range n.lit {
-		if forgotten[proto] {
-			if err := n.register(ctx, extension, proto, "terminated", "", time.Now()); err != nil {
+	for extension, l := range n.lit {
+		if forgotten[l.proto] {
+			if err := n.putOut(ctx, extension, l); err != nil {
 				return err
 			}
 		}
@@ -221,6 +221,9 @@ func (n *session) resync(ctx context.Context) error {
 		}
 	}
 	if err := n.resyncRegistrations(ctx); err != nil {
+		return err
+	}
+	if err := n.resyncPlaces(ctx); err != nil {
 		return err
 	}
 	n.waits.done(nil)

@@ -45,7 +45,7 @@ type socket struct {
 	events  chan *event   // closed when the connection has ended
 	ended   chan struct{} // closed then too; err says why
 	err     error
-	lost    atomic.Bool // events of channels were dropped, because the buffer was full
+	lost    atomic.Bool // events were dropped, because the buffer was full
 
 	log       *slog.Logger
 	clockSaid bool // that the clock is wrong was logged
@@ -160,6 +160,7 @@ func (s *socket) event(body []byte) {
 	select {
 	case s.events <- e:
 	default:
+		s.lost.Store(true) // slots and conferences can be asked for
 		s.refused("events that the nodes did not take fast enough", e.is[hEventName])
 	}
 }

@@ -45,14 +45,14 @@ type Source struct {
 
 	core          string              // Core-UUID of the switch, when it was last heard of
 	channels      map[string]*channel // that were told, by UUID
-	lit           map[string]string   // registers of applications that are not terminated, with the proto of the application
+	lit           map[string]lit      // registers of applications that are not terminated
 	registrations map[string]contacts // by extension
 	ordered       *ordered            // of this Run
 }
 
 // New makes a Source. It starts nothing.
 func New(c Config) *Source {
-	return &Source{cfg: c, silence: silence, resyncPause: resyncPause, channels: map[string]*channel{}, lit: map[string]string{}, registrations: map[string]contacts{}}
+	return &Source{cfg: c, silence: silence, resyncPause: resyncPause, channels: map[string]*channel{}, lit: map[string]lit{}, registrations: map[string]contacts{}}
 }
 
 // Name implements source.Source. Bridges on the machine of their switch connect to the loopback address, which all such machines have: the

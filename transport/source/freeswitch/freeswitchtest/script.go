@@ -191,6 +191,13 @@ func (s *Server) HideIdentity() {
 	s.silentGetvar = true
 }
 
+// Answer sets what an API command is answered from now on.
+func (s *Server) Answer(command, answer string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answers[command] = answer
+}
+
 // Commands returns the commands that came so far.
 func (s *Server) Commands() []string {
 	s.mu.Lock()

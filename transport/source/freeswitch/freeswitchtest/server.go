@@ -42,6 +42,7 @@ type Server struct {
 	sequence      int
 	channels      map[string]Headers
 	registrations []Headers
+	answers       map[string]string // to API commands, which a test has set
 	clients       map[*client]bool
 	commands      []string
 }
@@ -62,7 +63,7 @@ func Start(t testing.TB) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Beat: 100 * time.Millisecond, listener: l, password: Password, core: uuid.NewString(), channels: map[string]Headers{}, clients: map[*client]bool{}}
+	s := &Server{Beat: 100 * time.Millisecond, listener: l, password: Password, core: uuid.NewString(), channels: map[string]Headers{}, answers: map[string]string{}, clients: map[*client]bool{}}
 	s.done.Go(s.accept)
 	t.Cleanup(func() {
 		_ = l.Close()
@@ -220,7 +221,12 @@ func (s *Server) command(c *client, lines []string) bool {
 func (s *Server) api(line string) string {
 	verb, rest, _ := strings.Cut(line, " ")
 	words := strings.Fields(rest)
+	s.mu.Lock()
+	said, ok := s.answers[line]
+	s.mu.Unlock()
 	switch {
+	case ok:
+		return said
 	case verb == "status":
 		return "UP 0 years, 0 days, 0 hours, 0 minutes, 1 second\n"
 	case verb == "global_getvar":
