@@ -2,11 +2,15 @@ package journal
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"lamplight/actors"
+	"lamplight/actors/presence"
 	"lamplight/cluster/natsd/natstest"
 )
 
@@ -81,4 +85,32 @@ func TestSlowReplica(t *testing.T) {
 	if got := strings.Join(all, " "); err != nil || got != "a b" {
 		t.Errorf("the answer is %q, %v", got, err)
 	}
+}
+
+// Every shard is read with the switches that are gone, which the first shard of its stream keeps, and with nothing else of that shard: also a shard that is
+// too large for one answer.
+func TestSwitchesGoneAreReadWithEveryShard(t *testing.T) {
+	s := newStage(t)
+	s.write("ours", "ours")
+	s.durable()
+	generation := uint64(0)
+	for late := time.Now().Add(testTimeout); generation == 0 && time.Now().Before(late); time.Sleep(time.Millisecond) {
+		stream := s.journal.of(0)
+		stream.mu.Lock()
+		generation = s.shards.generations[0]
+		stream.mu.Unlock()
+	}
+	s.journal.Write(0, generation, actors.Address{}, []presence.Record{{Kind: presence.KindGone, Key: "sip:one", Data: []byte("gone"), TTL: time.Minute}}, false)
+	s.journal.Write(0, generation, someone, []presence.Record{{Kind: presence.KindManual, Key: "m", Data: []byte("of shard 0")}}, false)
+	for late := time.Now().Add(testTimeout); !s.kept()["gone"] && time.Now().Before(late); {
+		time.Sleep(time.Millisecond)
+	}
+	s.holds("ours", "gone")
+	want := []string{"ours", "gone"}
+	for i := range 1100 {
+		s.write(strconv.Itoa(i), strconv.Itoa(i))
+		want = append(want, strconv.Itoa(i))
+	}
+	s.durable()
+	s.holds(want...)
 }
