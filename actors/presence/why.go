@@ -155,7 +155,7 @@ func (e *Extension) findWatcher(s *Subscription, now time.Time, down bool, add f
 		add(FoundNoAnswer, "%s answered %d to NOTIFY %d of its %s subscription %s. It may show an older state.", name(s.From), s.reply, s.sequence, s.Package, s.CallID)
 	case s.held:
 		add(FoundHeldBack, "%s is to be told a change of its %s subscription %s that its rate holds back.", name(s.From), s.Package, s.CallID)
-	case s.acked < s.sequence && s.noticedAt != 0 && now.Sub(moment(s.noticedAt)) > answerTime:
+	case s.reply == 0 && s.acked < s.sequence && s.noticedAt != 0 && now.Sub(moment(s.noticedAt)) > answerTime:
 		add(FoundNoAnswer, "%s behind the edge %s has not answered NOTIFY %d of its %s subscription %s, which was sent %s ago. It may show an older state.",
 			name(s.From), name(s.Edge()), s.sequence, s.Package, s.CallID, about(now.Sub(moment(s.noticedAt))))
 	}

@@ -63,9 +63,11 @@ func TestFindings(t *testing.T) {
 			}
 		}
 	}
-	s := newStage(t)
-	s.do(watch(Dialog, "w")).do(ring("k", Confirmed)).do(Notified{CallID: "w", Reply: 200, Sequence: 2})
-	if got := s.e.Findings(s.now.Add(time.Minute), never); len(got) != 0 {
-		t.Errorf("all is well, and yet: %+v", got)
+	for _, sequence := range []uint32{2, 0} { // 0: another presence server tells what its watchers answer
+		s := newStage(t)
+		s.do(watch(Dialog, "w")).do(ring("k", Confirmed)).do(Notified{CallID: "w", Reply: 200, Sequence: sequence})
+		if got := s.e.Findings(s.now.Add(time.Minute), never); len(got) != 0 {
+			t.Errorf("all is well, and yet: %+v", got)
+		}
 	}
 }
