@@ -32,7 +32,7 @@ func TestSwitchIndexMemory(t *testing.T) {
 	}
 	rules := &presence.Rules{CallLease: time.Hour, TombstoneLife: time.Minute}
 	now := time.Now()
-	fill := func(named bool) (took int64, kept any) {
+	fill := func(named bool) (took int64) {
 		all := make([]*extension, 0, calls)
 		before := heap()
 		node := &counts{names: map[string]*counted{}}
@@ -53,13 +53,11 @@ func TestSwitchIndexMemory(t *testing.T) {
 			shards[i/len(names)%Shards].add(x, fx.Switches)
 			all = append(all, x)
 		}
-		return heap() - before, []any{all, node, shards}
+		took = heap() - before
+		runtime.KeepAlive([]any{all, node, shards})
+		return took
 	}
-	without, kept := fill(false)
-	runtime.KeepAlive(kept)
-	kept = nil
-	with, kept := fill(true)
-	runtime.KeepAlive(kept)
+	without, with := fill(false), fill(true)
 	each := (with - without) / int64(calls)
 	t.Logf("%d calls of %d switches: %d B a call for the index and the counts", calls, len(names), each)
 	if each > most {
