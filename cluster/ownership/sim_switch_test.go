@@ -88,7 +88,7 @@ func (s *sim) switchClients() {
 	if s.calm {
 		return
 	}
-	s.after(s.between(time.Millisecond, 80*time.Millisecond), s.switchClients)
+	s.after(s.between(time.Millisecond, 60*time.Millisecond), s.switchClients)
 	h := &s.check.switchHistory
 	shard := s.rng.IntN(simShards)
 	n := len(h.calls[shard])
@@ -104,9 +104,9 @@ func (s *sim) switchClients() {
 	switch s.rng.IntN(16) {
 	case 0:
 		s.tellCall(c, presence.Terminated, s.moment(ago))
-	case 1:
+	case 1, 2:
 		s.sayGone(s.rng.IntN(simSwitches), s.moment(ago), func() {})
-	case 2, 3, 4, 5, 6:
+	case 3, 4, 5, 6:
 		s.readCall(c)
 	default:
 		at, state := s.moment(ago), presence.Early+presence.State(s.rng.IntN(2))
@@ -282,7 +282,7 @@ func (n *simNode) openCalls(sh *simShard, found map[string]message) {
 				if !o.Silent && !n.sim.off.WholeTime {
 					o.Until = n.sim.wall().Add(simExpires * time.Second)
 				}
-				sh.source = &simOwned{Source: o}
+				sh.source = &simOwned{Source: o, deaf: n.sim.now}
 			}
 		case presence.KindGone: // of the first shard of the stream, for all its shards
 			var g presence.Gone
@@ -302,7 +302,13 @@ type simOwned struct {
 	presence.Source
 	ticket uint64 // of its last write
 	lapsed Time
+	deaf   Time // when it could not be heard for the last time
 	asked  bool
+}
+
+// switches says whether a rule about switches or sources is off.
+func (o simOff) switches() bool {
+	return o.KeepFirst || o.Departed || o.AckEarly || o.Moment || o.LastMoment || o.WholeTime
 }
 
 // speak has a source say that it lives, again and again, with pauses in which it falls silent, and as another incarnation.
@@ -367,22 +373,25 @@ func (n *simNode) tickSource(sh *simShard) {
 	fresh := s.now < n.machines[sh.id%2].AnswerUntil()
 	switch {
 	case !fresh:
+		o.deaf = s.now
 		if whole := s.wall().Add(simExpires * time.Second); !o.Silent && whole.After(o.Until) && !s.off.WholeTime {
 			o.Until = whole
 		}
 	case o.Lapse(s.wall()):
-		o.lapsed = s.now
+		if o.lapsed = s.now; s.now < o.deaf+simExpires*time.Second {
+			s.check.fail("the source %d was taken for gone %v after it could be heard again", sh.id, s.now-o.deaf)
+		}
 		n.writeAll(sh, n.keepSource(sh))
 		o.ticket = sh.issued
 	}
-	if !fresh || o.Owed.Switch == "" || o.asked || o.ticket > sh.durable && !s.off.OweEarly {
+	if !fresh || o.Owed.Switch == "" || o.asked || o.ticket > sh.durable {
 		return
 	}
 	o.asked = true
 	owed, opened, process := o.Owed, sh.opened, n.process
-	if h := &s.check.sources[sh.id]; o.lapsed != 0 {
+	if h := &s.check.sources[sh.id]; o.lapsed != 0 && o.Silent {
 		s.check.lapsed++
-		if until := s.wallTime(h.heardSent).Add(simExpires * time.Second); h.heardAcked != 0 && h.heardAcked <= o.lapsed && until.After(owed.Before) && o.Silent {
+		if until := s.wallTime(h.heardSent).Add(simExpires * time.Second); h.heardAcked != 0 && h.heardAcked <= o.lapsed && until.After(owed.Before) {
 			s.check.fail("the source %d was taken for gone at %v, although it may be silent until %v", sh.id, owed.Before, until)
 		}
 	}
@@ -419,7 +428,7 @@ func (s *sim) finishSwitches() {
 			which := of.onSwitch()
 			s.check.showed("the end", of, sh.lit(of), c.told, c.ended, max(h.gone[shard%2][which], h.owed[shard%2][which]))
 		}
-		if shard < simSwitches && !h.sources[shard].quiet && (sh.source == nil || sh.source.Silent) {
+		if shard < simSwitches && h.sources[shard].incarnation != 0 && !h.sources[shard].quiet && (sh.source == nil || sh.source.Silent) {
 			s.check.fail("the source %d speaks, and counts as silent", shard)
 		}
 	}

@@ -31,10 +31,12 @@ func simulate(seed uint64, off simOff, tracing bool) *sim {
 	}
 	s.after(time.Second, s.faults)
 	s.after(time.Second, s.clients)
-	s.after(time.Second, s.switchClients)
-	s.silentAtEnd = seed%2 == 0
-	for i := range simSwitches {
-		s.after(time.Second, func() { s.speak(i) })
+	if off.switches() || off == (simOff{}) && seed%2 == 0 { // half of the schedules have no switches
+		s.after(time.Second, s.switchClients)
+		s.silentAtEnd = seed%4 == 0
+		for i := range simSwitches {
+			s.after(time.Second, func() { s.speak(i) })
+		}
 	}
 	s.run(time.Hour + 9*time.Second)
 	s.heal()
@@ -119,7 +121,7 @@ func TestSimulation(t *testing.T) {
 	t.Logf("%d schedules: %d acknowledged writes, %d acknowledged commands that changed nothing, %d reads, %d stale reads, %d NOTIFYs", n,
 		done.acked, done.noops, done.reads, done.stale, done.told)
 	t.Logf("of switches: %d acknowledged news of calls, %d switches gone, %d sources that fell silent, %d that were started again", done.news, done.gone, done.silent, done.anew)
-	if least := int(n); min(done.acked, done.reads, done.told, done.noops, 10*done.stale, done.news, done.gone, done.silent, done.anew) < least {
+	if least := int(n); min(done.acked, done.reads, done.told, done.noops, 10*done.stale, done.news, done.gone, 2*done.silent, 4*done.anew) < least {
 		t.Error("the schedules did too little to show anything")
 	}
 }
@@ -136,13 +138,12 @@ func TestSimulationFinds(t *testing.T) {
 		"7 commit, then tell": {CommitFirst: true},
 		"8 no NOTIFY while a claim is on its way": {Off: Off{NotifyPause: true}},
 
-		"6 the switches that are gone":           {Departed: true},
-		"7 a switch is gone: commit, then tell":  {AckEarly: true},
-		"7 a source is silent: commit, then end": {OweEarly: true},
-		"a switch is gone: keep it, then end":    {KeepFirst: true},
-		"the moment is what was said":            {Moment: true},
-		"of two moments the later":               {LastMoment: true},
-		"a source has its whole time again":      {WholeTime: true},
+		"6 the switches that are gone":          {Departed: true},
+		"7 a switch is gone: commit, then tell": {AckEarly: true},
+		"a switch is gone: keep it, then end":   {KeepFirst: true},
+		"the moment is what was said":           {Moment: true},
+		"of two moments the later":              {LastMoment: true},
+		"a source has its whole time again":     {WholeTime: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			failed, found, _ := search(20000, off)

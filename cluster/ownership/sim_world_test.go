@@ -40,7 +40,6 @@ type simOff struct {
 	AckEarly   bool // rule 7: what is said of calls, switches and sources is acknowledged before it is durable
 	Moment     bool // a switch counts as gone at the moment at which that was heard
 	LastMoment bool // of two moments at which a switch was gone that counts which was said last, and not the later one
-	OweEarly   bool // rule 7: the calls of a source that is silent end before it is durable that it is silent
 	WholeTime  bool // a source does not have its whole time again when it could not be heard
 }
 
