@@ -327,6 +327,27 @@ func TestRule10UnreadableClaimOfAnother(t *testing.T) {
 	}
 }
 
+// A node that was expelled without knowing it may see a claim that can't be read before it learns that: the claims of the node that expelled it
+// were replaced. It does not take the shard for its own, and its numbers go on above those of all claims that it has missed (rules 8 and 10).
+func TestRule10UnreadableClaimOfOursNoMore(t *testing.T) {
+	s := newScript(t)
+	s.seq += 5 // another node expels this one and claims the shard four times
+	expelled := Lease{Node: "a", Incarnation: s.m.Incarnation(), Expelled: true}
+	at := s.seq - 4
+	seq := s.garbage()
+	for _, a := range s.m.Tick(s.now) {
+		if a.Kind != WriteLease {
+			t.Fatalf("it acts before it knows whether it was expelled: %+v", a)
+		}
+		s.m.LeaseWritten(s.now, a.Sent, a.Lease, 0, Refused)
+	}
+	s.do(s.m.LeaseRead(s.now, expelled, at, s.wall, true))
+	s.pass(2 * UnreadableWait)
+	if w := s.last(WriteClaim, 0); w.Expect != seq || w.Claim.Generation <= 1+4 || w.Claim.Base < 4*TakeOver {
+		t.Errorf("%+v", w)
+	}
+}
+
 // A node that knows no claim before the one that can't be read ends all subscriptions of the shard, because nobody knows the
 // numbers that were given out (rules 8 and 10).
 func TestRule10UnreadableClaimAndNoneKnown(t *testing.T) {

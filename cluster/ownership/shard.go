@@ -29,6 +29,7 @@ type shard struct {
 	readAt          Time      // while checking: when the claim is to be read again; 0: an answer is on its way
 	shorterSince    Time      // since when the leader shows an older claim than we know; 0: it does not
 	unreadableSince Time      // when the claim was seen, if it can't be read
+	missed          uint64    // the claims that may have come between the last one that could be read and that one
 	floor           Claim     // of the stream before it lost its end: generation and base must go on above it
 	highest         uint32    // the highest counter of an extension under the claim
 	ended           bool      // all subscriptions were ended, so no phone knows a number any more (rule 8)
@@ -104,6 +105,7 @@ func (m *Machine) newer(now Time, id int, s *shard, c Claim, seq uint64, at time
 	mine := c.Node == m.cfg.Node && c.Nonce == s.wanted.Nonce
 	if c.Unreadable {
 		c, s.unreadableSince = m.unreadable(s, seq, at), now
+		m.nextBeat = min(m.nextBeat, now) // it may prove that the shard is still ours
 	}
 	s.claim, s.seq, s.at, s.shorterSince = c, seq, at, 0
 	switch {
@@ -158,6 +160,7 @@ func (m *Machine) consider(id int, s *shard, now Time) {
 	case s.phase != none:
 		s.targetSince = 0
 	case now < s.retry || s.target != m.cfg.Node && !m.namedNext(s) && !(s.claim.Unreadable && m.ours(s)):
+	case s.claim.Unreadable && m.wasOurs(s) && !m.ours(s): // wait for the heartbeat
 	case m.holderGone(s) && !m.mayBeHeld(s, now) || s.claim.Unreadable && now >= s.unreadableSince+UnreadableWait:
 		m.claim(id, s, now, false)
 	case m.holderGone(s): // wait for one that holds it without our knowing
@@ -191,6 +194,7 @@ func (m *Machine) claim(id int, s *shard, now Time, own bool) {
 			c.Since = time.Time{}
 		}
 	}
+	m.aboveMissed(s, &c)
 	if s.floor.Generation > 0 {
 		c.Generation, c.Base = max(c.Generation, s.floor.Generation+1), max(c.Base, s.floor.Base+TakeOver)
 	}
