@@ -58,7 +58,7 @@ func (f *bridgeFlags) run(out io.Writer, log *slog.Logger, name string, sources 
 	defer conn.Close()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if err := client.WatchPayload(conn, log, registry); err != nil {
+	if err := client.Watch(conn, log, registry); err != nil {
 		return err
 	}
 	health := httpd.New(httpd.Config{Listen: f.HTTP, Node: "lamplight bridge " + name, Version: version, Timeout: 10 * time.Second, Ready: func() error {

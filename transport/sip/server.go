@@ -338,7 +338,7 @@ func (r *reader) begin(code int, reason string, f flow, tag []byte) {
 		}
 		tag = r.tag
 	}
-	r.server.metrics.answers.count(code)
+	r.server.metrics.answers[r.m.Method].count(code)
 	r.out = r.m.AppendEcho(message.AppendStatus(r.out[:0], code, reason), f.remote, string(tag))
 }
 

@@ -60,6 +60,7 @@ func (n *Node) startNATS(ctx context.Context) error {
 		if err := n.teardown.start(ctx, "NATS server", n.server); err != nil {
 			return err
 		}
+		n.registerDisk()
 		n.doubtful = n.server.Lost()
 		servers, wayIn = client.Options{URL: n.server.URL(), InboxPrefix: servers.InboxPrefix, Creds: servers.Creds}, n.server.WayIn()
 	} else if err := os.MkdirAll(c.Data, 0o700); err != nil {
@@ -70,7 +71,7 @@ func (n *Node) startNATS(ctx context.Context) error {
 		return err
 	}
 	n.teardown.add("NATS connection", func(context.Context) error { n.conn.Close(); return nil })
-	if err = client.WatchPayload(n.conn, n.log, n.registry); err != nil {
+	if err = client.Watch(n.conn, n.log, n.registry); err != nil {
 		return err
 	}
 	if c.Replicas == 0 {
