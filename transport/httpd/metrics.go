@@ -25,6 +25,9 @@ func newMetrics(r *prometheus.Registry, version string, connections func() float
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "lamplight_http_request_seconds", Buckets: prometheus.ExponentialBuckets(0.00025, 2, 16),
 			Help: "Seconds from the head of an HTTP request until its answer was ready to be sent, or began to be streamed, by the pattern of the path and verb."}, []string{"route", "method"}),
 	}
+	for _, reason := range []string{"bound", "error"} {
+		m.refused.WithLabelValues(reason) // from the start, so that the first one is seen as an increase
+	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "lamplight_build_info", Help: "1, with the release of lamplight that runs and the version of Go that built it.",
 		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()}})
 	build.Set(1)
