@@ -66,7 +66,7 @@ func (s *System) edgeDown(edge string) time.Time {
 func NewSystem(cfg Config) *System {
 	s := &System{cfg: cfg, workers: newWorkers(), metrics: newMetrics(cfg.Registerer)}
 	s.actors = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
-		return cfg.Log.With("part", "actors")
+		return cfg.Log
 	}))
 	s.realms = newRealms()
 	s.edges.names, s.switches.names = map[string]*counted{}, map[string]*counted{}

@@ -104,8 +104,8 @@ const maxBackground = 16
 
 // New makes a Bus and registers its metrics. It starts nothing.
 func New(c Config) *Bus {
-	b := &Bus{cfg: c, slots: make(chan struct{}, maxBackground), metrics: newMetrics(c.Registerer), refusals: loglimit.Every(time.Minute, c.Log)}
-	b.cfg.Log = loglimit.Limit(c.Log)
+	b := &Bus{cfg: c, slots: make(chan struct{}, maxBackground), metrics: newMetrics(c.Registerer), refusals: loglimit.Every(time.Minute, c.Log).With("part", "documents")}
+	b.cfg.Log = loglimit.Limit(c.Log).With("part", "documents")
 	return b
 }
 

@@ -68,7 +68,7 @@ type Server struct {
 
 // New makes a Server and registers its metrics. It does not listen.
 func New(c Config) *Server {
-	c.Log = loglimit.Limit(c.Log)
+	c.Log = loglimit.Limit(c.Log).With("part", "http")
 	s := &Server{cfg: c, mounted: map[string]mount{}, done: make(chan struct{}), large: newBodies()}
 	s.metrics = newMetrics(c.Registry, c.Version, func() float64 { return float64(s.ln.open()) })
 	s.scraped = fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}))

@@ -123,7 +123,7 @@ func (n *Node) startShards(ctx context.Context) error {
 	rules := c.Rules
 	rules.Writes = n.newest
 	n.system = actors.NewSystem(actors.Config{Node: c.Name, Rules: rules, Mailbox: c.MaxMailbox, Journal: n.journal, Notifier: n.fanout,
-		HidesParties: func(to actors.Address) bool { return c.HideParties || n.directory.HidesParties(to) }, EndSwitch: n.endSwitch, EdgeDown: n.fanout.DownSince, Trouble: n.storeTrouble, Log: loglimit.Limit(n.log), Registerer: n.registry})
+		HidesParties: func(to actors.Address) bool { return c.HideParties || n.directory.HidesParties(to) }, EndSwitch: n.endSwitch, EdgeDown: n.fanout.DownSince, Trouble: n.storeTrouble, Log: loglimit.Limit(n.log).With("part", "actors"), Registerer: n.registry})
 	n.fanout.Renotify, n.fanout.EndTied, n.fanout.Watches = n.system.RenotifyEdge, n.system.EndTied, n.system.WatchesEdge
 	n.router = route.New(route.Config{System: n.system, Owners: n.journal, Nodes: n.journal.Owners, Conn: n.conn, Prefix: c.Prefix,
 		Node: c.Name, Timeout: c.RequestTimeout, Writes: n.newest, Trouble: n.trouble, Log: n.log, Registerer: n.registry})
