@@ -9,7 +9,6 @@ import (
 
 	"lamplight/actors/presence"
 	"lamplight/cluster/subject"
-
 	"lamplight/transport/kazoo"
 )
 
