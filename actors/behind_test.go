@@ -1,6 +1,7 @@
 package actors_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -50,4 +51,39 @@ func TestWatchersBehind(t *testing.T) {
 	<-call
 	s.shows("lamplight_watchers_behind", is(0))
 	s.shows("lamplight_watchers_behind_seconds", is(0))
+}
+
+// The metrics name the edges with the most watchers behind, and no more than 20 of them.
+func TestWatchersBehindByEdge(t *testing.T) {
+	t.Parallel()
+	s := open(t, 100)
+	for i := range 25 {
+		to := s.extension(i)
+		for k := range 1 + i/24 { // the last edge has two
+			w := watch(fmt.Sprintf("c%d-%d", i, k))
+			w.ServerID = fmt.Sprintf("edge%02d", i)
+			s.ask(to, w, 0)
+		}
+	}
+	s.shows("lamplight_watchers_behind", func(v float64) bool { return v == 26 })
+	all, err := s.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := map[string]float64{}
+	for _, f := range all {
+		for _, m := range f.GetMetric() {
+			switch f.GetName() {
+			case "lamplight_edge_watchers_behind":
+				by[m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
+			case "lamplight_edge_watchers_behind_seconds":
+				if m.GetGauge().GetValue() <= 0 {
+					t.Errorf("%v are behind for no time", m.GetLabel())
+				}
+			}
+		}
+	}
+	if len(by) != 21 || by["edge24"] != 2 || by["other"] != 5 || by["edge00"] != 1 {
+		t.Errorf("by edge: %v", by)
+	}
 }

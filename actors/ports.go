@@ -116,6 +116,7 @@ type Notification struct {
 	End         string // not empty: the subscriptions end, with this reason (RFC 6665 §4.1.3)
 	Watchers    []*presence.Subscription
 	Now         time.Time
+	Request     string // the id of the request that caused it; "": none did, or it is not known
 }
 
 // LampNews is one change of a lamp.

@@ -93,7 +93,7 @@ func (s *shard) leave(e entry, now time.Time) bool {
 			s.paused = true
 			return false
 		}
-		s.notify(e.x, n, sequence, now)
+		s.notify(e.x, n, sequence, e.fx.Request(), now)
 		if e.caller != nil && e.caller.wait > 0 {
 			if told == nil {
 				told = map[*presence.Subscription]uint32{}
@@ -146,8 +146,8 @@ func (s *shard) render(x *extension, of presence.Package, v *presence.View, sequ
 	s.body = of.AppendDocument(s.body[:0], x.address(), v, sequence)
 }
 
-// notify renders one document and sends it to the watchers of a notice.
-func (s *shard) notify(x *extension, n *presence.Notice, sequence uint32, now time.Time) {
+// notify renders one document and sends it to the watchers of a notice. request is the id of the request that caused it.
+func (s *shard) notify(x *extension, n *presence.Notice, sequence uint32, request string, now time.Time) {
 	for _, w := range n.Watchers {
 		w.Told(sequence)
 	}
@@ -155,7 +155,7 @@ func (s *shard) notify(x *extension, n *presence.Notice, sequence uint32, now ti
 	s.render(x, n.Package, n.View, sequence)
 	s.sys.cfg.Notifier.Notify(Notification{Shard: s.id, Claim: s.claim, To: x.address(), Package: n.Package, State: n.View.State, View: n.View,
 		Sequence: sequence, ContentType: n.Package.ContentType(), Body: s.body,
-		End: n.End, Watchers: n.Watchers, Now: now})
+		End: n.End, Watchers: n.Watchers, Now: now, Request: request})
 	if cap(s.body) > 16<<10 { // the rare large document must not keep its buffer
 		s.body = nil
 	}

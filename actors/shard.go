@@ -77,12 +77,12 @@ type shard struct {
 	body []byte // the buffer of the document that is sent
 
 	// Others read these without the turn.
-	wanted     atomic.Bool   // calls wait for the shard to open
-	oldest     atomic.Int64  // since when the first watcher has been behind, in Unix ns; 0: none is
-	generation atomic.Uint64 // opened; 0: the shard is closed or takes nothing more
-	depth      atomic.Int32  // messages that wait for the shard
-	due        atomic.Int64  // when the next tick is due, in Unix ns; 0: none is
-	ticking    atomic.Bool   // a tick is on its way
+	wanted     atomic.Bool                       // calls wait for the shard to open
+	behindBy   atomic.Pointer[map[string]behind] // what the last count found of each edge; nil: no watcher was behind
+	generation atomic.Uint64                     // opened; 0: the shard is closed or takes nothing more
+	depth      atomic.Int32                      // messages that wait for the shard
+	due        atomic.Int64                      // when the next tick is due, in Unix ns; 0: none is
+	ticking    atomic.Bool                       // a tick is on its way
 }
 
 // renotify is an extension whose watchers are to be told again: those behind the edge, or all if that is "". With ends, the
@@ -253,6 +253,9 @@ func (s *shard) applyFrom(x *extension, event presence.Event, origin presence.Or
 	}
 	s.edges.add(x, t.fx.Edges)
 	s.switches.add(x, t.fx.Switches)
+	if t.fx.Lamp != nil && t.fx.Lamp.Source == "lease" {
+		s.sys.metrics.leases.Inc()
+	}
 	if t.fx.Ignored != presence.IgnoredNot {
 		s.sys.metrics.ignored[t.fx.Ignored].Inc()
 	}

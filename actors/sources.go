@@ -46,6 +46,9 @@ func (s *shard) sourceUp(ev presence.SourceUp, by *caller, now time.Time) {
 		by.answer(Answer{Err: ErrBusy})
 		return
 	}
+	if (o == nil || o.Silent) && ev.Expires > 0 {
+		s.sys.cfg.Log.Info("a source of calls is up", "source", ev.Source, "switch", ev.Switch, "incarnation", ev.Incarnation)
+	}
 	if o == nil {
 		o = &source{}
 		if s.sources == nil {
@@ -60,6 +63,7 @@ func (s *shard) sourceUp(ev presence.SourceUp, by *caller, now time.Time) {
 	}
 	if forget {
 		delete(s.sources, ev.Source)
+		s.sys.cfg.Log.Info("a source of calls has stopped in good order", "source", ev.Source, "switch", ev.Switch)
 		s.write(SourceAddress(ev.Source), []presence.Record{o.Buried(now)}, false)
 	} else {
 		s.keepSource(o)

@@ -66,7 +66,7 @@ func (s *System) edgeDown(edge string) time.Time {
 func NewSystem(cfg Config) *System {
 	s := &System{cfg: cfg, workers: newWorkers(), metrics: newMetrics(cfg.Registerer)}
 	s.actors = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
-		return cfg.Log.With("part", "actors")
+		return cfg.Log
 	}))
 	s.realms = newRealms()
 	s.edges.names, s.switches.names = map[string]*counted{}, map[string]*counted{}
@@ -74,7 +74,7 @@ func NewSystem(cfg Config) *System {
 	s.settling = make(chan struct{}, maxSettling)
 	s.cfg.Rules.Gone = s.departed.before
 	cfg.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_watchers_behind_seconds",
-		Help: "How long the watcher that has been behind for the longest time has been so, in seconds; 0: none is behind."}, s.behindFor))
+		Help: "How long the watcher that has been behind for the longest time has been so, in seconds; 0: none is behind."}, s.behindFor), behindMetrics{s})
 	return s
 }
 
@@ -220,6 +220,7 @@ func (s *System) tell(shard int, m any) { s.give(s.shards[shard], m, false) }
 type metrics struct {
 	extensions, watchers, behind  prometheus.Gauge
 	refused, panics, told, events prometheus.Counter
+	leases                        prometheus.Counter
 	ignored                       []prometheus.Counter // by presence.Ignored; the first is nil
 
 	// The seconds that a change spends in each stage.
@@ -255,6 +256,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		refused:    counter("shard_refused_total", "Requests refused with 429 because too many messages waited for their shard."),
 		panics:     counter("extension_panics_total", "Panics caught in an extension. Each one costs that extension a reload and is logged with its stack."),
 		told:       counter("notify_total", "NOTIFYs sent, counted once for each watcher."),
+		leases:     counter("leases_ended_total", "Changes of lamps because the lease of a call, register or publication ended and no news of its end had come. A rate that grows says that ends of calls are lost on their way here."),
 		events:     counter("events_total", "Events that extensions applied or refused, timers included."),
 	}
 }

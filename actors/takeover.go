@@ -150,7 +150,7 @@ func (s *shard) drop(doubt uint64) {
 	}
 	s.queue, s.backlog = nil, nil
 	clear(s.suspects)
-	s.showBehind(0, 0)
+	s.showBehind(nil)
 	s.edges.clear()
 	s.switches.clear()
 	s.sources = nil

@@ -50,6 +50,9 @@ type Effects struct {
 	origin Origin // of the event
 }
 
+// Request is the id of the request that caused the change; "": none did, or it is not known.
+func (f *Effects) Request() string { return f.origin.Request }
+
 // CountChange says that the extension has more or fewer of what is counted by a name, such as the watchers behind an edge.
 type CountChange struct {
 	Name string

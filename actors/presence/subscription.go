@@ -112,18 +112,13 @@ func (s *Subscription) Reply() int { return int(s.reply) }
 // NOTIFY has not been sent. The zero time: it was told everything.
 func (s *Subscription) Behind() time.Time { return moment(s.behind) }
 
-// Behind returns the number of watchers that should know more than they were told, and since when the first of them should.
-func (e *Extension) Behind() (watchers int, since time.Time) {
-	var oldest int64
+// Behind calls give for each watcher that should know more than it was told, with its edge, and since when the watcher should.
+func (e *Extension) Behind(give func(edge string, since time.Time)) {
 	for _, s := range e.watchers {
 		if s.behind != 0 {
-			watchers++
-			if oldest == 0 || s.behind < oldest {
-				oldest = s.behind
-			}
+			give(s.Edge(), moment(s.behind))
 		}
 	}
-	return watchers, moment(oldest)
 }
 
 // Told notes that a Notice was sent with this Sequence. The caller must send Notices in the order in which Apply made them.

@@ -44,9 +44,11 @@ type row struct {
 type lane struct {
 	ownership.Lane[write]
 	shard      int
-	generation uint64 // of the claim under which the shard was opened; 0: it is not open here
-	claim      string // the subject of the shard's claim
-	waits      bool   // the lane waits in stream.waitForRoom
+	generation uint64    // of the claim under which the shard was opened; 0: it is not open here
+	claim      string    // the subject of the shard's claim
+	waits      bool      // the lane waits in stream.waitForRoom
+	claimed    time.Time // when the takeover of the shard began
+	why        string    // why it did, for the log
 }
 
 // send sends the lane's next group, if one is ready and there is room for it. Otherwise the lane waits for room. The

@@ -24,6 +24,7 @@ func (s *stream) replayer() {
 		s.replays = slices.DeleteFunc(s.replays, func(a ownership.Action) bool { return !s.machine.Wanted(a.Shard, a.Claim) })
 		if len(s.replays) == 0 || s.j.ctx.Err() != nil {
 			s.replaying--
+			s.logTaken()
 			s.mu.Unlock()
 			return
 		}
@@ -55,7 +56,7 @@ func (s *stream) replay(a ownership.Action) {
 				l.Open(open.Expect)
 				l.generation = open.Claim.Generation
 				s.j.opened[a.Shard].Store(l.generation)
-				s.j.metrics.takeovers.Inc()
+				s.noteTaken(l)
 				s.j.shards.Open(a.Shard, actors.Opening{Claim: s.claimOf(open), Records: r.records, Since: open.Since, All: open.All, End: open.End})
 			}
 		}
@@ -72,6 +73,17 @@ func (s *stream) replay(a ownership.Action) {
 		case <-s.j.ctx.Done():
 		}
 	}
+}
+
+// noteTaken counts a shard that was taken over. The caller holds s.mu.
+func (s *stream) noteTaken(l *lane) {
+	s.j.metrics.takeovers.Inc()
+	s.j.metrics.takeover.Observe(time.Since(l.claimed).Seconds())
+	if s.taken.why == nil {
+		s.taken = taken{l.claimed, map[string]int{}}
+	}
+	s.taken.why[l.why]++
+	l.claimed = time.Time{}
 }
 
 // content is the records of a shard, and the claim that was read with them. The records are at least as new as the claim.

@@ -33,8 +33,9 @@ type stream struct {
 	batches     int           // atomic batches in flight
 	batchNames  uint64        // the number of batches so far, of which their names are made
 	envelope    envelope
-	replays     []ownership.Action   // shards that are to be read
-	replaying   int                  // the number of goroutines that read shards
+	replays     []ownership.Action // shards that are to be read
+	replaying   int                // the number of goroutines that read shards
+	taken       taken
 	cursor      map[string]uint64    // by subject.AnyLease and AnyClaim: the sequence up to which they have been read
 	synced      bool                 // all leases and claims have been read once
 	lastLeases  map[string]lastLease // by other node
@@ -129,6 +130,9 @@ func (s *stream) actOne(a ownership.Action) {
 	case ownership.ReadClaim:
 		s.j.done.Go(func() { s.readClaim(a) })
 	case ownership.WriteClaim:
+		if !a.Claim.Released && l.generation == 0 && l.claimed.IsZero() {
+			l.claimed, l.why = time.Now(), s.whyClaimed(a.Shard)
+		}
 		s.writeClaim(a)
 	case ownership.Replay:
 		s.replays = append(s.replays, a)
@@ -150,9 +154,42 @@ func (s *stream) actOne(a ownership.Action) {
 		s.j.shards.Flush(a.Shard)
 	case ownership.Drop:
 		s.j.opened[a.Shard].Store(0)
-		l.generation = 0
+		l.generation, l.claimed = 0, time.Time{}
 		s.j.shards.Drop(a.Shard, l.Close())
 	}
+}
+
+// whyClaimed says why a shard that this node does not hold is claimed. The caller holds s.mu.
+func (s *stream) whyClaimed(shard int) string {
+	before, sequence := s.machine.Claim(shard)
+	switch {
+	case sequence == 0:
+		return "no node held them before"
+	case before.Unreadable:
+		return "their claims can't be read"
+	case before.Released:
+		return "they were handed over by " + before.Node
+	case before.Node == s.j.cfg.Node:
+		return "this node held them before it was started again or expelled"
+	}
+	return before.Node + " was expelled, was started again, or has left"
+}
+
+// taken is the takeovers since the last line of the log about them.
+type taken struct {
+	begun time.Time      // when the first of them began
+	why   map[string]int // their number by reason
+}
+
+// logTaken logs the takeovers when no shard waits to be read any more. The caller holds s.mu.
+func (s *stream) logTaken() {
+	if s.replaying > 0 {
+		return
+	}
+	for why, shards := range s.taken.why {
+		s.j.log.Info("this node has taken shards over", "shards", shards, "reason", why, "took", time.Since(s.taken.begun).Round(time.Millisecond), "stream", s.store.name)
+	}
+	s.taken = taken{}
 }
 
 // claimOf returns what a shard is told of the claim under which it is opened or goes on.

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	every    = 10 * time.Second // between two lines of one kind
+	usual    = 10 * time.Second // between two lines of one kind
 	maxKinds = 64               // kinds that are told apart; all others count as one
 	maxKind  = 200              // bytes of a message that tell its kind
 )
@@ -25,12 +25,16 @@ const (
 //
 // A kind is a level and a message, with the attribute err, but without the words that hold digits or quotation marks: such
 // words are names, addresses and numbers, which an outside party can choose.
-func Limit(log *slog.Logger) *slog.Logger {
-	return slog.New(&handler{next: log.Handler(), limiter: &limiter{kinds: map[string]*kind{}}})
+func Limit(log *slog.Logger) *slog.Logger { return Every(usual, log) }
+
+// Every is Limit with another time between two lines of one kind.
+func Every(apart time.Duration, log *slog.Logger) *slog.Logger {
+	return slog.New(&handler{next: log.Handler(), limiter: &limiter{every: apart, kinds: map[string]*kind{}}})
 }
 
 // limiter is what all handlers that were derived from one logger share.
 type limiter struct {
+	every time.Duration // between two lines of one kind
 	mu    sync.Mutex
 	kinds map[string]*kind
 }
@@ -91,7 +95,7 @@ func (l *limiter) hold(next slog.Handler, r *slog.Record) bool {
 		}
 	}
 	if k.held == 0 && !now.Before(k.until) {
-		k.until = now.Add(every)
+		k.until = now.Add(l.every)
 		return false
 	}
 	if k.held++; k.held == 1 {
@@ -115,7 +119,7 @@ func (l *limiter) release(k *kind) {
 	l.mu.Lock()
 	r, next, before := k.newest, k.handler, k.held-1
 	k.held, k.newest, k.handler = 0, slog.Record{}, nil
-	k.until = time.Now().Add(every)
+	k.until = time.Now().Add(l.every)
 	l.mu.Unlock()
 	if before > 0 {
 		r.AddAttrs(slog.Int("left_out", before))

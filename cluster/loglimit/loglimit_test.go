@@ -52,7 +52,7 @@ func TestFlood(t *testing.T) {
 		if got := lines(&b); len(got) != 1 || !strings.Contains(got[0], "peer=0") {
 			t.Fatalf("at once: %q", got)
 		}
-		time.Sleep(every + time.Second)
+		time.Sleep(usual + time.Second)
 		synctest.Wait()
 		if got := lines(&b); len(got) != 1 || !strings.Contains(got[0], "peer=109999 left_out=109998") {
 			t.Fatalf("after 10 s: %q", got)
@@ -61,7 +61,7 @@ func TestFlood(t *testing.T) {
 		if got := lines(&b); len(got) != 0 {
 			t.Fatalf("too soon: %q", got)
 		}
-		time.Sleep(every + time.Second)
+		time.Sleep(usual + time.Second)
 		synctest.Wait()
 		if got := lines(&b); len(got) != 1 || strings.Contains(got[0], "left_out") {
 			t.Fatalf("a single one: %q", got)
@@ -89,7 +89,7 @@ func TestKindsAreApart(t *testing.T) {
 		if got := lines(&b); len(got) != 4 {
 			t.Fatalf("%q", got)
 		}
-		time.Sleep(every + time.Second)
+		time.Sleep(usual + time.Second)
 		synctest.Wait()
 		if got := lines(&b); len(got) != 4 || !strings.Contains(strings.Join(got, "\n"), "left_out=8") {
 			t.Fatalf("later: %q", got)
@@ -111,7 +111,7 @@ func TestKindsAreBounded(t *testing.T) {
 		if got := lines(&b); len(got) != maxKinds+1 {
 			t.Fatalf("%d lines", len(got))
 		}
-		time.Sleep(2 * every)
+		time.Sleep(2 * usual)
 		synctest.Wait()
 		_ = lines(&b)
 		if log.Error("this was not said yet"); len(lines(&b)) != 1 {

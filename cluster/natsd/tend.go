@@ -99,6 +99,19 @@ func (s *Server) Trouble() error {
 	return nil
 }
 
+// Usage returns the bytes that the server keeps in the data directory, and how many it may keep there.
+func (s *Server) Usage() (used, most int64) {
+	nats := s.nats.Load()
+	if nats == nil {
+		return 0, 0
+	}
+	info, err := nats.Jsz(nil)
+	if err != nil {
+		return 0, 0
+	}
+	return int64(info.Store), info.Config.MaxStore
+}
+
 // note keeps why the server takes no writes, and logs it when that changes.
 func (s *Server) note(err error) {
 	if was := s.Trouble(); was != nil && was.Error() == err.Error() {

@@ -76,7 +76,7 @@ func (f *bridgeFlags) run(out io.Writer, log *slog.Logger, name string, sources 
 func startHealth(ctx context.Context, conn *nats.Conn, address, whole, short string, log *slog.Logger) (*httpd.Server, *prometheus.Registry, error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if err := client.WatchPayload(conn, log, registry); err != nil {
+	if err := client.Watch(conn, log, registry); err != nil {
 		return nil, nil, err
 	}
 	health := httpd.New(httpd.Config{Listen: address, Node: whole, Version: version, Timeout: 10 * time.Second, Ready: func() error {

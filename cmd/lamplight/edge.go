@@ -92,7 +92,7 @@ func (c *edgeCommand) Run(out io.Writer) error {
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if err := client.WatchPayload(conn, log, registry); err != nil {
+	if err := client.Watch(conn, log, registry); err != nil {
 		return err
 	}
 	var ready atomic.Bool

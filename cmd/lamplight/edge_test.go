@@ -9,6 +9,7 @@ import (
 
 	"lamplight/actors/presence"
 	"lamplight/cluster/subject"
+	"lamplight/transport/kazoo"
 )
 
 // An edge that missed messages gets them again. One that was started again gets the newest state of its watchers.
@@ -181,5 +182,19 @@ func TestWhatSwitchesSend(t *testing.T) {
 	reply("edge1")
 	if n := p.next(s); n.Targets[0]["Call-ID"] != "c1" || n.Targets[0]["Subscription-State"] != "terminated;reason=timeout" {
 		t.Fatalf("after a final answer: %+v", n)
+	}
+}
+
+// The id of a REST request is in the NOTIFY of the change that it caused.
+func TestRequestIDReachesTheEdge(t *testing.T) {
+	t.Parallel()
+	p, messages, _ := serveWatched(t)
+	p.shell(`curl -s -X POST -H "X-Auth-Token: {AUTH_TOKEN}" -H "X-Request-ID: ticket-4711" -d '{"data":{"action":"set","state":"early"}}' BASE/presence/1001`)
+	m, err := messages.NextMsg(20 * time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := kazoo.ReadNotify(m.Data); err != nil || n.RequestID != "ticket-4711" || n.State != "early" {
+		t.Errorf("%v: %s", err, m.Data)
 	}
 }

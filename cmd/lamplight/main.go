@@ -23,6 +23,7 @@ import (
 	"lamplight/actors/presence"
 	"lamplight/bench"
 	"lamplight/cluster/directory"
+	"lamplight/cluster/loglevel"
 	"lamplight/transport/client"
 )
 
@@ -42,6 +43,7 @@ type commands struct {
 	Import      importCommand     `cmd:"" help:"Load accounts, users and devices from a JSON file. It removes nothing, and loading a file twice changes nothing."`
 	Presence    presenceCommand   `cmd:"" help:"List, show, set, reset and watch lamps, over NATS."`
 	Cluster     clusterCommand    `cmd:"" help:"Show the nodes with their states, shards and load, and what they disagree on. It exits with 1 when shards have no owner."`
+	LogLevel    logLevelCommand   `cmd:"" name:"log-level" help:"Show or change the levels of the nodes' logs while they run, over NATS."`
 	Sources     sourcesCommand    `cmd:"" help:"List the sources of calls, such as bridges, and the switches with the number of their calls."`
 	Shadow      shadowCommand     `cmd:"" help:"Compare the lamps and subscriptions of a realm with those of the presence server that phones use now, until the command is interrupted."`
 	Backup      backupCommand     `cmd:"" help:"Save the journal and the directory in one file. The nodes may go on serving. The file holds secrets."`
@@ -80,7 +82,7 @@ func leaderless(err error) bool {
 func newParser(c *commands, more ...kong.Option) (*kong.Kong, error) {
 	return kong.New(c, append([]kong.Option{kong.Name("lamplight"), kong.DefaultEnvars("LAMPLIGHT"),
 		kong.Description("A presence server for telephone carriers: it keeps the state of BLF keys, buddy lists and message lamps, and tells each change to the phones that watch."),
-		kong.Vars{"version": version, "packages": presence.PackageNames(), "sources": presence.Or(presence.Sources[:]),
+		kong.Vars{"version": version, "parts": presence.Or(loglevel.Parts), "packages": presence.PackageNames(), "sources": presence.Or(presence.Sources[:]),
 			"manual": presence.StateNames(presence.ManualStates[:]), "lit": presence.StateNames(presence.LitStates[:])}}, more...)...)
 }
 
@@ -127,11 +129,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 func newLog(w io.Writer, level, format string) *slog.Logger {
 	var l slog.Level
 	_ = l.UnmarshalText([]byte(level)) // the flag takes only names of levels
-	o := &slog.HandlerOptions{Level: l}
+	o := &slog.HandlerOptions{Level: slog.LevelDebug}
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
+		return slog.New(loglevel.New(slog.NewJSONHandler(w, o), l))
 	}
-	return slog.New(slog.NewTextHandler(w, o))
+	return slog.New(loglevel.New(slog.NewTextHandler(w, o), l))
 }
 
 // negatives joins a flag and a negative number behind it, as in --rate-limit -1, with a =. The parser would read the number as a short

@@ -91,8 +91,8 @@ type Bus struct {
 	cfg        Config
 	subs       []*nats.Subscription
 	service    micro.Service
-	refused    prometheus.Counter
-	anonymous  prometheus.Counter
+	metrics    *metrics
+	refusals   *slog.Logger   // writes a line of each kind of document a minute
 	background sync.WaitGroup // listings and resets of realms
 	slots      chan struct{}  // bounds their number
 	stop       context.CancelFunc
@@ -104,13 +104,8 @@ const maxBackground = 16
 
 // New makes a Bus and registers its metrics. It starts nothing.
 func New(c Config) *Bus {
-	c.Log = loglimit.Limit(c.Log)
-	b := &Bus{cfg: c, slots: make(chan struct{}, maxBackground)}
-	b.refused = prometheus.NewCounter(prometheus.CounterOpts{Name: "lamplight_documents_refused_total",
-		Help: "Documents and watchers' replies that this node refused, and control requests that it answered with an error."})
-	b.anonymous = prometheus.NewCounter(prometheus.CounterOpts{Name: "lamplight_documents_anonymous_total",
-		Help: "Documents and control requests that came without App-Name, App-Version or Msg-ID. They are taken; the script that sends them should be completed."})
-	c.Registerer.MustRegister(b.refused, b.anonymous)
+	b := &Bus{cfg: c, slots: make(chan struct{}, maxBackground), metrics: newMetrics(c.Registerer), refusals: loglimit.Every(time.Minute, c.Log).With("part", "documents")}
+	b.cfg.Log = loglimit.Limit(c.Log).With("part", "documents")
 	return b
 }
 
@@ -159,8 +154,8 @@ func (b *Bus) Start(context.Context) error {
 func (b *Bus) mayAnswer(reply string) bool {
 	may := subject.MayAnswer(reply)
 	if !may {
-		b.refused.Inc()
-		b.cfg.Log.Debug("a document was refused: its reply subject is no inbox; its sender must use one whose first token is _INBOX or begins with _INBOX_", "reply", reply)
+		b.metrics.refused.WithLabelValues("other", "reply_subject").Inc()
+		b.refusals.Warn("a document was refused: its reply subject is no inbox; its sender must use one whose first token is _INBOX or begins with _INBOX_", "reply", reply)
 	}
 	return may
 }
@@ -210,13 +205,22 @@ func (b *Bus) tokens(full string, fixed int) ([]string, error) {
 
 // refuse counts a document as refused and answers it with an error.
 func (b *Bus) refuse(m *nats.Msg, f *kazoo.Document, err error) {
-	b.refused.Inc()
-	b.cfg.Log.Debug("a document was refused; its sender has to correct or repeat it", "subject", m.Subject, "err", err)
 	b.acknowledge(m, f, err, presence.IgnoredNot)
+}
+
+// note counts a document that is done, or that was refused with err. It logs a sample of those that were refused.
+func (b *Bus) note(full string, f *kazoo.Document, err error) {
+	b.metrics.done(f, err)
+	if err != nil {
+		code, _ := codeOf(err)
+		b.refusals.Warn("a document of the kind "+f.Kind+" was refused; its sender has to correct it, or to repeat it when the code is 429 or 503",
+			"subject", full, "code", code, "reason", err.Error(), "request_id", string(f.MsgID), "by", string(f.AppName))
+	}
 }
 
 // acknowledge answers a document, if its sender asked for an answer. ignored is why news that was taken has changed nothing.
 func (b *Bus) acknowledge(m *nats.Msg, f *kazoo.Document, err error, ignored presence.Ignored) {
+	b.note(m.Subject, f, err)
 	if m.Reply == "" {
 		return
 	}
@@ -229,6 +233,7 @@ func (b *Bus) acknowledge(m *nats.Msg, f *kazoo.Document, err error, ignored pre
 
 // ackPublication answers a publication that was taken.
 func (b *Bus) ackPublication(m *nats.Msg, f *kazoo.Document, tag string, expires int) {
+	b.note(m.Subject, f, nil)
 	if m.Reply == "" {
 		return
 	}

@@ -93,9 +93,7 @@ func (b *Bus) sameSubject(full string, to actors.Address) error {
 
 // respond answers a command, or any control request with an error.
 func (b *Bus) respond(r micro.Request, f *kazoo.Document, err error) {
-	if err != nil {
-		b.refused.Inc()
-	}
+	b.note(r.Subject(), f, err)
 	_ = r.Respond(b.ackDocument(f, err))
 }
 
@@ -130,6 +128,7 @@ func (b *Bus) reset(r micro.Request) {
 				b.respond(r, f, err)
 				return
 			}
+			b.note(r.Subject(), f, nil)
 			d := b.ackDocument(f, nil)
 			_ = r.Respond(append(appendjson.Number(d[:len(d)-1], "Extensions", int64(cover.Extensions)), '}'))
 		})
@@ -154,6 +153,7 @@ func (b *Bus) switchGone(r micro.Request) {
 			b.respond(r, f, fmt.Errorf("%d shards did not answer; to ask again does no harm: %w", len(cover.Missing), err))
 			return
 		}
+		b.note(r.Subject(), f, nil)
 		d := b.ackDocument(f, nil)
 		_ = r.Respond(append(appendjson.Number(d[:len(d)-1], "Ended", int64(cover.Extensions)), '}'))
 	})
@@ -224,6 +224,7 @@ func (b *Bus) respondShow(r micro.Request, f *kazoo.Document, to actors.Address,
 		b.respond(r, f, kazoo.Refusal{Code: 413, Reason: fmt.Sprintf("the answer has %d bytes, and a message of this NATS server at most %d; ask without Explain, or over HTTP", len(d), most)})
 		return
 	}
+	b.note(r.Subject(), f, nil)
 	_ = r.Respond(d)
 }
 
@@ -284,6 +285,7 @@ func (b *Bus) probe(r micro.Request) {
 				b.respond(r, f, a.Err)
 				return
 			}
+			b.note(r.Subject(), f, nil)
 			_ = r.Respond(b.probeUpdate(f, to, p, &a))
 		})
 	})

@@ -104,7 +104,7 @@ func TestNamesOverNATS(t *testing.T) {
 		if r := b.router.requests(); len(r) == 0 || r[0].To.String() != c.want {
 			t.Errorf("%s %s went to %v: %s", c.subject, c.document, r, m.Data)
 		}
-		if n := int(counted(t, b.bus.anonymous)); n != i+1 {
+		if n := int(counted(t, b.bus.metrics.anonymous)); n != i+1 {
 			t.Errorf("%d anonymous documents count after %d", n, i+1)
 		}
 	}

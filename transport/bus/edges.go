@@ -193,31 +193,39 @@ func (b *Bus) edgeUp(m *nats.Msg) {
 	if err == nil && edge != subject.AnyEdge && !b.cfg.Fanout.concerned(edge) {
 		return
 	}
+	f := b.metrics.noDocument("edge_up")
 	var d kazoo.EdgeUp
 	if err == nil {
 		d, err = kazoo.ReadEdgeUp(m.Data, edge)
 	}
-	if err != nil || edge == subject.AnyEdge {
-		b.refused.Inc()
+	if err == nil && edge == subject.AnyEdge {
+		err = refuse("the edge's name is %s, which no edge may have", edge)
+	}
+	if b.note(m.Subject, f, err); err != nil {
 		return
 	}
 	seen, named := d.Seen[b.cfg.Node+"/"+b.cfg.Fanout.cfg.Incarnation()]
 	b.cfg.Fanout.up(edge, d.Incarnation, uint64(seen), named, d.Draining, d.PickupCookies)
 }
 
+// errReply is the error of one reply of a watcher among those that were gathered.
+var errReply = refuse("a reply of a watcher can't be read, or is of an edge whose watchers others serve")
+
 // notified handles a notified document: how the watchers behind an edge answered. Nobody answers it.
 func (b *Bus) notified(m *nats.Msg) {
 	edge, err := subject.ParseToken(subject.Last(m.Subject))
+	f := b.metrics.noDocument("notified")
 	var replies []kazoo.Addressed
-	wrong := 1
+	var wrong int
 	if err == nil {
 		replies, wrong, err = kazoo.ReadNotified(m.Data, edge, b.cfg.Fanout.replaced)
 	}
-	if err != nil {
-		b.refused.Inc()
+	if b.note(m.Subject, f, err); err != nil {
 		return
 	}
-	b.refused.Add(float64(wrong))
+	for range wrong {
+		b.note(m.Subject, f, errReply)
+	}
 	deadline := time.Now().Add(b.cfg.Timeout)
 	for _, r := range replies {
 		b.cfg.Router.Go(actors.Request{To: r.To, Message: r.Event, Deadline: deadline}, func(actors.Answer) {})

@@ -363,6 +363,9 @@ func (f *Fanout) up(name, incarnation string, seen uint64, named, draining, cook
 	e.downSince.Store(0)
 	e.heard.Store(now.UnixNano())
 	replaced := e.replaced.Swap(false)
+	if replaced {
+		f.log.Info("an edge that was down is back, and all its watchers are told their newest state", "edge", name)
+	}
 	if replaced || restarted && !named { // all that this edge has to know comes as newest states: the messages of before are of no use
 		e.first = e.seq + 1
 		e.dropRing()

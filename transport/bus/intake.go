@@ -164,7 +164,8 @@ func (b *Bus) publication(m *nats.Msg) {
 
 // sourceUp takes a source.up document: a source of calls says that it lives.
 func (b *Bus) sourceUp(m *nats.Msg) {
-	f := &kazoo.Document{EventName: "source_up"}
+	f := b.metrics.noDocument("source_up")
+	f.EventName = "source_up"
 	name, err := subject.ParseToken(subject.Last(m.Subject))
 	if err != nil {
 		err = refuse("the source in the subject is %s", err)
@@ -214,9 +215,9 @@ func (b *Bus) read(m *nats.Msg, fixed int, names ...string) (*kazoo.Document, []
 func (b *Bus) decode(data []byte, names ...string) (*kazoo.Document, error) {
 	f, err := kazoo.Read(data, names...)
 	if err == nil && f.Anonymous() {
-		b.anonymous.Inc()
+		b.metrics.anonymous.Inc()
 	}
-	return f, err
+	return b.metrics.came(f), err
 }
 
 // process sends the message that a document means to its extension, and acknowledges the document when the message is

@@ -36,6 +36,7 @@ func (b *Bus) search(r micro.Request) {
 				b.respond(r, f, err)
 				return
 			}
+			b.note(r.Subject(), f, nil)
 			_ = r.Respond(p.document("search_resp", cover))
 		})
 	})

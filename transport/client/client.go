@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
+	"lamplight/cluster/loglevel"
 	"lamplight/cluster/status"
 	"lamplight/cluster/subject"
 	"lamplight/transport/kazoo"
@@ -248,32 +250,64 @@ func (c *Client) one(ctx context.Context, topic, event string, fields Fields) (o
 // Status asks all nodes for their view of the cluster. It returns the answers once every node that one of them names as alive
 // has answered. When ctx ends before, it returns those that came, or ErrNoNode when none came.
 func (c *Client) Status(ctx context.Context) ([]status.Status, error) {
-	inbox := c.cfg.Conn.NewRespInbox()
-	answers, err := c.cfg.Conn.SubscribeSync(inbox)
+	var all []status.Status
+	err := c.askAll(ctx, subject.Status, nil, func(data []byte) (whole bool) {
+		var s status.Status
+		if json.Unmarshal(data, &s) == nil && s.Node != "" {
+			all = append(all, s)
+		}
+		return status.Complete(all)
+	})
+	if len(all) > 0 && ctx.Err() != nil {
+		err = nil
+	}
+	return all, err
+}
+
+// LogLevels asks nodes for the levels of their logs, and changes them if the document says so. It returns once the named nodes have
+// answered. When ctx ends before, it returns the answers that came, and an error that names the nodes that did not answer.
+func (c *Client) LogLevels(ctx context.Context, change loglevel.Change, nodes []string) ([]loglevel.Answer, error) {
+	data, err := json.Marshal(change)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = answers.Unsubscribe() }()
-	if err := c.cfg.Conn.PublishRequest(c.cfg.Prefix.Of(subject.Status), inbox, nil); err != nil {
-		return nil, err
+	var all []loglevel.Answer
+	silent := slices.Clone(nodes)
+	err = c.askAll(ctx, subject.LogLevel, data, func(data []byte) (whole bool) {
+		var a loglevel.Answer
+		if json.Unmarshal(data, &a) == nil && a.Node != "" {
+			all = append(all, a)
+			silent = slices.DeleteFunc(silent, func(n string) bool { return n == a.Node })
+		}
+		return len(silent) == 0
+	})
+	if len(silent) > 0 && errors.Is(err, ErrNoNode) {
+		err = fmt.Errorf("%w: %s did not answer", ErrNoNode, strings.Join(silent, ", "))
 	}
-	var all []status.Status
-	for !status.Complete(all) {
+	return all, err
+}
+
+// askAll sends a request that every node answers, and passes the answers to take until it returns true. When ctx ends before, askAll
+// returns ErrNoNode.
+func (c *Client) askAll(ctx context.Context, topic string, data []byte, take func(data []byte) (whole bool)) error {
+	inbox := c.cfg.Conn.NewRespInbox()
+	answers, err := c.cfg.Conn.SubscribeSync(inbox)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = answers.Unsubscribe() }()
+	if err := c.cfg.Conn.PublishRequest(c.cfg.Prefix.Of(topic), inbox, data); err != nil {
+		return err
+	}
+	for {
 		m, err := answers.NextMsgWithContext(ctx)
 		switch {
-		case noResponders(m, err):
-			return nil, ErrNoNode
-		case ctx.Err() != nil && len(all) > 0:
-			return all, nil
-		case ctx.Err() != nil:
-			return nil, ErrNoNode
+		case noResponders(m, err), ctx.Err() != nil:
+			return ErrNoNode
 		case err != nil:
-			return nil, err
-		}
-		var s status.Status
-		if json.Unmarshal(m.Data, &s) == nil && s.Node != "" {
-			all = append(all, s)
+			return err
+		case take(m.Data):
+			return nil
 		}
 	}
-	return all, nil
 }

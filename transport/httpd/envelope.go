@@ -126,7 +126,7 @@ func (q *Request) fail(err error) {
 	if f.Code == 404 && f.Data == Unknown("").(Failure).Data {
 		f = Unknown(q.Subject).(Failure)
 	}
-	q.server.errors.WithLabelValues(strconv.Itoa(f.Code)).Inc()
+	q.server.metrics.errors.WithLabelValues(strconv.Itoa(f.Code)).Inc()
 	q.Response.ResetBody()
 	q.SetStatusCode(f.Code)
 	if f.Code == 429 || f.Code == 503 {

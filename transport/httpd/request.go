@@ -37,6 +37,9 @@ type Request struct {
 	ID    string
 	Path  []string // the segments of the path, decoded
 	Token []byte   // as the client sent it; nobody has checked it
+	// Route is the pattern of the path, for metrics: one of a fixed set; "": other. It is the segment at which the handler is mounted,
+	// unless the handler sets it.
+	Route string
 	// Next, Page, Stale and Subject are set by the handler.
 	Next    string // next_start_key of the answer; "": none
 	Page    *Page  // of an answer that is a list of entries; nil for others

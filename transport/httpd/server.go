@@ -58,25 +58,20 @@ type Handler func(q *Request) error
 type Server struct {
 	cfg     Config
 	http    *fasthttp.Server
-	mounted map[string]Handler // by the first segment of the path
-	metrics fasthttp.RequestHandler
-	errors  *prometheus.CounterVec
+	mounted map[string]mount        // by the first segment of the path
+	scraped fasthttp.RequestHandler // answers /metrics
+	metrics *metrics
 	large   *bodies
 	ln      *listener
-	refused *prometheus.CounterVec
 	done    chan struct{} // closed when fasthttp's server has ended
 }
 
-// New makes a Server and registers its metric. It does not listen.
+// New makes a Server and registers its metrics. It does not listen.
 func New(c Config) *Server {
-	c.Log = loglimit.Limit(c.Log)
-	s := &Server{cfg: c, mounted: map[string]Handler{}, done: make(chan struct{}), large: newBodies()}
-	s.errors = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_http_errors_total", Help: "HTTP answers other than success, by status code."}, []string{"code"})
-	s.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_http_connections_refused_total",
-		Help: "HTTP connections that were not accepted, by reason: bound (--max-connections, --max-connections-per-address) or error (for example no file descriptors)."}, []string{"reason"})
-	c.Registry.MustRegister(s.errors, s.refused, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_http_connections", Help: "HTTP connections that are open."},
-		func() float64 { return float64(s.ln.open()) }))
-	s.metrics = fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}))
+	c.Log = loglimit.Limit(c.Log).With("part", "http")
+	s := &Server{cfg: c, mounted: map[string]mount{}, done: make(chan struct{}), large: newBodies()}
+	s.metrics = newMetrics(c.Registry, c.Version, func() float64 { return float64(s.ln.open()) })
+	s.scraped = fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}))
 	s.http = &fasthttp.Server{Handler: s.handle, Name: "lamplight", MaxRequestBodySize: SmallBody, ReadTimeout: c.Timeout,
 		WriteTimeout: writeTime, ReadBufferSize: MaxHead, IdleTimeout: 2 * time.Minute, Concurrency: 64 << 10, StreamRequestBody: true, DisablePreParseMultipartForm: true, NoDefaultContentType: true, Logger: debugLog{c.Log},
 		ErrorHandler: s.malformed, ConnState: noteState}
@@ -87,7 +82,13 @@ func New(c Config) *Server {
 }
 
 // Mount makes h answer all requests whose path begins with a segment. Call it before Start.
-func (s *Server) Mount(segment string, h Handler) { s.mounted[segment] = h }
+func (s *Server) Mount(segment string, h Handler) { s.mounted[segment] = mount{"/" + segment, h} }
+
+// mount is a handler and its Request.Route.
+type mount struct {
+	route   string
+	handler Handler
+}
 
 // debugLog writes fasthttp's log lines at the level debug: they are about clients that close their connections early.
 type debugLog struct{ log *slog.Logger }
@@ -100,7 +101,7 @@ func (s *Server) Start(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the HTTP API cannot listen: %w; give another address with --http", err)
 	}
-	s.ln = &listener{Listener: ln, most: s.cfg.MaxConnections, mostOf: s.cfg.MaxPerAddress, refused: s.refused, log: s.cfg.Log, by: map[netip.Addr]map[*conn]struct{}{}}
+	s.ln = &listener{Listener: ln, most: s.cfg.MaxConnections, mostOf: s.cfg.MaxPerAddress, refused: s.metrics.refused, log: s.cfg.Log, by: map[netip.Addr]map[*conn]struct{}{}}
 	serving := net.Listener(s.ln)
 	if s.cfg.TLS != nil {
 		serving = tls.NewListener(s.ln, s.cfg.TLS)
@@ -130,13 +131,15 @@ func (s *Server) Stop(ctx context.Context) error {
 
 // handle serves one request, whatever its path.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
-	q := &Request{RequestCtx: ctx, ID: requestID(ctx), Within: Within{Until: time.Now().Add(s.cfg.Timeout)}, server: s}
+	begun := time.Now()
+	q := &Request{RequestCtx: ctx, ID: requestID(ctx), Within: Within{Until: begun.Add(s.cfg.Timeout)}, server: s}
 	defer func() {
 		q.release()
 		if r := recover(); r != nil {
 			s.cfg.Log.Error("an HTTP request failed because of a bug, and was answered 503; please report this line", "request_id", q.ID, "reason", r, "stack", string(debug.Stack()))
 			q.fail(Failure{503, "datastore_unreachable", `{"message":"an internal error; the node's log has its cause under the request_id"}`})
 		}
+		s.metrics.answered(q, time.Since(begun))
 	}()
 	h := &ctx.Response.Header
 	h.Set("X-Request-ID", q.ID)
@@ -171,16 +174,18 @@ func (s *Server) route(q *Request) (err error) {
 	if q.Path, err = segments(q.room[:0], q.Request.Header.RequestURI()); err != nil {
 		return err
 	}
-	h := s.mounted[q.Path[0]]
-	if h == nil {
+	m := s.mounted[q.Path[0]]
+	if m.handler == nil {
 		return Unknown(strings.Join(q.Path, "/"))
 	}
-	return h(q)
+	q.Route = m.route
+	return m.handler(q)
 }
 
 // malformed answers a request that fasthttp could not read.
 func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 	q := &Request{RequestCtx: ctx, ID: requestID(ctx), server: s}
+	defer func() { s.metrics.answered(q, 0) }()
 	if strings.Contains(err.Error(), "body size exceeds") || err == fasthttp.ErrBodyTooLarge {
 		q.fail(tooLarge(MaxBody))
 		return
@@ -225,6 +230,6 @@ func (s *Server) serveMetrics(q *Request) error {
 	if err := checkGet(q); err != nil {
 		return err
 	}
-	s.metrics(q.RequestCtx)
+	s.scraped(q.RequestCtx)
 	return nil
 }

@@ -172,6 +172,9 @@ type Document struct {
 	Lit       Flag `json:"Lit"`
 	Source    Text `json:"Source"`
 	OlderThan Text `json:"Older-Than"`
+
+	Kind string    `json:"-"` // the first of the Event-Names that the document may have, whatever it has; Read sets it
+	Came time.Time `json:"-"` // when the document was read, if the reader of the document notes it
 }
 
 // Origin is who the document says has sent it. Nobody has checked that.
@@ -211,7 +214,7 @@ func unreadable(err error) error {
 // duplicate names, invalid UTF-8, wrong types and values that are too long; its errors are Refusals. The Document is never
 // nil: beside an error it holds the fields that could be read, so that the reply can carry the Msg-ID.
 func Read(data []byte, names ...string) (*Document, error) {
-	f, category := new(Document), "presence"
+	f, category := &Document{Kind: names[0]}, "presence"
 	if names[0] == "reg_success" {
 		category = "directory"
 	}

@@ -40,6 +40,9 @@ func AppendNotifyHead(b []byte, s Sender, incarnation string, n *actors.Notifica
 	b = appendjson.Field(b, "Event-Package", n.Package.String())
 	b = appendjson.Field(b, "State", n.State.String())
 	b = appendjson.Number(b, "Sequence", int64(n.Sequence))
+	if n.Request != "" {
+		b = appendjson.Field(b, "Request-ID", n.Request)
+	}
 	b = appendjson.Field(b, "Content-Type", n.ContentType)
 	b = append(appendjson.Key(b, "Body"), '"')
 	return append(appendjson.Escape(b, n.Body), '"')

@@ -23,6 +23,7 @@ type Notify struct {
 	Package     string    `json:"Event-Package"`
 	State       string    `json:"State"`
 	Sequence    int64     `json:"Sequence"`
+	RequestID   string    `json:"Request-ID"` // of the request that caused the change; "": none did, or it is not known
 	ContentType string    `json:"Content-Type"`
 	Body        string    `json:"Body"`
 	Targets     []Target  `json:"Targets"`
@@ -98,6 +99,8 @@ func (r *notifyReader) message(n *Notify) bool {
 			return r.string(&n.State)
 		case "Sequence":
 			return r.number(&n.Sequence)
+		case "Request-ID":
+			return r.string(&n.RequestID)
 		case "Content-Type":
 			return r.string(&n.ContentType)
 		case "Body":

@@ -28,6 +28,7 @@ func notification(t *rapid.T) (*actors.Notification, []*presence.Subscription) {
 			n.View.Dialogs = append(n.View.Dialogs, presence.DialogView{ID: fmt.Sprint(i), SwitchURI: word.Draw(t, "switch")})
 		}
 	}
+	n.Request = word.Draw(t, "request")
 	if rapid.Bool().Draw(t, "ends") {
 		n.End = "timeout"
 	}
@@ -70,7 +71,7 @@ func TestNotifyReadsBack(t *testing.T) {
 		if d := cmp.Diff(&want, got); d != "" {
 			t.Fatalf("%s: %s", data, d)
 		}
-		if len(got.Targets) != len(watchers) || got.Presentity != n.To.String() || got.Sequence != int64(n.Sequence) || !got.Epoch.Equal(n.Claim.Epoch) {
+		if len(got.Targets) != len(watchers) || got.Presentity != n.To.String() || got.Sequence != int64(n.Sequence) || got.RequestID != n.Request || !got.Epoch.Equal(n.Claim.Epoch) {
 			t.Fatalf("%s became %+v", data, got)
 		}
 		if r := (notifyReader{text: string(data)}); !r.message(new(Notify)) {

@@ -259,3 +259,30 @@ func TestOpenAPIListsTheEventPackages(t *testing.T) {
 		t.Errorf("openapi.yaml has no %s", want)
 	}
 }
+
+// Metrics name the path of a request as openapi.yaml does, and everything else "".
+func TestPatternsAreThePathsOfOpenAPI(t *testing.T) {
+	known := map[string]bool{}
+	for _, p := range patterns {
+		known[p] = true
+	}
+	found := 0
+	for path := range operations(t) {
+		behind, ours := strings.CutPrefix(path, "/v2/")
+		if !ours {
+			continue
+		}
+		found++
+		if got := patternOf(strings.Split(example.Replace(behind), "/")); got != path || !known[path] {
+			t.Errorf("%s: the pattern is %q", path, got)
+		}
+	}
+	if found != len(patterns) {
+		t.Errorf("openapi.yaml has %d paths below /v2, patterns has %d", found, len(patterns))
+	}
+	for _, path := range []string{"accounts/x/nothing", "nothing", "about/x", "accounts/x/presence/1/2", "accounts/x/devices/1/nothing", ""} {
+		if got := patternOf(strings.Split(path, "/")); got != "" {
+			t.Errorf("%s has the pattern %q", path, got)
+		}
+	}
+}

@@ -101,6 +101,7 @@ type request struct {
 
 // serve answers one request. It is the httpd.Handler of the API.
 func (a *API) serve(q *httpd.Request) error {
+	q.Route = patternOf(q.Path[1:])
 	r := request{Request: q, server: a}
 	if err := r.route(); err != nil {
 		return failureOf(err)

@@ -16,8 +16,9 @@ import (
 // metrics are the edge's counters. None has a label that outside parties choose.
 type metrics struct {
 	requests      [message.Bye + 1]prometheus.Counter
-	answers       *codes // to requests
-	replies       *codes // to NOTIFYs
+	answers       [message.Bye + 1]*codes              // to requests, by method
+	replies       *codes                               // to NOTIFYs
+	seconds       [message.Bye + 1]prometheus.Observer // of requests that an owner answered, by method
 	refused       *prometheus.CounterVec
 	malformed     prometheus.Counter
 	repeated      prometheus.Counter
@@ -62,20 +63,27 @@ func newMetrics(r prometheus.Registerer, s *Server) *metrics {
 		r.MustRegister(c)
 		return c
 	}
-	vec := func(name, help, label string) *prometheus.CounterVec {
-		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_sip_" + name, Help: help}, []string{label})
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_sip_" + name, Help: help}, labels)
 		r.MustRegister(v)
 		return v
 	}
 	requests := vec("requests_total", "SIP requests that came, by method; other is any method that the edge does not know.", "method")
+	answers := vec("answers_total", "Answers to SIP requests, by method of the request and status code.", "method", "code")
+	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "lamplight_sip_request_seconds", Buckets: prometheus.ExponentialBuckets(0.00025, 2, 16),
+		Help: "Seconds from a SUBSCRIBE or PUBLISH until its owner had answered and the edge answered the phone, by method. What the edge answers itself is left out."}, []string{"method"})
+	r.MustRegister(seconds)
+	for _, of := range []message.Method{message.Subscribe, message.Publish} {
+		m.seconds[of] = seconds.WithLabelValues(of.String())
+	}
 	for i := range m.requests {
 		name := message.Method(i).String()
 		if name == "" {
 			name = "other"
 		}
 		m.requests[i] = requests.WithLabelValues(name)
+		m.answers[i] = &codes{vec: answers.MustCurryWith(prometheus.Labels{"method": name}), by: map[int]prometheus.Counter{}}
 	}
-	m.answers = &codes{vec: vec("answers_total", "Answers to SIP requests, by status code.", "code"), by: map[int]prometheus.Counter{}}
 	m.replies = &codes{vec: vec("notify_answers_total", "Answers to NOTIFYs, by status code: 408 also when none came, 430 when the connection was gone.", "code"), by: map[int]prometheus.Counter{}}
 	m.refused = vec("refused_total", "What was refused at a bound, by the bound.", "bound")
 	m.malformed = counter("malformed_total", "Messages that could not be read.")

@@ -48,7 +48,7 @@ func (r *reader) publish(f flow) {
 		return
 	}
 	w := newWait()
-	w.server, w.flow, w.key, w.begun, w.expires, w.extra = s, f, r.key, uint32(now.Unix()), expires, w.extra[:0]
+	w.server, w.flow, w.key, w.begun, w.expires, w.extra, w.method, w.came = s, f, r.key, uint32(now.Unix()), expires, w.extra[:0], m.Method, now
 	w.tag = s.sealer.tag(w.tag[:0], m, w.begun)
 	w.echo = m.AppendEcho(w.echo[:0], f.remote, string(w.tag))
 	s.log.Debug("PUBLISH", "extension", to.String(), "package", p.String(), "publisher", publisher, "expires", expires, "from", f.remote)

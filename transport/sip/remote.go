@@ -42,7 +42,7 @@ const askTime = time.Second
 
 // NewRemote makes a Remote. It starts nothing.
 func NewRemote(c RemoteConfig) *Remote {
-	r := &Remote{cfg: c, log: loglimit.Limit(c.Log.With("part", "SIP edge")), sender: client.NewSender(c.Conn, c.Prefix)}
+	r := &Remote{cfg: c, log: loglimit.Limit(c.Log.With("part", "sip")), sender: client.NewSender(c.Conn, c.Prefix)}
 	r.lookup = newLookup(r.ask)
 	return r
 }

@@ -103,7 +103,7 @@ func New(c Config, cluster Cluster) *Server {
 	}
 	var id [4]byte
 	_, _ = cryptorand.Read(id[:])
-	s := &Server{cfg: c, log: c.Log.With("part", "SIP edge"), cluster: cluster, incarnation: hex.EncodeToString(id[:]),
+	s := &Server{cfg: c, log: c.Log.With("part", "sip"), cluster: cluster, incarnation: hex.EncodeToString(id[:]),
 		sealer: newSealer(cluster.Secret()), counts: newCounts(128 << 10), seen: newSeen(128 << 10),
 		strangers: newLimiter(500, 2000, 16<<10), guesses: newLimiter(0.5, 20, 16<<10),
 		flows:      newFlows(c.MaxConnections, c.MaxPerAddress),
@@ -338,7 +338,7 @@ func (r *reader) begin(code int, reason string, f flow, tag []byte) {
 		}
 		tag = r.tag
 	}
-	r.server.metrics.answers.count(code)
+	r.server.metrics.answers[r.m.Method].count(code)
 	r.out = r.m.AppendEcho(message.AppendStatus(r.out[:0], code, reason), f.remote, string(tag))
 }
 

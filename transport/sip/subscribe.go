@@ -63,7 +63,7 @@ func (r *reader) subscribe(f flow) {
 		return
 	}
 	w := newWait()
-	w.server, w.flow, w.key, w.begun, w.expires = s, f, r.key, begun, expires
+	w.server, w.flow, w.key, w.begun, w.expires, w.method, w.came = s, f, r.key, begun, expires, m.Method, now
 	w.echo = m.AppendEcho(w.echo[:0], f.remote, "")
 	w.tag = w.tag[:0]
 	if !inDialog {
@@ -304,6 +304,8 @@ type wait struct {
 	key          uint64
 	begun        uint32
 	expires      uint32
+	method       message.Method
+	came         time.Time // the request
 	echo, extra  []byte
 	tag          []byte
 	notifier     *notifier // of a SUBSCRIBE
@@ -338,7 +340,8 @@ func (w *wait) end(o Outcome) {
 		b = message.AppendNumber(b, message.RetryAfter, retryAfter())
 	}
 	b = message.AppendEnd(append(b, allow...), 0)
-	s.metrics.answers.count(o.Code)
+	s.metrics.answers[w.method].count(o.Code)
+	s.metrics.seconds[w.method].Observe(time.Since(w.came).Seconds())
 	if w.flow.connection == nil {
 		if o.Code == 503 { // the phone repeats the request, and it may succeed then
 			s.seen.forget(w.key)

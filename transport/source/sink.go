@@ -83,7 +83,7 @@ type saying struct {
 }
 
 func newSink(c Config, name string) *sink {
-	c.Log = loglimit.Limit(c.Log)
+	c.Log = loglimit.Limit(c.Log).With("part", "bridge")
 	k := &sink{cfg: c, name: name, sender: client.NewSender(c.Conn, c.Prefix), slots: make(chan struct{}, maxUnderWay), said: map[string]saying{},
 		client: client.New(client.Config{Conn: c.Conn, Prefix: c.Prefix, App: "lamplight-" + name, AppVersion: c.Version})}
 	labels := prometheus.Labels{"source": name}

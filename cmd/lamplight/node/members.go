@@ -54,7 +54,9 @@ func (n *Node) followMembers(ctx context.Context, look <-chan time.Time) {
 		for _, name := range before {
 			n.gone(name)
 		}
+		n.logMembers(before, now)
 		before = now
+		n.watchDisk()
 		select {
 		case <-n.members.Changed():
 		case <-started:
@@ -62,6 +64,27 @@ func (n *Node) followMembers(ctx context.Context, look <-chan time.Time) {
 		case <-look:
 		case <-ctx.Done():
 			return
+		}
+	}
+}
+
+// logMembers writes a line for each node that has joined or left.
+func (n *Node) logMembers(before, now []string) {
+	for _, name := range now {
+		if name != n.cfg.Name && !slices.Contains(before, name) {
+			n.log.Info("a node is a member of the cluster now", "member", name, "members", now)
+		}
+	}
+	for _, name := range before {
+		if slices.Contains(now, name) {
+			continue
+		}
+		switch n.journal.View().Leases[name] {
+		case journal.Left, journal.Draining:
+			n.log.Info("a node has left the cluster", "member", name, "members", now)
+		default:
+			n.log.Warn("a node does not answer by gossip any more and is no member now; the others take its shards over unless it is back soon. Look whether its process runs and its machine can be reached",
+				"member", name, "members", now)
 		}
 	}
 }

@@ -123,6 +123,7 @@ type Node struct {
 	edge      *edge.Edge  // nil without Config.SIP
 	following following
 	keeping   keeping
+	diskLow   bool // watchDisk has logged so
 	doubtful  bool // the stores show less than they have acknowledged (Config.AcceptLoss)
 }
 

@@ -60,6 +60,7 @@ func (n *Node) startNATS(ctx context.Context) error {
 		if err := n.teardown.start(ctx, "NATS server", n.server); err != nil {
 			return err
 		}
+		n.registerDisk()
 		n.doubtful = n.server.Lost()
 		servers, wayIn = client.Options{URL: n.server.URL(), InboxPrefix: servers.InboxPrefix, Creds: servers.Creds}, n.server.WayIn()
 	} else if err := os.MkdirAll(c.Data, 0o700); err != nil {
@@ -70,7 +71,7 @@ func (n *Node) startNATS(ctx context.Context) error {
 		return err
 	}
 	n.teardown.add("NATS connection", func(context.Context) error { n.conn.Close(); return nil })
-	if err = client.WatchPayload(n.conn, n.log, n.registry); err != nil {
+	if err = client.Watch(n.conn, n.log, n.registry); err != nil {
 		return err
 	}
 	if c.Replicas == 0 {
@@ -122,7 +123,7 @@ func (n *Node) startShards(ctx context.Context) error {
 	rules := c.Rules
 	rules.Writes = n.newest
 	n.system = actors.NewSystem(actors.Config{Node: c.Name, Rules: rules, Mailbox: c.MaxMailbox, Journal: n.journal, Notifier: n.fanout,
-		HidesParties: func(to actors.Address) bool { return c.HideParties || n.directory.HidesParties(to) }, EndSwitch: n.endSwitch, EdgeDown: n.fanout.DownSince, Trouble: n.storeTrouble, Log: loglimit.Limit(n.log), Registerer: n.registry})
+		HidesParties: func(to actors.Address) bool { return c.HideParties || n.directory.HidesParties(to) }, EndSwitch: n.endSwitch, EdgeDown: n.fanout.DownSince, Trouble: n.storeTrouble, Log: loglimit.Limit(n.log).With("part", "actors"), Registerer: n.registry})
 	n.fanout.Renotify, n.fanout.EndTied, n.fanout.Watches = n.system.RenotifyEdge, n.system.EndTied, n.system.WatchesEdge
 	n.router = route.New(route.Config{System: n.system, Owners: n.journal, Nodes: n.journal.Owners, Conn: n.conn, Prefix: c.Prefix,
 		Node: c.Name, Timeout: c.RequestTimeout, Writes: n.newest, Trouble: n.trouble, Log: n.log, Registerer: n.registry})

@@ -17,12 +17,15 @@ import (
 	"lamplight/transport/bus"
 )
 
-// startStatus makes the node answer `lamplight cluster`. It answers before the node serves, and until its connection closes.
+// startStatus makes the node answer `lamplight cluster` and `lamplight log-level`. It answers before the node serves, and until its connection closes.
 func (n *Node) startStatus(context.Context) error {
 	n.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_members", Help: "Nodes that are members of the cluster by gossip, this one included."},
 		func() float64 { return float64(len(n.members.Nodes())) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_shards_moving", Help: "Shards whose owner is a member, but not the one that should own them; they are about to be handed over."},
 			func() float64 { return float64(n.moving()) }))
+	if err := bus.AnswerLogLevels(n.conn, n.cfg.Prefix, n.cfg.Name, n.log); err != nil {
+		return err
+	}
 	return bus.AnswerStatus(n.conn, n.cfg.Prefix, n.status)
 }
 

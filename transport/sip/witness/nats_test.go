@@ -67,7 +67,7 @@ func TestKamailioOverNATS(t *testing.T) {
 	if got := dialogs(t, n, "1001"); len(got) != 1 || !strings.HasPrefix(got[0], want+"Ada ") || !strings.HasSuffix(got[0], `first" sip:kam1`) && !strings.HasSuffix(got[0], `first\" sip:kam1`) {
 		t.Errorf("1001 shows %q", got)
 	}
-	if refused := metric(t, n, "lamplight_documents_refused_total"); refused != 0 {
+	if refused := metric(t, n, "lamplight_documents_refused_total", ""); refused != 0 {
 		t.Errorf("%d documents were refused", refused)
 	}
 	s.kill()

@@ -94,8 +94,8 @@ type source struct {
 	cseq    *int // of the last REGISTER
 }
 
-// metric reads a counter of a node; 0: it has none of this name.
-func metric(t *testing.T, n *node.Node, name string) int {
+// metric reads a counter of a node, of all values of its labels together, or of those with a label, such as code="200". 0: there is none.
+func metric(t *testing.T, n *node.Node, name, label string) int {
 	t.Helper()
 	r, err := http.Get("http://" + n.Addr("http") + "/metrics")
 	if err != nil {
@@ -106,20 +106,27 @@ func metric(t *testing.T, n *node.Node, name string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, value, _ := strings.Cut(string(text), "\n"+name+" ")
-	value, _, _ = strings.Cut(value, "\n")
-	number, _ := strconv.Atoi(value)
-	return number
+	sum := 0.0
+	for line := range strings.Lines(string(text)) {
+		if series, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && (series == name || strings.HasPrefix(series, name+"{")) && strings.Contains(series, label) {
+			number, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				t.Fatalf("%s: %v", line, err)
+			}
+			sum += number
+		}
+	}
+	return int(sum)
 }
 
 // answered waits until the edge of a node has answered so many more requests with a code.
 func answered(t *testing.T, n *node.Node, code, more int) {
 	t.Helper()
-	name := fmt.Sprintf("lamplight_sip_answers_total{code=\"%d\"}", code)
-	first := metric(t, n, name)
-	for end := time.Now().Add(20 * time.Second); metric(t, n, name) < first+more; time.Sleep(20 * time.Millisecond) {
+	name, label := "lamplight_sip_answers_total", fmt.Sprintf("code=%q", strconv.Itoa(code))
+	first := metric(t, n, name, label)
+	for end := time.Now().Add(20 * time.Second); metric(t, n, name, label) < first+more; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("the edge has answered %d times with %d, and not %d times", metric(t, n, name)-first, code, more)
+			t.Fatalf("the edge has answered %d times with %d, and not %d times", metric(t, n, name, label)-first, code, more)
 		}
 	}
 }

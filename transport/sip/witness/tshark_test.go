@@ -150,7 +150,7 @@ func TestTshark(t *testing.T) {
 	}
 	s.callee("1001")
 	s.calls(ringing, talk, bye)
-	sent := metric(t, n, "lamplight_sip_notifies_total")
+	sent := metric(t, n, "lamplight_sip_notifies_total", "")
 	file := done()
 
 	for _, p := range decode(t, file, ports, "_ws.malformed or _ws.expert.severity >= 6291456 or (sip and _ws.expert.group == 0x07000000)", "frame.number", "_ws.expert.message", "sip.Request-Line", "sip.Status-Line") {
