@@ -78,10 +78,10 @@ export class Wall {
   }
 
   #make(extension, lamp) {
-    const name = make("i");
+    const name = make("span", { class: "name" });
     const word = make("span", { class: "word" });
     const button = make("button", { type: "button", class: "lamp", tabindex: "-1" },
-      make("span", { class: "mark", "aria-hidden": "true" }), make("span", { class: "ext" }, extension, " ", name), word);
+      make("span", { class: "mark", "aria-hidden": "true" }), make("span", { class: "ext" }, extension), " ", name, " ", word);
     button.dataset.ext = extension;
     const l = { lamp, button, name, word, item: make("li", {}, button), kind: kindOf(lamp) };
     this.counts[l.kind]++;
