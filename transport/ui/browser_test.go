@@ -8,11 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"lamplight/cluster/directory"
 	"lamplight/cluster/subject"
+	"lamplight/cmd/lamplight/node"
 	"lamplight/cmd/lamplight/node/nodetest"
 	"lamplight/tools/need"
 	"lamplight/transport/access"
@@ -114,4 +116,55 @@ func freeAddress(t *testing.T) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// TestFrames measures how smooth the page is: 5,000 lamps, 500 changes a second. It is no test: it runs only with LAMPLIGHT_MEASURE, and
+// prints the longest frame.
+func TestFrames(t *testing.T) {
+	if os.Getenv("LAMPLIGHT_MEASURE") == "" {
+		return
+	}
+	const lamps, rate, seconds = 5000, 500, 15
+	browser := chromium(t)
+	config := nodetest.Config("a", t.TempDir())
+	n := nodetest.Start(t, config)
+	var devices []any
+	for i := range lamps {
+		devices = append(devices, map[string]any{"name": fmt.Sprint("Phone ", i), "presence_id": fmt.Sprint(10000 + i)})
+	}
+	if _, err := n.Directory().Import(t.Context(), directory.Import{Accounts: []map[string]any{{"id": acme, "name": "Acme", "realm": "acme.example.com", "devices": devices}}}); err != nil {
+		t.Fatal(err)
+	}
+	key, err := access.LoadOrCreateKey(config.TokenKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := access.Sign(key, acme, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var changing sync.WaitGroup
+	defer changing.Wait()
+	defer cancel()
+	changing.Go(func() {
+		c := client.New(client.Config{Conn: n.Conn(), App: "test", AppVersion: "1"})
+		every := time.NewTicker(time.Second / rate)
+		defer every.Stop()
+		for i := 0; ctx.Err() == nil; i++ {
+			<-every.C
+			lamp, round := i%lamps, i/lamps
+			id := fmt.Sprint("k", lamp, "-", round/3)
+			doc, _ := c.Document("dialog_update", client.Fields{"From": fmt.Sprint(10000+lamp, "@acme.example.com"), "To": "1@acme.example.com", "Call-ID": id,
+				"State": []string{"early", "confirmed", "terminated"}[round%3]})
+			_ = n.Conn().Publish(subject.DialogUpdate("acme.example.com", id), doc)
+		}
+	})
+	measure := exec.CommandContext(ctx, "node", "js/frames.cjs", "http://"+n.Addr(node.HTTP), token, fmt.Sprint(lamps), fmt.Sprint(seconds))
+	measure.Env = append(os.Environ(), "CHROMIUM="+browser)
+	said, err := measure.CombinedOutput()
+	t.Logf("%d lamps, %d changes a second:\n%s", lamps, rate, said)
+	if err != nil {
+		t.Error(err)
+	}
 }

@@ -49,6 +49,7 @@ async function use(browser) {
   const sizes = { phone: [360, 740], desk: [1366, 768], wall: [3840, 2160] };
   const shoot = async (name) => {
     for (const [size, [width, height]] of Object.entries(sizes)) {
+      if (size === "wall" && !shots) continue; // a browser without a graphics card takes seconds to draw it
       await page.setViewportSize({ width, height });
       for (const scheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
@@ -112,15 +113,15 @@ async function use(browser) {
   await lamp("*3101", "idle").waitFor();
 
   // Search, filter and group.
-  await page.getByLabel("Search").fill("lovelace");
+  await page.locator("#search").fill("lovelace");
   await lamp("1002", "busy").waitFor({ state: "hidden" });
   check(await lamp("1001", "idle").isVisible(), "the search does not find a name");
-  await page.getByLabel("Search").fill("");
-  await page.getByLabel("State").selectOption("lit");
+  await page.locator("#search").fill("");
+  await page.locator("#state").selectOption("lit");
   await lamp("1001", "idle").waitFor({ state: "hidden" });
   check(await lamp("1002", "busy").isVisible(), "the filter hides a lit lamp");
-  await page.getByLabel("State").selectOption("");
-  await page.getByLabel("Group").selectOption("state");
+  await page.locator("#state").selectOption("");
+  await page.locator("#group").selectOption("state");
   await page.getByRole("heading", { name: "busy" }).waitFor();
   await shoot("lamps");
 
@@ -145,7 +146,7 @@ async function use(browser) {
   await shoot("cluster");
   await page.reload();
   await page.getByRole("link", { name: "Lamps" }).click();
-  await page.getByLabel("Account").selectOption({ label: "Acme · acme.example.com" });
+  await page.locator("#account").selectOption({ label: "Acme · acme.example.com" });
   await lamp("1001", "idle").waitFor();
 
   check(wrong.length === 0, `the page has errors: ${wrong.join("\n")}`);

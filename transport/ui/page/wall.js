@@ -7,7 +7,7 @@ const partSize = 120; // lamps that are laid out together
 const perFrame = 400; // lamps that are shown anew in one frame
 
 export class Wall {
-  #lamps = new Map(); // extension → { lamp, item, button, name, word, group }
+  #lamps = new Map(); // extension → { lamp, item, button, name, word, late, kind, group }
   #changed = new Set();
   #gathering = null; // the lamps of a whole state that is coming; null: none is
   #frame = 0;
@@ -80,10 +80,11 @@ export class Wall {
   #make(extension, lamp) {
     const name = make("span", { class: "name" });
     const word = make("span", { class: "word" });
+    const late = make("b", { class: "bad" });
     const button = make("button", { type: "button", class: "lamp", tabindex: "-1" },
-      make("span", { class: "mark", "aria-hidden": "true" }), make("span", { class: "ext" }, extension), " ", name, " ", word);
+      make("span", { class: "mark", "aria-hidden": "true" }), make("span", { class: "ext" }, extension, " ", late), " ", name, " ", word);
     button.dataset.ext = extension;
-    const l = { lamp, button, name, word, item: make("li", {}, button), kind: kindOf(lamp) };
+    const l = { lamp, button, name, word, late, item: make("li", {}, button), kind: kindOf(lamp) };
     this.counts[l.kind]++;
     this.#show(l);
     return l;
@@ -99,7 +100,8 @@ export class Wall {
     let text = kind;
     if (isLit(l.lamp) && l.lamp.since) text += ` since ${since(l.lamp.since)}`;
     if (l.lamp.source && l.lamp.source !== "call") text += `, ${l.lamp.source}`;
-    if (l.lamp.behind) text += `, ${l.lamp.behind} behind`;
+    const late = l.lamp.behind ? `${l.lamp.behind} behind` : "";
+    if (l.late.textContent !== late) l.late.textContent = late;
     if (l.text !== text) l.word.textContent = l.text = text;
     if (l.name.textContent !== (l.lamp.name ?? "")) l.name.textContent = l.lamp.name ?? "";
   }
