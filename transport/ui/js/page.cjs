@@ -153,7 +153,7 @@ async function use(browser) {
   for (const u of asked) check(u.startsWith(url + "/") && !u.includes("token") && !u.includes("?auth"), `the page asked for ${u}`);
 }
 
-main().catch((err) => {
+main().then(() => process.exit(0), (err) => { // standard input is still open
   console.error(err.message, err.stack);
   process.exit(1);
 });
