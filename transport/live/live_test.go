@@ -91,6 +91,9 @@ func begin(t *testing.T) *bed {
 		"devices":[{"name":"desk","presence_id":"1001","sip":{"username":"1001"}},{"name":"other desk","sip":{"username":"1002"}}]}`), &fields); err != nil {
 		t.Fatal(err)
 	}
+	for range 2 * showParallel { // more devices than are asked at a time
+		fields["devices"] = append(fields["devices"].([]any), map[string]any{"presence_id": "1001"})
+	}
 	if _, err := d.Import(t.Context(), directory.Import{Accounts: []map[string]any{fields}}); err != nil {
 		t.Fatal(err)
 	}

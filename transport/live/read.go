@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -149,16 +151,24 @@ func (f *feed) extension(e *directory.Entry) (user string, ok bool) {
 // account has registered devices and none of the extension's own is one.
 func (f *feed) views(ctx context.Context, found map[string]*Lamp) error {
 	devices := f.hub.cfg.Directory.List(directory.Devices, f.account)
-	var mu sync.Mutex // guards what follows
+	registers := map[string][]string{} // by extension: as whom its devices register
 	views := map[string]*presence.View{}
+	for _, d := range devices {
+		user, ok := f.extension(d)
+		if !ok {
+			continue
+		}
+		views[user] = nil
+		if to, err := presence.ParseName(d.Text("sip.username"), f.realm); err == nil && d.Text("sip.username") != "" {
+			registers[user] = append(registers[user], to.User)
+			views[to.User] = nil
+		}
+	}
+	var mu sync.Mutex // guards views and any while the extensions are asked
 	any := false
 	var asked errgroup.Group
 	asked.SetLimit(showParallel)
-	ask := func(user string) {
-		if _, there := views[user]; there {
-			return
-		}
-		views[user] = nil
+	for _, user := range slices.Collect(maps.Keys(views)) {
 		asked.Go(func() error {
 			a := f.hub.cfg.Presence.Request(ctx, actors.Request{To: actors.Address{Realm: f.realm, User: user}, Message: actors.Show{}, Deadline: time.Now().Add(readTime)})
 			if a.Err != nil {
@@ -169,20 +179,6 @@ func (f *feed) views(ctx context.Context, found map[string]*Lamp) error {
 			views[user], any = a.View, any || a.View.Registered
 			return nil
 		})
-	}
-	registers := map[string][]string{} // by extension: as whom its devices register
-	for _, d := range devices {
-		user, ok := f.extension(d)
-		to, err := presence.ParseName(d.Text("sip.username"), f.realm)
-		mu.Lock()
-		if ok {
-			ask(user)
-		}
-		if ok && err == nil && d.Text("sip.username") != "" {
-			registers[user] = append(registers[user], to.User)
-			ask(to.User)
-		}
-		mu.Unlock()
 	}
 	if err := asked.Wait(); err != nil {
 		return err

@@ -7,11 +7,17 @@ const [url, token, lamps, seconds] = process.argv.slice(2);
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
   try {
     const page = await browser.newPage({ viewport: { width: 1366, height: 768 } });
+    page.setDefaultTimeout(12000);
     await page.goto(url + "/ui");
     await page.getByLabel("token", { exact: true }).check();
     await page.getByLabel("Token", { exact: true }).fill(token);
     await page.getByRole("button", { name: "Log in" }).click();
-    await page.waitForFunction((n) => document.querySelectorAll("#wall .lamp").length >= n, Number(lamps));
+    try {
+      await page.locator("#wall .lamp").nth(lamps - 1).waitFor({ state: "attached" });
+    } catch (err) {
+      console.error(await page.locator("header").innerText(), await page.locator("main").innerText().then((t) => t.slice(0, 1000)));
+      throw err;
+    }
     for (const group of ["", "state"]) {
       await page.locator("#group").selectOption(group);
       const frames = await page.evaluate(async (ms) => {
