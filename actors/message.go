@@ -66,6 +66,7 @@ type SubscriptionView struct {
 	Contact        string
 	SubscriptionID string
 	ProxyRoute     string
+	Behind         bool // it should know more than it was told, or has not replied to the last NOTIFY
 
 	// Lamp is set in a listing of lamps only (Query.Lit). The row then is no subscription: it shows the extension User, and no
 	// other field is set. Nobody may change what it points to.

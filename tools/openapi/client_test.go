@@ -262,6 +262,12 @@ func TestGeneratedClient(t *testing.T) {
 	if r, err := c.EndSwitchWithResponse(ctx, nil, client.EndSwitchJSONRequestBody{Data: &client.SwitchCommand{Action: "gone", SwitchUri: "sip:10.0.0.5:11000"}}); err != nil || r.StatusCode() != 403 {
 		t.Errorf("a switch, with a token that is not the master account's: %v %s", err, r.Body)
 	}
+	if r, err := c.ShowClusterWithResponse(ctx, nil); err != nil || r.StatusCode() != 403 {
+		t.Errorf("the cluster, with a token that is not the master account's: %v %s", err, r.Body)
+	}
+	if r, err := c.WatchLampsWithResponse(ctx, west, nil); err != nil || r.JSON404 == nil { // a stream that begins has no end
+		t.Errorf("the lamps of an account that is gone: %v %s", err, r.Body)
+	}
 	if r, err := c.GetAccountWithResponse(ctx, west, nil); err != nil || r.JSON404 == nil {
 		t.Errorf("an account that is gone: %v %s", err, r.Body)
 	}

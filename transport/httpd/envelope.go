@@ -105,6 +105,18 @@ func (q *Request) End(code int, body []byte) {
 	q.write(q.endEnvelope(body, "success", revision))
 }
 
+// File answers with a file, without an envelope. tag is its entity tag, with the quotes. A request whose If-None-Match has it is
+// answered 304. Nobody may change body.
+func (q *Request) File(body []byte, contentType, tag string) {
+	q.Response.Header.Set("ETag", tag)
+	if matches(string(q.Request.Header.Peek("If-None-Match")), strings.Trim(tag, `"`)) {
+		q.SetStatusCode(304)
+		return
+	}
+	q.SetContentType(contentType)
+	q.Response.SetBodyRaw(body)
+}
+
 // matches says whether the value of If-None-Match names the revision. The value is a list of entity tags, which may be weak
 // (RFC 9110 §13.1.2), or *.
 func matches(header, revision string) bool {

@@ -147,7 +147,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	h.Set("Access-Control-Expose-Headers", "X-Request-ID, ETag, Retry-After")
 	if ctx.IsOptions() {
 		h.Set("Access-Control-Allow-Methods", "GET, PUT, POST, PATCH, DELETE, OPTIONS")
-		h.Set("Access-Control-Allow-Headers", "Content-Type, X-Auth-Token, Authorization, X-Request-ID, X-Pretty-Print, If-None-Match")
+		h.Set("Access-Control-Allow-Headers", "Content-Type, X-Auth-Token, Authorization, X-Request-ID, X-Pretty-Print, If-None-Match, Last-Event-ID")
 		h.Set("Access-Control-Max-Age", "86400")
 		ctx.SetStatusCode(204)
 		return

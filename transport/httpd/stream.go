@@ -43,3 +43,30 @@ func (q *Request) Stream(head []byte, run func(put func([]byte)) Tail, broken fu
 		put(own.endEnvelope(t.Data, "success", t.Revision))
 	})
 }
+
+// Events answers with server-sent events. run is called on another goroutine, after the handler has returned, so it must not use the
+// Request; when it returns, the answer ends and the connection is closed. send passes bytes on at once, and waits until the client has read enough. When the
+// client reads nothing for writeTime, or has gone, send returns an error. A HEAD gets the headers alone, and run is not called.
+func (q *Request) Events(run func(send func([]byte) error), ended func()) {
+	conn := q.Conn()
+	h := &q.Response.Header
+	q.SetStatusCode(200)
+	q.SetContentType("text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // nginx passes each event on at once
+	if q.IsHead() {
+		ended()
+		return
+	}
+	q.SetConnectionClose() // a client that has read no end of the answer gets nothing else on this connection
+	q.SetBodyStreamWriter(func(w *bufio.Writer) {
+		defer ended()
+		run(func(b []byte) error {
+			_ = conn.SetWriteDeadline(time.Now().Add(writeTime))
+			if _, err := w.Write(b); err != nil {
+				return err
+			}
+			return w.Flush()
+		})
+	})
+}

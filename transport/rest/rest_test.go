@@ -25,9 +25,12 @@ import (
 	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
 	"lamplight/cluster/natsd/natstest"
+	"lamplight/cluster/status"
 	"lamplight/transport/access"
 	"lamplight/transport/audit"
+	"lamplight/transport/client"
 	"lamplight/transport/httpd"
+	"lamplight/transport/live"
 )
 
 func TestMain(m *testing.M) {
@@ -49,6 +52,8 @@ type router struct {
 	beforeList func()                    // called by List first; nil: nothing is
 	gone       presence.SwitchGone       // of the last EndSwitch
 	audited    []audit.Entry
+	changes    chan client.Change // of the state feed
+	statuses   []status.Status    // of all nodes
 }
 
 func (r *router) Request(_ context.Context, q actors.Request) actors.Answer {
@@ -131,7 +136,7 @@ func newBed(t testing.TB, rateLimit int) *bed {
 		object(`{"id":"` + other + `","name":"Other","realm":"other.test"}`)}}); err != nil {
 		t.Fatal(err)
 	}
-	e := &bed{t: t, router: &router{}, tokens: map[string]string{}}
+	e := &bed{t: t, router: &router{changes: make(chan client.Change)}, tokens: map[string]string{}}
 	var err error
 	if e.key, err = access.LoadOrCreateKey(filepath.Join(t.TempDir(), "key")); err != nil {
 		t.Fatal(err)
@@ -150,12 +155,27 @@ func newBed(t testing.TB, rateLimit int) *bed {
 	}
 	e.server = httpd.New(httpd.Config{Listen: "127.0.0.1:0", MaxConnections: 1000, MaxPerAddress: 1000, Node: "lamplight@test", Version: "0", Timeout: 5 * time.Second,
 		Ready: func() error { return nil }, Log: log, Registry: prometheus.NewRegistry()})
-	e.api = New(Config{Timeout: 5 * time.Second, Presence: e.router, Directory: d, Access: control, Audit: e.router.audit})
+	watch := func(ctx context.Context, realm, _ string, w client.Watcher) error {
+		w.Ready()
+		for {
+			select {
+			case c := <-e.router.changes:
+				c.Realm = realm
+				_ = w.Change(c)
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+	lamps := live.New(live.Config{Presence: e.router, Directory: d, Watch: watch, Connected: conn.IsConnected, Log: log})
+	e.api = New(Config{Timeout: 5 * time.Second, Presence: e.router, Directory: d, Access: control, Audit: e.router.audit, Live: lamps,
+		Status: func(context.Context) ([]status.Status, error) { return e.router.statuses, e.router.err }})
 	e.api.Mount(e.server)
 	if err := e.server.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = e.server.Stop(context.Background()) })
+	t.Cleanup(func() { _ = lamps.Stop(context.Background()) }) // before the server, which waits for its connections
 	e.url = "http://" + e.server.Addr()
 	return e
 }

@@ -14,9 +14,11 @@ import (
 	"lamplight/actors"
 	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
+	"lamplight/cluster/status"
 	"lamplight/transport/access"
 	"lamplight/transport/audit"
 	"lamplight/transport/httpd"
+	"lamplight/transport/live"
 )
 
 //go:embed openapi.yaml
@@ -63,16 +65,24 @@ type Config struct {
 	Directory *directory.Directory
 	Access    *access.Control
 	Audit     func(audit.Entry) // is told of each command that has ended; it must not wait
+	Live      *live.Hub         // keeps the lamps of accounts that are watched
+	// Status asks all nodes for their view of the cluster, as client.Client.Status.
+	Status func(context.Context) ([]status.Status, error)
 }
 
 // API serves the paths of the Presence API and of the account API.
 type API struct {
-	cfg      Config
-	listings *httpd.Slots // of listings under way
+	cfg       Config
+	listings  *httpd.Slots // of listings under way
+	streams   *httpd.Slots // of streams of events
+	overviews *httpd.Slots // of questions about the cluster
 }
 
 // New makes an API. It serves requests once Mount has put it on a listener.
-func New(c Config) *API { return &API{cfg: c, listings: httpd.NewSlots(maxListings, listingsOfOne)} }
+func New(c Config) *API {
+	return &API{cfg: c, listings: httpd.NewSlots(maxListings, listingsOfOne), streams: httpd.NewSlots(maxStreams, streamsOfOne),
+		overviews: httpd.NewSlots(maxOverviews, overviewsOfOne)}
+}
 
 // Mount makes the API answer its paths on a listener: those below /v2 and /v1, which are the same, and /openapi.yaml.
 func (a *API) Mount(s *httpd.Server) {
@@ -121,17 +131,25 @@ func (q *request) route() error {
 		}
 		return q.logIn(p[0])
 	}
-	if p[0] != "accounts" && (p[0] != "about" && p[0] != "switches" || len(p) > 1) {
+	switch p[0] {
+	case "accounts":
+	case "about", "switches", "cluster":
+		if len(p) > 1 {
+			return httpd.Unknown(p[0])
+		}
+	default:
 		return httpd.Unknown(p[0])
 	}
 	if err := q.authorise(); err != nil {
 		return err
 	}
-	if p[0] == "about" {
+	switch p[0] {
+	case "about":
 		return q.about()
-	}
-	if p[0] == "switches" {
+	case "switches":
 		return q.switches()
+	case "cluster":
+		return q.cluster()
 	}
 	if len(p) == 1 {
 		return q.accounts()
@@ -150,6 +168,9 @@ func (q *request) route() error {
 		case 3:
 			return q.wholeAccount(e)
 		case 4:
+			if p[3] == "events" {
+				return q.events(e)
+			}
 			return q.extension(e, p[3])
 		}
 	case "devices", "users":

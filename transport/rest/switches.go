@@ -9,7 +9,6 @@ import (
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
-	"lamplight/transport/access"
 	"lamplight/transport/appendjson"
 	"lamplight/transport/audit"
 	"lamplight/transport/httpd"
@@ -22,8 +21,8 @@ func (q *request) switches() error {
 	if err := q.Methods("POST"); err != nil {
 		return err
 	}
-	if master := q.server.cfg.Directory.Master(); master == "" || q.account != master {
-		return access.ErrForbidden
+	if err := q.master(); err != nil {
+		return err
 	}
 	d, err := q.readData()
 	if err != nil {

@@ -149,6 +149,7 @@ func rowFields(c *coder, v *actors.SubscriptionView) {
 	str(c, 15, &v.SubscriptionID)
 	str(c, 16, &v.ProxyRoute)
 	optional(c, 17, &v.Lamp, viewFields)
+	flag(c, 18, &v.Behind)
 }
 
 func explanationFields(c *coder, v *actors.Explanation) {

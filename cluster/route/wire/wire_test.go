@@ -144,7 +144,7 @@ func commanded() actors.Commanded {
 }
 
 func TestAnswers(t *testing.T) {
-	for _, want := range []actors.Answer{{}, show(0), show(1), full(300), {Err: actors.ErrBusy}} {
+	for _, want := range []actors.Answer{{}, show(0), show(1), full(300), {Subscriptions: []actors.SubscriptionView{{User: "1", Behind: true}}}, {Err: actors.ErrBusy}} {
 		got, err := ReadAnswer(string(AppendAnswer(nil, &want)))
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%v\n got %+v\nwant %+v", err, got, want)

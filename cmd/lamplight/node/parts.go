@@ -22,7 +22,9 @@ import (
 	"lamplight/transport/bus"
 	"lamplight/transport/client"
 	"lamplight/transport/httpd"
+	"lamplight/transport/live"
 	"lamplight/transport/rest"
+	"lamplight/transport/ui"
 )
 
 // The steps of Start, in their order. Each makes and starts parts, and adds what stops them to n.teardown.
@@ -250,6 +252,13 @@ func (n *Node) startTransports(ctx context.Context) error {
 	}
 	n.http = httpd.New(httpd.Config{Listen: c.HTTP, Node: "lamplight@" + c.Name, Version: c.Version, Timeout: c.RequestTimeout, Ready: n.isReady,
 		TLS: c.HTTPTLS, MaxConnections: c.MaxConnections, MaxPerAddress: c.MaxPerAddress, Log: n.log, Registry: n.registry})
-	rest.New(rest.Config{Timeout: c.RequestTimeout, Presence: n.router, Directory: n.directory, Access: control, Audit: told.Note}).Mount(n.http)
-	return n.teardown.start(ctx, "HTTP", n.http)
+	asker := client.New(client.Config{Conn: n.conn, Prefix: c.Prefix, App: "lamplight", AppVersion: c.Version})
+	lamps := live.New(live.Config{Presence: n.router, Directory: n.directory, Watch: asker.Watch, Connected: n.conn.IsConnected, Log: n.log})
+	rest.New(rest.Config{Timeout: c.RequestTimeout, Presence: n.router, Directory: n.directory, Access: control, Audit: told.Note, Live: lamps, Status: asker.Status}).Mount(n.http)
+	ui.Mount(n.http)
+	if err := n.teardown.start(ctx, "HTTP", n.http); err != nil {
+		return err
+	}
+	n.teardown.add("streams of lamps", lamps.Stop) // before HTTP, which waits for its connections
+	return nil
 }

@@ -1,0 +1,226 @@
+// The wall: one button for each lamp. Changes are collected and shown once in an animation frame. A change sets one attribute and two texts of
+// one button of a fixed size, so the browser lays out nothing but that button.
+import { byID, make } from "./dom.js";
+import { isLit, kindOf, kinds, since } from "./words.js";
+
+const partSize = 120; // lamps that are laid out together
+const perFrame = 400; // lamps that are shown anew in one frame
+
+export class Wall {
+  #lamps = new Map(); // extension → { lamp, item, button, name, word, late, kind, group }
+  #changed = new Set();
+  #gathering = null; // the lamps of a whole state that is coming; null: none is
+  #frame = 0;
+  #whole = false; // everything is to be arranged anew
+  #parts = new Map(); // group → its list, where lamps may move
+  #focus = ""; // the extension whose button is in the tab order
+
+  constructor(open) {
+    this.open = open;
+    this.root = byID("wall");
+    this.counts = Object.fromEntries(kinds.map((k) => [k, 0]));
+    for (const k of kinds) byID("state").append(make("option", { value: k }, k));
+    for (const id of ["state", "older", "source", "group", "behind"]) byID(id).addEventListener("change", () => this.arrange());
+    byID("search").addEventListener("input", () => this.arrange());
+    byID("filters").addEventListener("submit", (e) => e.preventDefault());
+    this.root.addEventListener("click", (e) => {
+      const button = e.target.closest("button");
+      if (button) this.open(button.dataset.ext);
+    });
+    this.root.addEventListener("keydown", (e) => this.#move(e));
+    this.root.addEventListener("focusin", (e) => this.#roam(e.target));
+    setInterval(() => { if (byID("older").value !== "0") this.arrange(); }, 10000);
+  }
+
+  get(extension) { return this.#lamps.get(extension)?.lamp; }
+
+  // take takes an event of the stream.
+  take(event, data) {
+    switch (event) {
+      case "reload":
+        this.#gathering = new Map();
+        break;
+      case "lamps":
+        for (const [extension, lamp] of Object.entries(data)) this.#gathering?.set(extension, lamp);
+        break;
+      case "whole":
+        if (!this.#gathering) break;
+        for (const extension of this.#lamps.keys()) if (!this.#gathering.has(extension)) this.#put(extension, null);
+        for (const [extension, lamp] of this.#gathering) this.#put(extension, lamp);
+        this.#gathering = null;
+        break;
+      case "change":
+        for (const [extension, lamp] of Object.entries(data)) this.#put(extension, lamp);
+    }
+  }
+
+  clear() {
+    for (const extension of this.#lamps.keys()) this.#put(extension, null);
+  }
+
+  #put(extension, lamp) {
+    const l = this.#lamps.get(extension);
+    if (!lamp) {
+      if (!l) return;
+      this.counts[l.kind]--;
+      l.item.remove();
+      this.#lamps.delete(extension);
+      this.#changed.delete(extension);
+      this.#whole = true;
+    } else if (l) {
+      l.lamp = lamp;
+      this.#changed.add(extension);
+    } else {
+      this.#lamps.set(extension, this.#make(extension, lamp));
+      this.#whole = true;
+    }
+    this.#schedule();
+  }
+
+  #make(extension, lamp) {
+    const name = make("span", { class: "name" });
+    const word = make("span", { class: "word" });
+    const late = make("b", { class: "bad" });
+    const button = make("button", { type: "button", class: "lamp", tabindex: "-1" },
+      make("span", { class: "mark", "aria-hidden": "true" }), make("span", { class: "ext" }, extension, " ", late), " ", name, " ", word);
+    button.dataset.ext = extension;
+    const l = { lamp, button, name, word, late, item: make("li", {}, button), kind: kindOf(lamp) };
+    this.counts[l.kind]++;
+    this.#show(l);
+    return l;
+  }
+
+  // show writes what a lamp is.
+  #show(l) {
+    const kind = kindOf(l.lamp);
+    this.counts[l.kind]--;
+    this.counts[kind]++;
+    l.kind = kind;
+    if (l.button.dataset.lamp !== kind) l.button.dataset.lamp = kind;
+    let text = kind;
+    if (isLit(l.lamp) && l.lamp.since) text += ` since ${since(l.lamp.since)}`;
+    if (l.lamp.source && l.lamp.source !== "call") text += `, ${l.lamp.source}`;
+    const late = l.lamp.behind ? `${l.lamp.behind} behind` : "";
+    if (l.late.textContent !== late) l.late.textContent = late;
+    if (l.text !== text) l.word.textContent = l.text = text;
+    if (l.name.textContent !== (l.lamp.name ?? "")) l.name.textContent = l.lamp.name ?? "";
+  }
+
+  #schedule() {
+    if (!this.#frame) this.#frame = requestAnimationFrame(() => this.#draw());
+  }
+
+  #draw() {
+    this.#frame = 0;
+    if (this.#whole) {
+      this.#whole = false;
+      for (const extension of this.#changed) this.#show(this.#lamps.get(extension));
+      this.#changed.clear();
+      this.arrange();
+      return;
+    }
+    const matches = this.#filter();
+    const moving = byID("group").value === "state";
+    let n = 0;
+    for (const extension of this.#changed) {
+      if (n++ === perFrame) break;
+      this.#changed.delete(extension);
+      const l = this.#lamps.get(extension);
+      this.#show(l);
+      const hide = !matches(extension, l.lamp);
+      if (l.item.hidden !== hide) l.item.hidden = hide;
+      if (moving && l.group !== l.kind) this.#moveTo(l, l.kind);
+    }
+    this.#count();
+    if (this.#changed.size) this.#schedule();
+  }
+
+  #filter() {
+    const text = byID("search").value.trim().toLowerCase();
+    const state = byID("state").value;
+    const source = byID("source").value;
+    const behind = byID("behind").checked;
+    const minutes = Number(byID("older").value);
+    const before = Date.now() - minutes * 60000;
+    return (extension, lamp) =>
+      (!text || extension.includes(text) || (lamp.name ?? "").toLowerCase().includes(text)) &&
+      (!state || (state === "lit" ? isLit(lamp) : kindOf(lamp) === state)) &&
+      (!source || (isLit(lamp) && lamp.source === source)) &&
+      (!behind || lamp.behind > 0) &&
+      (!minutes || (isLit(lamp) && new Date(lamp.since) < before));
+  }
+
+  // arrange puts all lamps into groups and parts anew, and hides those that the filters leave out.
+  arrange() {
+    const how = byID("group").value;
+    const groupOf = {
+      state: (extension, l) => l.kind,
+      digits: (extension) => (/^\d{3,}/.test(extension) ? extension.slice(0, -2) + "xx" : "others"),
+      kind: (extension, l) => (/^\W/.test(extension) ? "features" : l.lamp.name ? "people and devices" : "others"),
+    }[how] ?? (() => "");
+    const matches = this.#filter();
+    const groups = new Map(how === "state" ? kinds.map((k) => [k, []]) : []);
+    const order = new Intl.Collator(undefined, { numeric: true });
+    for (const extension of [...this.#lamps.keys()].sort(order.compare)) {
+      const l = this.#lamps.get(extension);
+      l.item.hidden = !matches(extension, l.lamp);
+      l.group = groupOf(extension, l);
+      if (!groups.has(l.group)) groups.set(l.group, []);
+      groups.get(l.group).push(l);
+    }
+    this.#parts.clear();
+    const focused = document.activeElement?.dataset?.ext;
+    this.root.replaceChildren(...[...groups].map(([name, lamps]) => this.#group(name, lamps)));
+    if (focused !== undefined) this.#lamps.get(focused)?.button.focus({ preventScroll: true });
+    if (!this.#lamps.get(this.#focus)?.item.isConnected) this.#roam(this.root.querySelector("li:not([hidden]) button"));
+    this.#count();
+  }
+
+  #group(name, lamps) {
+    const box = make("section", { class: "group", "aria-label": name || "Lamps" });
+    if (name) box.append(make("h3", {}, name));
+    for (let i = 0; i === 0 || i < lamps.length; i += partSize) {
+      const part = make("ul", { class: "part", role: "list", "aria-label": name || "Lamps" }, ...lamps.slice(i, i + partSize).map((l) => l.item));
+      box.append(part);
+      this.#parts.set(name, part);
+    }
+    box.hidden = lamps.length === 0 || lamps.every((l) => l.item.hidden);
+    return box;
+  }
+
+  #moveTo(l, group) {
+    const part = this.#parts.get(group);
+    if (!part) return;
+    const focused = document.activeElement === l.button;
+    l.group = group;
+    part.append(l.item);
+    part.parentElement.hidden = false;
+    if (focused) l.button.focus({ preventScroll: true });
+  }
+
+  #count() {
+    const said = kinds.filter((k) => this.counts[k]).map((k) => `${this.counts[k]} ${k}`).join(", ");
+    byID("counts").textContent = `${this.#lamps.size} extensions: ${said || "none"}`;
+  }
+
+  // roam puts one button, and no other, into the tab order.
+  #roam(button) {
+    if (!button?.dataset?.ext) return;
+    const old = this.#lamps.get(this.#focus);
+    if (old) old.button.tabIndex = -1;
+    this.#focus = button.dataset.ext;
+    button.tabIndex = 0;
+  }
+
+  // move follows the arrow keys.
+  #move(e) {
+    if (!["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"].includes(e.key)) return;
+    const all = [...this.root.querySelectorAll(".group:not([hidden]) li:not([hidden]) button")];
+    const at = all.indexOf(document.activeElement);
+    if (at < 0) return;
+    const columns = getComputedStyle(all[at].closest("ul")).gridTemplateColumns.split(" ").length;
+    const to = { ArrowLeft: at - 1, ArrowRight: at + 1, ArrowUp: at - columns, ArrowDown: at + columns, Home: 0, End: all.length - 1 }[e.key];
+    e.preventDefault();
+    all[Math.max(0, Math.min(all.length - 1, to))].focus();
+  }
+}
