@@ -95,14 +95,14 @@ func (w *waiter) replied() bool {
 	return len(w.pending) == 0
 }
 
-// behind says whether a watcher should know more than it was told, or has not replied to the last NOTIFY.
-func behind(w *presence.Subscription) bool { return !w.Behind().IsZero() || w.Acked() < w.Sequence() }
+// knowsLess says whether a watcher should know more than it was told, or has not replied to the last NOTIFY.
+func knowsLess(w *presence.Subscription) bool { return !w.Behind().IsZero() || w.Acked() < w.Sequence() }
 
 // view appends a copy of one subscription as listings show it; with document, the copy holds the body of the last NOTIFY.
 func (s *shard) view(rows []SubscriptionView, x *extension, w *presence.Subscription, document bool) []SubscriptionView {
 	v := SubscriptionView{User: x.state.User(), Package: w.Package, CallID: w.CallID, From: w.From, Stalker: w.Stalker(),
 		Granted: w.Expires() + int(presence.Grace/time.Second), Renewed: w.Renewed(), Version: 1, Reply: w.Reply(), Sequence: w.Sequence(),
-		UserAgent: w.UserAgent, Contact: w.Contact, SubscriptionID: w.SubscriptionID, ProxyRoute: w.ProxyRoute, Behind: behind(w)}
+		UserAgent: w.UserAgent, Contact: w.Contact, SubscriptionID: w.SubscriptionID, ProxyRoute: w.ProxyRoute, Behind: knowsLess(w)}
 	if w.SubscriptionID != "" {
 		v.Version = 2
 	}
