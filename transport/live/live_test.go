@@ -91,8 +91,8 @@ func begin(t *testing.T) *bed {
 		"devices":[{"name":"desk","presence_id":"1001","sip":{"username":"1001"}},{"name":"other desk","sip":{"username":"1002"}}]}`), &fields); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 * showParallel { // more devices than are asked at a time
-		fields["devices"] = append(fields["devices"].([]any), map[string]any{"presence_id": "1001"})
+	for n := range 2 * showParallel { // more devices than are asked at a time
+		fields["devices"] = append(fields["devices"].([]any), map[string]any{"presence_id": fmt.Sprint(2000 + n)})
 	}
 	if _, err := d.Import(t.Context(), directory.Import{Accounts: []map[string]any{fields}}); err != nil {
 		t.Fatal(err)
@@ -191,7 +191,7 @@ func TestOrder(t *testing.T) {
 			t.Errorf("no %s in %s", want, lamps)
 		}
 	}
-	if e := b.await(events, "whole", `{"lamps":3}`); id(e) == "" {
+	if e := b.await(events, "whole", `{"lamps":131}`); id(e) == "" {
 		t.Errorf("no id in %q", e)
 	}
 	w := <-b.watchers
