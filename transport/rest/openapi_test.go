@@ -1,10 +1,13 @@
 package rest
 
 import (
+	"context"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -89,8 +92,25 @@ func TestOpenAPI(t *testing.T) {
 					t.Errorf("%s %s: a body that is not documented, or the other way round", method, path)
 				}
 				token := e.tokens[root]
-				if path == "/v2/switches" {
+				if path == "/v2/switches" || path == "/v2/cluster" {
 					token = master
+				}
+				if strings.HasSuffix(path, "/events") { // it has no end
+					ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+					q, err := http.NewRequestWithContext(ctx, method, e.url+example.Replace(path), nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					q.Header.Set("X-Auth-Token", token)
+					r, err := http.DefaultClient.Do(q)
+					if err != nil || r.StatusCode != 200 {
+						t.Errorf("%s %s: %v, %v", method, path, r, err)
+					}
+					cancel()
+					if err == nil {
+						_ = r.Body.Close()
+					}
+					continue
 				}
 				r := e.do(method, example.Replace(path), token, body)
 				if _, ok := o.Responses[strconv.Itoa(r.Code)]; !ok {

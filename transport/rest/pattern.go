@@ -4,14 +4,14 @@ import "strings"
 
 // patterns are the paths of the API as openapi.yaml has them. Metrics name the path of a request so: what a client wrote may be anything.
 var patterns = [...]string{
-	"/v2/api_auth", "/v2/user_auth", "/v2/about", "/v2/switches", "/v2/accounts",
+	"/v2/api_auth", "/v2/user_auth", "/v2/about", "/v2/switches", "/v2/cluster", "/v2/accounts",
 	"/v2/accounts/{account_id}", "/v2/accounts/{account_id}/api_key", "/v2/accounts/{account_id}/children",
 	"/v2/accounts/{account_id}/descendants", "/v2/accounts/{account_id}/parents", "/v2/accounts/{account_id}/tree",
 	"/v2/accounts/{account_id}/devices", "/v2/accounts/{account_id}/devices/status", "/v2/accounts/{account_id}/devices/{device_id}",
 	"/v2/accounts/{account_id}/devices/{device_id}/presence",
 	"/v2/accounts/{account_id}/users", "/v2/accounts/{account_id}/users/{user_id}", "/v2/accounts/{account_id}/users/{user_id}/devices",
 	"/v2/accounts/{account_id}/users/{user_id}/presence",
-	"/v2/accounts/{account_id}/presence", "/v2/accounts/{account_id}/presence/{extension}",
+	"/v2/accounts/{account_id}/presence", "/v2/accounts/{account_id}/presence/{extension}", "/v2/accounts/{account_id}/presence/events",
 }
 
 // branch is a segment of the patterns, with those that may follow it.
