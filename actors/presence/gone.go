@@ -110,7 +110,7 @@ func (ev *SourceUp) Check() error {
 var ErrOwed = errors.New("the calls of the switch of which the source told before are about to end")
 
 // Hear takes a SourceUp, unless it is older than one that came before. forget says that the source has stopped in good order and nothing is owed.
-// The error wraps ErrOwed: nothing has changed.
+// On an error, which wraps ErrOwed, the source has not changed.
 func (s *Source) Hear(ev *SourceUp, now time.Time) (forget bool, err error) {
 	at := moment(stamp(ev.Timestamp, now.UnixMicro()))
 	if at.Before(s.Heard) {

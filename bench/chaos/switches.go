@@ -235,8 +235,9 @@ func (s *silentSource) run(ctx context.Context) {
 	}
 }
 
-// settle waits until the calls that the source told of before it fell silent are out. It then tells of some again: they are lit, and the others stay
-// out. skew is how far the nodes' times of day were apart at most.
+// settle waits until the calls that the source told of before it fell silent are out. It then tells of every other call again: those are lit, and
+// the others stay out. A call may have ended or not that was told of when some node, by its time of day, took the source for silent already. skew is
+// how far the nodes' times of day were apart at most.
 func (s *silentSource) settle(skew time.Duration) (astray []string) {
 	until := s.spoke + (shortExpires*time.Second - skew).Microseconds()
 	left := slices.DeleteFunc(slices.Clone(s.calls), func(c *switchedCall) bool { return c.maybe >= until })
@@ -252,7 +253,7 @@ func (s *silentSource) settle(skew time.Duration) (astray []string) {
 	time.Sleep(skew) // a node whose time of day is ahead takes it for silent at a moment that is yet to come
 	teller := &switcher{worker: s.worker}
 	for i, c := range s.calls {
-		if i%2 == 0 && c.maybe < until {
+		if i%2 == 0 {
 			c.on.gone, c.on.maybeGone = until, cmp.Or(c.on.maybeGone, microseconds(0))
 			teller.tell(c, confirmed, microseconds(0), true)
 		}

@@ -28,7 +28,7 @@ func lose(t *testing.T, data string, kill bool, flags ...string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the node and both stores note what was seen", 20*time.Second, func() bool {
+		eventually(t, "the node and both stores note what was seen", 60*time.Second, func() bool {
 			ours, _ := os.ReadFile(filepath.Join(data, "marks.json"))
 			_, err := last(js, directoryStream, "$KV.lamplight_directory.mark.journal")
 			_, err2 := last(js, journalStream, "lamplight.journal.0.mark")

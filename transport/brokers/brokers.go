@@ -72,7 +72,7 @@ func Body(d *amqp091.Delivery, most int) ([]byte, error) {
 
 var errClosed = errors.New("the channel or its queue was closed")
 
-// Lost returns why no more messages come: a channel's error, or that the queue was deleted, for which there is no error.
+// Lost returns why no more messages come: the error that closed the channel or, when there is none, that the channel or its queue was closed.
 func Lost(lost <-chan *amqp091.Error) error {
 	select {
 	case e := <-lost:

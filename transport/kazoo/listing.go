@@ -1,6 +1,7 @@
 package kazoo
 
 import (
+	"slices"
 	"strconv"
 
 	"lamplight/actors"
@@ -177,21 +178,15 @@ func appendExplain(dst []byte, a *actors.Answer) []byte {
 		dst = append(appendjson.Key(dst, "winner"), "null"...)
 	}
 	dst = AppendDialogs(appendjson.Key(dst, "losers"), d)
-	dst = append(appendjson.Key(dst, "findings"), '[')
-	for i, f := range e.Findings {
-		dst = appendFinding(dst, i, f)
-	}
+	findings := e.Findings
 	if a.Stale {
-		dst = appendFinding(dst, len(e.Findings), presence.Finding{Kind: presence.FoundStale,
+		findings = append(slices.Clip(findings), presence.Finding{Kind: presence.FoundStale,
 			Text: "The node that answers can't reach NATS. Another node may own this extension by now and know more."})
 	}
-	dst = append(dst, ']')
-	dst = append(appendjson.Key(dst, "transitions"), '[')
-	for i, t := range e.Transitions {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = append(dst, '{')
+	dst = appendObjects(dst, "findings", findings, func(dst []byte, f *presence.Finding) []byte {
+		return appendjson.Field(appendjson.Field(dst, "kind", f.Kind), "text", f.Text)
+	})
+	dst = appendObjects(dst, "transitions", e.Transitions, func(dst []byte, t *presence.Transition) []byte {
 		dst = appendjson.Field(dst, "state", t.State.String())
 		dst = appendjson.Field(dst, "source", t.Source)
 		dst = appendjson.Time(dst, "at", t.At)
@@ -200,16 +195,9 @@ func appendExplain(dst []byte, a *actors.Answer) []byte {
 				dst = appendjson.Field(dst, m.name, m.value)
 			}
 		}
-		dst = append(dst, '}')
-	}
-	dst = append(dst, ']')
-	dst = append(appendjson.Key(dst, "watchers"), '[')
-	for i := range e.Watchers {
-		w := &e.Watchers[i]
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = append(dst, '{')
+		return dst
+	})
+	dst = appendObjects(dst, "watchers", e.Watchers, func(dst []byte, w *actors.WatcherState) []byte {
 		dst = appendjson.Field(dst, "call_id", w.CallID)
 		dst = appendjson.Field(dst, "event", w.Package.String())
 		dst = appendjson.Field(dst, "from", w.From)
@@ -217,31 +205,26 @@ func appendExplain(dst []byte, a *actors.Answer) []byte {
 		dst = appendjson.Number(dst, "sequence", int64(w.Sequence))
 		dst = appendjson.Number(dst, "acked", int64(w.Acked))
 		dst = appendjson.Number(dst, "reply", int64(w.Reply))
-		dst = strconv.AppendBool(appendjson.Key(dst, "behind"), w.Behind)
-		dst = append(dst, '}')
-	}
-	dst = append(dst, ']')
-	dst = append(appendjson.Key(dst, "ended"), '[')
-	for i := range e.Ended {
-		w := &e.Ended[i]
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = append(dst, '{')
+		return strconv.AppendBool(appendjson.Key(dst, "behind"), w.Behind)
+	})
+	dst = appendObjects(dst, "ended", e.Ended, func(dst []byte, w *presence.EndedWatcher) []byte {
 		dst = appendjson.Field(dst, "call_id", w.CallID)
 		dst = appendjson.Field(dst, "event", w.Package.String())
 		dst = appendjson.Field(dst, "from", w.From)
 		dst = appendjson.Number(dst, "reply", int64(w.Reply))
-		dst = append(appendjson.Time(dst, "at", w.At), '}')
-	}
-	return append(dst, "]}"...)
+		return appendjson.Time(dst, "at", w.At)
+	})
+	return append(dst, '}')
 }
 
-// appendFinding appends the ith finding.
-func appendFinding(dst []byte, i int, f presence.Finding) []byte {
-	if i > 0 {
-		dst = append(dst, ',')
+// appendObjects appends a member that is a list of objects. fields appends the members of one of them.
+func appendObjects[T any](dst []byte, name appendjson.Literal, all []T, fields func(dst []byte, one *T) []byte) []byte {
+	dst = append(appendjson.Key(dst, name), '[')
+	for i := range all {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(fields(append(dst, '{'), &all[i]), '}')
 	}
-	dst = appendjson.Field(append(dst, '{'), "kind", f.Kind)
-	return append(appendjson.Field(dst, "text", f.Text), '}')
+	return append(dst, ']')
 }

@@ -70,7 +70,7 @@ func (s *script) sent(user string, state presence.State, call string) {
 	s.wait(10 * time.Millisecond)
 }
 
-// list is a complete listing of the running system.
+// list gives the book a complete listing of the running system.
 func (s *script) list(rows ...row) {
 	s.b.begin(running, s.now)
 	for _, r := range rows {
