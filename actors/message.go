@@ -32,6 +32,7 @@ type Request struct {
 	Deadline time.Time     // a request that is not applied by then is dropped; the router sets it where the caller did not
 	Wait     time.Duration // for SetManual and Reset: how long the answer waits for the watchers' replies; 0: not at all
 	Origin   presence.Origin
+	Trace    string // the span that asks, a trace.Parent; "": the request is not traced
 }
 
 // Answer is the result of a Request. The answer to an event leaves only when the event is durable.
