@@ -101,7 +101,7 @@ export class Wall {
     l.kind = kind;
     if (l.button.dataset.lamp !== kind) l.button.dataset.lamp = kind;
     let text = kind;
-    if (isLit(l.lamp) && l.lamp.since) text += ` since ${since(l.lamp.since)}`;
+    if (isLit(l.lamp) && l.lamp.since) text += ` ${since(l.lamp.since)}`;
     if (l.lamp.source && l.lamp.source !== "call") text += `, ${l.lamp.source}`;
     const late = l.lamp.behind ? `${l.lamp.behind} behind` : "";
     if (l.late.textContent !== late) l.late.textContent = late;
