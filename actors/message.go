@@ -94,7 +94,8 @@ type WatcherState struct {
 	Sequence uint32 // of the last NOTIFY that was sent
 	Acked    uint32 // the highest Sequence that it replied to
 	Reply    int
-	Behind   bool // it should know more than it was told, or has not replied to the last NOTIFY
+	Latency  time.Duration // from the making of the last NOTIFY until the reply to it; 0: not known
+	Behind   bool          // it should know more than it was told, or has not replied to the last NOTIFY
 }
 
 // Query selects the subscriptions of one realm, or its lit lamps.

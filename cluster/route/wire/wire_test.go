@@ -113,6 +113,7 @@ func TestLaterFields(t *testing.T) {
 	want := actors.Answer{View: &presence.View{Dialogs: []presence.DialogView{d}}, Former: []string{"7001", "%207002"}, Ignored: presence.IgnoredOvertaken,
 		Explanation: &actors.Explanation{
 			Transitions: []presence.Transition{{State: presence.Early, At: at, Source: "call", CallID: "k", Switch: "s", Origin: presence.Origin{By: "b", From: "f", Request: "r"}}},
+			Watchers:    []actors.WatcherState{{CallID: "c", Latency: 7 * time.Millisecond}},
 			Ended:       []presence.EndedWatcher{{Package: presence.Presence, CallID: "c", From: "f", At: at, Reply: 481}},
 			Findings:    []presence.Finding{{Kind: "k", Text: "t"}}}}
 	if got, err := ReadAnswer(string(AppendAnswer(nil, &want))); err != nil || !reflect.DeepEqual(got, want) {
