@@ -5,7 +5,7 @@ MEASURE ?= short
 VERSION ?= 0.1.0
 ACCOUNT := 4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10
 
-.PHONY: help build run cluster test bench bench-smoke bench-paths bench-growth bench-peers pgo chaos measure man lint client client-check licences licences-check fuzz fmt clean
+.PHONY: help build run cluster test bench bench-smoke bench-paths bench-growth bench-peers pgo chaos measure man lint client docs client-check licences licences-check fuzz fmt clean
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -28,6 +28,9 @@ lint: ## run gofmt, go vet, staticcheck and more, by golangci-lint (the first ti
 
 client: ## generate the TypeScript client in transport/ui/client from openapi.yaml; needs npm ci --prefix transport/ui/js
 	node transport/ui/js/generate.mjs transport/ui/client
+
+docs: ## write docs/http-reference.md from transport/rest/openapi.yaml
+	cd tools/openapi && $(GO) run ./reference
 
 client-check: ## generate a client from transport/rest/openapi.yaml and use it with a node; all answers must be what the document says
 	cd tools/openapi && $(GO) generate ./... && $(GO) test ./...

@@ -523,8 +523,12 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description An id of 32 hexadecimal digits in lower case. */
         Id: string;
-        /** @enum {string} */
+        /**
+         * @description The state of a lamp: early rings, confirmed is busy, terminated is dark.
+         * @enum {string}
+         */
         State: "early" | "confirmed" | "terminated";
         ApiKey: {
             api_key: string;
@@ -536,36 +540,53 @@ export interface components {
             /** @description The digest of user:password, in hexadecimal. */
             credentials: string;
             /**
+             * @description The digest: MD5 or SHA-1.
              * @default md5
              * @enum {string}
              */
             method: "md5" | "sha";
+            /** @description The realm of the account. phone_number, realm or account_name is required; of several the first of these counts. */
             realm?: string;
+            /** @description The same as realm. */
             account_realm?: string;
+            /** @description The name of the account; only letters and digits count. */
             account_name?: string;
+            /** @description A number of the account. */
             phone_number?: string;
         };
         Login: {
             account_id: components["schemas"]["Id"];
+            /** @description The name of the account. */
             account_name: string;
+            /** @description Always false. */
             is_reseller: boolean;
         };
         UserLogin: {
             account_id: components["schemas"]["Id"];
             owner_id: components["schemas"]["Id"];
+            /** @description The name of the account. */
             account_name: string;
+            /** @description Always false. */
             is_reseller: boolean;
             reseller_id: components["schemas"]["Id"];
+            /** @description That of the user, else that of the account, else en-us. */
             language: string;
+            /** @description Always empty. */
             apps: Record<string, never>[];
         };
         About: {
+            /** @description Always lamplight. */
             product: string;
+            /** @description The release of the node. */
             version: string;
         };
         SwitchCommand: {
-            /** @enum {string} */
+            /**
+             * @description The switch has crashed or was started again.
+             * @enum {string}
+             */
             action: "gone";
+            /** @description The switch, as its calls have it, letter by letter. */
             switch_uri: string;
             /**
              * Format: date-time
@@ -605,6 +626,7 @@ export interface components {
         };
         Relative: {
             id: components["schemas"]["Id"];
+            /** @description The name of the account. */
             name: string;
         };
         ApiKeyState: {
@@ -621,8 +643,11 @@ export interface components {
             [key: string]: unknown;
         };
         Sip: {
+            /** @description The name with which the phone logs in at the SIP edge. */
             username?: string;
+            /** @description Its password. It is never shown. */
             password?: string;
+            /** @description The realm, where it is not that of the account. */
             realm?: string;
         } & {
             [key: string]: unknown;
@@ -637,12 +662,19 @@ export interface components {
         };
         Device: {
             presence?: components["schemas"]["Privacy"];
+            /** @description Its id, which the node makes. */
             readonly id?: string;
+            /** @description What people call it. */
             name?: string;
+            /** @description The user whose device it is. */
             owner_id?: string;
+            /** @description The extension that its lamp belongs to: a user of the realm, or user@realm. Absent: sip.username. */
             presence_id?: string;
+            /** @description false: it can not log in. */
             enabled?: boolean;
+            /** @description Kept, without meaning for Lamplight. */
             mac_address?: string;
+            /** @description Kept, without meaning for Lamplight. */
             device_type?: string;
             sip?: components["schemas"]["Sip"];
             hotdesk?: components["schemas"]["HotDesk"];
@@ -651,78 +683,128 @@ export interface components {
         };
         DeviceRow: {
             id: components["schemas"]["Id"];
+            /** @description What people call it. */
             name?: string;
+            /** @description The user whose device it is. */
             owner_id?: string;
+            /** @description Its sip.username. */
             username?: string;
+            /** @description As it was given. */
             mac_address?: string;
+            /** @description As it was given. */
             device_type?: string;
+            /** @description false: it can not log in. */
             enabled?: boolean;
+            /** @description Its extension. */
             presence_id?: string;
         } & {
             [key: string]: unknown;
         };
         DeviceState: {
             device_id: components["schemas"]["Id"];
+            /** @description true: a phone of the device is registered. */
             registered: boolean;
         };
         User: {
             presence?: components["schemas"]["Privacy"];
+            /** @description The id, which the node makes. */
             readonly id?: string;
+            /** @description The name that the page shows with the lamp. */
             first_name?: string;
+            /** @description The same. */
             last_name?: string;
+            /** @description The name with which the user logs in. */
             username?: string;
+            /** @description The password with which the user logs in. It is never shown. */
             password?: string;
+            /** @description Kept, without meaning for Lamplight. */
             email?: string;
+            /** @description The extension of the user: a user of the realm, or user@realm. */
             presence_id?: string;
+            /** @description false: the user can not log in. */
             enabled?: boolean;
         } & {
             [key: string]: unknown;
         };
         UserRow: {
             id: components["schemas"]["Id"];
+            /** @description First and last name. */
             name?: string;
+            /** @description The first name. */
             first_name?: string;
+            /** @description The last name. */
             last_name?: string;
+            /** @description The name with which the user logs in. */
             username?: string;
+            /** @description As it was given. */
             email?: string;
+            /** @description The extension of the user. */
             presence_id?: string;
         } & {
             [key: string]: unknown;
         };
         ResetAll: {
-            /** @enum {string} */
+            /**
+             * @description The only action on all of an account.
+             * @enum {string}
+             */
             action: "reset";
         };
         Command: {
-            /** @enum {string} */
+            /**
+             * @description reset forgets calls, registers and the manual state. set sets the manual state. Absent: reset, where the path names an extension.
+             * @enum {string}
+             */
             action?: "reset" | "set";
             state?: components["schemas"]["State"];
-            /** @deprecated */
+            /**
+             * @deprecated
+             * @description An older form of action reset.
+             */
             reset?: boolean;
         };
         ReplyCounts: {
+            /** @description Watchers that were sent a NOTIFY. */
             notified: number;
+            /** @description Those that answered with success within the time. */
             acked: number;
+            /** @description Those that answered with a failure. */
             failed: number;
         };
         CommandResult: string | components["schemas"]["ReplyCounts"];
         LastNotify: {
+            /** @description The document; "undefined" before the first. */
             body: string;
+            /** @description The SIP status code of the phone; 0: none came. */
             reply: number;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description The CSeq of the NOTIFY.
+             */
             sequence: number;
         };
         Subscription: {
+            /** @description The granted seconds and the grace of 20 s: 1820 for 1800. It is not the time that is left. */
             expires: number;
+            /** @description The watcher. */
             from: string;
             notify: components["schemas"]["LastNotify"];
+            /** @description The Subscription-ID, else the edge. */
             stalker: string;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description The last SUBSCRIBE, in Gregorian seconds: Unix time + 62167219200.
+             */
             timestamp: number;
+            /** @description 2 with a Subscription-ID, else 1. */
             version: number;
+            /** @description The phone's User-Agent. */
             user_agent?: string;
+            /** @description The phone's Contact. */
             contact?: string;
+            /** @description The Subscription-ID of the document. */
             subscription_id?: string;
+            /** @description How the edge reaches the phone. */
             proxy_route?: string;
         };
         /** @description Subscriptions by their Call-ID. */
@@ -737,7 +819,10 @@ export interface components {
         ByExtension: {
             [key: string]: components["schemas"]["ByPackage"];
         };
-        /** @enum {string} */
+        /**
+         * @description What lights a lamp.
+         * @enum {string}
+         */
         Source: "call" | "register" | "manual" | "mailbox";
         LitLamp: {
             state: components["schemas"]["State"];
@@ -747,6 +832,7 @@ export interface components {
              */
             since: string;
             source: components["schemas"]["Source"];
+            /** @description All that counts for the lamp, the most important first. */
             dialogs: components["schemas"]["Dialog"][];
         };
         /** @description It has subscriptions, or with lit=true lamps. */
@@ -758,19 +844,33 @@ export interface components {
             };
             /** @description Shards did not answer. */
             timeout?: boolean;
+            /** @description The shards that did not answer: their extensions are not listed. */
             missing_shards?: number[];
         };
         Dialog: {
+            /** @description The Call-ID; of what is no call, the MD5 of the presence id. */
             call_id: string;
+            /** @description early, confirmed, trying; trying leaves the lamp dark. */
             state: string;
-            /** @enum {string} */
+            /**
+             * @description initiator: the extension called.
+             * @enum {string}
+             */
             direction?: "initiator" | "recipient";
             source: components["schemas"]["Source"];
+            /** @description The extension's side. */
             from?: string;
+            /** @description The far end. */
             to?: string;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description The last change of its state.
+             */
             since?: string;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description The end of its lease; absent: none.
+             */
             expires?: string;
             /** @description It is on hold (RFC 4235 §4.1.6); absent: it is not. */
             held?: boolean;
@@ -778,65 +878,109 @@ export interface components {
             [key: string]: unknown;
         };
         Transition: {
+            /** @description The lamp after the change. */
             state: string;
+            /** @description What changed it, such as dialog_update or set. */
             source: string;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When.
+             */
             at: string;
+            /** @description The call that changed it. */
             call_id?: string;
+            /** @description The Switch-URI of that call. */
             switch?: string;
+            /** @description The user, API key or account of the token; over NATS the App-Name, which nobody has checked. */
             by?: string;
+            /** @description From which address or node. */
             address?: string;
+            /** @description The X-Request-ID, or the Msg-ID of a document. */
             request_id?: string;
         } & {
             [key: string]: unknown;
         };
         Finding: {
+            /** @description A word for programs. Pass over kinds that you do not know. */
             kind: string;
+            /** @description Whole sentences for people. */
             text: string;
         } & {
             [key: string]: unknown;
         };
         EndedWatcher: {
+            /** @description The Call-ID of the subscription. */
             call_id: string;
+            /** @description Its event package. */
             event: string;
+            /** @description The watcher; "": it ended the subscription itself. */
             from?: string;
+            /** @description The SIP code that ended it; 0: none did. */
             reply?: number;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When it ended.
+             */
             at?: string;
         } & {
             [key: string]: unknown;
         };
         WatcherState: {
+            /** @description The Call-ID of the subscription. */
             call_id: string;
+            /** @description Its event package. */
             event: string;
+            /** @description The watcher. */
             from?: string;
+            /** @description The edge that sends its NOTIFYs. */
             edge?: string;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description The last Sequence that was sent.
+             */
             sequence?: number;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description The highest Sequence that the phone answered.
+             */
             acked?: number;
+            /** @description The SIP code of that answer; 0: none came. */
             reply?: number;
+            /** @description true: it should know something that it was not told or has not answered. */
             behind?: boolean;
         } & {
             [key: string]: unknown;
         };
         Explanation: {
+            /** @description The owner of the extension. */
             node: string;
+            /** @description 0 to 1023. */
             shard: number;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description The number of the owner's claim.
+             */
             generation: number;
+            /** @description The dialog that decides the lamp; null: it is dark. */
             winner?: components["schemas"]["Dialog"] | null;
+            /** @description The other dialogs. */
             losers: components["schemas"]["Dialog"][];
+            /** @description What an operator should know. */
             findings: components["schemas"]["Finding"][];
+            /** @description The subscriptions that ended in the last minutes. */
             ended: components["schemas"]["EndedWatcher"][];
+            /** @description Up to 8 last changes, the oldest first. */
             transitions: components["schemas"]["Transition"][];
+            /** @description What each watcher was told. */
             watchers: components["schemas"]["WatcherState"][];
         } & {
             [key: string]: unknown;
         };
         ShownExtension: {
+            /** @description The user of the extension, or user@realm. */
             extension: string;
             state: components["schemas"]["State"];
+            /** @description All that counts for the lamp, the most important first. */
             dialogs: components["schemas"]["Dialog"][];
             subscriptions: components["schemas"]["ByExtension"];
             explain?: components["schemas"]["Explanation"];
@@ -845,38 +989,64 @@ export interface components {
             state: components["schemas"]["State"];
         };
         PresenceIds: {
+            /** @description The lamp of each extension. */
             presence_ids: {
                 [key: string]: components["schemas"]["Lamp"];
             };
         };
         Envelope: {
+            /** @description The token of the request; after a login the new one. */
             auth_token: string;
+            /** @description The node that answered. */
             node: string;
+            /** @description The X-Request-ID of the request, else a new one. The log of the nodes has it. */
             request_id: string;
+            /** @description Changes when data changes; it is the ETag. */
             revision: string;
-            /** @enum {string} */
+            /**
+             * @description What kind of answer it is.
+             * @enum {string}
+             */
             status: "success";
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When the node answered, in UTC.
+             */
             timestamp: string;
+            /** @description The release of the node. */
             version: string;
             /** @description The node has lost NATS and answered from memory. */
             stale?: boolean;
         };
         Error: {
+            /** @description The token of the request. */
             auth_token: string;
             /** @description What was wrong: a message, or for a field that is not valid the name of the field with why. */
             data: {
                 [key: string]: unknown;
             };
-            /** @enum {string} */
+            /**
+             * @description The HTTP status as a text.
+             * @enum {string}
+             */
             error: "400" | "401" | "403" | "404" | "405" | "409" | "413" | "429" | "503";
+            /** @description The word of the error, for programs. */
             message: string;
+            /** @description The node that answered. */
             node: string;
+            /** @description The X-Request-ID of the request, else a new one. */
             request_id: string;
-            /** @enum {string} */
+            /**
+             * @description What kind of answer it is.
+             * @enum {string}
+             */
             status: "error";
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When the node answered, in UTC.
+             */
             timestamp: string;
+            /** @description The release of the node. */
             version: string;
         };
         TextAnswer: components["schemas"]["Envelope"] & {
@@ -935,8 +1105,11 @@ export interface components {
         };
         AccountsAnswer: components["schemas"]["Envelope"] & {
             data: components["schemas"]["AccountRow"][];
+            /** @description The number of rows in this answer. */
             page_size?: number;
+            /** @description The id of the first row. */
             start_key?: string;
+            /** @description The start_key of the next page; absent: this is the last one. */
             next_start_key?: string;
         };
         AccountAnswer: components["schemas"]["Envelope"] & {
@@ -953,8 +1126,11 @@ export interface components {
         };
         DevicesAnswer: components["schemas"]["Envelope"] & {
             data: components["schemas"]["DeviceRow"][];
+            /** @description The number of rows in this answer. */
             page_size?: number;
+            /** @description The id of the first row. */
             start_key?: string;
+            /** @description The start_key of the next page; absent: this is the last one. */
             next_start_key?: string;
         };
         DeviceAnswer: components["schemas"]["Envelope"] & {
@@ -965,8 +1141,11 @@ export interface components {
         };
         UsersAnswer: components["schemas"]["Envelope"] & {
             data: components["schemas"]["UserRow"][];
+            /** @description The number of rows in this answer. */
             page_size?: number;
+            /** @description The id of the first row. */
             start_key?: string;
+            /** @description The start_key of the next page; absent: this is the last one. */
             next_start_key?: string;
         };
         UserAnswer: components["schemas"]["Envelope"] & {
@@ -974,6 +1153,7 @@ export interface components {
         };
         ListingAnswer: components["schemas"]["Envelope"] & {
             data: components["schemas"]["Listing"];
+            /** @description The start_key of the next page; absent: this is the last one. */
             next_start_key?: string;
         };
         ExtensionAnswer: components["schemas"]["Envelope"] & {
