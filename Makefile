@@ -5,7 +5,7 @@ MEASURE ?= short
 VERSION ?= 0.1.0
 ACCOUNT := 4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10
 
-.PHONY: help build run cluster test bench bench-smoke bench-paths bench-growth bench-peers pgo chaos measure man lint client-check licences licences-check fuzz fmt clean
+.PHONY: help build run cluster test bench bench-smoke bench-paths bench-growth bench-peers pgo chaos measure man lint client docs client-check licences licences-check fuzz fmt clean
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -25,6 +25,12 @@ test: ## run every test with the race detector; those with phones, proxies and b
 lint: ## run gofmt, go vet, staticcheck and more, by golangci-lint (the first time it is built from tools/lint: minutes)
 	$(GO) tool -modfile=tools/lint/go.mod golangci-lint run ./...
 	$(GO) tool -modfile=tools/lint/go.mod golangci-lint run --build-tags nolinkname ./cluster/...
+
+client: ## generate the TypeScript client in transport/ui/client from openapi.yaml; needs npm ci --prefix transport/ui/js
+	node transport/ui/js/generate.mjs transport/ui/client
+
+docs: ## write docs/http-reference.md from transport/rest/openapi.yaml
+	cd tools/openapi && $(GO) run ./reference
 
 client-check: ## generate a client from transport/rest/openapi.yaml and use it with a node; all answers must be what the document says
 	cd tools/openapi && $(GO) generate ./... && $(GO) test ./...

@@ -40,7 +40,7 @@ watch="bin/lamplight presence watch --account $account"
 [ -z "$nats" ] || [ "$nats" = 127.0.0.1:4222 ] || watch="$watch --nats nats://$nats"
 cat <<TEXT
 
-Lamplight is running. The lamps are on a page: http://127.0.0.1:${http##*:}/ui. Log in there with the token below. In another terminal:
+Lamplight is running. The lamps are on a page: http://127.0.0.1:${http##*:}/ui. Log in as ada with the password change-me-ada and the realm acme.example.com, or with the token below. In another terminal:
 
 TOKEN=$token
 BASE=$base

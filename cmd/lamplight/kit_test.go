@@ -66,6 +66,7 @@ type process struct {
 	conn       *nats.Conn
 	token      string
 	ready      chan listening
+	heard      *tap // what went over NATS since the sample was loaded
 }
 
 // listening is where a node prints that it listens.
@@ -175,10 +176,13 @@ func (p *process) lamplight(args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// sample loads the sample accounts and makes a token.
+// sample loads the sample accounts and makes a token. From then on the documents that go over NATS are checked.
 func (p *process) sample() {
 	p.lamplight("import", "../../docs/examples/acme.json", "--nats", p.nats)
 	p.token = p.lamplight("token", "--account", account, "--data", p.data)
+	if !strings.Contains(p.nats, "@") { // users may not hear everything
+		p.heard = listen(p.t, p.nats)
+	}
 }
 
 // answer is an answer of the HTTP API.

@@ -90,7 +90,7 @@ func checkout(t *testing.T) string {
 		t.Fatal(err)
 	}
 	links := map[string]string{binary: "bin/lamplight"}
-	for _, dir := range []string{"docs", "tools"} {
+	for _, dir := range []string{"deploy", "docs", "tools"} {
 		links["../../"+dir] = dir
 	}
 	for from, to := range links {
@@ -138,7 +138,7 @@ func (w *terminal) await(line, want string, within time.Duration) {
 	w.t.Helper()
 	for end := time.Now().Add(within); !strings.Contains(w.out.String(), want); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			w.t.Fatalf("README's %q: no %q in\n%s", line, want, w.out.String())
+			w.t.Fatalf("%q: no %q in\n%s", line, want, w.out.String())
 		}
 	}
 }
@@ -146,15 +146,22 @@ func (w *terminal) await(line, want string, within time.Duration) {
 // paste runs a line, which must succeed, and returns what the shell wrote meanwhile.
 func (w *terminal) paste(line string) string {
 	w.t.Helper()
+	out, ok := w.try(line)
+	if !ok {
+		w.t.Fatalf("%q fails:\n%s", line, out)
+	}
+	return out
+}
+
+// try runs a line, and returns what the shell wrote meanwhile and whether the line succeeded.
+func (w *terminal) try(line string) (out string, ok bool) {
+	w.t.Helper()
 	w.lines++
 	before := len(w.out.String())
 	fmt.Fprintf(w.in, "%s\necho; echo \"=== line %d: $?\"\n", line, w.lines)
 	w.await(line, fmt.Sprintf("=== line %d: ", w.lines), 60*time.Second)
-	out := w.out.String()[before:]
-	if !strings.Contains(out, fmt.Sprintf("=== line %d: 0\n", w.lines)) {
-		w.t.Fatalf("README's %q fails:\n%s", line, out)
-	}
-	return out
+	out = w.out.String()[before:]
+	return out, strings.Contains(out, fmt.Sprintf("=== line %d: 0\n", w.lines))
 }
 
 // README's lines work as they stand, in a shell in the root of a checkout. The test only replaces the ports, and NATS's program.

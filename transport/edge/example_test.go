@@ -13,8 +13,9 @@ import (
 
 // An edge takes the NOTIFY messages for the phones behind it, and tells the node how the phones answered.
 func Example() {
-	conn, stop := nodetest.Sample() // elsewhere: client.Connect
-	defer stop()
+	sample := nodetest.Sample()
+	conn := sample.Conn // elsewhere: client.Connect
+	defer sample.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 

@@ -1,6 +1,6 @@
 // Package ui serves the lamp wall: a page on which people watch the lamps of an account, see why one is lit, and set and reset it
-// (docs/contract/http.md, "The lamp wall"). The page is plain files in the folder page, which are part of the binary. It is a client
-// of the HTTP API like any other, and this package knows nothing of lamps.
+// (docs/contract/http.md, "The lamp wall"). The page is plain files in the folder page, which are part of the binary, with the typed client in the
+// folder client, which programs of others can install. It is a client of the HTTP API like any other, and this package knows nothing of lamps.
 package ui
 
 import (
@@ -14,7 +14,7 @@ import (
 	"lamplight/transport/httpd"
 )
 
-//go:embed page
+//go:embed page client/client.js client/operations.js
 var files embed.FS
 
 // policy is the Content-Security-Policy of all files. Scripts, styles and pictures come from this node alone, and the page asks no other
@@ -37,15 +37,15 @@ var assets = read()
 
 func read() map[string]asset {
 	all := map[string]asset{}
-	entries, err := fs.ReadDir(files, "page")
-	for _, e := range entries {
-		body, readErr := files.ReadFile("page/" + e.Name())
-		if readErr != nil {
-			err = readErr
+	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
 		}
+		body, err := files.ReadFile(name)
 		sum := sha256.Sum256(body)
-		all[e.Name()] = asset{body: body, kind: types[path.Ext(e.Name())], tag: `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
-	}
+		all[path.Base(name)] = asset{body: body, kind: types[path.Ext(name)], tag: `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
+		return err
+	})
 	if err != nil {
 		panic(err) // the files are in the binary
 	}

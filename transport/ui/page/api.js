@@ -1,58 +1,73 @@
-// Requests to the HTTP API. The token is kept in this module's memory and, only if the user asks for it, in sessionStorage. It is sent in a
-// header and never stands in a URL.
+// @ts-check
+// Requests to the HTTP API, through the client that openapi.yaml is the source of. The token is kept in this module's memory and, only if the user
+// asks for it, in sessionStorage. It is sent in a header and never stands in a URL.
+import { Failed, Lamplight } from "./client.js";
 import { md5 } from "./md5.js";
 
 const kept = "lamplight-token";
-let token = sessionStorage.getItem(kept) ?? "";
+const lamplight = new Lamplight({ token: sessionStorage.getItem(kept) ?? "" });
 
-export class Failed extends Error {
-  constructor(code, text) {
-    super(text);
-    this.code = code;
-  }
-}
-
-export const loggedIn = () => token !== "";
-export const headers = () => ({ "X-Auth-Token": token });
+export const loggedIn = () => lamplight.token !== "";
 
 export function forget() {
-  token = "";
+  lamplight.token = "";
   sessionStorage.removeItem(kept);
 }
 
-function remember(newToken, keep) {
-  token = newToken;
+/**
+ * remember keeps a token.
+ * @param {string} token
+ * @param {unknown} keep also in sessionStorage
+ */
+function remember(token, keep) {
+  lamplight.token = token;
   if (keep) sessionStorage.setItem(kept, token);
 }
 
 // account returns the account that the token is for.
 export function account() {
   try {
-    const claims = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
+    const claims = lamplight.token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
     return JSON.parse(atob(claims)).account_id;
   } catch {
     return undefined;
   }
 }
 
-// ask makes a request and returns its envelope. An error has the words of the answer.
-export async function ask(method, path, data) {
-  const init = { method, headers: token ? headers() : {}, cache: "no-store", signal: AbortSignal.timeout(15000) };
-  if (data !== undefined) init.body = JSON.stringify({ data });
-  let answer, envelope;
-  try {
-    answer = await fetch("/v2/" + path, init);
-    envelope = await answer.json();
-  } catch {
-    throw new Failed(0, "The node does not answer.");
-  }
-  if (!answer.ok) throw new Failed(answer.status, envelope.data?.message ?? envelope.message ?? String(answer.status));
-  return envelope;
-}
+export const accounts = async () => (await lamplight.call("listAccounts", {})).data;
+export const cluster = async () => (await lamplight.call("showCluster", {})).data;
 
-// logIn exchanges what the user gave for a token.
+/**
+ * events opens the stream of an account's lamps.
+ * @param {string} accountID
+ * @param {AbortSignal} signal
+ * @param {string} last the last id that came, or ""
+ */
+export const events = (accountID, signal, last) =>
+  lamplight.request("watchLamps", { path: { account_id: accountID }, signal, headers: last ? { "Last-Event-ID": last } : {} });
+
+/**
+ * explain asks for an extension and why its lamp is as it is.
+ * @param {string} accountID
+ * @param {string} extension
+ */
+export const explain = (accountID, extension) =>
+  lamplight.call("getExtension", { path: { account_id: accountID, extension }, query: { explain: true } });
+
+/**
+ * command sets or resets an extension.
+ * @param {string} accountID
+ * @param {string} extension
+ * @param {import("./client.js").Data<"commandExtension">} data
+ */
+export const command = (accountID, extension, data) => lamplight.call("commandExtension", { path: { account_id: accountID, extension }, data });
+
+/**
+ * logIn exchanges what the user gave for a token.
+ * @param {FormData} form
+ */
 export async function logIn(form) {
-  const text = (name) => form.get(name).trim();
+  const text = (/** @type {string} */ name) => String(form.get(name)).trim();
   forget();
   if (form.get("how") === "token") {
     remember(text("token"), form.get("keep"));
@@ -61,7 +76,7 @@ export async function logIn(form) {
       throw new Failed(401, "This is no token of Lamplight's.");
     }
     try {
-      await ask("GET", "about");
+      await lamplight.call("getAbout", {});
     } catch (err) {
       forget();
       throw err;
@@ -70,19 +85,16 @@ export async function logIn(form) {
   }
   let answer;
   if (form.get("how") === "key") {
-    answer = await ask("PUT", "api_auth", { api_key: text("key") });
+    answer = await lamplight.call("logInWithApiKey", { data: { api_key: text("key") } });
   } else {
     const name = text("realm");
-    const login = { credentials: md5(text("user") + ":" + form.get("password")), method: "md5" };
+    const credentials = md5(text("user") + ":" + form.get("password"));
     try {
-      answer = await ask("PUT", "user_auth", { ...login, realm: name });
+      answer = await lamplight.call("logInUser", { data: { credentials, method: "md5", realm: name } });
     } catch (err) {
-      if (err.code !== 401 || name.includes(".")) throw err;
-      answer = await ask("PUT", "user_auth", { ...login, account_name: name });
+      if (!(err instanceof Failed) || err.code !== 401 || name.includes(".")) throw err;
+      answer = await lamplight.call("logInUser", { data: { credentials, method: "md5", account_name: name } });
     }
   }
   remember(answer.auth_token, form.get("keep"));
 }
-
-// at is the path of an account's extension.
-export const at = (accountID, extension) => `accounts/${accountID}/presence/${encodeURIComponent(extension)}`;

@@ -1,5 +1,5 @@
 // The cluster page: nodes, shards, watchers behind and sources of calls. Only a token of the master account may see it.
-import { ask } from "./api.js";
+import { cluster } from "./api.js";
 import { byID, make, table } from "./dom.js";
 import { ago, moment } from "./words.js";
 
@@ -18,7 +18,7 @@ async function load() {
   let parts;
   let again = true;
   try {
-    parts = describe((await ask("GET", "cluster")).data);
+    parts = describe(await cluster());
   } catch (err) {
     again = err.code !== 403 && err.code !== 401;
     parts = [make("p", {}, err.code === 403 ? "Only a token of the master account sees the cluster, because it belongs to all accounts."

@@ -1,5 +1,5 @@
 // One extension: why it is lit, its last changes, its watchers, and the buttons that set and reset it.
-import { ask, at } from "./api.js";
+import { command, explain } from "./api.js";
 import { byID, make, table } from "./dom.js";
 import { ago, kindOf, moment } from "./words.js";
 
@@ -47,7 +47,7 @@ export class Extension {
     const extension = this.#extension;
     let parts;
     try {
-      const { data, stale } = await ask("GET", at(this.#account, extension) + "?explain=true");
+      const { data, stale } = await explain(this.#account, extension);
       parts = describe(data, stale, this.lampOf(extension));
     } catch (err) {
       parts = [make("p", { class: "bad" }, `The state could not be read: ${err.message}`)];
@@ -80,7 +80,7 @@ export class Extension {
     const result = byID("result");
     result.textContent = "Sending …";
     try {
-      const { request_id: id } = await ask("POST", at(this.#account, this.#extension), this.command);
+      const { request_id: id } = await command(this.#account, this.#extension, this.command);
       result.textContent = `Done (request ${id}).`;
     } catch (err) {
       result.textContent = `It failed: ${err.message}` + (err.code === 503 ? " It may have happened all the same." : "");

@@ -1,5 +1,5 @@
 // The page: it logs in, chooses an account and a view, and connects the stream with the wall.
-import { account, ask, forget, loggedIn, logIn } from "./api.js";
+import { account, accounts as listAccounts, forget, loggedIn, logIn } from "./api.js";
 import { hideCluster, showCluster } from "./cluster.js";
 import { byID, make } from "./dom.js";
 import { Extension } from "./extension.js";
@@ -36,7 +36,7 @@ async function accounts() {
   const own = account();
   let all = [];
   try {
-    all = (await ask("GET", "accounts")).data;
+    all = await listAccounts();
   } catch { // the account of the token can be watched all the same
   }
   if (!all.some((a) => a.id === own)) all.unshift({ id: own, name: own });

@@ -1,6 +1,6 @@
 // The stream of an account's lamps (docs/contract/http.md, "Events"). The browser's EventSource cannot send the token in a header, so this
 // module reads the events from a fetch. After a break it asks for what it missed with Last-Event-ID.
-import { headers } from "./api.js";
+import { events as open } from "./api.js";
 
 const silence = 12000; // a stream of which nothing came for so long is dead: the node says every 5 s that it lives
 
@@ -11,9 +11,7 @@ export async function follow(accountID, stop, on, state) {
     const quiet = new AbortController();
     let timer = setTimeout(() => quiet.abort(), silence);
     try {
-      const answer = await fetch(`/v2/accounts/${accountID}/presence/events`, {
-        headers: last ? { ...headers(), "Last-Event-ID": last } : headers(), cache: "no-store", signal: AbortSignal.any([stop, quiet.signal]),
-      });
+      const answer = await open(accountID, AbortSignal.any([stop, quiet.signal]), last);
       if (answer.status === 401 || answer.status === 403) return state("refused");
       if (!answer.ok) throw new Error(String(answer.status));
       state("live");

@@ -4,6 +4,7 @@ package nodetest
 
 import (
 	"context"
+	"crypto/ed25519"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"lamplight/cluster/directory"
 	"lamplight/cluster/natsd"
 	"lamplight/cmd/lamplight/node"
+	"lamplight/transport/access"
 	"lamplight/transport/client"
 )
 
@@ -53,30 +55,46 @@ func Start(t testing.TB, c node.Config) *node.Node {
 	return n
 }
 
+// SampleAccount is the id of the account that Sample makes.
+const SampleAccount = "4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10"
+
+// Sampled is the node of Sample.
+type Sampled struct {
+	Conn  *nats.Conn  // to its NATS server
+	REST  client.REST // its HTTP API, with a token of the account
+	Close func()      // stops the node
+}
+
 // Sample starts a node for an example in the documentation, which has no test to fail: it panics if the node does not start.
-// The realm acme.example.com has an account. The caller gets a connection to the node's NATS server, and stops the node.
-func Sample() (conn *nats.Conn, stop func()) {
+// The realm acme.example.com has an account. The caller closes it.
+func Sample() Sampled {
 	data, err := os.MkdirTemp("", "lamplight-example")
 	if err != nil {
 		panic(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	n := node.New(Config("a", data))
+	config := Config("a", data)
+	n := node.New(config)
+	s := Sampled{}
+	s.Close = func() { s.Conn.Close(); _ = n.Stop(context.Background()); _ = os.RemoveAll(data) }
 	if err = n.Start(ctx); err == nil {
-		_, err = n.Directory().Import(ctx, directory.Import{Accounts: []map[string]any{{"name": "Acme", "realm": "acme.example.com"}}})
+		_, err = n.Directory().Import(ctx, directory.Import{Accounts: []map[string]any{{"id": SampleAccount, "name": "Acme", "realm": "acme.example.com"}}})
 	}
 	if err == nil {
-		conn, err = client.Connect(client.Options{URL: "nats://" + n.Addr(node.NATS)}, "example")
+		s.Conn, err = client.Connect(client.Options{URL: "nats://" + n.Addr(node.NATS)}, "example")
+	}
+	if err == nil {
+		var key ed25519.PrivateKey
+		if key, err = access.LoadOrCreateKey(config.TokenKey); err == nil {
+			s.REST.Base = "http://" + n.Addr(node.HTTP)
+			s.REST.Token, err = access.Sign(key, SampleAccount, time.Hour)
+		}
 	}
 	if err != nil {
 		panic(err)
 	}
-	return conn, func() {
-		conn.Close()
-		_ = n.Stop(context.Background())
-		_ = os.RemoveAll(data)
-	}
+	return s
 }
 
 // NATS starts a NATS server for the test and returns its URL.
