@@ -4,7 +4,7 @@
 //
 // main.go has the commands and the exit codes, config.go the configuration file, values.go the types of flags and arguments. nats.go has the flags of all commands that talk to NATS.
 // settings.go and addresses.go check the flags of serve and check-config, sip_flags.go those of a SIP edge, and bridge.go has what all bridges share.
-// Each other file has one command; check.go is check-config, help.go also has version and the man page, and account.go and
+// Each other file has one command; check.go is check-config, the doctor files are doctor, help.go also has version and the man page, and account.go and
 // bench.go all commands below account and bench. bridge.go has what all bridges share, each bridge_*.go one of them. presence.go has what the commands below presence share, and list, show and set.
 package main
 
@@ -50,6 +50,7 @@ type commands struct {
 	Restore     restoreCommand    `cmd:"" help:"Load a file that backup wrote, before the first node serves: start the nodes with --await-restore."`
 	Bench       benchCommand      `cmd:"" help:"Put load on a cluster, measure it, and check all the while that every lamp is right."`
 	CheckConfig checkCommand      `cmd:"" name:"check-config" help:"Check the flags, variables, configuration file and files that serve would use, and print every setting with where it came from."`
+	Doctor      doctorCommand     `cmd:"" help:"Examine this machine for a node: configuration, ports, clock, limits, disk, NATS, gossip and keys. It says what is wrong and what to do, before a node is started and beside a running one. It takes the flags of serve, and exits with 1 when something is wrong."`
 	Ready       readyCommand      `cmd:"" help:"Ask a node on this machine whether it serves, for health checks. It exits with 1 when the node does not."`
 	Completion  completionCommand `cmd:"" help:"Print a script that completes command lines in bash, zsh or fish."`
 	Help        helpCommand       `cmd:"" help:"Show the help of a command, or the man page."`
