@@ -46,7 +46,7 @@ type commands struct {
 	LogLevel    logLevelCommand   `cmd:"" name:"log-level" help:"Show or change the levels of the nodes' logs while they run, over NATS."`
 	Sources     sourcesCommand    `cmd:"" help:"List the sources of calls, such as bridges, and the switches with the number of their calls."`
 	Shadow      shadowCommand     `cmd:"" help:"Compare the lamps and subscriptions of a realm with those of the presence server that phones use now, until the command is interrupted."`
-	Backup      backupCommand     `cmd:"" help:"Save the journal and the directory in one file. The nodes may go on serving. The file holds secrets."`
+	Backup      backupCommand     `cmd:"" help:"Save the journal and the directory in one file, and check such files."`
 	Restore     restoreCommand    `cmd:"" help:"Load a file that backup wrote, before the first node serves: start the nodes with --await-restore."`
 	Bench       benchCommand      `cmd:"" help:"Put load on a cluster, measure it, and check all the while that every lamp is right."`
 	CheckConfig checkCommand      `cmd:"" name:"check-config" help:"Check the flags, variables, configuration file and files that serve would use, and print every setting with where it came from."`
