@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the Debian package of Lamplight: tools/deb.sh BINARY VERSION OUT.deb. It needs dpkg-deb, which every Debian has. The same tree and
-# binary give the same package.
+# binary give the same package. COMPRESS=none makes it larger and sooner.
 set -eu
 binary=$(realpath "$1") version=$2 out=$(realpath "$3")
 cd "$(dirname "$0")/.."
@@ -30,13 +30,9 @@ mkdir -p "$root/usr/share/man/man1"
 
 put 644 deploy/debian/copyright $doc/copyright
 put 644 deploy/debian/README.Debian $doc/README.Debian
-put 644 README.md $doc/README.md
 gzip -9nc CHANGELOG.md >"$root/$doc/changelog.gz"
-for page in docs/*.md docs/contract/*.md; do
-	put 644 "$page" "$doc/${page#docs/}"
-done
-for file in docs/examples/acme.json deploy/nats*.conf deploy/prometheus/rules.yaml deploy/grafana/lamplight.json deploy/kamailio/*; do
-	put 644 "$file" "$doc/examples/${file##*/}"
+for file in README.md SECURITY.md docs/*.md docs/contract/*.md docs/examples/acme.json deploy/nats*.conf deploy/prometheus/rules.yaml deploy/grafana/lamplight.json deploy/kamailio/*; do
+	put 644 "$file" "$doc/$file" # links between them hold
 done
 
 mkdir "$root/DEBIAN"
@@ -48,4 +44,4 @@ for script in postinst prerm postrm; do
 	put 755 deploy/debian/$script DEBIAN/$script
 done
 (cd "$root" && find usr -type f -print0 | sort -z | xargs -0 md5sum) >"$root/DEBIAN/md5sums"
-dpkg-deb --root-owner-group -Zxz --build "$root" "$out" >/dev/null
+dpkg-deb --root-owner-group -Z"${COMPRESS:-xz}" --build "$root" "$out" >/dev/null

@@ -108,6 +108,11 @@ func (d *doctor) examine() (err error) {
 	} else {
 		d.note("configuration", wrong, "mend it; lamplight check-config says when it is good", "%s", strings.TrimPrefix(err.Error(), errUsage.Error()+": "))
 	}
+	if d.node != 0 {
+		d.note("node", fine, "", "the node runs as process %d", d.node)
+	} else {
+		d.note("node", fine, "", "no node is seen that runs with these flags")
+	}
 	if err == nil {
 		d.checkPorts()
 	}
@@ -161,11 +166,6 @@ func (d *doctor) findNode() {
 	}
 	if pid, _ := d.holder(node.Port{Network: "tcp", Address: d.HTTP}); d.node == 0 && pid != os.Getpid() && strings.HasPrefix(d.nameOf(pid), "lamplight") {
 		d.node = pid
-	}
-	if d.node != 0 {
-		d.note("node", fine, "", "the node runs as process %d", d.node)
-	} else {
-		d.note("node", fine, "", "no node is seen that runs with these flags")
 	}
 }
 
