@@ -40,6 +40,7 @@ func TestDebianPackage(t *testing.T) {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
+	older(t, filepath.Join(dir, "0.0.9.deb"))
 	for _, name := range []string{"testdata/deb.sh", "../docs/examples/acme.json"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
@@ -53,6 +54,26 @@ func TestDebianPackage(t *testing.T) {
 	out, err := c.CombinedOutput()
 	if err != nil || !strings.HasSuffix(strings.TrimSpace(string(out)), "all steps are done") {
 		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// older gives a package another configuration file, as an older release may have had.
+func older(t *testing.T, deb string) {
+	t.Helper()
+	files := filepath.Join(t.TempDir(), "files")
+	if out, err := exec.Command("dpkg-deb", "-R", deb, files).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	conf := filepath.Join(files, "etc/lamplight/lamplight.yaml")
+	text, err := os.ReadFile(conf)
+	if err == nil {
+		err = os.WriteFile(conf, append(text, "# An older release said something else.\n"...), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("dpkg-deb", "-Znone", "--build", files, deb).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
 }
 

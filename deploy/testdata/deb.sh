@@ -32,8 +32,8 @@ stop() {
 
 test -z "$(installed)" || fail "there is a package lamplight on this machine"
 
-echo "install 0.0.9"
-want dpkg -i /packages/0.0.9.deb
+echo "$(date +%T) install 0.0.9"
+want dpkg --force-unsafe-io -i /packages/0.0.9.deb
 want test "$(installed)" = "installed 0.0.9"
 want id lamplight
 want test "$(getent passwd lamplight | cut -d: -f7)" = /usr/sbin/nologin
@@ -48,7 +48,7 @@ want dpkg --verify lamplight
 want lamplight check-config --config $conf
 want runuser -u lamplight -- lamplight doctor --config $conf
 
-echo "start"
+echo "$(date +%T) start"
 start
 want lamplight import /packages/acme.json
 want runuser -u lamplight -- lamplight token --config $conf --account 4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10 >/tmp/token
@@ -64,8 +64,8 @@ done
 grep -q 'rate-limit' /tmp/log || { cat /tmp/log; fail "the reload is not in the log"; }
 stop
 
-echo "upgrade to 0.1.0; both sides have changed the configuration"
-want dpkg --force-confdef --force-confold -i /packages/0.1.0.deb
+echo "$(date +%T) upgrade to 0.1.0; both sides have changed the configuration"
+want dpkg --force-unsafe-io --force-confdef --force-confold -i /packages/0.1.0.deb
 want test "$(installed)" = "installed 0.1.0"
 want grep -q '^rate-limit: 1000' $conf
 want test -e $conf.dpkg-dist
@@ -75,19 +75,19 @@ TOKEN=$(cat /tmp/token)
 want curl -sf -o /dev/null -H "X-Auth-Token: $TOKEN" http://127.0.0.1:8000/v2/accounts/4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10/presence
 stop
 
-echo "remove"
+echo "$(date +%T) remove"
 want dpkg -r lamplight
 want test ! -e /usr/bin/lamplight
 want test -e $conf -a -e /var/lib/lamplight/token.pem
 
-echo "install again: what was removed is found"
-want dpkg --force-confdef --force-confold -i /packages/0.1.0.deb
+echo "$(date +%T) install again: what was removed is found"
+want dpkg --force-unsafe-io --force-confdef --force-confold -i /packages/0.1.0.deb
 want grep -q '^rate-limit: 1000' $conf
 start
 want curl -sf -o /dev/null -H "X-Auth-Token: $TOKEN" http://127.0.0.1:8000/v2/accounts/4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10/presence
 stop
 
-echo "purge"
+echo "$(date +%T) purge"
 want dpkg --purge lamplight
 want test -z "$(installed)"
 want test ! -e /etc/lamplight/lamplight.yaml -a ! -e /var/lib/lamplight -a ! -e $unit
