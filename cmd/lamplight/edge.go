@@ -148,7 +148,7 @@ func (c *edgeCommand) Run(out io.Writer, args commandLine, line *kong.Context) e
 	for ctx.Err() == nil {
 		select {
 		case <-again:
-			c.reload(reread, phones, calls)
+			reloadEdge(reread, phones, calls)
 		case <-ctx.Done():
 		}
 	}

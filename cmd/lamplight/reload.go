@@ -180,8 +180,8 @@ func (s *swapped) replace(by *tls.Config) bool {
 	return true
 }
 
-// reload reads the configuration of a node again and takes over what can be taken.
-func (c *serveCommand) reload(ctx context.Context, r *reloader, n *node.Node, http, phones, calls *swapped) {
+// reloadNode reads the configuration of a node again and takes over what can be taken.
+func reloadNode(ctx context.Context, r *reloader, n *node.Node, http, phones, calls *swapped) {
 	r.read(func(now *commands) (left []string, err error) {
 		next, _, err := now.Serve.settings(slog.New(slog.DiscardHandler))
 		if err != nil {
@@ -207,8 +207,8 @@ func (c *serveCommand) reload(ctx context.Context, r *reloader, n *node.Node, ht
 	})
 }
 
-// reload reads the configuration of an edge again and takes over what can be taken.
-func (c *edgeCommand) reload(r *reloader, phones, calls *swapped) {
+// reloadEdge reads the configuration of an edge again and takes over what can be taken.
+func reloadEdge(r *reloader, phones, calls *swapped) {
 	r.read(func(now *commands) (left []string, err error) {
 		next, err := now.Edge.check()
 		if err != nil {

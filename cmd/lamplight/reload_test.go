@@ -131,11 +131,11 @@ func TestReload(t *testing.T) {
 	if get(fresh) != http.StatusOK || get(fresh) != http.StatusOK {
 		t.Error("the rate limit is still there")
 	}
-	reloadEdge(t, p, ca)
+	edgeReloads(t, p, ca)
 }
 
-// reloadEdge has an edge of its own take another certificate over.
-func reloadEdge(t *testing.T, p *process, ca *authority) {
+// edgeReloads has an edge of its own take another certificate over.
+func edgeReloads(t *testing.T, p *process, ca *authority) {
 	t.Helper()
 	dir := t.TempDir()
 	certified(t, ca, "edge one", dir)

@@ -109,7 +109,7 @@ func (c *serveCommand) Run(out io.Writer, args commandLine, line *kong.Context) 
 	for {
 		select {
 		case <-again:
-			c.reload(ctx, reread, n, http, phones, calls)
+			reloadNode(ctx, reread, n, http, phones, calls)
 		case <-ctx.Done():
 			tellSystemd(systemdStopping)
 			log.Info("draining: /readyz says 503 from now on; after the grace the node hands its shards over and stops, within 20 s; a second signal ends it at once", "grace", c.DrainGrace)

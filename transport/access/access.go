@@ -6,6 +6,7 @@
 package access
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -52,6 +53,8 @@ type Control struct {
 // trust is what Reload replaces.
 type trust struct {
 	key      ed25519.PrivateKey // signs the tokens that this node makes
+	jwks     []byte
+	audience string
 	verifier *Verifier
 }
 
@@ -59,22 +62,27 @@ type trust struct {
 func New(c Config) (*Control, error) {
 	v, err := NewVerifier(c.Directory, c.JWKS, c.Audience)
 	control := &Control{cfg: c, limits: newLimits(c.RateLimit), failures: &failures{of: map[[32]byte]*failed{}}}
-	control.trust.Store(&trust{c.Key, v})
+	control.trust.Store(&trust{c.Key, c.JWKS, c.Audience, v})
 	return control, err
 }
 
 // Reload replaces the token key, the other issuer's keys, and the rate limit, by those of c, whose Directory is not looked at. It publishes the
-// public half of the new key first, so that all nodes accept its tokens. Tokens of the earlier key stay good until they expire; those of
-// another issuer are checked anew. After an error nothing has changed.
-func (c *Control) Reload(ctx context.Context, by Config) error {
-	v, err := NewVerifier(c.cfg.Directory, by.JWKS, by.Audience)
-	if err != nil {
-		return err
+// public half of a new key first, so that all nodes accept its tokens; for that it may wait for NATS. Tokens of the earlier key stay good until
+// they expire. If the other issuer's keys change, all tokens are checked anew. After an error nothing has changed.
+func (c *Control) Reload(ctx context.Context, by Config) (err error) {
+	was := c.trust.Load()
+	now := &trust{by.Key, by.JWKS, by.Audience, was.verifier}
+	if !bytes.Equal(by.JWKS, was.jwks) || by.Audience != was.audience {
+		if now.verifier, err = NewVerifier(c.cfg.Directory, by.JWKS, by.Audience); err != nil {
+			return err
+		}
 	}
-	if err := c.publish(ctx, by.Key); err != nil {
-		return err
+	if !by.Key.Equal(was.key) {
+		if err := c.publish(ctx, by.Key); err != nil {
+			return err
+		}
 	}
-	c.trust.Store(&trust{by.Key, v})
+	c.trust.Store(now)
 	c.limits.set(by.RateLimit)
 	return nil
 }
