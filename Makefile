@@ -5,7 +5,7 @@ MEASURE ?= short
 VERSION ?= 0.1.0
 ACCOUNT := 4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10
 
-.PHONY: help build run cluster test bench bench-smoke bench-paths bench-growth bench-peers pgo chaos measure man lint client docs client-check licences licences-check fuzz fmt clean
+.PHONY: help build run cluster test bench bench-smoke bench-paths bench-growth bench-peers pgo chaos measure man deb lint client docs client-check licences licences-check fuzz fmt clean
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -61,6 +61,9 @@ measure: ## measure heap per extension and start-up time with LAMPLIGHT_BENCH_EX
 
 man: build ## write bin/lamplight.1, the man page: man -l bin/lamplight.1
 	bin/lamplight help --man > bin/lamplight.1
+
+deb: build ## build bin/lamplight_VERSION_ARCH.deb, a Debian package
+	tools/deb.sh bin/lamplight $(VERSION) bin/lamplight_$(VERSION)_$$(dpkg --print-architecture).deb
 
 licences: ## write docs/licences.md: the licence of each module that is linked
 	@tools/licences.sh docs/licences.md

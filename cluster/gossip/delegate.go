@@ -71,6 +71,8 @@ func (m *Membership) NotifyAlive(peer *memberlist.Node) error {
 	d, err := readMetadata(peer.Meta)
 	switch {
 	case err != nil:
+	case d.Prefix == askerPrefix:
+		return fmt.Errorf("%w: it only asks", errForeign) // which is nothing to warn of
 	case d.Prefix != m.cfg.Prefix:
 		err = fmt.Errorf("%w: its --prefix is %.60q, this node's is %.60q", errForeign, d.Prefix, m.cfg.Prefix)
 	case d.Schema < OldestSchema || d.Oldest > m.cfg.Schema:

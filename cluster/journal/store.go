@@ -151,6 +151,32 @@ func (s *store) checkInfo(info *jetstream.StreamInfo) error {
 
 const maxStreams = 64
 
+// Streams returns what NATS says of the journal's streams now; none: there is no journal yet. It changes nothing. A stream that does not
+// answer until ctx ends is named in the error.
+func Streams(ctx context.Context, c Config) (all []*jetstream.StreamInfo, err error) {
+	js, err := jetstream.New(c.Conn)
+	if err != nil {
+		return nil, err
+	}
+	first := newStore(js, c, 0)
+	for n, of := 0, 1; n < of; n++ {
+		s := newStore(js, c, n)
+		stream, err := js.Stream(ctx, s.name)
+		if n == 0 && errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil, nil
+		}
+		if err == nil && n == 0 {
+			err = first.checkInfo(stream.CachedInfo())
+			of = first.streams
+		}
+		if err != nil {
+			return all, fmt.Errorf("journal stream %s: %w", s.name, err)
+		}
+		all = append(all, stream.CachedInfo())
+	}
+	return all, nil
+}
+
 // How long one try to find a stream, and to make one, may take. A cluster of NATS servers that has no leader yet does not
 // answer at all, so it is asked again soon.
 const (

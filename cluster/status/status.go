@@ -24,14 +24,15 @@ const (
 
 // Status is what one node says of itself, and what it sees of the others.
 type Status struct {
-	Schema      int    `json:"schema"` // the number of this form of the document
-	Node        string `json:"node"`
-	Incarnation string `json:"incarnation"`
-	Version     string `json:"version"`
-	Reads       int    `json:"reads"`  // the newest schema of records and messages that the node can read
-	Writes      int    `json:"writes"` // the schema that the node writes: the newest that all members read
-	State       string `json:"state"`  // Joining, Serving or Draining
-	Open        int    `json:"open"`   // the number of shards that the node serves
+	Schema      int       `json:"schema"` // the number of this form of the document
+	Node        string    `json:"node"`
+	Incarnation string    `json:"incarnation"`
+	Version     string    `json:"version"`
+	Time        time.Time `json:"time,omitzero"` // by the node's clock, when it answered; zero: an older release answered
+	Reads       int       `json:"reads"`         // the newest schema of records and messages that the node can read
+	Writes      int       `json:"writes"`        // the schema that the node writes: the newest that all members read
+	State       string    `json:"state"`         // Joining, Serving or Draining
+	Open        int       `json:"open"`          // the number of shards that the node serves
 
 	Extensions    int    `json:"extensions"`
 	Subscriptions int    `json:"subscriptions"`

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,6 +22,36 @@ import (
 	"lamplight/cluster/journal"
 	"lamplight/cluster/subject"
 )
+
+// A backup into a directory is named by its time, and leaves as many of its kind as are to stay.
+func TestScheduledBackups(t *testing.T) {
+	t.Parallel()
+	p := serve(t, t.TempDir())
+	dir := t.TempDir()
+	for _, name := range []string{"lamplight-20200101T030000Z.backup", "lamplight-20200102T030000Z.backup", "lamplight-20200103T030000Z.backup", "lamplight-notes.backup", "lamplight-20200101T030000Z.backup.part-1"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made := p.lamplight("backup", "create", "--dir", dir, "--keep", "2", "--nats", p.nats)
+	p.lamplight("backup", "verify", made)
+	left, _ := filepath.Glob(filepath.Join(dir, "*"))
+	want := []string{"lamplight-20200101T030000Z.backup.part-1", "lamplight-20200103T030000Z.backup", filepath.Base(made), "lamplight-notes.backup"}
+	for i := range left {
+		left[i] = filepath.Base(left[i])
+	}
+	if !slices.Equal(left, want) || !scheduled.MatchString(filepath.Base(made)) {
+		t.Errorf("left are %v, want %v", left, want)
+	}
+	fails(t, "give one of them", "backup", filepath.Join(dir, "x"), "--dir", dir, "--nats", p.nats)
+	fails(t, "no such file", "backup", "--dir", filepath.Join(dir, "none"), "--nats", p.nats)
+	if out, err := exec.Command(binary, "backup", "create", "--dir", dir, "--nats", "nats://127.0.0.1:1").CombinedOutput(); err == nil {
+		t.Errorf("a backup of nothing: %s", out)
+	}
+	if now, _ := filepath.Glob(filepath.Join(dir, "*")); len(now) != len(want) {
+		t.Errorf("a backup that failed changed the directory: %v", now)
+	}
+}
 
 // restore runs `lamplight restore`, again and again until it succeeds: NATS may not be up yet.
 func restore(t *testing.T, args ...string) string {
@@ -115,6 +147,19 @@ func TestRestoreInterrupted(t *testing.T) {
 	if err := os.WriteFile(cut, whole[:len(whole)-1], 0o600); err != nil {
 		t.Fatal(err)
 	}
+	damaged := filepath.Join(dir, "damaged")
+	if err := os.WriteFile(damaged, append(append(bytes.Clone(whole[:len(whole)/2]), whole[len(whole)/2]^1), whole[len(whole)/2+1:]...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := p.lamplight("backup", "verify", file)
+	for _, want := range []string{file + " is whole: saved 20", "1024 claims", "1 subscriptions", "1 accounts"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in %s", want, out)
+		}
+	}
+	fails(t, "cut off", "backup", "verify", cut)
+	fails(t, "damaged", "backup", "verify", damaged)
+	fails(t, "this is not a backup of Lamplight", "backup", "verify", "../../README.md")
 	fails(t, "cut off", "restore", cut, "--nats", server)
 	fails(t, "this is not a backup of Lamplight", "restore", "../../README.md", "--nats", server)
 	fails(t, "there is no journal", "backup", filepath.Join(dir, "none"), "--nats", server)

@@ -176,7 +176,7 @@ func (f *file) find(command *kong.Node, flag string) (value *yaml.Node, line int
 	for n := command; n.Parent != nil; n = n.Parent {
 		path = append(path, n.Name)
 	}
-	if len(path) == 1 && path[0] == "check-config" { // it checks the values that serve would use
+	if len(path) == 1 && (path[0] == "check-config" || path[0] == "doctor") { // they look at the values that serve would use
 		path[0] = "serve"
 	}
 	slices.Reverse(path)

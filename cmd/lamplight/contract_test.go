@@ -171,7 +171,7 @@ func readCommandLine(text string) map[string]*section {
 func described(command string) []string {
 	all := []string{"lamplight " + command, "Flags of every command that talks to NATS", "Flags of every command"}
 	switch {
-	case command == "check-config":
+	case command == "check-config", command == "doctor":
 		all = append(all, "lamplight serve", "Flags of a SIP edge", "Flags of FreeSWITCH switches")
 	case command == "serve":
 		all = append(all, "Flags of a SIP edge", "Flags of FreeSWITCH switches")

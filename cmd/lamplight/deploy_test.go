@@ -149,7 +149,13 @@ func TestServiceUnit(t *testing.T) {
 	if !ok || !strings.Contains(string(text), "\nType=notify\n") {
 		t.Fatalf("the unit:\n%s", text)
 	}
-	goodFlags(t, "ExecStart", strings.Fields(line)[1:])
+	words := strings.Fields(line)
+	for i, w := range words {
+		if w == "/etc/lamplight/lamplight.yaml" { // where the Debian package has it
+			words[i] = "../../deploy/debian/lamplight.yaml"
+		}
+	}
+	goodFlags(t, "ExecStart", append(words[1:], "--data", "of the test"))
 	_, stop, _ := strings.Cut(string(text), "\nTimeoutStopSec=")
 	stop, _, _ = strings.Cut(stop, "\n")
 	if d, err := time.ParseDuration(stop + "s"); err != nil || d <= stopTime {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -63,8 +64,8 @@ func (c *edgeCommand) check() (sip.Config, error) {
 	return config, usage(err)
 }
 
-// Run implements edge. It runs the edge until SIGTERM or SIGINT.
-func (c *edgeCommand) Run(out io.Writer) error {
+// Run implements edge. It runs the edge until SIGTERM or SIGINT. On SIGHUP it reads the configuration again.
+func (c *edgeCommand) Run(out io.Writer, args commandLine, line *kong.Context) error {
 	switch c.Show {
 	case "":
 	case "profiles":
@@ -81,6 +82,9 @@ func (c *edgeCommand) Run(out io.Writer) error {
 		return err
 	}
 	log := newLog(os.Stderr, c.LogLevel, c.LogFormat)
+	again, reread := hangUps(), newReloader(args, line, log)
+	phones, calls := swap(config.TLS), swap(config.TLSClient)
+	config.TLS, config.TLSClient = phones.server(), calls.client()
 	c.warn(log)
 	ctx, stop := untilSignal(context.Background(), func() { os.Exit(1) })
 	defer stop()
@@ -141,7 +145,13 @@ func (c *edgeCommand) Run(out io.Writer) error {
 	_, port, _ := net.SplitHostPort(health.Addr())
 	fmt.Fprintf(out, "edge %s is ready. Try:\n  curl http://127.0.0.1:%s/readyz\n", c.Name, port)
 	tellSystemd(systemdReady)
-	<-ctx.Done()
+	for ctx.Err() == nil {
+		select {
+		case <-again:
+			reloadEdge(reread, phones, calls)
+		case <-ctx.Done():
+		}
+	}
 	tellSystemd(systemdStopping)
 	log.Info("the edge stops; its subscriptions stay, and their phones are told again by the edge that takes its name")
 	return nil

@@ -4,7 +4,7 @@
 //
 // main.go has the commands and the exit codes, config.go the configuration file, values.go the types of flags and arguments. nats.go has the flags of all commands that talk to NATS.
 // settings.go and addresses.go check the flags of serve and check-config, sip_flags.go those of a SIP edge, and bridge.go has what all bridges share.
-// Each other file has one command; check.go is check-config, help.go also has version and the man page, and account.go and
+// Each other file has one command; check.go is check-config, the doctor files are doctor, help.go also has version and the man page, and account.go and
 // bench.go all commands below account and bench. bridge.go has what all bridges share, each bridge_*.go one of them. presence.go has what the commands below presence share, and list, show and set.
 package main
 
@@ -46,10 +46,11 @@ type commands struct {
 	LogLevel    logLevelCommand   `cmd:"" name:"log-level" help:"Show or change the levels of the nodes' logs while they run, over NATS."`
 	Sources     sourcesCommand    `cmd:"" help:"List the sources of calls, such as bridges, and the switches with the number of their calls."`
 	Shadow      shadowCommand     `cmd:"" help:"Compare the lamps and subscriptions of a realm with those of the presence server that phones use now, until the command is interrupted."`
-	Backup      backupCommand     `cmd:"" help:"Save the journal and the directory in one file. The nodes may go on serving. The file holds secrets."`
+	Backup      backupCommand     `cmd:"" help:"Save the journal and the directory in one file, and check such files."`
 	Restore     restoreCommand    `cmd:"" help:"Load a file that backup wrote, before the first node serves: start the nodes with --await-restore."`
 	Bench       benchCommand      `cmd:"" help:"Put load on a cluster, measure it, and check all the while that every lamp is right."`
 	CheckConfig checkCommand      `cmd:"" name:"check-config" help:"Check the flags, variables, configuration file and files that serve would use, and print every setting with where it came from."`
+	Doctor      doctorCommand     `cmd:"" help:"Examine this machine for a node: configuration, ports, clock, limits, disk, NATS, gossip and keys. It says what is wrong and what to do, before a node is started and beside a running one. It takes the flags of serve, and exits with 1 when something is wrong."`
 	Ready       readyCommand      `cmd:"" help:"Ask a node on this machine whether it serves, for health checks. It exits with 1 when the node does not."`
 	Completion  completionCommand `cmd:"" help:"Print a script that completes command lines in bash, zsh or fish."`
 	Help        helpCommand       `cmd:"" help:"Show the help of a command, or the man page."`
@@ -91,7 +92,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	var c commands
 	exit := -1
 	parser, err := newParser(&c, kong.Configuration(yamlFile), kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { exit = code }), kong.BindTo(stdout, (*io.Writer)(nil)))
+		kong.Exit(func(code int) { exit = code }), kong.BindTo(stdout, (*io.Writer)(nil)), kong.Bind(commandLine(args)))
 	if err != nil {
 		fmt.Fprintln(stderr, "lamplight:", err)
 		return 2

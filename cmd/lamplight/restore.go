@@ -30,17 +30,14 @@ func (c *restoreCommand) Run(out io.Writer) error {
 	if c.Replicas > 5 || c.Streams > 64 {
 		return fmt.Errorf("%w: --replicas is %d and --streams is %d; they must be 1 to 5 and 1 to 64", errUsage, c.Replicas, c.Streams)
 	}
+	if _, err := verify(c.File); err != nil {
+		return err
+	}
 	f, err := os.Open(c.File)
 	if err != nil {
 		return named(err)
 	}
 	defer f.Close()
-	if _, err := backup.Read(f, c.checkEntry); err != nil {
-		return fmt.Errorf("%s: %w", c.File, err)
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	s, err := c.load(ctx, f)
@@ -52,15 +49,6 @@ func (c *restoreCommand) Run(out io.Writer) error {
 	}
 	fmt.Fprintf(out, "restored: %d records and claims, %d entries of the directory, saved %s\n", s.Journal, s.Directory, s.At.UTC().Format("2006-01-02 15:04:05 MST"))
 	return nil
-}
-
-// checkEntry refuses an entry of the backup that cannot be restored.
-func (c *restoreCommand) checkEntry(e backup.Entry) error {
-	if e.Part == backup.Journal {
-		return journal.Check(e)
-	}
-	_, err := directory.RestoreMessage(directory.Config{}, e)
-	return err
 }
 
 // load writes the entries of the backup to NATS.

@@ -10,12 +10,14 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"lamplight/cluster/natsd"
 	"lamplight/cmd/lamplight/node"
 	"lamplight/transport/client"
 )
 
-// serveFlags are the flags of serve and check-config.
+// serveFlags are the flags of serve, check-config and doctor.
 type serveFlags struct {
 	HTTP           string        `name:"http" default:"127.0.0.1:8000" placeholder:"HOST:PORT" help:"Where the HTTP API listens. On other addresses than loopback give --http-tls-cert, or put a proxy with TLS in front."`
 	HTTPTLSCert    string        `name:"http-tls-cert" type:"existingfile" placeholder:"FILE" help:"The certificate with which the HTTP API speaks TLS (PEM, with the certificates between it and the CA). It goes together with --http-tls-key."`
@@ -66,9 +68,11 @@ type serveFlags struct {
 
 type serveCommand struct{ serveFlags }
 
-// Run implements serve. It runs the node until SIGTERM or SIGINT, or until the node fails, and then stops it.
-func (c *serveCommand) Run(out io.Writer) error {
+// Run implements serve. It runs the node until SIGTERM or SIGINT, or until the node fails, and then stops it. On SIGHUP it reads the
+// configuration again.
+func (c *serveCommand) Run(out io.Writer, args commandLine, line *kong.Context) error {
 	log := newLog(os.Stderr, c.LogLevel, c.LogFormat)
+	again := hangUps()
 	config, _, err := c.settings(log) // what may pass is found again when it matters
 	if err != nil {
 		return err
@@ -83,6 +87,12 @@ func (c *serveCommand) Run(out io.Writer) error {
 			"and --http-tls-key, or listen on 127.0.0.1 behind a proxy with TLS", "http", c.HTTP)
 	}
 	c.warn(log)
+	http, phones, calls := swap(config.HTTPTLS), swap(nil), swap(nil)
+	config.HTTPTLS = http.server()
+	if config.SIP != nil {
+		phones, calls = swap(config.SIP.TLS), swap(config.SIP.TLSClient)
+		config.SIP.TLS, config.SIP.TLSClient = phones.server(), calls.client()
+	}
 	n := node.New(config)
 	defer func() { _ = n.Stop(context.Background()) }() // Stop logs its errors
 	if err := n.Start(ctx); err != nil {
@@ -92,20 +102,25 @@ func (c *serveCommand) Run(out io.Writer) error {
 		}
 		return err
 	}
+	reread := newReloader(args, line, log) // now that the token key is made
 	c.announce(out, n)
 	tellSystemd(systemdReady)
 	watched, unwatch := context.WithCancel(context.Background())
 	defer unwatch()
 	go feedWatchdog(watched, n.Alive)
-	select {
-	case <-ctx.Done():
-		tellSystemd(systemdStopping)
-		log.Info("draining: /readyz says 503 from now on; after the grace the node hands its shards over and stops, within 20 s; a second signal ends it at once", "grace", c.DrainGrace)
-		n.Drain(c.DrainGrace)
-		return nil
-	case err := <-n.Failed():
-		tellSystemd(systemdStopping)
-		return err
+	for {
+		select {
+		case <-again:
+			reloadNode(ctx, reread, n, http, phones, calls)
+		case <-ctx.Done():
+			tellSystemd(systemdStopping)
+			log.Info("draining: /readyz says 503 from now on; after the grace the node hands its shards over and stops, within 20 s; a second signal ends it at once", "grace", c.DrainGrace)
+			n.Drain(c.DrainGrace)
+			return nil
+		case err := <-n.Failed():
+			tellSystemd(systemdStopping)
+			return err
+		}
 	}
 }
 

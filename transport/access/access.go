@@ -6,11 +6,13 @@
 package access
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"lamplight/actors"
@@ -42,21 +44,55 @@ type Config struct {
 
 // Control decides what a request may do.
 type Control struct {
-	cfg      Config
-	verifier *Verifier
+	cfg      Config // Key, JWKS, Audience and RateLimit count only in New
+	trust    atomic.Pointer[trust]
 	limits   *limits
 	failures *failures
+}
+
+// trust is what Reload replaces.
+type trust struct {
+	key      ed25519.PrivateKey // signs the tokens that this node makes
+	jwks     []byte
+	audience string
+	verifier *Verifier
 }
 
 // New makes a Control. It starts nothing. The error says what is wrong with Config.JWKS.
 func New(c Config) (*Control, error) {
 	v, err := NewVerifier(c.Directory, c.JWKS, c.Audience)
-	return &Control{cfg: c, verifier: v, limits: newLimits(c.RateLimit), failures: &failures{of: map[[32]byte]*failed{}}}, err
+	control := &Control{cfg: c, limits: newLimits(c.RateLimit), failures: &failures{of: map[[32]byte]*failed{}}}
+	control.trust.Store(&trust{c.Key, c.JWKS, c.Audience, v})
+	return control, err
+}
+
+// Reload replaces the token key, the other issuer's keys, and the rate limit, by those of c, whose Directory is not looked at. It publishes the
+// public half of a new key first, so that all nodes accept its tokens; for that it may wait for NATS. Tokens of the earlier key stay good until
+// they expire. If the other issuer's keys change, all tokens are checked anew. After an error nothing has changed.
+func (c *Control) Reload(ctx context.Context, by Config) (err error) {
+	was := c.trust.Load()
+	now := &trust{by.Key, by.JWKS, by.Audience, was.verifier}
+	if !bytes.Equal(by.JWKS, was.jwks) || by.Audience != was.audience {
+		if now.verifier, err = NewVerifier(c.cfg.Directory, by.JWKS, by.Audience); err != nil {
+			return err
+		}
+	}
+	if !by.Key.Equal(was.key) {
+		if err := c.publish(ctx, by.Key); err != nil {
+			return err
+		}
+	}
+	c.trust.Store(now)
+	c.limits.set(by.RateLimit)
+	return nil
 }
 
 // Start publishes the public half of the node's key in the directory, so that all nodes accept its tokens.
-func (c *Control) Start(ctx context.Context) error {
-	public := c.cfg.Key.Public().(ed25519.PublicKey)
+func (c *Control) Start(ctx context.Context) error { return c.publish(ctx, c.trust.Load().key) }
+
+// publish publishes the public half of a key.
+func (c *Control) publish(ctx context.Context, key ed25519.PrivateKey) error {
+	public := key.Public().(ed25519.PublicKey)
 	if err := c.cfg.Directory.PublishKey(ctx, KeyID(public), public); err != nil {
 		return fmt.Errorf("publishing the token key: %w", err)
 	}
@@ -66,7 +102,7 @@ func (c *Control) Start(ctx context.Context) error {
 // Account returns the id of the account that a token is for, and who has the token in words for people, or ErrCredentials. The token of an account that does not exist is not
 // good, whoever signed it, nor is one that a node made for a user who is gone or disabled.
 func (c *Control) Account(ctx context.Context, token []byte) (id, who string, err error) {
-	known, err := c.verifier.verify(ctx, token)
+	known, err := c.trust.Load().verifier.verify(ctx, token)
 	if err != nil {
 		return "", "", err
 	}
@@ -108,7 +144,7 @@ func (c *Control) LogIn(ctx context.Context, from net.IP, apiKey string) (e *dir
 	}
 	c.failures.undo(names)
 	if err == nil {
-		token, err = sign(c.cfg.Key, claims{AccountID: e.ID, APIKey: true}, TokenLife)
+		token, err = sign(c.trust.Load().key, claims{AccountID: e.ID, APIKey: true}, TokenLife)
 	}
 	return e, token, err
 }
@@ -126,7 +162,7 @@ func (c *Control) LogInUser(ctx context.Context, from net.IP, whose directory.Wh
 	if owner == nil {
 		owner = &directory.Entry{} // the token is made all the same, because that takes time
 	}
-	token, signed := sign(c.cfg.Key, claims{AccountID: owner.Account, OwnerID: owner.ID}, TokenLife)
+	token, signed := sign(c.trust.Load().key, claims{AccountID: owner.Account, OwnerID: owner.ID}, TokenLife)
 	switch {
 	case errors.Is(err, directory.ErrUnknown):
 		return nil, nil, "", ErrCredentials

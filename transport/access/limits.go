@@ -3,6 +3,7 @@ package access
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -10,7 +11,7 @@ import (
 
 // limits limits the requests of each pair of an account and a client address.
 type limits struct {
-	perSecond int // 0: no limit
+	perSecond atomic.Int64 // 0: no limit
 	mu        sync.Mutex
 	of        map[string]*rate.Limiter // by account and address; at most maxLimiters
 }
@@ -20,13 +21,25 @@ const maxLimiters = 100_000
 
 // newLimits makes limits of so many requests a second. As many may come at once.
 func newLimits(perSecond int) *limits {
-	return &limits{perSecond: perSecond, of: map[string]*rate.Limiter{}}
+	l := &limits{of: map[string]*rate.Limiter{}}
+	l.perSecond.Store(int64(perSecond))
+	return l
+}
+
+// set changes the limit, and forgets what was counted under the earlier one.
+func (l *limits) set(perSecond int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.perSecond.Swap(int64(perSecond)) != int64(perSecond) {
+		clear(l.of)
+	}
 }
 
 // allow counts a request and says whether it is within the limit. When the table is full it forgets the pairs that have made no
 // request for a second; if there are none, the request of a new pair is refused.
 func (l *limits) allow(account string, from net.IP, now time.Time) bool {
-	if l.perSecond <= 0 {
+	perSecond := int(l.perSecond.Load())
+	if perSecond <= 0 {
 		return true
 	}
 	key := account + " " + from.String()
@@ -36,7 +49,7 @@ func (l *limits) allow(account string, from net.IP, now time.Time) bool {
 	if r == nil {
 		if len(l.of) >= maxLimiters {
 			for k, old := range l.of {
-				if old.TokensAt(now) >= float64(l.perSecond) {
+				if old.TokensAt(now) >= float64(perSecond) {
 					delete(l.of, k)
 				}
 			}
@@ -44,7 +57,7 @@ func (l *limits) allow(account string, from net.IP, now time.Time) bool {
 				return false
 			}
 		}
-		r = rate.NewLimiter(rate.Limit(l.perSecond), l.perSecond)
+		r = rate.NewLimiter(rate.Limit(perSecond), perSecond)
 		l.of[key] = r
 	}
 	return r.AllowN(now, 1)

@@ -7,21 +7,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A disk with less than one part in lowDisk free is low, and is not any more once one part in enoughDisk is free.
+// A disk with less than one part in LowDisk free is low, and is not any more once one part in enoughDisk is free.
 const (
-	lowDisk    = 10
+	LowDisk    = 10
 	enoughDisk = 8
 )
 
-// disk returns how many bytes are free for this process on the disk of the data directory, and how many it has; 0: not known.
-func (n *Node) disk() (free, size float64) {
+// Disk returns how many bytes are free for this process on the disk of a directory, and how many it has; 0: not known.
+func Disk(dir string) (free, size float64) {
 	var s unix.Statfs_t
-	if unix.Statfs(n.cfg.Data, &s) != nil {
+	if unix.Statfs(dir, &s) != nil {
 		return 0, 0
 	}
 	block := float64(s.Bsize)
 	return float64(s.Bavail) * block, float64(s.Blocks) * block
 }
+
+// disk is Disk of the data directory.
+func (n *Node) disk() (free, size float64) { return Disk(n.cfg.Data) }
 
 // registerDisk registers the metrics of the disk of the embedded NATS server.
 func (n *Node) registerDisk() {
@@ -48,7 +51,7 @@ func (n *Node) watchDisk() {
 	percent := func() string { return fmt.Sprintf("%.1f", 100*free/size) }
 	switch {
 	case size == 0:
-	case !n.diskLow && free < size/lowDisk:
+	case !n.diskLow && free < size/LowDisk:
 		n.diskLow = true
 		n.log.Warn("the disk of the data directory is nearly full; free space there: on a full disk changes are answered 503", "data", n.cfg.Data, "free_percent", percent(), "free_bytes", int64(free))
 	case n.diskLow && free > size/enoughDisk:

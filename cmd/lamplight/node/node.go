@@ -28,6 +28,7 @@ import (
 	"lamplight/cluster/route"
 	"lamplight/cluster/subject"
 	"lamplight/cluster/trace"
+	"lamplight/transport/access"
 	"lamplight/transport/bus"
 	"lamplight/transport/client"
 	"lamplight/transport/edge"
@@ -123,6 +124,7 @@ type Node struct {
 	system    *actors.System
 	router    *route.Router
 	tracer    *trace.Tracer // nil without Config.Traces
+	access    *access.Control
 	http      *httpd.Server
 	sip       *sip.Server // nil without Config.SIP
 	edge      *edge.Edge  // nil without Config.SIP
@@ -287,6 +289,16 @@ func (n *Node) Fanout() *bus.Fanout { return n.fanout }
 // Alive says whether the node's own clockwork runs: it has let time pass for the rules of ownership within the last seconds. It
 // does not say whether the node can serve.
 func (n *Node) Alive() bool { return n.journal.Ticking() }
+
+// Reload takes the token key, the other issuer's keys and the rate limit of another configuration over. After an error nothing has changed.
+// Call it after Start.
+func (n *Node) Reload(ctx context.Context, c Config) error {
+	key, err := access.LoadOrCreateKey(c.TokenKey)
+	if err != nil {
+		return fmt.Errorf("token key %s: %w", c.TokenKey, err)
+	}
+	return n.access.Reload(ctx, access.Config{Key: key, JWKS: c.JWKS, Audience: c.Audience, RateLimit: c.RateLimit})
+}
 
 // isReady returns why the node does not serve now; nil when it does. /readyz asks it.
 func (n *Node) isReady() error {

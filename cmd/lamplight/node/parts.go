@@ -244,6 +244,7 @@ func (n *Node) startTransports(ctx context.Context) error {
 	if err := control.Start(ctx); err != nil {
 		return err
 	}
+	n.access = control
 	n.endLostRealms(ctx)
 	told := audit.New(audit.Config{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Log: n.log})
 	intake := bus.New(bus.Config{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Version: c.Version, Timeout: c.RequestTimeout, Router: n.router, Fanout: n.fanout,

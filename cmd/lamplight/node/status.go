@@ -57,7 +57,7 @@ func (n *Node) switches() map[string]int {
 // status returns what the node says of itself and of the other nodes.
 func (n *Node) status() status.Status {
 	v := n.journal.View()
-	s := status.Status{Node: n.cfg.Name, Incarnation: n.journal.Incarnation(), Version: n.cfg.Version, Reads: presence.Schema, Writes: n.newest(),
+	s := status.Status{Node: n.cfg.Name, Incarnation: n.journal.Incarnation(), Version: n.cfg.Version, Time: time.Now().UTC(), Reads: presence.Schema, Writes: n.newest(),
 		State: status.Joining, Open: n.journal.OpenShards(), Members: n.members.Nodes(), Claims: v.Claims, Unowned: v.Unowned, Moving: n.moving(), Leases: map[string]string{}}
 	switch {
 	case n.draining.Load():

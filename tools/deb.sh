@@ -1,0 +1,47 @@
+#!/bin/sh
+# Builds the Debian package of Lamplight: tools/deb.sh BINARY VERSION OUT.deb. It needs dpkg-deb, which every Debian has. The same tree and
+# binary give the same package. COMPRESS=none makes it larger and sooner.
+set -eu
+binary=$(realpath "$1") version=$2 out=$(realpath "$3")
+cd "$(dirname "$0")/.."
+umask 022
+: "${SOURCE_DATE_EPOCH:=$(git -c safe.directory='*' log -1 --format=%ct 2>/dev/null || date +%s)}"
+export SOURCE_DATE_EPOCH
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+chmod 755 "$root"
+put() { install -D -m "$1" "$2" "$root/$3"; }
+doc=usr/share/doc/lamplight
+
+put 755 "$binary" usr/bin/lamplight
+put 644 deploy/debian/lamplight.yaml etc/lamplight/lamplight.yaml
+for unit in lamplight.service lamplight-backup.service lamplight-backup.timer; do
+	put 644 deploy/$unit usr/lib/systemd/system/$unit
+done
+for shell in bash zsh fish; do
+	"$binary" completion $shell >"$root/$shell"
+done
+put 644 "$root/bash" usr/share/bash-completion/completions/lamplight
+put 644 "$root/zsh" usr/share/zsh/vendor-completions/_lamplight
+put 644 "$root/fish" usr/share/fish/vendor_completions.d/lamplight.fish
+rm "$root/bash" "$root/zsh" "$root/fish"
+mkdir -p "$root/usr/share/man/man1"
+"$binary" help --man | gzip -9n >"$root/usr/share/man/man1/lamplight.1.gz"
+
+put 644 deploy/debian/copyright $doc/copyright
+put 644 deploy/debian/README.Debian $doc/README.Debian
+gzip -9nc CHANGELOG.md >"$root/$doc/changelog.gz"
+for file in README.md SECURITY.md docs/*.md docs/contract/*.md docs/examples/acme.json deploy/nats*.conf deploy/prometheus/rules.yaml deploy/grafana/lamplight.json deploy/kamailio/*; do
+	put 644 "$file" "$doc/$file" # links between them hold
+done
+
+mkdir "$root/DEBIAN"
+size=$(du -ks --exclude=DEBIAN "$root" | cut -f1)
+arch=${ARCH:-$(dpkg --print-architecture)}
+sed -e "s/@VERSION@/$version/" -e "s/@ARCH@/$arch/" -e "s/@SIZE@/$size/" deploy/debian/control >"$root/DEBIAN/control"
+put 644 deploy/debian/conffiles DEBIAN/conffiles
+for script in postinst prerm postrm; do
+	put 755 deploy/debian/$script DEBIAN/$script
+done
+(cd "$root" && find usr -type f -print0 | sort -z | xargs -0 md5sum) >"$root/DEBIAN/md5sums"
+dpkg-deb --root-owner-group -Z"${COMPRESS:-xz}" --build "$root" "$out" >/dev/null
