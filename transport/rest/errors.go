@@ -6,6 +6,7 @@ import (
 	"lamplight/actors"
 	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
+	"lamplight/cluster/reports"
 	"lamplight/transport/access"
 	"lamplight/transport/appendjson"
 	"lamplight/transport/httpd"
@@ -34,7 +35,7 @@ func failureOf(err error) error {
 		return errCredentials
 	case errors.Is(err, access.ErrForbidden):
 		return errForbidden
-	case errors.Is(err, directory.ErrUnknown):
+	case errors.Is(err, directory.ErrUnknown), errors.Is(err, reports.ErrUnknown):
 		return httpd.Unknown("")
 	case errors.Is(err, directory.ErrForbidden):
 		return errForbidden

@@ -17,6 +17,7 @@ import (
 	"lamplight/cluster/journal"
 	"lamplight/cluster/loglimit"
 	"lamplight/cluster/natsd"
+	"lamplight/cluster/reports"
 	"lamplight/cluster/route"
 	"lamplight/transport/access"
 	"lamplight/transport/audit"
@@ -254,9 +255,13 @@ func (n *Node) startTransports(ctx context.Context) error {
 	}
 	n.http = httpd.New(httpd.Config{Listen: c.HTTP, Node: "lamplight@" + c.Name, Version: c.Version, Timeout: c.RequestTimeout, Ready: n.isReady,
 		TLS: c.HTTPTLS, MaxConnections: c.MaxConnections, MaxPerAddress: c.MaxPerAddress, Log: n.log, Registry: n.registry})
+	kept, err := reports.New(reports.Config{Conn: n.conn, Prefix: c.Prefix, Memory: c.Memory, Replicas: c.Replicas, Log: loglimit.Limit(n.log).With("part", "http")})
+	if err != nil {
+		return err
+	}
 	asker := client.New(client.Config{Conn: n.conn, Prefix: c.Prefix, App: "lamplight", AppVersion: c.Version})
 	lamps := live.New(live.Config{Presence: n.router, Directory: n.directory, Watch: asker.Watch, Connected: n.conn.IsConnected, Log: n.log})
-	rest.New(rest.Config{Timeout: c.RequestTimeout, Presence: n.router, Directory: n.directory, Access: control, Audit: told.Note, Live: lamps, Status: asker.Status}).Mount(n.http)
+	rest.New(rest.Config{Timeout: c.RequestTimeout, Presence: n.router, Directory: n.directory, Access: control, Audit: told.Note, Reports: kept, Live: lamps, Status: asker.Status}).Mount(n.http)
 	ui.Mount(n.http)
 	if err := n.teardown.start(ctx, "HTTP", n.http); err != nil {
 		return err
