@@ -11,6 +11,9 @@ import (
 // Rules are the system's rules, as extensions see them.
 func (s *System) Rules() *presence.Rules { return &s.cfg.Rules }
 
+// SetRoom sets Config.Room. No shard may have a turn meanwhile.
+func (s *System) SetRoom(room func(realm string, holds int64) error) { s.cfg.Room = room }
+
 // Break has an extension panic at its next event: it takes its state away.
 func (s *System) Break(to Address) {
 	s.shards[ShardOf(to)].extensions[to].state = presence.New(to.Realm, to.User, nil)

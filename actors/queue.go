@@ -161,6 +161,9 @@ func (s *shard) notify(x *extension, n *presence.Notice, sequence uint32, reques
 	}
 	s.sys.metrics.tell.Observe(time.Since(begun).Seconds())
 	s.sys.metrics.told.Add(float64(len(n.Watchers)))
+	if s.sys.cfg.Told != nil {
+		s.sys.cfg.Told(x.state.Realm(), len(n.Watchers))
+	}
 }
 
 // replied answers the callers that waited for the replies of an extension's watchers, when all have come or the caller's

@@ -73,8 +73,9 @@ type shard struct {
 	behind   int                     // the number of watchers that were behind at the last count
 	counted  time.Time               // when that was
 
-	step step   // the one that runs
-	body []byte // the buffer of the document that is sent
+	step     step   // the one that runs
+	reserved int    // subscriptions that are counted in already and that the step may add
+	body     []byte // the buffer of the document that is sent
 
 	// Others read these without the turn.
 	wanted     atomic.Bool                       // calls wait for the shard to open
@@ -220,7 +221,36 @@ func (s *shard) request(c *call, now time.Time) {
 	if x == nil {
 		x = s.adopt(c.to, nil)
 	}
+	if err := s.reserve(x, event); err != nil {
+		c.answer(Answer{Err: err})
+		s.retire(x)
+		return
+	}
 	s.applyFrom(x, event, c.origin, &c.caller, now)
+}
+
+// reserve counts a subscription in that a SUBSCRIBE is to add, so that shards which take SUBSCRIBEs of one account at the same time do not
+// take more than it may have. Whatever the node holds already, and what it takes over from another node, stays.
+func (s *shard) reserve(x *extension, event presence.Event) error {
+	ev, ok := event.(presence.Subscribe)
+	if !ok || s.sys.cfg.Room == nil || !x.state.Adds(&ev) {
+		return nil
+	}
+	if err := s.sys.cfg.Room(x.state.Realm(), s.sys.realms.count(x.state.Realm(), 1)); err != nil {
+		s.sys.realms.count(x.state.Realm(), -1)
+		return err
+	}
+	s.reserved = 1
+	return nil
+}
+
+// count notes that an extension has more or fewer subscriptions.
+func (s *shard) count(x *extension, by int) {
+	s.sys.metrics.watchers.Add(float64(by))
+	if by -= s.reserved; by != 0 {
+		s.sys.realms.count(x.state.Realm(), by)
+	}
+	s.reserved = 0
 }
 
 // apply is applyFrom for an event that comes from the owner itself.
@@ -240,7 +270,7 @@ func (s *shard) applyFrom(x *extension, event presence.Event, origin presence.Or
 	applied := time.Now()
 	s.sys.metrics.apply.Observe(applied.Sub(begun).Seconds())
 	s.sys.metrics.events.Inc()
-	s.sys.metrics.watchers.Add(float64(len(x.state.Subscriptions()) - watchers))
+	s.count(x, len(x.state.Subscriptions())-watchers)
 	if t.reason != nil {
 		s.panicked(x, &t)
 		by.answer(Answer{Err: ErrUnavailable})
@@ -344,8 +374,8 @@ func (s *shard) forget(x *extension) {
 	s.switches.remove(x)
 	delete(s.extensions, x.address())
 	delete(s.suspects, x)
+	s.count(x, -len(x.state.Subscriptions()))
 	s.sys.realms.remove(x.address())
 	s.sys.actors.Root.Stop(x.pid)
 	s.sys.metrics.extensions.Dec()
-	s.sys.metrics.watchers.Sub(float64(len(x.state.Subscriptions())))
 }

@@ -14,7 +14,7 @@ import (
 	"lamplight/actors/presence"
 )
 
-// Config is what a System needs. All fields but HidesParties must be set.
+// Config is what a System needs. All fields without a word on nil must be set.
 type Config struct {
 	Node     string
 	Rules    presence.Rules
@@ -27,10 +27,14 @@ type Config struct {
 	// HidesParties says whether the watchers of an extension are not shown who the other party of a call is. It is called in the turn of the
 	// extension's shard for each document, and must not wait for a shard, NATS or a disk. nil: they are shown.
 	HidesParties func(to Address) bool
-	EdgeDown     func(edge string) time.Time // since when nobody listens for an edge that has watchers; the zero time, or nil: somebody does
-	Trouble      func() error                // why the node's NATS server takes no writes; nil, or the answer nil: nothing known
-	Log          *slog.Logger
-	Registerer   prometheus.Registerer
+	// Room returns why an account may not hold so many subscriptions at this node; nil: it may. Told notes how many NOTIFYs the watchers of a
+	// realm's extensions were sent. Both are called as HidesParties is, and may be nil.
+	Room       func(realm string, holds int64) error
+	Told       func(realm string, n int)
+	EdgeDown   func(edge string) time.Time // since when nobody listens for an edge that has watchers; the zero time, or nil: somebody does
+	Trouble    func() error                // why the node's NATS server takes no writes; nil, or the answer nil: nothing known
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
 }
 
 // System is the shards of one node. Its methods may be called from any goroutine once Start has returned. The methods that

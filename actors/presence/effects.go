@@ -12,6 +12,9 @@ type Rules struct {
 	MaxTombstones  int           // things of one extension that have ended and are remembered; 0: any number
 	Transitions    int           // changes of the lamp that are remembered for explain
 	Writes         func() int    // the schema to write: the newest that all members read; nil: Schema
+	// Tell returns when n watchers of a realm's extensions may be told a change: now, or a later time that is kept for them, because their
+	// account has told as many as it may. nil: always now. It must not wait.
+	Tell func(realm string, n int, now time.Time) time.Time
 	// Gone returns the latest moment at which a switch was declared gone, in µs since 1970; 0: none is remembered. It remembers each
 	// for TombstoneLife at least, because older news that begins a call is refused. nil: none is ever gone.
 	Gone func(switchURI string) int64

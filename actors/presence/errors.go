@@ -6,6 +6,11 @@ import "errors"
 var (
 	// ErrTooManyWatchers says that the extension has Rules.MaxWatchers subscriptions.
 	ErrTooManyWatchers = errors.New("too many watchers of this extension")
+	// ErrTooManySubscriptions says that the account has as many subscriptions at the owner as it may have (docs/contract/command-line.md,
+	// "lamplight serve").
+	ErrTooManySubscriptions = errors.New("too many subscriptions of this account")
+	// ErrOverBudget says that the account has sent more than its budget lets through. The sender may try again in a second.
+	ErrOverBudget = errors.New("the account is over its budget")
 	// ErrTooManyCalls says that the extension has Rules.MaxCalls visible calls, or registers, or mailboxes, or four times as many
 	// publications.
 	ErrTooManyCalls = errors.New("too many calls of this extension")

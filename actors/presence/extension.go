@@ -28,6 +28,7 @@ type Extension struct {
 	view     *View
 	more     *details // nil while the extension has nothing but watchers
 	next     int64    // µs, when the next Tick is due, or earlier; 0: none is
+	turn     int64    // µs, when its watchers may be told a change that their account's budget holds back; 0: it holds none back
 }
 
 // details holds what most extensions do not have most of the time.

@@ -3,7 +3,12 @@ package presence
 import (
 	"math"
 	"slices"
+	"time"
 )
+
+// LongestTurn is the longest time for which an account's budget holds a change back. An account with more watchers than its budget tells
+// in that time tells them all the same.
+const LongestTurn = time.Minute
 
 // leastPeriod is the least time between two NOTIFYs that a watcher's min-rate (RFC 6446 §5) causes, in µs.
 const leastPeriod = second
@@ -100,11 +105,51 @@ func (e *Extension) changed(eff *Effects, source string, now int64) {
 					told[pkg] = make([]*Subscription, 0, len(watchers)-i)
 				}
 				told.add(s)
+			}
+		}
+	}
+	e.tellAll(eff, &told, now)
+}
+
+// tellAll tells watchers that may be told a change now, as far as their own rates go. If the account's budget does not allow it, they are
+// held until the extension's turn. All that changes until then is told with it, and uses the budget once.
+func (e *Extension) tellAll(eff *Effects, b *batch, now int64) {
+	n := 0
+	for _, watchers := range b {
+		n += len(watchers)
+	}
+	if n == 0 {
+		return
+	}
+	at := e.turn
+	if e.turn == 0 && e.rules.Tell != nil {
+		at = e.rules.Tell(e.realm, n, moment(now)).UnixMicro()
+	}
+	at = min(at, now+LongestTurn.Microseconds()) // a clock that was put back must not silence the extension
+	if e.turn = 0; at > now {
+		e.turn = at
+		e.due(at)
+	}
+	for _, watchers := range b {
+		for _, s := range watchers {
+			if at > now {
+				e.hold(s, now)
+			} else {
 				e.tell(s, true, now)
 			}
 		}
 	}
-	told.into(eff, e.view, "")
+	if at <= now {
+		b.into(eff, e.view, "")
+	}
+}
+
+// hold notes that a change for a watcher waits.
+func (e *Extension) hold(s *Subscription, now int64) {
+	if s.behind == 0 {
+		s.behind = now
+	}
+	s.held = true
 }
 
 // known remembers the last comparison of a View with the present one: most watchers were told the same View.
@@ -115,7 +160,7 @@ type known struct {
 }
 
 // pass says whether a watcher is to be told the present View now. If not, the watcher sees no difference to what it was told,
-// or its rate holds the change back until a Tick.
+// or its rate holds the change back until a Tick. What the account's budget says is for tellAll.
 func (e *Extension) pass(s *Subscription, k *known, now int64) bool {
 	if k.view != s.noticed || k.pkg != s.Package || k.view == nil {
 		*k = known{s.noticed, s.Package, same(s.Package, s.noticed, e.view)}
@@ -131,10 +176,7 @@ func (e *Extension) pass(s *Subscription, k *known, now int64) bool {
 	if at <= now {
 		return true
 	}
-	if s.behind == 0 {
-		s.behind = now
-	}
-	s.held = true
+	e.hold(s, now)
 	e.due(at)
 	return false
 }
@@ -152,13 +194,13 @@ func (e *Extension) tick(eff *Effects, now int64) {
 	e.changed(eff, "lease", now)
 	last.into(eff, e.view, "timeout")
 	// A watcher that changed has just told is not held any more and is not told once more, and its min-rate counts from now.
-	var late batch
+	var late, held batch
 	var k known
 	for _, s := range e.watchers {
 		e.due(e.lapse(s))
 		if s.held && e.pass(s, &k, now) {
-			late.add(s)
-			e.tell(s, true, now)
+			held.add(s)
+			continue
 		}
 		if r := s.rare; r == nil {
 			continue
@@ -178,6 +220,7 @@ func (e *Extension) tick(eff *Effects, now int64) {
 			e.tell(s, false, now)
 		}
 	}
+	e.tellAll(eff, &held, now)
 	late.into(eff, e.view, "")
 }
 

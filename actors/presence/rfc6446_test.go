@@ -84,3 +84,41 @@ func TestAClockThatGoesBackSilencesNoOne(t *testing.T) {
 	s.now = s.now.Add(-time.Hour)
 	s.do(ring("c", Confirmed)).pass(200 * ms).heard("dialog confirmed a")
 }
+
+// What the budget of the account holds back is told as one in the extension's turn, and nothing is lost. The extension asks for one turn,
+// however often it changes until then. SUBSCRIBEs are answered at once.
+func TestAccountBudget(t *testing.T) {
+	s := newStage(t)
+	asked, turn := []int{}, time.Duration(0)
+	s.rules.Tell = func(realm string, n int, now time.Time) time.Time {
+		if realm != "acme.example.com" || !now.Equal(s.now) {
+			t.Errorf("%s is asked about at %v", realm, now)
+		}
+		asked = append(asked, n)
+		return now.Add(turn)
+	}
+	s.do(watch(Dialog, "a")).do(watch(Dialog, "b")).do(watch(Presence, "p"))
+	s.said = nil
+	s.do(ring("c", Early)).heard("dialog early a,b", "presence early p")
+	turn = 3 * time.Second
+	s.pass(time.Second).do(ring("c", Confirmed)).heard()
+	if since := s.e.Subscriptions()[0].Behind(); !since.Equal(s.now) {
+		t.Errorf("a watcher whose account holds a change back is behind since %v", since)
+	}
+	s.pass(time.Second).do(ring("d", Early)).heard()
+	s.do(watch(Dialog, "e")).heard("dialog early e")
+	s.pass(time.Second).do(ring("d", Terminated)).heard()
+	turn = 0
+	s.pass(999*ms).heard().pass(ms).heard("dialog confirmed a,b,e", "presence confirmed p")
+	if len(asked) != 2 || asked[0] != 3 || asked[1] != 3 {
+		t.Errorf("turns for %v watchers were asked for", asked)
+	}
+	for _, w := range s.e.Subscriptions() {
+		if !w.Behind().IsZero() {
+			t.Errorf("%s is still behind", w.CallID)
+		}
+	}
+	s.pass(time.Minute).heard()
+	turn = 24 * time.Hour
+	s.do(ring("c", Terminated)).pass(LongestTurn).heard("dialog terminated a,b,e", "presence terminated p")
+}

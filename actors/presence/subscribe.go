@@ -140,6 +140,15 @@ func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error 
 	return nil
 }
 
+// Adds says whether a SUBSCRIBE would add to the number of the extension's subscriptions, if it is accepted: it refreshes none, and takes the
+// place of none.
+func (e *Extension) Adds(ev *Subscribe) bool {
+	if _, found := e.find(ev.Package, ev.CallID); found || ev.Expires == 0 || ev.InDialog {
+		return false
+	}
+	return len(e.leftBehind(&Subscription{Package: ev.Package, CallID: ev.CallID, From: ev.From, Contact: ev.Contact, ServerID: ev.ServerID, who: identity(ev.From, ev.Contact)})) == 0
+}
+
 // fetch tells a watcher the full state once, for a SUBSCRIBE that begins no subscription (RFC 6665 §4.4.3). It keeps nothing.
 func (e *Extension) fetch(eff *Effects, ev *Subscribe, now int64) {
 	s := &Subscription{Package: ev.Package, renewed: now}

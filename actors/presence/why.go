@@ -21,7 +21,7 @@ const (
 	FoundWatcherEnd = "subscription_ended" // a phone's answer ended its subscription, or the phone did not refresh it
 	FoundNoAnswer   = "not_answered"       // a phone has not answered its last NOTIFY, or answered with a failure
 	FoundEdgeDown   = "edge_down"          // nobody listens for the edge of a watcher
-	FoundHeldBack   = "held_back"          // a watcher's rate holds a change back
+	FoundHeldBack   = "held_back"          // a watcher's rate, or the budget of the account, holds a change back
 	FoundNoWatchers = "no_watchers"        // no phone watches the extension
 	FoundStale      = "stale_owner"        // the node that answers can't reach NATS
 )
@@ -154,7 +154,7 @@ func (e *Extension) findWatcher(s *Subscription, now time.Time, down bool, add f
 	case s.reply >= 300:
 		add(FoundNoAnswer, "%s answered %d to NOTIFY %d of its %s subscription %s. It may show an older state.", name(s.From), s.reply, s.sequence, s.Package, s.CallID)
 	case s.held:
-		add(FoundHeldBack, "%s is to be told a change of its %s subscription %s that its rate holds back.", name(s.From), s.Package, s.CallID)
+		add(FoundHeldBack, "%s is to be told a change of its %s subscription %s that its rate, or the budget of NOTIFYs of the account, holds back.", name(s.From), s.Package, s.CallID)
 	case s.reply == 0 && s.acked < s.sequence && s.noticedAt != 0 && now.Sub(moment(s.noticedAt)) > answerTime:
 		add(FoundNoAnswer, "%s behind the edge %s has not answered NOTIFY %d of its %s subscription %s, which was sent %s ago. It may show an older state.",
 			name(s.From), name(s.Edge()), s.sequence, s.Package, s.CallID, about(now.Sub(moment(s.noticedAt))))

@@ -94,6 +94,9 @@ func prepareAll(kind, account, id string, in map[string]any, old *Entry) (*prepa
 			wrong = append(wrong, &Invalid{"sip.realm", fmt.Sprintf("%q %s", realm, reason)})
 		}
 	case Accounts:
+		if err := checkLimits(fields); err != nil {
+			wrong = append(wrong, err)
+		}
 		wrong = append(wrong, prepareAccount(fields, old)...)
 	case Users:
 		if err := prepareLogin(account, fields, old); err != nil {

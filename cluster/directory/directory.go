@@ -84,7 +84,8 @@ type Directory struct {
 	turn    chan struct{} // holds a value while this node makes a change: it makes one after the other
 	done    sync.WaitGroup
 
-	anyHides atomic.Bool // an entry of the view hides parties
+	anyHides  atomic.Bool // an entry of the view hides parties
+	anyLimits atomic.Bool // an account of the view has budgets of its own
 
 	mu sync.RWMutex
 	view
@@ -214,6 +215,7 @@ func (d *Directory) apply(key string, value []byte, revision uint64, deleted boo
 				"realm", e.Realm(), "account", e.ID, "other", rival)
 		}
 		d.anyHides.Store(d.hiders > 0)
+		d.anyLimits.Store(len(d.limits) > 0)
 	}
 	d.mu.Unlock()
 	if gone != "" {

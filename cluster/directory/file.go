@@ -279,7 +279,7 @@ func (in *Import) lineOf(p place, field string) int {
 
 // used are the fields that Lamplight uses. It keeps all others as they came.
 var used = map[string][]string{
-	Accounts: {"id", "name", "realm", "parent_id", "api_key", "enabled", "presence", hidesParties, "users", "devices"},
+	Accounts: {"id", "name", "realm", "parent_id", "api_key", "enabled", "presence", hidesParties, limitsField, "users", "devices"},
 	Users:    {"id", "name", "first_name", "last_name", "username", "password", "email", "presence_id", "enabled", "presence", hidesParties},
 	Devices:  {"id", "name", "owner_id", "presence_id", "sip", "sip.username", "sip.password", "sip.realm", "hotdesk", "mac_address", "device_type", "enabled", "presence", hidesParties},
 }

@@ -3,6 +3,8 @@ package directory
 import (
 	"slices"
 	"strings"
+
+	"lamplight/cluster/budget"
 )
 
 // view is the bucket in memory, with the indexes that lookups need. Directory.mu guards it.
@@ -16,6 +18,7 @@ type view struct {
 	users    map[ownName]string             // username in lower case → user id
 	logins   map[ownName]string             // hash of credentials → user id
 	phones   map[ownName][]string           // sip.username in lower case → device ids; nothing forbids two devices with one
+	limits   map[string]budget.Limits       // account id → the budgets that it has of its own
 	hidden   map[hiding]int                 // what entries hide → how many do
 	hiders   int                            // entries that hide something
 	public   map[string][]byte              // key id → public key
@@ -31,7 +34,7 @@ type ownName struct{ account, name string }
 
 func newView() view {
 	return view{groups: map[group]map[string]*Entry{}, children: map[string]map[string]struct{}{}, realms: map[string]string{},
-		rivals: map[string]map[string]struct{}{}, apiKeys: map[string]string{}, named: map[string]map[string]struct{}{}, users: map[ownName]string{}, logins: map[ownName]string{}, phones: map[ownName][]string{}, hidden: map[hiding]int{},
+		rivals: map[string]map[string]struct{}{}, apiKeys: map[string]string{}, named: map[string]map[string]struct{}{}, users: map[ownName]string{}, logins: map[ownName]string{}, phones: map[ownName][]string{}, limits: map[string]budget.Limits{}, hidden: map[hiding]int{},
 		public: map[string][]byte{}, removing: map[string]struct{}{}}
 }
 
@@ -153,6 +156,7 @@ func (v *view) replace(old, e *Entry) (gone, rival string) {
 			if e == nil || e.Realm() != old.Realm() {
 				gone = v.freeRealm(old)
 			}
+			v.limit(old, false)
 			release(v.apiKeys, old.Text("api_key_hash"), old.ID)
 			dropFrom(v.children, old.Text("parent_id"), old.ID)
 			for _, n := range names(old) {
@@ -189,6 +193,7 @@ func (v *view) replace(old, e *Entry) (gone, rival string) {
 		default:
 			addTo(v.rivals, e.Realm(), e.ID)
 		}
+		v.limit(e, true)
 		if h := e.Text("api_key_hash"); h != "" {
 			v.apiKeys[h] = e.ID
 		}

@@ -192,6 +192,8 @@ type answer struct {
 	Error   string          `json:"error"`
 	Message string          `json:"message"`
 	Stale   bool            `json:"stale"`
+	Report  string          `json:"report_id"`
+	By      string          `json:"by"` // of a report, which has no envelope
 }
 
 // shell runs a documented line in a shell, with its placeholders filled in.

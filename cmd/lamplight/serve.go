@@ -45,6 +45,7 @@ type serveFlags struct {
 	HideParties    bool          `help:"Show no watcher who the other party of a call is, in all accounts. Phones then show that an extension is busy, and not with whom."`
 	RequestTimeout time.Duration `default:"10s" help:"How long a request may take, 10ms to 12s."`
 	RateLimit      int           `default:"0" help:"How many HTTP requests a second each account may make from one client address. 0 means any number."`
+	budgetFlags
 	MaxConnections amount        `placeholder:"N" help:"How many HTTP connections may be open (default: half of the process's file descriptors, 65536 at most). At the bound, connections that are idle are closed for new ones."`
 	MaxPerAddress  amount        `name:"max-connections-per-address" placeholder:"N" help:"How many HTTP connections one client address may have open (default: half of --max-connections)."`
 	MaxWatchers    amount        `default:"10000" help:"The most watchers that one extension may have."`
@@ -64,6 +65,14 @@ type serveFlags struct {
 	LogLevel   string  `enum:"debug,info,warn,error" default:"info" help:"Which log lines are written: those of this level and above. debug, info, warn or error."`
 	LogFormat  string  `enum:"text,json" default:"text" help:"How log lines are written: text or json."`
 	natsFlags
+}
+
+// budgetFlags are the budgets of each account at this node.
+type budgetFlags struct {
+	AccountRequests      int `default:"0" help:"How many HTTP requests a second each account may make at this node, from all addresses together. More are refused (HTTP 429). 0 means any number."`
+	AccountEvents        int `default:"0" help:"How many events a second each account may send to this node: documents over NATS, SUBSCRIBE and PUBLISH requests. More wait for up to a second, and are then refused. 0 means any number."`
+	AccountNotifies      int `default:"0" help:"How many watchers a second each account may have told a change by this node. Changes above that are held back, and told as one. 0 means any number."`
+	AccountSubscriptions int `default:"0" help:"How many subscriptions each account may hold at this node. New ones above that are refused; refreshes are not. 0 means any number."`
 }
 
 type serveCommand struct{ serveFlags }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"lamplight/actors/presence"
+	"lamplight/cluster/budget"
 	"lamplight/cluster/natsd"
 	"lamplight/cmd/lamplight/node"
 	"lamplight/transport/access"
@@ -126,6 +127,11 @@ func (f *serveFlags) check() (sync time.Duration, err error) {
 // most is the largest bound on watchers, calls and messages that a flag may set.
 const most = 1_000_000_000
 
+// budgeted says whether a number can be a budget, and budgetRange which numbers can.
+func budgeted(n int) bool { return n >= 0 && n <= budget.Most }
+
+var budgetRange = fmt.Sprintf("a whole number, 0 to %d", budget.Most)
+
 // checkBounds refuses numbers and durations with which the node could not work.
 func (f *serveFlags) checkBounds() error {
 	descriptors := node.Descriptors()
@@ -143,6 +149,10 @@ func (f *serveFlags) checkBounds() error {
 		{"--traces", f.Traces, f.Traces == "" || validCollector(f.Traces), "the URL of a collector of traces, such as http://127.0.0.1:4318, without a query"},
 		{"--trace-share", f.TraceShare, f.TraceShare >= 0 && f.TraceShare <= 1, "0 to 1"},
 		{"--trace-share", f.TraceShare, f.TraceShare == 0 || f.Traces != "", "0 unless --traces names a collector"},
+		{"--account-requests", f.AccountRequests, budgeted(f.AccountRequests), budgetRange},
+		{"--account-events", f.AccountEvents, budgeted(f.AccountEvents), budgetRange},
+		{"--account-notifies", f.AccountNotifies, budgeted(f.AccountNotifies), budgetRange},
+		{"--account-subscriptions", f.AccountSubscriptions, budgeted(f.AccountSubscriptions), budgetRange},
 		{"--replicas", f.Replicas, f.Replicas <= 5, "1 to 5"},
 		{"--max-watchers", f.MaxWatchers, f.MaxWatchers <= most, fmt.Sprintf("1 to %d", most)},
 		{"--max-dialogs", f.MaxDialogs, f.MaxDialogs <= most, fmt.Sprintf("1 to %d", most)},
@@ -241,7 +251,7 @@ func (f *serveFlags) node(sync time.Duration, log *slog.Logger) (node.Config, er
 	c := node.Config{Name: f.Node, Version: version, Data: f.Data, NATS: f.options(), Prefix: f.prefix(),
 		Memory: f.Storage == "memory", Replicas: int(f.Replicas), AwaitRestore: f.AwaitRestore,
 		Gossip: f.Gossip, Advertise: f.Advertise, Join: f.Join,
-		HTTP: f.HTTP, RequestTimeout: f.RequestTimeout, RateLimit: f.RateLimit, MaxConnections: int(f.MaxConnections), MaxPerAddress: int(f.MaxPerAddress),
+		HTTP: f.HTTP, RequestTimeout: f.RequestTimeout, RateLimit: f.RateLimit, Budgets: budget.Limits{f.AccountRequests, f.AccountEvents, f.AccountNotifies, f.AccountSubscriptions}, MaxConnections: int(f.MaxConnections), MaxPerAddress: int(f.MaxPerAddress),
 		AcceptLoss: f.AcceptLoss, TokenKey: f.tokenKeyPath(), Audience: f.JWKSAudience,
 		Traces: f.Traces, TraceShare: f.TraceShare,
 		Rules: f.rules(), HideParties: f.HideParties, MaxMailbox: int(f.MaxMailbox), EdgeMemory: int64(f.EdgeMemory) << 20, Log: log}

@@ -177,6 +177,14 @@ func TestGeneratedClient(t *testing.T) {
 		t.Errorf("lit lamps: %v %s", err, lit.Body)
 	}
 
+	reset, err := c.CommandExtensionWithResponse(ctx, acme, "1003", nil, client.CommandExtensionJSONRequestBody{Data: &client.Command{Action: to(client.CommandActionReset)}})
+	if err != nil || reset.JSON200 == nil || reset.JSON200.ReportId == nil {
+		t.Fatalf("a reset: %v %s", err, reset.Body)
+	}
+	if r, err := c.GetReportWithResponse(ctx, acme, *reset.JSON200.ReportId, nil); err != nil || r.JSON200 == nil || r.JSON200.By == "" || len(*r.JSON200.Extensions) != 1 {
+		t.Errorf("the report of a reset: %v %s", err, r.Body)
+	}
+
 	below, err := c.CreateAccountBelowWithResponse(ctx, acme, nil, client.CreateAccountBelowJSONRequestBody{Data: &client.Account{Name: to("West"), Realm: "west.example.com"}})
 	if err != nil || below.JSON201 == nil {
 		t.Fatalf("an account: %v %s", err, below.Body)

@@ -40,6 +40,8 @@ type Config struct {
 	JWKS      []byte             // the JWKS, or the public key as PEM, of another issuer whose tokens are good; nil: none
 	Audience  string             // what the aud of another issuer's tokens must name; "": it is not checked
 	RateLimit int                // requests a second for each account and client address; 0: no limit
+	// Budget counts a request of an account, and returns an error if the account is over its budget. It must not wait. nil: there is none.
+	Budget func(account string) error
 }
 
 // Control decides what a request may do.
@@ -123,10 +125,14 @@ func (c *Control) Account(ctx context.Context, token []byte) (id, who string, er
 	return known.account, known.who, nil
 }
 
-// Allow counts a request of an account from an address. Past the rate limit it returns ErrTooMany. It does not wait.
+// Allow counts a request of an account from an address. Past the rate limit it returns ErrTooMany, and past the account's budget another
+// error. It does not wait.
 func (c *Control) Allow(account string, from net.IP) error {
 	if !c.limits.allow(account, from, time.Now()) {
 		return ErrTooMany
+	}
+	if c.cfg.Budget != nil {
+		return c.cfg.Budget(account)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ type Entry struct {
 	Realm  string
 	User   string // "*": every extension of the realm
 	Switch string // the Switch-URI
+	Report string // the id of the report of a reset; "": there is none
 	presence.Origin
 	Err error // nil: it was done and is durable
 }
@@ -61,6 +62,9 @@ func (a *Audit) Note(e Entry) {
 	if e.State != "" {
 		attrs = append(attrs, "state", e.State)
 	}
+	if e.Report != "" {
+		attrs = append(attrs, "report_id", e.Report)
+	}
 	a.cfg.Log.Log(context.Background(), level, "a command came", attrs...)
 	d := appendjson.Field([]byte{'{'}, "Event-Category", "presence")
 	d = appendjson.Field(d, "Event-Name", "audit")
@@ -68,7 +72,7 @@ func (a *Audit) Note(e Entry) {
 	for _, f := range [...]struct {
 		name  appendjson.Literal
 		value string
-	}{{"State", e.State}, {"Realm", e.Realm}, {"Username", e.User}, {"Switch-URI", e.Switch}, {"By", e.By}, {"Address", e.From}, {"Request-ID", e.Request}} {
+	}{{"State", e.State}, {"Realm", e.Realm}, {"Username", e.User}, {"Switch-URI", e.Switch}, {"By", e.By}, {"Address", e.From}, {"Request-ID", e.Request}, {"Report-ID", e.Report}} {
 		if f.value != "" {
 			d = appendjson.Field(d, f.name, f.value)
 		}

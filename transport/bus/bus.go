@@ -82,6 +82,11 @@ type Config struct {
 
 	Tracer *trace.Tracer // nil: no document is traced
 
+	// News counts an event of a realm's account, and calls then once: at once or, while the account is over its budget, when its turn comes,
+	// from any goroutine; or with presence.ErrOverBudget. Question is the same for what can't wait. Both must not wait.
+	News     func(realm string, then func(error))
+	Question func(realm string) error
+
 	// Audit is told of each command that has ended. It must not wait.
 	Audit func(audit.Entry)
 
@@ -96,7 +101,7 @@ type Bus struct {
 	service    micro.Service
 	metrics    *metrics
 	refusals   *slog.Logger   // writes a line of each kind of document a minute
-	background sync.WaitGroup // listings and resets of realms
+	background sync.WaitGroup // listings and resets of realms, and events that wait for their turn
 	slots      chan struct{}  // bounds their number
 	stop       context.CancelFunc
 	ctx        context.Context // ends when Stop is called
@@ -275,7 +280,7 @@ func (b *Bus) beginReply(f *kazoo.Document, name string) []byte {
 }
 
 // codeOf is the table from errors to the Code and Reason of an error reply. They are those of docs/contract/http.md, "Errors", but for
-// 481, which only a SUBSCRIBE can be answered with.
+// 480 and 481, which only a SUBSCRIBE can be answered with.
 // An error that the table does not have, such as presence.ErrTooNew, is answered 503, and Details say what it is.
 func codeOf(err error) (code, message string) {
 	var r kazoo.Refusal
@@ -293,6 +298,10 @@ func codeOf(err error) (code, message string) {
 	case errors.Is(err, actors.ErrBusy), errors.Is(err, directory.ErrBusy), errors.Is(err, presence.ErrTooManyWatchers), errors.Is(err, presence.ErrTooManyCalls),
 		errors.Is(err, presence.ErrTooManyTombstones):
 		return "429", "too_many_requests"
+	case errors.Is(err, presence.ErrOverBudget):
+		return "429", kazoo.OverBudget
+	case errors.Is(err, presence.ErrTooManySubscriptions):
+		return "480", kazoo.TooManySubscriptions
 	case errors.Is(err, presence.ErrNoSubscription):
 		return "481", "no_such_subscription"
 	}

@@ -100,6 +100,7 @@ type bed struct {
 	ask    func(realm string, then func(error)) // Config.AskRealm
 	idle   sync.Map                             // the names of the edges that have no watchers
 	secret error                                // of Config.EdgeSecret
+	budget error                                // of Config.News and Config.Question
 }
 
 func newBed(t *testing.T) *bed { return newBedThatLogs(t, slog.New(slog.DiscardHandler)) }
@@ -121,6 +122,7 @@ func newBedThatLogs(t *testing.T, log *slog.Logger) *bed {
 		Credentials: func(realm, user string) kazoo.Credentials {
 			return kazoo.Credentials{Realm: realm == "acme.test", User: user != "" && user != "nobody", MD5: "md5 of " + user, SHA256: "sha of " + user}
 		},
+		News: func(_ string, then func(error)) { then(b.budget) }, Question: func(string) error { return b.budget },
 		EdgeSecret: func(context.Context) ([]byte, error) { return []byte("secret"), b.secret }})
 	if err := x.Start(t.Context()); err != nil {
 		t.Fatal(err)

@@ -65,7 +65,12 @@ func (b *Bus) readControl(r micro.Request, name string, then func(*kazoo.Documen
 		then(f, to, err)
 		return
 	}
-	b.checkRealm(to.Realm, func(err error) { then(f, to, err) })
+	b.checkRealm(to.Realm, func(err error) {
+		if err == nil {
+			err = b.cfg.Question(to.Realm)
+		}
+		then(f, to, err)
+	})
 }
 
 // sameSubject refuses a control document about another extension or realm than that of its subject.
@@ -276,6 +281,9 @@ func (b *Bus) probe(r micro.Request) {
 		return
 	}
 	b.checkRealm(to.Realm, func(err error) {
+		if err == nil {
+			err = b.cfg.Question(to.Realm)
+		}
 		if err != nil {
 			b.respond(r, f, err)
 			return

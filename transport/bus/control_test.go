@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -64,12 +65,32 @@ func TestErrorReplies(t *testing.T) {
 	if a.text("Event-Name") != "update" || a.text("State") != "early" || a.text("Presence-ID") != "1@acme.test" {
 		t.Errorf("probe: %s", a)
 	}
+	b.budget = fmt.Errorf("%w: account a", presence.ErrOverBudget)
+	for subject, event := range map[string]string{"presence.set.acme%2Etest.1": "set", "presence.search_req.acme%2Etest": "search_req", "presence.probes.dialog": "probe", "omnipresence.subscribe.acme%2Etest.1": "subscription"} {
+		fields := map[string]string{"subscription": `"User":"1@acme.test","Expires":60`, "probe": `"Realm":"acme.test","Username":"1","Event-Package":"dialog"`}[event]
+		if a := b.request(subject, event, cmp.Or(fields, set("acme.test")))[0]; a.text("Code") != "429" || a.text("Reason") != kazoo.OverBudget || a.text("Details") != b.budget.Error() {
+			t.Errorf("%s above the budget: %s", event, a)
+		}
+	}
+	if a := b.request("lamplight.source.up.s", "source_up", `"Source":"s","Expires":60`)[0]; a.text("Code") == "429" {
+		t.Errorf("a source pays for an account: %s", a)
+	}
+	b.budget = nil
 	b.router.cover.Missing = []int{3, 5}
 	if a := b.request("presence.reset.acme%2Etest.%2A", "reset", `"Realm":"acme.test","Username":"*"`)[0]; a.text("Code") != "503" || a.text("Reason") != "datastore_unreachable" {
 		t.Errorf("a realm's reset with holes: %s", a)
 	}
 	if a := b.request("presence.search_req.acme%2Etest", "search_req", `"Realm":"acme.test"`)[0]; string(a["missing_shards"]) != "[3,5]" || string(a["timeout"]) != "true" {
 		t.Errorf("a listing with holes: %s", a)
+	}
+	b.router.mu.Lock()
+	b.router.answer = actors.Answer{Err: presence.ErrTooNew}
+	b.router.mu.Unlock()
+	b.router.mu.Lock()
+	b.router.answer = actors.Answer{Err: presence.ErrTooManySubscriptions}
+	b.router.mu.Unlock()
+	if a = b.request("omnipresence.subscribe.acme%2Etest.1", "subscription", `"User":"1@acme.test","Expires":60`)[0]; a.text("Code") != "480" || a.text("Reason") != kazoo.TooManySubscriptions {
+		t.Errorf("an account with too many subscriptions: %s", a)
 	}
 	b.router.mu.Lock()
 	b.router.answer = actors.Answer{Err: presence.ErrTooNew}

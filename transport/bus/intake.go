@@ -246,7 +246,7 @@ func (b *Bus) process(m *nats.Msg, f *kazoo.Document, t []string, err error, a k
 }
 
 // admit refuses a document with an err, or about another realm than that of its subject, or about a realm that no account has.
-// Else it calls then with the time until which the document is to be answered.
+// Else it calls then with the time until which the document is to be answered, when the budget of the realm's account lets it through.
 func (b *Bus) admit(m *nats.Msg, f *kazoo.Document, t []string, err error, all []kazoo.Addressed, then func(deadline time.Time)) {
 	for i := range all {
 		if err == nil {
@@ -258,12 +258,21 @@ func (b *Bus) admit(m *nats.Msg, f *kazoo.Document, t []string, err error, all [
 		return
 	}
 	deadline := time.Now().Add(b.cfg.Timeout)
-	b.checkRealm(t[0], func(err error) {
+	b.background.Add(1)
+	done := func(err error) {
+		defer b.background.Done()
 		if err != nil {
 			b.refuse(m, f, err)
 			return
 		}
 		then(deadline)
+	}
+	b.checkRealm(t[0], func(err error) {
+		if _, reply := all[0].Event.(presence.Notified); err != nil || reply { // a reply follows from a NOTIFY, which was counted
+			done(err)
+			return
+		}
+		b.cfg.News(t[0], done)
 	})
 }
 

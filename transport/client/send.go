@@ -13,12 +13,14 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"lamplight/cluster/subject"
+	"lamplight/transport/kazoo"
 )
 
 // How long a Sender waits before it sends a document again.
 const (
 	resendAfter = 2 * time.Second       // after the last time, when no answer came
 	retryAfter  = 50 * time.Millisecond // after a node turned the document away, nobody listened, or it could not be published
+	budgetPause = time.Second           // after a node turned the document away because the account is over its budget
 )
 
 // ErrGivenUp says that a document was not acknowledged in time. It may or may not have been applied.
@@ -153,7 +155,11 @@ func (s *Sender) answered(m *nats.Msg) {
 	s.mu.Lock()
 	p := s.waiting[number]
 	if p != nil && later {
-		p.turnedAway, p.sent, p = true, now, nil
+		p.turnedAway, p.sent = true, now
+		if refusal.Reason == kazoo.OverBudget {
+			p.sent = now.Add(budgetPause - s.retryAfter)
+		}
+		p = nil
 	}
 	if p != nil {
 		delete(s.waiting, number)

@@ -75,6 +75,9 @@ func (q *Request) endEnvelope(dst []byte, status, revision string) []byte {
 	if q.Next != "" {
 		dst = appendjson.Field(dst, "next_start_key", q.Next)
 	}
+	if q.Report != "" {
+		dst = appendjson.Field(dst, "report_id", q.Report)
+	}
 	return append(dst, '}')
 }
 

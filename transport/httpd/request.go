@@ -45,6 +45,7 @@ type Request struct {
 	Span  trace.Span // of the request, if it is traced
 	// Next, Page, Stale and Subject are set by the handler.
 	Next    string // next_start_key of the answer; "": none
+	Report  string // report_id of the answer; "": none
 	Page    *Page  // of an answer that is a list of entries; nil for others
 	Stale   bool   // the answer came from memory while NATS is out of reach
 	Subject string // the id that an answer 404 names when the error names none

@@ -21,6 +21,12 @@ const (
 	MaxField    = presence.MaxText // bytes of the value of one field
 )
 
+// The Reasons of error replies to what is above an account's budget.
+const (
+	OverBudget           = "over_budget"            // it has sent too many events; the sender repeats the document after a second
+	TooManySubscriptions = "too_many_subscriptions" // it holds too many subscriptions
+)
+
 // Gregorian is the number of seconds from the start of the year 0, from which Kazoo counts its timestamps, to the start of
 // 1970, from which Unix counts.
 const Gregorian = 62167219200

@@ -6,6 +6,7 @@ import (
 	"lamplight/actors"
 	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
+	"lamplight/cluster/reports"
 	"lamplight/transport/access"
 	"lamplight/transport/appendjson"
 	"lamplight/transport/httpd"
@@ -34,7 +35,7 @@ func failureOf(err error) error {
 		return errCredentials
 	case errors.Is(err, access.ErrForbidden):
 		return errForbidden
-	case errors.Is(err, directory.ErrUnknown):
+	case errors.Is(err, directory.ErrUnknown), errors.Is(err, reports.ErrUnknown):
 		return httpd.Unknown("")
 	case errors.Is(err, directory.ErrForbidden):
 		return errForbidden
@@ -44,7 +45,7 @@ func failureOf(err error) error {
 		return httpd.Invalid("data", err.Error())
 	case errors.Is(err, directory.ErrConflict):
 		return httpd.Failure{Code: 409, Message: "datastore_conflict", Data: `{"message":` + quoted(err.Error()) + `}`}
-	case errors.Is(err, access.ErrTooMany), errors.Is(err, actors.ErrBusy), errors.Is(err, directory.ErrBusy), errors.Is(err, presence.ErrTooManyWatchers), errors.Is(err, presence.ErrTooManyCalls), errors.Is(err, presence.ErrTooManyTombstones), errors.Is(err, live.ErrTooMany):
+	case errors.Is(err, access.ErrTooMany), errors.Is(err, presence.ErrOverBudget), errors.Is(err, actors.ErrBusy), errors.Is(err, directory.ErrBusy), errors.Is(err, presence.ErrTooManyWatchers), errors.Is(err, presence.ErrTooManyCalls), errors.Is(err, presence.ErrTooManyTombstones), errors.Is(err, live.ErrTooMany):
 		return httpd.ErrTooMany
 	}
 	return httpd.Failure{Code: 503, Message: "datastore_unreachable", Data: `{"message":` + quoted(err.Error()) + `}`}

@@ -11,7 +11,7 @@ var patterns = [...]string{
 	"/v2/accounts/{account_id}/devices/{device_id}/presence",
 	"/v2/accounts/{account_id}/users", "/v2/accounts/{account_id}/users/{user_id}", "/v2/accounts/{account_id}/users/{user_id}/devices",
 	"/v2/accounts/{account_id}/users/{user_id}/presence",
-	"/v2/accounts/{account_id}/presence", "/v2/accounts/{account_id}/presence/{extension}", "/v2/accounts/{account_id}/presence/events",
+	"/v2/accounts/{account_id}/presence", "/v2/accounts/{account_id}/presence/{extension}", "/v2/accounts/{account_id}/presence/events", "/v2/accounts/{account_id}/presence/report-{report_id}",
 }
 
 // branch is a segment of the patterns, with those that may follow it.
@@ -49,6 +49,9 @@ func patternOf(segments []string) string {
 	at := patternTree
 	for _, s := range segments {
 		next := at.named[s]
+		if _, ok := reportID(s); ok {
+			next = at.named[reportPrefix+"{report_id}"]
+		}
 		if next == nil {
 			next = at.any
 		}

@@ -40,7 +40,7 @@ func (q *request) origin() presence.Origin {
 // send sends a command to an extension, waits for the answer and tells the audit. wait is Request.Wait. Several goroutines may call it.
 func (q *request) send(to actors.Address, action string, state presence.State, wait time.Duration, origin presence.Origin) actors.Answer {
 	a := q.server.cfg.Presence.Request(&q.Within, actors.Request{To: to, Message: command(action, state), Deadline: q.Until, Wait: wait, Origin: origin, Trace: q.Span.Parent()})
-	e := audit.Entry{Action: action, Realm: to.Realm, User: to.User, Origin: origin, Err: a.Err}
+	e := audit.Entry{Action: action, Realm: to.Realm, User: to.User, Report: q.Report, Origin: origin, Err: a.Err}
 	if state != presence.None {
 		e.State = state.String()
 	}
@@ -76,6 +76,9 @@ func (q *request) extension(e *directory.Entry, extension string) error {
 	wait, err := q.wait()
 	if err != nil {
 		return err
+	}
+	if action == "reset" {
+		q.report(e, []actors.Address{to})
 	}
 	a := q.send(to, action, state, wait, q.origin())
 	if a.Err != nil {
@@ -174,11 +177,12 @@ func (q *request) wholeAccount(e *directory.Entry) error {
 	if a, _ := d["action"].(string); a != "reset" {
 		return errAction
 	}
+	q.reportAll(e)
 	cover, err := q.server.cfg.Presence.ResetRealm(&q.Within, e.Realm(), q.origin())
 	if err == nil && len(cover.Missing) > 0 {
 		err = actors.ErrUnknown
 	}
-	q.server.cfg.Audit(audit.Entry{Action: "reset", Realm: e.Realm(), User: "*", Origin: q.origin(), Err: err})
+	q.server.cfg.Audit(audit.Entry{Action: "reset", Realm: e.Realm(), User: "*", Report: q.Report, Origin: q.origin(), Err: err})
 	if err != nil {
 		return err
 	}
@@ -223,6 +227,9 @@ func (q *request) ownerPresence(e *directory.Entry, kind, id string) error {
 	if len(ids) == 0 {
 		q.OK(200, []byte(`"nothing to send command to"`))
 		return nil
+	}
+	if action == "reset" {
+		q.report(e, ids)
 	}
 	answers := make(chan actors.Answer, len(ids))
 	origin := q.origin()

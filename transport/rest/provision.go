@@ -3,6 +3,7 @@ package rest
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/go-json-experiment/json"
@@ -271,6 +272,9 @@ func (q *request) entry(kind, account, id string) error {
 		if err == nil && above != cmp.Or(e.Text("parent_id"), d.Master()) {
 			err = q.mayPutBelow(above)
 		}
+		if err == nil && e.ID == q.account && e.ID != d.Master() {
+			err = keepLimits(e, fields)
+		}
 		if err != nil {
 			return err
 		}
@@ -282,6 +286,28 @@ func (q *request) entry(kind, account, id string) error {
 		return err
 	}
 	return q.respond(200, public(e))
+}
+
+// keepLimits keeps the budgets of an account whose own token replaces or changes it: the accounts above it set them. It returns
+// access.ErrForbidden if the fields name other ones.
+func keepLimits(old *directory.Entry, fields map[string]any) error {
+	has := directory.LimitsOf(old.Fields)
+	switch named := directory.LimitsOf(fields); {
+	case named == has:
+	case named != directory.LimitsOf(nil):
+		return access.ErrForbidden
+	default:
+		settings, isObject := fields["presence"].(map[string]any)
+		if fields["presence"] != nil && !isObject {
+			return nil // the directory refuses it
+		}
+		if settings = maps.Clone(settings); settings == nil {
+			settings = map[string]any{}
+		}
+		settings["limits"] = old.Field("presence.limits")
+		fields["presence"] = settings
+	}
+	return nil
 }
 
 // keepHidden copies into the fields that replace an entry what the client cannot have meant to remove by not naming it: the

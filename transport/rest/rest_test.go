@@ -25,6 +25,7 @@ import (
 	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
 	"lamplight/cluster/natsd/natstest"
+	"lamplight/cluster/reports"
 	"lamplight/cluster/status"
 	"lamplight/transport/access"
 	"lamplight/transport/audit"
@@ -51,6 +52,8 @@ type router struct {
 	query      actors.Query              // of the last listing
 	beforeList func()                    // called by List first; nil: nothing is
 	gone       presence.SwitchGone       // of the last EndSwitch
+	reports    map[string]string         // by account and id
+	unkept     bool                      // reports can't be kept
 	audited    []audit.Entry
 	changes    chan client.Change // of the state feed
 	statuses   []status.Status    // of all nodes
@@ -96,6 +99,30 @@ func (r *router) EndSwitch(_ context.Context, gone presence.SwitchGone) (actors.
 	return r.cover, r.err
 }
 
+func (r *router) Keep(_ context.Context, account string, data []byte) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.unkept {
+		return ""
+	}
+	if r.reports == nil {
+		r.reports = map[string]string{}
+	}
+	id := directory.NewID()
+	r.reports[account+id] = string(data)
+	return id
+}
+
+func (r *router) Get(_ context.Context, account, id string) ([]byte, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	data, ok := r.reports[account+id]
+	if !ok {
+		return nil, reports.ErrUnknown
+	}
+	return []byte(data), nil
+}
+
 const (
 	root  = "00000000000000000000000000000001"
 	child = "00000000000000000000000000000002"
@@ -136,7 +163,7 @@ func newBed(t testing.TB, rateLimit int) *bed {
 		object(`{"id":"` + other + `","name":"Other","realm":"other.test"}`)}}); err != nil {
 		t.Fatal(err)
 	}
-	e := &bed{t: t, router: &router{changes: make(chan client.Change)}, tokens: map[string]string{}}
+	e := &bed{t: t, router: &router{changes: make(chan client.Change), reports: map[string]string{root + root: `{}`}}, tokens: map[string]string{}}
 	var err error
 	if e.key, err = access.LoadOrCreateKey(filepath.Join(t.TempDir(), "key")); err != nil {
 		t.Fatal(err)
@@ -168,7 +195,7 @@ func newBed(t testing.TB, rateLimit int) *bed {
 		}
 	}
 	lamps := live.New(live.Config{Presence: e.router, Directory: d, Watch: watch, Connected: conn.IsConnected, Log: log})
-	e.api = New(Config{Timeout: 5 * time.Second, Presence: e.router, Directory: d, Access: control, Audit: e.router.audit, Live: lamps,
+	e.api = New(Config{Timeout: 5 * time.Second, Reports: e.router, Presence: e.router, Directory: d, Access: control, Audit: e.router.audit, Live: lamps,
 		Status: func(context.Context) ([]status.Status, error) { return e.router.statuses, e.router.err }})
 	e.api.Mount(e.server)
 	if err := e.server.Start(ctx); err != nil {
@@ -191,6 +218,7 @@ type reply struct {
 	Message string `json:"message"`
 	Token   string `json:"auth_token"`
 	Next    string `json:"next_start_key"`
+	Report  string `json:"report_id"`
 }
 
 // do makes a request. header are pairs of a name and a value.

@@ -65,7 +65,8 @@ type Config struct {
 	Directory *directory.Directory
 	Access    *access.Control
 	Audit     func(audit.Entry) // is told of each command that has ended; it must not wait
-	Live      *live.Hub         // keeps the lamps of accounts that are watched
+	Reports   Reports
+	Live      *live.Hub // keeps the lamps of accounts that are watched
 	// Status asks all nodes for their view of the cluster, as client.Client.Status.
 	Status func(context.Context) ([]status.Status, error)
 }
@@ -170,6 +171,9 @@ func (q *request) route() error {
 		case 4:
 			if p[3] == "events" {
 				return q.events(e)
+			}
+			if id, ok := reportID(p[3]); ok {
+				return q.givenReport(e, id)
 			}
 			return q.extension(e, p[3])
 		}

@@ -21,6 +21,9 @@ type Router interface {
 type Local struct {
 	// Router is the node's.
 	Router Router
+	// News counts a request about a realm's extension as an event of the realm's account, and calls then once: at once or, while the account
+	// is over its budget, when its turn comes, from any goroutine; or with presence.ErrOverBudget.
+	News func(realm string, then func(error))
 	// EdgeSecret is the secret that all edges share.
 	EdgeSecret []byte
 	// Lookup looks a user of a realm up in the directory. It must not wait.
@@ -50,12 +53,23 @@ func (l *Local) Await(_, _ string, then func()) { go then() }
 
 // Subscribe implements Cluster.
 func (l *Local) Subscribe(to presence.Address, ev *presence.Subscribe, until time.Time, done func(Outcome)) {
-	l.Router.Go(actors.Request{To: to, Message: *ev, Deadline: until}, func(a actors.Answer) { done(outcome(a)) })
+	l.bring(to, *ev, until, func(a actors.Answer) { done(outcome(a)) })
+}
+
+// bring brings a message to its extension when the budget of the account lets it through.
+func (l *Local) bring(to presence.Address, m actors.Message, until time.Time, done func(actors.Answer)) {
+	l.News(to.Realm, func(err error) {
+		if err != nil {
+			done(actors.Answer{Err: err})
+			return
+		}
+		l.Router.Go(actors.Request{To: to, Message: m, Deadline: until}, done)
+	})
 }
 
 // Publish implements Cluster.
 func (l *Local) Publish(to presence.Address, ev *presence.Publish, _ Document, until time.Time, done func(Outcome)) {
-	l.Router.Go(actors.Request{To: to, Message: *ev, Deadline: until}, func(a actors.Answer) {
+	l.bring(to, *ev, until, func(a actors.Answer) {
 		o := outcome(a)
 		if o.Code != 200 {
 			done(o)
@@ -99,6 +113,8 @@ func outcome(a actors.Answer) Outcome {
 		return Outcome{Code: 412}
 	case errors.Is(a.Err, presence.ErrInvalid):
 		return Outcome{Code: 400}
+	case errors.Is(a.Err, presence.ErrOverBudget), errors.Is(a.Err, presence.ErrTooManySubscriptions):
+		return Outcome{Code: 480} // not 503, for which a proxy would take the whole edge for overloaded (RFC 3261 §21.5.4)
 	}
 	return Outcome{Code: 503}
 }

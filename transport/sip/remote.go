@@ -169,6 +169,8 @@ func sent(s client.Sent) Outcome {
 		return Outcome{Code: 412}
 	case ok && refusal.Code == "413":
 		return Outcome{Code: 413}
+	case ok && refusal.Code == "480":
+		return Outcome{Code: 480}
 	case ok && refusal.Code == "481":
 		return Outcome{Code: 481}
 	}

@@ -336,7 +336,7 @@ func (w *wait) end(o Outcome) {
 		if o.Tag != "" {
 			b = message.AppendField(b, message.ETag, o.Tag)
 		}
-	case 503:
+	case 480, 503:
 		b = message.AppendNumber(b, message.RetryAfter, retryAfter())
 	}
 	b = message.AppendEnd(append(b, allow...), 0)
@@ -360,7 +360,7 @@ func (w *wait) end(o Outcome) {
 
 // phrases are the reason phrases of the answers that owners give.
 var phrases = map[int]string{200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 412: "Conditional Request Failed",
-	413: "Request Entity Too Large", 481: "Subscription Does Not Exist", 500: "CSeq Went Back", 503: "Service Unavailable"}
+	413: "Request Entity Too Large", 480: "The Account Has Used Its Budget", 481: "Subscription Does Not Exist", 500: "CSeq Went Back", 503: "Service Unavailable"}
 
 // phrase is the reason phrase of a status code.
 func phrase(code int) string {

@@ -236,7 +236,7 @@ func commandedFields(c *coder, s *actors.Commanded) {
 // error stands at the end.
 var failures = []error{actors.ErrBusy, actors.ErrUnavailable, actors.ErrUnknown, actors.ErrNotMine, actors.ErrTimeout,
 	presence.ErrTooManyWatchers, presence.ErrTooManyCalls, presence.ErrTooManyTombstones, presence.ErrInvalid, presence.ErrRecord,
-	presence.ErrTooNew, presence.ErrNoSubscription, presence.ErrNoPublication}
+	presence.ErrTooNew, presence.ErrNoSubscription, presence.ErrNoPublication, presence.ErrTooManySubscriptions}
 
 // otherFailure is the number of an error that is not among failures.
 const otherFailure = 255

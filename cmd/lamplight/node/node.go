@@ -21,6 +21,7 @@ import (
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
+	"lamplight/cluster/budget"
 	"lamplight/cluster/directory"
 	"lamplight/cluster/gossip"
 	"lamplight/cluster/journal"
@@ -68,9 +69,10 @@ type Config struct {
 	HTTPTLS        *tls.Config // nil: plain HTTP
 	RequestTimeout time.Duration
 	RateLimit      int
-	MaxConnections int    // HTTP connections at the same time; 0: half of the process's file descriptors, 65,536 at most
-	MaxPerAddress  int    // of one client address; 0: half of MaxConnections
-	TokenKey       string // a file
+	Budgets        budget.Limits // of each account that has none of its own
+	MaxConnections int           // HTTP connections at the same time; 0: half of the process's file descriptors, 65,536 at most
+	MaxPerAddress  int           // of one client address; 0: half of MaxConnections
+	TokenKey       string        // a file
 	JWKS           []byte
 	Audience       string // that the aud of another issuer's tokens must name; "": it is not checked
 
@@ -119,6 +121,7 @@ type Node struct {
 	server    *natsd.Server // nil without Config.Embedded
 	conn      *nats.Conn
 	directory *directory.Directory
+	budgets   *budget.Budgets
 	journal   *journal.Journal
 	fanout    *bus.Fanout
 	system    *actors.System

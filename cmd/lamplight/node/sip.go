@@ -23,7 +23,7 @@ func (n *Node) prepareSIP(ctx context.Context) error {
 	if c.MaxConnections == 0 {
 		c.MaxConnections = min(Descriptors()/4, 64<<10)
 	}
-	n.sip = sip.New(*c, &sip.Local{Router: n.router, EdgeSecret: secret, Lookup: n.lookUp, Shard: n.system.Notified,
+	n.sip = sip.New(*c, &sip.Local{Router: n.router, News: n.budgets.News, EdgeSecret: secret, Lookup: n.lookUp, Shard: n.system.Notified,
 		ToNode: func(node string, to presence.Address, r presence.Notified) {
 			n.edge.Reply(node, kazoo.Reply{Presentity: to.String(), Package: r.Package, CallID: r.CallID, Sequence: r.Sequence, Code: r.Reply, RetryAfter: r.RetryAfter, For: r.Edge})
 		}, Draining: func(connected bool) { n.edge.Drain(connected) }})
