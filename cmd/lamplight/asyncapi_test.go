@@ -156,7 +156,7 @@ func theAsyncAPI(t *testing.T) *asyncAPI {
 }
 
 // internal are the subjects that only nodes use among themselves.
-var internal = []string{subject.AnyNode, subject.AnyAnswers, subject.AnyClaims, subject.AnyRecord}
+var internal = []string{subject.AnyNode, subject.AnyAnswers, subject.AnyClaims, subject.AnyRecord, subject.AnyReport}
 
 // The document has every subject that programs of others use, and no other, and every field of the documents that nodes read. The parser of
 // AsyncAPI's makers finds no mistake in it, and finds one that is put in.
