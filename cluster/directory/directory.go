@@ -352,6 +352,16 @@ func (d *Directory) RealmAccount(realm string) (id string, ok bool) {
 	return id, ok
 }
 
+// Realm returns the realm of an account, as the view knows it; "": there is no such account.
+func (d *Directory) Realm(account string) string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if e := d.account(account); e != nil {
+		return e.Realm()
+	}
+	return ""
+}
+
 // FindRealm returns the id of the account that has a realm (in lower case). Before it returns ErrUnknown it asks the
 // bucket, and may block for that.
 func (d *Directory) FindRealm(ctx context.Context, realm string) (id string, err error) {

@@ -38,6 +38,7 @@ const (
 	AnyCredentials         = "lamplight.credentials.*.*"     // asks whether a phone may log in: realm, user; with the user *, whether the realm is known
 	EdgeSecret             = "lamplight.edge.secret"         // asks for the secret that all edges share
 	Status                 = "lamplight.status"              // asks every node for its status
+	Detail                 = "lamplight.detail"              // asks every node for its status with names: of extensions whose watchers lag, of accounts that use most
 	LogLevel               = "lamplight.log_level"           // asks every node, or one, for the levels of its log, or changes them
 )
 
@@ -46,7 +47,7 @@ const (
 func All() []string {
 	return []string{AnySubscription, AnySubscriptionOfRealm, AnyDialogUpdate, AnyUpdate, AnyMailboxUpdate, AnyRegistration, AnyPublication, AnyWatcherReply,
 		AnySearch, AnyShow, AnySet, AnyReset, AnyProbe, SwitchGone, AnySourceUp, AnyEdgeUp, AnyNotified, AnyNotify, AnyWatched, AnyState, AnyAudit, AnyAuditSwitch, AnyReport, AnyNode, AnyAnswers,
-		AnyClaims, AnyRecord, AnyCredentials, EdgeSecret, Status, LogLevel}
+		AnyClaims, AnyRecord, AnyCredentials, EdgeSecret, Status, Detail, LogLevel}
 }
 
 // AnyEdge is the edge name for subscriptions that name no edge: their NOTIFYs go to Notify(AnyEdge), and so do those for watchers behind
