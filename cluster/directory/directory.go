@@ -9,9 +9,6 @@ package directory
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/hex"
 	"errors"
 	"log/slog"
 	"maps"
@@ -389,25 +386,6 @@ func (d *Directory) InTree(root, account string) bool {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.inTree(root, account)
-}
-
-// HashKey returns the form in which an API key is stored: its SHA-256 in hexadecimal.
-func HashKey(key string) string {
-	sum := sha256.Sum256([]byte(key))
-	return hex.EncodeToString(sum[:])
-}
-
-// AccountByAPIKey returns the account that has an API key. Before it returns ErrUnknown it asks the bucket, and may block
-// for that.
-func (d *Directory) AccountByAPIKey(ctx context.Context, key string) (*Entry, error) {
-	if key == "" || len(key) > maxName {
-		return nil, ErrUnknown
-	}
-	h := HashKey(key)
-	return find(ctx, d, func() (*Entry, bool) {
-		e := d.account(d.apiKeys[h])
-		return e, e != nil && subtle.ConstantTimeCompare([]byte(e.Text("api_key_hash")), []byte(h)) == 1
-	})
 }
 
 // PublicKey returns the public half of a token key. Before it returns ErrUnknown it asks the bucket, and may block for that.

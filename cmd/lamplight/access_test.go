@@ -213,6 +213,9 @@ func TestLeastPrivilege(t *testing.T) {
 	}
 	at("presence", "reset", "1004")
 	reset := a.shell(`curl -s -g -X POST -H "X-Auth-Token: {AUTH_TOKEN}" 'BASE/presence/1004'`)
+	if key := a.shell(`curl -s -g -X PUT -H "X-Auth-Token: {AUTH_TOKEN}" BASE/api_key`); key.Status != "success" { // the audit is told
+		t.Errorf("a new API key: %+v", key)
+	}
 	if report := a.shell(`curl -s -g -H "X-Auth-Token: {AUTH_TOKEN}" 'BASE/presence/report-` + reset.Report + `'`); report.By == "" {
 		t.Errorf("the report %q of a reset: %+v", reset.Report, report)
 	}
@@ -270,7 +273,7 @@ func TestLeastPrivilege(t *testing.T) {
 	}
 	mayNot(t, "an edge", edgeRefused, "publish to", publishBy(edge), "lamplight.edge.up.edge2", "lamplight.notified.a.edge2", "presence.reset.acme%2Eexample%2Ecom.%2A",
 		"presence.set.acme%2Eexample%2Ecom.1001", "presence.search_req.acme%2Eexample%2Ecom", "lamplight.notify.edge1", "lamplight.state.acme%2Eexample%2Ecom.1001",
-		"lamplight.journal.0.17.claim", "lamplight.claims.0", "lamplight.node.a", "lamplight.answers.a.0", "lamplight.status", "lamplight.detail", "lamplight.log_level", "lamplight.reports.4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10", "$SRV.PING", "$KV.lamplight_directory.key.x",
+		"lamplight.journal.0.17.claim", "lamplight.claims.0", "lamplight.node.a", "lamplight.answers.a.0", "lamplight.status", "lamplight.detail", "lamplight.log_level", "lamplight.reports.4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10", "lamplight.audit.account.x", "$SRV.PING", "$KV.lamplight_directory.key.x",
 		"$JS.API.STREAM.NAMES", "$JS.API.DIRECT.GET.LAMPLIGHT_JOURNAL_0", "_INBOX.x")
 	mayNot(t, "an edge", edgeRefused, "listen on", listenBy(edge), ">", "lamplight.credentials.*.*", "lamplight.edge.secret", "lamplight.notify.edge2", "lamplight.notify.*", "lamplight.notify.any", "presence.dialog.*.*", "lamplight.journal.>", "lamplight.node.a",
 		"lamplight.state.>", "_INBOX.>", "_INBOX_control.>", "$KV.>")

@@ -6,6 +6,7 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -66,7 +67,7 @@ func (c *Control) Start(ctx context.Context) error {
 }
 
 // Account returns the id of the account that a token is for, and who has the token in words for people, or ErrCredentials. The token of an account that does not exist is not
-// good, whoever signed it, nor is one that a node made for a user who is gone or disabled.
+// good, whoever signed it, nor is one that a node made for a user who is gone or disabled, or for an API key that the account has no more.
 func (c *Control) Account(ctx context.Context, token []byte) (id, who string, err error) {
 	known, err := c.verifier.verify(ctx, token)
 	if err != nil {
@@ -77,6 +78,11 @@ func (c *Control) Account(ctx context.Context, token []byte) (id, who string, er
 		return "", "", err
 	case !exists:
 		return "", "", ErrCredentials
+	case known.key != "":
+		if lives, err := c.cfg.Directory.HasAPIKey(ctx, known.account, known.key); err != nil || !lives {
+			return "", "", cmp.Or(err, ErrCredentials)
+		}
+		return known.account, known.who, nil
 	case known.owner == "":
 		return known.account, known.who, nil
 	}
@@ -114,7 +120,7 @@ func (c *Control) LogIn(ctx context.Context, from net.IP, apiKey string) (e *dir
 	}
 	c.failures.undo(names)
 	if err == nil {
-		token, err = sign(c.cfg.Key, claims{AccountID: e.ID, APIKey: true}, TokenLife)
+		token, err = sign(c.cfg.Key, claims{AccountID: e.ID, APIKey: true, KeyID: directory.APIKeyID(apiKey)}, TokenLife)
 	}
 	return e, token, err
 }
