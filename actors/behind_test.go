@@ -87,3 +87,32 @@ func TestWatchersBehindByEdge(t *testing.T) {
 		t.Errorf("by edge: %v", by)
 	}
 }
+
+// The ledger names by edge how many watchers were not told what they should know, and the extensions that have had such watchers for longest.
+func TestLedger(t *testing.T) {
+	t.Parallel()
+	s := open(t, 100)
+	for i := range 8 {
+		ev := watch("c1")
+		ev.ServerID = []string{"edge1", "edge2"}[i/7]
+		answer := s.ask(s.extension(i), ev, 0)
+		if i%2 == 1 {
+			s.durable()
+			s.durable()
+			s.good(answer)
+		}
+	}
+	last := s.ask(s.extension(0), presence.CallEvent{CallID: "k", State: presence.Early}, 0)
+	by, complete := s.sys.Ledger(t.Context())
+	if e := by["edge1"]; !complete || len(by) != 2 || e.Watchers != 7 || e.Untold != 1 || e.Unanswered != 0 || e.Since.IsZero() || len(e.Worst) != 1 || e.Worst[0].To != s.extension(0) || e.Worst[0].Untold != 1 {
+		t.Errorf("edge1: %+v", e)
+	}
+	if e := by["edge2"]; e.Watchers != 1 || e.Untold != 0 || !e.Since.IsZero() || len(e.Worst) != 0 {
+		t.Errorf("edge2: %+v", e)
+	}
+	s.durable()
+	s.good(last)
+	if by, _ := s.sys.Ledger(t.Context()); by["edge1"].Untold != 0 || by["edge1"].Watchers != 7 {
+		t.Errorf("after the change was told: %+v", by["edge1"])
+	}
+}

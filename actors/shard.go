@@ -165,6 +165,8 @@ func (s *shard) handle(message any, now time.Time) {
 		s.settle(m)
 	case sourceListing:
 		m <- s.listSources()
+	case ledger:
+		m <- s.ledger(now)
 	case *page:
 		s.page(m, now)
 	case *reloaded:

@@ -142,6 +142,18 @@ func (s *Subscription) Reply() int { return int(s.reply) }
 // NOTIFY has not been sent. The zero time: it was told everything.
 func (s *Subscription) Behind() time.Time { return moment(s.behind) }
 
+// Lags says since when the watcher may show something else than it should; the zero time: it knows all. told says that it was told, and has
+// not answered for some seconds or has answered with a failure.
+func (s *Subscription) Lags(now time.Time) (since time.Time, told bool) {
+	switch noticed := moment(s.noticedAt); {
+	case s.behind != 0:
+		return moment(s.behind), false
+	case s.reply >= 300, s.reply == 0 && s.acked < s.sequence && s.noticedAt != 0 && now.Sub(noticed) > answerTime:
+		return noticed, true
+	}
+	return time.Time{}, false
+}
+
 // Behind calls give for each watcher that should know more than it was told, with its edge, and since when the watcher should.
 func (e *Extension) Behind(give func(edge string, since time.Time)) {
 	for _, s := range e.watchers {

@@ -149,13 +149,14 @@ func (e *Extension) findDark(add func(kind, format string, args ...any)) {
 
 // findWatcher says why a phone may show something else than the lamp. down says that its edge is down, which was said already.
 func (e *Extension) findWatcher(s *Subscription, now time.Time, down bool, add func(kind, format string, args ...any)) {
+	_, unanswered := s.Lags(now)
 	switch {
 	case down:
 	case s.reply >= 300:
 		add(FoundNoAnswer, "%s answered %d to NOTIFY %d of its %s subscription %s. It may show an older state.", name(s.From), s.reply, s.sequence, s.Package, s.CallID)
 	case s.held:
 		add(FoundHeldBack, "%s is to be told a change of its %s subscription %s that its rate, or the budget of NOTIFYs of the account, holds back.", name(s.From), s.Package, s.CallID)
-	case s.reply == 0 && s.acked < s.sequence && s.noticedAt != 0 && now.Sub(moment(s.noticedAt)) > answerTime:
+	case unanswered:
 		add(FoundNoAnswer, "%s behind the edge %s has not answered NOTIFY %d of its %s subscription %s, which was sent %s ago. It may show an older state.",
 			name(s.From), name(s.Edge()), s.sequence, s.Package, s.CallID, about(now.Sub(moment(s.noticedAt))))
 	}

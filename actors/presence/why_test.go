@@ -71,3 +71,26 @@ func TestFindings(t *testing.T) {
 		}
 	}
 }
+
+// A watcher lags from when it should know more until it was told, and when it has not answered for some seconds, or with a failure.
+func TestLags(t *testing.T) {
+	s := newStage(t)
+	s.do(watch(Dialog, "a"))
+	w := s.e.Subscriptions()[0]
+	is := func(what string, lags, told bool) {
+		t.Helper()
+		if since, was := w.Lags(s.now); since.IsZero() == lags || was != told {
+			t.Errorf("%s: since %v, told %v", what, since, was)
+		}
+	}
+	is("told a moment ago", false, false)
+	s.pass(answerTime + time.Second)
+	is("not answered", true, true)
+	s.do(Notified{Package: Dialog, CallID: "a", Sequence: w.Sequence(), Reply: 200})
+	is("answered", false, false)
+	s.do(ring("c", Early)).do(ring("c", Confirmed))
+	is("held back by its rate", true, false)
+	s.pass(time.Second)
+	s.do(Notified{Package: Dialog, CallID: "a", Sequence: w.Sequence(), Reply: 500})
+	is("answered with a failure", true, true)
+}

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"strconv"
 	"time"
 
@@ -249,13 +248,4 @@ func (d *Directory) CreateAccount(ctx context.Context, fields map[string]any, as
 		return nil, false, err
 	}
 	return p.entry(last - uint64(n-1)), isMaster, nil
-}
-
-// SetAPIKey gives an account another API key, or none if the key is "", and blocks until that is durable. The key before is no
-// good any more. The error is ErrConflict when e is not the newest state of the account, or another account has the key.
-func (d *Directory) SetAPIKey(ctx context.Context, e *Entry, key string) error {
-	fields := maps.Clone(e.Fields)
-	fields["api_key"] = key // an empty one removes it
-	_, err := d.Put(ctx, e.ID, Accounts, e.ID, e.ID, fields, e)
-	return err
 }

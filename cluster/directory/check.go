@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -31,7 +32,7 @@ var texts = map[string][]string{
 var extensions = map[string][]string{Users: {"presence_id"}, Devices: {"presence_id", "sip.username"}}
 
 // hidden are the fields that the directory makes itself. Nobody else writes or reads them.
-var hidden = map[string][]string{Accounts: {"api_key_hash"}, Users: loginFields}
+var hidden = map[string][]string{Accounts: {keyHash, oldKeyHash, oldKeyUntil}, Users: loginFields}
 
 // Public returns the fields of an entry that people may see, without those that hold secrets. The caller may change the
 // result, but not what is in it.
@@ -171,16 +172,18 @@ func prepareAccount(fields map[string]any, old *Entry) (wrong []error) {
 	fields["realm"] = strings.ToLower(realm)
 	key, named := fields["api_key"]
 	delete(fields, "api_key")
+	grace, _ := fields[keyGrace].(time.Duration)
+	delete(fields, keyGrace)
 	text, isText := key.(string)
 	switch {
 	case !named, key != nil && !isText:
 	case text == "":
-		delete(fields, "api_key_hash")
-	case old != nil && old.Text("api_key_hash") == HashKey(text): // an earlier release took shorter ones
+		setKey(fields, old, "", 0)
+	case old != nil && old.Text(keyHash) == HashKey(text): // an earlier release took shorter ones
 	case len(text) < minAPIKey || strings.Trim(text, "0123456789abcdefABCDEF") != "":
 		wrong = append(wrong, &Invalid{"api_key", fmt.Sprintf("must have at least %d hexadecimal digits (128 bits), or be left out", minAPIKey)})
 	default:
-		fields["api_key_hash"] = HashKey(text)
+		setKey(fields, old, HashKey(text), grace)
 	}
 	return wrong
 }
@@ -334,7 +337,7 @@ func (d *Directory) admitAccount(p *prepared) error {
 	if holder, taken := d.realms[p.Realm()]; taken && holder != p.ID {
 		return fmt.Errorf("%w: another account has the realm %s", ErrConflict, p.Realm())
 	}
-	if h := p.Text("api_key_hash"); h != "" {
+	if h := p.Text(keyHash); h != "" {
 		if holder, taken := d.apiKeys[h]; taken && holder != p.ID {
 			return fmt.Errorf("%w: another account has this API key", ErrConflict)
 		}

@@ -167,7 +167,7 @@ func TestAPIKeys(t *testing.T) {
 		t.Helper()
 		e, err := d.Get(t.Context(), Accounts, account, account)
 		if err == nil {
-			err = d.SetAPIKey(t.Context(), e, key)
+			_, err = d.SetAPIKey(t.Context(), e, key, 0)
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -9,9 +9,6 @@ package directory
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/hex"
 	"errors"
 	"log/slog"
 	"maps"
@@ -352,6 +349,16 @@ func (d *Directory) RealmAccount(realm string) (id string, ok bool) {
 	return id, ok
 }
 
+// Realm returns the realm of an account, as the view knows it; "": there is no such account.
+func (d *Directory) Realm(account string) string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if e := d.account(account); e != nil {
+		return e.Realm()
+	}
+	return ""
+}
+
 // FindRealm returns the id of the account that has a realm (in lower case). Before it returns ErrUnknown it asks the
 // bucket, and may block for that.
 func (d *Directory) FindRealm(ctx context.Context, realm string) (id string, err error) {
@@ -379,25 +386,6 @@ func (d *Directory) InTree(root, account string) bool {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.inTree(root, account)
-}
-
-// HashKey returns the form in which an API key is stored: its SHA-256 in hexadecimal.
-func HashKey(key string) string {
-	sum := sha256.Sum256([]byte(key))
-	return hex.EncodeToString(sum[:])
-}
-
-// AccountByAPIKey returns the account that has an API key. Before it returns ErrUnknown it asks the bucket, and may block
-// for that.
-func (d *Directory) AccountByAPIKey(ctx context.Context, key string) (*Entry, error) {
-	if key == "" || len(key) > maxName {
-		return nil, ErrUnknown
-	}
-	h := HashKey(key)
-	return find(ctx, d, func() (*Entry, bool) {
-		e := d.account(d.apiKeys[h])
-		return e, e != nil && subtle.ConstantTimeCompare([]byte(e.Text("api_key_hash")), []byte(h)) == 1
-	})
 }
 
 // PublicKey returns the public half of a token key. Before it returns ErrUnknown it asks the bucket, and may block for that.

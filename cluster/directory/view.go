@@ -157,7 +157,8 @@ func (v *view) replace(old, e *Entry) (gone, rival string) {
 				gone = v.freeRealm(old)
 			}
 			v.limit(old, false)
-			release(v.apiKeys, old.Text("api_key_hash"), old.ID)
+			release(v.apiKeys, old.Text(keyHash), old.ID)
+			release(v.apiKeys, old.Text(oldKeyHash), old.ID)
 			dropFrom(v.children, old.Text("parent_id"), old.ID)
 			for _, n := range names(old) {
 				dropFrom(v.named, n, old.ID)
@@ -194,8 +195,10 @@ func (v *view) replace(old, e *Entry) (gone, rival string) {
 			addTo(v.rivals, e.Realm(), e.ID)
 		}
 		v.limit(e, true)
-		if h := e.Text("api_key_hash"); h != "" {
-			v.apiKeys[h] = e.ID
+		for _, field := range [...]string{oldKeyHash, keyHash} {
+			if h := e.Text(field); h != "" {
+				v.apiKeys[h] = e.ID
+			}
 		}
 		addTo(v.children, e.Text("parent_id"), e.ID)
 		for _, n := range names(e) {

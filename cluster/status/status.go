@@ -49,6 +49,9 @@ type Status struct {
 	Moving  int               `json:"moving"`  // the number of shards whose holder is not the member that placement names
 	Leases  map[string]string `json:"leases"`  // by node: Serving, Draining, Expelled or Gone, as the journal shows it
 
+	Watchers []Watchers `json:"watchers,omitzero"` // with Ask.Watchers
+	Top      []Use      `json:"top,omitzero"`      // with Ask.Top: the accounts that use most
+
 	Sources  []Source       `json:"sources,omitzero"`  // the sources of calls that the node watches over
 	Switches map[string]int `json:"switches,omitzero"` // by Switch-URI: the calls that the node holds; of many switches, those with the most calls
 }

@@ -30,6 +30,7 @@ const (
 	AnyState               = "lamplight.state.*.*"           // realm, user
 	AnyAudit               = "lamplight.audit.extension.*.*" // realm, user; the user * stands for all of the realm
 	AnyAuditSwitch         = "lamplight.audit.switch.*"      // Switch-URI
+	AnyAuditAccount        = "lamplight.audit.account.*"     // account id
 	AnyReport              = "lamplight.reports.*"           // account id
 	AnyNode                = "lamplight.node.*"              // node
 	AnyAnswers             = "lamplight.answers.*.*"         // node, then 0; or, when nobody received a message, its number
@@ -38,6 +39,7 @@ const (
 	AnyCredentials         = "lamplight.credentials.*.*"     // asks whether a phone may log in: realm, user; with the user *, whether the realm is known
 	EdgeSecret             = "lamplight.edge.secret"         // asks for the secret that all edges share
 	Status                 = "lamplight.status"              // asks every node for its status
+	Detail                 = "lamplight.detail"              // asks every node for its status with names: of extensions whose watchers lag, of accounts that use most
 	LogLevel               = "lamplight.log_level"           // asks every node, or one, for the levels of its log, or changes them
 )
 
@@ -45,8 +47,8 @@ const (
 // edges and control programs.
 func All() []string {
 	return []string{AnySubscription, AnySubscriptionOfRealm, AnyDialogUpdate, AnyUpdate, AnyMailboxUpdate, AnyRegistration, AnyPublication, AnyWatcherReply,
-		AnySearch, AnyShow, AnySet, AnyReset, AnyProbe, SwitchGone, AnySourceUp, AnyEdgeUp, AnyNotified, AnyNotify, AnyWatched, AnyState, AnyAudit, AnyAuditSwitch, AnyReport, AnyNode, AnyAnswers,
-		AnyClaims, AnyRecord, AnyCredentials, EdgeSecret, Status, LogLevel}
+		AnySearch, AnyShow, AnySet, AnyReset, AnyProbe, SwitchGone, AnySourceUp, AnyEdgeUp, AnyNotified, AnyNotify, AnyWatched, AnyState, AnyAudit, AnyAuditSwitch, AnyAuditAccount, AnyReport, AnyNode, AnyAnswers,
+		AnyClaims, AnyRecord, AnyCredentials, EdgeSecret, Status, Detail, LogLevel}
 }
 
 // AnyEdge is the edge name for subscriptions that name no edge: their NOTIFYs go to Notify(AnyEdge), and so do those for watchers behind
@@ -122,6 +124,9 @@ func State(realm, user string) string { return of(AnyState, realm, user) }
 
 // Audit is the subject of the document that tells of a command to an extension, or with the user * to all of the realm.
 func Audit(realm, user string) string { return of(AnyAudit, realm, user) }
+
+// AuditAccount is the subject of the document that tells of a command about an account.
+func AuditAccount(account string) string { return of(AnyAuditAccount, account) }
 
 // Report is the subject under which the reports of an account's resets are kept.
 func Report(account string) string { return of(AnyReport, account) }

@@ -213,6 +213,9 @@ func TestLeastPrivilege(t *testing.T) {
 	}
 	at("presence", "reset", "1004")
 	reset := a.shell(`curl -s -g -X POST -H "X-Auth-Token: {AUTH_TOKEN}" 'BASE/presence/1004'`)
+	if key := a.shell(`curl -s -g -X PUT -H "X-Auth-Token: {AUTH_TOKEN}" BASE/api_key`); key.Status != "success" { // the audit is told
+		t.Errorf("a new API key: %+v", key)
+	}
 	if report := a.shell(`curl -s -g -H "X-Auth-Token: {AUTH_TOKEN}" 'BASE/presence/report-` + reset.Report + `'`); report.By == "" {
 		t.Errorf("the report %q of a reset: %+v", reset.Report, report)
 	}
@@ -221,6 +224,12 @@ func TestLeastPrivilege(t *testing.T) {
 		if table := a.lamplight(append([]string{"cluster"}, flags...)...); !strings.Contains(table, "serving") {
 			t.Errorf("lamplight cluster: %s", table)
 		}
+	}
+	if table := a.lamplight("watchers", "--nats", url); !strings.Contains(table, "EDGE") {
+		t.Errorf("lamplight watchers: %s", table)
+	}
+	if table := a.lamplight("top", "--interval", "10ms", "--nats", url); !strings.Contains(table, realm) {
+		t.Errorf("lamplight top: %s", table)
 	}
 	watch, controlRefused := controlClient(t, control[1], control[3])
 	lamps, err := watch.SubscribeSync("lamplight.state.acme%2Eexample%2Ecom.*")
@@ -264,14 +273,14 @@ func TestLeastPrivilege(t *testing.T) {
 	}
 	mayNot(t, "an edge", edgeRefused, "publish to", publishBy(edge), "lamplight.edge.up.edge2", "lamplight.notified.a.edge2", "presence.reset.acme%2Eexample%2Ecom.%2A",
 		"presence.set.acme%2Eexample%2Ecom.1001", "presence.search_req.acme%2Eexample%2Ecom", "lamplight.notify.edge1", "lamplight.state.acme%2Eexample%2Ecom.1001",
-		"lamplight.journal.0.17.claim", "lamplight.claims.0", "lamplight.node.a", "lamplight.answers.a.0", "lamplight.status", "lamplight.log_level", "lamplight.reports.4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10", "$SRV.PING", "$KV.lamplight_directory.key.x",
+		"lamplight.journal.0.17.claim", "lamplight.claims.0", "lamplight.node.a", "lamplight.answers.a.0", "lamplight.status", "lamplight.detail", "lamplight.log_level", "lamplight.reports.4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10", "lamplight.audit.account.x", "$SRV.PING", "$KV.lamplight_directory.key.x",
 		"$JS.API.STREAM.NAMES", "$JS.API.DIRECT.GET.LAMPLIGHT_JOURNAL_0", "_INBOX.x")
 	mayNot(t, "an edge", edgeRefused, "listen on", listenBy(edge), ">", "lamplight.credentials.*.*", "lamplight.edge.secret", "lamplight.notify.edge2", "lamplight.notify.*", "lamplight.notify.any", "presence.dialog.*.*", "lamplight.journal.>", "lamplight.node.a",
 		"lamplight.state.>", "_INBOX.>", "_INBOX_control.>", "$KV.>")
 	mayNot(t, "an edge", edgeRefused, "listen in another queue group on", func(topic string) error { _, err := edge.QueueSubscribeSync(topic, "other"); return err }, "lamplight.notify.any")
 	mayNot(t, "a control client", controlRefused, "publish to", publishBy(watch), "presence.set.other%2Eexample%2Ecom.1001", "presence.reset.other%2Eexample%2Ecom.%2A", "presence.probes.dialog",
 		subject1001, "presence.dialog.acme%2Eexample%2Ecom.k1", "lamplight.edge.up.edge1", "lamplight.journal.0.17.claim", "lamplight.node.a", "lamplight.notify.edge1", "$SRV.PING",
-		"lamplight.credentials.acme%2Eexample%2Ecom.1001", "lamplight.edge.secret", "lamplight.log_level",
+		"lamplight.credentials.acme%2Eexample%2Ecom.1001", "lamplight.edge.secret", "lamplight.log_level", "lamplight.detail",
 		"$KV.lamplight_directory.key.x", "$JS.API.STREAM.NAMES")
 	mayNot(t, "a control client", controlRefused, "listen on", listenBy(watch), ">", "lamplight.state.*.*", "lamplight.notify.edge1", "_INBOX.>", "_INBOX_edge1.>", "presence.>", "lamplight.journal.>")
 	node, nodeRefused := controlClient(t, url, "_INBOX")

@@ -44,6 +44,8 @@ type commands struct {
 	Presence    presenceCommand   `cmd:"" help:"List, show, set, reset and watch lamps, over NATS."`
 	Cluster     clusterCommand    `cmd:"" help:"Show the nodes with their states, shards and load, and what they disagree on. It exits with 1 when shards have no owner."`
 	LogLevel    logLevelCommand   `cmd:"" name:"log-level" help:"Show or change the levels of the nodes' logs while they run, over NATS."`
+	Watchers    watchersCommand   `cmd:"" help:"Say by edge how many watchers may show something else than their lamps are, since when, and of which extensions."`
+	Top         topCommand        `cmd:"" help:"List the accounts that make the most HTTP requests, events and NOTIFYs now, or hold the most subscriptions."`
 	Sources     sourcesCommand    `cmd:"" help:"List the sources of calls, such as bridges, and the switches with the number of their calls."`
 	Shadow      shadowCommand     `cmd:"" help:"Compare the lamps and subscriptions of a realm with those of the presence server that phones use now, until the command is interrupted."`
 	Backup      backupCommand     `cmd:"" help:"Save the journal and the directory in one file, and check such files."`

@@ -7,6 +7,7 @@ package access
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -102,7 +103,7 @@ func (c *Control) publish(ctx context.Context, key ed25519.PrivateKey) error {
 }
 
 // Account returns the id of the account that a token is for, and who has the token in words for people, or ErrCredentials. The token of an account that does not exist is not
-// good, whoever signed it, nor is one that a node made for a user who is gone or disabled.
+// good, whoever signed it, nor is one that a node made for a user who is gone or disabled, or for an API key that the account has no more.
 func (c *Control) Account(ctx context.Context, token []byte) (id, who string, err error) {
 	known, err := c.trust.Load().verifier.verify(ctx, token)
 	if err != nil {
@@ -113,6 +114,11 @@ func (c *Control) Account(ctx context.Context, token []byte) (id, who string, er
 		return "", "", err
 	case !exists:
 		return "", "", ErrCredentials
+	case known.key != "":
+		if lives, err := c.cfg.Directory.HasAPIKey(ctx, known.account, known.key); err != nil || !lives {
+			return "", "", cmp.Or(err, ErrCredentials)
+		}
+		return known.account, known.who, nil
 	case known.owner == "":
 		return known.account, known.who, nil
 	}
@@ -150,7 +156,7 @@ func (c *Control) LogIn(ctx context.Context, from net.IP, apiKey string) (e *dir
 	}
 	c.failures.undo(names)
 	if err == nil {
-		token, err = sign(c.trust.Load().key, claims{AccountID: e.ID, APIKey: true}, TokenLife)
+		token, err = sign(c.trust.Load().key, claims{AccountID: e.ID, APIKey: true, KeyID: directory.APIKeyID(apiKey)}, TokenLife)
 	}
 	return e, token, err
 }

@@ -38,6 +38,7 @@ type claims struct {
 	AccountID string `json:"account_id"`
 	OwnerID   string `json:"owner_id,omitempty"`
 	APIKey    bool   `json:"api_key,omitempty"` // it was made for the account's API key
+	KeyID     string `json:"key_id,omitempty"`  // directory.APIKeyID of that key
 	jwt.RegisteredClaims
 }
 
@@ -123,6 +124,7 @@ type Verifier struct {
 type verdict struct {
 	account string
 	owner   string // the user that a node of ours made it for; "": none
+	key     string // directory.APIKeyID of the API key that a node of ours made it for; "": none, or a node of an earlier release made it
 	who     string // who has it, in words
 	expires time.Time
 }
@@ -260,6 +262,7 @@ func (v *Verifier) verify(ctx context.Context, token []byte) (verdict, error) {
 	known := verdict{account: account, expires: expires.Time}
 	if ours { // users of another issuer's tokens need not be in the directory
 		known.owner = owner
+		known.key, _ = c["key_id"].(string)
 	}
 	switch key, _ := c["api_key"].(bool); {
 	case owner != "":

@@ -15,14 +15,15 @@ import (
 	"lamplight/transport/appendjson"
 )
 
-// Entry is one command and how it ended. Either Realm or Switch is set.
+// Entry is one command and how it ended. One of Realm, Switch and Account is set.
 type Entry struct {
-	Action string // "set", "reset" or "switch_gone"
-	State  string // the manual state that the command sets; "": none
-	Realm  string
-	User   string // "*": every extension of the realm
-	Switch string // the Switch-URI
-	Report string // the id of the report of a reset; "": there is none
+	Action  string // "set", "reset", "switch_gone", "api_key_set" or "api_key_revoked"
+	State   string // the manual state that the command sets; "": none
+	Realm   string
+	User    string // "*": every extension of the realm
+	Switch  string // the Switch-URI
+	Account string // the account's id
+	Report  string // the id of the report of a reset; "": there is none
 	presence.Origin
 	Err error // nil: it was done and is durable
 }
@@ -52,10 +53,14 @@ func (a *Audit) Note(e Entry) {
 	}
 	attrs := []any{"action", e.Action, "by", e.By, "from", e.From, "request_id", e.Request, "result", result}
 	var about string
-	if e.Switch != "" {
+	switch {
+	case e.Switch != "":
 		about = subject.AuditSwitch(e.Switch)
 		attrs = append(attrs, "switch", e.Switch)
-	} else {
+	case e.Account != "":
+		about = subject.AuditAccount(e.Account)
+		attrs = append(attrs, "account", e.Account)
+	default:
 		about = subject.Audit(e.Realm, e.User)
 		attrs = append(attrs, "extension", e.User+"@"+e.Realm)
 	}
@@ -72,7 +77,7 @@ func (a *Audit) Note(e Entry) {
 	for _, f := range [...]struct {
 		name  appendjson.Literal
 		value string
-	}{{"State", e.State}, {"Realm", e.Realm}, {"Username", e.User}, {"Switch-URI", e.Switch}, {"By", e.By}, {"Address", e.From}, {"Request-ID", e.Request}, {"Report-ID", e.Report}} {
+	}{{"State", e.State}, {"Realm", e.Realm}, {"Username", e.User}, {"Switch-URI", e.Switch}, {"Account-ID", e.Account}, {"By", e.By}, {"Address", e.From}, {"Request-ID", e.Request}, {"Report-ID", e.Report}} {
 		if f.value != "" {
 			d = appendjson.Field(d, f.name, f.value)
 		}

@@ -289,7 +289,7 @@ func TestStopAnswersWhatCame(t *testing.T) {
 func TestReplySubjectsAreInboxes(t *testing.T) {
 	b := newBed(t)
 	b.router.answer.View = presence.Idle
-	if err := AnswerStatus(b.conn, "", func() status.Status { return status.Status{} }); err != nil {
+	if err := AnswerStatus(b.conn, "", func(status.Ask) status.Status { return status.Status{} }); err != nil {
 		t.Fatal(err)
 	}
 	replies := []string{"lamplight.journal.0.17.claim", "east.lamplight.journal.0.17.claim", "lamplight.claims.0", "orders.new", "_INBOXES.x", "presence.reset.acme%2Etest.1"}

@@ -250,8 +250,18 @@ func (c *Client) one(ctx context.Context, topic, event string, fields Fields) (o
 // Status asks all nodes for their view of the cluster. It returns the answers once every node that one of them names as alive
 // has answered. When ctx ends before, it returns those that came, or ErrNoNode when none came.
 func (c *Client) Status(ctx context.Context) ([]status.Status, error) {
+	return c.AskStatus(ctx, status.Ask{})
+}
+
+// AskStatus is Status that asks for details too.
+func (c *Client) AskStatus(ctx context.Context, ask status.Ask) ([]status.Status, error) {
+	topic, question := subject.Status, []byte(nil)
+	if ask != (status.Ask{}) {
+		topic = subject.Detail
+		question, _ = json.Marshal(ask) // it has nothing that could fail
+	}
 	var all []status.Status
-	err := c.askAll(ctx, subject.Status, nil, func(data []byte) (whole bool) {
+	err := c.askAll(ctx, topic, question, func(data []byte) (whole bool) {
 		var s status.Status
 		if json.Unmarshal(data, &s) == nil && s.Node != "" {
 			all = append(all, s)

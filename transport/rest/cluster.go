@@ -22,7 +22,8 @@ const (
 // overview is what the answers of all nodes add up to.
 type overview struct {
 	status.Overview
-	Sources []status.SourceView `json:"sources"`
+	Sources  []status.SourceView `json:"sources"`
+	Watchers []status.Watchers   `json:"watchers,omitzero"`
 }
 
 // master returns an error if the token is not of the master account.
@@ -47,13 +48,21 @@ func (q *request) cluster() error {
 		return httpd.ErrTooMany
 	}
 	defer free()
-	ask := func() ([]status.Status, error) {
+	more := false
+	switch w := string(q.QueryArgs().Peek("watchers")); w {
+	case "", "false":
+	case "true":
+		more = true
+	default:
+		return httpd.Invalid("watchers", "Field must be true or false")
+	}
+	ask := func(what status.Ask) ([]status.Status, error) {
 		ctx, cancel := context.WithTimeout(&q.Within, statusTime)
 		defer cancel()
-		return q.server.cfg.Status(ctx)
+		return q.server.cfg.Status(ctx, what)
 	}
 	begun := time.Now()
-	before, err := ask()
+	before, err := ask(status.Ask{})
 	if err != nil {
 		return err
 	}
@@ -61,11 +70,15 @@ func (q *request) cluster() error {
 	case <-time.After(statusApart):
 	case <-q.Within.Done():
 	}
-	now, err := ask()
+	now, err := ask(status.Ask{Watchers: more})
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(overview{status.Merge(before, now, time.Since(begun)), status.Sources(now)}, json.Deterministic(true))
+	o := overview{Overview: status.Merge(before, now, time.Since(begun)), Sources: status.Sources(now)}
+	if more {
+		o.Watchers = status.WatchersOf(now)
+	}
+	data, err := json.Marshal(o, json.Deterministic(true))
 	if err != nil {
 		return err
 	}

@@ -172,6 +172,16 @@ func TestCluster(t *testing.T) {
 			t.Errorf("no %s in %s", want, a.Raw)
 		}
 	}
+	if e.router.asked.Watchers || strings.Contains(a.Raw, `"watchers":[`) {
+		t.Errorf("the nodes looked at their watchers, and nobody asked for that: %s", a.Raw)
+	}
+	e.router.statuses[0].Watchers = []status.Watchers{{Edge: "edge1", Watchers: 3, Untold: 1, Worst: []status.Extension{{Extension: "1001@root.test", Untold: 1}}}}
+	if a := e.do("GET", "/v2/cluster?watchers=true", master, ""); !e.router.asked.Watchers || !strings.Contains(a.Raw, `"watchers":[{"edge":"edge1","watchers":3,"not_told":1,"not_answered":0,"worst":[{"extension":"1001@root.test"`) {
+		t.Errorf("watchers: %d %s", a.Code, a.Raw)
+	}
+	if a := e.do("GET", "/v2/cluster?watchers=yes", master, ""); a.Code != 400 {
+		t.Errorf("%+v", a)
+	}
 	if a := e.do("POST", "/v2/cluster", master, ""); a.Code != 405 {
 		t.Errorf("%+v", a)
 	}

@@ -219,3 +219,73 @@ func TestAPIKeyIsShownOnce(t *testing.T) {
 		}
 	}
 }
+
+// The key before stays good for the grace that was asked for, and no longer. A token ends with the key that it was made with. The audit tells
+// of each change.
+func TestAPIKeysRotate(t *testing.T) {
+	e := newBed(t, 0)
+	at, mine := "/v2/accounts/"+root+"/api_key", e.tokens[root]
+	logIn := func(key string) (token string) {
+		r := e.do("PUT", "/v2/api_auth", "", `{"data":{"api_key":"`+key+`"}}`)
+		if r.Code == 201 {
+			token = r.Token
+		}
+		return token
+	}
+	good := func(token string) bool { return e.do("GET", "/v2/accounts/"+root, token, "").Code == 200 }
+	rotate := func(body string) (key string, r reply) {
+		r = e.do("PUT", at, mine, `{"data":`+body+`}`)
+		m, _ := r.Data.(map[string]any)
+		key, _ = m["api_key"].(string)
+		return key, r
+	}
+	first := logIn(apiKey)
+	second, r := rotate(`{"grace_s":3600}`)
+	if r.Code != 201 || !strings.Contains(r.Raw, `"old_key_until":"`) || !good(first) || logIn(apiKey) == "" || !good(logIn(second)) {
+		t.Errorf("a rotation with a grace: %d %s", r.Code, r.Raw)
+	}
+	if r := e.do("GET", at, mine, ""); !strings.Contains(r.Raw, `"old_key_until":"`) || strings.Contains(r.Raw, "hash") {
+		t.Errorf("while both keys are good: %s", r.Raw)
+	}
+	if r := e.do("GET", "/v2/accounts/"+root, mine, ""); strings.Contains(r.Raw, "api_key") {
+		t.Errorf("the account shows its keys: %s", r.Raw)
+	}
+	if r := e.do("PATCH", "/v2/accounts/"+root, mine, `{"data":{"name":"Root 2","api_key_old_until":"2999-01-01T00:00:00Z"}}`); r.Code != 200 || !good(first) {
+		t.Errorf("another change of the account: %d %s", r.Code, r.Raw)
+	}
+	withSecond := logIn(second)
+	third, r := rotate(`{}`)
+	if good(first) || good(withSecond) || logIn(apiKey) != "" || logIn(second) != "" || !good(logIn(third)) || strings.Contains(r.Raw, "old_key_until") {
+		t.Errorf("a rotation without a grace: %d %s", r.Code, r.Raw)
+	}
+	withThird := logIn(third)
+	if _, r := rotate(`{"grace_s":1}`); r.Code != 201 {
+		t.Errorf("%d %s", r.Code, r.Raw)
+	}
+	for end := time.Now().Add(10 * time.Second); good(withThird) && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if good(withThird) || logIn(third) != "" || !good(mine) {
+		t.Error("the key before is good after its grace, or a token without a key has ended")
+	}
+	for _, bad := range []string{`-1`, `604801`, `1.5`, `"60"`} {
+		if _, r := rotate(`{"grace_s":` + bad + `}`); r.Code != 400 || !strings.Contains(r.Raw, `"grace_s":`) {
+			t.Errorf("grace_s %s: %d %s", bad, r.Code, r.Raw)
+		}
+	}
+	fifth, _ := rotate(`{"grace_s":60}`)
+	withFifth := logIn(fifth)
+	if r := e.do("DELETE", at, mine, ""); r.Code != 200 || good(withFifth) || logIn(fifth) != "" {
+		t.Errorf("revoked: %d %s", r.Code, r.Raw)
+	}
+	actions := []string{}
+	for _, a := range e.router.audited {
+		if a.Account != root || a.By == "" || a.Err != nil {
+			t.Errorf("%+v", a)
+		}
+		actions = append(actions, a.Action)
+	}
+	if got := strings.Join(actions, " "); got != "api_key_set api_key_set api_key_set api_key_set api_key_revoked" {
+		t.Errorf("the audit has %s", got)
+	}
+}

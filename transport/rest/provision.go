@@ -3,15 +3,20 @@ package rest
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/sync/errgroup"
 
 	"lamplight/actors"
 	"lamplight/cluster/directory"
 	"lamplight/transport/access"
+	"lamplight/transport/audit"
 	"lamplight/transport/httpd"
 )
 
@@ -144,15 +149,20 @@ func (q *request) apiKey(e *directory.Entry) error {
 	if err := q.Methods("GET", "PUT", "DELETE"); err != nil {
 		return err
 	}
+	state := func(e *directory.Entry, more map[string]any) map[string]any {
+		if until := e.OldKeyUntil(time.Now()); !until.IsZero() {
+			more["old_key_until"] = until.Format(time.RFC3339)
+		}
+		return more
+	}
 	if q.Reads() {
 		if e.ID != q.account {
 			return access.ErrForbidden
 		}
-		return q.respond(200, map[string]any{"api_key_set": e.Text("api_key_hash") != ""})
+		return q.respond(200, state(e, map[string]any{"api_key_set": e.HasAPIKey()}))
 	}
-	d := q.server.cfg.Directory
 	if q.IsDelete() {
-		if err := d.SetAPIKey(&q.Within, e, ""); err != nil {
+		if err := q.changeKey(e, "", 0); err != nil {
 			return err
 		}
 		return q.respond(200, map[string]any{"api_key_set": false})
@@ -167,10 +177,58 @@ func (q *request) apiKey(e *directory.Entry) error {
 	} else if !isText || key == "" {
 		return &directory.Invalid{Field: "api_key", Reason: "must be a key, or be left out"}
 	}
-	if err := d.SetAPIKey(&q.Within, e, key); err != nil {
+	grace, err := graceOf(fields["grace_s"])
+	if err != nil {
 		return err
 	}
-	return q.respond(201, map[string]any{"api_key": key, "api_key_set": true})
+	if err := q.changeKey(e, key, grace); err != nil {
+		return err
+	}
+	answer := map[string]any{"api_key": key, "api_key_set": true}
+	if now, err := q.server.cfg.Directory.Get(&q.Within, directory.Accounts, e.ID, e.ID); err == nil {
+		answer = state(now, answer)
+	}
+	return q.respond(201, answer)
+}
+
+// graceOf reads for how long the key before a new one stays good.
+func graceOf(v any) (time.Duration, error) {
+	if v == nil {
+		return 0, nil
+	}
+	number, _ := v.(jsontext.Value)
+	n, err := strconv.Atoi(string(number))
+	if most := int(directory.MaxKeyGrace / time.Second); err != nil || n < 0 || n > most {
+		return 0, &directory.Invalid{Field: "grace_s", Reason: fmt.Sprintf("must be a whole number of seconds, 0 to %d", most)}
+	}
+	return time.Duration(n) * time.Second, nil
+}
+
+// changeKey gives an account another API key, or none if the key is "", and tells the audit.
+func (q *request) changeKey(e *directory.Entry, key string, grace time.Duration) error {
+	now, err := q.server.cfg.Directory.SetAPIKey(&q.Within, e, key, grace)
+	if err != nil {
+		q.auditKey(e.ID, key != "", err)
+		return err
+	}
+	q.auditKeys(e, now)
+	return nil
+}
+
+// auditKeys tells the audit if an account has another API key than before, or none any more.
+func (q *request) auditKeys(before, now *directory.Entry) {
+	if !before.SameAPIKey(now) {
+		q.auditKey(now.ID, now.HasAPIKey(), nil)
+	}
+}
+
+// auditKey tells the audit that an account's API key was set or revoked.
+func (q *request) auditKey(account string, set bool, err error) {
+	action := "api_key_revoked"
+	if set {
+		action = "api_key_set"
+	}
+	q.server.cfg.Audit(audit.Entry{Action: action, Account: account, Origin: q.origin(), Err: err})
 }
 
 // parentOf returns the id of the account that the fields of an account name as its parent; "": they name none.
@@ -282,8 +340,12 @@ func (q *request) entry(kind, account, id string) error {
 			delete(fields, "parent_id")
 		}
 	}
+	before := e
 	if e, err = d.Put(&q.Within, q.account, kind, account, id, fields, e); err != nil {
 		return err
+	}
+	if kind == directory.Accounts {
+		q.auditKeys(before, e)
 	}
 	return q.respond(200, public(e))
 }

@@ -57,6 +57,7 @@ type router struct {
 	audited    []audit.Entry
 	changes    chan client.Change // of the state feed
 	statuses   []status.Status    // of all nodes
+	asked      status.Ask         // of the last question for them
 }
 
 func (r *router) Request(_ context.Context, q actors.Request) actors.Answer {
@@ -196,7 +197,10 @@ func newBed(t testing.TB, rateLimit int) *bed {
 	}
 	lamps := live.New(live.Config{Presence: e.router, Directory: d, Watch: watch, Connected: conn.IsConnected, Log: log})
 	e.api = New(Config{Timeout: 5 * time.Second, Reports: e.router, Presence: e.router, Directory: d, Access: control, Audit: e.router.audit, Live: lamps,
-		Status: func(context.Context) ([]status.Status, error) { return e.router.statuses, e.router.err }})
+		Status: func(_ context.Context, ask status.Ask) ([]status.Status, error) {
+			e.router.asked = ask
+			return e.router.statuses, e.router.err
+		}})
 	e.api.Mount(e.server)
 	if err := e.server.Start(ctx); err != nil {
 		t.Fatal(err)

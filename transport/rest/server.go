@@ -67,8 +67,8 @@ type Config struct {
 	Audit     func(audit.Entry) // is told of each command that has ended; it must not wait
 	Reports   Reports
 	Live      *live.Hub // keeps the lamps of accounts that are watched
-	// Status asks all nodes for their view of the cluster, as client.Client.Status.
-	Status func(context.Context) ([]status.Status, error)
+	// Status asks all nodes for their view of the cluster, as client.Client.AskStatus.
+	Status func(context.Context, status.Ask) ([]status.Status, error)
 }
 
 // API serves the paths of the Presence API and of the account API.

@@ -267,7 +267,7 @@ func (n *Node) startTransports(ctx context.Context) error {
 	}
 	asker := client.New(client.Config{Conn: n.conn, Prefix: c.Prefix, App: "lamplight", AppVersion: c.Version})
 	lamps := live.New(live.Config{Presence: n.router, Directory: n.directory, Watch: asker.Watch, Connected: n.conn.IsConnected, Log: n.log})
-	rest.New(rest.Config{Timeout: c.RequestTimeout, Presence: n.router, Directory: n.directory, Access: control, Audit: told.Note, Reports: kept, Live: lamps, Status: asker.Status}).Mount(n.http)
+	rest.New(rest.Config{Timeout: c.RequestTimeout, Presence: n.router, Directory: n.directory, Access: control, Audit: told.Note, Reports: kept, Live: lamps, Status: asker.AskStatus}).Mount(n.http)
 	ui.Mount(n.http)
 	if err := n.teardown.start(ctx, "HTTP", n.http); err != nil {
 		return err

@@ -55,7 +55,7 @@ func (n *Node) switches() map[string]int {
 }
 
 // status returns what the node says of itself and of the other nodes.
-func (n *Node) status() status.Status {
+func (n *Node) status(ask status.Ask) status.Status {
 	v := n.journal.View()
 	s := status.Status{Node: n.cfg.Name, Incarnation: n.journal.Incarnation(), Version: n.cfg.Version, Time: time.Now().UTC(), Reads: presence.Schema, Writes: n.newest(),
 		State: status.Joining, Open: n.journal.OpenShards(), Members: n.members.Nodes(), Claims: v.Claims, Unowned: v.Unowned, Moving: n.moving(), Leases: map[string]string{}}
@@ -71,6 +71,12 @@ func (n *Node) status() status.Status {
 	}
 	if n.routed.Load() {
 		s.Sources, s.Switches = n.sources(), n.switches()
+		if ask.Watchers {
+			s.Watchers = n.watchers()
+		}
+		if ask.Top > 0 {
+			s.Top = n.top(time.Duration(min(ask.Top, status.MostTop)) * time.Millisecond)
+		}
 	}
 	figures := n.figures()
 	s.Extensions, s.Subscriptions, s.Behind = int(figures["extensions"]), int(figures["watchers"]), int(figures["watchers_behind"])
