@@ -378,6 +378,7 @@ func TestAsyncAPIIsWhatNodesSay(t *testing.T) {
 	p.next(edge)
 	ask("lamplight.edge.secret", "")
 	ask("lamplight.status", "")
+	ask("lamplight.detail", `{"watchers":true, "top_ms":1}`)
 	ask("lamplight.log_level", `{"part":"journal","level":"info"}`)
 	doc := subscription("c0")
 	ask("presence.subscriptions.acme%2Eexample%2Ecom", string(document("subscription", doc)))

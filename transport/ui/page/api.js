@@ -35,7 +35,7 @@ export function account() {
 }
 
 export const accounts = async () => (await lamplight.call("listAccounts", {})).data;
-export const cluster = async () => (await lamplight.call("showCluster", {})).data;
+export const cluster = async () => (await lamplight.call("showCluster", { query: { watchers: true } })).data;
 
 /**
  * events opens the stream of an account's lamps.

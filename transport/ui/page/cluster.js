@@ -46,6 +46,13 @@ function describe(c) {
   parts.push(make("h3", {}, "Nodes"), table("Nodes", ["Node", "State", "Member", "Shards", "Open", "Extensions", "Subscriptions", "Watchers behind", "Events/s", "Takeovers", "Expelled", "Disk free", "Version"],
     c.nodes.map((n) => [n.node, n.state === "serving" ? n.state : make("strong", { class: "bad" }, n.state), n.member ? "yes" : "no", String(n.shards), String(n.open), String(n.extensions),
       String(n.subscriptions), bad(n.watchers_behind), n.events_per_second.toFixed(0), String(n.takeovers), bad(n.expulsions), disk(n), n.version])));
+  const edges = c.watchers ?? [];
+  const late = edges.reduce((n, e) => n + e.not_told + e.not_answered, 0);
+  parts.push(make("h3", {}, "Edges and their watchers"), make("p", late ? { class: "bad" } : {}, late ? `${late} phones may show something else than they should.` : "Every phone was told what it should show, and has answered."));
+  if (edges.length) {
+    parts.push(table("Edges", ["Edge", "Watchers", "Not told", "Not answered", "Since", "Worst extensions"],
+      edges.map((e) => [e.edge, String(e.watchers), bad(e.not_told), bad(e.not_answered), e.since ? `${moment(e.since)} (${ago(e.since)})` : "", (e.worst ?? []).map((w) => w.extension).join(", ")])));
+  }
   parts.push(make("h3", {}, "Sources of calls"));
   parts.push(c.sources.length ? table("Sources of calls", ["Source", "Switch", "State", "Calls", "Until", "Node"],
     c.sources.map((s) => [s.source || "none", s.switch_uri, !s.source ? "" : s.silent ? make("strong", { class: "bad" }, `silent for ${ago(s.expires_at)}`) : "up", String(s.calls), s.source ? moment(s.expires_at) : "", s.node]))
