@@ -96,7 +96,9 @@ func (w *waiter) replied() bool {
 }
 
 // knowsLess says whether a watcher should know more than it was told, or has not replied to the last NOTIFY.
-func knowsLess(w *presence.Subscription) bool { return !w.Behind().IsZero() || w.Acked() < w.Sequence() }
+func knowsLess(w *presence.Subscription) bool {
+	return !w.Behind().IsZero() || w.Acked() < w.Sequence()
+}
 
 // view appends a copy of one subscription as listings show it; with document, the copy holds the body of the last NOTIFY.
 func (s *shard) view(rows []SubscriptionView, x *extension, w *presence.Subscription, document bool) []SubscriptionView {

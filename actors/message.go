@@ -32,6 +32,7 @@ type Request struct {
 	Deadline time.Time     // a request that is not applied by then is dropped; the router sets it where the caller did not
 	Wait     time.Duration // for SetManual and Reset: how long the answer waits for the watchers' replies; 0: not at all
 	Origin   presence.Origin
+	Trace    string // the span that asks, a trace.Parent; "": the request is not traced
 }
 
 // Answer is the result of a Request. The answer to an event leaves only when the event is durable.
@@ -93,7 +94,8 @@ type WatcherState struct {
 	Sequence uint32 // of the last NOTIFY that was sent
 	Acked    uint32 // the highest Sequence that it replied to
 	Reply    int
-	Behind   bool // it should know more than it was told, or has not replied to the last NOTIFY
+	Latency  time.Duration // from the making of the last NOTIFY until the reply to it; 0: not known
+	Behind   bool          // it should know more than it was told, or has not replied to the last NOTIFY
 }
 
 // Query selects the subscriptions of one realm, or its lit lamps.

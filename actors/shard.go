@@ -300,7 +300,7 @@ func (s *shard) show(x *extension, explain bool, now time.Time) Answer {
 			a.Subscriptions = s.view(a.Subscriptions, x, w, true)
 			if ex != nil {
 				ex.Watchers = append(ex.Watchers, WatcherState{CallID: w.CallID, Package: w.Package, From: w.From, Edge: w.Edge(),
-					Sequence: w.Sequence(), Acked: w.Acked(), Reply: w.Reply(), Behind: knowsLess(w)})
+					Sequence: w.Sequence(), Acked: w.Acked(), Reply: w.Reply(), Latency: w.Latency(), Behind: knowsLess(w)})
 			}
 		}
 		if ex != nil {

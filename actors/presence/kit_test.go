@@ -183,7 +183,7 @@ func dump(e *Extension) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%+v\n", *e.view)
 	for _, s := range e.watchers {
-		fmt.Fprintf(&b, "%v %q %q %v %v %d %v %d %d %q %q %q %q %d\n", s.Package, s.CallID, s.texts(), s.renewed, s.expires, s.CSeq, s.HasCSeq,
+		fmt.Fprintf(&b, "%v %q %q %v %v %d %v %d %d %q %q %q %q %d\n", s.Package, s.CallID, s.texts(), s.renewed, s.expires, s.CSeq, s.HasCSeq(),
 			s.MaxRate(), s.MinRate(), s.ServerID, s.Queue, s.UserAgent, s.getRare().extra, s.schema)
 	}
 	if m := e.more; m != nil {

@@ -175,7 +175,7 @@ func (s *Subscription) numbers(r *record, ev *Subscribe, cseq uint64) error {
 	s.sweptAt = sweptAt
 	s.renewed, ev.Expires, ev.MaxRate, ev.MinRate = renewed, int(expires), uint32(most), uint32(least)
 	if cseq > 0 {
-		s.CSeq, s.HasCSeq = uint32(cseq-1), true
+		s.setCSeq(uint32(cseq - 1))
 	}
 	return nil
 }

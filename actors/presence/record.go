@@ -149,7 +149,7 @@ func (e *Extension) encodeSubscription(s *Subscription) []byte {
 	b := e.appendHead(make([]byte, 0, size), s.schema, key)
 	b = appendNum(b, subscriptionRenewed, uint64(s.renewed))
 	b = appendNum(b, subscriptionExpires, uint64(s.expires))
-	if s.HasCSeq {
+	if s.HasCSeq() {
 		b = appendNum(b, subscriptionCSeq, uint64(s.CSeq)+1)
 	}
 	b = appendNum(b, subscriptionMaxRate, uint64(more.maxRate))

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 func TestSubscribeAndRefreshTellAtOnce(t *testing.T) { // RFC 6665 §4.2.1.2
@@ -419,4 +420,33 @@ func TestInDialogCreatesNothing(t *testing.T) { // RFC 6665 §4.2.1.4
 	s.do(in(3, 0)).heard() // the same once more
 	s.refused(in(4, 0), ErrNoSubscription)
 	s.refused(in(4, 600), ErrNoSubscription)
+}
+
+// Latency is the time from the newest NOTIFY until the reply to it, within a tenth. It is unknown until then, and a repeated reply does not change it.
+func TestLatency(t *testing.T) {
+	for _, took := range []time.Duration{0, 3 * time.Millisecond, 120 * time.Millisecond, 31 * time.Second} {
+		s := newStage(t)
+		s.do(watch(Dialog, "a"))
+		w := s.e.Subscriptions()[0]
+		if w.Latency() != 0 {
+			t.Fatalf("before the reply: %v", w.Latency())
+		}
+		s.now = s.now.Add(took)
+		s.do(Notified{CallID: "a", Sequence: 1, Reply: 200})
+		least, most := took*9/10, took*11/10+time.Microsecond
+		if got := w.Latency(); got == 0 || got < least || got > most {
+			t.Errorf("%v: %v", took, got)
+		}
+		s.now = s.now.Add(time.Hour)
+		before := w.Latency()
+		if s.do(Notified{CallID: "a", Sequence: 1, Reply: 200}); w.Latency() != before {
+			t.Errorf("a repeated reply: %v, before %v", w.Latency(), before)
+		}
+		if s.do(watch(Dialog, "a")); w.Latency() != 0 {
+			t.Errorf("after a further NOTIFY: %v", w.Latency())
+		}
+	}
+	if size := unsafe.Sizeof(Subscription{}); size > 256 {
+		t.Errorf("a Subscription has %d bytes", size)
+	}
 }

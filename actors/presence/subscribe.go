@@ -43,12 +43,12 @@ func (e *Extension) subscribe(eff *Effects, ev *Subscribe, now int64) error {
 		return e.create(eff, ev, i, now)
 	}
 	s := e.watchers[i]
-	if ev.HasCSeq && s.HasCSeq && ev.CSeq < s.CSeq {
+	if ev.HasCSeq && s.HasCSeq() && ev.CSeq < s.CSeq {
 		eff.Ignored = IgnoredOvertaken
 		return nil
 	}
 	if ev.HasCSeq {
-		s.CSeq, s.HasCSeq = ev.CSeq, true
+		s.setCSeq(ev.CSeq)
 	}
 	if ev.Expires == 0 {
 		e.watchers = slices.Delete(e.watchers, i, i+1)
@@ -112,9 +112,9 @@ func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error 
 	if least, all := packages[ev.Package].schema, e.rules.writes(); all < least {
 		return fmt.Errorf("%w: %s needs schema %d, and all nodes read %d", ErrTooNew, ev.Package, least, all)
 	}
-	s := &Subscription{Package: ev.Package, HasCSeq: ev.HasCSeq, schema: e.rules.writes()}
+	s := &Subscription{Package: ev.Package, schema: e.rules.writes()}
 	if ev.HasCSeq {
-		s.CSeq = ev.CSeq
+		s.setCSeq(ev.CSeq)
 	}
 	s.take(ev, e.near(i))
 	old := e.leftBehind(s)
@@ -188,7 +188,7 @@ func (e *Extension) endOne(eff *Effects, s *Subscription, how end, now int64) {
 	if how == byReply {
 		t.reply = s.reply
 	}
-	if s.HasCSeq {
+	if s.HasCSeq() {
 		t.cseq = s.CSeq
 		if t.replaced && t.cseq < ^uint32(0) {
 			t.cseq++ // a copy of its last SUBSCRIBE must not end the new subscription
@@ -307,6 +307,9 @@ func (e *Extension) notified(eff *Effects, ev *Notified, now int64) error {
 		repeated := ev.Sequence <= s.acked
 		s.acked = max(s.acked, ev.Sequence)
 		if ev.Sequence == 0 || ev.Sequence == s.sequence {
+			if s.reply == 0 && ev.Reply != 0 && s.leaving == 0 {
+				s.took = scale(now - s.noticedAt)
+			}
 			s.reply = uint16(ev.Reply)
 		}
 		ends := false

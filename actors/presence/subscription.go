@@ -2,6 +2,7 @@ package presence
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -31,12 +32,41 @@ type Subscription struct {
 	first           uint32 // the Sequence of the first NOTIFY that was sent since the last SUBSCRIBE; 0: none was
 	who             uint32 // identity of the watcher and its device; 0: not known
 	reply           uint16
+	took            uint8 // from the newest Notice until its reply, as scale writes it; 0: not known
 	Package         Package
-	HasCSeq         bool
+	marks           uint8 // hasCSeq, isQuotable
 	schema          uint8 // of the record
 	leaving         uint8 // the number of Notices that were made and have not been sent
 	held            bool  // a change waits for the watcher's rate
-	quotable        bool  // see Quotable
+}
+
+// The marks of a Subscription. They share a byte, because a Subscription fills its 256 bytes.
+const (
+	hasCSeq    = 1 << iota
+	isQuotable // see Quotable
+)
+
+// HasCSeq says whether CSeq is known.
+func (s *Subscription) HasCSeq() bool { return s.marks&hasCSeq != 0 }
+
+// setCSeq sets CSeq.
+func (s *Subscription) setCSeq(n uint32) { s.CSeq, s.marks = n, s.marks|hasCSeq }
+
+// octave is how many steps of scale double a time.
+const octave = 8
+
+// scale writes a time in µs into one byte, from a millisecond on within a tenth. It is never 0.
+func scale(us int64) uint8 {
+	return uint8(min(1+math.Round(octave*math.Log2(1+float64(max(us, 0))/1000)), math.MaxUint8))
+}
+
+// Latency returns how long it took from the making of the last NOTIFY until the watcher's reply to it, within a tenth; 0: it is not known,
+// because the watcher has not replied or was to be told something else meanwhile.
+func (s *Subscription) Latency() time.Duration {
+	if s.took == 0 {
+		return 0
+	}
+	return max(time.Duration((math.Exp2(float64(s.took-1)/octave)-1)*float64(time.Millisecond)), time.Microsecond)
 }
 
 // rare holds what most subscriptions do not have.
@@ -79,7 +109,7 @@ func (s *Subscription) Edge() string { return cmp.Or(s.ServerID, s.Queue) }
 // Quotable says whether all strings of the subscription may stand in a quoted-string as they are: they hold printable
 // ASCII only, and neither quotes nor backslashes (RFC 3261 §25.1, quoted-string). It is kept because whoever tells a
 // change to thousands of watchers would else look at every byte of every one of them.
-func (s *Subscription) Quotable() bool { return s.quotable }
+func (s *Subscription) Quotable() bool { return s.marks&isQuotable != 0 }
 
 // Stalker returns the name that listings show as the subscription's stalker, which is Kazoo's word for its edge.
 func (s *Subscription) Stalker() string { return cmp.Or(s.SubscriptionID, s.ServerID, s.Queue) }
@@ -123,7 +153,7 @@ func (e *Extension) Behind(give func(edge string, since time.Time)) {
 
 // Told notes that a Notice was sent with this Sequence. The caller must send Notices in the order in which Apply made them.
 func (s *Subscription) Told(sequence uint32) {
-	s.sequence, s.told, s.reply = sequence, s.noticed, 0
+	s.sequence, s.told, s.reply, s.took = sequence, s.noticed, 0, 0
 	if s.first == 0 {
 		s.first = sequence
 	}
@@ -179,9 +209,11 @@ func (s *Subscription) take(ev *Subscribe, near *Subscription) {
 		at += len(t)
 	}
 	s.who = identity(s.From, s.Contact)
-	s.quotable = true
+	s.marks |= isQuotable
 	for _, t := range to {
-		s.quotable = s.quotable && quotable(*t)
+		if !quotable(*t) {
+			s.marks &^= isQuotable
+		}
 	}
 }
 

@@ -61,7 +61,7 @@ var serverFaults = []fault{
 	{name: "kill -9 a NATS server", run: killServer},
 	{name: "kill -9 a stream's leader", run: killLeader, exclusive: true},
 	{name: "SIGSTOP a NATS server", run: freezeServer},
-	{name: "no NATS at all", run: killServers, exclusive: true},
+	{name: "no NATS at all", run: killServers, exclusive: true, waitLimit: limitOfWait + 5*time.Second},
 }
 
 func killNode(r *run, machine int, hold time.Duration) error {

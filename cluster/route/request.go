@@ -2,10 +2,12 @@ package route
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
 	"lamplight/actors"
+	"lamplight/cluster/trace"
 )
 
 // Go hands a request on and does not block. done is called exactly once with the answer, from any goroutine, perhaps
@@ -18,7 +20,21 @@ func (r *Router) first(q actors.Request, done func(actors.Answer), lend bool) {
 	if q.Deadline.IsZero() {
 		q.Deadline = time.Now().Add(r.cfg.Timeout)
 	}
+	if q.Trace != "" {
+		done = r.traced(&q, trace.Client, "ask the owner", done)
+	}
 	r.route(&try{req: q, done: done, router: r, shard: actors.ShardOf(q.To)}, lend)
+}
+
+// traced begins a span for a request, which is traced. It returns what ends the span and calls done.
+func (r *Router) traced(q *actors.Request, kind trace.Kind, name string, done func(actors.Answer)) func(actors.Answer) {
+	s := r.cfg.Tracer.Under(q.Trace, kind, name)
+	s.Note("lamplight.message", fmt.Sprintf("%T", q.Message))
+	q.Trace = s.Parent()
+	return func(a actors.Answer) {
+		s.End(a.Err)
+		done(a)
+	}
 }
 
 // waiter is what a call of Request waits with. It is used again once its answer has come.

@@ -27,6 +27,7 @@ import (
 	"lamplight/cluster/loglimit"
 	"lamplight/cluster/route/wire"
 	"lamplight/cluster/subject"
+	"lamplight/cluster/trace"
 )
 
 // Owners says which node owns a shard. journal.Journal is one.
@@ -46,6 +47,7 @@ type Config struct {
 	Node       string
 	Timeout    time.Duration // of a request without a deadline
 	Writes     func() int    // the newest schema that all members can read; nil: presence.Schema
+	Tracer     *trace.Tracer // nil: nothing is traced
 	Trouble    func() error  // what this node's machine lacks, such as disk space; nil, or the answer nil: nothing known
 	Log        *slog.Logger
 	Registerer prometheus.Registerer

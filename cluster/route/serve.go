@@ -11,6 +11,7 @@ import (
 	"lamplight/actors/presence"
 	"lamplight/cluster/route/wire"
 	"lamplight/cluster/subject"
+	"lamplight/cluster/trace"
 )
 
 // The bounds of what is done for other nodes.
@@ -158,7 +159,11 @@ func (r *Router) call(a *asker, c *wire.Call) {
 			return
 		}
 		_, read := c.Request.Message.(actors.Show) // a read is short: this goroutine may run the shard's turn for it
-		r.cfg.System.Do(c.Request, func(an actors.Answer) { a.answer(reply{id: id, answer: an}) }, read)
+		done := func(an actors.Answer) { a.answer(reply{id: id, answer: an}) }
+		if c.Request.Trace != "" {
+			done = r.traced(&c.Request, trace.Server, "answer as the owner", done)
+		}
+		r.cfg.System.Do(c.Request, done, read)
 	}
 }
 

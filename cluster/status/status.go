@@ -35,10 +35,12 @@ type Status struct {
 
 	Extensions    int    `json:"extensions"`
 	Subscriptions int    `json:"subscriptions"`
-	Behind        int    `json:"watchers_behind"` // watchers that should know something that they were not told yet
-	Events        uint64 `json:"events"`          // since the node started
-	Takeovers     uint64 `json:"takeovers"`       // shards that the node has taken over since it started
-	Expulsions    uint64 `json:"expulsions"`      // since the node started; a node is expelled in each stream of the journal
+	Behind        int    `json:"watchers_behind"`          // watchers that should know something that they were not told yet
+	Events        uint64 `json:"events"`                   // since the node started
+	Takeovers     uint64 `json:"takeovers"`                // shards that the node has taken over since it started
+	Expulsions    uint64 `json:"expulsions"`               // since the node started; a node is expelled in each stream of the journal
+	DiskFree      int64  `json:"disk_free_bytes,omitzero"` // of the disk of the embedded NATS server
+	DiskSize      int64  `json:"disk_size_bytes,omitzero"`
 
 	Members []string          `json:"members"` // the nodes that gossip shows
 	Claims  map[string]int    `json:"claims"`  // the number of shards that each node holds
@@ -144,6 +146,8 @@ type NodeView struct {
 	Rate          float64 `json:"events_per_second"`
 	Takeovers     uint64  `json:"takeovers"`
 	Expulsions    uint64  `json:"expulsions"`
+	DiskFree      int64   `json:"disk_free_bytes,omitzero"`
+	DiskSize      int64   `json:"disk_size_bytes,omitzero"`
 }
 
 // Merge makes an overview of the newest answers. With an earlier round of answers, taken apart before, it also computes
@@ -176,7 +180,7 @@ func Merge(before, now []Status, apart time.Duration) Overview {
 	for _, s := range now {
 		v := view(s.Node)
 		v.State, v.Version, v.Open, v.Extensions, v.Subscriptions = s.State, s.Version, s.Open, s.Extensions, s.Subscriptions
-		v.Behind, v.Events, v.Takeovers, v.Expulsions = s.Behind, s.Events, s.Takeovers, s.Expulsions
+		v.Behind, v.Events, v.Takeovers, v.Expulsions, v.DiskFree, v.DiskSize = s.Behind, s.Events, s.Takeovers, s.Expulsions, s.DiskFree, s.DiskSize
 		for _, b := range before {
 			if b.Node == s.Node && b.Incarnation == s.Incarnation && apart > 0 && s.Events >= b.Events {
 				v.Rate = float64(s.Events-b.Events) / apart.Seconds()

@@ -57,8 +57,10 @@ type serveFlags struct {
 	sipFlags
 	BridgeFreeswitch []string `name:"bridge-freeswitch" placeholder:"HOST:PORT" help:"The event sockets of FreeSWITCH switches whose calls this node brings in itself, for small installations. Needs --esl-password-file."`
 	freeswitchFlags
-	LogLevel  string `enum:"debug,info,warn,error" default:"info" help:"Which log lines are written: those of this level and above. debug, info, warn or error."`
-	LogFormat string `enum:"text,json" default:"text" help:"How log lines are written: text or json."`
+	Traces     string  `placeholder:"URL" help:"Send OpenTelemetry traces to a collector that speaks OTLP over HTTP, such as http://127.0.0.1:4318."`
+	TraceShare float64 `default:"0" help:"Of the requests and documents that come without a traceparent: how many are traced, 0 to 1."`
+	LogLevel   string  `enum:"debug,info,warn,error" default:"info" help:"Which log lines are written: those of this level and above. debug, info, warn or error."`
+	LogFormat  string  `enum:"text,json" default:"text" help:"How log lines are written: text or json."`
 	natsFlags
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -139,6 +140,9 @@ func (f *serveFlags) checkBounds() error {
 		{"--call-lease", f.CallLease, f.CallLease >= time.Second && f.CallLease <= presence.LongestLease*time.Second, "1s to 8760h, a year"},
 		{"--notify-rate", f.NotifyRate, f.NotifyRate == 0 || f.NotifyRate >= 0.001 && f.NotifyRate <= 1000, "0, or 0.001 to 1000"},
 		{"--rate-limit", f.RateLimit, f.RateLimit >= 0 && f.RateLimit <= math.MaxInt32, "a whole number, at least 0"},
+		{"--traces", f.Traces, f.Traces == "" || validCollector(f.Traces), "the URL of a collector of traces, such as http://127.0.0.1:4318, without a query"},
+		{"--trace-share", f.TraceShare, f.TraceShare >= 0 && f.TraceShare <= 1, "0 to 1"},
+		{"--trace-share", f.TraceShare, f.TraceShare == 0 || f.Traces != "", "0 unless --traces names a collector"},
 		{"--replicas", f.Replicas, f.Replicas <= 5, "1 to 5"},
 		{"--max-watchers", f.MaxWatchers, f.MaxWatchers <= most, fmt.Sprintf("1 to %d", most)},
 		{"--max-dialogs", f.MaxDialogs, f.MaxDialogs <= most, fmt.Sprintf("1 to %d", most)},
@@ -153,6 +157,12 @@ func (f *serveFlags) checkBounds() error {
 		}
 	}
 	return nil
+}
+
+// validCollector says whether spans can be sent to a URL.
+func validCollector(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
 }
 
 // checkCluster refuses flags with which the embedded NATS servers can't become a cluster.
@@ -233,6 +243,7 @@ func (f *serveFlags) node(sync time.Duration, log *slog.Logger) (node.Config, er
 		Gossip: f.Gossip, Advertise: f.Advertise, Join: f.Join,
 		HTTP: f.HTTP, RequestTimeout: f.RequestTimeout, RateLimit: f.RateLimit, MaxConnections: int(f.MaxConnections), MaxPerAddress: int(f.MaxPerAddress),
 		AcceptLoss: f.AcceptLoss, TokenKey: f.tokenKeyPath(), Audience: f.JWKSAudience,
+		Traces: f.Traces, TraceShare: f.TraceShare,
 		Rules: f.rules(), HideParties: f.HideParties, MaxMailbox: int(f.MaxMailbox), EdgeMemory: int64(f.EdgeMemory) << 20, Log: log}
 	if f.Nats == "embedded" {
 		route, err := f.route()

@@ -18,6 +18,7 @@ import (
 	"lamplight/cluster/directory"
 	"lamplight/cluster/loglimit"
 	"lamplight/cluster/subject"
+	"lamplight/cluster/trace"
 	"lamplight/transport/appendjson"
 	"lamplight/transport/audit"
 	"lamplight/transport/kazoo"
@@ -78,6 +79,8 @@ type Config struct {
 	Credentials func(realm, user string) kazoo.Credentials
 	// EdgeSecret returns the secret that all edges share. It may wait for NATS.
 	EdgeSecret func(ctx context.Context) ([]byte, error)
+
+	Tracer *trace.Tracer // nil: no document is traced
 
 	// Audit is told of each command that has ended. It must not wait.
 	Audit func(audit.Entry)

@@ -167,7 +167,7 @@ func (b *Bus) command(r micro.Request, f *kazoo.Document, e audit.Entry, m actor
 	}
 	e.Origin = f.Origin()
 	q := actors.Request{To: actors.Address{Realm: e.Realm, User: e.User}, Message: m, Deadline: time.Now().Add(b.cfg.Timeout), Origin: e.Origin}
-	b.cfg.Router.Go(q, func(a actors.Answer) {
+	b.ask(r.Headers(), f, q, func(a actors.Answer) {
 		b.respond(r, f, a.Err)
 		e.Err = a.Err
 		b.cfg.Audit(e)
@@ -184,7 +184,7 @@ func (b *Bus) show(r micro.Request) {
 			return
 		}
 		q := actors.Request{To: to, Message: actors.Show{Explain: bool(f.Explain)}, Deadline: time.Now().Add(b.cfg.Timeout)}
-		b.cfg.Router.Go(q, func(a actors.Answer) {
+		b.ask(r.Headers(), f, q, func(a actors.Answer) {
 			if a.Err != nil {
 				b.respond(r, f, a.Err)
 				return
@@ -280,7 +280,7 @@ func (b *Bus) probe(r micro.Request) {
 			b.respond(r, f, err)
 			return
 		}
-		b.cfg.Router.Go(actors.Request{To: to, Message: actors.Show{}, Deadline: time.Now().Add(b.cfg.Timeout)}, func(a actors.Answer) {
+		b.ask(r.Headers(), f, actors.Request{To: to, Message: actors.Show{}, Deadline: time.Now().Add(b.cfg.Timeout)}, func(a actors.Answer) {
 			if a.Err != nil {
 				b.respond(r, f, a.Err)
 				return

@@ -13,6 +13,7 @@ import (
 	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
 	"lamplight/cluster/subject"
+	"lamplight/cluster/trace"
 	"lamplight/transport/kazoo"
 	"lamplight/transport/publication"
 )
@@ -98,7 +99,7 @@ func (b *Bus) mailbox(m *nats.Msg) {
 	}
 	b.admit(m, f, t, err, all, func(deadline time.Time) {
 		// The mailbox comes first: its extension knows which lamps it lit before and lights no more.
-		b.cfg.Router.Go(request(f, all[0], deadline), func(a actors.Answer) {
+		b.ask(m.Header, f, request(f, all[0], deadline), func(a actors.Answer) {
 			if a.Err != nil || a.Ignored != presence.IgnoredNot { // newer counts are known
 				b.acknowledge(m, f, a.Err, a.Ignored)
 				return
@@ -146,7 +147,7 @@ func (b *Bus) publication(m *nats.Msg) {
 	}
 	a := kazoo.Addressed{To: p.To, Event: p.Publish}
 	b.admit(m, f, t, err, []kazoo.Addressed{a}, func(deadline time.Time) {
-		b.cfg.Router.Go(request(f, a, deadline), func(a actors.Answer) {
+		b.ask(m.Header, f, request(f, a, deadline), func(a actors.Answer) {
 			if a.Err != nil {
 				b.acknowledge(m, f, a.Err, presence.IgnoredNot)
 				return
@@ -178,13 +179,28 @@ func (b *Bus) sourceUp(m *nats.Msg) {
 		b.refuse(m, f, err)
 		return
 	}
-	b.cfg.Router.Go(actors.Request{To: actors.SourceAddress(name), Message: up, Deadline: time.Now().Add(b.cfg.Timeout)},
+	b.ask(m.Header, f, actors.Request{To: actors.SourceAddress(name), Message: up, Deadline: time.Now().Add(b.cfg.Timeout)},
 		func(a actors.Answer) { b.acknowledge(m, f, a.Err, presence.IgnoredNot) })
 }
 
 // request is the request that brings the message of a document to its extension.
 func request(f *kazoo.Document, to kazoo.Addressed, deadline time.Time) actors.Request {
 	return actors.Request{To: to.To, Message: to.Event, Deadline: deadline, Origin: f.Origin()}
+}
+
+// ask sends the request that a document means. header is that of the document's message; its traceparent names the trace of the sender.
+func (b *Bus) ask(header interface{ Get(string) string }, f *kazoo.Document, q actors.Request, done func(actors.Answer)) {
+	if b.cfg.Tracer != nil {
+		s := b.cfg.Tracer.Begin(trace.Consumer, "NATS "+string(f.EventName), header.Get("traceparent"))
+		s.Note("lamplight.request_id", string(f.MsgID))
+		q.Trace = s.Parent()
+		asked := done
+		done = func(a actors.Answer) {
+			s.End(a.Err)
+			asked(a)
+		}
+	}
+	b.cfg.Router.Go(q, done)
 }
 
 func (b *Bus) watcherReply(m *nats.Msg) {
@@ -225,7 +241,7 @@ func (b *Bus) decode(data []byte, names ...string) (*kazoo.Document, error) {
 // document.
 func (b *Bus) process(m *nats.Msg, f *kazoo.Document, t []string, err error, a kazoo.Addressed) {
 	b.admit(m, f, t, err, []kazoo.Addressed{a}, func(deadline time.Time) {
-		b.cfg.Router.Go(request(f, a, deadline), func(a actors.Answer) { b.acknowledge(m, f, a.Err, a.Ignored) })
+		b.ask(m.Header, f, request(f, a, deadline), func(a actors.Answer) { b.acknowledge(m, f, a.Err, a.Ignored) })
 	})
 }
 

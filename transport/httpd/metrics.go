@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"cmp"
 	"runtime"
 	"strconv"
 	"time"
@@ -58,6 +59,18 @@ func (m *metrics) answered(q *Request, took time.Duration) {
 	if took > 0 {
 		m.seconds.WithLabelValues(route, method).Observe(took.Seconds())
 	}
+}
+
+// endSpan ends the span of a request that was answered.
+func (q *Request) endSpan() {
+	code := q.Response.StatusCode()
+	q.Span.Name(methodOf(q) + " " + cmp.Or(q.Route, "other"))
+	q.Span.Note("http.response.status_code", strconv.Itoa(code))
+	q.Span.Note("lamplight.request_id", q.ID)
+	if code >= 500 {
+		q.Span.Fail("HTTP " + strconv.Itoa(code))
+	}
+	q.Span.End(nil)
 }
 
 // methodOf is the verb of a request, as a label: one that the server does not know is other.

@@ -18,6 +18,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/valyala/fasthttp"
+
+	"lamplight/cluster/trace"
 )
 
 // The bounds of bodies.
@@ -40,6 +42,7 @@ type Request struct {
 	// Route is the pattern of the path, for metrics: one of a fixed set; "": other. It is the segment at which the handler is mounted,
 	// unless the handler sets it.
 	Route string
+	Span  trace.Span // of the request, if it is traced
 	// Next, Page, Stale and Subject are set by the handler.
 	Next    string // next_start_key of the answer; "": none
 	Page    *Page  // of an answer that is a list of entries; nil for others

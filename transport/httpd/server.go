@@ -26,6 +26,7 @@ import (
 	"github.com/valyala/fasthttp/fasthttpadaptor"
 
 	"lamplight/cluster/loglimit"
+	"lamplight/cluster/trace"
 )
 
 // The bounds of a connection.
@@ -44,6 +45,8 @@ type Config struct {
 	Registry      *prometheus.Registry // what /metrics serves
 
 	TLS *tls.Config // nil: the listener speaks plain HTTP
+
+	Tracer *trace.Tracer // nil: no request is traced
 
 	MaxConnections int // at the same time
 	MaxPerAddress  int // of one client address
@@ -133,6 +136,7 @@ func (s *Server) Stop(ctx context.Context) error {
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	begun := time.Now()
 	q := &Request{RequestCtx: ctx, ID: requestID(ctx), Within: Within{Until: begun.Add(s.cfg.Timeout)}, server: s}
+	q.Span = s.cfg.Tracer.Begin(trace.Server, "HTTP", string(ctx.Request.Header.Peek("traceparent")))
 	defer func() {
 		q.release()
 		if r := recover(); r != nil {
@@ -140,6 +144,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 			q.fail(Failure{503, "datastore_unreachable", `{"message":"an internal error; the node's log has its cause under the request_id"}`})
 		}
 		s.metrics.answered(q, time.Since(begun))
+		q.endSpan()
 	}()
 	h := &ctx.Response.Header
 	h.Set("X-Request-ID", q.ID)

@@ -3,6 +3,7 @@ package kazoo
 import (
 	"slices"
 	"strconv"
+	"time"
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
@@ -205,6 +206,9 @@ func appendExplain(dst []byte, a *actors.Answer) []byte {
 		dst = appendjson.Number(dst, "sequence", int64(w.Sequence))
 		dst = appendjson.Number(dst, "acked", int64(w.Acked))
 		dst = appendjson.Number(dst, "reply", int64(w.Reply))
+		if w.Latency > 0 {
+			dst = appendjson.Number(dst, "latency_ms", w.Latency.Round(time.Millisecond).Milliseconds())
+		}
 		return strconv.AppendBool(appendjson.Key(dst, "behind"), w.Behind)
 	})
 	dst = appendObjects(dst, "ended", e.Ended, func(dst []byte, w *presence.EndedWatcher) []byte {

@@ -27,12 +27,12 @@ func (e *bed) listen(account, token, last string) <-chan string {
 	if err != nil {
 		e.t.Fatal(err)
 	}
+	e.t.Cleanup(func() { _ = a.Body.Close() })
 	if a.StatusCode != 200 || a.Header.Get("Content-Type") != "text/event-stream" || a.Header.Get("Cache-Control") != "no-store" {
 		e.t.Fatalf("%d %v", a.StatusCode, a.Header)
 	}
 	lines := make(chan string, 1000)
 	go func() {
-		defer a.Body.Close()
 		defer close(lines)
 		for s := bufio.NewScanner(a.Body); s.Scan(); {
 			lines <- s.Text()

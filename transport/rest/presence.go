@@ -27,7 +27,7 @@ func (q *request) address(e *directory.Entry, extension string) (actors.Address,
 
 // show asks for an extension as it is.
 func (q *request) show(to actors.Address, explain bool) (actors.Answer, error) {
-	a := q.server.cfg.Presence.Request(&q.Within, actors.Request{To: to, Message: actors.Show{Explain: explain}, Deadline: q.Until})
+	a := q.server.cfg.Presence.Request(&q.Within, actors.Request{To: to, Message: actors.Show{Explain: explain}, Deadline: q.Until, Trace: q.Span.Parent()})
 	q.Stale = q.Stale || a.Stale
 	return a, a.Err
 }
@@ -39,7 +39,7 @@ func (q *request) origin() presence.Origin {
 
 // send sends a command to an extension, waits for the answer and tells the audit. wait is Request.Wait. Several goroutines may call it.
 func (q *request) send(to actors.Address, action string, state presence.State, wait time.Duration, origin presence.Origin) actors.Answer {
-	a := q.server.cfg.Presence.Request(&q.Within, actors.Request{To: to, Message: command(action, state), Deadline: q.Until, Wait: wait, Origin: origin})
+	a := q.server.cfg.Presence.Request(&q.Within, actors.Request{To: to, Message: command(action, state), Deadline: q.Until, Wait: wait, Origin: origin, Trace: q.Span.Parent()})
 	e := audit.Entry{Action: action, Realm: to.Realm, User: to.User, Origin: origin, Err: a.Err}
 	if state != presence.None {
 		e.State = state.String()

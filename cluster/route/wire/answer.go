@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
@@ -15,6 +16,7 @@ const (
 	maxDialogs = 1 << 12 // of one extension; also its transitions
 	maxCalls   = 1 << 12 // in one batch
 	maxParts   = 1 << 12 // in one message of answers
+	maxLatency = 1 << 50 // in µs
 )
 
 // AppendAnswer appends the answer to a request to one extension.
@@ -195,6 +197,9 @@ func watcherFields(c *coder, v *actors.WatcherState) {
 	num(c, 6, &v.Acked)
 	num(c, 7, &v.Reply)
 	flag(c, 8, &v.Behind)
+	latency := uint64(v.Latency / time.Microsecond)
+	num(c, 9, &latency)
+	v.Latency = time.Duration(min(latency, maxLatency)) * time.Microsecond
 }
 
 func stretchFields(c *coder, w *actors.Window) {

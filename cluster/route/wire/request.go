@@ -64,6 +64,7 @@ func callFields(c *coder, q *Call) {
 	num(c, 5, &wait)
 	q.Request.Wait = time.Duration(min(wait, maxWait)) * time.Millisecond
 	originFields(c, 6, &q.Request.Origin)
+	str(c, 7, &q.Request.Trace)
 	if c.reading {
 		readAsked(c, q)
 	} else {

@@ -103,7 +103,7 @@ func TestLaterFields(t *testing.T) {
 	}
 	who := presence.Origin{By: "user 1 of account 2", From: "10.0.0.1", Request: "r-1"}
 	for _, call := range []Call{{ID: 1, Command: &WideCommand{Realm: "acme.test", Only: shardsOf(1), Reset: true, Origin: who}},
-		{ID: 2, Request: actors.Request{To: actors.Address{Realm: "acme.test", User: "1001"}, Message: presence.Reset{}, Origin: who}}} {
+		{ID: 2, Request: actors.Request{To: actors.Address{Realm: "acme.test", User: "1001"}, Message: presence.Reset{}, Origin: who, Trace: "0123456789abcdef01234567"}}} {
 		data := AppendNow(AppendCall(AppendHead(nil, presence.Schema, "a"), call), 1, 1)
 		if got, err := ReadBatch(data); err != nil || len(got.Calls) != 1 || !reflect.DeepEqual(got.Calls[0].Request, call.Request) || !reflect.DeepEqual(got.Calls[0].Command, call.Command) {
 			t.Errorf("%+v became %+v, %v", call, got, err)
@@ -113,6 +113,7 @@ func TestLaterFields(t *testing.T) {
 	want := actors.Answer{View: &presence.View{Dialogs: []presence.DialogView{d}}, Former: []string{"7001", "%207002"}, Ignored: presence.IgnoredOvertaken,
 		Explanation: &actors.Explanation{
 			Transitions: []presence.Transition{{State: presence.Early, At: at, Source: "call", CallID: "k", Switch: "s", Origin: presence.Origin{By: "b", From: "f", Request: "r"}}},
+			Watchers:    []actors.WatcherState{{CallID: "c", Latency: 7 * time.Millisecond}},
 			Ended:       []presence.EndedWatcher{{Package: presence.Presence, CallID: "c", From: "f", At: at, Reply: 481}},
 			Findings:    []presence.Finding{{Kind: "k", Text: "t"}}}}
 	if got, err := ReadAnswer(string(AppendAnswer(nil, &want))); err != nil || !reflect.DeepEqual(got, want) {

@@ -27,6 +27,7 @@ import (
 	"lamplight/cluster/natsd"
 	"lamplight/cluster/route"
 	"lamplight/cluster/subject"
+	"lamplight/cluster/trace"
 	"lamplight/transport/bus"
 	"lamplight/transport/client"
 	"lamplight/transport/edge"
@@ -80,6 +81,9 @@ type Config struct {
 
 	Sources []source.Make // bridges that run inside the node
 
+	Traces     string  // the URL of a collector of OpenTelemetry traces; "": nothing is traced
+	TraceShare float64 // of the requests that are traced though their caller does not ask for it, 0 to 1
+
 	// Quiet is how long no node must have joined or left before the node makes its first claims; 0: 250 ms.
 	Quiet time.Duration
 	// Place returns which of the nodes should hold a shard; nil: gossip.Owner.
@@ -118,6 +122,7 @@ type Node struct {
 	fanout    *bus.Fanout
 	system    *actors.System
 	router    *route.Router
+	tracer    *trace.Tracer // nil without Config.Traces
 	http      *httpd.Server
 	sip       *sip.Server // nil without Config.SIP
 	edge      *edge.Edge  // nil without Config.SIP

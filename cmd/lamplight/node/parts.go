@@ -17,6 +17,7 @@ import (
 	"lamplight/cluster/loglimit"
 	"lamplight/cluster/natsd"
 	"lamplight/cluster/route"
+	"lamplight/cluster/trace"
 	"lamplight/transport/access"
 	"lamplight/transport/audit"
 	"lamplight/transport/bus"
@@ -118,6 +119,10 @@ func (n *Node) startDirectory(ctx context.Context) error {
 // until then another process may have the same name, and other nodes must not get answers of both.
 func (n *Node) startShards(ctx context.Context) error {
 	c := &n.cfg
+	if c.Traces != "" {
+		n.tracer = trace.New(trace.Config{Collector: c.Traces, Share: c.TraceShare, Node: c.Name, Version: c.Version, Log: n.log})
+		n.teardown.add("traces", n.tracer.Stop)
+	}
 	n.journal = journal.New(journal.Config{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Memory: c.Memory, Replicas: c.Replicas, Streams: c.Streams, AcceptLoss: c.AcceptLoss,
 		Quiet: c.Quiet, Owner: c.Place, Writes: n.newest, Gone: n.gone, Log: n.log, Registerer: n.registry, Fatal: n.fail})
 	n.fanout = bus.NewFanout(bus.FanoutConfig{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Version: c.Version, Kept: c.EdgeMemory, Log: n.log, Registerer: n.registry,
@@ -128,7 +133,7 @@ func (n *Node) startShards(ctx context.Context) error {
 		HidesParties: func(to actors.Address) bool { return c.HideParties || n.directory.HidesParties(to) }, EndSwitch: n.endSwitch, EdgeDown: n.fanout.DownSince, Trouble: n.storeTrouble, Log: loglimit.Limit(n.log).With("part", "actors"), Registerer: n.registry})
 	n.fanout.Renotify, n.fanout.EndTied, n.fanout.Watches = n.system.RenotifyEdge, n.system.EndTied, n.system.WatchesEdge
 	n.router = route.New(route.Config{System: n.system, Owners: n.journal, Nodes: n.journal.Owners, Conn: n.conn, Prefix: c.Prefix,
-		Node: c.Name, Timeout: c.RequestTimeout, Writes: n.newest, Trouble: n.trouble, Log: n.log, Registerer: n.registry})
+		Node: c.Name, Timeout: c.RequestTimeout, Writes: n.newest, Tracer: n.tracer, Trouble: n.trouble, Log: n.log, Registerer: n.registry})
 	n.journal.SetShards(n.system)
 	if err := n.prepareSIP(ctx); err != nil {
 		return err
@@ -243,7 +248,7 @@ func (n *Node) startTransports(ctx context.Context) error {
 	told := audit.New(audit.Config{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Log: n.log})
 	intake := bus.New(bus.Config{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Version: c.Version, Timeout: c.RequestTimeout, Router: n.router, Fanout: n.fanout,
 		KnownRealm: func(realm string) bool { _, ok := n.directory.RealmAccount(realm); return ok }, AskRealm: n.directory.AskRealm,
-		Credentials: n.credentials, EdgeSecret: n.directory.EdgeSecret, Audit: told.Note, Log: n.log, Registerer: n.registry})
+		Credentials: n.credentials, EdgeSecret: n.directory.EdgeSecret, Tracer: n.tracer, Audit: told.Note, Log: n.log, Registerer: n.registry})
 	if err := n.teardown.start(ctx, "intake from NATS", intake); err != nil {
 		return err
 	}
@@ -251,7 +256,7 @@ func (n *Node) startTransports(ctx context.Context) error {
 		return err
 	}
 	n.http = httpd.New(httpd.Config{Listen: c.HTTP, Node: "lamplight@" + c.Name, Version: c.Version, Timeout: c.RequestTimeout, Ready: n.isReady,
-		TLS: c.HTTPTLS, MaxConnections: c.MaxConnections, MaxPerAddress: c.MaxPerAddress, Log: n.log, Registry: n.registry})
+		TLS: c.HTTPTLS, MaxConnections: c.MaxConnections, MaxPerAddress: c.MaxPerAddress, Tracer: n.tracer, Log: n.log, Registry: n.registry})
 	asker := client.New(client.Config{Conn: n.conn, Prefix: c.Prefix, App: "lamplight", AppVersion: c.Version})
 	lamps := live.New(live.Config{Presence: n.router, Directory: n.directory, Watch: asker.Watch, Connected: n.conn.IsConnected, Log: n.log})
 	rest.New(rest.Config{Timeout: c.RequestTimeout, Presence: n.router, Directory: n.directory, Access: control, Audit: told.Note, Live: lamps, Status: asker.Status}).Mount(n.http)

@@ -75,6 +75,10 @@ func (n *Node) status() status.Status {
 	figures := n.figures()
 	s.Extensions, s.Subscriptions, s.Behind = int(figures["extensions"]), int(figures["watchers"]), int(figures["watchers_behind"])
 	s.Events, s.Takeovers, s.Expulsions = uint64(figures["events_total"]), uint64(figures["journal_takeovers_total"]), uint64(figures["journal_expelled_total"])
+	if n.server != nil {
+		free, size := n.disk()
+		s.DiskFree, s.DiskSize = int64(free), int64(size)
+	}
 	return s
 }
 

@@ -944,6 +944,8 @@ export interface components {
              * @description The highest Sequence that the phone answered.
              */
             acked?: number;
+            /** @description Milliseconds from the making of the last NOTIFY until the reply to it; absent: not known. */
+            latency_ms?: number;
             /** @description The SIP code of that answer; 0: none came. */
             reply?: number;
             /** @description true: it should know something that it was not told or has not answered. */
@@ -1089,6 +1091,9 @@ export interface components {
             events_per_second?: number;
             takeovers?: number;
             expulsions?: number;
+            /** @description Of the disk of the embedded NATS server; absent without one. */
+            disk_free_bytes?: number;
+            disk_size_bytes?: number;
         };
         CallSource: {
             /** @description Empty: no source speaks for the switch. */
@@ -1850,7 +1855,9 @@ export interface operations {
                      *             "events": 118,
                      *             "events_per_second": 2,
                      *             "takeovers": 0,
-                     *             "expulsions": 0
+                     *             "expulsions": 0,
+                     *             "disk_free_bytes": 53687091200,
+                     *             "disk_size_bytes": 107374182400
                      *           }
                      *         ],
                      *         "unowned": [],
@@ -1880,9 +1887,11 @@ export interface operations {
                 };
             };
             304: components["responses"]["Unchanged"];
+            400: components["responses"]["Invalid"];
             401: components["responses"]["Unauthorised"];
             403: components["responses"]["Forbidden"];
             405: components["responses"]["Method"];
+            413: components["responses"]["TooLarge"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unreachable"];
         };
@@ -3901,10 +3910,12 @@ export interface operations {
                     "text/event-stream": string;
                 };
             };
+            400: components["responses"]["Invalid"];
             401: components["responses"]["Unauthorised"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["Unknown"];
             405: components["responses"]["Method"];
+            413: components["responses"]["TooLarge"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unreachable"];
         };

@@ -31,13 +31,21 @@ async function load() {
 
 const bad = (n) => (n ? make("strong", { class: "bad" }, String(n)) : "0");
 
+// disk says how much of a node's disk is free.
+function disk(n) {
+  if (!n.disk_size_bytes) return "";
+  const percent = (100 * n.disk_free_bytes) / n.disk_size_bytes;
+  const text = `${percent.toFixed(0)} %, ${(n.disk_free_bytes / 2 ** 30).toFixed(1)} GiB`;
+  return percent < 10 ? make("strong", { class: "bad" }, text) : text;
+}
+
 function describe(c) {
   const wrong = [...c.disagreements];
   if (c.unowned.length) wrong.unshift(`${c.unowned.length} shards have no owner; their extensions can't be read or changed.`);
   const parts = [wrong.length ? make("ul", { class: "findings bad" }, ...wrong.map((w) => make("li", {}, w))) : make("p", {}, "All nodes agree, and every shard has an owner.")];
-  parts.push(make("h3", {}, "Nodes"), table("Nodes", ["Node", "State", "Member", "Shards", "Open", "Extensions", "Subscriptions", "Watchers behind", "Events/s", "Takeovers", "Expelled", "Version"],
+  parts.push(make("h3", {}, "Nodes"), table("Nodes", ["Node", "State", "Member", "Shards", "Open", "Extensions", "Subscriptions", "Watchers behind", "Events/s", "Takeovers", "Expelled", "Disk free", "Version"],
     c.nodes.map((n) => [n.node, n.state === "serving" ? n.state : make("strong", { class: "bad" }, n.state), n.member ? "yes" : "no", String(n.shards), String(n.open), String(n.extensions),
-      String(n.subscriptions), bad(n.watchers_behind), n.events_per_second.toFixed(0), String(n.takeovers), bad(n.expulsions), n.version])));
+      String(n.subscriptions), bad(n.watchers_behind), n.events_per_second.toFixed(0), String(n.takeovers), bad(n.expulsions), disk(n), n.version])));
   parts.push(make("h3", {}, "Sources of calls"));
   parts.push(c.sources.length ? table("Sources of calls", ["Source", "Switch", "State", "Calls", "Until", "Node"],
     c.sources.map((s) => [s.source || "none", s.switch_uri, !s.source ? "" : s.silent ? make("strong", { class: "bad" }, `silent for ${ago(s.expires_at)}`) : "up", String(s.calls), s.source ? moment(s.expires_at) : "", s.node]))

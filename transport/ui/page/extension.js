@@ -112,8 +112,8 @@ function describe(data, stale, lamp) {
     : make("p", {}, "None is remembered."));
   const flows = flowsOf(data.subscriptions);
   parts.push(make("h3", {}, "Watchers"));
-  parts.push(x.watchers.length ? table("Watchers", ["Watcher", "Package", "Edge", "Sequence", "Answered", "Reply", "State", "Flow"],
-    x.watchers.map((w) => [w.from, w.event, w.edge, String(w.sequence), String(w.acked), w.reply ? String(w.reply) : "none yet",
+  parts.push(x.watchers.length ? table("Watchers", ["Watcher", "Package", "Edge", "Sequence", "Answered", "Reply", "After", "State", "Flow"],
+    x.watchers.map((w) => [w.from, w.event, w.edge, String(w.sequence), String(w.acked), w.reply ? String(w.reply) : "none yet", w.latency_ms === undefined ? "" : `${w.latency_ms} ms`,
       w.behind ? make("strong", { class: "bad" }, "behind") : "up to date", flows.get(w.call_id)]))
     : make("p", {}, "Nobody watches it."));
   if (x.ended.length) {

@@ -12,7 +12,8 @@ export class Wall {
   #gathering = null; // the lamps of a whole state that is coming; null: none is
   #frame = 0;
   #whole = false; // everything is to be arranged anew
-  #parts = new Map(); // group → its list, where lamps may move
+  #groups = new Map(); // group → its box and its parts
+  #sorted = null; // all extensions in their order; null: one came or went
   #focus = ""; // the extension whose button is in the tab order
 
   constructor(open) {
@@ -66,12 +67,14 @@ export class Wall {
       l.item.remove();
       this.#lamps.delete(extension);
       this.#changed.delete(extension);
+      this.#sorted = null;
       this.#whole = true;
     } else if (l) {
       l.lamp = lamp;
       this.#changed.add(extension);
     } else {
       this.#lamps.set(extension, this.#make(extension, lamp));
+      this.#sorted = null;
       this.#whole = true;
     }
     this.#schedule();
@@ -98,7 +101,7 @@ export class Wall {
     l.kind = kind;
     if (l.button.dataset.lamp !== kind) l.button.dataset.lamp = kind;
     let text = kind;
-    if (isLit(l.lamp) && l.lamp.since) text += ` since ${since(l.lamp.since)}`;
+    if (isLit(l.lamp) && l.lamp.since) text += ` ${since(l.lamp.since)}`;
     if (l.lamp.source && l.lamp.source !== "call") text += `, ${l.lamp.source}`;
     const late = l.lamp.behind ? `${l.lamp.behind} behind` : "";
     if (l.late.textContent !== late) l.late.textContent = late;
@@ -160,15 +163,15 @@ export class Wall {
     }[how] ?? (() => "");
     const matches = this.#filter();
     const groups = new Map(how === "state" ? kinds.map((k) => [k, []]) : []);
-    const order = new Intl.Collator(undefined, { numeric: true });
-    for (const extension of [...this.#lamps.keys()].sort(order.compare)) {
+    this.#sorted ??= [...this.#lamps.keys()].sort(new Intl.Collator(undefined, { numeric: true }).compare);
+    for (const extension of this.#sorted) {
       const l = this.#lamps.get(extension);
       l.item.hidden = !matches(extension, l.lamp);
       l.group = groupOf(extension, l);
       if (!groups.has(l.group)) groups.set(l.group, []);
       groups.get(l.group).push(l);
     }
-    this.#parts.clear();
+    this.#groups.clear();
     const focused = document.activeElement?.dataset?.ext;
     this.root.replaceChildren(...[...groups].map(([name, lamps]) => this.#group(name, lamps)));
     if (focused !== undefined) this.#lamps.get(focused)?.button.focus({ preventScroll: true });
@@ -179,22 +182,35 @@ export class Wall {
   #group(name, lamps) {
     const box = make("section", { class: "group", "aria-label": name || "Lamps" });
     if (name) box.append(make("h3", {}, name));
-    for (let i = 0; i === 0 || i < lamps.length; i += partSize) {
-      const part = make("ul", { class: "part", role: "list", "aria-label": name || "Lamps" }, ...lamps.slice(i, i + partSize).map((l) => l.item));
-      box.append(part);
-      this.#parts.set(name, part);
-    }
+    this.#groups.set(name, { box, parts: [] });
+    for (let i = 0; i < lamps.length; i += partSize) this.#part(name).append(...lamps.slice(i, i + partSize).map((l) => l.item));
     box.hidden = lamps.length === 0 || lamps.every((l) => l.item.hidden);
     return box;
   }
 
-  #moveTo(l, group) {
-    const part = this.#parts.get(group);
-    if (!part) return;
+  // part adds an empty part to a group.
+  #part(name) {
+    const { box, parts } = this.#groups.get(name);
+    parts.push(make("ul", { class: "part", role: "list", "aria-label": name || "Lamps" }));
+    box.append(parts.at(-1));
+    return parts.at(-1);
+  }
+
+  // moveTo moves a lamp to another group: into the first part that has room, so that no part becomes long.
+  #moveTo(l, name) {
+    const from = this.#groups.get(l.group);
+    const to = this.#groups.get(name);
+    if (!to) return;
     const focused = document.activeElement === l.button;
-    l.group = group;
-    part.append(l.item);
-    part.parentElement.hidden = false;
+    const left = l.item.parentElement;
+    l.group = name;
+    (to.parts.find((p) => p.childElementCount < partSize) ?? this.#part(name)).append(l.item);
+    if (!l.item.hidden) to.box.hidden = false;
+    if (left && !left.childElementCount) {
+      from.parts.splice(from.parts.indexOf(left), 1);
+      left.remove();
+      from.box.hidden ||= !from.parts.length;
+    }
     if (focused) l.button.focus({ preventScroll: true });
   }
 
