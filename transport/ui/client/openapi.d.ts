@@ -455,6 +455,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v2/accounts/{account_id}/presence/report-{report_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                account_id: components["parameters"]["account_id"];
+                /**
+                 * @description The report_id of the answer to a reset.
+                 * @example 00000000000000035d0f3c7a9b1e4f68
+                 */
+                report_id: components["schemas"]["Id"];
+            };
+            cookie?: never;
+        };
+        /** Gives what was there before a reset, and who asked for it, as a file. */
+        get: operations["getReport"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v2/accounts/{account_id}/presence/{extension}": {
         parameters: {
             query?: never;
@@ -535,6 +559,8 @@ export interface components {
         };
         NewKey: {
             api_key?: string;
+            /** @description For how many seconds the key before stays good. */
+            grace_s?: number;
         };
         UserCredentials: {
             /** @description The digest of user:password, in hexadecimal. */
@@ -599,7 +625,7 @@ export interface components {
             ended: number;
         };
         Account: {
-            presence?: components["schemas"]["Privacy"];
+            presence?: components["schemas"]["AccountPresence"];
             readonly id?: string;
             name?: string;
             realm: string;
@@ -609,7 +635,7 @@ export interface components {
             [key: string]: unknown;
         };
         AccountChange: {
-            presence?: components["schemas"]["Privacy"];
+            presence?: components["schemas"]["AccountPresence"];
             name?: string;
             realm?: string;
             parent_id?: components["schemas"]["Id"];
@@ -631,10 +657,39 @@ export interface components {
         };
         ApiKeyState: {
             api_key_set: boolean;
+            /**
+             * Format: date-time
+             * @description Until when the key before is good.
+             */
+            old_key_until?: string;
         };
         NewApiKey: {
             api_key: string;
             api_key_set: boolean;
+            /**
+             * Format: date-time
+             * @description Until when the key before is good.
+             */
+            old_key_until?: string;
+        };
+        AccountPresence: {
+            /** @description Phones are not shown who the other party of a call is. */
+            hide_parties?: boolean;
+            limits?: components["schemas"]["Limits"];
+        } & {
+            [key: string]: unknown;
+        };
+        /** @description Budgets that the account has of its own at each node. Accounts above it set them. 0 is no bound. */
+        Limits: {
+            /** @description HTTP requests a second. */
+            requests?: number;
+            /** @description Events a second. */
+            events?: number;
+            /** @description NOTIFYs of changes a second. */
+            notifies?: number;
+            subscriptions?: number;
+        } & {
+            [key: string]: unknown;
         };
         Privacy: {
             /** @description Phones are not shown who the other party of a call is. */
@@ -770,6 +825,36 @@ export interface components {
             acked: number;
             /** @description Those that answered with a failure. */
             failed: number;
+        };
+        Report: {
+            account_id: components["schemas"]["Id"];
+            /** @description The realm of the account. */
+            realm: string;
+            /**
+             * @description What was asked for.
+             * @enum {string}
+             */
+            action: "reset";
+            /**
+             * Format: date-time
+             * @description When it was asked for.
+             */
+            at: string;
+            /** @description The user, API key or account of the token; over NATS the App-Name. */
+            by: string;
+            /** @description From which address or node. */
+            address: string;
+            /** @description The X-Request-ID, or the Msg-ID. */
+            request_id: string;
+            /** @description By user@realm: the extension just before the reset. */
+            extensions?: {
+                [key: string]: Record<string, never>;
+            };
+            /** @description Of the whole account: its lit lamps just before. */
+            lamps?: {
+                [key: string]: Record<string, never>;
+            };
+            left_out?: number;
         };
         CommandResult: string | components["schemas"]["ReplyCounts"];
         LastNotify: {
@@ -944,6 +1029,8 @@ export interface components {
              * @description The highest Sequence that the phone answered.
              */
             acked?: number;
+            /** @description Milliseconds from the making of the last NOTIFY until the reply to it; absent: not known. */
+            latency_ms?: number;
             /** @description The SIP code of that answer; 0: none came. */
             reply?: number;
             /** @description true: it should know something that it was not told or has not answered. */
@@ -1073,6 +1160,37 @@ export interface components {
             /** @description What does not fit together, in sentences. */
             disagreements: string[];
             sources: components["schemas"]["CallSource"][];
+            /** @description Only with watchers=true. */
+            watchers?: components["schemas"]["EdgeWatchers"][];
+        };
+        EdgeWatchers: {
+            /** @description The edge; any: the watchers that name none. */
+            edge: string;
+            /** @description The subscriptions behind the edge. */
+            watchers: number;
+            /** @description Those that were not told what their lamp is. */
+            not_told: number;
+            /** @description Those that have not answered their last NOTIFY. */
+            not_answered: number;
+            /**
+             * Format: date-time
+             * @description Since when the first of them is behind.
+             */
+            since?: string;
+            /** @description The extensions with the most of them. */
+            worst?: {
+                /** @description user@realm */
+                extension: string;
+                /** @description As above. */
+                not_told: number;
+                /** @description As above. */
+                not_answered: number;
+                /**
+                 * Format: date-time
+                 * @description As above.
+                 */
+                since: string;
+            }[];
         };
         ClusterNode: {
             node: string;
@@ -1089,6 +1207,9 @@ export interface components {
             events_per_second?: number;
             takeovers?: number;
             expulsions?: number;
+            /** @description Of the disk of the embedded NATS server; absent without one. */
+            disk_free_bytes?: number;
+            disk_size_bytes?: number;
         };
         CallSource: {
             /** @description Empty: no source speaks for the switch. */
@@ -1161,6 +1282,8 @@ export interface components {
         };
         CommandAnswer: components["schemas"]["Envelope"] & {
             data: components["schemas"]["CommandResult"];
+            /** @description After a reset: the id of its report. */
+            report_id?: string;
         };
         PresenceIdsAnswer: components["schemas"]["Envelope"] & {
             data: components["schemas"]["PresenceIds"];
@@ -1812,6 +1935,8 @@ export interface operations {
     showCluster: {
         parameters: {
             query?: {
+                /** @description Also say by edge how many watchers may show something else than they should. */
+                watchers?: boolean;
                 /** @description Indent the answer. The header X-Pretty-Print does the same. */
                 pretty_print?: components["parameters"]["pretty_print"];
             };
@@ -1850,7 +1975,9 @@ export interface operations {
                      *             "events": 118,
                      *             "events_per_second": 2,
                      *             "takeovers": 0,
-                     *             "expulsions": 0
+                     *             "expulsions": 0,
+                     *             "disk_free_bytes": 53687091200,
+                     *             "disk_size_bytes": 107374182400
                      *           }
                      *         ],
                      *         "unowned": [],
@@ -1880,9 +2007,11 @@ export interface operations {
                 };
             };
             304: components["responses"]["Unchanged"];
+            400: components["responses"]["Invalid"];
             401: components["responses"]["Unauthorised"];
             403: components["responses"]["Forbidden"];
             405: components["responses"]["Method"];
+            413: components["responses"]["TooLarge"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unreachable"];
         };
@@ -3901,10 +4030,72 @@ export interface operations {
                     "text/event-stream": string;
                 };
             };
+            400: components["responses"]["Invalid"];
             401: components["responses"]["Unauthorised"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["Unknown"];
             405: components["responses"]["Method"];
+            413: components["responses"]["TooLarge"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["Unreachable"];
+        };
+    };
+    getReport: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An ETag. While it still holds, the answer is 304 without a body. */
+                "If-None-Match"?: components["parameters"]["if_none_match"];
+                /** @description An id for the request, which the answer repeats. */
+                "X-Request-ID"?: components["parameters"]["request_id"];
+            };
+            path: {
+                account_id: components["parameters"]["account_id"];
+                /**
+                 * @description The report_id of the answer to a reset.
+                 * @example 00000000000000035d0f3c7a9b1e4f68
+                 */
+                report_id: components["schemas"]["Id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The report. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "account_id": "4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10",
+                     *       "realm": "acme.example.com",
+                     *       "action": "reset",
+                     *       "at": "2026-11-28T04:02:05.1Z",
+                     *       "by": "a token of account 4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10",
+                     *       "address": "10.0.0.7",
+                     *       "request_id": "3f93f9cac824e885592e0bdf09eb28e8",
+                     *       "extensions": {
+                     *         "*3101@acme.example.com": {
+                     *           "extension": "*3101",
+                     *           "state": "confirmed",
+                     *           "dialogs": [],
+                     *           "subscriptions": {}
+                     *         }
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Report"];
+                };
+            };
+            304: components["responses"]["Unchanged"];
+            400: components["responses"]["Invalid"];
+            401: components["responses"]["Unauthorised"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["Unknown"];
+            405: components["responses"]["Method"];
+            413: components["responses"]["TooLarge"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["Unreachable"];
         };

@@ -26,6 +26,7 @@ export const operations = {
   getHealth: ["GET", "/healthz"],
   getMetrics: ["GET", "/metrics"],
   getReadiness: ["GET", "/readyz"],
+  getReport: ["GET", "/v2/accounts/{account_id}/presence/report-{report_id}"],
   getTree: ["GET", "/v2/accounts/{account_id}/tree"],
   getUser: ["GET", "/v2/accounts/{account_id}/users/{user_id}"],
   getUserPresence: ["GET", "/v2/accounts/{account_id}/users/{user_id}/presence"],
