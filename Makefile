@@ -5,7 +5,7 @@ MEASURE ?= short
 VERSION ?= 0.1.0
 ACCOUNT := 4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10
 
-.PHONY: help build run cluster test bench bench-smoke bench-paths bench-growth bench-peers pgo chaos measure man deb lint client docs client-check licences licences-check fuzz fmt clean
+.PHONY: help build run cluster test bench bench-smoke bench-paths bench-growth bench-peers pgo chaos measure man deb lint client docs client-check chart-check licences licences-check fuzz fmt clean
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -34,6 +34,9 @@ docs: ## write docs/http-reference.md from transport/rest/openapi.yaml
 
 client-check: ## generate a client from transport/rest/openapi.yaml and use it with a node; all answers must be what the document says
 	cd tools/openapi && $(GO) generate ./... && $(GO) test ./...
+
+chart-check: ## lint and render the Helm chart of deploy/helm with helm's libraries (the first time they are compiled: minutes)
+	cd tools/helm && $(GO) test ./...
 
 bench: build ## run the standard set of lamplight bench on nodes of its own (minutes); results go to bench-results/
 	@tools/run-bench.sh bench-results

@@ -30,8 +30,12 @@ mkdir -p "$root/usr/share/man/man1"
 
 put 644 deploy/debian/copyright $doc/copyright
 put 644 deploy/debian/README.Debian $doc/README.Debian
-gzip -9nc CHANGELOG.md >"$root/$doc/changelog.gz"
-for file in README.md SECURITY.md docs/*.md docs/contract/*.md docs/examples/acme.json deploy/nats*.conf deploy/prometheus/rules.yaml deploy/grafana/lamplight.json deploy/kamailio/*; do
+{
+	printf 'lamplight (%s) unstable; urgency=medium\n\n  * CHANGELOG.md in this directory says what has changed.\n\n' "$version"
+	printf ' -- %s  %s\n' "$(sed -n 's/^Maintainer: //p' deploy/debian/control)" "$(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")"
+} | gzip -9n >"$root/$doc/changelog.gz"
+put 644 deploy/debian/lintian-overrides usr/share/lintian/overrides/lamplight
+for file in README.md CHANGELOG.md SECURITY.md docs/*.md docs/contract/*.md docs/examples/acme.json deploy/nats*.conf deploy/prometheus/rules.yaml deploy/grafana/lamplight.json deploy/kamailio/*; do
 	put 644 "$file" "$doc/$file" # links between them hold
 done
 
