@@ -11,16 +11,23 @@ import (
 	"lamplight/tools/need"
 )
 
-// binary builds lamplight as `make build` does, and returns its path.
-func binary(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "lamplight")
-	c := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=0.1.0", "-o", path, "./cmd/lamplight")
+// binary is the path of lamplight, built as `make build` does.
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "lamplight")
+	if err != nil {
+		panic(err)
+	}
+	binary = filepath.Join(dir, "lamplight")
+	c := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=0.1.0", "-o", binary, "./cmd/lamplight")
 	c.Dir, c.Env = "..", append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+		panic(string(out))
 	}
-	return path
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
 }
 
 // The package is installed, started, upgraded from an older one, removed and purged, in a copy of this machine: an overlay over its files that
@@ -32,9 +39,9 @@ func TestDebianPackage(t *testing.T) {
 		_, err := exec.LookPath(tool)
 		need.Met(t, err == nil, "%s (Debian: dpkg, util-linux, mount, iproute2, curl)", tool)
 	}
-	dir, program := t.TempDir(), binary(t)
+	dir := t.TempDir()
 	for _, version := range []string{"0.0.9", "0.1.0"} {
-		c := exec.Command("../tools/deb.sh", program, version, filepath.Join(dir, version+".deb"))
+		c := exec.Command("../tools/deb.sh", binary, version, filepath.Join(dir, version+".deb"))
 		c.Env = append(os.Environ(), "COMPRESS=none") // which is faster
 		if out, err := c.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)

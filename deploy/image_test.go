@@ -44,8 +44,8 @@ func TestImage(t *testing.T) {
 	if user == nil || strings.HasPrefix(user[1], "0:") {
 		t.Fatalf("the user: %v", user)
 	}
-	dir, program := filepath.Join(t.TempDir(), "image"), binary(t)
-	file, err := elf.Open(program)
+	dir := filepath.Join(t.TempDir(), "image")
+	file, err := elf.Open(binary)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestImage(t *testing.T) {
 		}
 	}
 	_ = file.Close()
-	if out, err := exec.Command("../tools/image-root.sh", program, dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("../tools/image-root.sh", binary, dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	data := filepath.Join(dir, "data")

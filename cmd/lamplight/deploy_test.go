@@ -166,7 +166,18 @@ func TestServiceUnit(t *testing.T) {
 	}
 	analyze, err := exec.LookPath("systemd-analyze")
 	need.Met(t, err == nil, "systemd-analyze (Debian: systemd)")
-	if out, err := exec.Command(analyze, "security", "--offline=true", "--threshold=30", "../../deploy/lamplight.service").CombinedOutput(); err != nil {
-		t.Errorf("the unit is exposed more than 3.0: %v\n%s", err, out)
+	for _, unit := range []string{"lamplight.service", "lamplight-backup.service"} {
+		if out, err := exec.Command(analyze, "security", "--offline=true", "--threshold=30", "../../deploy/"+unit).CombinedOutput(); err != nil {
+			t.Errorf("%s is exposed more than 3.0: %v\n%s", unit, err, out)
+		}
+	}
+	timer, err := os.ReadFile("../../deploy/lamplight-backup.timer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, when, _ := strings.Cut(string(timer), "\nOnCalendar=")
+	when, _, _ = strings.Cut(when, "\n")
+	if out, err := exec.Command(analyze, "calendar", when).CombinedOutput(); err != nil {
+		t.Errorf("the timer's %q: %v: %s", when, err, out)
 	}
 }

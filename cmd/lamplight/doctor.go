@@ -211,8 +211,8 @@ func (d *doctor) holder(p node.Port) (pid int, used bool) {
 		}
 		return pid, used
 	}
-	four, _ := d.proc.NetTCP()
-	six, _ := d.proc.NetTCP6()
+	four, _ := d.proc.NetTCP() //nolint:staticcheck // netlink is faster with many sockets, and would be one more library for a few reads
+	six, _ := d.proc.NetTCP6() //nolint:staticcheck // as above
 	for _, s := range append(four, six...) {
 		look(s.LocalAddr, s.LocalPort, s.St, tcpListens, s.Inode)
 	}

@@ -197,7 +197,11 @@ func TestDoctorBeforeStart(t *testing.T) {
 	}
 	defer taken.Close()
 	found = diagnose(t, with("--nats-listen", taken.Addr().String())...)
-	has(t, found, "ports", wrong, fmt.Sprintf("--nats-listen %s (tcp) is held by lamplight.test, process %d", taken.Addr(), os.Getpid()))
+	name, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	has(t, found, "ports", wrong, fmt.Sprintf("--nats-listen %s (tcp) is held by %s, process %d", taken.Addr(), bytes.TrimSpace(name), os.Getpid()))
 	found = diagnose(t, with("--http", "192.0.2.1:80")...)
 	has(t, found, "configuration", wrong, "--http 192.0.2.1:80")
 	found = diagnose(t, with("--gossip", "0.0.0.0:0")...)

@@ -128,8 +128,10 @@ func TestReload(t *testing.T) {
 	if a := presented(api); a != "two" {
 		t.Errorf("TLS is off: %q", a)
 	}
-	if get(fresh) != http.StatusOK || get(fresh) != http.StatusOK {
-		t.Error("the rate limit is still there")
+	for range 5 {
+		if code := get(fresh); code != http.StatusOK {
+			t.Errorf("the rate limit is still there: %d", code)
+		}
 	}
 	edgeReloads(t, p, ca)
 }

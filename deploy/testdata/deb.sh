@@ -11,6 +11,9 @@ as_user() {
 	line=$(sed -n "s/^$2=//p" "/usr/lib/systemd/system/$1")
 	user=$(sed -n 's/^User=//p' "/usr/lib/systemd/system/$1")
 	want test -n "$line" -a "$user" = lamplight
+	want grep -q '^EnvironmentFile=-/etc/default/lamplight$' "/usr/lib/systemd/system/$1"
+	set -a
+	. /etc/default/lamplight
 	exec runuser -u "$user" -- $line
 }
 start() {
@@ -30,6 +33,7 @@ stop() {
 	wait $node || fail "the node ended with $?: $(cat /tmp/log)"
 }
 
+echo LAMPLIGHT_DRAIN_GRACE=0 >/etc/default/lamplight # no load balancer waits here
 test -z "$(installed)" || fail "there is a package lamplight on this machine"
 
 echo "$(date +%T) install 0.0.9"
