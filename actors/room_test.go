@@ -34,6 +34,9 @@ func TestRoom(t *testing.T) {
 		if !errors.Is(err, want) || want == nil && err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
+		if n := s.gauge("lamplight_subscriptions", "dialog"); n != float64(holds) {
+			t.Errorf("%s: the metric shows %v subscriptions, and not %d", what, n, holds)
+		}
 		if n := s.sys.Subscriptions()["acme.test"]; n != holds {
 			t.Errorf("%s: the node counts %d subscriptions, and not %d", what, n, holds)
 		}
@@ -52,4 +55,22 @@ func TestRoom(t *testing.T) {
 	s.sys.Open(s.shard, actors.Opening{Claim: actors.Claim{Generation: 2}, Records: s.kept.All()})
 	check("a refresh after a takeover", subscribe(2, "c", 600), nil, 2)
 	check("one too many after a takeover", subscribe(3, "e", 600), full, 2)
+}
+
+// gauge is the value of a gauge with a label.
+func (s *stage) gauge(name, label string) float64 {
+	s.Helper()
+	all, err := s.metrics.Gather()
+	if err != nil {
+		s.Fatal(err)
+	}
+	for _, f := range all {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && m.GetLabel()[0].GetValue() == label {
+				return m.GetGauge().GetValue()
+			}
+		}
+	}
+	s.Fatalf("no metric %s of %s", name, label)
+	return 0
 }

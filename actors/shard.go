@@ -246,9 +246,23 @@ func (s *shard) reserve(x *extension, event presence.Event) error {
 	return nil
 }
 
-// count notes that an extension has more or fewer subscriptions.
-func (s *shard) count(x *extension, by int) {
+// countAllOf notes that the node holds all subscriptions of an extension, or with by -1 that it holds them no more.
+func (s *shard) countAllOf(x *extension, by int) {
+	n := x.state.ByPackage()
+	for i := range n {
+		n[i] *= int32(by)
+	}
+	s.count(x, by*len(x.state.Subscriptions()), n)
+}
+
+// count notes that an extension has more or fewer subscriptions, in all and to each event package.
+func (s *shard) count(x *extension, by int, packages presence.ByPackage) {
 	s.sys.metrics.watchers.Add(float64(by))
+	for i, n := range packages {
+		if n != 0 {
+			s.sys.metrics.packages[i].Add(float64(n))
+		}
+	}
 	if by -= s.reserved; by != 0 {
 		s.sys.realms.count(x.state.Realm(), by)
 	}
@@ -272,7 +286,7 @@ func (s *shard) applyFrom(x *extension, event presence.Event, origin presence.Or
 	applied := time.Now()
 	s.sys.metrics.apply.Observe(applied.Sub(begun).Seconds())
 	s.sys.metrics.events.Inc()
-	s.count(x, len(x.state.Subscriptions())-watchers)
+	s.count(x, len(x.state.Subscriptions())-watchers, t.fx.Packages)
 	if t.reason != nil {
 		s.panicked(x, &t)
 		by.answer(Answer{Err: ErrUnavailable})
@@ -376,7 +390,7 @@ func (s *shard) forget(x *extension) {
 	s.switches.remove(x)
 	delete(s.extensions, x.address())
 	delete(s.suspects, x)
-	s.count(x, -len(x.state.Subscriptions()))
+	s.countAllOf(x, -1)
 	s.sys.realms.remove(x.address())
 	s.sys.actors.Root.Stop(x.pid)
 	s.sys.metrics.extensions.Dec()

@@ -225,6 +225,7 @@ type metrics struct {
 	extensions, watchers, behind  prometheus.Gauge
 	refused, panics, told, events prometheus.Counter
 	leases                        prometheus.Counter
+	packages                      []prometheus.Gauge   // the subscriptions to each presence.Package
 	ignored                       []prometheus.Counter // by presence.Ignored; the first is nil
 
 	// The seconds that a change spends in each stage.
@@ -246,14 +247,20 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		Help: "Seconds that a change spends in each stage at its owner: queue (waiting for its shard), apply, commit (until it is durable), tell (rendering and publishing its NOTIFYs)."}, []string{"stage"})
 	ignored := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lamplight_news_ignored_total",
 		Help: "News that was acknowledged and changed nothing, by reason: old (its Timestamp was more than a minute old: is the sender's clock right?), ended (its call had ended), overtaken (newer news came first)."}, []string{"reason"})
-	r.MustRegister(stages, ignored)
+	packages := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "lamplight_subscriptions",
+		Help: "Subscriptions that this node holds in memory, by event package. lamplight_watchers has their sum."}, []string{"package"})
+	var byPackage []prometheus.Gauge
+	for _, name := range presence.Packages() {
+		byPackage = append(byPackage, packages.WithLabelValues(name))
+	}
+	r.MustRegister(stages, ignored, packages)
 	byReason := []prometheus.Counter{nil}
 	for _, reason := range presence.Reasons()[1:] {
 		byReason = append(byReason, ignored.WithLabelValues(reason))
 	}
 	return &metrics{
-		ignored: byReason,
-		queue:   stages.WithLabelValues("queue"), apply: stages.WithLabelValues("apply"), commit: stages.WithLabelValues("commit"), tell: stages.WithLabelValues("tell"),
+		ignored: byReason, packages: byPackage,
+		queue: stages.WithLabelValues("queue"), apply: stages.WithLabelValues("apply"), commit: stages.WithLabelValues("commit"), tell: stages.WithLabelValues("tell"),
 		extensions: gauge("extensions", "Extensions that this node holds in memory."),
 		watchers:   gauge("watchers", "Subscriptions that this node holds in memory."),
 		behind:     gauge("watchers_behind", "Watchers that should know more than they were told. Each shard counts its own every 500 ms."),

@@ -27,7 +27,7 @@ func (s *shard) load(m *Opening, now time.Time) {
 		}
 		x := s.adopt(a, state)
 		s.countAll(x)
-		s.count(x, len(state.Subscriptions()))
+		s.countAllOf(x, 1)
 		s.timers.set(x, state.Next())
 		if recent[state] && len(state.Subscriptions()) > 0 {
 			s.backlog = append(s.backlog, renotify{x: x})
@@ -215,7 +215,7 @@ func (s *shard) mend(m *reloaded, now time.Time) {
 	state.Loaded(now)
 	fresh := s.adopt(x.address(), state)
 	s.countAll(fresh)
-	s.count(fresh, len(state.Subscriptions()))
+	s.countAllOf(fresh, 1)
 	s.timers.set(fresh, state.Next())
 	s.backlog = append(s.backlog, renotify{x: fresh})
 }

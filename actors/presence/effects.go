@@ -47,11 +47,15 @@ type Effects struct {
 	Watched bool        // of a Subscribe: the extension has its first watcher of this event package
 	Ended   int         // of a SwitchGone: the number of calls that it has ended
 
+	Packages ByPackage     // how many more subscriptions there are
 	Edges    []CountChange // watchers behind each edge; "" is the edge of the watchers that name none
 	Switches []CountChange // calls of each switch
 
 	origin Origin // of the event
 }
+
+// ByPackage is a number for each event package.
+type ByPackage [len(packages)]int32
 
 // Request is the id of the request that caused the change; "": none did, or it is not known.
 func (f *Effects) Request() string { return f.origin.Request }

@@ -131,6 +131,7 @@ func (e *Extension) create(eff *Effects, ev *Subscribe, i int, now int64) error 
 	one := e.accept(eff, s, now)
 	one.edges[0] = CountChange{s.Edge(), 1}
 	eff.Edges = one.edges[:]
+	eff.Packages[ev.Package]++
 	eff.Watched = len(e.of(ev.Package)) == 1 // with those that it replaces, it is not the first
 	for _, o := range old {
 		j, _ := e.find(o.Package, o.CallID)
@@ -205,6 +206,7 @@ func (e *Extension) endOne(eff *Effects, s *Subscription, how end, now int64) {
 	}
 	s.held = false
 	eff.Edges = append(eff.Edges, CountChange{s.Edge(), -1})
+	eff.Packages[s.Package]--
 	e.entomb(t)
 	e.bury(eff, KindSubscription, t.key, e.encodeEnded(&t), max(s.sweptAt, t.until), now)
 }

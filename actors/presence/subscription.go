@@ -154,6 +154,14 @@ func (s *Subscription) Lags(now time.Time) (since time.Time, told bool) {
 	return time.Time{}, false
 }
 
+// ByPackage returns the number of subscriptions to each event package.
+func (e *Extension) ByPackage() (n ByPackage) {
+	for _, s := range e.watchers {
+		n[s.Package]++
+	}
+	return n
+}
+
 // Behind calls give for each watcher that should know more than it was told, with its edge, and since when the watcher should.
 func (e *Extension) Behind(give func(edge string, since time.Time)) {
 	for _, s := range e.watchers {

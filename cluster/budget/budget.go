@@ -1,5 +1,5 @@
 // Package budget bounds what one account may have of a node: requests over HTTP, events, NOTIFYs and subscriptions. So one account that
-// floods the node does not slow the others down. It counts what each account uses, which `lamplight top` shows, whether there are bounds
+// floods the node leaves room for the others. It counts what each account uses, which `lamplight top` shows, whether there are bounds
 // or not. Every node counts for itself: an account has its budget at each of them.
 //
 // Its methods may be called from any goroutine and do not wait. It knows no transport, and it decides nothing but who is over a budget.
