@@ -109,7 +109,7 @@ func TestAccountBudget(t *testing.T) {
 	s.do(watch(Dialog, "e")).heard("dialog early e")
 	s.pass(time.Second).do(ring("d", Terminated)).heard()
 	turn = 0
-	s.pass(999 * ms).heard().pass(ms).heard("dialog confirmed a,b,e", "presence confirmed p")
+	s.pass(999*ms).heard().pass(ms).heard("dialog confirmed a,b,e", "presence confirmed p")
 	if len(asked) != 2 || asked[0] != 3 || asked[1] != 3 {
 		t.Errorf("turns for %v watchers were asked for", asked)
 	}
