@@ -287,6 +287,9 @@ func (s *shard) applyFrom(x *extension, event presence.Event, origin presence.Or
 	s.sys.metrics.apply.Observe(applied.Sub(begun).Seconds())
 	s.sys.metrics.events.Inc()
 	s.count(x, len(x.state.Subscriptions())-watchers, t.fx.Packages)
+	if t.fx.Coalesced > 0 {
+		s.sys.metrics.coalesced.Add(float64(t.fx.Coalesced))
+	}
 	if t.reason != nil {
 		s.panicked(x, &t)
 		by.answer(Answer{Err: ErrUnavailable})

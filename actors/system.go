@@ -222,11 +222,11 @@ func (s *System) Wanted(shard int) bool { return s.shards[shard].wanted.Load() }
 func (s *System) tell(shard int, m any) { s.give(s.shards[shard], m, false) }
 
 type metrics struct {
-	extensions, watchers, behind  prometheus.Gauge
-	refused, panics, told, events prometheus.Counter
-	leases                        prometheus.Counter
-	packages                      []prometheus.Gauge   // the subscriptions to each presence.Package
-	ignored                       []prometheus.Counter // by presence.Ignored; the first is nil
+	extensions, watchers, behind             prometheus.Gauge
+	refused, panics, told, coalesced, events prometheus.Counter
+	leases                                   prometheus.Counter
+	packages                                 []prometheus.Gauge   // the subscriptions to each presence.Package
+	ignored                                  []prometheus.Counter // by presence.Ignored; the first is nil
 
 	// The seconds that a change spends in each stage.
 	queue, apply, commit, tell prometheus.Observer
@@ -267,6 +267,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		refused:    counter("shard_refused_total", "Requests refused with 429 because too many messages waited for their shard."),
 		panics:     counter("extension_panics_total", "Panics caught in an extension. Each one costs that extension a reload and is logged with its stack."),
 		told:       counter("notify_total", "NOTIFYs sent, counted once for each watcher."),
+		coalesced:  counter("notify_coalesced_total", "Changes that a watcher was told only together with a later one, because its rate or the budget of the account held them back; counted once for each watcher."),
 		leases:     counter("leases_ended_total", "Changes of lamps because the lease of a call, register or publication ended and no news of its end had come. A rate that grows says that ends of calls are lost on their way here."),
 		events:     counter("events_total", "Events that extensions applied or refused, timers included."),
 	}

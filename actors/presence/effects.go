@@ -47,6 +47,8 @@ type Effects struct {
 	Watched bool        // of a Subscribe: the extension has its first watcher of this event package
 	Ended   int         // of a SwitchGone: the number of calls that it has ended
 
+	Coalesced int // changes that were held back for a watcher, and that this one now replaces
+
 	Packages ByPackage     // how many more subscriptions there are
 	Edges    []CountChange // watchers behind each edge; "" is the edge of the watchers that name none
 	Switches []CountChange // calls of each switch

@@ -100,6 +100,9 @@ func (e *Extension) changed(eff *Effects, source string, now int64) {
 		}
 		watchers := e.of(pkg)
 		for i, s := range watchers {
+			if s.held { // the change that is held will not be told on its own
+				eff.Coalesced++
+			}
 			if e.pass(s, &k, now) {
 				if told[pkg] == nil {
 					told[pkg] = make([]*Subscription, 0, len(watchers)-i)

@@ -64,6 +64,13 @@ func TestMaxRate(t *testing.T) { // RFC 6446 §4
 	s.do(ev)
 	s.said = nil
 	s.do(ring("c", Early)).pass(9 * time.Second).heard().pass(time.Second).heard("dialog early a")
+	if s.do(ring("c", Confirmed)); s.eff.Coalesced != 0 {
+		t.Errorf("one change that is held back is counted as %d that were told together", s.eff.Coalesced)
+	}
+	if s.do(ring("c", Terminated)).do(ring("d", Early)); s.eff.Coalesced != 1 {
+		t.Errorf("a further change replaced %d that were held back", s.eff.Coalesced)
+	}
+	s.pass(10 * time.Second).said = nil
 	s.do(ev).heard("dialog early a") // a SUBSCRIBE is answered all the same
 }
 

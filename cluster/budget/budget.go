@@ -39,6 +39,7 @@ var words = [kinds]struct{ sentence, label, flag string }{
 	{"subscriptions", "subscriptions", "--account-subscriptions"},
 }
 
+// The bounds of budgets.
 const (
 	Most    = 1_000_000_000 // the highest budget that an account may have
 	Default = -1            // in the budgets that an account has of its own: it has the default one
