@@ -109,11 +109,18 @@ func (ev *SourceUp) Check() error {
 // ended on all nodes yet. It may try again soon.
 var ErrOwed = errors.New("the calls of the switch of which the source told before are about to end")
 
-// Hear takes a SourceUp, unless it is older than one that came before. forget says that the source has stopped in good order and nothing is owed.
+// lateCopy is how late a copy of a SourceUp comes at most. One whose Timestamp is older comes from a source whose clock was put back.
+const lateCopy = time.Minute
+
+// Hear takes a SourceUp, unless it is older than one that came before. Of a source whose clock was put back it takes that the source lives, and
+// nothing else until that clock has caught up. forget says that the source has stopped in good order and nothing is owed.
 // On an error, which wraps ErrOwed, the source has not changed.
 func (s *Source) Hear(ev *SourceUp, now time.Time) (forget bool, err error) {
 	at := moment(stamp(ev.Timestamp, now.UnixMicro()))
 	if at.Before(s.Heard) {
+		if s.Heard.Sub(at) > lateCopy && ev.Expires > 0 && s.Incarnation == ev.Incarnation && s.Switch == ev.Switch {
+			s.Silent, s.Until = false, now.Add(time.Duration(ev.Expires)*time.Second)
+		}
 		return false, nil
 	}
 	if s.Incarnation != "" && (s.Incarnation != ev.Incarnation || s.Switch != ev.Switch) {

@@ -67,6 +67,41 @@ func TestSourceHearsInOrder(t *testing.T) {
 	}
 }
 
+// A source whose clock is put back by an hour is not taken for gone while it speaks, and takes nothing back that it said before. Late copies within
+// a minute are no sign of life.
+func TestSourceWhoseClockIsPutBack(t *testing.T) {
+	s := Source{}
+	now := begin
+	up := func(incarnation string, at time.Time, expires int) {
+		if _, err := s.Hear(&SourceUp{Source: "fs1", Switch: "sip:one", Incarnation: incarnation, Expires: expires, Timestamp: at}, now); err != nil {
+			t.Error(err)
+		}
+	}
+	up("i1", now, 30)
+	for range 10 {
+		now = now.Add(20 * time.Second)
+		up("i1", now.Add(-time.Hour), 30)
+		if s.Lapse(now) || !s.Until.Equal(now.Add(30*time.Second)) || !s.Heard.Equal(begin) {
+			t.Fatalf("%v after its clock was put back: %+v", now.Sub(begin), s)
+		}
+	}
+	before := s
+	now = now.Add(10 * time.Second)
+	up("i0", now.Add(-time.Hour), 30)
+	up("i1", now.Add(-time.Hour), 0)
+	up("i1", begin.Add(-50*time.Second), 30) // a late copy
+	if s != before {
+		t.Errorf("news of before made %+v of %+v", s, before)
+	}
+	now = now.Add(30 * time.Second)
+	if !s.Lapse(now) || s.Owed.Before != before.Until {
+		t.Errorf("it falls silent: %+v", s)
+	}
+	if up("i1", now.Add(-time.Hour), 30); s.Silent {
+		t.Errorf("it speaks again: %+v", s)
+	}
+}
+
 // A source that tells of another switch owes the end of the calls of the one before. Until that is done it takes no third switch, no other
 // incarnation and no silence, which would make it forget what it owes.
 func TestSourceOwesOneSwitch(t *testing.T) {
