@@ -14,10 +14,10 @@ func (s *shard) load(m *Opening, now time.Time) {
 	s.claims++
 	s.issued, s.durable, s.highest = 0, 0, 0
 	s.restoreOwn(m.Records, now)
-	recent := map[*presence.Extension]bool{}
+	changed := map[*presence.Extension]time.Time{} // when the newest record of each extension was written
 	states := s.restore(m.Records, func(state *presence.Extension, at time.Time) {
-		if m.All || !at.Before(m.Since) {
-			recent[state] = true
+		if at.After(changed[state]) {
+			changed[state] = at
 		}
 	})
 	for a, state := range states {
@@ -29,7 +29,8 @@ func (s *shard) load(m *Opening, now time.Time) {
 		s.countAll(x)
 		s.countAllOf(x, 1)
 		s.timers.set(x, state.Next())
-		if recent[state] && len(state.Subscriptions()) > 0 {
+		untold := m.All || !changed[state].Before(m.Since.Add(-state.LongestHold()))
+		if untold && len(state.Subscriptions()) > 0 {
 			s.backlog = append(s.backlog, renotify{x: x})
 		}
 	}

@@ -7,8 +7,9 @@ import (
 )
 
 // LongestTurn is the longest time for which an account's budget holds a change back. An account with more watchers than its budget tells
-// in that time tells them all the same.
-const LongestTurn = time.Minute
+// in that time tells them all the same. It is shorter than ownership.UntoldWindow: what a node held back when it was killed, the next owner
+// tells (docs/contract/journal.md, rule 7).
+const LongestTurn = 8 * time.Second
 
 // leastPeriod is the least time between two NOTIFYs that a watcher's min-rate (RFC 6446 §5) causes, in µs.
 const leastPeriod = second
@@ -54,6 +55,15 @@ func (e *Extension) interval(s *Subscription) int64 {
 		least = max(least, 1000*second/int64(s.MaxRate()))
 	}
 	return least
+}
+
+// LongestHold returns for how long at most a change was held back for some watcher because of its rate. Nobody keeps which changes are held,
+// so the next owner of the extension tells again what changed so shortly before its takeover.
+func (e *Extension) LongestHold() (most time.Duration) {
+	for _, s := range e.watchers {
+		most = max(most, time.Duration(e.interval(s))*time.Microsecond)
+	}
+	return most
 }
 
 // period is the longest time between two NOTIFYs to a watcher that has a min-rate, in µs.

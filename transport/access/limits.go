@@ -38,13 +38,16 @@ func (l *limits) set(perSecond int) {
 // allow counts a request and says whether it is within the limit. When the table is full it forgets the pairs that have made no
 // request for a second; if there are none, the request of a new pair is refused.
 func (l *limits) allow(account string, from net.IP, now time.Time) bool {
-	perSecond := int(l.perSecond.Load())
-	if perSecond <= 0 {
+	if l.perSecond.Load() <= 0 {
 		return true
 	}
 	key := account + " " + from.String()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	perSecond := int(l.perSecond.Load()) // set may have changed it
+	if perSecond <= 0 {
+		return true
+	}
 	r := l.of[key]
 	if r == nil {
 		if len(l.of) >= maxLimiters {

@@ -73,12 +73,12 @@ func (q *request) extension(e *directory.Entry, extension string) error {
 	if err != nil {
 		return err
 	}
+	if action == "reset" {
+		q.report(e, []actors.Address{to})
+	}
 	wait, err := q.wait()
 	if err != nil {
 		return err
-	}
-	if action == "reset" {
-		q.report(e, []actors.Address{to})
 	}
 	a := q.send(to, action, state, wait, q.origin())
 	if a.Err != nil {
@@ -220,6 +220,9 @@ func (q *request) ownerPresence(e *directory.Entry, kind, id string) error {
 	if err != nil {
 		return err
 	}
+	if action == "reset" && len(ids) > 0 {
+		q.report(e, ids)
+	}
 	wait, err := q.wait()
 	if err != nil {
 		return err
@@ -227,9 +230,6 @@ func (q *request) ownerPresence(e *directory.Entry, kind, id string) error {
 	if len(ids) == 0 {
 		q.OK(200, []byte(`"nothing to send command to"`))
 		return nil
-	}
-	if action == "reset" {
-		q.report(e, ids)
 	}
 	answers := make(chan actors.Answer, len(ids))
 	origin := q.origin()

@@ -23,7 +23,7 @@ type Reports interface {
 
 const (
 	reportPrefix = "report-"       // of the last segment of a report's path
-	reportTime   = 2 * time.Second // how long a reset waits at most until its report is kept
+	reportTime   = 2 * time.Second // how long a reset waits at most for what is to be in its report, and again until the report is kept
 )
 
 // reportID returns the id in a segment of a path that names a report.
@@ -59,12 +59,21 @@ func (q *request) beginReport(e *directory.Entry) []byte {
 	return appendjson.Field(d, "request_id", o.Request)
 }
 
+// reportUntil is until when a reset waits for what is to be in its report. Most of the request's time is for the reset itself.
+func (q *request) reportUntil() time.Time {
+	until := time.Now().Add(min(reportTime, q.server.cfg.Timeout/5))
+	if q.Until.Before(until) {
+		return q.Until
+	}
+	return until
+}
+
 // keepReport keeps a report. The answer names it.
 func (q *request) keepReport(e *directory.Entry, d []byte, leftOut int) {
 	if leftOut > 0 {
 		d = appendjson.Number(d, "left_out", int64(leftOut))
 	}
-	ctx, cancel := context.WithTimeout(&q.Within, reportTime)
+	ctx, cancel := context.WithDeadline(&q.Within, q.reportUntil())
 	defer cancel()
 	q.Report = q.server.cfg.Reports.Keep(ctx, e.ID, append(d, '}'))
 }
@@ -73,9 +82,9 @@ func (q *request) keepReport(e *directory.Entry, d []byte, leftOut int) {
 // whole extensions.
 func (q *request) report(e *directory.Entry, ids []actors.Address) {
 	d := append(appendjson.Key(q.beginReport(e), "extensions"), '{')
-	leftOut := 0
+	leftOut, until := 0, q.reportUntil()
 	for _, to := range ids {
-		a := q.server.cfg.Presence.Request(&q.Within, actors.Request{To: to, Message: actors.Show{Explain: true}, Deadline: q.Until})
+		a := q.server.cfg.Presence.Request(&q.Within, actors.Request{To: to, Message: actors.Show{Explain: true}, Deadline: until})
 		if a.Err != nil {
 			d = append(appendjson.Field(append(appendjson.OutsideKey(d, to.String()), '{'), "error", a.Err.Error()), '}')
 			continue
@@ -101,7 +110,9 @@ func (q *request) reportAll(e *directory.Entry) {
 	d := appendjson.Key(q.beginReport(e), "lamps")
 	var lamps kazoo.Lamps
 	leftOut := 0
-	_, err := q.server.cfg.Presence.List(&q.Within, actors.Query{Realm: e.Realm(), Lit: true}, func(s actors.SubscriptionView) error {
+	ctx, cancel := context.WithDeadline(&q.Within, q.reportUntil())
+	defer cancel()
+	_, err := q.server.cfg.Presence.List(ctx, actors.Query{Realm: e.Realm(), Lit: true}, func(s actors.SubscriptionView) error {
 		if len(d) > reports.MaxReport-8192 {
 			leftOut++
 			return errFull

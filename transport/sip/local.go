@@ -53,7 +53,14 @@ func (l *Local) Await(_, _ string, then func()) { go then() }
 
 // Subscribe implements Cluster.
 func (l *Local) Subscribe(to presence.Address, ev *presence.Subscribe, until time.Time, done func(Outcome)) {
-	l.bring(to, *ev, until, func(a actors.Answer) { done(outcome(a)) })
+	inDialog := ev.InDialog
+	l.bring(to, *ev, until, func(a actors.Answer) {
+		o := outcome(a)
+		if inDialog && o.Code == 480 {
+			o.Code = 500 // 480 would end the subscription, which was accepted (RFC 6665 §4.1.2.2)
+		}
+		done(o)
+	})
 }
 
 // bring brings a message to its extension when the budget of the account lets it through.

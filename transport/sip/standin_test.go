@@ -245,7 +245,7 @@ func TestDeactivatedWhenAnEdgeStops(t *testing.T) {
 			}
 			begun := time.Now()
 			stop()
-			if took := time.Since(begun); took > 5*time.Second {
+			if took := time.Since(begun); took > 20*time.Second { // a drain ends after 20 s, whatever it waits for
 				t.Errorf("it took %v to stop", took)
 			}
 			for _, s := range tied {

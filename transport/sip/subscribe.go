@@ -336,7 +336,7 @@ func (w *wait) end(o Outcome) {
 		if o.Tag != "" {
 			b = message.AppendField(b, message.ETag, o.Tag)
 		}
-	case 480, 503:
+	case 480, 500, 503:
 		b = message.AppendNumber(b, message.RetryAfter, retryAfter())
 	}
 	b = message.AppendEnd(append(b, allow...), 0)
