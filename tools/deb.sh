@@ -35,8 +35,9 @@ put 644 deploy/debian/README.Debian $doc/README.Debian
 	printf ' -- %s  %s\n' "$(sed -n 's/^Maintainer: //p' deploy/debian/control)" "$(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")"
 } | gzip -9n >"$root/$doc/changelog.gz"
 put 644 deploy/debian/lintian-overrides usr/share/lintian/overrides/lamplight
-for file in README.md CHANGELOG.md SECURITY.md docs/*.md docs/contract/*.md docs/examples/acme.json deploy/nats*.conf deploy/prometheus/rules.yaml deploy/grafana/lamplight.json deploy/kamailio/*; do
-	put 644 "$file" "$doc/$file" # links between them hold
+for file in README.md CHANGELOG.md SECURITY.md CONTRIBUTING.md docs/*.md docs/contract/*.md docs/contract/asyncapi.yaml docs/pictures/*.png docs/examples/*.json docs/examples/*/* \
+	deploy/nats*.conf deploy/prometheus/rules.yaml deploy/grafana/lamplight.json deploy/kamailio/* transport/rest/openapi.yaml transport/ui/client/README.md; do
+	put 644 "$file" "$doc/$file" # where the links between them lead
 done
 
 mkdir "$root/DEBIAN"

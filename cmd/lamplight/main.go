@@ -3,9 +3,10 @@
 // them together; package bench runs the benchmarks.
 //
 // main.go has the commands and the exit codes, config.go the configuration file, values.go the types of flags and arguments. nats.go has the flags of all commands that talk to NATS.
-// settings.go and addresses.go check the flags of serve and check-config, sip_flags.go those of a SIP edge, and bridge.go has what all bridges share.
-// Each other file has one command; check.go is check-config, the doctor files are doctor, help.go also has version and the man page, and account.go and
-// bench.go all commands below account and bench. bridge.go has what all bridges share, each bridge_*.go one of them. presence.go has what the commands below presence share, and list, show and set.
+// settings.go and addresses.go check the flags of serve and check-config, sip_flags.go those of a SIP edge.
+// Each other file has one command; check.go is check-config, the doctor files are doctor, help.go also has version and the man page, watchers.go also has top,
+// and account.go and bench.go have all commands below account and bench. bridge.go has what all bridges share, each bridge_*.go one of them. presence.go has what
+// the commands below presence share, and list, show and set.
 package main
 
 import (
