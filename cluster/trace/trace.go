@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	otel "go.opentelemetry.io/otel/trace"
+	"golang.org/x/time/rate"
 
 	"lamplight/cluster/loglimit"
 )
@@ -23,6 +24,9 @@ import (
 // Parent names the span that asks for some work, in the form of package wire: the 16 bytes of the trace and the 8 bytes of the span. "":
 // the work belongs to no trace, and nothing is recorded.
 type Parent = string
+
+// askedRate is how many requests a second are traced because their callers want it. Past that Config.Share says which are.
+const askedRate = 100
 
 const parentSize = 16 + 8
 
@@ -40,6 +44,7 @@ type Config struct {
 // more are dropped.
 type Tracer struct {
 	provider *sdk.TracerProvider
+	asked    *rate.Limiter // of the requests whose callers want a trace: strangers can ask for it too
 	tracer   otel.Tracer
 }
 
@@ -50,7 +55,7 @@ func New(c Config) *Tracer {
 	limits := sdk.SpanLimits{AttributeValueLengthLimit: 256, AttributeCountLimit: 16, EventCountLimit: 1, LinkCountLimit: 1, AttributePerEventCountLimit: 1, AttributePerLinkCountLimit: 1}
 	p := sdk.NewTracerProvider(sdk.WithSampler(sdk.ParentBased(sdk.TraceIDRatioBased(c.Share))), sdk.WithRawSpanLimits(limits),
 		sdk.WithBatcher(newExporter(c), sdk.WithBatchTimeout(time.Second), sdk.WithExportTimeout(exportTime)))
-	return &Tracer{provider: p, tracer: p.Tracer("lamplight")}
+	return &Tracer{provider: p, asked: rate.NewLimiter(askedRate, askedRate), tracer: p.Tracer("lamplight")}
 }
 
 // Stop sends what waits and ends the Tracer.
@@ -95,7 +100,7 @@ func (t *Tracer) Begin(kind Kind, name, traceparent string) Span {
 		return Span{}
 	}
 	ctx := context.Background()
-	if traceparent != "" {
+	if traceparent != "" && t.asked.Allow() {
 		ctx = w3c.Extract(ctx, header(traceparent))
 	}
 	return t.begin(ctx, kind, name)

@@ -68,3 +68,21 @@ func TestCollectorRefuses(t *testing.T) {
 		t.Errorf("the log says %s", got)
 	}
 }
+
+// Callers who want traces get a hundred a second, and no more: anybody can send a header.
+func TestAskedTracesAreBounded(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer server.Close()
+	c := New(Config{Collector: server.URL, Log: slog.New(slog.DiscardHandler)})
+	defer func() { _ = c.Stop(context.Background()) }()
+	traced, begun := 0, time.Now()
+	for range 10 * askedRate {
+		if s := c.Begin(Server, "x", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"); s.Parent() != "" {
+			traced++
+			s.End(nil)
+		}
+	}
+	if most := askedRate * (1 + time.Since(begun).Seconds()); traced < askedRate || float64(traced) > most {
+		t.Errorf("%d are traced", traced)
+	}
+}

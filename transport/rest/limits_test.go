@@ -38,3 +38,23 @@ func TestAccountsDoNotRaiseTheirOwnLimits(t *testing.T) {
 		has(c.method+" "+c.data, c.limits)
 	}
 }
+
+// An account that has budgets gives accounts below it none that are higher.
+func TestBudgetsAreNotGoneRound(t *testing.T) {
+	e := newBed(t, 0)
+	if r := e.do("PATCH", "/v2/accounts/"+child, e.tokens[root], `{"data":{"presence":{"limits":{"events":10,"requests":0}}}}`); r.Code != 200 {
+		t.Fatal(r.Raw)
+	}
+	for i, c := range []struct {
+		limits string
+		code   int
+	}{{`{"events":0}`, 403}, {`{"events":11}`, 403}, {`{"events":10}`, 201}, {`{"requests":1000,"notifies":5}`, 201}, {`null`, 201}} {
+		realm := `"below` + string(rune('a'+i)) + `.test"`
+		if r := e.do("PUT", "/v2/accounts/"+child, e.tokens[child], `{"data":{"realm":`+realm+`,"presence":{"limits":`+c.limits+`}}}`); r.Code != c.code {
+			t.Errorf("%s: %d %s", c.limits, r.Code, r.Raw)
+		}
+	}
+	if r := e.do("PUT", "/v2/accounts/"+child, e.tokens[root], `{"data":{"realm":"above.test","presence":{"limits":{"events":0}}}}`); r.Code != 201 {
+		t.Errorf("the master account: %d %s", r.Code, r.Raw)
+	}
+}

@@ -276,6 +276,11 @@ func (q *request) create(kind, account, parent string) error {
 			}
 		}
 	}
+	if kind == directory.Accounts {
+		if err := q.mayGive(nil, fields); err != nil {
+			return err
+		}
+	}
 	e, err := d.Put(&q.Within, q.account, kind, account, id, fields, nil)
 	var wrong *directory.Invalid
 	if errors.As(err, &wrong) && wrong.Field == "parent_id" && fields["parent_id"] == parent { // the account of the path may have gone since it was looked up
@@ -332,6 +337,8 @@ func (q *request) entry(kind, account, id string) error {
 		}
 		if err == nil && e.ID == q.account && e.ID != d.Master() {
 			err = keepLimits(e, fields)
+		} else if err == nil {
+			err = q.mayGive(e, fields)
 		}
 		if err != nil {
 			return err
@@ -348,6 +355,26 @@ func (q *request) entry(kind, account, id string) error {
 		q.auditKeys(before, e)
 	}
 	return q.respond(200, public(e))
+}
+
+// mayGive returns access.ErrForbidden if the account of the token gives another one a higher budget than it has itself: it could go round its own
+// bounds through that account. old is the account before; nil: it is new.
+func (q *request) mayGive(old *directory.Entry, fields map[string]any) error {
+	d := q.server.cfg.Directory
+	own, bounded := d.Limits(q.account)
+	given, before := directory.LimitsOf(fields), directory.LimitsOf(nil)
+	if old != nil {
+		before = directory.LimitsOf(old.Fields)
+	}
+	if !bounded || q.account == d.Master() {
+		return nil
+	}
+	for what, most := range own {
+		if most > 0 && given[what] != before[what] && (given[what] == 0 || given[what] > most) {
+			return access.ErrForbidden
+		}
+	}
+	return nil
 }
 
 // keepLimits keeps the budgets of an account whose own token replaces or changes it: the accounts above it set them. It returns
