@@ -415,10 +415,12 @@ func TestSomeDoNotAnswer(t *testing.T) {
 	parked := actors.SubscriptionView{User: "*3101"}
 	b.mu.Lock()
 	b.rows = append(b.rows, parked)
+	b.lit["2000"] = &presence.View{State: presence.Terminated} // it has no account at a registrar
+	b.lit["2000"].Messages.New = 2
 	b.mu.Unlock()
 	_ = f.read("the test begins")
 	b.mu.Lock()
-	b.mute = map[string]bool{"1001": true, "1002": true}
+	b.mute = map[string]bool{"1001": true, "1002": true, "2000": true}
 	view := b.lit["1002"]
 	delete(b.lit, "1002")
 	delete(b.lit, "*3101")
@@ -426,7 +428,7 @@ func TestSomeDoNotAnswer(t *testing.T) {
 	b.cover.Missing = []int{7}
 	b.mu.Unlock()
 	before := map[string]Lamp{}
-	for _, name := range []string{"1001", "1002", "*3101"} {
+	for _, name := range []string{"1001", "1002", "2000", "*3101"} {
 		before[name] = *f.lamps[name]
 	}
 	if err := f.read(""); !errors.Is(err, errMissing) {
