@@ -14,7 +14,7 @@ put() { install -D -m "$1" "$2" "$root/$3"; }
 doc=usr/share/doc/lamplight
 
 put 755 "$binary" usr/bin/lamplight
-put 644 deploy/debian/lamplight.yaml etc/lamplight/lamplight.yaml
+put 640 deploy/debian/lamplight.yaml etc/lamplight/lamplight.yaml # postinst gives it to the group lamplight
 for unit in lamplight.service lamplight-backup.service lamplight-backup.timer; do
 	put 644 deploy/$unit usr/lib/systemd/system/$unit
 done

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/prometheus/procfs"
 
 	"lamplight/cmd/lamplight/node"
@@ -43,6 +44,7 @@ type finding struct {
 type doctor struct {
 	*serveFlags
 	config   node.Config
+	file     string // the configuration file; "": none was given
 	within   time.Duration
 	proc     procfs.FS
 	sockets  map[string]int // by "socket:[inode]": the process that has it open; of the processes that this user may look at
@@ -51,8 +53,11 @@ type doctor struct {
 }
 
 // Run implements doctor. It fails when something is wrong.
-func (c *doctorCommand) Run(out io.Writer) error {
+func (c *doctorCommand) Run(out io.Writer, file *kong.ConfigFlag) error {
 	d := &doctor{serveFlags: &c.serveFlags, within: time.Duration(c.Timeout)}
+	if *file != "" {
+		d.file = kong.ExpandPath(string(*file))
+	}
 	if err := d.examine(); err != nil {
 		return err
 	}

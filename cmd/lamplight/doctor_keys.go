@@ -7,7 +7,11 @@ import (
 	"encoding/pem"
 	"fmt"
 	"os"
+	"regexp"
+	"slices"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 )
 
 const (
@@ -35,6 +39,7 @@ func (d *doctor) checkKeys() {
 			d.note("keys", fine, "", "%s %s is only for its owner and group (mode %#o)", f.flag, f.path, i.Mode().Perm())
 		}
 	}
+	d.findings = append(d.findings, configFindings(d.file)...)
 	if k := d.config.GossipKey; k != nil && different(k) < leastBytes {
 		d.note("keys", wrong, "make one with: (umask 077; head -c 32 /dev/urandom > gossip.key)", "the gossip key holds only %d different bytes, so it is not random", different(k))
 	}
@@ -46,6 +51,30 @@ func (d *doctor) checkKeys() {
 			d.findings = append(d.findings, certificateFindings(f.flag, f.path, now)...)
 		}
 	}
+}
+
+// password matches a URL that holds one.
+var password = regexp.MustCompile(`://[^/@:,\s]*:[^/@,\s]+@`)
+
+// configFindings looks whether a configuration file holds a URL with a password, and who can use the file. "" is no file.
+func configFindings(path string) []finding {
+	text, err := os.ReadFile(path)
+	if path == "" || err != nil { // without it the command line was refused
+		return nil
+	}
+	var doc yaml.Node
+	if yaml.Unmarshal(text, &doc) != nil || !holdsPassword(&doc) {
+		return nil
+	}
+	if checkSecret("--config", path) != nil {
+		return []finding{{"keys", warning, fmt.Sprintf("every user of this machine can use --config %s, and a URL in it has a password", path), "chmod o= " + path + ", and see that the user of the node may read it"}}
+	}
+	return []finding{{"keys", fine, fmt.Sprintf("--config %s has a URL with a password, and is only for its owner and group", path), ""}}
+}
+
+// holdsPassword says whether a value of a configuration file is a URL with a password. Comments are no values.
+func holdsPassword(n *yaml.Node) bool {
+	return password.MatchString(n.Value) || slices.ContainsFunc(n.Content, holdsPassword)
 }
 
 // different returns how many different bytes a key has.

@@ -49,6 +49,13 @@ func TestFindings(t *testing.T) {
 	strong := &ecdsa.PublicKey{Curve: elliptic.P256()}
 	short := &ecdsa.PublicKey{Curve: elliptic.P224()}
 	const day = 24 * time.Hour
+	configured := func(text string, mode os.FileMode) finding {
+		path := filepath.Join(t.TempDir(), "lamplight.yaml")
+		if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
+		return append(configFindings(path), finding{})[0]
+	}
 	for _, c := range []struct {
 		got  finding
 		want verdict
@@ -100,7 +107,14 @@ func TestFindings(t *testing.T) {
 		{certificate(strong, time.Hour, 90*day), wrong, "good only from"},
 		{certificate(weak, -day, 90*day), wrong, "RSA key of 1024 bits"},
 		{certificate(short, -day, 90*day), wrong, "224 bits"},
+		{configured("nats: nats://node:secret@n-1:4222\n", 0o644), warning, "every user of this machine can use --config"},
+		{configured("backup: {nats: \"nats://n-1,nats://node:secret@n-2\"}\n", 0o604), warning, "has a password"},
+		{configured("nats: nats://node:secret@n-1:4222\n", 0o640), fine, "only for its owner and group"},
+		{configured("#nats: nats://node:secret@n-1:4222\nnats: nats://n-1:4222\nnode: a@b\n", 0o644), "", ""},
 	} {
+		if c.want == "" && c.got == (finding{}) {
+			continue
+		}
 		if c.got.Verdict != c.want || !strings.Contains(c.got.Found, c.says) || (c.got.Do == "") != (c.want == fine) {
 			t.Errorf("%+v, want %s and %q", c.got, c.want, c.says)
 		}
@@ -221,6 +235,12 @@ func TestDoctorBeforeStart(t *testing.T) {
 	}
 	found = diagnose(t, with("--gossip-key", key)...)
 	has(t, found, "keys", wrong, "every user of this machine can use --gossip-key")
+
+	conf := filepath.Join(dir, "lamplight.yaml")
+	if err := errors.Join(os.WriteFile(conf, []byte("nats: nats://node:secret@127.0.0.1:1\n"), 0o600), os.Chmod(conf, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	has(t, diagnose(t, with("--config", conf)...), "keys", warning, "every user of this machine can use --config "+conf)
 
 	cert, private := newAuthority(t, "ours").issue("node")
 	found = diagnose(t, with("--http-tls-cert", cert, "--http-tls-key", private)...)

@@ -95,7 +95,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	var c commands
 	exit := -1
 	parser, err := newParser(&c, kong.Configuration(yamlFile), kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { exit = code }), kong.BindTo(stdout, (*io.Writer)(nil)), kong.Bind(commandLine(args)))
+		kong.Exit(func(code int) { exit = code }), kong.BindTo(stdout, (*io.Writer)(nil)), kong.Bind(commandLine(args), &c.Config))
 	if err != nil {
 		fmt.Fprintln(stderr, "lamplight:", err)
 		return 2

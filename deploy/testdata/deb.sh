@@ -43,6 +43,7 @@ want id lamplight
 want test "$(getent passwd lamplight | cut -d: -f7)" = /usr/sbin/nologin
 want test "$(stat -c '%U:%G %a' /var/lib/lamplight)" = "lamplight:lamplight 700"
 want test "$(stat -c '%U:%G %a' /var/backups/lamplight)" = "lamplight:lamplight 700"
+want test "$(stat -c '%U:%G %a' $conf)" = "root:lamplight 640"
 want test -e /etc/systemd/system/multi-user.target.wants/lamplight.service
 want test ! -e /etc/systemd/system/timers.target.wants/lamplight-backup.timer
 want test -s /usr/share/bash-completion/completions/lamplight -a -s /usr/share/zsh/vendor-completions/_lamplight -a -s /usr/share/fish/vendor_completions.d/lamplight.fish
@@ -72,6 +73,7 @@ echo "$(date +%T) upgrade to 0.1.0; both sides have changed the configuration"
 want dpkg --force-unsafe-io --force-confdef --force-confold -i /packages/0.1.0.deb
 want test "$(installed)" = "installed 0.1.0"
 want grep -q '^rate-limit: 1000' $conf
+want test "$(stat -c '%U:%G %a' $conf)" = "root:lamplight 640"
 want test -e $conf.dpkg-dist
 want test -e /etc/systemd/system/multi-user.target.wants/lamplight.service
 start
@@ -91,7 +93,60 @@ start
 want curl -sf -o /dev/null -H "X-Auth-Token: $TOKEN" http://127.0.0.1:8000/v2/accounts/4f3c1c0ad1cd4bd2a1bd0d3c6f2a9e10/presence
 stop
 
+echo "$(date +%T) with systemd: an upgrade restarts a node that runs; what was removed is started, but not against an administrator's mask"
+mkdir -p /run/systemd/system /usr/local/sbin
+rm -f /usr/sbin/policy-rc.d
+printf '#!/bin/sh\necho "$*" >>/tmp/systemctl\n' >/usr/local/sbin/systemctl
+chmod 755 /usr/local/sbin/systemctl
+PATH=/usr/local/sbin:$PATH
+did() { grep -o ' --no-block .*' /tmp/systemctl || true; rm -f /tmp/systemctl; }
+again() { want dpkg --force-unsafe-io --force-confdef --force-confold -i /packages/0.1.0.deb; }
+chgrp root $conf
+dpkg-statoverride --add root root 640 $conf
+again
+want test "$(did)" = " --no-block try-restart lamplight.service"
+want test "$(stat -c '%U:%G %a' $conf)" = "root:root 640"
+dpkg-statoverride --remove $conf
+want dpkg -r lamplight
+did >/dev/null
+again
+want test "$(did)" = " --no-block start lamplight.service"
+want test "$(stat -c '%U:%G %a' $conf)" = "root:lamplight 640"
+chmod 600 $conf
+ln -s /dev/null /etc/systemd/system/lamplight.service
+want dpkg -r lamplight
+did >/dev/null
+again
+want test "$(did)" = " --no-block try-restart lamplight.service"
+want test "$(stat -c '%U:%G %a' $conf)" = "root:lamplight 600"
+rm /etc/systemd/system/lamplight.service
+printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
+again
+want test -z "$(did)"
+rm -r /run/systemd
+
+echo "$(date +%T) purge; the data are on a file system of their own"
+mkdir /tmp/data
+mount -t tmpfs tmpfs /tmp/data
+cp -a /var/lib/lamplight/. /tmp/data
+mount --bind /tmp/data /var/lib/lamplight
+want dpkg --purge lamplight
+want test -z "$(ls -A /var/lib/lamplight)"
+umount /var/lib/lamplight
+want test -e /var/lib/lamplight/token.pem
+umount /tmp/data
+
+echo "$(date +%T) purge; the data are behind a link"
+want dpkg --force-unsafe-io -i /packages/0.1.0.deb
+mv /var/lib/lamplight /srv/lamplight
+ln -s /srv/lamplight /var/lib/lamplight
+want dpkg --purge lamplight
+want test -z "$(ls -A /srv/lamplight)" -a ! -L /var/lib/lamplight
+
 echo "$(date +%T) purge"
+want dpkg --force-unsafe-io -i /packages/0.1.0.deb
+want test -d /var/lib/lamplight
 want dpkg --purge lamplight
 want test -z "$(installed)"
 want test ! -e /etc/lamplight/lamplight.yaml -a ! -e /var/lib/lamplight -a ! -e $unit

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"weak"
 
 	"github.com/go-json-experiment/json"
 
@@ -27,19 +28,23 @@ type feed struct {
 	ready          chan struct{} // closed when the account has been read for the first time
 	again          chan string   // why everything must be read again; room for one
 
-	clients int       // under Hub.mu
-	idle    time.Time // when the last client went; under Hub.mu
+	tried bool // a reading was begun; the goroutine of run only
+
+	clients int            // under Hub.mu
+	by      map[string]int // the clients by the account of their token; under Hub.mu
+	idle    time.Time      // when the last client went; under Hub.mu
 
 	mu      sync.Mutex
 	lamps   map[string]*Lamp
-	order   [lastKept]string // the extensions that changed last: change n is at n % lastKept
-	next    uint64           // the number of the next change
-	oldest  uint64           // the first change after which a client may resume
-	reason  string           // why clients older than oldest must forget everything
-	deaf    string           // why the feed hears of no changes; "": it does
-	trouble string           // what the last reading could not find, in words; "": nothing
-	touched map[string]bool  // the extensions that changed since the present reading began; nil: none is under way
-	moved   chan struct{}    // closed when something changes
+	order   [lastKept]string       // the extensions that changed last: change n is at n % lastKept
+	next    uint64                 // the number of the next change
+	oldest  uint64                 // the first change after which a client may resume
+	reason  string                 // why clients older than oldest must forget everything
+	deaf    string                 // why the feed hears of no changes; "": it does
+	trouble string                 // what the last reading could not find, in words; "": nothing
+	touched map[string]bool        // the extensions that changed since the present reading began; nil: none is under way
+	moved   chan struct{}          // closed when something changes
+	shared  weak.Pointer[snapshot] // the newest one, while a stream uses it
 }
 
 func newFeed(h *Hub, account, realm string) *feed {
@@ -48,7 +53,7 @@ func newFeed(h *Hub, account, realm string) *feed {
 		id[i] = byte(rand.Uint32())
 	}
 	f := &feed{hub: h, account: account, realm: realm, id: hex.EncodeToString(id[:]), ready: make(chan struct{}), again: make(chan string, 1),
-		lamps: map[string]*Lamp{}, moved: make(chan struct{}), next: 1, oldest: 1, reason: "the stream begins"}
+		by: map[string]int{}, lamps: map[string]*Lamp{}, moved: make(chan struct{}), next: 1, oldest: 1, reason: "the stream begins"}
 	f.life, f.end = context.WithCancel(h.life)
 	return f
 }
@@ -85,7 +90,7 @@ func (f *feed) run() {
 				anew = "" // clients have been told
 			}
 			if err != nil {
-				due = time.Now().Add(retryAfter)
+				due = time.Now().Add(max(retryAfter, took))
 				f.hub.cfg.Log.Debug("the lamps of an account could not be read for those who watch them; they are read again", "realm", f.realm, "err", err)
 			}
 		}
@@ -190,13 +195,20 @@ func (f *feed) setTrouble(why string) {
 // stale returns why the lamps may be old; "": they are not. The caller holds f.mu.
 func (f *feed) stale() string { return cmp.Or(f.deaf, f.trouble) }
 
-// merge takes what a reading has found. anew makes all clients forget what they know; "" tells them the differences only. missing says
-// what the reading could not find, in words.
-func (f *feed) merge(found map[string]*Lamp, anew, missing string) {
+// merge takes what a reading has found. anew makes all clients forget what they know; "" tells them the differences only. trouble says
+// what the reading could not find, in words. all says that an extension which it has not found is the account's no more.
+func (f *feed) merge(found map[string]*Lamp, anew, trouble string, all bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for extension, l := range found {
 		old := f.lamps[extension]
+		if old == nil && !all && len(f.lamps) >= MaxLamps {
+			continue
+		}
+		if old != nil {
+			l.keep(old)
+		}
+		l.noState, l.noDevices, l.noWatchers = false, false, false
 		if f.touched[extension] && old != nil { // what the state feed said meanwhile is newer
 			l.State, l.Since, l.Source, l.Held = old.State, old.Since, old.Source, old.Held
 		} else if old != nil && l.Since == "" && l.State == old.State {
@@ -207,12 +219,12 @@ func (f *feed) merge(found map[string]*Lamp, anew, missing string) {
 		}
 	}
 	for extension := range f.lamps {
-		if found[extension] == nil && !f.touched[extension] && missing == "" {
+		if found[extension] == nil && !f.touched[extension] && all {
 			f.put(extension, nil)
 		}
 	}
 	f.touched = nil
-	f.trouble = missing
+	f.trouble = trouble
 	if anew != "" {
 		f.next++ // so that all ids that were given out before are below oldest
 		f.oldest, f.reason, f.deaf = f.next, anew, ""

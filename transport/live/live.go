@@ -23,17 +23,21 @@ import (
 
 // The bounds and times of a Hub.
 const (
-	MaxFeeds   = 64               // accounts that are watched at a time
+	MaxFeeds   = 256              // accounts that are watched at a time; each takes 130 KB, and some 200 bytes for each of its lamps
+	FeedsOfOne = 8                // of these, those that clients with tokens of one account watch
 	MaxLamps   = 100_000          // lamps of one account; more are left out, and the client is told
 	lastKept   = 8192             // changes of one account that a client may resume after
 	linger     = time.Minute      // how long a feed without clients goes on, so that a client that comes back can resume
 	readTime   = 20 * time.Second // how long one reading of an account may take
+	firstList  = 3 * time.Second  // how long each of the two listings of the first try to read an account may take, for which clients wait
+	showTime   = time.Second      // how long the answer of one extension may take
+	showFails  = 64               // extensions without an answer after which a reading asks no more
 	readEvery  = 15 * time.Second // how often an account is read again, at the most
 	readShare  = 30               // a reading that takes a second is followed by at least so many seconds without one
 	retryAfter = time.Second      // the wait after a reading or a watch that failed
 )
 
-// ErrTooMany says that MaxFeeds accounts are watched already.
+// ErrTooMany says that MaxFeeds accounts are watched already, or FeedsOfOne of them by the account of the token.
 var ErrTooMany = errors.New("too many accounts are watched on this node")
 
 // ErrStopped says that the Hub has stopped.
@@ -65,11 +69,12 @@ type Hub struct {
 
 	mu    sync.Mutex
 	feeds map[string]*feed // by account; nil: the Hub has stopped
+	by    map[string]int   // by the account of the token: how many feeds it watches; accounts that watch none are left out
 }
 
 // New makes a Hub. It starts nothing.
 func New(c Config) *Hub {
-	h := &Hub{cfg: c, feeds: map[string]*feed{}}
+	h := &Hub{cfg: c, feeds: map[string]*feed{}, by: map[string]int{}}
 	h.life, h.end = context.WithCancel(context.Background())
 	return h
 }
@@ -90,14 +95,14 @@ func (h *Hub) Stop(ctx context.Context) error {
 	}
 }
 
-// Open returns a Stream of the lamps of an account. last is the id of the last event that the client has, or "". Open waits until
+// Open returns a Stream of the lamps of an account. who is the account whose token the client has. last is the id of the last event that the client has, or "". Open waits until
 // the account has been read, at the longest until ctx ends. The caller closes the Stream.
-func (h *Hub) Open(ctx context.Context, account *directory.Entry, last string) (*Stream, error) {
-	f, err := h.join(account)
+func (h *Hub) Open(ctx context.Context, account *directory.Entry, who, last string) (*Stream, error) {
+	f, err := h.join(account, who)
 	if err != nil {
 		return nil, err
 	}
-	s := &Stream{feed: f, closed: sync.OnceFunc(func() { h.leave(f) })}
+	s := &Stream{feed: f, closed: sync.OnceFunc(func() { h.leave(f, who) })}
 	select {
 	case <-f.ready:
 	case <-h.life.Done():
@@ -113,8 +118,8 @@ func (h *Hub) Open(ctx context.Context, account *directory.Entry, last string) (
 	return s, nil
 }
 
-// join returns the feed of an account, and makes it if there is none.
-func (h *Hub) join(account *directory.Entry) (*feed, error) {
+// join returns the feed of an account for a client of the account who, and makes it if there is none.
+func (h *Hub) join(account *directory.Entry, who string) (*feed, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.feeds == nil {
@@ -125,6 +130,9 @@ func (h *Hub) join(account *directory.Entry) (*feed, error) {
 		f.end()
 		f = nil
 	}
+	if h.by[who] >= FeedsOfOne && (f == nil || f.by[who] == 0) {
+		return nil, ErrTooMany
+	}
 	if f == nil {
 		if len(h.feeds) >= MaxFeeds && !h.dropIdle() {
 			return nil, ErrTooMany
@@ -134,6 +142,9 @@ func (h *Hub) join(account *directory.Entry) (*feed, error) {
 		h.tasks.Go(f.run)
 	}
 	f.clients++
+	if f.by[who]++; f.by[who] == 1 {
+		h.by[who]++
+	}
 	return f, nil
 }
 
@@ -149,12 +160,19 @@ func (h *Hub) dropIdle() bool {
 	return false
 }
 
-// leave notes that a client of a feed has gone.
-func (h *Hub) leave(f *feed) {
+// leave notes that a client of a feed, with a token of the account who, has gone.
+func (h *Hub) leave(f *feed, who string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	f.clients--
 	f.idle = time.Now()
+	if f.by[who]--; f.by[who] > 0 {
+		return
+	}
+	delete(f.by, who)
+	if h.by[who]--; h.by[who] == 0 {
+		delete(h.by, who)
+	}
 }
 
 // sweep ends a feed that has had no clients for a while, and says whether it did.

@@ -40,11 +40,15 @@ type bed struct {
 	rows  []actors.SubscriptionView
 	cover actors.Coverage
 	err   error
+	mute  map[string]bool // extensions that do not answer
 }
 
 func (b *bed) Request(_ context.Context, q actors.Request) actors.Answer {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.mute[q.To.User] {
+		return actors.Answer{Err: actors.ErrUnavailable}
+	}
 	if v := b.lit[q.To.User]; v != nil {
 		return actors.Answer{View: v}
 	}
@@ -121,7 +125,7 @@ func begin(t *testing.T) *bed {
 // open opens a stream and runs it. Its events come on the channel, which is closed when the stream ends.
 func (b *bed) open(last string, check func(context.Context) error) <-chan string {
 	b.t.Helper()
-	s, err := b.hub.Open(b.t.Context(), b.entry, last)
+	s, err := b.hub.Open(b.t.Context(), b.entry, account, last)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -281,7 +285,7 @@ func TestGap(t *testing.T) {
 // A client that takes nothing while more changes come than are kept is told to forget everything, and the changes cost no memory meanwhile.
 func TestSlowClient(t *testing.T) {
 	b := begin(t)
-	s, err := b.hub.Open(t.Context(), b.entry, "")
+	s, err := b.hub.Open(t.Context(), b.entry, account, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,7 +335,7 @@ func TestEnd(t *testing.T) {
 	}
 	for range allowed { // it is closed
 	}
-	if _, err := b.hub.Open(t.Context(), b.entry, ""); !errors.Is(err, ErrStopped) {
+	if _, err := b.hub.Open(t.Context(), b.entry, account, ""); !errors.Is(err, ErrStopped) {
 		t.Errorf("after Stop: %v", err)
 	}
 }
@@ -344,13 +348,164 @@ func TestMaxFeeds(t *testing.T) {
 		f.clients = 1
 		b.hub.feeds[fmt.Sprint(n)] = f
 	}
-	if _, err := b.hub.Open(t.Context(), b.entry, ""); !errors.Is(err, ErrTooMany) {
+	if _, err := b.hub.Open(t.Context(), b.entry, account, ""); !errors.Is(err, ErrTooMany) {
 		t.Errorf("%v", err)
 	}
-	b.hub.leave(b.hub.feeds["7"])
+	b.hub.leave(b.hub.feeds["7"], "x")
 	b.await(b.open("", fine), "reload", "")
 	if b.hub.feeds["7"] != nil {
 		t.Error("the feed that nobody watches is there")
+	}
+}
+
+// One account can't use up all feeds. It may watch one account as often as it likes, and a feed that it leaves makes room.
+func TestFeedsOfOne(t *testing.T) {
+	b := begin(t)
+	var last *Stream
+	for n := range FeedsOfOne {
+		f := newFeed(b.hub, fmt.Sprint(n), "")
+		close(f.ready)
+		b.hub.feeds[f.account] = f
+		for range 2 {
+			s, err := b.hub.Open(t.Context(), &directory.Entry{ID: f.account}, "reseller", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			last = s
+		}
+	}
+	if _, err := b.hub.Open(t.Context(), b.entry, "reseller", ""); !errors.Is(err, ErrTooMany) {
+		t.Errorf("one more: %v", err)
+	}
+	b.await(b.open("", fine), "reload", "") // another account
+	last.Close()
+	if _, err := b.hub.Open(t.Context(), b.entry, "reseller", ""); !errors.Is(err, ErrTooMany) {
+		t.Errorf("it still has a stream of each: %v", err)
+	}
+	b.hub.feeds["0"].end()
+	b.hub.leave(b.hub.feeds["0"], "reseller")
+	b.hub.leave(b.hub.feeds["0"], "reseller")
+	s, err := b.hub.Open(t.Context(), b.entry, "reseller", "")
+	if err != nil {
+		t.Fatalf("after one was left: %v", err)
+	}
+	s.Close()
+}
+
+// Extensions and shards that do not answer take no lamp away and make none dark. The others are shown, and clients hear of it.
+func TestSomeDoNotAnswer(t *testing.T) {
+	b := begin(t)
+	b.mute = map[string]bool{"1002": true, "2000": true}
+	events := b.open("", fine)
+	b.await(events, "reload", "")
+	b.await(events, "lamps", `"*3101":{"state":"confirmed"`)
+	b.await(events, "whole", `{"lamps":131}`)
+	b.await(events, "alive", `{"stale":true,"reason":"2 of 130 extensions do not answer; their lamps may be old"}`)
+	b.mu.Lock()
+	b.mute = nil
+	b.lit["1002"] = view(presence.Early)
+	b.lit["1002"].Messages.New = 3
+	b.mu.Unlock()
+	b.await(events, "change", `"1002":{"state":"early"`)
+	b.await(events, "alive", `{"stale":false}`)
+
+	f := newFeed(b.hub, account, "a.test")
+	defer f.end()
+	parked := actors.SubscriptionView{User: "*3101"}
+	b.mu.Lock()
+	b.rows = append(b.rows, parked)
+	b.lit["2000"] = &presence.View{State: presence.Terminated} // it has no account at a registrar
+	b.lit["2000"].Messages.New = 2
+	b.mu.Unlock()
+	_ = f.read("the test begins")
+	b.mu.Lock()
+	b.mute = map[string]bool{"1001": true, "1002": true, "2000": true}
+	view := b.lit["1002"]
+	delete(b.lit, "1002")
+	delete(b.lit, "*3101")
+	b.rows = []actors.SubscriptionView{parked}
+	b.cover.Missing = []int{7}
+	b.mu.Unlock()
+	before := map[string]Lamp{}
+	for _, name := range []string{"1001", "1002", "2000", "*3101"} {
+		before[name] = *f.lamps[name]
+	}
+	if err := f.read(""); !errors.Is(err, errMissing) {
+		t.Errorf("%v", err)
+	}
+	for name, was := range before {
+		if l := f.lamps[name]; l == nil || *l != was {
+			t.Errorf("%s: %+v, and it was %+v", name, l, was)
+		}
+	}
+	b.mu.Lock()
+	b.cover.Missing, b.rows = nil, nil
+	b.mu.Unlock()
+	_ = f.read("")
+	if l := f.lamps["1002"]; l.State != "terminated" || l.Messages != view.Messages.New || f.lamps["*3101"] != nil || f.lamps["1001"].Watchers != 0 {
+		t.Errorf("the listings are whole: %+v, %+v", l, f.lamps["1001"])
+	}
+}
+
+// A node of the router that answers nothing costs a reading little time.
+func TestNobodyAnswers(t *testing.T) {
+	b := begin(t)
+	b.mute = map[string]bool{"1001": true, "1002": true}
+	for n := range 2 * showParallel {
+		b.mute[fmt.Sprint(2000+n)] = true
+	}
+	f := newFeed(b.hub, account, "a.test")
+	defer f.end()
+	if err := f.read(""); !errors.Is(err, errMissing) || f.lamps["*3101"].State != "confirmed" {
+		t.Errorf("%v", err)
+	}
+	b.err = errors.New("no answer")
+	if err := f.read(""); !errors.Is(err, b.err) {
+		t.Errorf("%v", err)
+	}
+}
+
+// An account with too many extensions still loses those that it has no more.
+func TestLeftOut(t *testing.T) {
+	b := begin(t)
+	for n := range MaxLamps {
+		b.rows = append(b.rows, actors.SubscriptionView{User: fmt.Sprint("x", n)})
+	}
+	f := newFeed(b.hub, account, "a.test")
+	defer f.end()
+	if err := f.read(""); err != nil || len(f.lamps) != MaxLamps || !strings.Contains(f.trouble, "are left out") {
+		t.Fatalf("%v, %d lamps, %q", err, len(f.lamps), f.trouble)
+	}
+	delete(b.lit, "*3101")
+	if err := f.read(""); err != nil || len(f.lamps) != MaxLamps || f.lamps["*3101"] != nil {
+		t.Errorf("%v, %d lamps, %+v", err, len(f.lamps), f.lamps["*3101"])
+	}
+}
+
+// Streams that begin at about the same time share a snapshot, and get what changed after it.
+func TestShare(t *testing.T) {
+	b := begin(t)
+	var shots []*snapshot
+	var all []string
+	for n := range 2 {
+		s, err := b.hub.Open(t.Context(), b.entry, account, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		s.feed.mu.Lock()
+		shots = append(shots, s.feed.snapshot())
+		s.feed.mu.Unlock()
+		text := ""
+		for e := range s.changes() {
+			text += string(e)
+		}
+		all = append(all, text)
+		_ = s.feed.change(change("1002", []string{"early", "confirmed"}[n], ""))
+	}
+	if shots[0] != shots[1] || strings.Contains(all[0], "event: change") || !strings.Contains(all[1], "event: change") || !strings.Contains(all[1], `"1002":{"state":"early"`) {
+		t.Errorf("%v\n%s", shots, all[1])
 	}
 }
 
@@ -363,7 +518,7 @@ func TestReadingMeetsChange(t *testing.T) {
 	f.touched = map[string]bool{}
 	_ = f.change(change("1001", "early", ""))
 	_ = f.change(change("1003", "early", ""))
-	f.merge(map[string]*Lamp{"1001": {State: "terminated", Watchers: 5}, "1002": {State: "early"}}, "", "")
+	f.merge(map[string]*Lamp{"1001": {State: "terminated", Watchers: 5}, "1002": {State: "early"}}, "", "", true)
 	if l := f.lamps["1001"]; l.State != "early" || l.Watchers != 5 {
 		t.Errorf("1001: %+v", l)
 	}

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"lamplight/actors"
 	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
@@ -28,6 +26,22 @@ type Lamp struct {
 	Watchers int    `json:"watchers,omitzero"` // subscriptions
 	Behind   int    `json:"behind,omitzero"`   // of these, those that should know more than they were told or have not answered
 	Name     string `json:"name,omitzero"`     // of its user or device
+
+	// What a reading could not find out, so that what was known before stays. They are false in a feed.
+	noState, noDevices, noWatchers bool
+}
+
+// keep takes from what was known before what the reading could not find out.
+func (l *Lamp) keep(old *Lamp) {
+	if l.noState {
+		l.State, l.Since, l.Source, l.Held = old.State, old.Since, old.Source, old.Held
+	}
+	if l.noDevices {
+		l.Offline, l.Messages = old.Offline, old.Messages
+	}
+	if l.noWatchers {
+		l.Watchers, l.Behind = old.Watchers, old.Behind
+	}
 }
 
 // lit says whether a lamp in a state is lit.
@@ -45,29 +59,40 @@ func (f *feed) read(anew string) error {
 	f.mu.Unlock()
 	ctx, cancel := context.WithTimeout(f.life, readTime)
 	defer cancel()
-	found, missing := map[string]*Lamp{}, 0
+	first := !f.tried
+	f.tried = true
+	found, missing, left := map[string]*Lamp{}, 0, false
 	of := func(user string) *Lamp {
 		l := found[user]
 		if l == nil && len(found) < MaxLamps {
-			l = &Lamp{State: presence.Terminated.String()}
+			l = &Lamp{State: presence.Terminated.String(), noState: true}
 			found[user] = l
 		}
 		if l == nil {
-			l = &Lamp{} // past the bound: it is forgotten
+			l, left = &Lamp{}, true // past the bound: it is forgotten
 		}
 		return l
 	}
 	f.names(of)
-	err := f.views(ctx, found)
+	silent, asked := f.views(ctx, found)
+	var err error
+	unlit := 0 // shards whose lit lamps are not known
 	for _, q := range []actors.Query{{Realm: f.realm, Lit: true}, {Realm: f.realm}} {
 		if err != nil {
 			break
 		}
 		var cover actors.Coverage
-		cover, err = f.hub.cfg.Presence.List(ctx, q, func(s actors.SubscriptionView) error {
+		within := ctx
+		if first {
+			var cancel context.CancelFunc
+			within, cancel = context.WithTimeout(ctx, firstList)
+			defer cancel()
+		}
+		cover, err = f.hub.cfg.Presence.List(within, q, func(s actors.SubscriptionView) error {
 			l := of(s.User)
 			if s.Lamp != nil {
 				l.show(s.Lamp)
+				l.noState = false
 				return nil
 			}
 			l.Watchers++
@@ -77,6 +102,14 @@ func (f *feed) read(anew string) error {
 			return nil
 		})
 		missing = max(missing, len(cover.Missing))
+		if q.Lit {
+			unlit = len(cover.Missing)
+		} else {
+			for _, l := range found {
+				l.noState = l.noState && unlit > 0 // else it is dark, because it is not lit
+				l.noWatchers = len(cover.Missing) > 0 && l.Watchers == 0
+			}
+		}
 		if err == nil && cover.Stale {
 			err = actors.ErrUnavailable
 		}
@@ -89,23 +122,25 @@ func (f *feed) read(anew string) error {
 	switch {
 	case missing > 0:
 		words = fmt.Sprintf("%d of %d shards do not answer; their lamps may be missing", missing, actors.Shards)
-	case len(found) == MaxLamps:
+	case silent > 0:
+		words = fmt.Sprintf("%d of %d extensions do not answer; their lamps may be old", silent, asked)
+	case left:
 		words = fmt.Sprintf("the account has more than %d extensions; the others are left out", MaxLamps)
 	}
-	f.merge(found, anew, words)
+	f.merge(found, anew, words, missing == 0)
 	select {
 	case <-f.ready:
 	default:
 		close(f.ready)
 	}
-	if missing > 0 {
+	if missing > 0 || silent > 0 {
 		return errMissing
 	}
 	return nil
 }
 
-// errMissing says that some shards did not answer a reading. What the others said was taken.
-var errMissing = errors.New("some shards do not answer")
+// errMissing says that some shards or extensions did not answer a reading. What the others said was taken.
+var errMissing = errors.New("some shards or extensions do not answer")
 
 // show takes what a View says.
 func (l *Lamp) show(v *presence.View) {
@@ -148,8 +183,8 @@ func (f *feed) extension(e *directory.Entry) (user string, ok bool) {
 }
 
 // views asks each extension of a device whether it is registered, and how many messages it has. An extension is offline when the
-// account has registered devices and none of the extension's own is one.
-func (f *feed) views(ctx context.Context, found map[string]*Lamp) error {
+// account has registered devices and none of the extension's own is one. silent of the asked extensions do not answer.
+func (f *feed) views(ctx context.Context, found map[string]*Lamp) (silent, asked int) {
 	devices := f.hub.cfg.Directory.List(directory.Devices, f.account)
 	registers := map[string][]string{} // by extension: as whom its devices register
 	views := map[string]*presence.View{}
@@ -164,27 +199,41 @@ func (f *feed) views(ctx context.Context, found map[string]*Lamp) error {
 			views[to.User] = nil
 		}
 	}
-	var mu sync.Mutex // guards views and any while the extensions are asked
+	var mu sync.Mutex // guards views, any and silent while the extensions are asked
 	any := false
-	var asked errgroup.Group
-	asked.SetLimit(showParallel)
+	var asking sync.WaitGroup
+	room := make(chan struct{}, showParallel)
 	for _, user := range slices.Collect(maps.Keys(views)) {
-		asked.Go(func() error {
-			a := f.hub.cfg.Presence.Request(ctx, actors.Request{To: actors.Address{Realm: f.realm, User: user}, Message: actors.Show{}, Deadline: time.Now().Add(readTime)})
-			if a.Err != nil {
-				return a.Err
+		room <- struct{}{}
+		asking.Go(func() {
+			defer func() { <-room }()
+			mu.Lock()
+			enough := silent >= showFails
+			mu.Unlock()
+			a := actors.Answer{Err: errMissing}
+			if !enough {
+				within, cancel := context.WithTimeout(ctx, showTime)
+				a = f.hub.cfg.Presence.Request(within, actors.Request{To: actors.Address{Realm: f.realm, User: user}, Message: actors.Show{}, Deadline: time.Now().Add(showTime)})
+				cancel()
 			}
 			mu.Lock()
 			defer mu.Unlock()
+			if a.Err != nil {
+				silent++
+				return
+			}
 			views[user], any = a.View, any || a.View.Registered
-			return nil
 		})
 	}
-	if err := asked.Wait(); err != nil {
-		return err
-	}
+	asking.Wait()
 	for user, l := range found {
-		if v := views[user]; v != nil {
+		v, isAsked := views[user]
+		l.noState = v == nil
+		l.noDevices = v == nil && isAsked
+		for _, name := range registers[user] {
+			l.noDevices = l.noDevices || views[name] == nil
+		}
+		if v != nil {
 			l.show(v)
 			l.Offline, l.Messages = v.Closed, v.Messages.New
 		}
@@ -196,5 +245,5 @@ func (f *feed) views(ctx context.Context, found map[string]*Lamp) error {
 			l.Offline = l.Offline || !here
 		}
 	}
-	return nil
+	return silent, len(views)
 }

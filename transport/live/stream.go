@@ -5,7 +5,9 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"sync"
 	"time"
+	"weak"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -96,13 +98,20 @@ func (s *Stream) changes() iter.Seq[[]byte] {
 		if from == 0 {
 			reason = "the stream begins"
 		}
-		return whole(maps.Clone(f.lamps), reason, id)
+		shot := f.snapshot()
+		changed := f.changed(shot.next)
+		return func(yield func([]byte) bool) {
+			for e := range whole(shot, reason, f.eventID(shot.next)) {
+				if !yield(e) {
+					return
+				}
+			}
+			if len(changed) > 0 {
+				yield(event("change", id, changed))
+			}
+		}
 	}
-	changed := map[string]*Lamp{}
-	for n := from; n < f.next; n++ {
-		extension := f.order[n%lastKept]
-		changed[extension] = f.lamps[extension]
-	}
+	changed := f.changed(from)
 	return func(yield func([]byte) bool) {
 		if len(changed) > 0 {
 			yield(event("change", id, changed))
@@ -110,22 +119,50 @@ func (s *Stream) changes() iter.Seq[[]byte] {
 	}
 }
 
+// changed returns the newest state of the lamps of the changes from a number on, which is not below oldest. The caller holds f.mu.
+func (f *feed) changed(from uint64) map[string]*Lamp {
+	changed := map[string]*Lamp{}
+	for n := from; n < f.next; n++ {
+		extension := f.order[n%lastKept]
+		changed[extension] = f.lamps[extension]
+	}
+	return changed
+}
+
+// snapshot is the whole state of a feed after all changes below next. Streams that begin at about the same time share one.
+type snapshot struct {
+	next  uint64
+	lamps map[string]*Lamp
+	names func() []string // sorted
+}
+
+// snapshot returns a snapshot that few changes have followed. The caller holds f.mu.
+func (f *feed) snapshot() *snapshot {
+	if s := f.shared.Value(); s != nil && s.next >= f.oldest && f.next-s.next <= lampsAtOnce {
+		return s
+	}
+	lamps := maps.Clone(f.lamps)
+	s := &snapshot{f.next, lamps, sync.OnceValue(func() []string { return slices.Sorted(maps.Keys(lamps)) })}
+	f.shared = weak.Make(s)
+	return s
+}
+
 // whole returns the events of a whole state. Each is encoded when the one before has been sent, so that a client costs little memory.
-func whole(lamps map[string]*Lamp, reason, id string) iter.Seq[[]byte] {
+func whole(s *snapshot, reason, id string) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		if !yield(event("reload", "", map[string]string{"reason": reason})) {
 			return
 		}
-		for names := range slices.Chunk(slices.Sorted(maps.Keys(lamps)), lampsAtOnce) {
+		for names := range slices.Chunk(s.names(), lampsAtOnce) {
 			part := make(map[string]*Lamp, len(names))
 			for _, name := range names {
-				part[name] = lamps[name]
+				part[name] = s.lamps[name]
 			}
 			if !yield(event("lamps", "", part)) {
 				return
 			}
 		}
-		yield(event("whole", id, map[string]int{"lamps": len(lamps)}))
+		yield(event("whole", id, map[string]int{"lamps": len(s.lamps)}))
 	}
 }
 

@@ -23,7 +23,7 @@ func (q *request) events(e *directory.Entry) error {
 	if !ok {
 		return httpd.ErrTooMany
 	}
-	stream, err := q.server.cfg.Live.Open(&q.Within, e, string(q.Request.Request.Header.Peek("Last-Event-ID")))
+	stream, err := q.server.cfg.Live.Open(&q.Within, e, q.account, string(q.Request.Request.Header.Peek("Last-Event-ID")))
 	if err != nil {
 		free()
 		return err

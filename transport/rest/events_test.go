@@ -3,6 +3,7 @@ package rest
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"lamplight/cluster/status"
 	"lamplight/transport/access"
 	"lamplight/transport/client"
+	"lamplight/transport/live"
 )
 
 // listen opens a stream of events. Its lines come on the channel, which is closed when the stream ends.
@@ -150,6 +152,23 @@ func TestEventsAreBounded(t *testing.T) {
 			t.Fatalf("%+v", a)
 		}
 	}
+}
+
+// The account of a token can watch only some of the accounts below it at a time; other accounts have room meanwhile.
+func TestWatchedAccountsAreBounded(t *testing.T) {
+	e := newBed(t, 0)
+	for n := range live.FeedsOfOne + 1 {
+		id := fmt.Sprintf("%032x", 0xfeed00+n)
+		if _, err := e.api.cfg.Directory.Import(t.Context(), directory.Import{Accounts: []map[string]any{{"id": id, "name": id, "realm": id + ".test", "parent_id": root}}}); err != nil {
+			t.Fatal(err)
+		}
+		if n < live.FeedsOfOne {
+			e.await(e.listen(id, e.tokens[root], ""), "event: whole")
+		} else if a := e.do("GET", "/v2/accounts/"+id+"/presence/events", e.tokens[root], ""); a.Code != 429 {
+			t.Errorf("one more: %+v", a)
+		}
+	}
+	e.await(e.listen(child, e.tokens[child], ""), "event: whole")
 }
 
 // Only a token of the master account sees the cluster.
