@@ -120,7 +120,9 @@ func TestResetAsks(t *testing.T) {
 			t.Errorf("%v: exit %d, %s%s", args, code, out, talk)
 		}
 	}
-	for _, args := range [][]string{{"reset", "1001"}, {"show", "1001"}} { // it is watched
+	p.dialog("1098", "over", "confirmed")
+	p.dialog("1098", "over", "terminated") // its history is known
+	for _, args := range [][]string{{"reset", "1001"}, {"show", "1001"}, {"show", "1098", "--explain"}} { // 1001 is watched
 		if _, talk, code := run(nil, append(args, "--realm", realm)...); code != 0 || talk != "" {
 			t.Errorf("%v: exit %d, %s", args, code, talk)
 		}

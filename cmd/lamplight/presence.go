@@ -288,9 +288,13 @@ func knows(a client.Answer) (bool, error) {
 		State         string           `json:"state"`
 		Dialogs       []jsontext.Value `json:"dialogs"`
 		Subscriptions listing          `json:"subscriptions"`
+		Explain       struct {
+			Transitions []jsontext.Value `json:"transitions"`
+			Ended       []jsontext.Value `json:"ended"`
+		} `json:"explain"`
 	}
 	err := a.Decode(&shown)
-	return shown.State != "terminated" || len(shown.Dialogs)+len(shown.Subscriptions) > 0, err
+	return shown.State != "terminated" || len(shown.Dialogs)+len(shown.Subscriptions)+len(shown.Explain.Transitions)+len(shown.Explain.Ended) > 0, err
 }
 
 // sayUnknown says that nothing is known of an extension, which may be a typing error.
