@@ -121,7 +121,7 @@ func TestResetAsks(t *testing.T) {
 		}
 	}
 	p.dialog("1098", "over", "confirmed")
-	p.dialog("1098", "over", "terminated") // its history is known
+	p.dialog("1098", "over", "terminated")                                                                // its history is known
 	for _, args := range [][]string{{"reset", "1001"}, {"show", "1001"}, {"show", "1098", "--explain"}} { // 1001 is watched
 		if _, talk, code := run(nil, append(args, "--realm", realm)...); code != 0 || talk != "" {
 			t.Errorf("%v: exit %d, %s", args, code, talk)
