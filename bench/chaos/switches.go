@@ -45,8 +45,8 @@ type switchedCall struct {
 	maybeEnds bool  // its end was ever sent
 }
 
-// judge says what is wrong with a call that is shown, or is not, after all that was said of it; "": nothing. What was sent and not acknowledged may
-// have happened or not.
+// judge returns a sentence about what is wrong when a node shows the call (lit) or does not; "": nothing is. A node may have done what it was told
+// and has not acknowledged, or not: both are right.
 func (c *switchedCall) judge(lit bool) string {
 	switch {
 	case lit && c.ended:

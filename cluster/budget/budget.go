@@ -78,7 +78,7 @@ type Budgets struct {
 	rest *account // of the accounts past maxAccounts
 }
 
-// account is what one account has used, and its budgets.
+// account counts what one account has used of this node, and holds its limiters and the queue of its events.
 type account struct {
 	rates   [Subscriptions]atomic.Pointer[rate.Limiter] // nil: it has had no bound yet
 	used    [Subscriptions]atomic.Uint64

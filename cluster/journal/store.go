@@ -151,8 +151,8 @@ func (s *store) checkInfo(info *jetstream.StreamInfo) error {
 
 const maxStreams = 64
 
-// Streams returns what NATS says of the journal's streams now; none: there is no journal yet. It changes nothing. A stream that does not
-// answer until ctx ends is named in the error.
+// Streams returns what NATS says of the journal's streams now; none: there is no journal yet. It changes nothing. If NATS says nothing of a
+// stream before ctx ends, the error names that stream.
 func Streams(ctx context.Context, c Config) (all []*jetstream.StreamInfo, err error) {
 	js, err := jetstream.New(c.Conn)
 	if err != nil {

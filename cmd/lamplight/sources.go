@@ -1,14 +1,12 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"text/tabwriter"
 	"time"
 
 	"lamplight/cluster/status"
-	"lamplight/transport/client"
 )
 
 type sourcesCommand struct {
@@ -19,17 +17,7 @@ type sourcesCommand struct {
 
 // Run implements sources.
 func (c *sourcesCommand) Run(out io.Writer) error {
-	if err := c.check(); err != nil {
-		return err
-	}
-	conn, err := c.connect("lamplight sources")
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.Timeout))
-	defer cancel()
-	all, err := client.New(client.Config{Conn: conn, Prefix: c.prefix()}).Status(ctx)
+	all, err := c.ask("lamplight sources", time.Duration(c.Timeout), status.Ask{})
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func when(t time.Time) string {
 	return t.Format(time.RFC3339)
 }
 
-// ask asks all nodes for their status.
+// ask asks all nodes for their status, once, on a connection of its own. name is that connection's name in NATS.
 func (f *natsFlags) ask(name string, within time.Duration, what status.Ask) ([]status.Status, error) {
 	if err := f.check(); err != nil {
 		return nil, err

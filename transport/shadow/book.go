@@ -159,7 +159,8 @@ func (b *book) of(user string) *extension {
 	return e
 }
 
-// change notes that a side told a lamp as it happened. since is by that side's clock; zero: now.
+// change notes that one side reported a change of a lamp when it happened, and not in a listing. since is the time of the change by that side's
+// clock; zero: now.
 func (b *book) change(s side, user string, state presence.State, since, now time.Time) {
 	e := b.of(user)
 	if e == nil {
