@@ -28,6 +28,8 @@ type checker struct {
 	stale   int               // reads that were answered from memory, and marked so, without NATS
 	noops   int               // commands that changed nothing and were acknowledged
 	told    int               // NOTIFYs that the edge took
+	carried int               // bytes that were carried on from older slots
+	written int               // bytes of new records
 }
 
 // history is what was shown of one object.

@@ -2,15 +2,18 @@ package ownership
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"lamplight/actors/presence"
+	"lamplight/cluster/ring"
 )
 
-// simShard is a shard as its node holds it.
-
+// simShard is a shard as its node holds it. It is alone in its range.
 type simShard struct {
 	id       int
 	open     bool
@@ -18,6 +21,7 @@ type simShard struct {
 	flushing bool
 	claim    Claim
 	lane     Lane[record]
+	ring     *ring.Ring
 	issued   uint64 // the ticket of the last write
 	durable  uint64 // the highest ticket that is kept
 	lists    [simExtensions][]int64
@@ -33,12 +37,76 @@ type simShard struct {
 
 // record is the durable form of one extension, its list, or what the file sim_switch_test.go writes.
 type record struct {
-	subject string
-	value   any
+	name string // of its key
+	data []byte
+	life time.Duration // 0: until another one replaces it
 }
 
-// listSubject is the subject of an extension's list.
-func listSubject(shard, ext int) string { return fmt.Sprintf("%d.x%d", shard, ext) }
+// found is a record that was read.
+type found struct {
+	shard int
+	name  string
+	data  []byte
+	at    time.Time
+}
+
+// listName is the name of an extension's list.
+func listName(ext int) string { return fmt.Sprintf("x%d", ext) }
+
+// encodeList makes the record of a list.
+func encodeList(list []int64) (b []byte) {
+	for _, id := range list {
+		b = binary.AppendVarint(b, id)
+	}
+	return b
+}
+
+func decodeList(b []byte) (list []int64) {
+	for len(b) > 0 {
+		id, n := binary.Varint(b)
+		list, b = append(list, id), b[n:]
+	}
+	return list
+}
+
+// entry makes an entry of a slot's message. Its data is the record's behind its name.
+func (r record) entry(shard int) ring.Entry {
+	sum := sha256.Sum256([]byte(r.name))
+	return ring.Entry{Shard: shard, Kind: r.name[0], Key: ring.Key(sum[:16]), Life: uint32(r.life / time.Second), Data: slices.Concat([]byte(r.name), []byte{0}, r.data)}
+}
+
+// simRing are the bounds of the rings: so small that slots are soon written again.
+func (s *sim) simRing() ring.Options {
+	return ring.Options{Slots: simSlots, Message: 1000, PerSlot: 300, Least: 100, Age: 100 * time.Millisecond, Off: s.off.Ring}
+}
+
+const simSlots = 20
+
+// slotSubject is the subject of a slot.
+func slotSubject(shard, slot int) string { return fmt.Sprintf("%d.log.%d", shard, slot) }
+
+// slots returns the messages of a range among those that were read, in the order of their sequences.
+func slots(shard int, all map[string]message) (messages []ring.Message) {
+	for slot := range simSlots {
+		if m := all[slotSubject(shard, slot)]; m.seq > 0 {
+			messages = append(messages, ring.Message{Slot: slot, Sequence: m.seq, At: m.at.UnixMicro(), Data: m.value.([]byte)})
+		}
+	}
+	slices.SortFunc(messages, func(a, b ring.Message) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	return messages
+}
+
+// load makes a Ring of what was read, and returns the records.
+func (n *simNode) load(r *ring.Ring, shard int, all map[string]message) (records []found) {
+	err := r.Load(n.sim.now, slots(shard, all), func(e ring.Entry) {
+		name, data, _ := strings.Cut(string(e.Data), "\x00")
+		records = append(records, found{e.Shard, name, []byte(data), time.UnixMicro(e.At)})
+	})
+	if err != nil {
+		n.sim.check.fail("%v", err)
+	}
+	return records
+}
 
 // entry is a notification or an answer that waits in the shard's queue. It leaves once all writes up to its ticket are
 // durable.
@@ -94,23 +162,27 @@ func (n *simNode) replay(i int, a Action) {
 	})
 }
 
-func (n *simNode) opened(a Action, found map[string]message) {
+func (n *simNode) opened(a Action, all map[string]message) {
 	n.sim.log("%s opens shard %d: generation %d", n.name, a.Shard, a.Claim.Generation)
 	sh := n.shards[a.Shard]
 	waiting := sh.waiting
-	*sh = simShard{id: sh.id, open: true, flushing: a.End, claim: a.Claim, lane: sh.lane, opened: sh.opened + 1}
+	*sh = simShard{id: sh.id, open: true, flushing: a.End, claim: a.Claim, lane: sh.lane, opened: sh.opened + 1, ring: ring.New(n.sim.simRing())}
 	sh.lane.Open(a.Expect)
-	for ext := range simExtensions {
-		r := found[listSubject(a.Shard, ext)]
-		if r.seq == 0 {
+	records := n.load(sh.ring, sh.id, all)
+	for _, r := range records {
+		var ext int
+		if got, _ := fmt.Sscanf(r.name, "x%d", &ext); got == 0 {
 			continue
 		}
-		sh.lists[ext] = slices.Clone(r.value.([]int64))
+		sh.lists[ext] = decodeList(r.data)
 		if a.All || !r.at.Before(a.Since) {
 			sh.queue = append(sh.queue, entry{ext: ext, list: sh.lists[ext], tells: true})
 		}
 	}
-	n.openCalls(sh, found)
+	if keeper := sh.id % 2; keeper != sh.id { // with the records of the shard come those that its stream's first one keeps
+		records = append(records, n.load(ring.New(n.sim.simRing()), keeper, all)...)
+	}
+	n.openCalls(sh, records)
 	for _, q := range waiting {
 		n.request(q)
 	}
@@ -121,7 +193,7 @@ func (n *simNode) drop(sh *simShard) {
 	if sh.open {
 		n.sim.log("%s drops shard %d", n.name, sh.id)
 	}
-	doubt := sh.lane.Close()
+	doubt := sh.durable + uint64(len(sh.lane.Close()))
 	queue, waiting := sh.queue, sh.waiting
 	*sh = simShard{id: sh.id, lane: sh.lane, opened: sh.opened + 1}
 	for _, e := range queue {
@@ -168,7 +240,7 @@ func (n *simNode) request(q *request) {
 		if s.off.CommitFirst {
 			n.leaves(sh, &e)
 		}
-		n.writeAll(sh, []record{{listSubject(sh.id, q.ext), list}})
+		n.writeAll(sh, []record{{name: listName(q.ext), data: encodeList(list)}})
 	}
 	sh.queue = append(sh.queue, e)
 	n.release(sh)
@@ -183,29 +255,72 @@ func (n *simNode) writeAll(sh *simShard, all []record) {
 	n.send(sh)
 }
 
-// send puts a group of a lane on its way.
+// send puts a group of a lane on its way, in one message.
 func (n *simNode) send(sh *simShard) {
 	ready := sh.lane.Ready()
 	if len(ready) == 0 {
 		return
 	}
-	i, world := sh.id%2, n.worlds[sh.id%2]
-	group, fence, writes := sh.lane.Send(min(len(ready), 1+n.sim.rng.IntN(simGroup)))
-	for k, w := range writes {
-		condition, expect := claimSubject(sh.id), fence
-		if n.sim.off.Fence {
-			condition, expect = "none", 0
-		}
-		n.write(i, w.subject, w.value, condition, expect, simTimeout, func(_ uint64, o Outcome) {
-			if world != n.worlds[i] {
-				return
-			}
-			done, kept, verdict := sh.lane.Answer(group, k, o)
-			if done {
-				n.settled(sh, kept, verdict)
-			}
-		})
+	n.readSlots(sh)
+	slot, carried, ok := sh.ring.Compose(n.sim.now)
+	if !ok {
+		return // until slots were read
 	}
+	i, world, opened := sh.id%2, n.worlds[sh.id%2], sh.opened
+	group, fence, writes := sh.lane.Send(min(len(ready), 1+n.sim.rng.IntN(simGroup)))
+	message := slices.Clone(carried)
+	n.sim.check.carried += len(carried)
+	for _, w := range writes {
+		e := w.entry(sh.id)
+		message, _ = ring.Append(message, &e)
+		n.sim.check.written += len(e.Data)
+	}
+	condition, expect := claimSubject(sh.id), fence
+	if n.sim.off.Fence {
+		condition, expect = "none", 0
+	}
+	n.write(i, slotSubject(sh.id, slot), message, condition, expect, simTimeout, func(seq uint64, o Outcome) {
+		if world != n.worlds[i] || sh.opened != opened {
+			return
+		}
+		kept, verdict, ok := sh.lane.Answer(group, o)
+		if ok && o == Accepted {
+			sh.ring.Accepted(n.sim.now, seq, message)
+		}
+		if ok {
+			n.settled(sh, kept, verdict)
+		}
+	})
+}
+
+// readSlots reads, at a follower, the slots that the ring wants to carry on.
+func (n *simNode) readSlots(sh *simShard) {
+	from, most := sh.ring.Wants()
+	if most == 0 {
+		return
+	}
+	s, st, opened := n.sim, n.sim.streams[sh.id%2], sh.opened
+	world := n.worlds[sh.id%2]
+	var messages []ring.Message
+	of := map[string]message{}
+	if s.now >= n.cut[sh.id%2] && !s.chance(10) && world == st.world {
+		lags := s.wall().Add(-s.between(0, st.lag)) // what is newer than this the follower does not have yet
+		for slot := range simSlots {
+			subject := slotSubject(sh.id, slot)
+			if at, ok := st.last[subject]; ok && !st.log[at].at.After(lags) {
+				of[subject] = st.log[at]
+			}
+		}
+		messages = slots(sh.id, of)
+		messages = slices.DeleteFunc(messages, func(m ring.Message) bool { return m.Sequence < from })
+		messages = messages[:min(most, len(messages))]
+	}
+	n.post(s.between(time.Millisecond, 20*time.Millisecond), func() {
+		if sh.opened == opened && world == st.world {
+			sh.ring.Read(messages)
+			n.send(sh)
+		}
+	})
 }
 
 func (n *simNode) settled(sh *simShard, kept uint64, v Verdict) {

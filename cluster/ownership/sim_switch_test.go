@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"lamplight/actors/presence"
@@ -19,6 +18,8 @@ const (
 	simSwitches = 2 // the source of each is in the shard with its number
 	simKeepers  = 2 // the first shard of each stream keeps which switches are gone, for all shards of the stream
 	simExpires  = 1 // second
+
+	simTombstone = 11 * time.Second // longer than copies of news are late
 )
 
 func switchName(i int) string { return fmt.Sprint("sip:", i) }
@@ -34,7 +35,8 @@ type callHistory struct {
 	told       int64 // the Timestamp of the newest news that was acknowledged
 	maybe      int64 // that of the newest news that was ever sent
 	ended      bool  // its end was acknowledged
-	maybeEnded bool  // its end was ever sent
+	maybeEnded bool  // its end was ever sent,
+	endedAt    Time  // and when for the first time
 }
 
 // switchHistory is what was said of switches and sources.
@@ -101,7 +103,11 @@ func (s *sim) switchClients() {
 	if s.rng.IntN(3) == 0 {
 		ago = s.between(0, 3*time.Second)
 	}
-	switch s.rng.IntN(16) {
+	what := s.rng.IntN(16)
+	if of := h.calls[shard][c.number]; of.maybeEnded && s.now > of.endedAt+500*time.Millisecond && (what == 0 || what > 2) {
+		what = 3 // nobody tells of a call that has ended, except by a copy that is late
+	}
+	switch what {
 	case 0:
 		s.tellCall(c, presence.Terminated, s.moment(ago))
 	case 1, 2:
@@ -121,6 +127,9 @@ func (s *sim) switchClients() {
 func (s *sim) tellCall(c simCall, state presence.State, at int64) {
 	h := s.check.calls[c.shard][c.number]
 	if state == presence.Terminated {
+		if !h.maybeEnded {
+			h.endedAt = s.now
+		}
 		h.maybeEnded = true
 	} else {
 		h.maybe = max(h.maybe, at)
@@ -220,7 +229,7 @@ func (n *simNode) note(g presence.Gone) presence.Gone {
 
 // rules are the rules of the node's extensions.
 func (n *simNode) rules() *presence.Rules {
-	return &presence.Rules{CallLease: time.Hour, TombstoneLife: time.Minute, Gone: func(name string) int64 {
+	return &presence.Rules{CallLease: time.Hour, TombstoneLife: simTombstone, Gone: func(name string) int64 {
 		if at, known := n.departed[name]; known {
 			return at.UnixMicro()
 		}
@@ -235,13 +244,17 @@ func (n *simNode) applyCall(sh *simShard, ev presence.Event) (all []record) {
 		n.sim.check.fail("%v: %v", ev, err)
 	}
 	for _, r := range fx.Records {
-		all = append(all, record{recordSubject(sh.id, r.Kind, r.Key), r.Data})
+		all = append(all, presenceRecord(r))
 	}
 	return all
 }
 
-func recordSubject(shard int, kind presence.Kind, key string) string {
-	return fmt.Sprintf("%d.%c.%s", shard, kind, key)
+func presenceRecord(r presence.Record) record {
+	life := r.TTL
+	if r.Tombstone && r.Kind == presence.KindCall {
+		life = simTombstone
+	}
+	return record{fmt.Sprintf("%c.%s", r.Kind, r.Key), r.Data, life}
 }
 
 // depart ends the calls of a switch in a shard. A shard that keeps which switches are gone writes it down.
@@ -253,32 +266,26 @@ func (n *simNode) depart(sh *simShard, gone presence.SwitchGone) (all []record) 
 	g = n.note(g)
 	n.sim.log("%s ends the calls of %s in shard %d", n.name, gone.Switch, sh.id)
 	if sh.id < simKeepers {
-		r := g.Record(n.sim.wall())
-		all = append(all, record{recordSubject(sh.id, r.Kind, r.Key), r.Data})
+		all = append(all, presenceRecord(g.Record(n.sim.wall())))
 	}
 	return append(all, n.applyCall(sh, gone)...)
 }
 
 // openCalls makes the shard's extension and its source of what was read.
-func (n *simNode) openCalls(sh *simShard, found map[string]message) {
+func (n *simNode) openCalls(sh *simShard, records []found) {
 	sh.calls = presence.New("x", "1", n.rules())
-	for subject, m := range found {
-		data, ok := m.value.([]byte)
-		if !ok {
-			continue
-		}
-		of, kind, _ := strings.Cut(subject, ".")
-		own := of == fmt.Sprint(sh.id)
+	for _, r := range records {
+		own := r.shard == sh.id
 		var err error
-		switch presence.Kind(kind[0]) {
+		switch presence.Kind(r.name[0]) {
 		case presence.KindCall:
 			if own {
-				err = sh.calls.Load(presence.KindCall, data)
+				err = sh.calls.Load(presence.KindCall, r.data)
 			}
 		case presence.KindSource:
 			if own {
 				var o presence.Source
-				o, _, err = presence.ReadSource(data)
+				o, _, err = presence.ReadSource(r.data)
 				if !o.Silent && !n.sim.off.WholeTime {
 					o.Until = n.sim.wall().Add(simExpires * time.Second)
 				}
@@ -286,12 +293,12 @@ func (n *simNode) openCalls(sh *simShard, found map[string]message) {
 			}
 		case presence.KindGone: // of the first shard of the stream, for all its shards
 			var g presence.Gone
-			if g, err = presence.ReadGone(data); err == nil && !n.sim.off.Departed {
+			if g, err = presence.ReadGone(r.data); err == nil && !n.sim.off.Departed {
 				n.note(g)
 			}
 		}
 		if err != nil {
-			n.sim.check.fail("%s: %v", subject, err)
+			n.sim.check.fail("%s: %v", r.name, err)
 		}
 	}
 	sh.calls.Loaded(n.sim.wall())
@@ -360,8 +367,7 @@ func (n *simNode) hear(sh *simShard, up *presence.SourceUp) []record {
 }
 
 func (n *simNode) keepSource(sh *simShard) []record {
-	r := sh.source.Record()
-	return []record{{recordSubject(sh.id, r.Kind, r.Key), r.Data}}
+	return []record{presenceRecord(sh.source.Record())}
 }
 
 // tickSource takes a source for gone that is silent, and has what is owed for it done.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"lamplight/cluster/ring"
 )
 
 // sim plays one schedule: virtual time, two streams, three nodes, an edge, clients and faults. All chance comes from its
@@ -29,9 +31,10 @@ type sim struct {
 // simOff switches rules off: those of the Machine, and those that its caller keeps.
 type simOff struct {
 	Off
-	Fence       bool // rule 4: records are written without a condition
-	SpendClaim  bool // rule 5: an unknown outcome does not spend the claim
-	CommitFirst bool // rule 7: answers and NOTIFYs leave before the record is durable
+	Ring        ring.Off // what package ring keeps
+	Fence       bool     // rule 4: records are written without a condition
+	SpendClaim  bool     // rule 5: an unknown outcome does not spend the claim
+	CommitFirst bool     // rule 7: answers and NOTIFYs leave before the record is durable
 
 	StaleCommands bool // rule 1: a command that changes nothing is acknowledged without NATS
 
@@ -141,8 +144,8 @@ func (st *stream) apply(subject string, value any, condition string, expect uint
 		return 0, Refused
 	}
 	m := message{uint64(len(st.log) + 1), subject, value, st.sim.wall()}
-	if _, record := value.([]int64); record {
-		st.sim.log("stream %d keeps %s = %v as %d under %d", st.number, subject, value, m.seq, expect)
+	if b, slot := value.([]byte); slot {
+		st.sim.log("stream %d keeps %d bytes in %s as %d under %d", st.number, len(b), subject, m.seq, expect)
 	}
 	st.log = append(st.log, m)
 	st.last[subject] = len(st.log) - 1

@@ -28,9 +28,6 @@ type Off struct {
 // least is the slots that a Ring may have, however few records live.
 const least = 8
 
-// spare returns how many slots are kept for messages that carry on.
-func (o *Options) spare() int { return o.Slots / 5 }
-
 // Message is the last message of a slot, as the journal has it.
 type Message struct {
 	Slot     int
@@ -155,12 +152,19 @@ func (r *Ring) Load(now time.Duration, messages []Message, give func(Entry)) (da
 				continue
 			}
 			r.put(e.Key, p)
-			if !r.over(p.ends) {
+			if r.over(p.ends) {
+				r.dropped = append(r.dropped, e.Key)
+			} else {
 				give(*e)
 			}
 		}
 	}
 	clear(r.entries)
+	for _, k := range r.dropped { // each has hidden what was there before, and is not needed any more
+		r.remove(r.index[k])
+		delete(r.index, k)
+	}
+	r.dropped = r.dropped[:0]
 	r.bury(now)
 	return damaged
 }
@@ -220,10 +224,13 @@ func (r *Ring) bury(now time.Duration) {
 	}
 }
 
+// tight says whether only one slot is left, which is for a message that lets others die.
+func (r *Ring) tight() bool { return r.dead+len(r.holes)+r.o.Slots-len(r.slots) <= 1 }
+
 // full says whether something should be carried on, when n of the oldest slots that are not dead, with so many bytes, no longer count.
 func (r *Ring) full(n, bytes int) bool {
 	slots := len(r.order) - r.dead - n
-	return r.total-bytes > 2*r.live+r.o.Least || slots >= min(r.live/r.o.PerSlot+least, r.o.Slots-r.o.spare())
+	return n == 0 && r.tight() || r.total-bytes > 2*r.live+r.o.Least || slots >= min(r.live/r.o.PerSlot+least, r.o.Slots*3/4)
 }
 
 // Wants returns which slots are to be read so that they can be carried on: at most so many messages of the range from this
@@ -301,6 +308,8 @@ func (r *Ring) Compose(now time.Duration) (slot int, message []byte, ok bool) {
 func (r *Ring) choose(now time.Duration) (uint16, bool) {
 	aged := r.dead > 0 && (now-r.slots[r.order[0]].died >= r.o.Age || r.o.Off.Age)
 	switch {
+	case r.tight() && len(r.contents) == 0:
+		return 0, false
 	case aged && r.o.Off.Oldest:
 		return r.order[r.dead-1], true
 	case aged:
