@@ -21,9 +21,9 @@ const Shards = 1024
 type Journal interface {
 	// Write hands records of one extension to the committer. Writes of one shard become durable in the order of the
 	// calls. The journal calls Durable(shard, ticket) once this and all earlier writes are durable; tickets count the
-	// writes, from 1 after each Open. With whole, either all of the records become durable or none does. generation is
+	// writes, from 1 after each Open. The records of one call become durable together, or none does, unless they have more than 128 KiB. generation is
 	// that of the claim that the shard was opened under: the journal ignores writes of an earlier opening.
-	Write(shard int, generation uint64, to Address, records []presence.Record, whole bool)
+	Write(shard int, generation uint64, to Address, records []presence.Record)
 	// Standing says what this node may do with the shard now (docs/contract/journal.md, rule 1). generation is as for
 	// Write.
 	Standing(shard int, generation uint64) Standing

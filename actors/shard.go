@@ -310,8 +310,7 @@ func (s *shard) applyFrom(x *extension, event presence.Event, origin presence.Or
 	}
 	e := entry{x: x, fx: t.fx, caller: by, answer: Answer{Former: t.fx.Former, Ignored: t.fx.Ignored}}
 	if len(t.fx.Records) > 0 {
-		_, whole := event.(presence.Reset) // half a reset must not stay; the sender of news repeats it
-		s.write(x.address(), t.fx.Records, whole)
+		s.write(x.address(), t.fx.Records)
 		e.ticket, e.wrote, e.at = s.issued, true, applied
 		x.ticket = s.issued
 		e.fx.Records = nil
@@ -330,9 +329,9 @@ func (s *shard) applyFrom(x *extension, event presence.Event, origin presence.Or
 }
 
 // write hands records of one address to the journal. Its ticket is then s.issued.
-func (s *shard) write(to Address, records []presence.Record, whole bool) {
+func (s *shard) write(to Address, records []presence.Record) {
 	s.issued++
-	s.sys.cfg.Journal.Write(s.id, s.opened, to, records, whole)
+	s.sys.cfg.Journal.Write(s.id, s.opened, to, records)
 }
 
 // show is the answer to a Show; x is nil for an extension that holds nothing.

@@ -64,7 +64,7 @@ func (s *shard) sourceUp(ev presence.SourceUp, by *caller, now time.Time) {
 	if forget {
 		delete(s.sources, ev.Source)
 		s.sys.cfg.Log.Info("a source of calls has stopped in good order", "source", ev.Source, "switch", ev.Switch)
-		s.write(SourceAddress(ev.Source), []presence.Record{o.Buried(now)}, false)
+		s.write(SourceAddress(ev.Source), []presence.Record{o.Buried(now)})
 	} else {
 		s.keepSource(o)
 	}
@@ -73,7 +73,7 @@ func (s *shard) sourceUp(ev presence.SourceUp, by *caller, now time.Time) {
 
 // keepSource writes the record of a source.
 func (s *shard) keepSource(o *source) {
-	s.write(SourceAddress(o.Name), []presence.Record{o.Record()}, false)
+	s.write(SourceAddress(o.Name), []presence.Record{o.Record()})
 	o.ticket = s.issued
 }
 

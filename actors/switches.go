@@ -108,7 +108,7 @@ func (s *shard) depart(d *departure, now time.Time) {
 		}
 		d.opened = s.opened
 		if s.id < s.sys.cfg.Journal.Streams() {
-			s.write(Address{}, []presence.Record{g.Record(now)}, false)
+			s.write(Address{}, []presence.Record{g.Record(now)})
 		}
 		for x := range s.switches.names[d.Switch].of {
 			d.left = append(d.left, x)

@@ -63,7 +63,7 @@ func (j *Journal) Release() {
 }
 
 // Write implements actors.Journal.
-func (j *Journal) Write(shard int, generation uint64, to actors.Address, records []presence.Record, _ bool) {
+func (j *Journal) Write(shard int, generation uint64, to actors.Address, records []presence.Record) {
 	j.mu.Lock()
 	if j.generations[shard] != generation {
 		j.generations[shard], j.tickets[shard] = generation, 0

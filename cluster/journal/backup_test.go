@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -25,8 +26,8 @@ const (
 	hash    = ".a.s.a123456789abcdef0123456789abcdef"
 )
 
-// A restore writes the records of a backup with what was left of their TTL, into the stream in which their shard lives. Its
-// claims are released, have a base that is one takeover higher, and the epoch of the new stream. There are no leases. A
+// A restore writes the records of a backup with what was left of their TTL, into the stream in which their shard lives. The
+// claims of all ranges are released, have the highest generation and a base that is one takeover above the highest, and the epoch of the new stream. There are no leases. A
 // later entry of a backup replaces an earlier one.
 func TestRestoredJournal(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
@@ -45,6 +46,8 @@ func TestRestoredJournal(t *testing.T) {
 		}
 	}
 	put("7.claim", encodeClaim(presence.Schema, claim), 0)
+	claim.Base, claim.Generation = 50, 11
+	put("9.claim", encodeClaim(presence.Schema, claim), 0)
 	put("7"+hash, []byte("old"), 0)
 	put("7"+hash, []byte("new"), 100*time.Second)
 	put("8"+hash, []byte("for ever"), 0)
@@ -71,28 +74,37 @@ func TestRestoredJournal(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if e := names["7"+hash]; len(names) != 3 || string(e.Data) != "new" || e.TTL > 100*time.Second || e.TTL < 50*time.Second {
-		t.Errorf("backed up: %v", names)
+	if e := names["7"+hash]; len(names) != 2+begin.layout.ranges() || string(e.Data) != "new" || e.TTL > 100*time.Second || e.TTL < 50*time.Second {
+		t.Errorf("backed up: %d entries, %v", len(names), e)
 	}
 	if err := r.Finish(ctx); err != nil {
 		t.Fatal(err)
 	}
-	s := r.stores[1] // 7 mod 3
-	found, err := s.last(ctx, ">")
-	if err != nil || len(found) != 2 {
-		t.Fatalf("restored: %d messages, %v", len(found), err)
+	got := map[string]backup.Entry{}
+	if err := Backup(ctx, to, func(e backup.Entry) error { got[e.Name] = e; return nil }); err != nil {
+		t.Fatal(err)
 	}
-	for _, m := range found {
-		subject, _, _ := parseStored(m)
-		if subject == s.subject+"7"+hash {
-			if left := lifetime(m.Header.Get("Nats-TTL")); string(m.Data) != "new" || left > 100*time.Second || left < 50*time.Second {
-				t.Errorf("the record: %q, TTL %v", m.Data, left)
+	if len(got) != 2+r.layout.ranges() {
+		t.Fatalf("restored: %d entries, %d ranges", len(got), r.layout.ranges())
+	}
+	for name, e := range got {
+		switch name {
+		case "7" + hash:
+			if string(e.Data) != "new" || e.TTL > 100*time.Second || e.TTL < 50*time.Second {
+				t.Errorf("the record: %q, TTL %v", e.Data, e.TTL)
+			}
+			continue
+		case "8" + hash:
+			if string(e.Data) != "for ever" || e.TTL != 0 {
+				t.Errorf("the record: %q, TTL %v", e.Data, e.TTL)
 			}
 			continue
 		}
-		got, err := decodeClaim(m.Data)
-		if err != nil || !got.Released || got.Generation != 9 || got.Base != 100+2*ownership.TakeOver || !got.All || got.Next != "" || got.Epoch != s.created.UnixNano() {
-			t.Errorf("the claim: %+v, %v", got, err)
+		var id int
+		_, _ = fmt.Sscanf(name, "%d.claim", &id)
+		c, err := decodeClaim(e.Data)
+		if err != nil || !c.Released || c.Generation != 11 || c.Base != 100+2*ownership.TakeOver || !c.All || c.Next != "" || c.Epoch != r.stores[id%3].created.UnixNano() {
+			t.Errorf("the claim %s: %+v, %v", name, c, err)
 		}
 	}
 	if whole, err := Exists(ctx, to); !whole || err != nil {

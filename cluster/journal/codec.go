@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"lamplight/actors/presence"
 	"lamplight/cluster/ownership"
@@ -51,8 +50,6 @@ type claimDocument struct {
 	Next        string `json:"next,omitzero"`
 	Since       int64  `json:"since,string,omitzero"`
 	All         bool   `json:"all,omitzero"`
-
-	Unknown jsontext.Value `json:",embed"` // fields of newer releases
 }
 
 // decode reads a document into d. It refuses a schema that this release cannot read, whatever else the document holds.

@@ -1,12 +1,11 @@
 package journal
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,135 +13,157 @@ import (
 	"lamplight/actors"
 	"lamplight/actors/presence"
 	"lamplight/cluster/ownership"
+	"lamplight/cluster/ring"
 )
 
-// The bounds of the committer, for each stream (docs/contract/journal.md, rule 9).
+// The bounds of the committer (docs/contract/journal.md, rule 9).
 const (
-	maxInFlight      = 4000                   // records that were written and not answered
-	maxGroup         = 128                    // writes of one shard that are on their way at a time
+	maxSending       = 4                      // messages of a stream that have no answer
+	maxMessage       = 256 << 10              // bytes of a message, if NATS takes so many
 	writeTimeout     = 2 * time.Second        // the longest time that a write may stay without an answer,
 	minAnswerTimeout = 250 * time.Millisecond // and the shortest
 	busyRetry        = 50 * time.Millisecond
-	maxBatches       = 32   // atomic batches in flight; NATS refuses more than 50 of a stream
-	maxBatch         = 1000 // records of one batch; NATS refuses more
 )
 
-// write is the records of one call of Write. They have one ticket: they count as durable when all of them are.
+// write is the records of one call of Write, or a part of them when they do not fit into one message.
 type write struct {
-	whole   bool // either all of the records become durable or none; never with more than maxBatch records
-	records []row
+	index  int    // of the shard, in lane.shards
+	ticket uint64 // of the shard's write; 0: further parts follow
+	number int    // of records
+	data   []byte // the records, as entries of a message
 }
 
-// row is one record of a write.
-type row struct {
-	name string // of its subject, below the shard's
-	data []byte
-	ttl  string // as NATS reads it; "": none
-}
-
-// lane is the writes of one shard on their way to its stream. stream.mu guards it.
+// lane is the writes of one range on their way to its stream, and the range's slots. stream.mu guards it.
 type lane struct {
 	ownership.Lane[write]
-	shard      int
-	generation uint64    // of the claim under which the shard was opened; 0: it is not open here
-	claim      string    // the subject of the shard's claim
-	waits      bool      // the lane waits in stream.waitForRoom
-	claimed    time.Time // when the takeover of the shard began
-	why        string    // why it did, for the log
+	id         int
+	shards     []int
+	issued     []uint64   // the ticket of each shard's last write
+	ring       *ring.Ring // nil: the range is not open here
+	generation uint64     // of the claim under which the range was opened; 0: it is not open here
+	claim      string     // the subject of the range's claim
+	slots      string     // what the subjects of its slots begin with
+	message    []byte     // the one on its way
+	flushing   int        // shards that have not said Flushed yet
+	waits      bool       // the lane waits in stream.waitForRoom
+	claimed    time.Time  // when the takeover of the range began
+	why        string     // why it did, for the log
 }
 
-// send sends the lane's next group, if one is ready and there is room for it. Otherwise the lane waits for room. The
-// caller holds s.mu.
+// send sends the lane's next message, if there is something to be written, and room for it. Otherwise the lane waits for room, or for the
+// slots that are being read. The caller holds s.mu.
 func (s *stream) send(l *lane) {
 	ready := l.Ready()
 	if len(ready) == 0 || l.waits {
 		return
 	}
-	n, batches, most := min(len(ready), maxGroup), 0, maxBatches
-	if s.store.replicas > 1 {
-		n, most = fitInBatch(ready[:n]), maxBatches/2 // other nodes send batches to the stream, too
-		if n > 1 || len(ready[0].records) > 1 {
-			batches = 1
-		}
-	} else {
-		for i := range n {
-			if ready[i].whole {
-				batches++
-			}
-		}
-	}
-	if s.inFlight >= maxInFlight || batches > 0 && s.batches > 0 && s.batches+batches > most {
+	if s.sending >= maxSending {
 		l.waits = true
 		s.waitForRoom = append(s.waitForRoom, l)
 		return
 	}
-	group, fence, writes := l.Send(n)
-	if batches > 0 && s.store.replicas > 1 {
-		s.sendBatch(l, group, fence, writes)
+	l.ring.SawTime(s.clock)
+	s.gather(l)
+	slot, carried, ok := l.ring.Compose(s.now())
+	if !ok {
 		return
 	}
-	for i := range writes {
-		w := &writes[i]
-		s.inFlight += len(w.records)
-		done := s.answerTo(l, group, i, i+1, len(w.records), w.whole, time.Now())
-		if w.whole {
-			s.batches++
-			s.writeBatch(l, fence, w, done)
-			continue
-		}
-		one := done
-		if len(w.records) > 1 {
-			one = whenAll(len(w.records), done)
-		}
-		for k := range w.records {
-			s.store.publish(s.message(l, fence, &w.records[k]), s.answerTimeout(), one)
-		}
+	l.message = append(l.message[:0], carried...)
+	n, records := 0, 0
+	for n < len(ready) && (len(l.message) == 1 || len(l.message)+len(ready[n].data) <= s.maxMessage) {
+		l.message = append(l.message, ready[n].data...)
+		records += ready[n].number
+		n++
 	}
-}
-
-// fitInBatch returns how many of the writes fit into one batch. It is at least 1: a single write that does not fit is sent
-// in several batches.
-func fitInBatch(writes []write) (n int) {
-	for records := 0; n < len(writes); n++ {
-		if records += len(writes[n].records); n > 0 && records > maxBatch {
-			break
-		}
-	}
-	return n
-}
-
-// sendBatch sends a group as one batch. A stream with several replicas takes one write under a fence at a time and refuses
-// all others meanwhile (error 10164). Tried: records one by one, each repeated after busyRetry. A shard then took 20 writes
-// a second, and a busy one never caught up. The caller holds s.mu.
-func (s *stream) sendBatch(l *lane, group, fence uint64, writes []write) {
-	var records []row
-	for i := range writes {
-		records = append(records, writes[i].records...)
-	}
-	s.inFlight += len(records)
-	s.batches++
-	s.writeBatches(l, fence, records, s.answerTo(l, group, 0, len(writes), len(records), true, time.Now()))
-}
-
-// writeBatches writes records in as many batches as they need, each after the one before was accepted. The
-// caller holds s.mu. done is called later, without it.
-func (s *stream) writeBatches(l *lane, fence uint64, records []row, done func(uint64, error)) {
-	n := min(len(records), maxBatch)
-	rest := records[n:]
-	s.writeBatch(l, fence, &write{records: records[:n]}, func(sequence uint64, err error) {
-		if err != nil || len(rest) == 0 {
-			done(sequence, err)
-			return
-		}
+	group, fence, writes := l.Send(n)
+	s.sending++
+	s.inFlight += records
+	sent := time.Now()
+	s.store.publish(s.fenced(l, fence, slot), s.answerTimeout(), func(sequence uint64, err error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.writeBatches(l, fence, rest, done)
+		s.latency += (time.Since(sent) - s.latency) / 16
+		s.sending--
+		s.inFlight -= records
+		s.answered(l, group, writes, sequence, err)
+		for len(s.waitForRoom) > 0 && s.sending < maxSending {
+			next := s.waitForRoom[0]
+			s.waitForRoom = s.waitForRoom[1:]
+			next.waits = false
+			s.send(next)
+		}
 	})
 }
 
-// answerTimeout returns how long a single record or claim may stay without an answer before its outcome counts as unknown:
+// fenced fills the stream's envelope with the message of a lane, on condition that the range's claim is still the one whose sequence is
+// fence: NATS refuses the message if a newer claim stands. NATS's client copies a message when it is published, so the envelope can be
+// filled again after that. The caller holds s.mu.
+func (s *stream) fenced(l *lane, fence uint64, slot int) *nats.Msg {
+	e := &s.envelope
+	e.Subject, e.Reply, e.Data = l.slots+strconv.Itoa(slot), "", l.message
+	e.Header = nats.Header{"Nats-Expected-Last-Subject-Sequence": {strconv.FormatUint(fence, 10)}, "Nats-Expected-Last-Subject-Sequence-Subject": {l.claim}}
+	return e
+}
+
+// answered takes the answer to a lane's message. The caller holds s.mu.
+func (s *stream) answered(l *lane, group uint64, writes []write, sequence uint64, err error) {
+	tickets := s.tickets[:len(l.shards)]
+	clear(tickets)
+	for i := range writes { // Answer forgets them
+		if w := &writes[i]; w.ticket != 0 {
+			tickets[w.index] = w.ticket
+		}
+	}
+	o := outcome(err)
+	_, verdict, ok := l.Answer(group, o)
+	if !ok {
+		return
+	}
+	if o == ownership.Accepted {
+		l.ring.Accepted(s.now(), sequence, l.message)
+		for i, ticket := range tickets {
+			if ticket != 0 {
+				s.j.shards.Durable(l.shards[i], ticket)
+			}
+		}
+		if cap(l.message) > maxMessage/4 {
+			l.message = nil
+		}
+	}
+	s.settled(l, verdict, err)
+}
+
+// gather has the slots read that the ring wants to carry on. The lane goes on when that is done. The caller holds s.mu.
+func (s *stream) gather(l *lane) {
+	from, most := l.ring.Wants()
+	if most == 0 {
+		return
+	}
+	r := l.ring
+	s.j.done.Go(func() {
+		ctx, cancel := context.WithTimeout(s.j.ctx, writeTimeout)
+		messages, err := s.store.slots(ctx, l.slots, from, most)
+		cancel()
+		if err != nil {
+			s.j.log.Debug("slots could not be read; they are read again", "range", l.id, "err", err)
+			select {
+			case <-time.After(busyRetry):
+			case <-s.j.ctx.Done():
+				return
+			}
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		r.Read(messages)
+		if l.ring == r {
+			s.send(l)
+		}
+	})
+}
+
+// answerTimeout returns how long a message or claim may stay without an answer before its outcome counts as unknown:
 // ten times as long as writes take at present, so that load alone spends no claims, and no longer, because a stream that
-// changes its leader loses what is on its way (rule 5). A batch always may take writeTimeout. The caller holds
+// changes its leader loses what is on its way (rule 5). The caller holds
 // s.mu.
 func (s *stream) answerTimeout() time.Duration {
 	return min(max(10*s.latency, minAnswerTimeout), writeTimeout)
@@ -161,108 +182,14 @@ func outcome(err error) ownership.Outcome {
 	return ownership.Busy
 }
 
-// whenAll returns a function for the answers to n messages. It calls done once, after the last of them, with the worst.
-func whenAll(n int, done func(uint64, error)) func(uint64, error) {
-	var mu sync.Mutex
-	var worst error
-	return func(sequence uint64, err error) {
-		mu.Lock()
-		if outcome(err) > outcome(worst) {
-			worst = err
-		}
-		n--
-		last, result := n == 0, worst
-		mu.Unlock()
-		if last {
-			done(sequence, result)
-		}
-	}
-}
-
-// envelope is the one message in which all records of a stream leave, one after the other. NATS's client copies a message
-// when it is published, so it can be filled again. stream.mu guards it.
-type envelope struct {
-	nats.Msg
-	fence, claim, ttl [1]string
-}
-
-// message fills the stream's envelope with a record, on condition that the shard's claim is still the one whose sequence is
-// fence: NATS refuses the record if a newer claim stands. The message is valid until the next call. The caller holds s.mu.
-func (s *stream) message(l *lane, fence uint64, r *row) *nats.Msg {
-	e := &s.envelope
-	if e.Header == nil {
-		e.Header = nats.Header{}
-	}
-	clear(e.Header)
-	e.fence[0], e.claim[0] = strconv.FormatUint(fence, 10), l.claim
-	e.Header["Nats-Expected-Last-Subject-Sequence"] = e.fence[:]
-	e.Header["Nats-Expected-Last-Subject-Sequence-Subject"] = e.claim[:]
-	if r.ttl != "" {
-		e.ttl[0] = r.ttl
-		e.Header["Nats-TTL"] = e.ttl[:]
-	}
-	e.Subject, e.Reply, e.Data = l.claim[:len(l.claim)-len("claim")]+r.name, "", r.data
-	return &e.Msg
-}
-
-// writeBatch writes several records as one atomic batch. Without replicas only writes that must be whole are batches: NATS
-// makes a store on disk for each batch of a file-backed stream, which takes 3 ms. The caller holds s.mu.
-func (s *stream) writeBatch(l *lane, fence uint64, w *write, done func(uint64, error)) {
-	s.batchNames++
-	id := s.j.incarnation + strconv.FormatUint(s.batchNames, 36)
-	for i := range w.records {
-		m := s.message(l, fence, &w.records[i])
-		m.Header["Nats-Batch-Id"] = []string{id}
-		m.Header["Nats-Batch-Sequence"] = []string{strconv.Itoa(i + 1)}
-		if i > 0 {
-			delete(m.Header, "Nats-Expected-Last-Subject-Sequence")
-			delete(m.Header, "Nats-Expected-Last-Subject-Sequence-Subject")
-		}
-		if i < len(w.records)-1 {
-			_ = s.store.nc.PublishMsg(m) // if it is lost, NATS refuses the batch
-			continue
-		}
-		m.Header["Nats-Batch-Commit"] = []string{"1"}
-		s.store.publish(m, writeTimeout, done)
-	}
-}
-
-// answerTo returns the function that takes the answer for some writes of a group, those from an index up to another. That
-// function takes s.mu. sent is when they were written, and whole says that they were a batch.
-func (s *stream) answerTo(l *lane, group uint64, from, to, records int, whole bool, sent time.Time) func(uint64, error) {
-	return func(_ uint64, err error) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.latency += (time.Since(sent) - s.latency) / 16
-		s.inFlight -= records
-		if whole {
-			s.batches--
-		}
-		for i := from; i < to; i++ {
-			if done, kept, verdict := l.Answer(group, i, outcome(err)); done {
-				s.settled(l, kept, verdict, err)
-			}
-		}
-		for n := len(s.waitForRoom); n > 0 && s.inFlight < maxInFlight; n-- { // each once: a lane may have to wait again
-			next := s.waitForRoom[0]
-			s.waitForRoom = s.waitForRoom[1:]
-			next.waits = false
-			s.send(next)
-		}
-	}
-}
-
-// settled goes on after a whole group has been answered. The caller holds s.mu.
-func (s *stream) settled(l *lane, kept uint64, v ownership.Verdict, err error) {
-	if kept > 0 {
-		s.j.shards.Durable(l.shard, kept)
-	}
+// settled goes on after a message has been answered. The caller holds s.mu.
+func (s *stream) settled(l *lane, v ownership.Verdict, err error) {
 	switch v {
 	case ownership.SendNext:
 		s.send(l)
 	case ownership.SendLater:
 		s.j.metrics.busy.Inc()
-		s.j.log.Debug("the journal refused writes of a shard for now; they are written again", "shard", l.shard, "err", err)
+		s.j.log.Debug("the journal refused writes of a range of shards for now; they are written again", "range", l.id, "err", err)
 		time.AfterFunc(busyRetry, func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -270,33 +197,49 @@ func (s *stream) settled(l *lane, kept uint64, v ownership.Verdict, err error) {
 		})
 	case ownership.SpendClaim:
 		s.j.metrics.unknown.Inc()
-		s.act(s.machine.Spent(s.now(), l.shard))
+		s.act(s.machine.Spent(s.now(), l.id))
 	case ownership.LoseShard:
 		s.j.metrics.fenced.Inc()
-		s.act(s.machine.Lost(s.now(), l.shard))
+		s.act(s.machine.Lost(s.now(), l.id))
 	}
 }
 
 // Write implements actors.Journal.
-func (j *Journal) Write(shard int, generation uint64, to actors.Address, records []presence.Record, whole bool) {
-	w := write{whole: whole && len(records) > 1 && len(records) <= maxBatch, records: make([]row, len(records))}
-	for i, r := range records {
-		w.records[i] = row{name: recordName(r.Kind, to, r.Key), data: r.Data}
-		if r.TTL > 0 {
-			w.records[i].ttl = strconv.FormatInt(int64((r.TTL+time.Second-1)/time.Second), 10) + "s" // with a unit, which the server tries first
-		}
+func (j *Journal) Write(shard int, generation uint64, to actors.Address, records []presence.Record) {
+	size := 0
+	for i := range records {
+		size += len(records[i].Data) + entryRoom
 	}
+	at := j.places[shard]
+	all := write{index: at.index, data: make([]byte, 0, size)}
 	s := j.of(shard)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l := s.lane(shard); l.generation == generation && l.Add(w) { // else the shard is told that it was dropped
-		s.send(l)
+	l := s.lane(at.of)
+	if l.generation != generation {
+		return // the shard is told that it was dropped
 	}
+	for i := range records {
+		r := &records[i]
+		e := ring.Entry{Shard: shard, Kind: byte(r.Kind), Key: keyOf(r.Kind, to, r.Key), Life: uint32((r.TTL + time.Second - 1) / time.Second), Data: r.Data}
+		if len(all.data)+len(r.Data)+entryRoom > s.maxMessage/2 && all.number > 0 {
+			l.Add(all)
+			all.data, all.number = nil, 0
+		}
+		all.data, _ = ring.Append(all.data, &e)
+		all.number++
+	}
+	l.issued[at.index]++
+	all.ticket = l.issued[at.index]
+	l.Add(all)
+	s.send(l)
 }
 
-// recordName returns the name of a record below its shard: docs/contract/journal.md, "Subjects". It holds a hash of the
-// outside names in place of the names.
-func recordName(k presence.Kind, to actors.Address, key string) string {
+// entryRoom is the bytes that an entry has, at most, beside its data.
+const entryRoom = 48
+
+// keyOf returns the key of a record in its range: docs/contract/journal.md, "Slots".
+func keyOf(k presence.Kind, to actors.Address, key string) ring.Key {
 	var room [512]byte // for most names: a longer one is hashed in memory of its own
 	kind := [1]byte{byte(k)}
 	b := appendPart(room[:0], string(kind[:]))
@@ -304,10 +247,7 @@ func recordName(k presence.Kind, to actors.Address, key string) string {
 	b = appendPart(b, to.User)
 	b = appendPart(b, key)
 	sum := sha256.Sum256(b)
-	var name [4 + 32]byte
-	hex.Encode(name[4:], sum[:16])
-	name[0], name[1], name[2], name[3] = name[4], '.', kind[0], '.'
-	return string(name[:])
+	return ring.Key(sum[:16])
 }
 
 // appendPart appends a text behind its length.
@@ -320,7 +260,7 @@ func (j *Journal) Number(shard int, generation uint64, counter uint32) (sequence
 	s := j.of(shard)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sequence, next, ok, todo := s.machine.Number(s.now(), shard, generation, counter)
+	sequence, next, ok, todo := s.machine.Number(s.now(), j.places[shard].of, generation, counter)
 	s.act(todo)
 	return sequence, next, ok
 }

@@ -20,12 +20,16 @@ import (
 	"lamplight/actors/presence"
 	"lamplight/cluster/natsd/natstest"
 	"lamplight/cluster/ownership"
+	"lamplight/cluster/subject"
 )
 
 const (
 	ours        = 7 // the shard that the tests write to
 	testTimeout = 20 * time.Second
 )
+
+// our is the range of that shard, in a journal with one stream.
+var our = newLayout(1, DefaultRanges).of(ours)
 
 var someone = actors.Address{Realm: "acme.test", User: "1001"}
 
@@ -203,7 +207,7 @@ func (s *stage) until(what string) heard {
 
 func (s *stage) write(key, value string) {
 	s.ticket++
-	s.journal.Write(ours, s.claim.Generation, someone, []presence.Record{{Kind: presence.KindManual, Key: key, Data: []byte(value)}}, false)
+	s.journal.Write(ours, s.claim.Generation, someone, []presence.Record{{Kind: presence.KindManual, Key: key, Data: []byte(value)}})
 }
 
 // durable waits until the last write is durable, and checks that tickets rise.
@@ -263,32 +267,30 @@ func TestWritesAreKeptInOrder(t *testing.T) {
 	s.holds("0 is 999", "1 is 997", "2 is 998")
 }
 
-func TestWholeWritesAreKeptTogether(t *testing.T) {
+// The records of one write are kept together, and more of them than one message holds are kept as well.
+func TestManyRecordsInOneWrite(t *testing.T) {
 	s := newStage(t)
-	for _, n := range []int{200, maxBatch + 1} { // NATS takes no batch of maxBatch + 1: the records are kept without one
+	for _, n := range []int{200, 20000} {
 		records := make([]presence.Record, n)
 		for i := range records {
 			records[i] = presence.Record{Kind: presence.KindCall, Key: strconv.Itoa(i), Data: []byte(strconv.Itoa(i)), TTL: time.Minute}
 		}
 		s.ticket++
-		s.journal.Write(ours, s.claim.Generation, someone, records, true)
-		s.durable()
+		s.journal.Write(ours, s.claim.Generation, someone, records)
+		for last := uint64(0); last < s.ticket; {
+			last = s.until("durable").ticket
+		}
 		if kept := len(s.kept()); kept != n {
 			t.Errorf("%d of %d records are kept", kept, n)
 		}
 	}
 }
 
-// With replicas NATS takes one write under a fence at a time: writes that wait meanwhile go as one batch.
-func TestWritesGoTogetherWhereThereAreReplicas(t *testing.T) {
+// What comes while a message of the range has no answer goes together in the next one, under the fence of the claim.
+func TestWritesGoTogether(t *testing.T) {
 	s := newStage(t)
-	st := s.journal.streams[0]
-	st.mu.Lock()
-	st.store.replicas = 3
-	st.mu.Unlock()
 	seen := make(chan *nats.Msg, 100)
-	watched, err := s.direct.ChanSubscribe("lamplight.journal.0."+strconv.Itoa(ours)+".*.*.*", seen)
-	if err != nil {
+	if _, err := s.direct.ChanSubscribe("lamplight.journal.0."+subject.AnySlot(our), seen); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.direct.Flush(); err != nil {
@@ -305,41 +307,45 @@ func TestWritesGoTogetherWhereThereAreReplicas(t *testing.T) {
 	}
 	s.proxy.back.Lock()
 	s.write("k", "first")
-	if next().Header.Get("Nats-Batch-Id") != "" {
-		t.Error("a single record goes as a batch")
-	}
+	next()
 	for _, v := range []string{"second", "third", "fourth"} {
 		s.write("k", v)
 	}
 	s.write("l", "other")
 	s.proxy.back.Unlock()
 	s.durable()
-	id := ""
-	for i := range 4 {
-		h := next().Header
-		fenced := h.Get("Nats-Expected-Last-Subject-Sequence") != ""
-		if i == 0 {
-			id = h.Get("Nats-Batch-Id")
-		}
-		if id == "" || h.Get("Nats-Batch-Id") != id || fenced != (i == 0) {
-			t.Errorf("record %d of the batch: %v", i, h)
+	m := next()
+	if got := m.Header.Get("Nats-Expected-Last-Subject-Sequence-Subject"); got != "lamplight.journal.0."+subject.Claim(our) {
+		t.Errorf("the fence is %q", got)
+	}
+	for _, v := range []string{"second", "third", "fourth", "other"} {
+		if !strings.Contains(string(m.Data), v) {
+			t.Errorf("the second message lacks %q: %q", v, m.Data)
 		}
 	}
 	s.holds("fourth", "other")
-	if err := watched.Unsubscribe(); err != nil {
-		t.Fatal(err)
+}
+
+// A range that is written for long has few slots. What lives in them is carried on, and what was replaced is forgotten.
+func TestSlotsAreWrittenAgain(t *testing.T) {
+	s := newStage(t, func(c *Config) { c.Age = time.Millisecond })
+	for i := range 300 {
+		s.write("stays "+strconv.Itoa(i), fmt.Sprint("stays ", i))
 	}
-	many := make([]presence.Record, 2*maxBatch+1)
-	for i := range many {
-		many[i] = presence.Record{Kind: presence.KindManual, Key: strconv.Itoa(i), Data: []byte(strconv.Itoa(i))}
+	s.durable()
+	for i := range 3000 { // one after the other, so that each is a message of its own
+		s.write(strconv.Itoa(i%50), fmt.Sprintf("%d is %d, and is long: %s", i%50, i, strings.Repeat("x", 200)))
+		s.durable()
 	}
-	s.ticket++
-	s.journal.Write(ours, s.claim.Generation, someone, many, false)
-	for last := uint64(0); last < s.ticket; {
-		last = s.until("durable").ticket
+	if n := len(s.kept()); n != 350 {
+		t.Errorf("%d records are kept, want 350", n)
 	}
-	if n := len(s.kept()); n != len(many)+2 {
-		t.Errorf("%d records are kept", n)
+	if !s.kept()["stays 7"] {
+		t.Error("an old record is lost")
+	}
+	found, _, err := s.journal.of(ours).store.last(t.Context(), subject.AnySlot(our))
+	if err != nil || len(found) > 100 {
+		t.Errorf("%d slots, %v", len(found), err)
 	}
 }
 
@@ -350,7 +356,7 @@ func TestFencedWriteLosesTheShard(t *testing.T) {
 	s.write("k", "before")
 	s.durable()
 	other := ownership.Claim{Node: "b", Incarnation: "other", Nonce: 1, Generation: s.claim.Generation + 1, Base: 1 << 20, Epoch: s.claim.Epoch.UnixNano()}
-	if _, err := s.direct.Request("lamplight.journal.0."+strconv.Itoa(ours)+".claim", encodeClaim(presence.Schema, other), testTimeout); err != nil {
+	if _, err := s.direct.Request("lamplight.journal.0."+subject.Claim(our), encodeClaim(presence.Schema, other), testTimeout); err != nil {
 		t.Fatal(err)
 	}
 	s.write("k", "after")

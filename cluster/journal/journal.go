@@ -50,6 +50,8 @@ type Config struct {
 	Memory   bool // keep new streams in memory, as with --storage memory
 	Replicas int
 	Streams  int           // the number of streams of a new journal; 0: one, or four with several replicas
+	Ranges   int           // the number of ranges that the shards of a new journal share; 0: DefaultRanges
+	Age      time.Duration // how long after a slot's records were carried on it may be written again: until they are on the disk; 0: 4 s
 	Quiet    time.Duration // how long membership must have been quiet before the first claims (rule 12)
 	Missing  time.Duration // how long a stream may be missing before it is made again; 0: a minute
 	// AcceptLoss makes a stream in files again, too, when it has been missing for so long; and so gives up what it held.
@@ -73,14 +75,15 @@ type Journal struct {
 	incarnation string
 	streams     []*stream
 
-	holders [actors.Shards]atomic.Pointer[holder] // what the claims say of each shard
-	opened  [actors.Shards]atomic.Uint64          // the generation under which the shard is open here; 0: it is not
+	places  [actors.Shards]place              // of each shard; set by Start
+	holders [maxRanges]atomic.Pointer[holder] // what the claims say of each range
+	opened  [maxRanges]atomic.Uint64          // the generation under which the range is open here; 0: it is not
 	stop    context.CancelFunc
 	ctx     context.Context
 	done    sync.WaitGroup
 }
 
-// holder is the node that holds a shard, "" for none, and whether this node takes requests for the shard.
+// holder is the node that holds a range, "" for none, and whether this node takes requests for its shards.
 type holder struct {
 	node string
 	mine bool
@@ -110,6 +113,7 @@ func (j *Journal) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	j.places = stores[0].layout.places()
 	j.ctx, j.stop = context.WithCancel(context.Background())
 	for i, st := range stores {
 		j.streams = append(j.streams, newStream(j, st, i, len(stores)))
@@ -154,8 +158,8 @@ func (j *Journal) Incarnation() string { return j.incarnation }
 
 // OpenShards returns the number of shards that are open on this node.
 func (j *Journal) OpenShards() (n int) {
-	for i := range j.opened {
-		if j.opened[i].Load() != 0 {
+	for _, at := range j.places {
+		if j.opened[at.of].Load() != 0 {
 			n++
 		}
 	}
@@ -165,10 +169,10 @@ func (j *Journal) OpenShards() (n int) {
 // Held returns the number of shards for which the claims name an owner, and of those the number that this node holds and
 // has not opened yet.
 func (j *Journal) Held() (owned, loading int) {
-	for i := range j.holders {
-		switch h := j.holders[i].Load(); {
+	for _, at := range j.places {
+		switch h := j.holders[at.of].Load(); {
 		case h.node == "":
-		case h.node == j.cfg.Node && j.opened[i].Load() == 0:
+		case h.node == j.cfg.Node && j.opened[at.of].Load() == 0:
 			owned++
 			loading++
 		default:
@@ -192,10 +196,10 @@ func (j *Journal) Owners() []string {
 }
 
 // Holder returns the node whose claim of the shard stands, and "" when none is known.
-func (j *Journal) Holder(shard int) string { return j.holders[shard].Load().node }
+func (j *Journal) Holder(shard int) string { return j.holders[j.places[shard].of].Load().node }
 
 // Mine implements actors.Journal.
-func (j *Journal) Mine(shard int) bool { return j.holders[shard].Load().mine }
+func (j *Journal) Mine(shard int) bool { return j.holders[j.places[shard].of].Load().mine }
 
 // Members tells the rules which nodes membership shows, this one among them.
 func (j *Journal) Members(nodes []string) {
@@ -216,7 +220,7 @@ const (
 
 // Standing implements actors.Journal.
 func (j *Journal) Standing(shard int, generation uint64) actors.Standing {
-	if j.opened[shard].Load() != generation {
+	if j.opened[j.places[shard].of].Load() != generation {
 		return actors.Unsure // the shard's next message says that it was dropped, or opened again
 	}
 	return j.of(shard).standing()
@@ -244,7 +248,7 @@ func (j *Journal) Vouch(generations *[actors.Shards]uint64) (stale bool) {
 	}
 	for shard := range generations {
 		standing := standings[shard%len(standings)]
-		if standing == actors.Unsure || j.opened[shard].Load() != generations[shard] {
+		if standing == actors.Unsure || j.opened[j.places[shard].of].Load() != generations[shard] {
 			generations[shard] = 0
 		}
 		stale = stale || generations[shard] != 0 && standing == actors.CutOff
@@ -279,9 +283,13 @@ func (j *Journal) Flushed(shard int, generation uint64) {
 	s := j.of(shard)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lane(shard).generation == generation {
-		s.act(s.machine.Flushed(s.now(), shard))
-		s.updateHolder(shard)
+	l := s.lane(j.places[shard].of)
+	if l.generation != generation {
+		return
+	}
+	if l.flushing--; l.flushing == 0 {
+		s.act(s.machine.Flushed(s.now(), l.id))
+		s.updateHolder(l.id)
 	}
 }
 

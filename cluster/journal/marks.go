@@ -38,7 +38,7 @@ func Look(ctx context.Context, c Config) (found map[string]marks.Found, ofDirect
 			if err := s.checkInfo(info); err != nil {
 				return nil, nil, err
 			}
-			of = s.streams
+			of = s.layout.streams
 		}
 		found[s.name] = marks.Found{Mark: marks.Mark{Created: info.Created, Sequence: info.State.LastSeq}, Restored: info.Config.Metadata[MadeByKey] != ""}
 	}

@@ -67,8 +67,8 @@ func (j *Journal) registerGauges(r prometheus.Registerer) {
 	}
 	gauge("open", "Shards that this node serves.", j.OpenShards)
 	gauge("claimed", "Shards that this node holds the claim of.", func() (n int) {
-		for i := range j.holders {
-			if j.holders[i].Load().node == j.cfg.Node {
+		for shard := range j.places {
+			if j.Holder(shard) == j.cfg.Node {
 				n++
 			}
 		}
@@ -76,6 +76,6 @@ func (j *Journal) registerGauges(r prometheus.Registerer) {
 	})
 	gauge("unowned", "Shards that no node holds, as this node sees it.", func() int {
 		owned, _ := j.Held()
-		return len(j.holders) - owned
+		return len(j.places) - owned
 	})
 }

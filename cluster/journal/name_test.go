@@ -3,16 +3,16 @@ package journal
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"strings"
 	"testing"
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
+	"lamplight/cluster/ring"
 )
 
-// A record's name is the hash of its parts, each behind its length: releases must agree on it, or they lose records.
-func TestRecordName(t *testing.T) {
+// A record's key is the hash of its parts, each behind its length: releases must agree on it, or they lose records.
+func TestRecordKey(t *testing.T) {
 	for _, key := range []string{"", "k", "call-1@10.0.0.9", strings.Repeat("x", 1000)} {
 		to := actors.Address{Realm: "acme.example.com", User: "1001"}
 		h := sha256.New()
@@ -20,13 +20,12 @@ func TestRecordName(t *testing.T) {
 			_ = binary.Write(h, binary.BigEndian, uint64(len(part)))
 			h.Write([]byte(part))
 		}
-		name := hex.EncodeToString(h.Sum(nil)[:16])
-		if want := name[:1] + "." + string(rune(presence.KindCall)) + "." + name; recordName(presence.KindCall, to, key) != want {
-			t.Errorf("%.20q: %s, want %s", key, recordName(presence.KindCall, to, key), want)
+		if want := ring.Key(h.Sum(nil)[:16]); keyOf(presence.KindCall, to, key) != want {
+			t.Errorf("%.20q: %x, want %x", key, keyOf(presence.KindCall, to, key), want)
 		}
 	}
 	if n := testing.AllocsPerRun(100, func() {
-		recordName(presence.KindCall, actors.Address{Realm: "acme.example.com", User: "1001"}, "call-1@10.0.0.9")
+		keyOf(presence.KindCall, actors.Address{Realm: "acme.example.com", User: "1001"}, "call-1@10.0.0.9")
 	}); n > 1 {
 		t.Errorf("%v allocations", n)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +12,9 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"lamplight/cluster/ring"
+	"lamplight/cluster/subject"
 )
 
 // The functions of this file block until NATS has answered or the context ends.
@@ -78,61 +82,56 @@ func (s *store) getAtLeader(ctx context.Context, request string) (*leaderMessage
 	return got.Message, nil
 }
 
-// last returns the last message of each subject that matches a filter, all of one moment, from any replica
-// (docs/contract/journal.md, rule 6). With too many subjects the error is errTooMany.
-func (s *store) last(ctx context.Context, filters ...string) ([]*nats.Msg, error) {
+// last returns the last message of each subject that matches a filter, from any replica (docs/contract/journal.md, rule 6). NATS answers with
+// 64 MiB at most, so it may take several questions. upTo is the sequence up to which all replicas that answered had the stream.
+func (s *store) last(ctx context.Context, filters ...string) (all []*nats.Msg, upTo uint64, err error) {
 	full := make([]string, len(filters))
 	for i, f := range filters {
 		full[i] = strconv.Quote(s.subject + f)
 	}
-	return s.directGet(ctx, `{"multi_last":[`+strings.Join(full, ",")+`]}`)
+	upTo = math.MaxUint64
+	for from := uint64(1); ; {
+		found, end, err := s.directGet(ctx, fmt.Sprintf(`{"multi_last":[%s],"seq":%d}`, strings.Join(full, ","), from))
+		if err != nil || end == nil {
+			return all, upTo, err
+		}
+		all = append(all, found...)
+		if had, err := strconv.ParseUint(end.Get("Nats-UpTo-Sequence"), 10, 64); err == nil {
+			upTo = min(upTo, had)
+		}
+		if pending, _ := strconv.Atoi(end.Get("Nats-Num-Pending")); pending == 0 {
+			return all, upTo, nil
+		}
+		_, last, _ := parseStored(found[len(found)-1])
+		from = last + 1
+	}
+}
+
+// slots returns the messages of a range's slots from a sequence on, so many at most. slots is what their subjects begin with.
+func (s *store) slots(ctx context.Context, slots string, from uint64, most int) (messages []ring.Message, err error) {
+	found, _, err := s.directGet(ctx, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":%d,"max_bytes":%d}`, from, slots+"*", most, 4*maxMessage))
+	for _, m := range found {
+		name, sequence, at := parseStored(m)
+		if _, slot, ok := subject.ParseSlot(strings.TrimPrefix(name, s.subject)); ok {
+			messages = append(messages, ring.Message{Slot: slot, Sequence: sequence, At: at.UnixMicro(), Data: m.Data})
+		}
+	}
+	return messages, err
 }
 
 // newer returns the last message of each subject that matches, if its sequence is at least from.
 func (s *store) newer(ctx context.Context, filter string, from uint64) ([]*nats.Msg, error) {
-	return s.directGet(ctx, fmt.Sprintf(`{"multi_last":[%q],"seq":%d}`, s.subject+filter, from))
+	found, _, err := s.directGet(ctx, fmt.Sprintf(`{"multi_last":[%q],"seq":%d}`, s.subject+filter, from))
+	return found, err
 }
 
 // page returns the first pageSize messages of subjects that match, from a sequence on.
 func (s *store) page(ctx context.Context, filter string, from uint64) ([]*nats.Msg, error) {
-	return s.directGet(ctx, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":%d}`, from, s.subject+filter, pageSize))
+	found, _, err := s.directGet(ctx, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":%d}`, from, s.subject+filter, pageSize))
+	return found, err
 }
 
 const pageSize = 1000
-
-// pages returns the last messages of a bucket of a shard, however many, and the shard's claim. Each page may come from
-// another replica, and some lag further behind than others. So when the bucket's pages end, it goes on with the pages of
-// all of the shard (the filter everything) up to the end, where the claim stands, which is newer than all that a new owner
-// must know. A message that a lagging replica returned is replaced by what came after it. If the claim is missing, the
-// answer is not complete; the caller checks that with Covers.
-func (s *store) pages(ctx context.Context, filter, everything, claim, bucket string) ([]*nats.Msg, error) {
-	newest := map[string]*nats.Msg{}
-	from := uint64(1)
-	for f := filter; ; {
-		part, err := s.page(ctx, f, from)
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range part {
-			full, sequence, _ := parseStored(m)
-			if name := strings.TrimPrefix(full, s.subject); name == claim || strings.HasPrefix(name, bucket) {
-				newest[full] = m
-			}
-			from = sequence + 1
-		}
-		switch {
-		case len(part) > 0:
-		case f == filter:
-			f = everything
-		default:
-			found := make([]*nats.Msg, 0, len(newest))
-			for _, m := range newest {
-				found = append(found, m)
-			}
-			return found, nil
-		}
-	}
-}
 
 // replicaPatience is how long directGet waits for the next message before it asks once more.
 const replicaPatience = 250 * time.Millisecond
@@ -140,14 +139,14 @@ const replicaPatience = 250 * time.Millisecond
 // directGet makes a direct get, which any replica answers with one message for each found. When no message comes for
 // replicaPatience it asks once more, because NATS may have chosen a replica whose server is frozen. NATS chooses anew for each
 // question, and may choose the frozen one several times in a row. So directGet never waits longer than the first time, and it
-// still takes the answers to the earlier questions, because a replica may just be slow. It returns the first answer that is whole,
-// errTooMany for more subjects than one answer may have, and errBehind when messages were replaced while the replica answered.
-func (s *store) directGet(ctx context.Context, request string) ([]*nats.Msg, error) {
+// still takes the answers to the earlier questions, because a replica may just be slow. It returns the first answer that is whole, and the header of the message
+// that ends it (nil: nothing was found), errTooMany for more subjects than one answer may have, and errBehind when messages were replaced while the replica answered.
+func (s *store) directGet(ctx context.Context, request string) ([]*nats.Msg, nats.Header, error) {
 	inbox := s.nc.NewInbox() + "."
 	answers := make(chan *nats.Msg, 2048)
 	subscription, err := s.nc.ChanSubscribe(inbox+"*", answers)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { _ = subscription.Unsubscribe() }()
 	found := map[string][]*nats.Msg{} // of each question, by the subject of its answer
@@ -156,10 +155,10 @@ func (s *store) directGet(ctx context.Context, request string) ([]*nats.Msg, err
 	for asked := 0; ; {
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, nil, ctx.Err()
 		case <-ask.C:
 			if err := s.nc.PublishRequest("$JS.API.DIRECT.GET."+s.name, inbox+strconv.Itoa(asked), []byte(request)); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			asked++
 			ask.Reset(replicaPatience)
@@ -171,18 +170,18 @@ func (s *store) directGet(ctx context.Context, request string) ([]*nats.Msg, err
 				found[m.Subject] = append(so, m)
 			case "204": // end of batch
 				if lost, err := subscription.Dropped(); err != nil || lost > 0 {
-					return nil, errors.Join(errOverrun, err)
+					return nil, nil, errors.Join(errOverrun, err)
 				}
-				return so, nil
+				return so, m.Header, nil
 			case "404":
 				if len(so) > 0 || strings.HasPrefix(m.Header.Get("Description"), "Message") {
-					return nil, errBehind
+					return nil, nil, errBehind
 				}
-				return nil, nil
+				return nil, nil, nil
 			case "413":
-				return nil, errTooMany
+				return nil, nil, errTooMany
 			default:
-				return nil, fmt.Errorf("journal: NATS answered a direct get with %s %s", m.Header.Get("Status"), m.Header.Get("Description"))
+				return nil, nil, fmt.Errorf("journal: NATS answered a direct get with %s %s", m.Header.Get("Status"), m.Header.Get("Description"))
 			}
 		}
 	}

@@ -54,7 +54,7 @@ func TestFrozenReplica(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*frozen*replicaPatience)
 	defer cancel()
-	found, err := s.last(ctx, "7.claim")
+	found, _, err := s.last(ctx, "7.claim")
 	if err != nil || len(found) != 1 || string(found[0].Data) != "all" {
 		t.Errorf("%d messages, %v", len(found), err)
 	}
@@ -77,7 +77,7 @@ func TestSlowReplica(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
-	found, err := s.last(ctx, "7.claim")
+	found, _, err := s.last(ctx, "7.claim")
 	var all []string
 	for _, m := range found {
 		all = append(all, string(m.Data))
@@ -87,8 +87,7 @@ func TestSlowReplica(t *testing.T) {
 	}
 }
 
-// Every shard is read with the switches that are gone, which the first shard of its stream keeps, and with nothing else of that shard: also a shard that is
-// too large for one answer.
+// Every shard is read with the switches that are gone, which the first shard of its stream keeps, and with nothing else of that shard.
 func TestSwitchesGoneAreReadWithEveryShard(t *testing.T) {
 	s := newStage(t)
 	s.write("ours", "ours")
@@ -100,8 +99,8 @@ func TestSwitchesGoneAreReadWithEveryShard(t *testing.T) {
 		generation = s.shards.generations[0]
 		stream.mu.Unlock()
 	}
-	s.journal.Write(0, generation, actors.Address{}, []presence.Record{{Kind: presence.KindGone, Key: "sip:one", Data: []byte("gone"), TTL: time.Minute}}, false)
-	s.journal.Write(0, generation, someone, []presence.Record{{Kind: presence.KindManual, Key: "m", Data: []byte("of shard 0")}}, false)
+	s.journal.Write(0, generation, actors.Address{}, []presence.Record{{Kind: presence.KindGone, Key: "sip:one", Data: []byte("gone"), TTL: time.Minute}})
+	s.journal.Write(0, generation, someone, []presence.Record{{Kind: presence.KindManual, Key: "m", Data: []byte("of shard 0")}})
 	for late := time.Now().Add(testTimeout); !s.kept()["gone"] && time.Now().Before(late); {
 		time.Sleep(time.Millisecond)
 	}

@@ -1,26 +1,26 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
 	"lamplight/cluster/ownership"
+	"lamplight/cluster/ring"
+	"lamplight/cluster/subject"
 )
 
-// replayer reads shards until none is left to be read. Shards for which somebody waits come first. It runs on a goroutine
+// replayer reads ranges until none is left to be read. Those for which somebody waits come first. It runs on a goroutine
 // of its own.
 func (s *stream) replayer() {
 	for {
 		s.mu.Lock()
-		// A claim that was lost while its shard waited here is not worth a question.
+		// A claim that was lost while its range waited here is not worth a question.
 		s.replays = slices.DeleteFunc(s.replays, func(a ownership.Action) bool { return !s.machine.Wanted(a.Shard, a.Claim) })
 		if len(s.replays) == 0 || s.j.ctx.Err() != nil {
 			s.replaying--
@@ -30,7 +30,7 @@ func (s *stream) replayer() {
 		}
 		next := 0
 		for i, a := range s.replays {
-			if s.j.shards.Wanted(a.Shard) {
+			if slices.ContainsFunc(s.lane(a.Shard).shards, s.j.shards.Wanted) {
 				next = i
 				break
 			}
@@ -42,31 +42,25 @@ func (s *stream) replayer() {
 	}
 }
 
-// replay reads a shard until the answer covers the claim, and then opens it. It ends without opening the shard when the
+// replay reads a range until the answer covers the claim, and then opens its shards. It ends without that when the
 // claim is not wanted any more.
 func (s *stream) replay(a ownership.Action) {
 	for wait := 5 * time.Millisecond; s.j.ctx.Err() == nil; wait = min(2*wait, 200*time.Millisecond) {
-		r, err := s.read(a.Shard)
+		c, err := s.read(a.Shard)
 		s.mu.Lock()
-		ok, newer := s.machine.Covers(a.Claim, a.Expect, r.claim, r.sequence)
+		ok, newer := s.machine.Covers(a.Claim, a.Expect, c.claim, c.sequence)
 		wanted := s.machine.Wanted(a.Shard, a.Claim)
-		if err == nil && ok {
-			for _, open := range s.machine.Replayed(s.now(), a.Shard, a.Claim) {
-				l := s.lane(a.Shard)
-				l.Open(open.Expect)
-				l.generation = open.Claim.Generation
-				s.j.opened[a.Shard].Store(l.generation)
-				s.noteTaken(l)
-				s.j.shards.Open(a.Shard, actors.Opening{Claim: s.claimOf(open), Records: r.records, Since: open.Since, All: open.All, End: open.End})
-			}
-		}
 		s.mu.Unlock()
+		if err == nil && ok && wanted {
+			s.open(a, &c)
+			return
+		}
 		switch {
-		case err == nil && (ok || newer), !wanted: // newer: watch will see whose claim it is
+		case err == nil && newer, !wanted: // newer: watch will see whose claim it is
 			return
 		case err != nil:
-			s.j.log.Warn("a shard could not be read from the journal; it is read again, and its requests wait",
-				"shard", a.Shard, "err", err)
+			s.j.log.Warn("a range of shards could not be read from the journal; it is read again, and its requests wait",
+				"range", a.Shard, "err", err)
 		}
 		select {
 		case <-time.After(wait):
@@ -75,107 +69,141 @@ func (s *stream) replay(a ownership.Action) {
 	}
 }
 
-// noteTaken counts a shard that was taken over. The caller holds s.mu.
+// open opens the shards of a range with what was read, if the claim is still wanted.
+func (s *stream) open(a ownership.Action, c *content) {
+	r := ring.New(s.ringOptions())
+	records := make([][]actors.Stored, len(s.lane(a.Shard).shards))
+	s.unpack(a.Shard, c, r, func(index int, stored actors.Stored) { records[index] = append(records[index], stored) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, open := range s.machine.Replayed(s.now(), a.Shard, a.Claim) {
+		l := s.lane(a.Shard)
+		l.Open(open.Expect)
+		l.generation, l.ring, l.flushing = open.Claim.Generation, r, len(l.shards)
+		clear(l.issued)
+		s.j.opened[a.Shard].Store(l.generation)
+		s.noteTaken(l)
+		for i, shard := range l.shards {
+			s.j.shards.Open(shard, actors.Opening{Claim: s.claimOf(open), Records: records[i], Since: open.Since, All: open.All, End: open.End})
+		}
+	}
+}
+
+// ringOptions returns the bounds of a range's slots. One request reads the slots of a range and those of the range that keeps
+// which switches are gone, and NATS answers with 1,024 messages at most.
+func (s *stream) ringOptions() ring.Options {
+	return ring.Options{Slots: 500, Message: s.maxMessage, PerSlot: 2 << 10, Least: 16 << 10, Age: cmp.Or(s.j.cfg.Age, 4*time.Second)}
+}
+
+// unpack makes a Ring of what was read, and passes the records of each shard on, by its index in the lane. To all of them it passes
+// which switches are gone.
+func (s *stream) unpack(id int, c *content, r *ring.Ring, give func(index int, stored actors.Stored)) {
+	l := s.lane(id)
+	r.SawTime(c.at.UnixMicro())
+	damaged := r.Load(s.now(), c.own, func(e ring.Entry) {
+		if e.Shard < actors.Shards && s.j.places[e.Shard].of == id {
+			give(s.j.places[e.Shard].index, actors.Stored{Kind: presence.Kind(e.Kind), Data: e.Data, At: time.UnixMicro(e.At)})
+		}
+	})
+	if c.kept != nil {
+		other := ring.New(s.ringOptions())
+		other.SawTime(c.at.UnixMicro())
+		err := other.Load(s.now(), c.kept, func(e ring.Entry) {
+			if presence.Kind(e.Kind) == presence.KindGone {
+				for i := range l.shards {
+					give(i, actors.Stored{Kind: presence.KindGone, Data: e.Data, At: time.UnixMicro(e.At)})
+				}
+			}
+		})
+		damaged = errors.Join(damaged, err)
+	}
+	if damaged != nil {
+		s.j.log.Error("a message of the journal can't be read; this node serves without what it holds; find out who wrote it: only nodes may write to the journal",
+			"subject", l.slots+"*", "err", damaged)
+	}
+}
+
+// noteTaken counts the shards of a range that was taken over. The caller holds s.mu.
 func (s *stream) noteTaken(l *lane) {
-	s.j.metrics.takeovers.Inc()
+	s.j.metrics.takeovers.Add(float64(len(l.shards)))
 	s.j.metrics.takeover.Observe(time.Since(l.claimed).Seconds())
 	if s.taken.why == nil {
 		s.taken = taken{l.claimed, map[string]int{}}
 	}
-	s.taken.why[l.why]++
+	s.taken.why[l.why] += len(l.shards)
 	l.claimed = time.Time{}
 }
 
-// content is the records of a shard, and the claim that was read with them. The records are at least as new as the claim.
+// content is the messages of a range's slots, and the claim that was read with them. The messages are at least as new as the claim.
 type content struct {
-	records  []actors.Stored
+	own      []ring.Message
+	kept     []ring.Message // of the range that keeps which switches are gone, if that is another one
 	claim    ownership.Claim
-	sequence uint64 // of the claim; 0: there was none
+	sequence uint64    // of the claim; 0: there was none
+	at       time.Time // the stream's time of it
 }
 
-// read reads a shard's records together with its claim (docs/contract/journal.md, rule 6), for ten seconds at most: a small
-// shard with one question, others bucket by bucket. With them come the switches that are gone, which the first shard of the stream keeps. From a
-// replica that lags come an older claim, or none, and records that may be as old.
-func (s *stream) read(shard int) (content, error) {
+// read reads the slots of a range together with its claim, and with the slots of the range that keeps which switches are gone (docs/contract/journal.md, rule
+// 6), for ten seconds at most. From a replica that lags come an older claim, or none, and slots that may be as old.
+func (s *stream) read(id int) (c content, err error) {
 	ctx, cancel := context.WithTimeout(s.j.ctx, 10*time.Second)
 	defer cancel()
-	base, keeper := strconv.Itoa(shard)+".", strconv.Itoa(shard%len(s.j.streams))+"."
-	var c content
-	found, err := s.store.last(ctx, base+"claim", base+"*.*.*", keeper+"*."+kindGone+".*")
-	if err == nil {
-		return c, c.add(s.store.subject, shard, found)
+	filters := []string{subject.Claim(id), subject.AnySlot(id)}
+	if keeper := s.store.layout.keeper(id); keeper != id {
+		filters = append(filters, subject.AnySlot(keeper))
 	}
-	if !errors.Is(err, errTooMany) {
+	found, upTo, err := s.store.last(ctx, filters...)
+	if err != nil {
 		return c, err
 	}
-	for b := range 16 {
-		bucket := strconv.FormatInt(int64(b), 16)
-		for i, read := range []func() ([]*nats.Msg, error){
-			func() ([]*nats.Msg, error) { return s.bucket(ctx, base, bucket) },
-			func() ([]*nats.Msg, error) { return s.store.last(ctx, base+"claim", keeper+bucket+"."+kindGone+".*") },
-		} {
-			if found, err = read(); err != nil {
+	for _, m := range found {
+		name, sequence, at := parseStored(m)
+		name = strings.TrimPrefix(name, s.store.subject)
+		if name == subject.Claim(id) {
+			claim, err := decodeClaim(m.Data)
+			if errors.Is(err, errNewer) {
 				return c, err
 			}
-			var part content
-			if err = part.add(s.store.subject, shard, found); err != nil {
-				return c, err
-			}
-			if b == 0 && i == 0 || part.sequence < c.sequence { // all parts together are only as new as the oldest claim
-				c.claim, c.sequence = part.claim, part.sequence
-			}
-			c.records = append(c.records, part.records...)
+			c.claim, c.sequence, c.at = claim, sequence, at // one that can't be read is not ours, and newer or older than ours
+			continue
 		}
+		of, slot, ok := subject.ParseSlot(name)
+		if !ok || slot >= maxSlots {
+			continue
+		}
+		message := ring.Message{Slot: slot, Sequence: sequence, At: at.UnixMicro(), Data: m.Data}
+		if of == id {
+			c.own = append(c.own, message)
+		} else {
+			c.kept = append(c.kept, message)
+		}
+	}
+	if upTo < c.sequence {
+		return c, errBehind
 	}
 	return c, nil
 }
 
-// kindGone is the kind of the records of switches that are gone, as subjects have it.
-const kindGone = string(rune(presence.KindGone))
-
-// bucket reads one of the 16 buckets of a shard with the claim, in pages if it is too large for one answer.
-func (s *stream) bucket(ctx context.Context, base, bucket string) ([]*nats.Msg, error) {
-	filter := base + bucket + ".*.*"
-	found, err := s.store.last(ctx, base+"claim", filter)
-	if errors.Is(err, errTooMany) {
-		return s.store.pages(ctx, filter, base+">", base+"claim", base+bucket+".")
-	}
-	return found, err
-}
-
-// add takes the messages of an answer in. base is what the subjects of the stream begin with. Of other shards it takes only which switches
-// are gone.
-func (c *content) add(base string, shard int, found []*nats.Msg) error {
-	for _, m := range found {
-		subject, sequence, at := parseStored(m)
-		of, name, _ := strings.Cut(strings.TrimPrefix(subject, base), ".")
-		own := of == strconv.Itoa(shard)
-		if own && name == "claim" {
-			claim, err := decodeClaim(m.Data)
-			if errors.Is(err, errNewer) {
-				return err
-			}
-			c.claim, c.sequence = claim, sequence // one that can't be read is not ours, and newer or older than ours
-			continue
-		}
-		if len(name) > 4 && name[1] == '.' && name[3] == '.' && (own || name[2:3] == kindGone) { // <bucket>.<kind>.<hash>
-			c.records = append(c.records, actors.Stored{Kind: presence.Kind(name[2]), Data: m.Data, At: at})
-		}
-	}
-	return nil
-}
+// maxSlots is more than any range has; a number above it is nobody's.
+const maxSlots = 4096
 
 // Reload implements actors.Journal.
 func (j *Journal) Reload(shard int, give func([]actors.Stored, error)) {
 	j.done.Go(func() {
-		s := j.of(shard)
+		s, at := j.of(shard), j.places[shard]
 		s.mu.Lock()
-		claim, sequence := s.machine.Claim(shard)
+		claim, sequence := s.machine.Claim(at.of)
 		s.mu.Unlock()
-		c, err := s.read(shard)
+		c, err := s.read(at.of)
 		if ok, _ := s.machine.Covers(claim, sequence, c.claim, c.sequence); err == nil && !ok {
 			err = errBehind
 		}
-		give(c.records, err)
+		var records []actors.Stored
+		s.unpack(at.of, &c, ring.New(s.ringOptions()), func(index int, stored actors.Stored) {
+			if index == at.index {
+				records = append(records, stored)
+			}
+		})
+		give(records, err)
 	})
 }

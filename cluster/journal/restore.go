@@ -1,8 +1,8 @@
 package journal
 
 import (
-	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -10,12 +10,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"lamplight/cluster/backup"
 	"lamplight/cluster/ownership"
+	"lamplight/cluster/ring"
 	"lamplight/cluster/subject"
 )
 
@@ -47,6 +47,17 @@ type Restore struct {
 	id     string
 	stores []*store
 	failed atomic.Pointer[error]
+
+	layout     layout
+	slots      []restored // of each range
+	generation uint64     // the highest of all claims
+	base       uint32     // the highest of all claims
+}
+
+// restored is the slots of a range that is being restored.
+type restored struct {
+	message []byte
+	slot    int // the next one
 }
 
 // BeginRestore removes what an interrupted restore left, and makes the streams. It refuses when there is a journal with
@@ -61,10 +72,11 @@ func BeginRestore(ctx context.Context, c Config) (*Restore, error) {
 	if err := r.clear(ctx); err != nil {
 		return nil, err
 	}
-	of := c.streams()
-	for n := range of {
+	r.layout = c.layout()
+	r.slots = make([]restored, r.layout.ranges())
+	for n := range r.layout.streams {
 		s := newStore(r.js, c, n)
-		want := s.settings(c, of)
+		want := s.settings(c, r.layout)
 		want.Metadata[MadeByKey] = r.id
 		if n == 0 {
 			want.Metadata[restoringKey] = r.id
@@ -142,7 +154,7 @@ func (r *Restore) occupied(ctx context.Context, stream string) error {
 
 // liveNode returns the name of a node whose lease in the stream stands and is fresh; "": there is none.
 func (r *Restore) liveNode(ctx context.Context, s *store) (string, error) {
-	found, err := s.last(ctx, subject.AnyLease)
+	found, _, err := s.last(ctx, subject.AnyLease)
 	for _, m := range found {
 		l, err := decodeLease(m.Data)
 		if err != nil || l.Left || l.Expelled {
@@ -166,44 +178,75 @@ func (r *Restore) Publish(m *nats.Msg) error {
 	return err
 }
 
-// Put writes a claim or a record of a backup, as Publish writes a message.
+// Put takes a claim or a record of a backup, and writes records, when there are enough for a message, as Publish does.
 func (r *Restore) Put(e backup.Entry) error {
 	shard, below, err := parseName(e.Name)
 	if err != nil {
 		return err
 	}
-	s := r.stores[shard%len(r.stores)]
-	m := &nats.Msg{Subject: s.subject + e.Name, Data: bytes.Clone(e.Data)}
-	switch {
-	case below == "claim":
-		if m.Data, err = s.restoredClaim(e.Data); err != nil {
+	if below == "claim" {
+		if err := r.claim(e.Data); err != nil {
 			return fmt.Errorf("%s: %w", e.Name, err)
 		}
-	case e.TTL > 0:
-		m.Header = nats.Header{"Nats-TTL": []string{strconv.FormatInt(int64((e.TTL+time.Second-1)/time.Second), 10)}}
+		return nil
 	}
+	entry := ring.Entry{Shard: shard, Kind: below[2], Life: uint32((e.TTL + time.Second - 1) / time.Second), Data: e.Data}
+	if _, err := hex.Decode(entry.Key[:], []byte(below[4:])); err != nil {
+		return err
+	}
+	id := r.layout.of(shard)
+	of := &r.slots[id]
+	of.message, _ = ring.Append(of.message, &entry)
+	if len(of.message) < maxMessage/2 {
+		return nil
+	}
+	return r.write(id)
+}
+
+// write writes what was put for a range.
+func (r *Restore) write(id int) error {
+	of := &r.slots[id]
+	if len(of.message) == 0 {
+		return nil
+	}
+	m := &nats.Msg{Subject: r.stores[id%len(r.stores)].subject + subject.Slots(id) + strconv.Itoa(of.slot), Data: ring.Whole(of.message)}
+	of.message = nil
+	of.slot++
 	return r.Publish(m)
 }
 
-// restoredClaim makes the claim that the shard's next owner finds of the one in the backup: it is released, its base is one
-// takeover higher (docs/contract/journal.md, rules 8 and 10), and all extensions are to be told again (rule 7). In the place of
-// a claim that can't be read it makes one under which all subscriptions of the shard end first, because nobody knows their
-// numbers.
-func (s *store) restoredClaim(data []byte) ([]byte, error) {
-	c, err := readClaim(data)
+// claim notes the numbers of a claim of the backup. Of a claim that can't be read nobody knows the numbers.
+func (r *Restore) claim(data []byte) error {
+	c, err := decodeClaim(data)
 	switch {
 	case errors.Is(err, errNewer):
-		return nil, err
+		return err
 	case err != nil:
-		c = claimDocument{Schema: 1, Node: "unknown", Incarnation: "unknown", Generation: 1, Base: ownership.LastBase}
+		c = ownership.Claim{Generation: 1, Base: ownership.LastBase}
 	}
-	c.Base = min(c.Base+ownership.TakeOver, ownership.MaxBase)
-	c.Released, c.Next, c.Epoch, c.Since, c.All = true, "", s.created.UnixNano(), 0, true
-	return json.Marshal(c)
+	r.generation, r.base = max(r.generation, c.Generation), max(r.base, c.Base)
+	return nil
+}
+
+// restoredClaim makes the claim that the next owner of a range finds: it is released, its base is one takeover above those of all claims
+// of the backup (docs/contract/journal.md, rules 8 and 10), and all extensions are to be told again (rule 7). When a claim could not be read, all
+// subscriptions end first, because nobody knows their numbers.
+func (r *Restore) restoredClaim(s *store) ownership.Claim {
+	return ownership.Claim{Node: "restore", Incarnation: r.id, Generation: max(r.generation, 1), Base: min(r.base+ownership.TakeOver, ownership.MaxBase),
+		Epoch: s.created.UnixNano(), Released: true, All: true}
 }
 
 // Finish blocks until all messages are kept, and takes the mark away: from then on nodes serve from the journal.
 func (r *Restore) Finish(ctx context.Context) error {
+	for id := range r.slots {
+		if err := r.write(id); err != nil {
+			return err
+		}
+		s := r.stores[id%len(r.stores)]
+		if err := r.Publish(&nats.Msg{Subject: s.subject + subject.Claim(id), Data: encodeClaim(1, r.restoredClaim(s))}); err != nil {
+			return err
+		}
+	}
 	select {
 	case <-r.js.PublishAsyncComplete():
 	case <-ctx.Done():
@@ -213,7 +256,7 @@ func (r *Restore) Finish(ctx context.Context) error {
 		return *err
 	}
 	for _, s := range r.stores {
-		if found, err := s.last(ctx, subject.AnyLease); err != nil || len(found) > 0 {
+		if found, _, err := s.last(ctx, subject.AnyLease); err != nil || len(found) > 0 {
 			return errors.Join(fmt.Errorf("a node wrote to stream %s during the restore: stop the nodes, and run the "+
 				"restore again", s.name), err)
 		}

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,19 +14,19 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"lamplight/actors"
 	"lamplight/cluster/subject"
 )
 
 // store is one stream of the journal in NATS.
 type store struct {
-	nc       *nats.Conn
-	js       jetstream.JetStream
-	name     string
-	subject  string // what the subjects of its messages begin with: "<prefix>lamplight.journal.<n>."
-	claims   string // the subject on which nodes tell each other of leases and claims
-	streams  int    // the number of streams of the journal
-	replicas int
-	created  time.Time // when the stream that we work with was created; guarded by stream.mu
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	name    string
+	subject string // what the subjects of its messages begin with: "<prefix>lamplight.journal.<n>."
+	claims  string // the subject on which nodes tell each other of leases and claims
+	layout  layout
+	created time.Time // when the stream that we work with was created; guarded by stream.mu
 
 	createdMu    sync.Mutex // guards the two below; held during the request, so that one asks and the others wait for it
 	createdAsked time.Time  // when the leader was last asked for it
@@ -52,13 +53,13 @@ func openStores(ctx context.Context, c Config) ([]*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	first, err := openStore(ctx, js, c, 0, c.streams())
+	first, err := openStore(ctx, js, c, 0, c.layout())
 	if err != nil {
 		return nil, err
 	}
 	stores := []*store{first}
-	for n := 1; n < first.streams; n++ {
-		s, err := openStore(ctx, js, c, n, first.streams)
+	for n := 1; n < first.layout.streams; n++ {
+		s, err := openStore(ctx, js, c, n, first.layout)
 		if err != nil {
 			return nil, err
 		}
@@ -78,9 +79,13 @@ func (c *Config) streams() int {
 	return 1
 }
 
+// layout returns the layout that a new journal gets.
+func (c *Config) layout() layout { return newLayout(c.streams(), cmp.Or(c.Ranges, DefaultRanges)) }
+
 // The keys of the streams' metadata.
 const (
 	streamsKey   = "lamplight-streams"   // the number of streams
+	rangesKey    = "lamplight-ranges"    // the number of ranges that shards share
 	restoringKey = "lamplight-restoring" // on the first stream, while a restore is under way
 )
 
@@ -99,10 +104,10 @@ func newStore(js jetstream.JetStream, c Config, number int) *store {
 }
 
 // settings returns the settings with which the stream is made: docs/contract/journal.md, "Streams".
-func (s *store) settings(c Config, of int) jetstream.StreamConfig {
+func (s *store) settings(c Config, y layout) jetstream.StreamConfig {
 	want := jetstream.StreamConfig{Name: s.name, Subjects: []string{s.subject + ">"}, MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew,
-		AllowMsgTTL: true, AllowDirect: true, AllowAtomicPublish: true, Storage: jetstream.FileStorage, Replicas: max(c.Replicas, 1),
-		Description: "Lamplight's records: last message per subject is the state", Metadata: map[string]string{streamsKey: strconv.Itoa(of)}}
+		AllowDirect: true, Storage: jetstream.FileStorage, Replicas: max(c.Replicas, 1), Description: "Lamplight's records: last message per subject is the state",
+		Metadata: map[string]string{streamsKey: strconv.Itoa(y.streams), rangesKey: strconv.Itoa(y.shared)}}
 	if c.Memory {
 		want.Storage = jetstream.MemoryStorage
 	}
@@ -110,9 +115,9 @@ func (s *store) settings(c Config, of int) jetstream.StreamConfig {
 }
 
 // openStore finds or makes a stream, and refuses one with other settings than the journal needs.
-func openStore(ctx context.Context, js jetstream.JetStream, c Config, number, of int) (*store, error) {
+func openStore(ctx context.Context, js jetstream.JetStream, c Config, number int, y layout) (*store, error) {
 	s := newStore(js, c, number)
-	want := s.settings(c, of)
+	want := s.settings(c, y)
 	stream, err := findOrMake(ctx, js, want, c.Log)
 	if err != nil {
 		return nil, fmt.Errorf("journal stream %s: %w", s.name, err)
@@ -131,20 +136,22 @@ func openStore(ctx context.Context, js jetstream.JetStream, c Config, number, of
 // settings than the journal needs.
 func (s *store) checkInfo(info *jetstream.StreamInfo) error {
 	got := info.Config
-	s.created, s.replicas = info.Created, got.Replicas
-	s.streams = 1 // the first release made one stream, without metadata
-	if n, ok := got.Metadata[streamsKey]; ok {
-		s.streams, _ = strconv.Atoi(n)
-	}
+	s.created = info.Created
+	streams, _ := strconv.Atoi(got.Metadata[streamsKey])
+	ranges, _ := strconv.Atoi(got.Metadata[rangesKey])
+	s.layout = layout{streams, ranges}
 	switch {
 	case got.Metadata[restoringKey] != "":
 		return ErrRestoring
-	case !got.AllowDirect || !got.AllowMsgTTL || !got.AllowAtomicPublish || got.MaxMsgsPerSubject != 1:
-		return fmt.Errorf("stream %s exists with other settings than the journal needs (direct gets, message TTLs, "+
-			"atomic batches and one message for each subject); remove it or choose another --prefix", s.name)
-	case s.streams < 1 || s.streams > maxStreams:
-		return fmt.Errorf("the metadata %s of stream %s is %q, not a number from 1 to %d; remove the stream or choose "+
-			"another --prefix", streamsKey, s.name, got.Metadata[streamsKey], maxStreams)
+	case got.Metadata[rangesKey] == "":
+		return fmt.Errorf("stream %s is the journal of a release that kept each record in a message of its own; make a backup with that release and restore it here, "+
+			"or choose another --prefix or --data", s.name)
+	case !got.AllowDirect || got.MaxMsgsPerSubject != 1:
+		return fmt.Errorf("stream %s exists with other settings than the journal needs (direct gets, and one message for each subject); "+
+			"remove it or choose another --prefix", s.name)
+	case streams < 1 || streams > maxStreams || ranges < 1 || ranges > actors.Shards || ranges%streams != 0:
+		return fmt.Errorf("the metadata %s and %s of stream %s are %q and %q, not a number from 1 to %d and a multiple of it up to %d; remove the stream or choose "+
+			"another --prefix", streamsKey, rangesKey, s.name, got.Metadata[streamsKey], got.Metadata[rangesKey], maxStreams, actors.Shards)
 	}
 	return nil
 }
@@ -167,7 +174,7 @@ func Streams(ctx context.Context, c Config) (all []*jetstream.StreamInfo, err er
 		}
 		if err == nil && n == 0 {
 			err = first.checkInfo(stream.CachedInfo())
-			of = first.streams
+			of = first.layout.streams
 		}
 		if err != nil {
 			return all, fmt.Errorf("journal stream %s: %w", s.name, err)

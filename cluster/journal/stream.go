@@ -21,20 +21,23 @@ import (
 // Messages are published with mu held, which may wait for NATS's client. Whatever waits for an answer of NATS runs on a
 // goroutine of its own, without mu.
 type stream struct {
-	j *Journal
+	j      *Journal
+	number int
 
 	mu          sync.Mutex // guards all fields up to unreadable, and store.created
 	store       *store     // never replaced
 	machine     *ownership.Machine
-	lanes       []lane        // of the shards that live here
-	waitForRoom []*lane       // lanes with writes that did not fit under maxInFlight or maxBatches, in order
-	inFlight    int           // records without an answer
+	lanes       []lane        // of the ranges that live here
+	waitForRoom []*lane       // lanes with writes that did not fit under maxSending, in order
+	sending     int           // messages without an answer
+	inFlight    int           // records in them
+	maxMessage  int           // bytes
 	latency     time.Duration // how long a write takes, smoothed
-	batches     int           // atomic batches in flight
-	batchNames  uint64        // the number of batches so far, of which their names are made
-	envelope    envelope
-	replays     []ownership.Action // shards that are to be read
-	replaying   int                // the number of goroutines that read shards
+	clock       int64         // the latest time that the stream has shown, in µs since 1970
+	tickets     []uint64      // scratch, one for each shard of a range
+	envelope    nats.Msg
+	replays     []ownership.Action // ranges that are to be read
+	replaying   int                // the number of goroutines that read ranges
 	taken       taken
 	cursor      map[string]uint64    // by subject.AnyLease and AnyClaim: the sequence up to which they have been read
 	synced      bool                 // all leases and claims have been read once
@@ -50,25 +53,37 @@ type stream struct {
 }
 
 const (
-	maxReplays = 4  // shards of a stream that are read at a time
+	maxReplays = 4  // ranges of a stream that are read at a time
 	maxReads   = 32 // claims of a stream that are read at its leader at a time
 )
 
 func newStream(j *Journal, st *store, number, of int) *stream {
-	s := &stream{j: j, store: st, cursor: map[string]uint64{}, lastLeases: map[string]lastLease{}, unreadable: map[string]uint64{},
+	s := &stream{j: j, number: number, store: st, cursor: map[string]uint64{}, lastLeases: map[string]lastLease{}, unreadable: map[string]uint64{},
 		lookSignal: make(chan struct{}, 1), readSlots: make(chan struct{}, maxReads)}
-	var shards []int
-	for id := number; id < actors.Shards; id += of {
-		shards = append(shards, id)
-		s.lanes = append(s.lanes, lane{shard: id, claim: st.subject + subject.Claim(id)})
+	s.maxMessage = min(maxMessage, int(j.cfg.Conn.MaxPayload())/2)
+	s.tickets = make([]uint64, actors.Shards)
+	var ranges []int
+	for id := number; id < st.layout.ranges(); id += of {
+		ranges = append(ranges, id)
+		l := lane{id: id, claim: st.subject + subject.Claim(id), slots: st.subject + subject.Slots(id)}
+		s.lanes = append(s.lanes, l)
 	}
-	s.machine = ownership.New(ownership.Config{Node: j.cfg.Node, Shards: shards, Epoch: st.created.UnixNano(), Quiet: j.cfg.Quiet,
+	for shard, at := range j.places {
+		if at.of%of == number {
+			l := s.lane(at.of)
+			l.shards = append(l.shards, shard)
+		}
+	}
+	for i := range s.lanes {
+		s.lanes[i].issued = make([]uint64, len(s.lanes[i].shards))
+	}
+	s.machine = ownership.New(ownership.Config{Node: j.cfg.Node, Shards: ranges, Epoch: st.created.UnixNano(), Quiet: j.cfg.Quiet,
 		Random: random, Owner: j.cfg.Owner})
 	return s
 }
 
-// lane returns the lane of a shard that lives here.
-func (s *stream) lane(shard int) *lane { return &s.lanes[shard/len(s.j.streams)] }
+// lane returns the lane of a range that lives here.
+func (s *stream) lane(id int) *lane { return &s.lanes[id/s.store.layout.streams] }
 
 // now reads the clock of the rules, which also counts while the machine is suspended.
 func (s *stream) now() ownership.Time { return boottime() }
@@ -144,24 +159,46 @@ func (s *stream) actOne(a ownership.Action) {
 		// Only Replayed asks for it, and replay carries it out, because it has the records.
 	case ownership.Resume:
 		l.Resume(a.Expect)
-		s.j.shards.Resume(a.Shard, s.claimOf(a), a.End)
+		l.flushing = len(l.shards)
+		for _, shard := range l.shards {
+			s.j.shards.Resume(shard, s.claimOf(a), a.End)
+		}
 		s.send(l)
 	case ownership.Pause:
 		l.Pause()
-		s.j.shards.Pause(a.Shard)
+		for _, shard := range l.shards {
+			s.j.shards.Pause(shard)
+		}
 	case ownership.Flush:
-		s.j.log.Debug("a shard is being handed over", "shard", a.Shard, "to", a.Node)
-		s.j.shards.Flush(a.Shard)
+		s.j.log.Debug("a range of shards is being handed over", "range", a.Shard, "to", a.Node)
+		l.flushing = len(l.shards)
+		for _, shard := range l.shards {
+			s.j.shards.Flush(shard)
+		}
 	case ownership.Drop:
-		s.j.opened[a.Shard].Store(0)
-		l.generation, l.claimed = 0, time.Time{}
-		s.j.shards.Drop(a.Shard, l.Close())
+		s.drop(l)
 	}
 }
 
-// whyClaimed says why a shard that this node does not hold is claimed. The caller holds s.mu.
-func (s *stream) whyClaimed(shard int) string {
-	before, sequence := s.machine.Claim(shard)
+// drop takes a range from this node. The caller holds s.mu.
+func (s *stream) drop(l *lane) {
+	s.j.opened[l.id].Store(0)
+	l.generation, l.claimed, l.ring, l.message = 0, time.Time{}, nil, nil
+	doubt := s.tickets[:len(l.shards)]
+	clear(doubt)
+	for _, w := range l.Close() {
+		if doubt[w.index] = max(doubt[w.index], w.ticket); w.ticket == 0 {
+			doubt[w.index] = l.issued[w.index] // a part of a write whose end has not been sent
+		}
+	}
+	for i, shard := range l.shards {
+		s.j.shards.Drop(shard, doubt[i])
+	}
+}
+
+// whyClaimed says why a range that this node does not hold is claimed. The caller holds s.mu.
+func (s *stream) whyClaimed(id int) string {
+	before, sequence := s.machine.Claim(id)
 	switch {
 	case sequence == 0:
 		return "no node held them before"
@@ -197,10 +234,10 @@ func (s *stream) claimOf(a ownership.Action) actors.Claim {
 	return actors.Claim{Generation: a.Claim.Generation, Epoch: s.store.created}
 }
 
-// updateHolder makes known to Holder and Mine, which take no lock, what the machine says of a shard. The caller holds
+// updateHolder makes known to Holder and Mine, which take no lock, what the machine says of a range. The caller holds
 // s.mu.
-func (s *stream) updateHolder(shard int) {
-	s.j.holders[shard].Store(&holder{node: s.machine.Holder(shard), mine: s.machine.Mine(shard)})
+func (s *stream) updateHolder(id int) {
+	s.j.holders[id].Store(&holder{node: s.machine.Holder(id), mine: s.machine.Mine(id)})
 }
 
 // writeLease carries out the Action WriteLease. The caller holds s.mu.

@@ -23,12 +23,12 @@ func (s *stream) readableLease(node string, data []byte, seq uint64, at time.Tim
 	return l, true
 }
 
-// readableClaim is readableLease for the claim of a shard. The caller holds s.mu.
-func (s *stream) readableClaim(shard int, data []byte, seq uint64, at time.Time) (c ownership.Claim, ok bool) {
+// readableClaim is readableLease for the claim of a range. The caller holds s.mu.
+func (s *stream) readableClaim(id int, data []byte, seq uint64, at time.Time) (c ownership.Claim, ok bool) {
 	if c, err := decodeClaim(data); err == nil {
 		return c, true
 	} else {
-		return ownership.Claim{Unreadable: true}, s.noteUnreadable(subject.Claim(shard), seq, at, err)
+		return ownership.Claim{Unreadable: true}, s.noteUnreadable(subject.Claim(id), seq, at, err)
 	}
 }
 

@@ -23,11 +23,11 @@ const (
 // View returns the present view.
 func (j *Journal) View() View {
 	v := View{Claims: map[string]int{}, Unowned: []int{}, Leases: map[string]NodeState{}}
-	for i := range j.holders {
-		if node := j.holders[i].Load().node; node != "" {
+	for shard := range j.places {
+		if node := j.Holder(shard); node != "" {
 			v.Claims[node]++
 		} else {
-			v.Unowned = append(v.Unowned, i)
+			v.Unowned = append(v.Unowned, shard)
 		}
 	}
 	for _, s := range j.streams {

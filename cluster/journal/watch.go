@@ -13,7 +13,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"lamplight/actors"
 	"lamplight/cluster/ownership"
 	"lamplight/cluster/subject"
 )
@@ -113,7 +112,7 @@ func (s *stream) recreateMissing(since time.Time) time.Time {
 			"stream", s.store.name)
 		return time.Now()
 	}
-	_, err = s.store.js.CreateStream(ctx, s.store.settings(s.j.cfg, s.store.streams))
+	_, err = s.store.js.CreateStream(ctx, s.store.settings(s.j.cfg, s.store.layout))
 	if err != nil {
 		s.j.log.Error("the journal's stream is missing and could not be made again; it is tried again",
 			"stream", s.store.name, "err", err)
@@ -150,6 +149,7 @@ func (s *stream) readNew(filter string) bool {
 	for _, m := range found {
 		full, sequence, at := parseStored(m)
 		s.cursor[filter] = max(s.cursor[filter], sequence)
+		s.clock = max(s.clock, at.UnixMicro())
 		s.report(strings.TrimPrefix(full, s.store.subject), m.Data, sequence, at)
 	}
 	return all
@@ -171,10 +171,10 @@ func (s *stream) report(name string, data []byte, seq uint64, at time.Time) {
 		}
 		return
 	}
-	shard, _ := strings.CutSuffix(name, ".claim")
-	id, err := strconv.Atoi(shard)
-	if err != nil || id < 0 || id >= actors.Shards || subject.Claim(id) != name || s.j.of(id) != s {
-		return // no shard's that lives here
+	number, _ := strings.CutSuffix(name, ".claim")
+	id, err := strconv.Atoi(number)
+	if err != nil || id < 0 || id >= s.store.layout.ranges() || subject.Claim(id) != name || id%s.store.layout.streams != s.number {
+		return // of no range that lives here
 	}
 	if c, ok := s.readableClaim(id, data, seq, at); ok {
 		s.act(s.machine.ClaimSeen(s.now(), id, c, seq, at))

@@ -12,6 +12,7 @@ import (
 
 	"lamplight/actors"
 	"lamplight/cluster/ownership"
+	"lamplight/cluster/subject"
 )
 
 func (s *stage) stream() (jetstream.JetStream, jetstream.Stream) {
@@ -108,12 +109,12 @@ func TestReplaysOfAnotherWorldEnd(t *testing.T) {
 	st := s.journal.of(ours)
 	st.mu.Lock()
 	for range 2 * maxReplays {
-		old := ownership.Action{Kind: ownership.Replay, Shard: ours + 1, Expect: 1 << 40, Claim: ownership.Claim{Node: "a", Nonce: 1, Generation: 1}}
+		old := ownership.Action{Kind: ownership.Replay, Shard: our + 1, Expect: 1 << 40, Claim: ownership.Claim{Node: "a", Nonce: 1, Generation: 1}}
 		st.act([]ownership.Action{old})
 	}
 	st.mu.Unlock()
 	other := ownership.Claim{Node: "b", Incarnation: "other", Nonce: 1, Generation: s.claim.Generation + 1, Epoch: s.claim.Epoch.UnixNano()}
-	if _, err := s.direct.Request("lamplight.journal.0."+strconv.Itoa(ours)+".claim", encodeClaim(1, other), testTimeout); err != nil {
+	if _, err := s.direct.Request("lamplight.journal.0."+subject.Claim(our), encodeClaim(1, other), testTimeout); err != nil {
 		t.Fatal(err)
 	}
 	s.openedAnew()

@@ -69,6 +69,9 @@ func Append(b []byte, e *Entry) (_ []byte, ok bool) {
 	return seal(b, start)
 }
 
+// Whole makes a message of entries.
+func Whole(entries []byte) []byte { return append([]byte{format}, entries...) }
+
 // seal writes the length of the entry that begins at start.
 func seal(b []byte, start int) ([]byte, bool) {
 	n := len(b) - start - lengthRoom

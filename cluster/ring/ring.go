@@ -84,6 +84,9 @@ func (r *Ring) Len() int { return len(r.index) }
 // Slots returns the number of slots.
 func (r *Ring) Slots() int { return len(r.slots) }
 
+// Clock returns the latest time that the stream's clock has shown, in µs since 1970.
+func (r *Ring) Clock() int64 { return r.clock }
+
 // SawTime notes that the stream's clock has shown a time, in µs since 1970. Lives are judged by the latest of these, which is never
 // ahead of the stream.
 func (r *Ring) SawTime(at int64) {

@@ -161,8 +161,23 @@ const (
 // Lease is the subject of a node's heartbeat, below Records.
 func Lease(node string) string { return of(AnyLease, node) }
 
-// Claim is the subject of the claim that says who owns a shard, below Records.
-func Claim(shard int) string { return of(AnyClaim, strconv.Itoa(shard)) }
+// Claim is the subject of the claim that says who owns a range of shards, below Records.
+func Claim(number int) string { return of(AnyClaim, strconv.Itoa(number)) }
+
+// Slots is what the subjects of a range's slots begin with, below Records. It ends with a dot.
+func Slots(number int) string { return strconv.Itoa(number) + ".log." }
+
+// AnySlot is the filter for the slots of a range, below Records.
+func AnySlot(number int) string { return Slots(number) + "*" }
+
+// ParseSlot returns the range and the number of the slot that a subject below Records names.
+func ParseSlot(s string) (number, slot int, ok bool) {
+	first, rest, _ := strings.Cut(s, ".log.")
+	number, err := strconv.Atoi(first)
+	slot, wrong := strconv.Atoi(rest)
+	ok = err == nil && wrong == nil && number >= 0 && slot >= 0 && Slots(number)+strconv.Itoa(slot) == s
+	return number, slot, ok
+}
 
 // of returns the pattern with each * replaced by the next name, encoded as a token.
 func of(pattern string, names ...string) string {

@@ -1,0 +1,53 @@
+package journal
+
+import "lamplight/actors"
+
+// layout says which shards share a range, and in which stream a range lives. It is fixed when the journal is made, and stands in the
+// metadata of the first stream.
+//
+// The first shard of each stream keeps which switches are gone, and is read with every range of the stream. So that this is little, it is alone in its
+// range: shard n of the streams is the range n. All other shards are dealt out to the ranges behind these. A shard, and so its range, lives in the
+// stream that its number modulo the number of streams says.
+type layout struct {
+	streams int
+	shared  int // the number of ranges that several shards share; a multiple of streams
+}
+
+// DefaultRanges is the number of ranges that shards share in a new journal.
+const DefaultRanges = 64
+
+// maxRanges is the highest number of ranges of all.
+const maxRanges = actors.Shards + maxStreams
+
+// newLayout returns the layout of a new journal.
+func newLayout(streams, ranges int) layout {
+	return layout{streams, max(ranges/streams, 1) * streams}
+}
+
+// ranges is the number of ranges of all.
+func (y layout) ranges() int { return y.streams + y.shared }
+
+// keeper returns the range that keeps, for another one, which switches are gone.
+func (y layout) keeper(id int) int { return id % y.streams }
+
+// of returns the range of a shard.
+func (y layout) of(shard int) int {
+	if shard < y.streams {
+		return shard
+	}
+	return y.streams + shard%y.shared
+}
+
+// place says where a shard is: its range, and the how-manyth of its shards it is.
+type place struct{ of, index int }
+
+// places returns the place of each shard.
+func (y layout) places() (all [actors.Shards]place) {
+	next := make([]int, y.ranges())
+	for shard := range all {
+		id := y.of(shard)
+		all[shard] = place{id, next[id]}
+		next[id]++
+	}
+	return all
+}
