@@ -56,7 +56,7 @@ type Config struct {
 	Missing  time.Duration // how long a stream may be missing before it is made again; 0: a minute
 	// AcceptLoss makes a stream in files again, too, when it has been missing for so long; and so gives up what it held.
 	AcceptLoss bool
-	Owner      func(shard int, nodes []string) string // placement: which of these nodes should hold the shard
+	Owner      func(number int, nodes []string) string // placement: which of these nodes should hold the range
 	// Gone is called on a goroutine of its own when an incarnation of the node was expelled in a stream, or replaced; nil: it
 	// is not wanted.
 	Gone       func(node string)
@@ -197,6 +197,9 @@ func (j *Journal) Owners() []string {
 
 // Holder returns the node whose claim of the shard stands, and "" when none is known.
 func (j *Journal) Holder(shard int) string { return j.holders[j.places[shard].of].Load().node }
+
+// Range returns the range of a shard. It may be called once the journal has started.
+func (j *Journal) Range(shard int) int { return j.places[shard].of }
 
 // Mine implements actors.Journal.
 func (j *Journal) Mine(shard int) bool { return j.holders[j.places[shard].of].Load().mine }

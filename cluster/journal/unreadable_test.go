@@ -113,6 +113,9 @@ func TestRule10UnreadableIsReplaced(t *testing.T) {
 func TestRule10UnreadableAtAStart(t *testing.T) {
 	s := newStage(t)
 	st := s.journal.of(ours)
+	for late := time.Now().Add(testTimeout); s.journal.opened[our+1].Load() == 0 && time.Now().Before(late); {
+		time.Sleep(time.Millisecond)
+	}
 	claims := make(chan *nats.Msg, 100)
 	if _, err := s.direct.ChanSubscribe("lamplight.journal.0."+subject.Claim(our+1), claims); err != nil {
 		t.Fatal(err)

@@ -102,7 +102,7 @@ func (p *cluster) settled() {
 	}
 	until(p, fmt.Sprintf("the shards are where they should be among %v", names), func() bool {
 		for shard := range actors.Shards {
-			owner := gossip.Owner(shard, names)
+			owner := gossip.Owner(p.live()[0].Journal().Range(shard), names)
 			for _, n := range p.live() {
 				if n.Journal().Holder(shard) != owner || n.name == owner && n.System().Generation(shard) == 0 {
 					return false
@@ -205,7 +205,7 @@ func TestCrashLosesNothing(t *testing.T) {
 	var watched []actors.Address
 	for i := 0; len(watched) < 20; i++ {
 		to := actors.Address{Realm: "acme.test", User: fmt.Sprint(5000 + i)}
-		if gossip.Owner(actors.ShardOf(to), []string{"a", "b", "c"}) != "b" {
+		if gossip.Owner(p.live()[0].Journal().Range(actors.ShardOf(to)), []string{"a", "b", "c"}) != "b" {
 			continue
 		}
 		watched = append(watched, to)

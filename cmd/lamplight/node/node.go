@@ -89,8 +89,8 @@ type Config struct {
 
 	// Quiet is how long no node must have joined or left before the node makes its first claims; 0: 250 ms.
 	Quiet time.Duration
-	// Place returns which of the nodes should hold a shard; nil: gossip.Owner.
-	Place func(shard int, nodes []string) string
+	// Place returns which of the nodes should hold a range of shards; nil: gossip.Owner.
+	Place func(number int, nodes []string) string
 	Log   *slog.Logger
 }
 

@@ -92,7 +92,7 @@ func (n *Node) status(ask status.Ask) status.Status {
 func (n *Node) moving() (moving int) {
 	members := n.members.Nodes()
 	for shard := range actors.Shards {
-		if holder := n.journal.Holder(shard); slices.Contains(members, holder) && holder != n.cfg.Place(shard, members) {
+		if holder := n.journal.Holder(shard); slices.Contains(members, holder) && holder != n.cfg.Place(n.journal.Range(shard), members) {
 			moving++
 		}
 	}
