@@ -7,13 +7,14 @@ import (
 
 	"lamplight/actors"
 	"lamplight/cluster/gossip"
+	"lamplight/cluster/journal"
 )
 
 // owners counts the shards that each node should hold.
 func owners(nodes []string) map[string]int {
 	held := map[string]int{}
 	for shard := range actors.Shards {
-		held[gossip.Owner(shard, nodes)]++
+		held[gossip.Owner(journal.RangeOf(shard), nodes)]++
 	}
 	return held
 }
@@ -45,7 +46,7 @@ func TestScaling(t *testing.T) {
 		survivors := nodes[1:]
 		takers, moved := map[string]int{}, 0
 		for shard := range actors.Shards {
-			was, is := gossip.Owner(shard, nodes), gossip.Owner(shard, survivors)
+			was, is := gossip.Owner(journal.RangeOf(shard), nodes), gossip.Owner(journal.RangeOf(shard), survivors)
 			switch {
 			case was == nodes[0]:
 				takers[is]++

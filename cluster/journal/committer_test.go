@@ -29,7 +29,7 @@ const (
 )
 
 // our is the range of that shard, in a journal with one stream.
-var our = newLayout(1, DefaultRanges).of(ours)
+var our = newLayout(1, 1, 0).of(ours)
 
 var someone = actors.Address{Realm: "acme.test", User: "1001"}
 

@@ -50,8 +50,8 @@ type Config struct {
 	Memory   bool // keep new streams in memory, as with --storage memory
 	Replicas int
 	Streams  int           // the number of streams of a new journal; 0: one, or four with several replicas
-	Ranges   int           // the number of ranges that the shards of a new journal share; 0: DefaultRanges
-	Age      time.Duration // how long after a slot's records were carried on it may be written again: until they are on the disk; 0: 4 s
+	Ranges   int           // the number of ranges that the shards of a new journal share; 0: 64, or 256 with several replicas
+	Age      time.Duration // how long after a slot's records were carried on it may be written again: until they are on the disk
 	Quiet    time.Duration // how long membership must have been quiet before the first claims (rule 12)
 	Missing  time.Duration // how long a stream may be missing before it is made again; 0: a minute
 	// AcceptLoss makes a stream in files again, too, when it has been missing for so long; and so gives up what it held.

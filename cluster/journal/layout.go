@@ -13,14 +13,25 @@ type layout struct {
 	shared  int // the number of ranges that several shards share; a multiple of streams
 }
 
-// DefaultRanges is the number of ranges that shards share in a new journal.
-const DefaultRanges = 64
+// The number of ranges that shards share in a new journal. The fewer ranges a node has, the more records go together in a message. The more there are,
+// the more evenly they are spread over many nodes.
+const (
+	singleRanges     = 64  // with one replica
+	replicatedRanges = 256 // with several
+)
 
 // maxRanges is the highest number of ranges of all.
 const maxRanges = actors.Shards + maxStreams
 
-// newLayout returns the layout of a new journal.
-func newLayout(streams, ranges int) layout {
+// newLayout returns the layout of a new journal. ranges is the number of those that shards share; 0: the one above.
+func newLayout(streams, replicas, ranges int) layout {
+	switch {
+	case ranges > 0:
+	case replicas > 1:
+		ranges = replicatedRanges
+	default:
+		ranges = singleRanges
+	}
 	return layout{streams, max(ranges/streams, 1) * streams}
 }
 
@@ -37,6 +48,9 @@ func (y layout) of(shard int) int {
 	}
 	return y.streams + shard%y.shared
 }
+
+// RangeOf returns the range of a shard in a new journal with several replicas.
+func RangeOf(shard int) int { return newLayout(replicatedStreams, 3, 0).of(shard) }
 
 // place says where a shard is: its range, and the how-manyth of its shards it is.
 type place struct{ of, index int }

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -92,7 +91,7 @@ func (s *stream) open(a ownership.Action, c *content) {
 // ringOptions returns the bounds of a range's slots. One request reads the slots of a range and those of the range that keeps
 // which switches are gone, and NATS answers with 1,024 messages at most.
 func (s *stream) ringOptions() ring.Options {
-	return ring.Options{Slots: 500, Message: s.maxMessage, PerSlot: 2 << 10, Least: 16 << 10, Age: cmp.Or(s.j.cfg.Age, 4*time.Second)}
+	return ring.Options{Slots: 500, Message: s.maxMessage, PerSlot: 2 << 10, Least: 16 << 10, Age: s.j.cfg.Age}
 }
 
 // unpack makes a Ring of what was read, and passes the records of each shard on, by its index in the lane. To all of them it passes

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,13 +73,16 @@ func (c *Config) streams() int {
 	case c.Streams > 0:
 		return c.Streams
 	case c.Replicas > 1:
-		return 4
+		return replicatedStreams
 	}
 	return 1
 }
 
+// replicatedStreams is the number of streams of a journal with several replicas.
+const replicatedStreams = 4
+
 // layout returns the layout that a new journal gets.
-func (c *Config) layout() layout { return newLayout(c.streams(), cmp.Or(c.Ranges, DefaultRanges)) }
+func (c *Config) layout() layout { return newLayout(c.streams(), c.Replicas, c.Ranges) }
 
 // The keys of the streams' metadata.
 const (

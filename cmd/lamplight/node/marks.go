@@ -117,13 +117,18 @@ func (n *Node) stopKeeping(context.Context) error {
 	return nil
 }
 
+// synced returns how long after it has acknowledged something NATS has it on its disk, so that it survives a power cut.
+func (n *Node) synced() time.Duration {
+	if e := n.cfg.Embedded; e != nil {
+		return 2 * e.Sync
+	}
+	return natsSync
+}
+
 // keepMarks writes the marks until ctx ends. A mark says what was acknowledged so long ago that NATS has synced it to its disk
 // since: a power cut is no reason to refuse the store.
 func (n *Node) keepMarks(ctx context.Context) {
-	behind := natsSync
-	if e := n.cfg.Embedded; e != nil {
-		behind = 2 * e.Sync
-	}
+	behind := n.synced()
 	t := time.NewTicker(keepEvery)
 	defer t.Stop()
 	var history marks.History

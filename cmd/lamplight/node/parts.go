@@ -125,7 +125,11 @@ func (n *Node) startShards(ctx context.Context) error {
 		n.tracer = trace.New(trace.Config{Collector: c.Traces, Share: c.TraceShare, Node: c.Name, Version: c.Version, Log: n.log})
 		n.teardown.add("traces", n.tracer.Stop)
 	}
-	n.journal = journal.New(journal.Config{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Memory: c.Memory, Replicas: c.Replicas, Streams: c.Streams, AcceptLoss: c.AcceptLoss,
+	age := time.Duration(0) // what is in memory does not survive in any case
+	if !c.Memory {
+		age = n.synced()
+	}
+	n.journal = journal.New(journal.Config{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Memory: c.Memory, Replicas: c.Replicas, Streams: c.Streams, Age: age, AcceptLoss: c.AcceptLoss,
 		Quiet: c.Quiet, Owner: c.Place, Writes: n.newest, Gone: n.gone, Log: n.log, Registerer: n.registry, Fatal: n.fail})
 	n.fanout = bus.NewFanout(bus.FanoutConfig{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Version: c.Version, Kept: c.EdgeMemory, Log: n.log, Registerer: n.registry,
 		Incarnation: n.journal.Incarnation, Account: func(realm string) string { id, _ := n.directory.RealmAccount(realm); return id }})
