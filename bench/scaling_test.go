@@ -27,6 +27,9 @@ func names(n int) []string {
 	return all
 }
 
+// perRange is the shards of a range, about.
+const perRange = 4.0
+
 // TestScaling checks how clusters of up to 100 nodes divide 1,024 shards: how evenly the shards are spread, how many a crash or a
 // new node moves, and that a crash moves no shard of another node. `go test -v -run TestScaling ./bench` prints the table of
 // docs/scaling.md.
@@ -39,8 +42,8 @@ func TestScaling(t *testing.T) {
 		for _, shards := range before {
 			most = max(most, shards)
 		}
-		// Rendezvous places shards as if at random, so the fullest of n nodes is within five standard deviations of the mean.
-		if limit := mean + 5*math.Sqrt(mean); float64(most) > limit {
+		// Rendezvous places ranges as if at random, so the fullest of n nodes is within five standard deviations of the mean.
+		if limit := mean + 5*math.Sqrt(mean*perRange); float64(most) > limit {
 			t.Errorf("%d nodes: the fullest holds %d shards, more than %.0f", n, most, limit)
 		}
 		survivors := nodes[1:]
@@ -62,7 +65,7 @@ func TestScaling(t *testing.T) {
 			fullest = max(fullest, shards)
 		}
 		joined := owners(append(names(n), "newcomer"))["newcomer"]
-		if share := float64(actors.Shards) / float64(n+1); math.Abs(float64(joined)-share) > 5*math.Sqrt(share) {
+		if share := float64(actors.Shards) / float64(n+1); math.Abs(float64(joined)-share) > 5*math.Sqrt(share*perRange) {
 			t.Errorf("%d nodes: a newcomer takes %d shards, its share is %.0f", n, joined, share)
 		}
 		t.Logf("%5d %10.1f %10d %10.2f %14d %14d %10d (%d each)", n, mean, most, float64(most)/mean, before[nodes[0]], joined, len(takers), fullest)

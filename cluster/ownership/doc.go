@@ -1,7 +1,9 @@
 // Package ownership is the rules of docs/contract/journal.md, "The rules", as a pure state machine. It decides which node
 // may answer for a shard, which may write, and which takes over from which.
 //
-// One Machine serves one node and one stream of the journal. A Lane keeps the writes of one shard in order. Neither has a
+// What it calls a shard is what has one claim: in the journal that is a range of shards, which are owned together.
+//
+// One Machine serves one node and one stream of the journal. A Lane keeps the writes of one range in order. Neither has a
 // clock, I/O or a goroutine: what happened goes in as a method call with the time, and what is to be done comes out as
 // Actions. Both are used by one goroutine at a time, and no method blocks. The package does not know NATS, records or
 // extensions, and imports only the standard library. The simulation in its tests drives it against a journal and a
@@ -15,7 +17,8 @@
 //     once. Report one that cannot be read as Unreadable, with the stream's time of it. Leave out one of a newer release.
 //     After Recreated, report nothing of the stream as it was before.
 //  3. Call Tick at least every 50 ms.
-//  4. Write a shard's records only through its Lane, under the fence of the last Open or Resume, and each group once.
+//  4. Write a shard's records only through its Lane, under the fence of the last Open or Resume, each group once and in one
+//     message.
 //  5. Answer from memory, or notify without a write, only before AnswerUntil. Check this when the answer leaves.
 //  6. Send notifications only of what is durable, and only with a Sequence that Number returned.
 //
@@ -36,8 +39,8 @@ const (
 	MaxBase  = 1 << 31       // no base is higher, because no CSeq may be (RFC 3261 §8.1.1.5)
 )
 
-// handOvers is the number of shards of one stream that a node hands over at a time (rule 11).
-const handOvers = 16
+// handOvers is the number of ranges of one stream that a node hands over at a time (rule 11).
+const handOvers = 4
 
 // Lease is a node's heartbeat: docs/contract/journal.md, "Leases and claims".
 type Lease struct {
