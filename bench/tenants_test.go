@@ -1,6 +1,7 @@
 package bench_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -292,7 +293,8 @@ func (f *flood) run() error {
 		return err
 	}
 	begun := time.Now()
-	done := make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	var all sync.WaitGroup
 	// each calls do so many times a second, and makes up for the time that this process had to wait for a CPU.
 	each := func(perSecond int, do func(i int)) {
@@ -301,11 +303,11 @@ func (f *flood) run() error {
 			defer tick.Stop()
 			for i := 0; ; {
 				select {
-				case <-done:
+				case <-ctx.Done():
 					return
 				case <-tick.C:
 				}
-				for due := int(time.Since(begun).Seconds() * float64(perSecond)); i < due; i++ {
+				for due := int(time.Since(begun).Seconds() * float64(perSecond)); i < due && ctx.Err() == nil; i++ {
 					do(i)
 				}
 			}
@@ -346,7 +348,7 @@ func (f *flood) run() error {
 			i, to, realm, i, realm, i))
 	})
 	_, _ = io.Copy(io.Discard, os.Stdin)
-	close(done)
+	cancel()
 	all.Wait()
 	f.took = time.Since(begun)
 	return conn.Flush()
