@@ -14,6 +14,9 @@ func TestMain(m *testing.M) {
 	if data := os.Getenv(serverData); data != "" {
 		os.Exit(serveNATS(data))
 	}
+	if to := os.Getenv(floodFor); to != "" {
+		os.Exit(runFlood(to))
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),

@@ -83,7 +83,8 @@ type account struct {
 	rates   [Subscriptions]atomic.Pointer[rate.Limiter] // nil: it has had no bound yet
 	used    [Subscriptions]atomic.Uint64
 	refused [kinds]atomic.Uint64
-	touched atomic.Int64 // when it last used anything, in Unix ns
+	touched atomic.Int64        // when it last used anything, in Unix ns
+	said    [kinds]atomic.Int64 // when the log was last told that it is over the budget, in Unix ns
 
 	mu       sync.Mutex
 	queue    []func(error) // events that wait for their turn, oldest first
@@ -173,14 +174,31 @@ func (a *account) take(what What, most int, now time.Time) time.Duration {
 	return wait
 }
 
-// over counts and logs that something of an account was refused, and returns the error for whoever sent it.
-func (b *Budgets) over(kind error, id string, a *account, what What, most int) error {
+// overBudget is the error of what is above a budget. Its text is made only for whoever reads it: a flood's answers over HTTP do not have it.
+type overBudget struct {
+	kind    error
+	account string
+	what    What
+	most    int
+}
+
+func (e *overBudget) Error() string {
+	return fmt.Sprintf("%v: account %s may have %d %s at this node (%s)", e.kind, e.account, e.most, words[e.what].sentence, words[e.what].flag)
+}
+
+func (e *overBudget) Unwrap() error { return e.kind }
+
+// over counts that something of an account was refused, logs it, and returns the error for whoever sent it. It hands the log a line of an account and
+// budget once a second at most: to make a line that the log then leaves out costs more than the rest of the refusal.
+func (b *Budgets) over(kind error, id string, a *account, what What, most int, now time.Time) error {
 	a.refused[what].Add(1)
 	b.refused[what].Inc()
-	w := words[what]
-	b.log.Warn("an account is over its budget of "+w.sentence+", and what is above it is refused; find out what sends so much (lamplight top), or give the account a higher budget",
-		"account", id, "budget", most, "flag", w.flag)
-	return fmt.Errorf("%w: account %s may have %d %s at this node (%s)", kind, id, most, w.sentence, w.flag)
+	if last := a.said[what].Load(); now.UnixNano()-last >= int64(time.Second) && a.said[what].CompareAndSwap(last, now.UnixNano()) {
+		w := words[what]
+		b.log.Warn("an account is over its budget of "+w.sentence+", and what is above it is refused; find out what sends so much (lamplight top), or give the account a higher budget",
+			"account", id, "budget", most, "flag", w.flag)
+	}
+	return &overBudget{kind, id, what, most}
 }
 
 // Request counts a request over HTTP. It returns presence.ErrOverBudget if the account has used its budget of requests.
@@ -202,7 +220,7 @@ func (b *Budgets) now(id string, what What) error {
 	a := b.find(id, now)
 	a.used[what].Add(1)
 	if most := b.limit(id, what); most > 0 && a.take(what, most, now) > 0 {
-		return b.over(presence.ErrOverBudget, id, a, what, most)
+		return b.over(presence.ErrOverBudget, id, a, what, most, now)
 	}
 	return nil
 }
@@ -228,7 +246,7 @@ func (b *Budgets) News(realm string, then func(error)) {
 		then(nil)
 	case most > 0 && len(a.queue) >= most:
 		a.mu.Unlock()
-		then(b.over(presence.ErrOverBudget, id, a, Events, most))
+		then(b.over(presence.ErrOverBudget, id, a, Events, most, now))
 	default:
 		a.queue = append(a.queue, then)
 		if !a.draining {
@@ -316,7 +334,8 @@ func (b *Budgets) Room(realm string, holds int64) error {
 		return nil
 	}
 	if most := b.limit(id, Subscriptions); most > 0 && holds > int64(most) {
-		return b.over(presence.ErrTooManySubscriptions, id, b.find(id, time.Now()), Subscriptions, most)
+		now := time.Now()
+		return b.over(presence.ErrTooManySubscriptions, id, b.find(id, now), Subscriptions, most, now)
 	}
 	return nil
 }

@@ -141,15 +141,16 @@ func (q *Request) fail(err error) {
 	if f.Code == 404 && f.Data == Unknown("").(Failure).Data {
 		f = Unknown(q.Subject).(Failure)
 	}
-	q.server.metrics.errors.WithLabelValues(strconv.Itoa(f.Code)).Inc()
+	code := strconv.Itoa(f.Code)
+	q.server.metrics.errors.WithLabelValues(code).Inc()
 	q.Response.ResetBody()
 	q.SetStatusCode(f.Code)
 	if f.Code == 429 || f.Code == 503 {
 		q.Response.Header.Set("Retry-After", "1")
 	}
-	body := q.beginEnvelope(nil)
+	body := q.beginEnvelope(q.Response.SwapBody(nil)[:0]) // the memory of an earlier answer, as in Begin
 	body = append(appendjson.Key(body, "data"), f.Data...)
-	body = appendjson.Field(body, "error", strconv.Itoa(f.Code))
+	body = appendjson.Field(body, "error", code)
 	body = appendjson.Field(body, "message", f.Message)
 	q.write(q.endEnvelope(body, "error", ""))
 }

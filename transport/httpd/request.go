@@ -31,6 +31,12 @@ const (
 	dropTime   = 3 * time.Second
 )
 
+// The bounds of HoldBack.
+const (
+	holdTime = 50 * time.Millisecond
+	maxHeld  = 1024 // requests that are held back at a time
+)
+
 // Request is one request. It is a context that ends at the request's deadline. Only the goroutine of its handler may use it, but
 // as a context it may be passed to others until the handler returns.
 type Request struct {
@@ -55,6 +61,7 @@ type Request struct {
 	room      [maxSegments]string // the memory of Path
 	begun     int                 // where data begins in the answer
 	pretty    bool                // the answer is to be indented
+	held      time.Duration       // how long HoldBack waited
 }
 
 // Page says in the envelope which part of a list an answer is.
@@ -210,6 +217,22 @@ func segments(parts []string, raw []byte) ([]string, error) {
 
 // Reads says whether the verb is GET or HEAD. A handler answers both alike: fasthttp leaves out the body of an answer to HEAD.
 func (q *Request) Reads() bool { return q.IsGet() || q.IsHead() }
+
+// HoldBack waits for a moment before a request past its account's limits is refused, so that a client that asks again at once on each of its
+// connections asks less often. It waits for holdTime at most, and for no client while the server holds maxHeld others back. The time does not count
+// in the metrics.
+func (q *Request) HoldBack() {
+	defer q.server.held.Add(-1)
+	if q.server.held.Add(1) > maxHeld {
+		return
+	}
+	begun := time.Now()
+	select {
+	case <-time.After(holdTime):
+	case <-q.server.stopping:
+	}
+	q.held = time.Since(begun)
+}
 
 // Methods returns an error if the verb is none of those that are allowed, and sets the header Allow. With GET it allows HEAD.
 func (q *Request) Methods(allowed ...string) error {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,4 +47,30 @@ func TestLateRequest(t *testing.T) {
 			t.Errorf("%s: %q", name, answer)
 		}
 	}
+}
+
+// A request past its account's limits is held back, but not when the server holds back as many as it may, nor when it is to end.
+func TestHoldBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{Log: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry()})
+		held := func() time.Duration {
+			q := Request{server: s}
+			q.HoldBack()
+			return q.held
+		}
+		if d := held(); d != holdTime { // by the test's own clock
+			t.Errorf("a request was held back for %v", d)
+		}
+		s.held.Add(maxHeld)
+		if d := held(); d != 0 {
+			t.Errorf("a request above the bound was held back for %v", d)
+		}
+		s.held.Add(-maxHeld)
+		if err := s.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if d := held(); d != 0 || s.held.Load() != 0 {
+			t.Errorf("after Stop a request was held back for %v, and %d are", d, s.held.Load())
+		}
+	})
 }

@@ -18,6 +18,8 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -66,13 +68,17 @@ type Server struct {
 	metrics *metrics
 	large   *bodies
 	ln      *listener
-	done    chan struct{} // closed when fasthttp's server has ended
+	held    atomic.Int64 // requests that wait in HoldBack
+	stop    sync.Once    // closes stopping
+	// stopping is closed when the server is to end.
+	stopping chan struct{}
+	done     chan struct{} // closed when fasthttp's server has ended
 }
 
 // New makes a Server and registers its metrics. It does not listen.
 func New(c Config) *Server {
 	c.Log = loglimit.Limit(c.Log).With("part", "http")
-	s := &Server{cfg: c, mounted: map[string]mount{}, done: make(chan struct{}), large: newBodies()}
+	s := &Server{cfg: c, mounted: map[string]mount{}, stopping: make(chan struct{}), done: make(chan struct{}), large: newBodies()}
 	s.metrics = newMetrics(c.Registry, c.Version, func() float64 { return float64(s.ln.open()) })
 	s.scraped = fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{}))
 	s.http = &fasthttp.Server{Handler: s.handle, Name: "lamplight", MaxRequestBodySize: SmallBody, ReadTimeout: c.Timeout,
@@ -123,6 +129,7 @@ func (s *Server) Addr() string { return s.ln.Addr().String() }
 
 // Stop closes the listener and waits until the requests under way are answered, at the longest until ctx ends.
 func (s *Server) Stop(ctx context.Context) error {
+	s.stop.Do(func() { close(s.stopping) })
 	if s.ln == nil {
 		return nil
 	}
@@ -143,7 +150,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 			s.cfg.Log.Error("an HTTP request failed because of a bug, and was answered 503; please report this line", "request_id", q.ID, "reason", r, "stack", string(debug.Stack()))
 			q.fail(Failure{503, "datastore_unreachable", `{"message":"an internal error; the node's log has its cause under the request_id"}`})
 		}
-		s.metrics.answered(q, time.Since(begun))
+		s.metrics.answered(q, time.Since(begun)-q.held)
 		q.endSpan()
 	}()
 	h := &ctx.Response.Header

@@ -210,12 +210,16 @@ func (q *request) members(e *directory.Entry, kind string, p []string) error {
 	return httpd.Unknown(p[len(p)-1])
 }
 
-// authorise checks the token, and the rate limit of its account and the client's address.
+// authorise checks the token, the rate limit of its account and the client's address, and the account's budget. It holds a request back that is past one
+// of them.
 func (q *request) authorise() (err error) {
 	if q.account, q.who, err = q.server.cfg.Access.Account(&q.Within, q.Token); err != nil {
 		return err
 	}
-	return q.server.cfg.Access.Allow(q.account, q.RemoteIP())
+	if err = q.server.cfg.Access.Allow(q.account, q.RemoteIP()); err != nil {
+		q.HoldBack()
+	}
+	return err
 }
 
 // target returns the account in the path. It returns an error if the account of the token may not act on it.

@@ -131,8 +131,10 @@ async function use(browser) {
   await want("start");
   await page.getByText("Live", { exact: true }).waitFor();
   await lamp("1002", "busy").waitFor();
+  await page.locator('.group[aria-label="busy"] button[data-ext="1002"]').waitFor();
   await want("call", "1002", "terminated");
   await lamp("1002", "idle").waitFor();
+  await page.locator('.group[aria-label="idle"] button[data-ext="1002"]').waitFor(); // the lamp has moved to the group of its state
 
   // The cluster is for the master account alone.
   await page.getByRole("link", { name: "Cluster" }).click();

@@ -1,14 +1,19 @@
 // The wall: one button for each lamp. Changes are collected and shown once in an animation frame. A change sets one attribute and two texts of
-// one button of a fixed size, so the browser lays out nothing but that button.
+// one button of a fixed size, so the browser lays out nothing but that button. A lamp whose state changes goes to the group of its new state a little
+// later, together with others.
 import { byID, make } from "./dom.js";
 import { isLit, kindOf, kinds, since } from "./words.js";
 
-const partSize = 120; // lamps that are laid out together
+const partSize = 60; // lamps that are laid out together: a part that comes into sight is laid out and painted within one frame
 const perFrame = 400; // lamps that are shown anew in one frame
+const movesEvery = 100; // ms between the moves of lamps to the groups of their new states: each of them lays out and paints all that is in sight
+const perMove = 120; // lamps that move at once: each part that they empty brings another one into sight
 
 export class Wall {
   #lamps = new Map(); // extension → { lamp, item, button, name, word, late, kind, group }
   #changed = new Set();
+  #moves = new Set(); // the lamps that are to move to the group of their state
+  #mover = 0; // the timer that moves them; 0: none has to
   #gathering = null; // the lamps of a whole state that is coming; null: none is
   #frame = 0;
   #whole = false; // everything is to be arranged anew
@@ -28,9 +33,11 @@ export class Wall {
       const button = e.target.closest("button");
       if (button) this.open(button.dataset.ext);
     });
-    this.root.addEventListener("keydown", (e) => this.#move(e));
+    this.root.addEventListener("keydown", (e) => this.#arrow(e));
     this.root.addEventListener("focusin", (e) => this.#roam(e.target));
     setInterval(() => { if (byID("older").value !== "0") this.arrange(); }, 10000);
+    // The marks of ringing lamps go pale and back. An animation of each would cost the browser a layer and a pass for each, in every frame.
+    setInterval(() => this.root.classList.toggle("dim", this.counts.ringing > 0 && !this.root.classList.contains("dim")), 500);
   }
 
   get(extension) { return this.#lamps.get(extension)?.lamp; }
@@ -67,6 +74,7 @@ export class Wall {
       l.item.remove();
       this.#lamps.delete(extension);
       this.#changed.delete(extension);
+      this.#moves.delete(l);
       this.#sorted = null;
       this.#whole = true;
     } else if (l) {
@@ -132,8 +140,9 @@ export class Wall {
       this.#show(l);
       const hide = !matches(extension, l.lamp);
       if (l.item.hidden !== hide) l.item.hidden = hide;
-      if (moving && l.group !== l.kind) this.#moveTo(l, l.kind);
+      if (moving && l.group !== l.kind) this.#moves.add(l);
     }
+    if (this.#moves.size && !this.#mover) this.#mover = setTimeout(() => this.#move(), movesEvery);
     this.#count();
     if (this.#changed.size) this.#schedule();
   }
@@ -151,6 +160,17 @@ export class Wall {
       (!source || (isLit(lamp) && lamp.source === source)) &&
       (!behind || lamp.behind > 0) &&
       (!minutes || (isLit(lamp) && new Date(lamp.since) < before));
+  }
+
+  // move moves lamps whose state has changed to the groups of their states, those that have waited longest first.
+  #move() {
+    let n = 0;
+    for (const l of this.#moves) {
+      if (n++ === perMove) break;
+      this.#moves.delete(l);
+      if (l.group !== l.kind) this.#moveTo(l, l.kind);
+    }
+    this.#mover = this.#moves.size ? setTimeout(() => this.#move(), movesEvery) : 0;
   }
 
   // arrange puts all lamps into groups and parts anew, and hides those that the filters leave out.
@@ -172,6 +192,7 @@ export class Wall {
       groups.get(l.group).push(l);
     }
     this.#groups.clear();
+    this.#moves.clear();
     const focused = document.activeElement?.dataset?.ext;
     this.root.replaceChildren(...[...groups].map(([name, lamps]) => this.#group(name, lamps)));
     if (focused !== undefined) this.#lamps.get(focused)?.button.focus({ preventScroll: true });
@@ -228,8 +249,8 @@ export class Wall {
     button.tabIndex = 0;
   }
 
-  // move follows the arrow keys.
-  #move(e) {
+  // arrow follows the arrow keys.
+  #arrow(e) {
     if (!["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"].includes(e.key)) return;
     const all = [...this.root.querySelectorAll(".group:not([hidden]) li:not([hidden]) button")];
     const at = all.indexOf(document.activeElement);
