@@ -353,7 +353,7 @@ func (s *shard) show(x *extension, explain bool, now time.Time) Answer {
 			}
 		}
 		if ex != nil {
-			ex.Transitions, ex.Ended, ex.Findings = x.state.Transitions(), x.state.EndedWatchers(), x.state.Findings(now, s.sys.edgeDown)
+			ex.Transitions, ex.Ended, ex.Findings = x.state.Transitions(), x.state.EndedWatchers(), x.state.Findings(now, func(edge string) presence.EdgeState { return s.sys.cfg.EdgeState(edge, now) })
 		}
 	}
 	a.Explanation = ex

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -107,7 +108,12 @@ func newBed(t *testing.T) *bed { return newBedThatLogs(t, slog.New(slog.DiscardH
 
 func newBedThatLogs(t *testing.T, log *slog.Logger) *bed {
 	t.Helper()
-	s := natstest.Start(t, "")
+	return newBedAt(t, natstest.Start(t, ""), log)
+}
+
+// newBedAt makes a bed on a server that runs already.
+func newBedAt(t *testing.T, s *server.Server, log *slog.Logger) *bed {
+	t.Helper()
 	connect := func() *nats.Conn { return natstest.Connect(t, s) }
 	b := &bed{t: t, conn: connect(), router: &router{}, ask: func(_ string, then func(error)) { then(directory.ErrUnknown) }}
 	conn, registry := connect(), prometheus.NewRegistry()

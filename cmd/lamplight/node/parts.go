@@ -133,7 +133,7 @@ func (n *Node) startShards(ctx context.Context) error {
 	n.budgets = budget.New(budget.Config{Default: c.Budgets, Own: n.directory.Limits, Account: n.directory.RealmAccount, Log: n.log, Registerer: n.registry})
 	rules.Writes, rules.Tell = n.newest, n.budgets.Tell
 	n.system = actors.NewSystem(actors.Config{Node: c.Name, Rules: rules, Mailbox: c.MaxMailbox, Journal: n.journal, Notifier: n.fanout,
-		HidesParties: func(to actors.Address) bool { return c.HideParties || n.directory.HidesParties(to) }, EndSwitch: n.endSwitch, Room: n.budgets.Room, Told: n.budgets.Told, EdgeDown: n.fanout.DownSince, Trouble: n.storeTrouble, Log: loglimit.Limit(n.log).With("part", "actors"), Registerer: n.registry})
+		HidesParties: func(to actors.Address) bool { return c.HideParties || n.directory.HidesParties(to) }, EndSwitch: n.endSwitch, Room: n.budgets.Room, Told: n.budgets.Told, EdgeState: n.fanout.State, Trouble: n.storeTrouble, Log: loglimit.Limit(n.log).With("part", "actors"), Registerer: n.registry})
 	n.fanout.Renotify, n.fanout.EndTied, n.fanout.Watches = n.system.RenotifyEdge, n.system.EndTied, n.system.WatchesEdge
 	n.router = route.New(route.Config{System: n.system, Owners: n.journal, Nodes: n.journal.Owners, Conn: n.conn, Prefix: c.Prefix,
 		Node: c.Name, Timeout: c.RequestTimeout, Writes: n.newest, Tracer: n.tracer, Trouble: n.trouble, Log: n.log, Registerer: n.registry})
