@@ -73,6 +73,27 @@ func TestWhy(t *testing.T) {
 	check("Nobody listens for the edge edge1: NATS knew no subscription")
 }
 
+// A reset by the command line keeps a report of what it makes forget, which is read over HTTP with a token of the account.
+func TestReportOfResetOverNATS(t *testing.T) {
+	t.Parallel()
+	p := serve(t, t.TempDir())
+	p.sample()
+	p.set("1001", "confirmed")
+	for _, c := range [][2]string{{"1001", `"1001@` + realm + `":{"extension":"1001","state":"confirmed"`}, {"*", `"lamps":{"1003":{"state":"early"`}} {
+		var a struct {
+			Report string `json:"Report-ID"`
+		}
+		p.set("1003", "early")
+		if err := json.Unmarshal([]byte(p.lamplight("presence", "reset", c[0], "--yes", "--realm", realm, "-o", "json", "--nats", p.nats)), &a); err != nil || len(a.Report) != 32 {
+			t.Fatalf("%v: the report %q", err, a.Report)
+		}
+		out, err := exec.Command("curl", "-s", "-H", "X-Auth-Token: "+p.token, p.http+"/v2/accounts/"+account+"/presence/report-"+a.Report).Output()
+		if err != nil || !strings.Contains(string(out), `"account_id":"`+account+`","realm":"`+realm+`","action":"reset"`) || !strings.Contains(string(out), `"by":"lamplight-cli"`) || !strings.Contains(string(out), c[1]) {
+			t.Errorf("%v: %s", err, out)
+		}
+	}
+}
+
 // lamplight watchers, the HTTP API and explain say of each edge whether anybody listens for its NOTIFYs: one that says edge.up, one that did and is
 // gone, one that never did and listens, and one that nobody has ever seen.
 func TestWhoListens(t *testing.T) {

@@ -186,12 +186,12 @@ func (f *Fanout) nobodyListens(m *nats.Msg) {
 	if e == nil {
 		return
 	}
-	if e.spoke.Load() {
+	if !numbered {
 		e.downSince.CompareAndSwap(0, time.Now().UnixNano())
 		return
 	}
 	seq, err := strconv.ParseUint(number, 10, 64)
-	if !numbered || err != nil {
+	if err != nil || e.spoke.Load() { // it was sent before the edge said edge.up
 		return
 	}
 	e.mu.Lock()
