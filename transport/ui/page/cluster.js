@@ -1,4 +1,4 @@
-// The cluster page: nodes, shards, watchers behind and sources of calls. Only a token of the master account may see it.
+// The cluster page: nodes, shards, edges with their watchers, and sources of calls. Only a token of the master account may see it.
 import { cluster } from "./api.js";
 import { byID, make, table } from "./dom.js";
 import { ago, moment } from "./words.js";
@@ -53,7 +53,7 @@ function describe(c) {
   const wrong = [...c.disagreements];
   if (c.unowned.length) wrong.unshift(`${c.unowned.length} shards have no owner; their extensions can't be read or changed.`);
   const parts = [wrong.length ? make("ul", { class: "findings bad" }, ...wrong.map((w) => make("li", {}, w))) : make("p", {}, "All nodes agree, and every shard has an owner.")];
-  parts.push(make("h3", {}, "Nodes"), table("Nodes", ["Node", "State", "Member", "Shards", "Open", "Extensions", "Subscriptions", "Watchers behind", "Events/s", "Takeovers", "Expelled", "Disk free", "Version"],
+  parts.push(make("h3", {}, "Nodes"), table("Nodes", ["Node", "State", "Member", "Shards", "Open", "Extensions", "Subscriptions", "Not told", "Events/s", "Takeovers", "Expelled", "Disk free", "Version"],
     c.nodes.map((n) => [n.node, n.state === "serving" ? n.state : make("strong", { class: "bad" }, n.state), n.member ? "yes" : "no", String(n.shards), String(n.open), String(n.extensions),
       String(n.subscriptions), bad(n.watchers_behind), n.events_per_second.toFixed(0), String(n.takeovers), bad(n.expulsions), disk(n), n.version])));
   const edges = c.watchers ?? [];
