@@ -73,7 +73,7 @@ func NewSystem(cfg Config) *System {
 		s.cfg.EdgeState = func(string, time.Time) presence.EdgeState { return presence.EdgeState{} }
 	}
 	cfg.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_watchers_behind_seconds",
-		Help: "How long the watcher that has been behind for the longest time has been so, in seconds; 0: none is behind."}, s.behindFor), behindMetrics{s})
+		Help: "How long the watcher that has been behind for the longest time has been so, in seconds; 0: none is behind."}, s.behindFor), behindMetrics{s}, answerMetrics{s})
 	return s
 }
 
