@@ -48,10 +48,13 @@ func (f *bridgeFlags) check() error {
 	return checkListeners([]listener{{flag: "--http", address: f.HTTP, tcp: true}})
 }
 
-// run runs sources until SIGTERM or SIGINT, or until one of them gives up. name is the command's, such as freeswitch.
-func (f *bridgeFlags) run(out io.Writer, log *slog.Logger, name string, sources []source.Make) error {
+// run runs sources until SIGTERM or SIGINT, or until one of them gives up. On SIGHUP it reads the configuration again, which check refuses or not
+// (reloader.onHangUp). name is the command's, such as freeswitch.
+func (f *bridgeFlags) run(out io.Writer, again *reloader, name string, sources []source.Make, check func(*commands) (string, error)) error {
+	log, hangUp := again.log, hangUps()
 	ctx, stop := untilSignal(context.Background(), func() { os.Exit(1) })
 	defer stop()
+	go again.onHangUp(ctx, hangUp, check)
 	conn, err := f.connect("lamplight bridge " + name)
 	if err != nil {
 		return err
