@@ -36,7 +36,7 @@ type bridgeFlags struct {
 }
 
 const (
-	bridgeDrain       = 5 * time.Second // how long a bridge may take to stop
+	healthDrain       = 5 * time.Second // how long the HTTP listener of a program that is no node may take to stop
 	bridgeConnections = 64              // HTTP connections
 )
 
@@ -60,7 +60,7 @@ func (f *bridgeFlags) run(out io.Writer, again *reloader, name string, sources [
 		return err
 	}
 	defer conn.Close()
-	health, registry, err := startHealth(ctx, conn, f.HTTP, "lamplight bridge "+name, "the bridge", log)
+	health, registry, err := startHealth(ctx, conn, healthFlags{f.HTTP, "lamplight bridge " + name, bridgeConnections, until(ctx, "the bridge")}, log)
 	if err != nil {
 		return err
 	}
@@ -74,23 +74,30 @@ func (f *bridgeFlags) run(out io.Writer, again *reloader, name string, sources [
 	return err
 }
 
-// startHealth starts the HTTP listener of a program that is no node, with its health and metrics. whole is the program's name, short what an
-// answer calls it.
-func startHealth(ctx context.Context, conn *nats.Conn, address, whole, short string, log *slog.Logger) (*httpd.Server, *prometheus.Registry, error) {
+// healthFlags is what startHealth needs to know of a program that is no node.
+type healthFlags struct {
+	address     string
+	name        string       // of the program, in its answers
+	connections int          // at most
+	serves      func() error // why the program itself does not serve; nil: it does
+}
+
+// startHealth starts the HTTP listener of a program that is no node, with its health and metrics.
+func startHealth(ctx context.Context, conn *nats.Conn, f healthFlags, log *slog.Logger) (*httpd.Server, *prometheus.Registry, error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := client.Watch(conn, log, registry); err != nil {
 		return nil, nil, err
 	}
-	health := httpd.New(httpd.Config{Listen: address, Node: whole, Version: version, Timeout: 10 * time.Second, Ready: func() error {
-		switch {
-		case ctx.Err() != nil:
-			return errors.New(short + " is stopping")
-		case !conn.IsConnected():
+	health := httpd.New(httpd.Config{Listen: f.address, Node: f.name, Version: version, Timeout: 10 * time.Second, Ready: func() error {
+		if err := f.serves(); err != nil {
+			return err
+		}
+		if !conn.IsConnected() {
 			return errors.New("NATS is out of reach")
 		}
 		return nil
-	}, MaxConnections: min(bridgeConnections, node.Descriptors()/4), MaxPerAddress: bridgeConnections, Log: log, Registry: registry})
+	}, MaxConnections: min(f.connections, node.Descriptors()/4), MaxPerAddress: f.connections, Log: log, Registry: registry})
 	if err := health.Start(ctx); err != nil {
 		stopHealth(health)
 		return nil, nil, err
@@ -98,9 +105,19 @@ func startHealth(ctx context.Context, conn *nats.Conn, address, whole, short str
 	return health, registry, nil
 }
 
+// until returns healthFlags.serves of a program that serves until ctx ends.
+func until(ctx context.Context, program string) func() error {
+	return func() error {
+		if ctx.Err() != nil {
+			return errors.New(program + " is stopping")
+		}
+		return nil
+	}
+}
+
 // stopHealth stops that listener.
 func stopHealth(health *httpd.Server) {
-	drain, cancel := context.WithTimeout(context.Background(), bridgeDrain)
+	drain, cancel := context.WithTimeout(context.Background(), healthDrain)
 	defer cancel()
 	_ = health.Stop(drain)
 }

@@ -98,7 +98,7 @@ func (c *shadowCommand) Run(out io.Writer, args commandLine, line *kong.Context)
 		return err
 	}
 	defer config.Conn.Close()
-	health, registry, err := startHealth(ctx, config.Conn, c.HTTP, "lamplight shadow", "the comparison", config.Log)
+	health, registry, err := startHealth(ctx, config.Conn, healthFlags{c.HTTP, "lamplight shadow", bridgeConnections, until(ctx, "the comparison")}, config.Log)
 	if err != nil {
 		return err
 	}
