@@ -57,6 +57,9 @@ func (r *router) Go(q actors.Request, done func(actors.Answer)) {
 	r.kept = append(r.kept, q)
 	a := r.answer
 	r.mu.Unlock()
+	if _, show := q.Message.(actors.Show); show && a.View == nil && a.Err == nil {
+		a.View = presence.Idle
+	}
 	done(a)
 }
 

@@ -122,8 +122,9 @@ func (b *Bus) set(r micro.Request) {
 	})
 }
 
-// reset resets an extension or a realm. It first makes a report of what is there, off this goroutine. A reset is never refused because of its
-// report.
+// reset resets an extension or a realm, and makes a report of what was there. A reset is never refused because of its report. That of an
+// extension is on its way before this method returns, right behind the question for the report, so that a set that follows it is not undone: only its
+// answer waits for the report.
 func (b *Bus) reset(r micro.Request) {
 	b.readControl(r, "reset", func(f *kazoo.Document, to actors.Address, err error) {
 		e := audit.Entry{Action: "reset", Realm: to.Realm, User: to.User}
@@ -139,10 +140,16 @@ func (b *Bus) reset(r micro.Request) {
 		}
 		select {
 		case b.reporting <- struct{}{}:
+			shown, done := make(chan actors.Answer, 1), make(chan actors.Answer, 1)
+			b.cfg.Router.Go(b.cfg.Report.Ask(about, to), func(a actors.Answer) { shown <- a })
+			b.ask(r.Headers(), f, actors.Request{To: to, Message: presence.Reset{}, Deadline: about.Until, Origin: e.Origin}, func(a actors.Answer) { done <- a })
 			b.background.Go(func() {
 				defer func() { <-b.reporting }()
-				e.Report = b.cfg.Report.Extensions(b.ctx, about, to)
-				b.command(r, f, e, presence.Reset{}, about.Until)
+				a := <-done
+				if a.Err == nil {
+					e.Report = b.cfg.Report.Answered(b.ctx, about, to, shown)
+				}
+				b.commanded(r, f, e, a.Err)
 			})
 		default:
 			b.cfg.Log.Warn("a reset is done without a report, because too many resets wait for theirs", "most", maxReporting, "extension", to.String(), "request_id", e.Request)
@@ -204,12 +211,15 @@ func (b *Bus) switchGone(r micro.Request) {
 // command sends a command to an extension, answers when it is durable and tells the audit.
 func (b *Bus) command(r micro.Request, f *kazoo.Document, e audit.Entry, m actors.Message, until time.Time) {
 	q := actors.Request{To: actors.Address{Realm: e.Realm, User: e.User}, Message: m, Deadline: until, Origin: e.Origin}
-	b.ask(r.Headers(), f, q, func(a actors.Answer) {
-		e.Err = a.Err
-		b.note(r.Subject(), f, e.Err)
-		_ = r.Respond(b.ackCommand(f, e))
-		b.cfg.Audit(e)
-	})
+	b.ask(r.Headers(), f, q, func(a actors.Answer) { b.commanded(r, f, e, a.Err) })
+}
+
+// commanded answers a command that was done or refused, and tells of it.
+func (b *Bus) commanded(r micro.Request, f *kazoo.Document, e audit.Entry, err error) {
+	e.Err = err
+	b.note(r.Subject(), f, e.Err)
+	_ = r.Respond(b.ackCommand(f, e))
+	b.cfg.Audit(e)
 }
 
 func (b *Bus) show(r micro.Request) {

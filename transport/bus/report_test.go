@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"lamplight/actors"
 	"lamplight/actors/presence"
 )
 
@@ -27,6 +28,10 @@ func TestResetKeepsReport(t *testing.T) {
 				t.Errorf("%s: no %s in %s", c.topic, want, report)
 			}
 		}
+	}
+	// The question for the report goes out before the reset, and both before whatever follows.
+	if kept := b.router.requests(); len(kept) < 2 || kept[0].Message != (actors.Show{Explain: true}) || kept[1].Message != (presence.Reset{}) {
+		t.Errorf("the extension was asked for %+v", kept)
 	}
 	if a := b.request("presence.set.acme%2Etest.1001", "set", `"Realm":"acme.test","Username":"1001","State":"early"`)[0]; a.text("Status") != "ok" || a["Report-ID"] != nil || len(b.router.reports) != 2 {
 		t.Errorf("a set: %v", a)

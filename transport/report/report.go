@@ -79,10 +79,34 @@ func (m *Maker) keep(ctx context.Context, r *Reset, d []byte, leftOut int) strin
 // Extensions keeps a report of the extensions that are to be reset, as they are now, and returns its id; "": it could not be kept. What does not
 // fit is left out: first their watchers, then whole extensions.
 func (m *Maker) Extensions(ctx context.Context, r Reset, ids ...actors.Address) string {
+	return m.extensions(ctx, &r, ids, func(q actors.Request) actors.Answer { return m.cfg.Presence.Request(ctx, q) })
+}
+
+// Ask is the question for what an extension is, for a caller that must not wait before it resets. Answered makes the report.
+func (m *Maker) Ask(r Reset, to actors.Address) actors.Request {
+	return actors.Request{To: to, Message: actors.Show{Explain: true}, Deadline: m.until(&r)}
+}
+
+// Answered keeps a report of an extension as the answer to Ask shows it, for which it waits as long as Extensions does. It returns the report's
+// id; "": it could not be kept.
+func (m *Maker) Answered(ctx context.Context, r Reset, to actors.Address, answer <-chan actors.Answer) string {
+	return m.extensions(ctx, &r, []actors.Address{to}, func(q actors.Request) actors.Answer {
+		late := time.NewTimer(time.Until(q.Deadline))
+		defer late.Stop()
+		select {
+		case a := <-answer:
+			return a
+		case <-late.C:
+			return actors.Answer{Err: actors.ErrTimeout}
+		}
+	})
+}
+
+func (m *Maker) extensions(ctx context.Context, r *Reset, ids []actors.Address, ask func(actors.Request) actors.Answer) string {
 	d := append(appendjson.Key(r.begin(), "extensions"), '{')
-	leftOut, until := 0, m.until(&r)
+	leftOut, until := 0, m.until(r)
 	for _, to := range ids {
-		a := m.cfg.Presence.Request(ctx, actors.Request{To: to, Message: actors.Show{Explain: true}, Deadline: until})
+		a := ask(actors.Request{To: to, Message: actors.Show{Explain: true}, Deadline: until})
 		if a.Err != nil {
 			d = append(appendjson.Field(append(appendjson.OutsideKey(d, to.String()), '{'), "error", a.Err.Error()), '}')
 			continue
@@ -97,7 +121,7 @@ func (m *Maker) Extensions(ctx context.Context, r Reset, ids ...actors.Address) 
 			d = append(appendjson.OutsideKey(d, to.String()), one...)
 		}
 	}
-	return m.keep(ctx, &r, append(d, '}'), leftOut)
+	return m.keep(ctx, r, append(d, '}'), leftOut)
 }
 
 // errFull ends the listing for a report that has no more room.
