@@ -39,7 +39,7 @@ type Journal interface {
 	// full, Number asks for a new claim by itself.
 	Number(shard int, generation uint64, counter uint32) (sequence, next uint32, ok bool)
 	// Flushed says that all that the shard took before Flush, or before its numbers came to their end, is durable and
-	// told. generation is as for Write.
+	// told. generation is that of the present claim: what a shard says of an earlier one does not count.
 	Flushed(shard int, generation uint64)
 	// Streams returns the number of the journal's streams. Shard s is in the stream s mod that number. Shard s below that number keeps which
 	// switches are gone, and Open of every shard of the stream brings those records (presence.KindGone).

@@ -177,7 +177,7 @@ func (s *shard) handle(message any, now time.Time) {
 	}
 	if s.flushing && !s.flushed && !s.paused && len(s.queue) == 0 && s.issued == s.durable {
 		s.flushed = true
-		s.sys.cfg.Journal.Flushed(s.id, s.opened)
+		s.sys.cfg.Journal.Flushed(s.id, s.claim.Generation)
 	}
 	s.wanted.Store(len(s.waiting) > 0)
 	s.schedule(now)

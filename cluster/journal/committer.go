@@ -36,18 +36,19 @@ type write struct {
 // lane is the writes of one range on their way to its stream, and the range's slots. stream.mu guards it.
 type lane struct {
 	ownership.Lane[write]
-	id         int
-	shards     []int
-	issued     []uint64   // the ticket of each shard's last write
-	ring       *ring.Ring // nil: the range is not open here
-	generation uint64     // of the claim under which the range was opened; 0: it is not open here
-	claim      string     // the subject of the range's claim
-	slots      string     // what the subjects of its slots begin with
-	message    []byte     // the one on its way
-	flushing   int        // shards that have not said Flushed yet
-	waits      bool       // the lane waits in stream.waitForRoom
-	claimed    time.Time  // when the takeover of the range began
-	why        string     // why it did, for the log
+	id           int
+	shards       []int
+	issued       []uint64   // the ticket of each shard's last write
+	ring         *ring.Ring // nil: the range is not open here
+	generation   uint64     // of the claim under which the range was opened; 0: it is not open here
+	claim        string     // the subject of the range's claim
+	slots        string     // what the subjects of its slots begin with
+	message      []byte     // the one on its way
+	flushing     int        // shards that have not said Flushed yet
+	flushedUnder uint64     // the generation of the present claim, under which they say it
+	waits        bool       // the lane waits in stream.waitForRoom
+	claimed      time.Time  // when the takeover of the range began
+	why          string     // why it did, for the log
 }
 
 // send sends the lane's next message, if there is something to be written, and room for it. Otherwise the lane waits for room, or for the

@@ -62,6 +62,7 @@ func (s *shards) Open(shard int, o actors.Opening) {
 }
 func (s *shards) Pause(shard int) { s.hear(shard, heard{what: "pause"}) }
 func (s *shards) Resume(shard int, c actors.Claim, _ bool) {
+	s.generations[shard] = c.Generation
 	s.hear(shard, heard{what: "resume", claim: c})
 }
 func (s *shards) Flush(shard int) {

@@ -287,8 +287,8 @@ func (j *Journal) Flushed(shard int, generation uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.lane(j.places[shard].of)
-	if l.generation != generation {
-		return
+	if l.flushedUnder != generation || l.flushing == 0 {
+		return // it is of an earlier claim
 	}
 	if l.flushing--; l.flushing == 0 {
 		s.act(s.machine.Flushed(s.now(), l.id))

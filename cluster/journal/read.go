@@ -109,7 +109,7 @@ func (s *store) last(ctx context.Context, filters ...string) (all []*nats.Msg, u
 
 // slots returns the messages of a range's slots from a sequence on, so many at most. slots is what their subjects begin with.
 func (s *store) slots(ctx context.Context, slots string, from uint64, most int) (messages []ring.Message, err error) {
-	found, _, err := s.directGet(ctx, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":%d,"max_bytes":%d}`, from, slots+"*", most, 4*maxMessage))
+	found, _, err := s.directGet(ctx, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":%d,"max_bytes":%d}`, from, slots+"*", most, maxMessage))
 	for _, m := range found {
 		name, sequence, at := parseStored(m)
 		if _, slot, ok := subject.ParseSlot(strings.TrimPrefix(name, s.subject)); ok {

@@ -78,7 +78,7 @@ func (s *stream) open(a ownership.Action, c *content) {
 	for _, open := range s.machine.Replayed(s.now(), a.Shard, a.Claim) {
 		l := s.lane(a.Shard)
 		l.Open(open.Expect)
-		l.generation, l.ring, l.flushing = open.Claim.Generation, r, len(l.shards)
+		l.generation, l.ring, l.flushing, l.flushedUnder = open.Claim.Generation, r, len(l.shards), open.Claim.Generation
 		clear(l.issued)
 		s.j.opened[a.Shard].Store(l.generation)
 		s.noteTaken(l)

@@ -159,7 +159,7 @@ func (s *stream) actOne(a ownership.Action) {
 		// Only Replayed asks for it, and replay carries it out, because it has the records.
 	case ownership.Resume:
 		l.Resume(a.Expect)
-		l.flushing = len(l.shards)
+		l.flushing, l.flushedUnder = len(l.shards), a.Claim.Generation
 		for _, shard := range l.shards {
 			s.j.shards.Resume(shard, s.claimOf(a), a.End)
 		}
