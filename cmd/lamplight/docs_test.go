@@ -115,6 +115,31 @@ func TestDocs(t *testing.T) {
 	}
 }
 
+// CONTRIBUTING.md names each Debian package that .ci/run installs, and each folder in which it runs npm.
+func TestNeeds(t *testing.T) {
+	t.Parallel()
+	script, err := os.ReadFile("../../.ci/run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("../../CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, needed := string(text), 0
+	for _, m := range regexp.MustCompile(`need\+=\(([^)]*)\)|--prefix (\S+)`).FindAllStringSubmatch(string(script), -1) {
+		for _, name := range strings.Fields(m[1] + m[2]) {
+			needed++
+			if !strings.Contains(said, "`"+name+"`") {
+				t.Errorf("CONTRIBUTING.md does not name %s, which .ci/run installs", name)
+			}
+		}
+	}
+	if needed < 20 {
+		t.Errorf(".ci/run installs only %d packages and folders", needed)
+	}
+}
+
 // Every line of docs/operations.md works as it stands beside the nodes of make cluster. The test only replaces the ports.
 func TestOperations(t *testing.T) {
 	t.Parallel()
