@@ -257,6 +257,20 @@ func TestReadme(t *testing.T) {
 			w.listens(line)
 		}
 	}
+	w.paste("wait") // the lines have ended all that they started in the background
+	written, err := os.ReadDir(phone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ignored, err := os.ReadFile("../../.gitignore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range written {
+		if _, err := os.Stat("../../docs/examples/baresip/" + f.Name()); err != nil && !strings.Contains(string(ignored), "/docs/examples/baresip/"+f.Name()+"\n") {
+			t.Errorf("baresip writes %s, which .gitignore does not name", f.Name())
+		}
+	}
 	if w.lines < 25 {
 		t.Errorf("README has only %d lines to paste", w.lines)
 	}
