@@ -189,7 +189,7 @@ func (s *Source) Buried(now time.Time) Record {
 	b := appendNum(nil, recSchema, Schema)
 	b = appendStr(b, recKey, s.Name)
 	b = appendNum(b, recGone, uint64(now.UnixMicro()))
-	return Record{Kind: KindSource, Key: s.Name, Data: b, Life: sourceRecordLife, Tombstone: true}
+	return Record{Kind: KindSource, Key: s.Name, Data: b, Life: time.Minute, Tombstone: true}
 }
 
 // ReadSource reads what Record wrote. gone says that it is the record of a source that is forgotten. The error wraps ErrRecord.
