@@ -29,7 +29,9 @@ func (s *shard) load(m *Opening, now time.Time) {
 		s.countAll(x)
 		s.countAllOf(x, 1)
 		s.timers.set(x, state.Next())
-		untold := m.All || !changed[state].Before(m.Since.Add(-state.LongestHold()))
+		hold := state.LongestHold()
+		// Of what ended during a long hold the journal may have no record any more.
+		untold := m.All || hold > s.sys.cfg.Rules.TombstoneLife/2 || !changed[state].Before(m.Since.Add(-hold))
 		if untold && len(state.Subscriptions()) > 0 {
 			s.backlog = append(s.backlog, renotify{x: x})
 		}

@@ -19,8 +19,7 @@ import (
 // call again: its switch tells again which calls live. A moment is merged like news, so their order makes no difference.
 //
 // When its lease ends, a call is no longer visible. It stays for a tombstone's life, so that news with a longer lease
-// finds what was known of it. After a restart its record does the same, which the journal keeps for a minute longer than
-// the lease.
+// finds what was known of it. After a restart its record does the same.
 //
 // News without a state only lengthens the lease. When it comes first it begins a call that has no state yet: the call is
 // remembered and not shown, and lends its lease to the news that is to come.
@@ -39,7 +38,6 @@ type call struct {
 	until    int64 // µs, the end of the tombstone; 0: the call is none
 	heard    int64 // µs, the time of the newest news of any state
 	gone     int64 // µs, the latest moment after all news of the call at which its switch was declared gone; 0: it was not
-	sweptAt  int64 // µs, when the journal sweeps the last of its records
 	parts    []part
 	unknown  string // the record's fields of a newer release
 	schema   uint8  // of the record
@@ -311,58 +309,16 @@ func (c *call) end() {
 
 // keepCall adds the call's record to the effects and asks for the Ticks that the call needs.
 func (e *Extension) keepCall(eff *Effects, c *call, now int64) {
-	e.due(e.forgetCallAt(c))
-	if c.state == Terminated {
-		e.bury(eff, KindCall, c.key, e.encodeCall(c), max(c.sweptAt, c.until), now)
+	forget := e.forgetCallAt(c)
+	e.due(forget)
+	if c.until != 0 {
+		e.bury(eff, KindCall, c.key, e.encodeCall(c), forget, now)
 		return
 	}
-	c.sweptAt = max(c.sweptAt, min(e.sweepable(c), now+callRecordLife))
-	if c.until != 0 {
-		e.bury(eff, KindCall, c.key, e.encodeCall(c), c.sweptAt, now)
-	} else {
-		if ends := e.whole(c).ends(); ends > now {
-			e.due(ends)
-		}
-		e.keep(eff, KindCall, c.key, e.encodeCall(c), c.sweptAt, now)
+	if ends := e.whole(c).ends(); ends > now {
+		e.due(ends)
 	}
-	if at := e.renewAt(c); at != 0 {
-		e.due(at)
-	}
-}
-
-// How long the journal keeps the record of a call, in µs, and how long before that it is written again. A call that lives longer is
-// written once an hour, so that the tombstone of any call, which must outlive all records of it, need not stay longer than that.
-const (
-	callRecordLife  = 60 * minute
-	callRecordAhead = 10 * minute
-)
-
-// sweepable is when the call that has not ended need not be in the journal any more, in µs.
-func (e *Extension) sweepable(c *call) int64 {
-	if c.until != 0 {
-		return c.until
-	}
-	return max(swept(e.whole(c).ends()), swept(c.ends()))
-}
-
-// renewAt is when the call's record must be written again, in µs; 0: it need not be, because the call ends before the record does.
-func (e *Extension) renewAt(c *call) int64 {
-	if c.state == Terminated || c.lost() || e.sweepable(c) <= c.sweptAt {
-		return 0
-	}
-	return c.sweptAt - callRecordAhead
-}
-
-// renew writes the records of calls again whose time in the journal is nearly over.
-func (e *Extension) renew(eff *Effects, now int64) {
-	if e.more == nil {
-		return
-	}
-	for _, c := range e.more.calls {
-		if at := e.renewAt(c); at != 0 && at <= now {
-			e.keepCall(eff, c, now)
-		}
-	}
+	e.keep(eff, KindCall, c.key, e.encodeCall(c), forget, now)
 }
 
 // cause is the source of a change for the log of the lamp: the one that news names, else otherwise.

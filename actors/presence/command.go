@@ -53,7 +53,7 @@ func (e *Extension) putManual(eff *Effects, state State, now int64) bool {
 	if state == None {
 		m.manual = manual{}
 		gone := now + e.tombstoneLife()
-		e.bury(eff, KindManual, manualKey, appendNum(e.appendHead(nil, 0, manualKey), recGone, uint64(gone)), 0, now)
+		e.bury(eff, KindManual, manualKey, appendNum(e.appendHead(nil, 0, manualKey), recGone, uint64(gone)), gone, now)
 		return true
 	}
 	m.manual.state, m.manual.at, m.manual.schema = state, now, max(m.manual.schema, e.rules.writes())

@@ -149,27 +149,25 @@ func (e *Extension) due(us int64) {
 // tombstoneLife is Rules.TombstoneLife in µs.
 func (e *Extension) tombstoneLife() int64 { return e.rules.TombstoneLife.Microseconds() }
 
-// keep adds a record that the journal may sweep at sweep (µs); 0: it stays until another one replaces it. The owner's timers
-// end things; the record's TTL only frees space. A record's TTL must not be shorter than that of the record it replaces. A
-// NATS server that was killed can find the older record again, and would bring an ended call or subscription back to life.
-func (e *Extension) keep(eff *Effects, kind Kind, key string, data []byte, sweep, now int64) {
-	eff.Records = append(eff.Records, Record{Kind: kind, Key: key, Data: data, TTL: ttl(sweep, now)})
+// keep adds the record of something that the owner forgets at forget (µs); 0: never. The owner's timers end things. The record's life only
+// says when the journal may forget the record, and it may be shorter than that of the record before it, which never comes back
+// (docs/contract/journal.md, "Slots").
+func (e *Extension) keep(eff *Effects, kind Kind, key string, data []byte, forget, now int64) {
+	eff.Records = append(eff.Records, Record{Kind: kind, Key: key, Data: data, Life: life(forget, now)})
 }
 
 // bury adds a tombstone's record, as keep does.
-func (e *Extension) bury(eff *Effects, kind Kind, key string, data []byte, sweep, now int64) {
-	eff.Records = append(eff.Records, Record{Kind: kind, Key: key, Data: data, TTL: ttl(sweep, now), Tombstone: true})
+func (e *Extension) bury(eff *Effects, kind Kind, key string, data []byte, forget, now int64) {
+	eff.Records = append(eff.Records, Record{Kind: kind, Key: key, Data: data, Life: life(forget, now), Tombstone: true})
 }
 
-// swept is when the journal may sweep a record whose lease ends at leaseEnd, in µs: a minute later.
-func swept(leaseEnd int64) int64 { return leaseEnd + minute }
-
-// ttl is the TTL of a record that may be swept at sweep (µs; 0: never), in whole seconds and at least one.
-func ttl(sweep, now int64) time.Duration {
-	if sweep == 0 {
+// life is the Life of a record of something that the owner forgets at forget (µs; 0: never): a minute longer, because the clock of NATS may
+// be ahead of the owner's.
+func life(forget, now int64) time.Duration {
+	if forget == 0 {
 		return 0
 	}
-	return time.Duration((max(sweep-now, 1)+second-1)/second) * time.Second
+	return time.Duration(max(forget+minute-now, second)) * time.Microsecond
 }
 
 // roomForNew refuses to begin anything while the extension has too many tombstones. What exists may always end, so there are

@@ -44,7 +44,7 @@ func (g Gone) Record(now time.Time) Record {
 	b = appendStr(b, recKey, g.Switch)
 	b = appendNum(b, goneBefore, uint64(g.Before.UnixMicro()))
 	b = appendNum(b, goneUntil, uint64(g.Until.UnixMicro()))
-	return Record{Kind: KindGone, Key: g.Switch, Data: b, TTL: ttl(g.Until.UnixMicro(), now.UnixMicro())}
+	return Record{Kind: KindGone, Key: g.Switch, Data: b, Life: max(g.Until.Sub(now), time.Second)}
 }
 
 // ReadGone reads what Record wrote. The error wraps ErrRecord.
@@ -181,7 +181,7 @@ func (s *Source) Record() Record {
 		b = appendNum(b, sourceOwed, uint64(s.Owed.Before.UnixMicro()))
 		b = appendStr(b, sourceOwedSwitch, s.Owed.Switch)
 	}
-	return Record{Kind: KindSource, Key: s.Name, Data: b, TTL: sourceRecordLife}
+	return Record{Kind: KindSource, Key: s.Name, Data: b, Life: sourceRecordLife}
 }
 
 // Buried is the record of a source that is forgotten.
@@ -189,7 +189,7 @@ func (s *Source) Buried(now time.Time) Record {
 	b := appendNum(nil, recSchema, Schema)
 	b = appendStr(b, recKey, s.Name)
 	b = appendNum(b, recGone, uint64(now.UnixMicro()))
-	return Record{Kind: KindSource, Key: s.Name, Data: b, TTL: sourceRecordLife, Tombstone: true}
+	return Record{Kind: KindSource, Key: s.Name, Data: b, Life: time.Minute, Tombstone: true}
 }
 
 // ReadSource reads what Record wrote. gone says that it is the record of a source that is forgotten. The error wraps ErrRecord.

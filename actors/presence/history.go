@@ -152,6 +152,9 @@ func (e *Extension) remember(eff *Effects, before *View) {
 	m.history = m.history.with(t, e.rules.Transitions)
 }
 
+// historyLife is how long the history of a lamp that has gone out is kept, for the next owner.
+const historyLife = time.Hour
+
 // carryHistory puts the history into the record that carries it, if that is among those to be written. After a change of the lamp another
 // record may take its place: one that is written anyway.
 func (e *Extension) carryHistory(eff *Effects) {
@@ -170,6 +173,9 @@ func (e *Extension) carryHistory(eff *Effects) {
 	for i, r := range eff.Records {
 		if carries(r) {
 			eff.Records[i].Data = appendStr(r.Data, recHistory, string(m.history))
+			if r.Life > 0 {
+				eff.Records[i].Life = max(r.Life, historyLife)
+			}
 		}
 	}
 }

@@ -52,14 +52,27 @@ func TestHistoryIsKept(t *testing.T) {
 	check()
 }
 
-// A long call's record is written again every hour, and carries the history each time.
-func TestHistoryOutlivesRenewals(t *testing.T) {
+// The journal keeps the history for as long as the record that carries it, and memory for as long as the extension holds anything.
+func TestHistoryLivesWithItsRecord(t *testing.T) {
 	s := newStage(t)
-	s.by("a").do(ring("k", Early)).do(ring("k", Confirmed))
-	s.pass(10 * time.Hour)
+	s.do(watch(Dialog, "a")).by("a").do(ring("k", Early)).do(ring("k", Confirmed))
+	renew := func(d time.Duration) {
+		for range int(d / (20 * time.Minute)) {
+			s.pass(20 * time.Minute).do(watch(Dialog, "a"))
+		}
+	}
+	renew(10 * time.Hour)
 	s.reload()
 	if got := s.e.Transitions(); len(got) != 2 || got[1].State != Confirmed || !got[1].At.Equal(begin) {
 		t.Fatalf("%+v", got)
+	}
+	s.do(ring("k", Terminated))
+	renew(time.Hour)
+	if got := s.e.Transitions(); len(got) != 3 {
+		t.Fatalf("in memory: %+v", got)
+	}
+	if got := s.reload().e.Transitions(); len(got) != 0 {
+		t.Fatalf("after a restart: %+v", got)
 	}
 }
 

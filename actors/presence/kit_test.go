@@ -68,11 +68,11 @@ func (s *stage) try(ev Event) error {
 	}
 	for _, r := range eff.Records {
 		k := kept{Record: r}
-		if len(r.Data) == 0 || r.TTL != 0 && r.TTL < time.Second || r.TTL%time.Second != 0 {
-			s.t.Fatalf("record %q: %d bytes, TTL %v", r.Key, len(r.Data), r.TTL)
+		if len(r.Data) == 0 || r.Life != 0 && r.Life < time.Second || r.Tombstone && r.Life == 0 {
+			s.t.Fatalf("record %q: %d bytes, life %v", r.Key, len(r.Data), r.Life)
 		}
-		if r.TTL != 0 {
-			k.until = s.now.Add(r.TTL)
+		if r.Life != 0 {
+			k.until = s.now.Add(r.Life)
 		}
 		s.journal[string(r.Kind)+r.Key] = append(s.journal[string(r.Kind)+r.Key], k)
 	}
@@ -151,20 +151,16 @@ func (s *stage) lamp(want State) *stage {
 	return s
 }
 
-// reload is a restart: what the journal still holds, in an order of its own. When the newest record of a key has been
-// swept, a NATS server that was killed finds the one before it again, if its own time is not over.
+// reload is a restart: what the journal still holds, in an order of its own. When the life of a key's newest record is over, the journal
+// holds nothing of that key: no older record comes back.
 func (s *stage) reload() *stage {
 	s.t.Helper()
 	e := New("acme.example.com", "1001", s.rules)
 	for _, all := range s.journal {
-		i := len(all) - 1
-		for i >= 0 && !all[i].until.IsZero() && !all[i].until.After(s.now) {
-			i--
-		}
-		if i < 0 {
+		k := all[len(all)-1]
+		if !k.until.IsZero() && !k.until.After(s.now) {
 			continue
 		}
-		k := all[i]
 		realm, user, err := ParseAddress(k.Data)
 		if err != nil || string(realm) != "acme.example.com" || string(user) != "1001" {
 			s.t.Fatalf("address %q %q %v", realm, user, err)
@@ -188,9 +184,7 @@ func dump(e *Extension) string {
 	}
 	if m := e.more; m != nil {
 		for _, c := range m.calls {
-			shown := *c
-			shown.sweptAt = 0 // only says how long a tombstone's record stays
-			fmt.Fprintf(&b, "%+v\n", shown)
+			fmt.Fprintf(&b, "%+v\n", *c)
 		}
 		for _, r := range m.registers {
 			shown, held := *r, HeldCall{}
@@ -203,9 +197,7 @@ func dump(e *Extension) string {
 			fmt.Fprintf(&b, "%+v\n", *x)
 		}
 		for _, p := range m.published {
-			shown := *p
-			shown.sweptAt = 0
-			fmt.Fprintf(&b, "%+v\n", shown)
+			fmt.Fprintf(&b, "%+v\n", *p)
 		}
 		for _, x := range m.ended {
 			fmt.Fprintf(&b, "%+v\n", x)

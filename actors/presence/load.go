@@ -78,20 +78,20 @@ func (e *Extension) Loaded(now time.Time) {
 func (e *Extension) bound(now int64) {
 	for _, s := range e.watchers {
 		s.renewed = min(s.renewed, now)
-		s.sweptAt = min(s.sweptAt, swept(now+LongestSubscription*second+Grace.Microseconds()))
 	}
 	if e.more == nil {
 		return
 	}
 	last, newest := now+e.tombstoneLife(), now+minute+second
 	lease := newest + max(LongestLease*second, e.rules.CallLease.Microseconds())
+	forget := lease + e.tombstoneLife()
 	for _, c := range e.more.calls {
 		c.at = min(c.at, newest)
 		if c.state == Terminated {
 			c.until = min(c.until, last)
 		}
-		c.until, c.known, c.heard, c.gone = min(c.until, swept(lease)), min(c.known, swept(lease)), min(c.heard, newest), min(c.gone, newest)
-		c.lease, c.extended, c.sweptAt = min(c.lease, lease), min(c.extended, lease), min(c.sweptAt, swept(lease))
+		c.until, c.known, c.heard, c.gone = min(c.until, forget), min(c.known, forget), min(c.heard, newest), min(c.gone, newest)
+		c.lease, c.extended = min(c.lease, lease), min(c.extended, lease)
 	}
 	for _, r := range e.more.registers {
 		r.until, r.at, r.lease = min(r.until, last), min(r.at, newest), min(r.lease, lease)
@@ -100,7 +100,7 @@ func (e *Extension) bound(now int64) {
 		b.at, b.until = min(b.at, newest), min(b.until, last)
 	}
 	for _, p := range e.more.published {
-		p.until, p.sweptAt = min(p.until, lease), min(p.sweptAt, swept(lease))
+		p.until = min(p.until, lease)
 	}
 	for i := range e.more.ended {
 		e.more.ended[i].until = min(e.more.ended[i].until, last)
@@ -152,7 +152,6 @@ func (e *Extension) loadSubscription(data []byte) error {
 		return err
 	}
 	s.take(&ev, e.near(i))
-	s.sweptAt = max(s.sweptAt, swept(e.lapse(s)))
 	s.setRare(rare{maxRate: ev.MaxRate, minRate: ev.MinRate, extra: r.unknown})
 	if found {
 		e.watchers[i] = s
@@ -168,11 +167,9 @@ func (s *Subscription) numbers(r *record, ev *Subscribe, cseq uint64) error {
 	expires, err2 := r.number(subscriptionExpires, LongestSubscription)
 	most, err3 := r.number(subscriptionMaxRate, math.MaxUint32)
 	least, err4 := r.number(subscriptionMinRate, math.MaxUint32)
-	sweptAt, err5 := r.moment(subscriptionSwept)
-	if err := cmp.Or(err, err2, err3, err4, err5); err != nil {
+	if err := cmp.Or(err, err2, err3, err4); err != nil {
 		return err
 	}
-	s.sweptAt = sweptAt
 	s.renewed, ev.Expires, ev.MaxRate, ev.MinRate = renewed, int(expires), uint32(most), uint32(least)
 	if cseq > 0 {
 		s.setCSeq(uint32(cseq - 1))
@@ -204,7 +201,7 @@ func (e *Extension) loadCall(data []byte) error {
 	for _, t := range []struct {
 		field int
 		to    *int64
-	}{{recGone, &c.until}, {callAt, &c.at}, {callSince, &c.since}, {callLease, &c.lease}, {callExtended, &c.extended}, {callSwept, &c.sweptAt}, {callKnown, &c.known},
+	}{{recGone, &c.until}, {callAt, &c.at}, {callSince, &c.since}, {callLease, &c.lease}, {callExtended, &c.extended}, {callKnown, &c.known},
 		{callHeard, &c.heard}, {callGone, &c.gone}} {
 		if *t.to, err = r.moment(t.field); err != nil {
 			return err
@@ -212,9 +209,6 @@ func (e *Extension) loadCall(data []byte) error {
 	}
 	if c.state != Terminated {
 		c.presumed, c.heard = presumed, max(c.heard, c.at)
-		if c.sweptAt == 0 { // a release before wrote it only when it was later than this
-			c.sweptAt = swept(c.ends())
-		}
 		if c.until = max(c.until, 1); !shadow && (!bare || c.until == 1) {
 			c.until = 0
 		}

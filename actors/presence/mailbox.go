@@ -19,7 +19,6 @@ type mailbox struct {
 	since    int64    // µs, when the new messages last changed between none and some
 	at       int64    // µs, the Timestamp of the newest news; 0: none had one
 	until    int64    // µs, of a lamp that newer news has put out: until when older news must find it; 0: it is not put out
-	swept    bool     // it was never lit, so no record of it stays in the journal
 	unknown  string   // the record's fields of a newer release
 	schema   uint8    // of the record
 }
@@ -141,7 +140,7 @@ func (e *Extension) mailboxEvent(eff *Effects, ev *MailboxEvent, now int64) erro
 			}
 			return err
 		}
-		b = &mailbox{key: strings.Clone(key), since: now, schema: e.rules.writes(), swept: true}
+		b = &mailbox{key: strings.Clone(key), since: now, schema: e.rules.writes()}
 		m := e.open()
 		m.mailboxes = slices.Insert(m.mailboxes, i, b)
 	}
@@ -155,13 +154,9 @@ func (e *Extension) mailboxEvent(eff *Effects, ev *MailboxEvent, now int64) erro
 	if ev.Lamp && ev.New == 0 {
 		b.until = now + e.tombstoneLife()
 		e.due(b.until)
-		sweep := int64(0)
-		if b.swept {
-			sweep = swept(b.until)
-		}
-		e.bury(eff, KindMailbox, b.key, e.encodeMailbox(b), sweep, now)
+		e.bury(eff, KindMailbox, b.key, e.encodeMailbox(b), b.until, now)
 	} else {
-		b.until, b.swept = 0, false
+		b.until = 0
 		e.keep(eff, KindMailbox, b.key, e.encodeMailbox(b), 0, now)
 	}
 	e.changed(eff, "mailbox", now)
@@ -179,7 +174,7 @@ func (e *Extension) roomForMailbox() error {
 // buryMailbox replaces the mailbox's record by a tombstone of which nothing stays in memory.
 func (e *Extension) buryMailbox(eff *Effects, b *mailbox, now int64) {
 	gone := now + e.tombstoneLife()
-	e.bury(eff, KindMailbox, b.key, appendNum(e.appendHead(nil, b.schema, b.key), recGone, uint64(gone)), 0, now)
+	e.bury(eff, KindMailbox, b.key, appendNum(e.appendHead(nil, b.schema, b.key), recGone, uint64(gone)), gone, now)
 }
 
 // searchMailbox finds a mailbox by its key, or the place where it belongs.

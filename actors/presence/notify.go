@@ -202,7 +202,6 @@ func (e *Extension) tick(eff *Effects, now int64) {
 	}
 	e.next = 0
 	last := e.lapsed(eff, now)
-	e.renew(eff, now)
 	e.forgetOver(now)
 	e.changed(eff, "lease", now)
 	last.into(eff, e.view, "timeout")
@@ -276,9 +275,6 @@ func (e *Extension) forgetOver(now int64) {
 			ends = 0 // it is forgotten before
 		}
 		over(ends, e.forgetCallAt(c))
-		if at := e.renewAt(c); at != 0 {
-			e.due(at)
-		}
 	}
 	m.registers = slices.DeleteFunc(m.registers, func(r *register) bool { return over(r.lease, r.forgetAt(life)) })
 	m.mailboxes = slices.DeleteFunc(m.mailboxes, func(b *mailbox) bool { return over(0, b.until) })

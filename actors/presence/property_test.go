@@ -285,21 +285,25 @@ func drawEvent(t *rapid.T, now time.Time) Event {
 // withoutHistory leaves the history out of records: what a restart finds of it differs from what was in memory, such as in when a lease ended.
 func withoutHistory(records []Record) (all []Record) {
 	for _, r := range records {
-		var data []byte
-		for rest := r.Data; len(rest) > 0; {
-			tag, _, _, after, err := cut(rest)
-			if err != nil {
-				panic(err)
-			}
-			if tag>>3 != recHistory {
-				data = append(data, rest[:len(rest)-len(after)]...)
-			}
-			rest = after
-		}
-		r.Data = data
+		r.Data = without(r.Data, recHistory)
 		all = append(all, r)
 	}
 	return all
+}
+
+// without is a record without one of its fields.
+func without(record []byte, field uint64) (data []byte) {
+	for rest := record; len(rest) > 0; {
+		tag, _, _, after, err := cut(rest)
+		if err != nil {
+			panic(err)
+		}
+		if tag>>3 != field {
+			data = append(data, rest[:len(rest)-len(after)]...)
+		}
+		rest = after
+	}
+	return data
 }
 
 // The records that were written make the same extension again, whatever happened; equal inputs give

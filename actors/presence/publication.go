@@ -18,7 +18,6 @@ type publication struct {
 	tag       string // its present entity-tag
 	publisher string
 	until     int64    // µs, when it ends
-	sweptAt   int64    // µs, when the journal sweeps the last of its records
 	reports   []string // the keys of the calls and registers that it reports, sorted
 	open      bool     // it says that the basic status is open
 	unknown   string   // the record's fields of a newer release
@@ -140,14 +139,13 @@ func (p *publication) drop(key string) bool {
 // keepPublication adds the publication's record to the effects and asks for the Tick that it needs.
 func (e *Extension) keepPublication(eff *Effects, p *publication, now int64) {
 	e.due(p.until)
-	p.sweptAt = max(p.sweptAt, swept(p.until))
-	e.keep(eff, KindPublication, p.key, e.encodePublication(p), p.sweptAt, now)
+	e.keep(eff, KindPublication, p.key, e.encodePublication(p), p.until, now)
 }
 
 // buryPublication replaces the publication's record by a tombstone. None stays in memory: whoever asks for the publication is refused.
 func (e *Extension) buryPublication(eff *Effects, p *publication, now int64) {
 	gone := now + e.tombstoneLife()
-	e.bury(eff, KindPublication, p.key, appendNum(e.appendHead(nil, p.schema, p.key), recGone, uint64(gone)), max(p.sweptAt, gone), now)
+	e.bury(eff, KindPublication, p.key, appendNum(e.appendHead(nil, p.schema, p.key), recGone, uint64(gone)), gone, now)
 }
 
 // encodePublication makes the record of a publication.
@@ -158,9 +156,6 @@ func (e *Extension) encodePublication(p *publication) []byte {
 	b = appendNum(b, pubUntil, uint64(p.until))
 	if p.open {
 		b = appendNum(b, pubOpen, 1)
-	}
-	if p.sweptAt > swept(p.until) {
-		b = appendNum(b, pubSwept, uint64(p.sweptAt))
 	}
 	const each = (MaxPublished + pubReportFields - 1) / pubReportFields
 	field := pubReports
@@ -179,12 +174,9 @@ func (e *Extension) loadPublication(data []byte) error {
 	}
 	p := &publication{key: strings.Clone(r.str[recKey]), tag: strings.Clone(r.str[pubTag]), publisher: strings.Clone(r.str[pubPublisher]),
 		unknown: r.unknown, schema: uint8(r.num[recSchema])}
-	var err, err2 error
+	var err error
 	p.until, err = r.moment(pubUntil)
 	p.open = r.num[pubOpen] != 0
-	if p.sweptAt, err2 = r.moment(pubSwept); err == nil {
-		err = err2
-	}
 	gone := r.num[recGone] != 0
 	switch {
 	case err != nil:
@@ -197,7 +189,6 @@ func (e *Extension) loadPublication(data []byte) error {
 			p.add(key)
 		}
 	}
-	p.sweptAt = max(p.sweptAt, swept(p.until))
 	m := e.open()
 	i, found := searchPublication(m.published, p.key)
 	switch {

@@ -38,15 +38,15 @@ const (
 	subscriptionMaxRate        = 22
 	subscriptionMinRate        = 23
 	subscriptionReplaced       = 24 // only in a tombstone
-	subscriptionSwept          = 25 // µs
+	subscriptionRetired        = 25 // as callRetired
 	subscriptionReply          = 26 // only in a tombstone, which may also have subscriptionFrom
 
 	callState     = 10
-	callAt        = 11 // µs, as the four below
+	callAt        = 11 // µs, as the three below
 	callSince     = 12
 	callLease     = 13
 	callExtended  = 14
-	callSwept     = 15
+	callRetired   = 15 // µs: until when the journal kept the record. It is read, counts for nothing and is not written back
 	callRendering = 16 // and the two that follow: a part, which has no place in the three rows below
 	callHeard     = 8  // absent: as callAt
 	callGone      = 9
@@ -95,23 +95,23 @@ const (
 	pubTag       = 10
 	pubPublisher = 11
 	pubUntil     = 12 // µs
-	pubSwept     = 13 // µs
+	pubRetired   = 13 // as callRetired
 	pubOpen      = 14
 	pubReports   = 20 // and pubReportFields-1 that follow: keys of calls and registers, with spaces between them
 )
 
 // The known fields of each kind of record, as masks of their numbers: those that hold a number, those that hold a string.
 var (
-	subscriptionNum = mask(subscriptionRenewed, subscriptionExpires, subscriptionCSeq, subscriptionMaxRate, subscriptionMinRate, subscriptionReplaced, subscriptionSwept, subscriptionReply)
+	subscriptionNum = mask(subscriptionRenewed, subscriptionExpires, subscriptionCSeq, subscriptionMaxRate, subscriptionMinRate, subscriptionReplaced, subscriptionRetired, subscriptionReply)
 	subscriptionStr = mask(subscriptionFrom, subscriptionFromTag, subscriptionToTag, subscriptionContact, subscriptionProxyRoute, subscriptionSubscriptionID, subscriptionServerID, subscriptionQueue, subscriptionUserAgent)
-	callNum         = mask(callState, callAt, callSince, callLease, callExtended, callSwept, callHeard, callGone, callPresumed, callShadow, callKnown, callBare, callFromURI+1, callFromURI+2, callRendering+1, callRendering+2) | span(callPartAt) | span(callPartRank)
+	callNum         = mask(callState, callAt, callSince, callLease, callExtended, callRetired, callHeard, callGone, callPresumed, callShadow, callKnown, callBare, callFromURI+1, callFromURI+2, callRendering+1, callRendering+2) | span(callPartAt) | span(callPartRank)
 	callStr         = span(callValue) | mask(callFromURI, callRendering)
 	regNum          = mask(regState, regAt, regSince, regLease, regDirection)
 	regStr          = mask(regFrom, regTo, regSource, regCallID, regFromTag, regToTag, regFromName, regToName, regFromURI, regToURI, regTarget, regSwitch, regRendering)
 	manNum          = mask(manState, manAt)
 	boxNum          = mask(boxNew, boxSaved, boxUrgentNew, boxUrgentSaved, boxSince, boxAt)
 	boxStr          = mask(boxAccount, boxExtended, boxFormer)
-	pubNum          = mask(pubUntil, pubSwept, pubOpen)
+	pubNum          = mask(pubUntil, pubRetired, pubOpen)
 	pubStr          = mask(pubTag, pubPublisher) | (1<<pubReportFields-1)<<pubReports
 )
 
@@ -154,9 +154,6 @@ func (e *Extension) encodeSubscription(s *Subscription) []byte {
 	}
 	b = appendNum(b, subscriptionMaxRate, uint64(more.maxRate))
 	b = appendNum(b, subscriptionMinRate, uint64(more.minRate))
-	if s.sweptAt > swept(e.lapse(s)) {
-		b = appendNum(b, subscriptionSwept, uint64(s.sweptAt))
-	}
 	for i, t := range texts {
 		b = appendStr(b, subscriptionFrom+i, t)
 	}
@@ -207,9 +204,6 @@ func (e *Extension) encodeCall(c *call) []byte {
 		b = appendNum(b, callHeard, uint64(c.heard))
 	}
 	b = appendNum(b, callGone, uint64(c.gone))
-	if c.state != Terminated && c.sweptAt != swept(c.ends()) {
-		b = appendNum(b, callSwept, uint64(c.sweptAt))
-	}
 	for i, p := range c.parts {
 		if p.value == "" {
 			continue

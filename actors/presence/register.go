@@ -244,15 +244,16 @@ func searchRegister(registers []*register, key string) (int, bool) {
 
 // keepRegister adds the register's record to the effects and asks for the Ticks that the register needs.
 func (e *Extension) keepRegister(eff *Effects, r *register, now int64) {
-	if f := r.forgetAt(e.tombstoneLife()); f != 0 {
-		e.due(f)
+	forget := r.forgetAt(e.tombstoneLife())
+	if forget != 0 {
+		e.due(forget)
 	}
 	if r.off() {
-		e.bury(eff, KindRegister, r.key, e.encodeRegister(r), 0, now)
+		e.bury(eff, KindRegister, r.key, e.encodeRegister(r), forget, now)
 		return
 	}
 	if r.lease != 0 {
 		e.due(r.lease)
 	}
-	e.keep(eff, KindRegister, r.key, e.encodeRegister(r), 0, now)
+	e.keep(eff, KindRegister, r.key, e.encodeRegister(r), forget, now)
 }

@@ -56,7 +56,7 @@ func (e *Extension) registration(eff *Effects, ev *Registration, now int64) erro
 	}
 	m := e.open()
 	if found {
-		p.sweptAt, p.unknown = old.sweptAt, old.unknown
+		p.unknown = old.unknown
 		*old = p
 	} else {
 		old = &p

@@ -96,7 +96,7 @@ func (e *Extension) all() (records [][]byte) {
 	return append(records, e.encodeManual(&e.more.manual))
 }
 
-// What every release wrote reads today as what it meant, and is written again to the byte.
+// What every release wrote reads today as what it meant, and is written again to the byte, without the fields that count for nothing now.
 func TestReleases(t *testing.T) {
 	now := releases(t, nil)
 	files, err := filepath.Glob("testdata/schema-*.txt")
@@ -109,7 +109,7 @@ func TestReleases(t *testing.T) {
 		}
 		files = append(files, own+"first.txt")
 	}
-	kept := map[int]bool{}
+	kept, dropped := map[int]bool{}, 0
 	for _, file := range files {
 		schema := 0
 		if _, err := fmt.Sscanf(filepath.Base(file), "schema-%d-", &schema); err != nil {
@@ -137,7 +137,9 @@ func TestReleases(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %c %q: %v", file, kind, key, err)
 			}
-			left[data] = fmt.Sprintf("%c %q", kind, key)
+			written := without(b, map[Kind]uint64{KindSubscription: subscriptionRetired, KindCall: callRetired, KindPublication: pubRetired}[Kind(kind)])
+			dropped += len(b) - len(written)
+			left[hex.EncodeToString(written)] = fmt.Sprintf("%c %q", kind, key)
 		}
 		e.Loaded(begin)
 		if got := dump(e); got != want {
@@ -156,6 +158,9 @@ func TestReleases(t *testing.T) {
 		if ended != 1 {
 			t.Errorf("%s: %d records are not written again", file, ended)
 		}
+	}
+	if dropped == 0 {
+		t.Error("no record has a field that counts for nothing now")
 	}
 	for schema := 1; schema <= Schema; schema++ {
 		if !kept[schema] {

@@ -28,7 +28,7 @@ func TestMailboxesLightALamp(t *testing.T) {
 	s.said = nil
 	a, b := MailboxEvent{Source: "a@x", Lamp: true, New: 1}, MailboxEvent{Source: "b@x", Lamp: true, New: 2}
 	s.do(a).lamp(Confirmed).do(b).reload().lamp(Confirmed)
-	if s.eff.Records[0].TTL != 0 {
+	if s.eff.Records[0].Life != 0 {
 		t.Fatalf("%+v", s.eff.Records)
 	}
 	a.New, b.New = 0, 0

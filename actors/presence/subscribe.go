@@ -164,9 +164,8 @@ func (e *Extension) accept(eff *Effects, s *Subscription, now int64) *single {
 	s.renewed, s.first = now, 0
 	end := e.lapse(s)
 	e.due(end)
-	s.sweptAt = max(s.sweptAt, swept(end))
 	one := &single{}
-	one.records[0] = Record{Kind: KindSubscription, Key: s.key(), Data: e.encodeSubscription(s), TTL: ttl(s.sweptAt, now)}
+	one.records[0] = Record{Kind: KindSubscription, Key: s.key(), Data: e.encodeSubscription(s), Life: life(end, now)}
 	one.watchers[0] = s
 	one.notices[0] = Notice{Package: s.Package, View: e.view, Watchers: one.watchers[:]}
 	eff.Records, eff.Notices = one.records[:], one.notices[:]
@@ -208,7 +207,7 @@ func (e *Extension) endOne(eff *Effects, s *Subscription, how end, now int64) {
 	eff.Edges = append(eff.Edges, CountChange{s.Edge(), -1})
 	eff.Packages[s.Package]--
 	e.entomb(t)
-	e.bury(eff, KindSubscription, t.key, e.encodeEnded(&t), max(s.sweptAt, t.until), now)
+	e.bury(eff, KindSubscription, t.key, e.encodeEnded(&t), t.until, now)
 }
 
 // entomb adds a subscription's tombstone.

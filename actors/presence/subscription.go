@@ -23,7 +23,6 @@ type Subscription struct {
 	renewed   int64 // µs, when the last SUBSCRIBE came
 	noticedAt int64 // µs, when the newest Notice was made
 	changedAt int64 // µs, when the newest Notice was made that counts for the rate
-	sweptAt   int64 // µs, when the journal sweeps the last of its records; the record holds it if it is later than swept(lapse)
 	behind    int64 // µs, since when the watcher should know more than it was told; 0: it was told everything
 
 	CSeq            uint32 // of the newest SUBSCRIBE
@@ -40,7 +39,7 @@ type Subscription struct {
 	held            bool  // a change waits for the watcher's rate
 }
 
-// The marks of a Subscription. They share a byte, because a Subscription fills its 256 bytes.
+// The marks of a Subscription. They share a byte, because a Subscription must not have more than 256.
 const (
 	hasCSeq    = 1 << iota
 	isQuotable // see Quotable

@@ -112,32 +112,3 @@ func (s *stage) shows(want string) {
 		}
 	}
 }
-
-// A call that lives for longer than an hour is written again within the hour, and no record of it outlives its tombstone.
-func TestCallRecordsLiveAnHour(t *testing.T) {
-	s := newStage(t)
-	s.do(on("sip:one", "a", Confirmed, begin))
-	if ttl := s.eff.Records[0].TTL; ttl != time.Hour {
-		t.Fatalf("the record's TTL is %v", ttl)
-	}
-	s.pass(10 * time.Hour)
-	records := s.journal["dc0a"]
-	if n := len(records); n < 11 || n > 14 {
-		t.Errorf("%d records in ten hours", n)
-	}
-	for i := 1; i < len(records); i++ {
-		if !records[i].until.After(records[i-1].until) || records[i].TTL > time.Hour {
-			t.Errorf("record %d: %v after %v", i, records[i].until, records[i-1].until)
-		}
-	}
-	s.reload() // only what the journal still has
-	s.shows("a")
-	s.do(on("sip:one", "a", Terminated, time.Time{}))
-	if r := s.eff.Records[0]; !r.Tombstone || r.TTL > time.Hour || s.now.Add(r.TTL).Before(records[len(records)-1].until) {
-		t.Errorf("the tombstone: %+v, the record before it stays until %v", r, records[len(records)-1].until)
-	}
-	s.do(on("sip:one", "x", Terminated, time.Time{}))
-	if ttl := s.eff.Records[0].TTL; ttl != time.Minute {
-		t.Errorf("the tombstone of an unknown call stays %v", ttl)
-	}
-}

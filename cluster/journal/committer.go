@@ -222,7 +222,7 @@ func (j *Journal) Write(shard int, generation uint64, to actors.Address, records
 	}
 	for i := range records {
 		r := &records[i]
-		e := ring.Entry{Shard: shard, Kind: byte(r.Kind), Key: keyOf(r.Kind, to, r.Key), Life: uint32((r.TTL + time.Second - 1) / time.Second), Data: r.Data}
+		e := ring.Entry{Shard: shard, Kind: byte(r.Kind), Key: keyOf(r.Kind, to, r.Key), Life: uint32((r.Life + time.Second - 1) / time.Second), Data: r.Data}
 		if len(all.data)+len(r.Data)+entryRoom > s.maxMessage/2 && all.number > 0 {
 			l.Add(all)
 			all.data, all.number = nil, 0

@@ -274,7 +274,7 @@ func TestManyRecordsInOneWrite(t *testing.T) {
 	for _, n := range []int{200, 20000} {
 		records := make([]presence.Record, n)
 		for i := range records {
-			records[i] = presence.Record{Kind: presence.KindCall, Key: strconv.Itoa(i), Data: []byte(strconv.Itoa(i)), TTL: time.Minute}
+			records[i] = presence.Record{Kind: presence.KindCall, Key: strconv.Itoa(i), Data: []byte(strconv.Itoa(i)), Life: time.Minute}
 		}
 		s.ticket++
 		s.journal.Write(ours, s.claim.Generation, someone, records)

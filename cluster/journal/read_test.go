@@ -99,7 +99,7 @@ func TestSwitchesGoneAreReadWithEveryShard(t *testing.T) {
 		generation = s.shards.generations[0]
 		stream.mu.Unlock()
 	}
-	s.journal.Write(0, generation, actors.Address{}, []presence.Record{{Kind: presence.KindGone, Key: "sip:one", Data: []byte("gone"), TTL: time.Minute}})
+	s.journal.Write(0, generation, actors.Address{}, []presence.Record{{Kind: presence.KindGone, Key: "sip:one", Data: []byte("gone"), Life: time.Minute}})
 	s.journal.Write(0, generation, someone, []presence.Record{{Kind: presence.KindManual, Key: "m", Data: []byte("of shard 0")}})
 	for late := time.Now().Add(testTimeout); !s.kept()["gone"] && time.Now().Before(late); {
 		time.Sleep(time.Millisecond)

@@ -38,7 +38,7 @@ type simOff struct {
 
 	StaleCommands bool // rule 1: a command that changes nothing is acknowledged without NATS
 
-	KeepFirst  bool // all shards end the calls of a switch before it is durable that it is gone
+	KeepFirst  bool // the shards that keep that a switch is gone are asked last, and not first
 	Departed   bool // rule 6: a new owner does not learn which switches are gone
 	AckEarly   bool // rule 7: what is said of calls, switches and sources is acknowledged before it is durable
 	Moment     bool // a switch counts as gone at the moment at which that was heard
