@@ -53,10 +53,13 @@ func appendBytes(b []byte, field int, v []byte) []byte {
 // lengthRoom is the bytes that are set aside for the length of an entry. A varint may have more bytes than it needs.
 const lengthRoom = 3
 
-// maxEntry is the largest entry whose length fits into lengthRoom.
-const maxEntry = 1<<(7*lengthRoom) - 1
+// maxEntry is the largest entry whose length fits into lengthRoom. timeRoom is left in it for the time that is added when the entry is carried on.
+const (
+	maxEntry = 1<<(7*lengthRoom) - 1
+	timeRoom = 11
+)
 
-// Append appends an entry to the body of a message. An entry with more than 2 MiB is not taken, and ok is false.
+// Append appends an entry to the body of a message. An entry with nearly 2 MiB or more is not taken, and ok is false.
 func Append(b []byte, e *Entry) (_ []byte, ok bool) {
 	start := len(b)
 	b = append(b, 0, 0, 0)
@@ -66,16 +69,19 @@ func Append(b []byte, e *Entry) (_ []byte, ok bool) {
 	b = appendNum(b, fieldAt, uint64(e.At))
 	b = appendNum(b, fieldLife, uint64(e.Life))
 	b = appendBytes(b, fieldData, e.Data)
-	return seal(b, start)
+	return seal(b, start, maxEntry-timeRoom)
 }
+
+// Newer says whether a message has a form that this release does not know.
+func Newer(message []byte) bool { return len(message) > 0 && message[0] > format }
 
 // Whole makes a message of entries.
 func Whole(entries []byte) []byte { return append([]byte{format}, entries...) }
 
-// seal writes the length of the entry that begins at start.
-func seal(b []byte, start int) ([]byte, bool) {
+// seal writes the length of the entry that begins at start, if that is no more than most.
+func seal(b []byte, start, most int) ([]byte, bool) {
 	n := len(b) - start - lengthRoom
-	if n > maxEntry {
+	if n > most {
 		return b[:start], false
 	}
 	b[start], b[start+1], b[start+2] = byte(n)|0x80, byte(n>>7)|0x80, byte(n>>14)
@@ -89,7 +95,7 @@ func appendAgain(b []byte, e *Entry) []byte {
 	if !e.timed {
 		b = appendNum(b, fieldAt, uint64(e.At))
 	}
-	b, _ = seal(b, start) // it was an entry before, and ten bytes are left below maxEntry
+	b, _ = seal(b, start, maxEntry) // Append has left room for the time
 	return b
 }
 

@@ -23,6 +23,8 @@ type Off struct {
 	Oldest bool // any dead slot is written again, and not the oldest
 	Age    bool // a slot is written again at once
 	Mask   bool // a record whose life is over does not hide the ones before it
+	Hide   bool // a record whose life is over is dropped although it hides others
+	Fresh  bool // slots are written again although the stream may have lost its end
 }
 
 // least is the slots that a Ring may have, however few records live.
@@ -39,6 +41,7 @@ type Message struct {
 // slot is what is known of one slot.
 type slot struct {
 	sequence uint64 // of its message; 0: it has none
+	at       int64  // the stream's time of it, in µs since 1970, or a little before that
 	bytes    int
 	live     int           // the number of its entries that are the newest of their key
 	died     time.Duration // when live became 0
@@ -115,6 +118,9 @@ func (r *Ring) SawTime(at int64) {
 	}
 }
 
+// needless says whether a record of this time, whose life is over, need not be carried on: no message of the range is as old, so it hides nothing.
+func (r *Ring) needless(at int64) bool { return r.o.Off.Hide || at < r.slots[r.order[0]].at }
+
 // over says whether a life has ended.
 func (r *Ring) over(ends uint32) bool { return ends != 0 && int64(ends)*1e6 < r.clock }
 
@@ -128,7 +134,7 @@ func (r *Ring) Load(now time.Duration, messages []Message, give func(Entry)) (da
 		for len(r.slots) <= m.Slot {
 			r.slots = append(r.slots, slot{})
 		}
-		r.slots[m.Slot] = slot{sequence: m.Sequence, bytes: len(m.Data)}
+		r.slots[m.Slot] = slot{sequence: m.Sequence, at: m.At, bytes: len(m.Data)}
 		r.order = append(r.order, uint16(m.Slot))
 		r.total += len(m.Data)
 		r.SawTime(m.At)
@@ -155,15 +161,16 @@ func (r *Ring) Load(now time.Duration, messages []Message, give func(Entry)) (da
 				continue
 			}
 			r.put(e.Key, p)
-			if r.over(p.ends) {
-				r.dropped = append(r.dropped, e.Key)
-			} else {
+			switch {
+			case !r.over(p.ends):
 				give(*e)
+			case r.needless(e.At):
+				r.dropped = append(r.dropped, e.Key)
 			}
 		}
 	}
 	clear(r.entries)
-	for _, k := range r.dropped { // each has hidden what was there before, and is not needed any more
+	for _, k := range r.dropped { // each has hidden what was there before
 		r.remove(r.index[k])
 		delete(r.index, k)
 	}
@@ -252,6 +259,9 @@ func (r *Ring) Read(messages []Message) {
 	at := r.dead
 	for _, m := range messages {
 		r.SawTime(m.At)
+		if m.Slot < len(r.slots) && slices.Contains(r.order[:r.dead], uint16(m.Slot)) {
+			continue // it has died meanwhile
+		}
 		if m.Slot >= len(r.slots) || r.slots[m.Slot].sequence != m.Sequence {
 			continue // it has been written again, or is of another time of the stream
 		}
@@ -272,22 +282,27 @@ func (r *Ring) Read(messages []Message) {
 
 // Compose begins the message that is to be written next: it returns its slot, and the message as far as it carries on older
 // records. The caller appends new entries, while it has room. ok is false while all slots are taken and nothing was read to
-// carry on. Until a message was accepted, Compose returns the same again.
-func (r *Ring) Compose(now time.Duration) (slot int, message []byte, ok bool) {
+// carry on. Until a message was accepted, Compose returns the same again. fresh says that the stream has surely lost nothing
+// that it accepted up to a moment ago; while that is not known, no slot is written again.
+func (r *Ring) Compose(now time.Duration, fresh bool) (slot int, message []byte, ok bool) {
 	if r.written && !r.o.Off.Stay {
 		return int(r.next), r.carried, true
 	}
-	next, ok := r.choose(now)
+	next, ok := r.choose(now, fresh || r.o.Off.Fresh)
 	if !ok {
 		return 0, nil, false
 	}
 	r.written, r.next, r.carried, r.emptied, r.dropped = true, next, append(r.carried[:0], format), 0, r.dropped[:0]
 	bytes := 0
-	for r.emptied < len(r.contents) && r.full(r.emptied, bytes) && (r.emptied == 0 || len(r.carried) < r.o.Message/4) {
+	for r.emptied < len(r.contents) && r.full(r.emptied, bytes) {
 		m := &r.contents[r.emptied]
+		all, _ := parse(m.Data, r.entries[:0]) // what is damaged was never in the index
+		r.entries = all[:0]
+		if r.emptied > 0 && len(r.carried)+len(m.Data)+timeRoom*len(all) > r.o.Message/2 {
+			break // a message that carries on much leaves no room for what is new
+		}
 		bytes += len(m.Data)
 		r.emptied++
-		all, _ := parse(m.Data, r.entries[:0]) // what is damaged was never in the index
 		for i := range all {
 			e := &all[i]
 			p, known := r.index[e.Key]
@@ -295,21 +310,20 @@ func (r *Ring) Compose(now time.Duration) (slot int, message []byte, ok bool) {
 				continue
 			}
 			e.At = cmp.Or(e.At, m.At) // the index has only an estimate of it
-			if r.over(placeOf(e, m.Slot, i).ends) || r.o.Off.Carry {
+			if r.over(placeOf(e, m.Slot, i).ends) && r.needless(e.At) || r.o.Off.Carry {
 				r.dropped = append(r.dropped, e.Key)
 				continue
 			}
 			r.carried = appendAgain(r.carried, e)
 		}
 		clear(all)
-		r.entries = all[:0]
 	}
 	return int(r.next), r.carried, true
 }
 
 // choose returns the slot for the next message.
-func (r *Ring) choose(now time.Duration) (uint16, bool) {
-	aged := r.dead > 0 && (now-r.slots[r.order[0]].died >= r.o.Age || r.o.Off.Age)
+func (r *Ring) choose(now time.Duration, fresh bool) (uint16, bool) {
+	aged := fresh && r.dead > 0 && (now-r.slots[r.order[0]].died >= r.o.Age || r.o.Off.Age)
 	switch {
 	case r.tight() && len(r.contents) == 0:
 		return 0, false
@@ -321,7 +335,7 @@ func (r *Ring) choose(now time.Duration) (uint16, bool) {
 		return r.holes[0], true
 	case len(r.slots) < r.o.Slots:
 		return uint16(len(r.slots)), true
-	case r.dead > 0:
+	case r.dead > 0 && fresh:
 		return r.order[0], true
 	}
 	return 0, false
@@ -339,7 +353,7 @@ func (r *Ring) Accepted(now time.Duration, sequence uint64, message []byte) {
 	default:
 		r.holes = slices.DeleteFunc(r.holes, func(h uint16) bool { return h == n })
 	}
-	r.slots[n] = slot{sequence: sequence, bytes: len(message)}
+	r.slots[n] = slot{sequence: sequence, at: r.clock, bytes: len(message)}
 	r.order = append(r.order, n)
 	r.total += len(message)
 	all, _ := parse(message, r.entries[:0])

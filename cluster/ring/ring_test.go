@@ -30,7 +30,9 @@ type world struct {
 	by       []uint64
 	accepted []Message // everything, in order
 	unsaid   uint64    // the sequence of the last message, when the owner does not know that it was accepted; 0: it does
+	stale    bool      // the stream has lost its end, and the owner does not know that yet
 	few      bool      // there are few slots, and no power cuts
+	grim     int       // how many messages a power cut takes, on average
 	surely   int       // one message in so many has no answer
 	unknown  bool      // the last message has no answer: it is written again before all others
 	pending  [][]byte  // its new entries
@@ -42,7 +44,7 @@ type world struct {
 
 func newWorld(seed uint64, off Off) *world {
 	w := &world{rng: rand.New(rand.NewPCG(seed, 2)), last: map[int]Message{}}
-	w.few, w.surely = seed%2 == 0, 4+16*int(seed%3)
+	w.few, w.surely, w.grim = seed%2 == 0, 4+16*int(seed%3), 4+16*int(seed/2%2)
 	slots := 1000
 	if w.few { // with so few, a slot may have to be written again before it has aged
 		slots = 24
@@ -76,7 +78,7 @@ func (w *world) write() {
 			w.pending = append(w.pending, w.entry())
 		}
 	}
-	slot, message, ok := w.ring.Compose(w.now)
+	slot, message, ok := w.ring.Compose(w.now, !w.stale)
 	if !ok {
 		return
 	}
@@ -135,7 +137,7 @@ func (w *world) read() {
 // cut cuts the power: the newest messages may be lost, as far as they were not yet synced. Those that they replaced may be found again or not.
 func (w *world) cut() {
 	keep := len(w.accepted)
-	for keep > 0 && time.Duration(w.accepted[keep-1].At-begin)*time.Microsecond > w.now-syncTime && w.rng.IntN(4) > 0 {
+	for keep > 0 && time.Duration(w.accepted[keep-1].At-begin)*time.Microsecond > w.now-syncTime && w.rng.IntN(w.grim) > 0 {
 		keep--
 	}
 	for _, lost := range w.accepted[keep:] {
@@ -163,7 +165,7 @@ func (w *world) cut() {
 
 // load has another owner read the range, and compares what it finds with all that the stream ever accepted.
 func (w *world) load() {
-	w.unknown = false
+	w.unknown, w.stale = false, false
 	got := map[Key]string{}
 	if err := w.ring.Load(w.now, slices.Collect(maps.Values(w.last)), func(e Entry) { got[e.Key] = string(e.Data) }); err != nil {
 		w.err = err
@@ -219,6 +221,12 @@ func play(seed uint64, off Off) *world {
 		case 1:
 			if !w.few {
 				w.cut()
+				if w.stale = w.rng.IntN(2) == 0; w.stale {
+					w.now += time.Duration(w.rng.Int64N(int64(5 * time.Second))) // it was off for so long
+					for range w.rng.IntN(10) {
+						w.write()
+					}
+				}
 			}
 			w.load()
 		case 2:
@@ -291,6 +299,8 @@ func TestRingFinds(t *testing.T) {
 		"the oldest slot first":                      {Oldest: true},
 		"a slot is written again when it has aged":   {Age: true},
 		"what has ended hides what was there before": {Mask: true},
+		"it is carried on as long as it hides":       {Hide: true},
+		"no slot is written again by a stale owner":  {Fresh: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(200 * schedules) {
@@ -315,7 +325,7 @@ func TestRingSize(t *testing.T) {
 		const records, writes = 2000, 20000
 		for i := 0; i < writes; i += per {
 			now := time.Duration(i) * time.Millisecond
-			slot, message, ok := r.Compose(now)
+			slot, message, ok := r.Compose(now, true)
 			if !ok {
 				t.Fatal("no slot")
 			}
