@@ -48,7 +48,7 @@ func Backup(ctx context.Context, c Config, give func(backup.Entry) error) error 
 			of = y.streams
 		}
 		for id := n; id < y.ranges(); id += of {
-			if err := s.backup(ctx, id, info.State.LastSeq, give); err != nil {
+			if err := s.backup(ctx, id, info, give); err != nil {
 				return fmt.Errorf("stream %s: %w", s.name, err)
 			}
 		}
@@ -56,8 +56,8 @@ func Backup(ctx context.Context, c Config, give func(backup.Entry) error) error 
 	return nil
 }
 
-// backup reads one range, from a replica that has the stream at least up to a sequence. It asks again while the replica that answers lags.
-func (s *store) backup(ctx context.Context, id int, atLeast uint64, give func(backup.Entry) error) error {
+// backup reads one range, from a replica that has the stream at least as it was when the backup began. It asks again while the replica that answers lags.
+func (s *store) backup(ctx context.Context, id int, begun *jetstream.StreamInfo, give func(backup.Entry) error) error {
 	var found []*nats.Msg
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		var upTo uint64
@@ -65,7 +65,7 @@ func (s *store) backup(ctx context.Context, id int, atLeast uint64, give func(ba
 		if found, upTo, err = s.last(ctx, subject.Claim(id), subject.AnySlot(id)); err != nil {
 			return err
 		}
-		if upTo >= atLeast {
+		if upTo >= begun.State.LastSeq {
 			break
 		}
 		select {
@@ -75,6 +75,7 @@ func (s *store) backup(ctx context.Context, id int, atLeast uint64, give func(ba
 		}
 	}
 	r := ring.New(ring.Options{})
+	r.SawTime(begun.TimeStamp.UnixMicro())
 	var messages []ring.Message
 	for _, m := range found {
 		name, sequence, at := parseStored(m)

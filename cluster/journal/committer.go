@@ -28,7 +28,8 @@ const (
 // write is the records of one call of Write, or a part of them when they do not fit into one message.
 type write struct {
 	index  int    // of the shard, in lane.shards
-	ticket uint64 // of the shard's write; 0: further parts follow
+	ticket uint64 // of the shard's write
+	part   bool   // further parts of the write follow
 	number int    // of records
 	data   []byte // the records, as entries of a message
 }
@@ -39,6 +40,7 @@ type lane struct {
 	id           int
 	shards       []int
 	issued       []uint64   // the ticket of each shard's last write
+	parts        []uint64   // the ticket of each shard's last write of which a part was accepted
 	ring         *ring.Ring // nil: the range is not open here
 	generation   uint64     // of the claim under which the range was opened; 0: it is not open here
 	claim        string     // the subject of the range's claim
@@ -47,26 +49,36 @@ type lane struct {
 	flushing     int        // shards that have not said Flushed yet
 	flushedUnder uint64     // the generation of the present claim, under which they say it
 	waits        bool       // the lane waits in stream.waitForRoom
+	later        bool       // a timer sends the lane's next message
 	claimed      time.Time  // when the takeover of the range began
 	why          string     // why it did, for the log
 }
 
-// send sends the lane's next message, if there is something to be written, and room for it. Otherwise the lane waits for room, or for the
-// slots that are being read. The caller holds s.mu.
+// send sends the lane's next message, if there is something to be written, and it is the lane's turn. Otherwise the lane waits for its turn, or for
+// the slots that are being read. The caller holds s.mu.
 func (s *stream) send(l *lane) {
-	ready := l.Ready()
-	if len(ready) == 0 || l.waits {
+	if len(l.Ready()) == 0 || l.waits || l.later {
 		return
 	}
-	if s.sending >= maxSending {
+	if s.sending >= maxSending || len(s.waitForRoom) > 0 {
 		l.waits = true
 		s.waitForRoom = append(s.waitForRoom, l)
 		return
 	}
+	s.sendNow(l)
+}
+
+// sendNow is send for a lane whose turn it is. The caller holds s.mu.
+func (s *stream) sendNow(l *lane) {
+	ready := l.Ready()
+	if len(ready) == 0 {
+		return
+	}
 	l.ring.SawTime(s.clock)
 	s.gather(l)
-	slot, carried, ok := l.ring.Compose(s.now())
+	slot, carried, ok := l.ring.Compose(s.now(), s.now() < time.Duration(s.answerUntil.Load()))
 	if !ok {
+		s.sendLater(l)
 		return
 	}
 	l.message = append(l.message[:0], carried...)
@@ -91,8 +103,22 @@ func (s *stream) send(l *lane) {
 			next := s.waitForRoom[0]
 			s.waitForRoom = s.waitForRoom[1:]
 			next.waits = false
-			s.send(next)
+			s.sendNow(next)
 		}
+	})
+}
+
+// sendLater sends the lane's next message in a moment. The caller holds s.mu.
+func (s *stream) sendLater(l *lane) {
+	if l.later {
+		return
+	}
+	l.later = true
+	time.AfterFunc(busyRetry, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		l.later = false
+		s.send(l)
 	})
 }
 
@@ -111,8 +137,10 @@ func (s *stream) answered(l *lane, group uint64, writes []write, sequence uint64
 	tickets := s.tickets[:len(l.shards)]
 	clear(tickets)
 	for i := range writes { // Answer forgets them
-		if w := &writes[i]; w.ticket != 0 {
+		if w := &writes[i]; !w.part {
 			tickets[w.index] = w.ticket
+		} else if outcome(err) == ownership.Accepted {
+			l.parts[w.index] = w.ticket
 		}
 	}
 	o := outcome(err)
@@ -145,7 +173,7 @@ func (s *stream) gather(l *lane) {
 		ctx, cancel := context.WithTimeout(s.j.ctx, writeTimeout)
 		messages, err := s.store.slots(ctx, l.slots, from, most)
 		cancel()
-		if err != nil {
+		if err != nil || len(messages) == 0 {
 			s.j.log.Debug("slots could not be read; they are read again", "range", l.id, "err", err)
 			select {
 			case <-time.After(busyRetry):
@@ -191,11 +219,7 @@ func (s *stream) settled(l *lane, v ownership.Verdict, err error) {
 	case ownership.SendLater:
 		s.j.metrics.busy.Inc()
 		s.j.log.Debug("the journal refused writes of a range of shards for now; they are written again", "range", l.id, "err", err)
-		time.AfterFunc(busyRetry, func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.send(l)
-		})
+		s.sendLater(l)
 	case ownership.SpendClaim:
 		s.j.metrics.unknown.Inc()
 		s.act(s.machine.Spent(s.now(), l.id))
@@ -212,7 +236,7 @@ func (j *Journal) Write(shard int, generation uint64, to actors.Address, records
 		size += len(records[i].Data) + entryRoom
 	}
 	at := j.places[shard]
-	all := write{index: at.index, data: make([]byte, 0, size)}
+	all := write{index: at.index, part: true, data: make([]byte, 0, size)}
 	s := j.of(shard)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -220,6 +244,8 @@ func (j *Journal) Write(shard int, generation uint64, to actors.Address, records
 	if l.generation != generation {
 		return // the shard is told that it was dropped
 	}
+	l.issued[at.index]++
+	all.ticket = l.issued[at.index]
 	for i := range records {
 		r := &records[i]
 		e := ring.Entry{Shard: shard, Kind: byte(r.Kind), Key: keyOf(r.Kind, to, r.Key), Life: uint32((r.Life + time.Second - 1) / time.Second), Data: r.Data}
@@ -227,11 +253,13 @@ func (j *Journal) Write(shard int, generation uint64, to actors.Address, records
 			l.Add(all)
 			all.data, all.number = nil, 0
 		}
-		all.data, _ = ring.Append(all.data, &e)
+		var ok bool
+		if all.data, ok = ring.Append(all.data, &e); !ok {
+			s.j.log.Error("a record is too large to be kept, and is left out; please report this", "kind", string(rune(r.Kind)), "bytes", len(r.Data), "extension", to.String())
+		}
 		all.number++
 	}
-	l.issued[at.index]++
-	all.ticket = l.issued[at.index]
+	all.part = false
 	l.Add(all)
 	s.send(l)
 }

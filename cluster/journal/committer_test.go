@@ -327,6 +327,40 @@ func TestWritesGoTogether(t *testing.T) {
 	s.holds("fourth", "other")
 }
 
+// The ranges take turns: one that has more to be written after an answer comes behind those that wait.
+func TestRangesTakeTurns(t *testing.T) {
+	s := newStage(t)
+	for late := time.Now().Add(testTimeout); s.journal.OpenShards() < actors.Shards && time.Now().Before(late); {
+		time.Sleep(time.Millisecond)
+	}
+	seen := make(chan *nats.Msg, 100)
+	if _, err := s.direct.ChanSubscribe("lamplight.journal.0.*.log.*", seen); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.direct.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	st := s.journal.of(ours)
+	s.proxy.back.Lock()
+	for range 2 { // of each, one message goes, and the next one waits for its answer
+		for shard := 100; shard < 100+maxSending; shard++ {
+			st.mu.Lock()
+			generation := s.shards.generations[shard]
+			st.mu.Unlock()
+			s.journal.Write(shard, generation, someone, []presence.Record{{Kind: presence.KindManual, Key: "m", Data: []byte("busy")}})
+		}
+	}
+	s.write("k", "quiet")
+	s.proxy.back.Unlock()
+	s.durable()
+	for n := range maxSending + 2 {
+		m := <-seen
+		if n < maxSending == strings.Contains(string(m.Data), "quiet") && n <= maxSending {
+			t.Errorf("message %d is %q", n, m.Data)
+		}
+	}
+}
+
 // A range that is written for long has few slots. What lives in them is carried on, and what was replaced is forgotten.
 func TestSlotsAreWrittenAgain(t *testing.T) {
 	s := newStage(t, func(c *Config) { c.Age = time.Millisecond })

@@ -20,6 +20,9 @@ const (
 	replicatedRanges = 256 // with several
 )
 
+// mostRanges is the highest number of ranges that shards share: each must have a shard.
+const mostRanges = actors.Shards / 2
+
 // maxRanges is the highest number of ranges of all.
 const maxRanges = actors.Shards + maxStreams
 
@@ -32,7 +35,7 @@ func newLayout(streams, replicas, ranges int) layout {
 	default:
 		ranges = singleRanges
 	}
-	return layout{streams, max(ranges/streams, 1) * streams}
+	return layout{streams, max(min(ranges, mostRanges)/streams, 1) * streams}
 }
 
 // ranges is the number of ranges of all.

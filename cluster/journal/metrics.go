@@ -20,7 +20,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		return c
 	}
 	takeover := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "lamplight_journal_takeover_seconds", Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
-		Help: "Seconds from the first claim of a shard until this node had read its records and opened it."})
+		Help: "Seconds from the first claim of a range of shards until this node had read its records and opened the shards."})
 	r.MustRegister(takeover)
 	return &metrics{
 		takeover: takeover,

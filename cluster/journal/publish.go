@@ -24,7 +24,9 @@ var (
 func (s *store) publish(m *nats.Msg, within time.Duration, done func(uint64, error)) {
 	id := s.await(within, done)
 	m.Reply = s.inbox + "." + strconv.FormatUint(id, 36)
-	if err := s.nc.PublishMsg(m); err != nil {
+	if err := s.nc.PublishMsg(m); errors.Is(err, nats.ErrMaxPayload) {
+		go s.settle(id, 0, fmt.Errorf("%w: %w", errBusy, err))
+	} else if err != nil {
 		go s.settle(id, 0, errUnknown) // in a goroutine of its own, because the caller may hold stream.mu, which done takes
 	}
 }

@@ -82,8 +82,8 @@ func (s *store) getAtLeader(ctx context.Context, request string) (*leaderMessage
 	return got.Message, nil
 }
 
-// last returns the last message of each subject that matches a filter, from any replica (docs/contract/journal.md, rule 6). NATS answers with
-// 64 MiB at most, so it may take several questions. upTo is the sequence up to which all replicas that answered had the stream.
+// last returns the last message of each subject that matches a filter, from any replica (docs/contract/journal.md, rule 6). One answer has
+// answerBytes at most, so it may take several questions. upTo is the sequence up to which all replicas that answered had the stream.
 func (s *store) last(ctx context.Context, filters ...string) (all []*nats.Msg, upTo uint64, err error) {
 	full := make([]string, len(filters))
 	for i, f := range filters {
@@ -91,7 +91,7 @@ func (s *store) last(ctx context.Context, filters ...string) (all []*nats.Msg, u
 	}
 	upTo = math.MaxUint64
 	for from := uint64(1); ; {
-		found, end, err := s.directGet(ctx, fmt.Sprintf(`{"multi_last":[%s],"seq":%d}`, strings.Join(full, ","), from))
+		found, end, err := s.directGet(ctx, fmt.Sprintf(`{"multi_last":[%s],"seq":%d,"max_bytes":%d}`, strings.Join(full, ","), from, answerBytes))
 		if err != nil || end == nil {
 			return all, upTo, err
 		}
@@ -106,6 +106,9 @@ func (s *store) last(ctx context.Context, filters ...string) (all []*nats.Msg, u
 		from = last + 1
 	}
 }
+
+// answerBytes bounds an answer of NATS, which it sends without a pause: a client that does not keep up loses its connection.
+const answerBytes = 8 << 20
 
 // slots returns the messages of a range's slots from a sequence on, so many at most. slots is what their subjects begin with.
 func (s *store) slots(ctx context.Context, slots string, from uint64, most int) (messages []ring.Message, err error) {

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -80,6 +81,7 @@ func (s *stream) open(a ownership.Action, c *content) {
 		l.Open(open.Expect)
 		l.generation, l.ring, l.flushing, l.flushedUnder = open.Claim.Generation, r, len(l.shards), open.Claim.Generation
 		clear(l.issued)
+		clear(l.parts)
 		s.j.opened[a.Shard].Store(l.generation)
 		s.noteTaken(l)
 		for i, shard := range l.shards {
@@ -91,8 +93,11 @@ func (s *stream) open(a ownership.Action, c *content) {
 // ringOptions returns the bounds of a range's slots. One request reads the slots of a range and those of the range that keeps
 // which switches are gone, and NATS answers with 1,024 messages at most.
 func (s *stream) ringOptions() ring.Options {
-	return ring.Options{Slots: 500, Message: s.maxMessage, PerSlot: 2 << 10, Least: 16 << 10, Age: s.j.cfg.Age}
+	return ring.Options{Slots: rangeSlots, Message: s.maxMessage, PerSlot: 2 << 10, Least: 16 << 10, Age: s.j.cfg.Age}
 }
+
+// rangeSlots is the slots that a range has at most.
+const rangeSlots = 500
 
 // unpack makes a Ring of what was read, and passes the records of each shard on, by its index in the lane. To all of them it passes
 // which switches are gone.
@@ -169,6 +174,9 @@ func (s *stream) read(id int) (c content, err error) {
 		of, slot, ok := subject.ParseSlot(name)
 		if !ok || slot >= maxSlots {
 			continue
+		}
+		if ring.Newer(m.Data) {
+			return c, fmt.Errorf("%s: %w", name, errNewer)
 		}
 		message := ring.Message{Slot: slot, Sequence: sequence, At: at.UnixMicro(), Data: m.Data}
 		if of == id {

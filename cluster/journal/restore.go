@@ -65,7 +65,7 @@ type restored struct {
 func BeginRestore(ctx context.Context, c Config) (*Restore, error) {
 	r := &Restore{cfg: c, id: strconv.FormatUint(random(), 16)}
 	var err error
-	if r.js, err = jetstream.New(c.Conn, jetstream.WithPublishAsyncMaxPending(2000), jetstream.WithPublishAsyncTimeout(10*time.Second),
+	if r.js, err = jetstream.New(c.Conn, jetstream.WithPublishAsyncMaxPending(100), jetstream.WithPublishAsyncTimeout(10*time.Second),
 		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, _ *nats.Msg, err error) { r.failed.CompareAndSwap(nil, &err) })); err != nil {
 		return nil, err
 	}
@@ -197,7 +197,7 @@ func (r *Restore) Put(e backup.Entry) error {
 	id := r.layout.of(shard)
 	of := &r.slots[id]
 	of.message, _ = ring.Append(of.message, &entry)
-	if len(of.message) < maxMessage/2 {
+	if len(of.message) < maxMessage {
 		return nil
 	}
 	return r.write(id)
@@ -211,7 +211,9 @@ func (r *Restore) write(id int) error {
 	}
 	m := &nats.Msg{Subject: r.stores[id%len(r.stores)].subject + subject.Slots(id) + strconv.Itoa(of.slot), Data: ring.Whole(of.message)}
 	of.message = nil
-	of.slot++
+	if of.slot++; of.slot >= rangeSlots {
+		return fmt.Errorf("range %d has more records than its %d slots hold: restore into a journal with more ranges (--streams, or several replicas)", id, rangeSlots)
+	}
 	return r.Publish(m)
 }
 

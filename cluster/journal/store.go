@@ -13,7 +13,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"lamplight/actors"
 	"lamplight/cluster/subject"
 )
 
@@ -61,6 +60,10 @@ func openStores(ctx context.Context, c Config) ([]*store, error) {
 		s, err := openStore(ctx, js, c, n, first.layout)
 		if err != nil {
 			return nil, err
+		}
+		if s.layout != first.layout {
+			return nil, fmt.Errorf("the metadata of stream %s says %d streams and %d ranges, that of %s %d and %d: they are not of one journal",
+				s.name, s.layout.streams, s.layout.shared, first.name, first.layout.streams, first.layout.shared)
 		}
 		stores = append(stores, s)
 	}
@@ -151,9 +154,9 @@ func (s *store) checkInfo(info *jetstream.StreamInfo) error {
 	case !got.AllowDirect || got.MaxMsgsPerSubject != 1:
 		return fmt.Errorf("stream %s exists with other settings than the journal needs (direct gets, and one message for each subject); "+
 			"remove it or choose another --prefix", s.name)
-	case streams < 1 || streams > maxStreams || ranges < 1 || ranges > actors.Shards || ranges%streams != 0:
+	case streams < 1 || streams > maxStreams || ranges < 1 || ranges > mostRanges || ranges%streams != 0:
 		return fmt.Errorf("the metadata %s and %s of stream %s are %q and %q, not a number from 1 to %d and a multiple of it up to %d; remove the stream or choose "+
-			"another --prefix", streamsKey, rangesKey, s.name, got.Metadata[streamsKey], got.Metadata[rangesKey], maxStreams, actors.Shards)
+			"another --prefix", streamsKey, rangesKey, s.name, got.Metadata[streamsKey], got.Metadata[rangesKey], maxStreams, mostRanges)
 	}
 	return nil
 }

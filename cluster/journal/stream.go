@@ -75,7 +75,7 @@ func newStream(j *Journal, st *store, number, of int) *stream {
 		}
 	}
 	for i := range s.lanes {
-		s.lanes[i].issued = make([]uint64, len(s.lanes[i].shards))
+		s.lanes[i].issued, s.lanes[i].parts = make([]uint64, len(s.lanes[i].shards)), make([]uint64, len(s.lanes[i].shards))
 	}
 	s.machine = ownership.New(ownership.Config{Node: j.cfg.Node, Shards: ranges, Epoch: st.created.UnixNano(), Quiet: j.cfg.Quiet,
 		Random: random, Owner: j.cfg.Owner})
@@ -185,11 +185,9 @@ func (s *stream) drop(l *lane) {
 	s.j.opened[l.id].Store(0)
 	l.generation, l.claimed, l.ring, l.message = 0, time.Time{}, nil, nil
 	doubt := s.tickets[:len(l.shards)]
-	clear(doubt)
+	copy(doubt, l.parts)
 	for _, w := range l.Close() {
-		if doubt[w.index] = max(doubt[w.index], w.ticket); w.ticket == 0 {
-			doubt[w.index] = l.issued[w.index] // a part of a write whose end has not been sent
-		}
+		doubt[w.index] = max(doubt[w.index], w.ticket)
 	}
 	for i, shard := range l.shards {
 		s.j.shards.Drop(shard, doubt[i])
@@ -381,7 +379,7 @@ func (s *stream) beginAnew() {
 	clear(s.cursor)
 	s.store.forgetAcknowledged()
 	clear(s.unreadable)
-	s.synced = false
+	s.synced, s.clock = false, 0
 	s.act(s.machine.Recreated(s.now(), s.store.created.UnixNano()))
 	s.lookNow()
 }

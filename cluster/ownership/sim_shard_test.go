@@ -262,7 +262,7 @@ func (n *simNode) send(sh *simShard) {
 		return
 	}
 	n.readSlots(sh)
-	slot, carried, ok := sh.ring.Compose(n.sim.now)
+	slot, carried, ok := sh.ring.Compose(n.sim.now, n.sim.now < n.machines[sh.id%2].AnswerUntil())
 	if !ok {
 		return // until slots were read
 	}
