@@ -125,18 +125,17 @@ func TestRule10UnreadableAtAStart(t *testing.T) {
 	}
 	st.mu.Lock()
 	st.cursor[subject.AnyClaim] = 1 << 40 // as if it had not looked at claims yet
-	s.put(subject.Claim(our+1), []byte("garbage"))
+	seq := s.put(subject.Claim(our+1), []byte("garbage"))
 	st.act(st.machine.Recreated(st.now(), st.store.created.UnixNano()+1)) // as if it had not started yet
 	st.cursor[subject.AnyClaim] = 0
 	st.act(st.machine.Synced(st.now()))
 	st.mu.Unlock()
-	garbage := false
 	for late := time.After(testTimeout); ; {
 		select {
 		case m := <-claims:
 			c, err := decodeClaim(m.Data)
-			if garbage = garbage || err != nil; err != nil || !garbage {
-				continue
+			if err != nil || m.Header.Get("Nats-Expected-Last-Subject-Sequence") != strconv.FormatUint(seq, 10) {
+				continue // the garbage itself, or a claim that does not replace it
 			}
 			if c.Base <= ownership.LastBase || c.Generation < uint64(time.Now().Add(-time.Hour).UnixMilli()) {
 				t.Errorf("%+v", c)
