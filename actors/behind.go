@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -116,7 +115,7 @@ func (s *System) behindFor() float64 {
 }
 
 const (
-	maxBehindEdges = 20      // edges that the metrics name: those with the most watchers that are behind
+	maxBehindEdges = 20      // edges that the metrics name: those with the most watchers that are behind, or do not answer
 	otherEdges     = "other" // the name of all further ones together
 	noEdge         = "any"   // the name of the edge of watchers that name none; edges share its subject (docs/contract/nats.md, "NOTIFY")
 )
@@ -142,10 +141,7 @@ func (m behindMetrics) Collect(to chan<- prometheus.Metric) {
 	})
 	shown := map[string]behind{}
 	for i, name := range names {
-		label := cmp.Or(strings.ToValidUTF8(name, "?"), noEdge)
-		if i >= maxBehindEdges {
-			label = otherEdges
-		}
+		label := edgeLabel(i, name)
 		shown[label] = shown[label].add(all[name])
 	}
 	for label, b := range shown {

@@ -58,3 +58,5 @@ func (s *System) CheckCounts(shard int) string {
 	}
 	return ""
 }
+
+func init() { countAnswersEvery = 20 * time.Millisecond }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,6 +32,7 @@ type stage struct {
 	watched chan string
 	ends    chan presence.SwitchGone // switches whose calls are to end on all nodes
 	endErr  chan error               // what comes of that
+	edges   sync.Map                 // by edge: presence.EdgeNobody and the like
 }
 
 // wrote notes a write.
@@ -47,6 +49,12 @@ func (s *stage) endSwitch(ctx context.Context, gone presence.SwitchGone) (int, e
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
+}
+
+func (s *stage) edgeState(edge string, _ time.Time) presence.EdgeState {
+	listens, _ := s.edges.Load(edge)
+	word, _ := listens.(string)
+	return presence.EdgeState{Listens: word}
 }
 
 func (s *stage) Notify(n actors.Notification) { s.told <- n }
@@ -69,7 +77,7 @@ func closed(t *testing.T, mailbox int) *stage {
 		journal: &actorstest.Journal{}, writes: make(chan uint64, 100), reloads: make(chan func([]actors.Stored, error), 1), flushed: make(chan struct{}, 10),
 		told: make(chan actors.Notification, 100), lamps: make(chan actors.LampNews, 100), metrics: prometheus.NewRegistry(), ends: make(chan presence.SwitchGone, 10), watched: make(chan string, 100), endErr: make(chan error, 10)}
 	rules := presence.Rules{CallLease: time.Hour, TombstoneLife: time.Minute, MaxWatchers: 10, MaxCalls: 10, MaxTombstones: 10, Transitions: 8}
-	s.sys = actors.NewSystem(actors.Config{Node: "a", Rules: rules, Mailbox: mailbox, Journal: s.journal, Notifier: s, EndSwitch: s.endSwitch, Log: slog.New(slog.DiscardHandler), Registerer: s.metrics})
+	s.sys = actors.NewSystem(actors.Config{Node: "a", Rules: rules, Mailbox: mailbox, Journal: s.journal, Notifier: s, EndSwitch: s.endSwitch, EdgeState: s.edgeState, Log: slog.New(slog.DiscardHandler), Registerer: s.metrics})
 	s.journal.System = s.sys
 	s.journal.Set(func(j *actorstest.Settings) {
 		j.Hold = true

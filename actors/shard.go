@@ -73,17 +73,20 @@ type shard struct {
 	behind   int                     // the number of watchers that were behind at the last count
 	counted  time.Time               // when that was
 
+	answersCounted time.Time // when the watchers that do not answer were last counted
+
 	step     step   // the one that runs
 	reserved int    // subscriptions that are counted in already and that the step may add
 	body     []byte // the buffer of the document that is sent
 
 	// Others read these without the turn.
-	wanted     atomic.Bool                       // calls wait for the shard to open
-	behindBy   atomic.Pointer[map[string]behind] // what the last count found of each edge; nil: no watcher was behind
-	generation atomic.Uint64                     // opened; 0: the shard is closed or takes nothing more
-	depth      atomic.Int32                      // messages that wait for the shard
-	due        atomic.Int64                      // when the next tick is due, in Unix ns; 0: none is
-	ticking    atomic.Bool                       // a tick is on its way
+	wanted     atomic.Bool                        // calls wait for the shard to open
+	behindBy   atomic.Pointer[map[string]behind]  // what the last count found of each edge; nil: no watcher was behind
+	answersBy  atomic.Pointer[map[string]answers] // what the last count of watchers that do not answer found of each edge; nil: there were none
+	generation atomic.Uint64                      // opened; 0: the shard is closed or takes nothing more
+	depth      atomic.Int32                       // messages that wait for the shard
+	due        atomic.Int64                       // when the next tick is due, in Unix ns; 0: none is
+	ticking    atomic.Bool                        // a tick is on its way
 }
 
 // renotify is an extension whose watchers are to be told again: those behind the edge, or all if that is "". With ends, the
@@ -353,7 +356,7 @@ func (s *shard) show(x *extension, explain bool, now time.Time) Answer {
 			}
 		}
 		if ex != nil {
-			ex.Transitions, ex.Ended, ex.Findings = x.state.Transitions(), x.state.EndedWatchers(), x.state.Findings(now, s.sys.edgeDown)
+			ex.Transitions, ex.Ended, ex.Findings = x.state.Transitions(), x.state.EndedWatchers(), x.state.Findings(now, func(edge string) presence.EdgeState { return s.sys.cfg.EdgeState(edge, now) })
 		}
 	}
 	a.Explanation = ex

@@ -31,8 +31,8 @@ type Config struct {
 	// realm's extensions were sent. Both are called as HidesParties is, and may be nil.
 	Room       func(realm string, holds int64) error
 	Told       func(realm string, n int)
-	EdgeDown   func(edge string) time.Time // since when nobody listens for an edge that has watchers; the zero time, or nil: somebody does
-	Trouble    func() error                // why the node's NATS server takes no writes; nil, or the answer nil: nothing known
+	EdgeState  func(edge string, now time.Time) presence.EdgeState // whether anybody listens for an edge; it must not wait. nil: nothing is known
+	Trouble    func() error                                        // why the node's NATS server takes no writes; nil, or the answer nil: nothing known
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -58,14 +58,6 @@ type System struct {
 	settling chan struct{}  // bounds their number
 }
 
-// edgeDown is Config.EdgeDown, which may be nil.
-func (s *System) edgeDown(edge string) time.Time {
-	if s.cfg.EdgeDown == nil {
-		return time.Time{}
-	}
-	return s.cfg.EdgeDown(edge)
-}
-
 // NewSystem makes a System and registers its metrics. It starts nothing.
 func NewSystem(cfg Config) *System {
 	s := &System{cfg: cfg, workers: newWorkers(), metrics: newMetrics(cfg.Registerer)}
@@ -77,8 +69,11 @@ func NewSystem(cfg Config) *System {
 	s.departed.at = map[string]presence.Gone{}
 	s.settling = make(chan struct{}, maxSettling)
 	s.cfg.Rules.Gone = s.departed.before
+	if s.cfg.EdgeState == nil {
+		s.cfg.EdgeState = func(string, time.Time) presence.EdgeState { return presence.EdgeState{} }
+	}
 	cfg.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "lamplight_watchers_behind_seconds",
-		Help: "How long the watcher that has been behind for the longest time has been so, in seconds; 0: none is behind."}, s.behindFor), behindMetrics{s})
+		Help: "How long the watcher that has been behind for the longest time has been so, in seconds; 0: none is behind."}, s.behindFor), behindMetrics{s}, answerMetrics{s})
 	return s
 }
 

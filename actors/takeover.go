@@ -152,6 +152,7 @@ func (s *shard) drop(doubt uint64) {
 	s.queue, s.backlog = nil, nil
 	clear(s.suspects)
 	s.showBehind(nil)
+	s.answersBy.Store(nil)
 	s.edges.clear()
 	s.switches.clear()
 	s.sources = nil

@@ -94,6 +94,7 @@ func (s *shard) tick(now time.Time) {
 	}
 	s.expire(now)
 	s.countBehind(now)
+	s.countAnswers(now)
 	if s.waits > 0 {
 		for _, x := range s.extensions {
 			if len(x.waits) > 0 {
@@ -159,6 +160,9 @@ func (s *shard) schedule(now time.Time) {
 	}
 	if len(s.suspects) > 0 {
 		soon(countBehindEvery)
+	}
+	if len(s.extensions) > 0 || s.answersBy.Load() != nil {
+		soon(countAnswersEvery)
 	}
 	if len(s.waiting) > 0 {
 		soon(50 * time.Millisecond)

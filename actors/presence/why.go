@@ -20,7 +20,7 @@ const (
 	FoundReset      = "reset"              // the last change of the lamp was a reset
 	FoundWatcherEnd = "subscription_ended" // a phone's answer ended its subscription, or the phone did not refresh it
 	FoundNoAnswer   = "not_answered"       // a phone has not answered its last NOTIFY, or answered with a failure
-	FoundEdgeDown   = "edge_down"          // nobody listens for the edge of a watcher
+	FoundEdgeDown   = "edge_down"          // nobody listens for the edge of a watcher, or the edge is silent
 	FoundHeldBack   = "held_back"          // a watcher's rate, or the budget of the account, holds a change back
 	FoundNoWatchers = "no_watchers"        // no phone watches the extension
 	FoundStale      = "stale_owner"        // the node that answers can't reach NATS
@@ -55,20 +55,21 @@ func (e *Extension) EndedWatchers() (all []EndedWatcher) {
 	return all
 }
 
-// Findings says what an operator should know about the lamp. edgeDown says since when nobody listens for an edge; the zero time: somebody
-// does.
-func (e *Extension) Findings(now time.Time, edgeDown func(edge string) time.Time) (all []Finding) {
+// Findings says what an operator should know about the lamp. edgeState says whether anybody listens for an edge.
+func (e *Extension) Findings(now time.Time, edgeState func(edge string) EdgeState) (all []Finding) {
 	add := func(kind, format string, args ...any) { all = append(all, Finding{kind, fmt.Sprintf(format, args...)}) }
 	e.findLit(now, add)
 	e.findDark(add)
-	down := map[string]bool{}
+	edges := map[string]EdgeState{}
 	for _, s := range e.watchers {
 		edge := s.Edge()
-		if since := edgeDown(edge); !since.IsZero() && !down[edge] {
-			down[edge] = true
-			add(FoundEdgeDown, "Nobody has listened for the edge %s since %s. Other SIP edges send its NOTIFYs to phones that are not tied to a connection; phones on its TCP, TLS and WebSocket connections hear nothing until it is back or they subscribe anew.", name(edge), clock(since))
+		state, known := edges[edge]
+		if !known {
+			state = edgeState(edge)
+			edges[edge] = state
+			findEdge(edge, state, add)
 		}
-		e.findWatcher(s, now, down[edge], add)
+		e.findWatcher(s, now, state, add)
 	}
 	for _, t := range e.EndedWatchers() {
 		switch {
@@ -147,18 +148,35 @@ func (e *Extension) findDark(add func(kind, format string, args ...any)) {
 	}
 }
 
-// findWatcher says why a phone may show something else than the lamp. down says that its edge is down, which was said already.
-func (e *Extension) findWatcher(s *Subscription, now time.Time, down bool, add func(kind, format string, args ...any)) {
+// findEdge says that nobody listens for an edge, or that it is silent.
+func findEdge(edge string, state EdgeState, add func(kind, format string, args ...any)) {
+	switch {
+	case state.Listens == EdgeNobody:
+		add(FoundEdgeDown, "Nobody listens for the edge %s: NATS knew no subscription to take the message that was sent to it at %s. It has never said edge.up to this node.", edgeName(edge), clock(state.At))
+	case state.Listens != EdgeDown:
+	case state.Silent:
+		add(FoundEdgeDown, "The edge %s is silent since %s. An edge says edge.up every 5 s. It hangs, or it has lost NATS; its phones may show an older state.", edgeName(edge), clock(state.At))
+	default:
+		add(FoundEdgeDown, "Nobody has listened for the edge %s since %s. Other SIP edges send its NOTIFYs to phones that are not tied to a connection; phones on its TCP, TLS and WebSocket connections hear nothing until it is back or they subscribe anew.", edgeName(edge), clock(state.At))
+	}
+}
+
+// findWatcher says why a phone may show something else than the lamp. edge is the state of its edge: that nobody listens was said already.
+func (e *Extension) findWatcher(s *Subscription, now time.Time, edge EdgeState, add func(kind, format string, args ...any)) {
 	_, unanswered := s.Lags(now)
 	switch {
-	case down:
+	case edge.Listens == EdgeDown || edge.Listens == EdgeNobody:
 	case s.reply >= 300:
 		add(FoundNoAnswer, "%s answered %d to NOTIFY %d of its %s subscription %s. It may show an older state.", name(s.From), s.reply, s.sequence, s.Package, s.CallID)
 	case s.held:
 		add(FoundHeldBack, "%s is to be told a change of its %s subscription %s that its rate, or the budget of NOTIFYs of the account, holds back.", name(s.From), s.Package, s.CallID)
 	case unanswered:
-		add(FoundNoAnswer, "%s behind the edge %s has not answered NOTIFY %d of its %s subscription %s, which was sent %s ago. It may show an older state.",
-			name(s.From), name(s.Edge()), s.sequence, s.Package, s.CallID, about(now.Sub(moment(s.noticedAt))))
+		unknown := ""
+		if edge.Listens == EdgeNeverUp {
+			unknown = " The edge has never said edge.up to this node, so nobody knows whether it lives."
+		}
+		add(FoundNoAnswer, "%s behind the edge %s has not answered NOTIFY %d of its %s subscription %s, which was sent %s ago. It may show an older state.%s",
+			name(s.From), edgeName(s.Edge()), s.sequence, s.Package, s.CallID, about(now.Sub(moment(s.noticedAt))), unknown)
 	}
 }
 

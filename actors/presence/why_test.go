@@ -8,7 +8,8 @@ import (
 
 // Each fault that leaves a lamp wrong, or a phone behind, is named in words.
 func TestFindings(t *testing.T) {
-	never := func(string) time.Time { return time.Time{} }
+	is := func(s EdgeState) func(string) EdgeState { return func(string) EdgeState { return s } }
+	never := is(EdgeState{Listens: EdgeListening, At: begin})
 	lit := func(s *stage) {
 		call := ring("k", Confirmed)
 		call.SwitchURI = "sip:one"
@@ -17,7 +18,7 @@ func TestFindings(t *testing.T) {
 	sent := func(s *stage) { s.do(watch(Dialog, "w")) }
 	for name, c := range map[string]struct {
 		happens func(s *stage)
-		down    func(string) time.Time
+		edge    func(string) EdgeState
 		kind    string
 		says    []string
 	}{
@@ -34,10 +35,15 @@ func TestFindings(t *testing.T) {
 		}, never, FoundSwitchGone, []string{"because the switch sip:one of the call k was declared gone by the source fs1, which was silent"}},
 		"481": {func(s *stage) { sent(s); s.do(Notified{CallID: "w", Reply: 481, Sequence: 1}) }, never, FoundWatcherEnd,
 			[]string{"w@acme.example.com answered 481 to a NOTIFY at 2026-11-23 10:00:00Z", "dialog subscription w"}},
-		"no refresh":     {func(s *stage) { sent(s); s.pass(time.Hour) }, never, FoundWatcherEnd, []string{"w@acme.example.com did not refresh its dialog subscription w"}},
-		"an answer 500":  {func(s *stage) { sent(s); s.do(Notified{CallID: "w", Reply: 500, Sequence: 1}) }, never, FoundNoAnswer, []string{"answered 500 to NOTIFY 1"}},
-		"no answer":      {func(s *stage) { sent(s); s.pass(10 * time.Second) }, never, FoundNoAnswer, []string{"behind the edge edge-1 has not answered NOTIFY 1", "10 s ago"}},
-		"a dead edge":    {sent, func(string) time.Time { return begin }, FoundEdgeDown, []string{"Nobody has listened for the edge edge-1 since 2026-11-23 10:00:00Z"}},
+		"no refresh":    {func(s *stage) { sent(s); s.pass(time.Hour) }, never, FoundWatcherEnd, []string{"w@acme.example.com did not refresh its dialog subscription w"}},
+		"an answer 500": {func(s *stage) { sent(s); s.do(Notified{CallID: "w", Reply: 500, Sequence: 1}) }, never, FoundNoAnswer, []string{"answered 500 to NOTIFY 1"}},
+		"no answer":     {func(s *stage) { sent(s); s.pass(10 * time.Second) }, never, FoundNoAnswer, []string{"behind the edge edge-1 has not answered NOTIFY 1", "10 s ago"}},
+		"a dead edge":   {sent, is(EdgeState{Listens: EdgeDown, At: begin}), FoundEdgeDown, []string{"Nobody has listened for the edge edge-1 since 2026-11-23 10:00:00Z"}},
+		"a silent edge": {sent, is(EdgeState{Listens: EdgeDown, Silent: true, At: begin}), FoundEdgeDown, []string{"The edge edge-1 is silent since 2026-11-23 10:00:00Z"}},
+		"an edge that never was": {sent, is(EdgeState{Listens: EdgeNobody, At: begin}), FoundEdgeDown,
+			[]string{"Nobody listens for the edge edge-1: NATS knew no subscription to take the message that was sent to it at 2026-11-23 10:00:00Z"}},
+		"an edge of which nothing is known": {func(s *stage) { sent(s); s.pass(10 * time.Second) }, is(EdgeState{Listens: EdgeNeverUp}), FoundNoAnswer,
+			[]string{"has not answered NOTIFY 1", "The edge has never said edge.up to this node, so nobody knows whether it lives."}},
 		"nobody watches": {lit, never, FoundNoWatchers, []string{"No phone watches"}},
 	} {
 		for _, loaded := range []bool{false, true} {
@@ -51,7 +57,7 @@ func TestFindings(t *testing.T) {
 				s.reload()
 			}
 			text := ""
-			for _, f := range s.e.Findings(s.now, c.down) {
+			for _, f := range s.e.Findings(s.now, c.edge) {
 				if f.Kind == c.kind {
 					text = f.Text
 				}

@@ -25,7 +25,9 @@ const (
 
 // Watchers says how many watchers behind one edge may show something else than they should.
 type Watchers struct {
-	Edge       string      `json:"edge"` // "any": the watchers that name none; "other": those of further edges
+	Edge       string      `json:"edge"`                // "any": the watchers that name none; "other": those of further edges
+	Listens    string      `json:"listens,omitzero"`    // whether anybody listens for its NOTIFYs: presence.EdgeListening and the like; "": nobody knows, or they are several edges
+	ListensAt  time.Time   `json:"listens_at,omitzero"` // when that was seen (presence.EdgeState)
 	Watchers   int         `json:"watchers"`
 	Untold     int         `json:"not_told"`     // those that should know more than they were told
 	Unanswered int         `json:"not_answered"` // those that were told it and have not answered, or have answered with a failure
@@ -65,6 +67,9 @@ func (w *Watchers) add(more Watchers) {
 	if w.Since.IsZero() || !more.Since.IsZero() && more.Since.Before(w.Since) {
 		w.Since = more.Since
 	}
+	if more.Listens != "" && (w.Listens == "" || more.ListensAt.After(w.ListensAt)) { // the newest that a node has seen
+		w.Listens, w.ListensAt = more.Listens, more.ListensAt
+	}
 	w.Worst = append(w.Worst, more.Worst...)
 	slices.SortFunc(w.Worst, func(a, b Extension) int {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Extension, b.Extension))
@@ -84,6 +89,7 @@ func Bound(edges *[]Watchers) {
 	for _, w := range (*edges)[MaxEdges:] {
 		rest.add(w)
 	}
+	rest.Listens, rest.ListensAt = "", time.Time{}
 	*edges = append((*edges)[:MaxEdges], rest)
 }
 

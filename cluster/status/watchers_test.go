@@ -10,19 +10,21 @@ import (
 // What nodes say of one edge adds up. The edges with the most watchers that lag are listed, and the others together.
 func TestWatchersOf(t *testing.T) {
 	at := func(s int) time.Time { return time.Unix(1_800_000_000+int64(s), 0) }
-	a := Status{Watchers: []Watchers{{Edge: "e", Watchers: 10, Untold: 1, Since: at(5), Worst: []Extension{{Extension: "1@a", Untold: 1, Since: at(5)}}}, {Edge: "quiet", Watchers: 4}}}
-	b := Status{Watchers: []Watchers{{Edge: "e", Watchers: 20, Unanswered: 2, Since: at(3), Worst: []Extension{{Extension: "2@a", Unanswered: 2, Since: at(3)}}}, {Edge: "quiet", Watchers: 1}}}
-	got := WatchersOf([]Status{a, b, {}})
+	a := Status{Watchers: []Watchers{{Edge: "e", Listens: "down", ListensAt: at(6), Watchers: 10, Untold: 1, Since: at(5), Worst: []Extension{{Extension: "1@a", Untold: 1, Since: at(5)}}}, {Edge: "quiet", Watchers: 4}}}
+	b := Status{Watchers: []Watchers{{Edge: "e", Listens: "listening", ListensAt: at(7), Watchers: 20, Unanswered: 2, Since: at(3), Worst: []Extension{{Extension: "2@a", Unanswered: 2, Since: at(3)}}}, {Edge: "quiet", Watchers: 1}}}
+	silent := Status{Watchers: []Watchers{{Edge: "e"}, {Edge: "quiet", Listens: "never_up"}}} // the first of an earlier release
+	got := WatchersOf([]Status{a, silent, b, {}})
 	if len(got) != 2 || got[0].Edge != "e" || got[0].Watchers != 30 || got[0].Untold != 1 || got[0].Unanswered != 2 || !got[0].Since.Equal(at(3)) || len(got[0].Worst) != 2 || got[0].Worst[0].Extension != "2@a" ||
+		got[0].Listens != "listening" || !got[0].ListensAt.Equal(at(7)) || got[1].Listens != "never_up" ||
 		got[1].Watchers != 5 || !got[1].Since.IsZero() {
 		t.Errorf("%+v", got)
 	}
 	many := Status{}
 	for i := range MaxEdges + 10 {
-		many.Watchers = append(many.Watchers, Watchers{Edge: strconv.Itoa(i), Watchers: 1, Untold: i, Since: at(i)})
+		many.Watchers = append(many.Watchers, Watchers{Edge: strconv.Itoa(i), Listens: "listening", ListensAt: at(i), Watchers: 1, Untold: i, Since: at(i)})
 	}
 	got = WatchersOf([]Status{many})
-	if last := got[len(got)-1]; len(got) != MaxEdges+1 || got[0].Edge != strconv.Itoa(MaxEdges+9) || last.Edge != "other" || last.Watchers != 10 || last.Untold != 45 {
+	if last := got[len(got)-1]; len(got) != MaxEdges+1 || got[0].Edge != strconv.Itoa(MaxEdges+9) || last.Edge != "other" || last.Listens != "" || !last.ListensAt.IsZero() || last.Watchers != 10 || last.Untold != 45 {
 		t.Errorf("%d edges, the last %+v", len(got), last)
 	}
 }

@@ -36,7 +36,7 @@ type bridgeFlags struct {
 }
 
 const (
-	bridgeDrain       = 5 * time.Second // how long a bridge may take to stop
+	healthDrain       = 5 * time.Second // how long the HTTP listener of a program that is no node may take to stop
 	bridgeConnections = 64              // HTTP connections
 )
 
@@ -48,16 +48,19 @@ func (f *bridgeFlags) check() error {
 	return checkListeners([]listener{{flag: "--http", address: f.HTTP, tcp: true}})
 }
 
-// run runs sources until SIGTERM or SIGINT, or until one of them gives up. name is the command's, such as freeswitch.
-func (f *bridgeFlags) run(out io.Writer, log *slog.Logger, name string, sources []source.Make) error {
+// run runs sources until SIGTERM or SIGINT, or until one of them gives up. On SIGHUP it reads the configuration again, which check refuses or not
+// (reloader.onHangUp). name is the command's, such as freeswitch.
+func (f *bridgeFlags) run(out io.Writer, again *reloader, name string, sources []source.Make, check func(*commands) (string, error)) error {
+	log, hangUp := again.log, hangUps()
 	ctx, stop := untilSignal(context.Background(), func() { os.Exit(1) })
 	defer stop()
+	go again.onHangUp(ctx, hangUp, check)
 	conn, err := f.connect("lamplight bridge " + name)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	health, registry, err := startHealth(ctx, conn, f.HTTP, "lamplight bridge "+name, "the bridge", log)
+	health, registry, err := startHealth(ctx, conn, healthFlags{f.HTTP, "lamplight bridge " + name, bridgeConnections, until(ctx, "the bridge")}, log)
 	if err != nil {
 		return err
 	}
@@ -71,23 +74,30 @@ func (f *bridgeFlags) run(out io.Writer, log *slog.Logger, name string, sources 
 	return err
 }
 
-// startHealth starts the HTTP listener of a program that is no node, with its health and metrics. whole is the program's name, short what an
-// answer calls it.
-func startHealth(ctx context.Context, conn *nats.Conn, address, whole, short string, log *slog.Logger) (*httpd.Server, *prometheus.Registry, error) {
+// healthFlags is what startHealth needs to know of a program that is no node.
+type healthFlags struct {
+	address     string
+	name        string       // of the program, in its answers
+	connections int          // at most
+	serves      func() error // why the program itself does not serve; nil: it does
+}
+
+// startHealth starts the HTTP listener of a program that is no node, with its health and metrics.
+func startHealth(ctx context.Context, conn *nats.Conn, f healthFlags, log *slog.Logger) (*httpd.Server, *prometheus.Registry, error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := client.Watch(conn, log, registry); err != nil {
 		return nil, nil, err
 	}
-	health := httpd.New(httpd.Config{Listen: address, Node: whole, Version: version, Timeout: 10 * time.Second, Ready: func() error {
-		switch {
-		case ctx.Err() != nil:
-			return errors.New(short + " is stopping")
-		case !conn.IsConnected():
+	health := httpd.New(httpd.Config{Listen: f.address, Node: f.name, Version: version, Timeout: 10 * time.Second, Ready: func() error {
+		if err := f.serves(); err != nil {
+			return err
+		}
+		if !conn.IsConnected() {
 			return errors.New("NATS is out of reach")
 		}
 		return nil
-	}, MaxConnections: min(bridgeConnections, node.Descriptors()/4), MaxPerAddress: bridgeConnections, Log: log, Registry: registry})
+	}, MaxConnections: min(f.connections, node.Descriptors()/4), MaxPerAddress: f.connections, Log: log, Registry: registry})
 	if err := health.Start(ctx); err != nil {
 		stopHealth(health)
 		return nil, nil, err
@@ -95,9 +105,19 @@ func startHealth(ctx context.Context, conn *nats.Conn, address, whole, short str
 	return health, registry, nil
 }
 
+// until returns healthFlags.serves of a program that serves until ctx ends.
+func until(ctx context.Context, program string) func() error {
+	return func() error {
+		if ctx.Err() != nil {
+			return errors.New(program + " is stopping")
+		}
+		return nil
+	}
+}
+
 // stopHealth stops that listener.
 func stopHealth(health *httpd.Server) {
-	drain, cancel := context.WithTimeout(context.Background(), bridgeDrain)
+	drain, cancel := context.WithTimeout(context.Background(), healthDrain)
 	defer cancel()
 	_ = health.Stop(drain)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/nats-io/nats.go"
 	"github.com/rabbitmq/amqp091-go"
 
@@ -27,14 +28,21 @@ type bridgeAMQPCommand struct {
 }
 
 // Run implements bridge amqp.
-func (c *bridgeAMQPCommand) Run(out io.Writer) error {
+func (c *bridgeAMQPCommand) Run(out io.Writer, args commandLine, line *kong.Context) error {
+	if err := c.checkAll(); err != nil {
+		return err
+	}
+	log := newLog(os.Stderr, c.LogLevel, c.LogFormat)
+	return c.run(out, newReloader(args, line, log), "amqp", []source.Make{amqpSource(c.AMQP, c.Queue, c.Serve, c.Resync, c.prefix())},
+		func(now *commands) (string, error) { return now.Bridge.AMQP.LogLevel, now.Bridge.AMQP.checkAll() })
+}
+
+// checkAll refuses flags with which the bridge could not work.
+func (c *bridgeAMQPCommand) checkAll() error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	if err := checkAMQP("--amqp", c.AMQP, "--queue", c.Queue, "--resync", c.Resync); err != nil {
-		return err
-	}
-	return c.run(out, newLog(os.Stderr, c.LogLevel, c.LogFormat), "amqp", []source.Make{amqpSource(c.AMQP, c.Queue, c.Serve, c.Resync, c.prefix())})
+	return checkAMQP("--amqp", c.AMQP, "--queue", c.Queue, "--resync", c.Resync)
 }
 
 // amqpSource makes the source that reads an existing Kazoo.

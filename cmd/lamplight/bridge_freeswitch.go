@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/alecthomas/kong"
 	"github.com/nats-io/nats.go"
 
 	"lamplight/actors/presence"
@@ -31,16 +32,24 @@ type freeswitchFlags struct {
 }
 
 // Run implements bridge freeswitch. It runs the bridge until SIGTERM or SIGINT, or until a switch does not take the password.
-func (c *freeswitchCommand) Run(out io.Writer) error {
-	if err := c.check(); err != nil {
-		return err
-	}
+func (c *freeswitchCommand) Run(out io.Writer, args commandLine, line *kong.Context) error {
 	log := newLog(os.Stderr, c.LogLevel, c.LogFormat)
-	sources, err := c.sources("--esl", c.ESL, log)
+	sources, err := c.prepare(log)
 	if err != nil {
 		return err
 	}
-	return c.run(out, log, "freeswitch", sources)
+	return c.run(out, newReloader(args, line, log), "freeswitch", sources, func(now *commands) (string, error) {
+		_, err := now.Bridge.Freeswitch.prepare(log)
+		return now.Bridge.Freeswitch.LogLevel, err
+	})
+}
+
+// prepare refuses flags with which the bridge could not work, and makes the bridges. It starts nothing.
+func (c *freeswitchCommand) prepare(log *slog.Logger) ([]source.Make, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	return c.sources("--esl", c.ESL, log)
 }
 
 // sources makes the bridges of the switches at some addresses, which came with a flag.

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
@@ -15,13 +18,22 @@ import (
 	"lamplight/transport/client"
 )
 
-type checkCommand struct{ serveFlags }
+type checkCommand struct {
+	Serve serveWord `arg:"" optional:"" help:"The word serve, so that a command line of serve can be checked as it is."`
+	serveFlags
+}
 
 // Run implements check-config. It refuses what serve would refuse, starts nothing, and writes nothing.
 func (c *checkCommand) Run(out io.Writer, line *kong.Context) error {
-	_, passing, err := c.settings(slog.New(slog.DiscardHandler))
+	config, passing, err := c.settings(slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
+	}
+	if passing != nil {
+		var runs string
+		if runs, passing = c.besideNode(config, passing); runs != "" {
+			fmt.Fprintf(os.Stderr, "note: %s\n", runs)
+		}
 	}
 	if passing != nil {
 		for warning := range strings.Lines(passing.Error()) {
@@ -31,6 +43,33 @@ func (c *checkCommand) Run(out io.Writer, line *kong.Context) error {
 	c.print(out, line)
 	_, err = fmt.Fprintln(out, "# the configuration is good")
 	return err
+}
+
+// besideNode looks whether what keeps a node from starting now is a node that runs already. It returns a sentence about that node, "" if there
+// is none, and what is left of passing without what the node itself holds.
+func (c *checkCommand) besideNode(config node.Config, passing error) (runs string, rest error) {
+	d := &doctor{serveFlags: &c.serveFlags, config: config, within: time.Second}
+	if err := d.look(); err != nil || d.node == 0 {
+		return "", passing
+	}
+	busy, _ := checkData(&config)
+	rest = c.lookUp()
+	with := "the data directory " + c.Data
+	if !d.locks {
+		rest = errors.Join(rest, busy)
+		with = "the port of --http " + c.HTTP
+	}
+	for _, p := range config.Ports() {
+		later, _ := p.Try()
+		if pid, _ := d.holder(p); later != nil && pid != d.node {
+			rest = errors.Join(rest, later)
+		}
+	}
+	runs = fmt.Sprintf("%s runs already, as process %d, with %s; a second one would not start beside it", cmp.Or(d.nodeName(), "a node"), d.node, with)
+	if rest == nil {
+		runs += "; otherwise this configuration is right"
+	}
+	return runs, rest
 }
 
 // print prints every setting as a line of a configuration file, and where it came from.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,7 +103,7 @@ func TestCheckConfigShowsSources(t *testing.T) {
 	}
 }
 
-// Ports and a data directory that are in use are a warning: the configuration of a running node can be checked.
+// The configuration of a running node can be checked: check-config names the node, and does not advise to stop it. What others hold is a warning.
 func TestCheckConfigOfRunningNode(t *testing.T) {
 	t.Parallel()
 	p := serve(t, t.TempDir())
@@ -109,15 +111,51 @@ func TestCheckConfigOfRunningNode(t *testing.T) {
 	if err := os.WriteFile(monitored, []byte("http: "+strings.TrimPrefix(p.http, "http://")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var stderr strings.Builder
-	c := exec.Command(binary, "check-config", "--nats-config", monitored, "--data", p.data, "--http", strings.TrimPrefix(p.http, "http://"), "--nats-listen", strings.TrimPrefix(p.nats, "nats://"), "--gossip", "127.0.0.1:0")
-	c.Stderr = &stderr
-	if err := c.Run(); err != nil {
-		t.Errorf("%v: %s", err, stderr.String())
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, want := range []string{"in use by another lamplight process", "--http 127.0.0.1:", "--nats-listen 127.0.0.1:", "--nats-config, http 127.0.0.1:"} {
-		if !strings.Contains(stderr.String(), want) {
-			t.Errorf("no warning %q: %s", want, stderr.String())
+	defer udp.Close()
+	base := []string{"check-config", "serve", "--nats-config", monitored, "--http", strings.TrimPrefix(p.http, "http://"), "--nats-listen", strings.TrimPrefix(p.nats, "nats://")}
+	runs := fmt.Sprintf("note: the node \"box\" runs already, as process %d, with the ", p.cmd.Process.Pid)
+	for _, c := range []struct {
+		flags     []string
+		has, lack []string
+	}{
+		{[]string{"--data", p.data, "--gossip", "127.0.0.1:0"}, []string{runs + "data directory " + p.data, "; otherwise this configuration is right"}, []string{"warning", "stop"}},
+		{[]string{"--data", filepath.Join(t.TempDir(), "new"), "--gossip", udp.LocalAddr().String()}, []string{runs + "port of --http 127.0.0.1:", "warning: --gossip 127.0.0.1:", "in use by another process"},
+			[]string{"otherwise", "--nats-listen", "--nats-config"}},
+	} {
+		var stderr strings.Builder
+		check := exec.Command(binary, append(base, c.flags...)...)
+		check.Stderr = &stderr
+		out, err := check.Output()
+		talk := stderr.String()
+		if err != nil || !strings.HasSuffix(string(out), "# the configuration is good\n") {
+			t.Errorf("%v: %s%s", err, out, talk)
 		}
+		for _, part := range c.has {
+			if !strings.Contains(talk, part) {
+				t.Errorf("no %q in %s", part, talk)
+			}
+		}
+		for _, part := range c.lack {
+			if strings.Contains(talk, part) {
+				t.Errorf("%q in %s", part, talk)
+			}
+		}
+	}
+}
+
+// check-config and doctor take a command line of serve as it is, and say so of another word.
+func TestWordServe(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"check-config", "doctor"} {
+		if _, talk, code := command(name, "server"); code != 2 || !strings.Contains(talk, `it is "server"; it must be the word serve, or nothing: this command takes the flags of serve`) {
+			t.Errorf("%s server: exit %d: %s", name, code, talk)
+		}
+	}
+	if out, talk, _ := command("doctor", "serve", "--data", filepath.Join(t.TempDir(), "d"), "--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--gossip", "127.0.0.1:0", "--timeout", "100ms"); !strings.Contains(out, "serve takes these flags") {
+		t.Errorf("doctor serve: %s%s", out, talk)
 	}
 }

@@ -60,7 +60,7 @@ func (c *clusterCommand) Run(out io.Writer) error {
 // printOverview prints the nodes as a table, and below it what is wrong.
 func printOverview(out io.Writer, o status.Overview) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "NODE\tSTATE\tMEMBER\tSHARDS\tOPEN\tEXTENSIONS\tSUBSCRIPTIONS\tBEHIND\tEVENTS/S\tEVENTS\tTAKEOVERS\tEXPELLED\tVERSION")
+	fmt.Fprintln(w, "NODE\tSTATE\tMEMBER\tSHARDS\tOPEN\tEXTENSIONS\tSUBSCRIPTIONS\tNOT TOLD\tEVENTS/S\tEVENTS\tTAKEOVERS\tEXPELLED\tVERSION")
 	for _, n := range o.Nodes {
 		member := "no"
 		if n.Member {

@@ -12,14 +12,16 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/go-json-experiment/json"
 	"github.com/prometheus/procfs"
 
 	"lamplight/cmd/lamplight/node"
 )
 
 type doctorCommand struct {
-	Output  string `short:"o" enum:"table,json" default:"table" help:"How the result is printed: table or json."`
-	Timeout span   `default:"2s" help:"How long the answer to each question to another machine may take."`
+	Serve   serveWord `arg:"" optional:"" help:"The word serve, so that a machine can be examined for a command line of serve as it is."`
+	Output  string    `short:"o" enum:"table,json" default:"table" help:"How the result is printed: table or json."`
+	Timeout span      `default:"2s" help:"How long the answer to each question to another machine may take."`
 	serveFlags
 }
 
@@ -49,6 +51,7 @@ type doctor struct {
 	proc     procfs.FS
 	sockets  map[string]int // by "socket:[inode]": the process that has it open; of the processes that this user may look at
 	node     int            // the process of the node that runs with these flags; 0: none is seen
+	locks    bool           // that process has the data directory
 	findings []finding
 }
 
@@ -99,14 +102,12 @@ func (d *doctor) note(check string, v verdict, do, format string, a ...any) {
 }
 
 // examine makes all checks. Those that need a good configuration are left out without one.
-func (d *doctor) examine() (err error) {
-	if d.proc, err = procfs.NewDefaultFS(); err != nil {
-		return err
-	}
-	d.sockets = d.openSockets()
+func (d *doctor) examine() error {
 	config, _, err := d.settings(slog.New(slog.DiscardHandler)) // what may pass is looked at below, one by one
 	d.config = config
-	d.findNode()
+	if err := d.look(); err != nil {
+		return err
+	}
 	if err == nil {
 		d.note("configuration", fine, "", "serve takes these flags, variables and files")
 		d.checkReachable()
@@ -140,6 +141,35 @@ func (d *doctor) checkReachable() {
 	}
 }
 
+// look looks at the processes of the machine, and finds the node.
+func (d *doctor) look() (err error) {
+	if d.proc, err = procfs.NewDefaultFS(); err != nil {
+		return err
+	}
+	d.sockets = d.openSockets()
+	d.findNode()
+	return nil
+}
+
+// nodeName asks the node that was found for its name; "": it does not listen on --http, or does not say.
+func (d *doctor) nodeName() string {
+	if pid, _ := d.holder(node.Port{Network: "tcp", Address: d.HTTP}); pid != d.node {
+		return ""
+	}
+	_, answer, err := askReady(d.HTTP, d.HTTPTLSCert, d.within)
+	var a struct {
+		Node string `json:"node"` // lamplight@ and the name
+	}
+	if err != nil || json.Unmarshal(answer, &a) != nil {
+		return ""
+	}
+	name, ours := strings.CutPrefix(a.Node, "lamplight@")
+	if !ours {
+		return ""
+	}
+	return fmt.Sprintf("the node %.64q", name)
+}
+
 // openSockets returns which process has which socket open.
 func (d *doctor) openSockets() map[string]int {
 	of := map[string]int{}
@@ -164,7 +194,7 @@ func (d *doctor) findNode() {
 			targets, _ := p.FileDescriptorTargets()
 			for _, t := range targets {
 				if t == filepath.Join(dir, "lock") && p.PID != os.Getpid() {
-					d.node = p.PID
+					d.node, d.locks = p.PID, true
 				}
 			}
 		}

@@ -11,12 +11,9 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"lamplight/cmd/lamplight/node"
 	"lamplight/transport/client"
-	"lamplight/transport/httpd"
 	"lamplight/transport/sip"
 )
 
@@ -94,21 +91,17 @@ func (c *edgeCommand) Run(out io.Writer, args commandLine, line *kong.Context) e
 	}
 	defer conn.Close()
 
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if err := client.Watch(conn, log, registry); err != nil {
-		return err
-	}
 	var ready atomic.Bool
-	health := httpd.New(httpd.Config{Listen: c.HTTP, Node: "lamplight@" + c.Name, Version: version, Timeout: 10 * time.Second, Ready: func() error {
-		switch {
-		case !ready.Load():
+	health, registry, err := startHealth(ctx, conn, healthFlags{c.HTTP, "lamplight@" + c.Name, edgeConnections, func() error {
+		if !ready.Load() {
 			return errors.New("the edge is starting or stopping")
-		case !conn.IsConnected():
-			return errors.New("NATS is out of reach")
 		}
 		return nil
-	}, MaxConnections: min(edgeConnections, node.Descriptors()/4), MaxPerAddress: edgeConnections, Log: log, Registry: registry})
+	}}, log)
+	if err != nil {
+		return err
+	}
+	defer stopHealth(health)
 	remote := sip.NewRemote(sip.RemoteConfig{Conn: conn, Prefix: c.prefix(), Name: c.Name, Version: version, Log: log})
 	var server *sip.Server
 	defer func() {
@@ -118,11 +111,8 @@ func (c *edgeCommand) Run(out io.Writer, args commandLine, line *kong.Context) e
 		if server != nil {
 			_ = server.Stop(drain)
 		}
-		_ = errors.Join(remote.Stop(drain), conn.FlushWithContext(drain), health.Stop(drain))
+		_ = errors.Join(remote.Stop(drain), conn.FlushWithContext(drain))
 	}()
-	if err := health.Start(ctx); err != nil {
-		return err
-	}
 	if err := remote.Start(ctx); err != nil {
 		if ctx.Err() != nil {
 			log.Info("stopped before it was ready")

@@ -273,7 +273,7 @@ func TestRulesAndDashboardAskForWhatThereIs(t *testing.T) {
 		slices.Sort(all)
 		return all
 	}
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		scrape()
 		left := missing()
 		if len(left) == 0 {

@@ -349,6 +349,7 @@ type explanation struct {
 	Shard      int    `json:"shard"`
 	Generation int64  `json:"generation"`
 	Findings   []struct {
+		Kind string `json:"kind"`
 		Text string `json:"text"`
 	} `json:"findings"`
 	Transitions []struct {
@@ -367,7 +368,10 @@ type explanation struct {
 func (e *explanation) print(out io.Writer) error {
 	fmt.Fprintf(out, "The node %s owns it (shard %d, claim %d).\n", e.Node, e.Shard, e.Generation)
 	for _, f := range e.Findings {
-		fmt.Fprintln(out, "-", f.Text)
+		fmt.Fprintf(out, "- %s: %s\n", f.Kind, f.Text)
+	}
+	if len(e.Findings) > 0 {
+		fmt.Fprintln(out, "What to do about each of these is in docs/runbook.md, \"Findings of explain\", under its first word.")
 	}
 	if len(e.Transitions) == 0 {
 		return nil

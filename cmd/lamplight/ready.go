@@ -26,37 +26,47 @@ func (c *readyCommand) Run(out io.Writer) error {
 	if wrong := badAddress(c.HTTP); wrong != "" {
 		return fmt.Errorf("%w: --http is %q: %s; it must be HOST:PORT, such as 127.0.0.1:8000", errUsage, c.HTTP, wrong)
 	}
-	host, port, err := net.SplitHostPort(c.HTTP)
-	if err != nil {
+	code, text, err := askReady(c.HTTP, c.HTTPTLSCert, time.Duration(c.Timeout))
+	if code == 0 {
 		return err
+	}
+	if code != http.StatusOK {
+		return errors.Join(fmt.Errorf("the node is not ready: %s", bytes.TrimSpace(text)), err)
+	}
+	_, err = fmt.Fprintln(out, "ready")
+	return err
+}
+
+// askReady asks /readyz of the node on this machine that listens at an address. certificate is the file of its certificate; "": it speaks no TLS. code is 0
+// when there was no answer.
+func askReady(at, certificate string, within time.Duration) (code int, text []byte, err error) {
+	host, port, err := net.SplitHostPort(at)
+	if err != nil {
+		return 0, nil, err
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
 	scheme, transport := "http", &http.Transport{}
-	if c.HTTPTLSCert != "" {
+	if certificate != "" {
 		scheme = "https"
-		if transport.TLSClientConfig, err = onlyCertificate(c.HTTPTLSCert); err != nil {
-			return err
+		if transport.TLSClientConfig, err = onlyCertificate(certificate); err != nil {
+			return 0, nil, err
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.Timeout))
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(host, port)+"/readyz", nil)
 	if err != nil {
-		return err
+		return 0, nil, err
 	}
 	a, err := (&http.Client{Transport: transport}).Do(q)
 	if err != nil {
-		return fmt.Errorf("the node does not answer: %w", err)
+		return 0, nil, fmt.Errorf("the node does not answer: %w", err)
 	}
 	defer a.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(a.Body, 64<<10))
-	if a.StatusCode != http.StatusOK {
-		return errors.Join(fmt.Errorf("the node is not ready: %s", bytes.TrimSpace(text)), err)
-	}
-	_, err = fmt.Fprintln(out, "ready")
-	return err
+	text, err = io.ReadAll(io.LimitReader(a.Body, 64<<10))
+	return a.StatusCode, text, err
 }
 
 // onlyCertificate returns a TLS configuration that takes the server with the first certificate in a file, and no other. The name in

@@ -221,3 +221,22 @@ func reloadEdge(r *reloader, phones, calls *swapped) {
 		return left, nil
 	})
 }
+
+// onHangUp reads the configuration of a program again on each SIGHUP, until ctx ends, and takes the log level over: nothing else of bridges and
+// shadow can be taken. check refuses flags with which the program could not work, and returns the level.
+func (r *reloader) onHangUp(ctx context.Context, hangUp <-chan os.Signal, check func(*commands) (level string, err error)) {
+	for {
+		select {
+		case <-hangUp:
+			r.read(func(now *commands) ([]string, error) {
+				level, err := check(now)
+				if err == nil {
+					r.setLevel(level)
+				}
+				return nil, err
+			})
+		case <-ctx.Done():
+			return
+		}
+	}
+}

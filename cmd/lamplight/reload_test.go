@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -159,4 +160,59 @@ func edgeReloads(t *testing.T, p *process, ca *authority) {
 	_ = c.Process.Signal(syscall.SIGHUP)
 	eventually(t, "the edge takes the certificate over", 20*time.Second, func() bool { return presented(address) == "edge two" })
 	eventually(t, "the edge says what it took", 20*time.Second, func() bool { return strings.Contains(said.String(), `taken="sip-tls-cert, sip-tls-key"`) })
+}
+
+// On SIGHUP the bridges that run alone and shadow go on. They take the log level over, name what needs a restart, and refuse what is wrong.
+func TestHangUpDoesNotEndBridges(t *testing.T) {
+	t.Parallel()
+	p := serve(t, t.TempDir())
+	p.sample()
+	gone, err := net.Listen("tcp", "127.0.0.1:0") // nobody answers there: a bridge tries again and again
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gone.Close()
+	for name, c := range map[string]struct{ args, settings []string }{
+		"freeswitch": {[]string{"bridge", "freeswitch", "--esl", gone.Addr().String(), "--esl-password-file", passwordFile(t, "ClueCon")}, []string{"caller-ringing: trying", "caller-ringing: loud"}},
+		"amqp":       {[]string{"bridge", "amqp", "--amqp", "amqp://guest:guest@" + gone.Addr().String() + "/"}, []string{"queue: other", "resync: 1s"}},
+		"shadow":     {[]string{"shadow", "--realm", realm, "--amqp", "amqp://guest:guest@" + gone.Addr().String() + "/"}, []string{"every: 20s", "every: never"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conf := filepath.Join(t.TempDir(), "c.yaml")
+			write := func(text string) {
+				if err := os.WriteFile(conf, []byte(text+"\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write("log-level: info")
+			var said transcript
+			run := exec.Command(binary, append(c.args, "--config", conf, "--http", "127.0.0.1:0", "--nats", p.nats)...)
+			run.Stdout, run.Stderr = &said, &said
+			if err := run.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = run.Process.Kill(); _ = run.Wait() })
+			eventually(t, "it runs", time.Minute, func() bool { return strings.Contains(said.String(), "http listening on ") })
+			hup := func(words string) {
+				t.Helper()
+				if err := run.Process.Signal(syscall.SIGHUP); err != nil {
+					t.Fatal(err)
+				}
+				defer func() {
+					if t.Failed() {
+						t.Log(said.String())
+					}
+				}()
+				eventually(t, "the log says "+words, 20*time.Second, func() bool { return strings.Contains(said.String(), words) })
+			}
+			hup(`msg="the configuration is read again" taken="nothing has changed that can be taken"`)
+			write("log-level: debug\n" + c.settings[0])
+			hup(`msg="the configuration is read again" taken=log-level`)
+			name, _, _ := strings.Cut(c.settings[0], ":")
+			hup("restart it to take them\" flags=" + name)
+			write("log-level: debug\n" + c.settings[1])
+			hup("the configuration is not taken over, and nothing has changed")
+		})
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/go-json-experiment/json"
 	"github.com/rabbitmq/amqp091-go"
 
@@ -72,14 +73,20 @@ func (c *shadowCommand) config() (s shadow.Config, err error) {
 	return s, err
 }
 
-// Run implements shadow.
-func (c *shadowCommand) Run(out io.Writer) error {
+// Run implements shadow. On SIGHUP it reads the configuration again.
+func (c *shadowCommand) Run(out io.Writer, args commandLine, line *kong.Context) error {
 	config, err := c.config()
 	if err != nil {
 		return err
 	}
+	config.Log = newLog(os.Stderr, c.LogLevel, c.LogFormat)
+	hangUp, again := hangUps(), newReloader(args, line, config.Log)
 	ctx, stop := untilSignal(context.Background(), func() { os.Exit(1) })
 	defer stop()
+	go again.onHangUp(ctx, hangUp, func(now *commands) (string, error) {
+		_, err := now.Shadow.config()
+		return now.Shadow.LogLevel, err
+	})
 	if c.For > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(c.For))
@@ -87,12 +94,11 @@ func (c *shadowCommand) Run(out io.Writer) error {
 	}
 	here, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	config.Log = newLog(os.Stderr, c.LogLevel, c.LogFormat)
 	if config.Conn, err = c.connect("lamplight shadow"); err != nil {
 		return err
 	}
 	defer config.Conn.Close()
-	health, registry, err := startHealth(ctx, config.Conn, c.HTTP, "lamplight shadow", "the comparison", config.Log)
+	health, registry, err := startHealth(ctx, config.Conn, healthFlags{c.HTTP, "lamplight shadow", bridgeConnections, until(ctx, "the comparison")}, config.Log)
 	if err != nil {
 		return err
 	}

@@ -60,6 +60,17 @@ func (s *span) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// serveWord is the word serve.
+type serveWord string
+
+func (w *serveWord) UnmarshalText(text []byte) error {
+	if string(text) != "serve" {
+		return wrongValue(text, "the word serve, or nothing: this command takes the flags of serve")
+	}
+	*w = serveWord(text)
+	return nil
+}
+
 // moment is a time, or how long ago it was.
 type moment struct{ time.Time }
 

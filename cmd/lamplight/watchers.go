@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"lamplight/actors/presence"
 	"lamplight/cluster/status"
 	"lamplight/transport/client"
 )
@@ -28,10 +29,10 @@ func (c *watchersCommand) Run(out io.Writer) error {
 		return printJSON(out, edges)
 	}
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "EDGE\tWATCHERS\tNOT TOLD\tNOT ANSWERED\tSINCE")
+	fmt.Fprintln(w, "EDGE\tLISTENS\tWATCHERS\tNOT TOLD\tNOT ANSWERED\tSINCE")
 	lagging := 0
 	for _, e := range edges {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\n", e.Edge, e.Watchers, e.Untold, e.Unanswered, when(e.Since))
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\n", e.Edge, listens(e), e.Watchers, e.Untold, e.Unanswered, when(e.Since))
 		lagging += e.Untold + e.Unanswered
 	}
 	if err := w.Flush(); err != nil {
@@ -50,6 +51,21 @@ func (c *watchersCommand) Run(out io.Writer) error {
 		}
 	}
 	return w.Flush()
+}
+
+// listens says in a table whether anybody listens for an edge.
+func listens(e status.Watchers) string {
+	switch e.Listens {
+	case "":
+		return "-"
+	case presence.EdgeDown:
+		return "down since " + when(e.ListensAt)
+	case presence.EdgeNobody:
+		return "nobody at " + when(e.ListensAt)
+	case presence.EdgeNeverUp:
+		return "never said edge.up"
+	}
+	return e.Listens
 }
 
 // when is a time in a table; the zero time is none.

@@ -34,6 +34,7 @@ stop() {
 }
 
 echo LAMPLIGHT_DRAIN_GRACE=0 >/etc/default/lamplight # no load balancer waits here
+rm -f /var/lib/man-db/auto-update # else each dpkg reads the manual pages of the whole machine again, which is most of the time
 test -z "$(installed)" || fail "there is a package lamplight on this machine"
 
 echo "$(date +%T) install 0.0.9"

@@ -1,5 +1,5 @@
-// Package brokers reaches the RabbitMQ brokers of a Kazoo: it connects, declares Kazoo's exchanges as Kazoo itself does, and reads the bodies of
-// messages. The bridge from Kazoo and the comparison with Kazoo use it. It keeps nothing: the caller has the connection, and connects anew
+// Package brokers reaches the RabbitMQ brokers of a Kazoo: it connects, declares Kazoo's exchanges as Kazoo itself does, reads the bodies of
+// messages, and decides when a broker refuses a program for good. The bridge from Kazoo and the comparison with Kazoo use it. It keeps nothing: the caller has the connection, and connects anew
 // when it is lost.
 package brokers
 
@@ -80,6 +80,29 @@ func Lost(lost <-chan *amqp091.Error) error {
 	default:
 		return errClosed
 	}
+}
+
+// Refusals decide when a broker refuses a program for good. One goroutine uses them.
+type Refusals struct {
+	since  time.Time // of the first of those that came one after the other
+	worked bool
+}
+
+// Worked notes that the broker has let the program in. What it refuses later, somebody may mend.
+func (r *Refusals) Worked() { r.worked = true }
+
+// ForGood says whether no later try can mend the error with which a try ended: the broker has never let the program in, and has refused it for
+// the time of patience. A broker that starts takes connections before it knows its users, and refuses them for some seconds.
+func (r *Refusals) ForGood(err error, patience time.Duration) bool {
+	e, ok := errors.AsType[*amqp091.Error](err)
+	if !ok || e.Code != amqp091.AccessRefused && e.Code != amqp091.NotAllowed && e.Code != amqp091.PreconditionFailed {
+		r.since = time.Time{}
+		return false
+	}
+	if r.since.IsZero() {
+		r.since = time.Now()
+	}
+	return !r.worked && time.Since(r.since) >= patience
 }
 
 // Closed returns why a channel was closed: e, which is nil when this side closed it.

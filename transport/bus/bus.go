@@ -22,6 +22,7 @@ import (
 	"lamplight/transport/appendjson"
 	"lamplight/transport/audit"
 	"lamplight/transport/kazoo"
+	"lamplight/transport/report"
 )
 
 // Router is what a Bus needs of the router, which takes messages to the owners of their extensions. Its methods may be called
@@ -87,6 +88,10 @@ type Config struct {
 	News     func(realm string, then func(error))
 	Question func(realm string) error
 
+	// Report makes the reports of resets. Account returns the id of the account that has a realm, "" if none has; it must not wait.
+	Report  *report.Maker
+	Account func(realm string) string
+
 	// Audit is told of each command that has ended. It must not wait.
 	Audit func(audit.Entry)
 
@@ -101,8 +106,9 @@ type Bus struct {
 	service    micro.Service
 	metrics    *metrics
 	refusals   *slog.Logger   // writes a line of each kind of document a minute
-	background sync.WaitGroup // listings and resets of realms, and events that wait for their turn
+	background sync.WaitGroup // listings and resets of realms, resets that wait for their report, and events that wait for their turn
 	slots      chan struct{}  // bounds their number
+	reporting  chan struct{}  // bounds the number of resets of one extension that wait for their report
 	stop       context.CancelFunc
 	ctx        context.Context // ends when Stop is called
 }
@@ -110,9 +116,12 @@ type Bus struct {
 // maxBackground is the number of listings and resets of realms that may be under way at a time.
 const maxBackground = 16
 
+// maxReporting is the number of resets of one extension that may wait for their report at a time. What comes beyond has none.
+const maxReporting = 256
+
 // New makes a Bus and registers its metrics. It starts nothing.
 func New(c Config) *Bus {
-	b := &Bus{cfg: c, slots: make(chan struct{}, maxBackground), metrics: newMetrics(c.Registerer), refusals: loglimit.Every(time.Minute, c.Log).With("part", "documents")}
+	b := &Bus{cfg: c, slots: make(chan struct{}, maxBackground), reporting: make(chan struct{}, maxReporting), metrics: newMetrics(c.Registerer), refusals: loglimit.Every(time.Minute, c.Log).With("part", "documents")}
 	b.cfg.Log = loglimit.Limit(c.Log).With("part", "documents")
 	return b
 }

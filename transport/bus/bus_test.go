@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -24,6 +26,7 @@ import (
 	"lamplight/cluster/subject"
 	"lamplight/transport/audit"
 	"lamplight/transport/kazoo"
+	"lamplight/transport/report"
 )
 
 // headers are the fields that every document has, but for Event-Name.
@@ -43,6 +46,8 @@ type router struct {
 	query  actors.Query              // of the last listing
 
 	audited []audit.Entry
+	reports []string              // with the account before each
+	hangs   bool                  // reports can't be kept
 	gone    []presence.SwitchGone // that were given to EndSwitch
 	goneErr error                 // of EndSwitch
 }
@@ -52,7 +57,32 @@ func (r *router) Go(q actors.Request, done func(actors.Answer)) {
 	r.kept = append(r.kept, q)
 	a := r.answer
 	r.mu.Unlock()
+	if _, show := q.Message.(actors.Show); show && a.View == nil && a.Err == nil {
+		a.View = presence.Idle
+	}
 	done(a)
+}
+
+// Request is what reports ask. It is not kept.
+func (r *router) Request(_ context.Context, q actors.Request) actors.Answer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a := r.answer
+	if a.View == nil {
+		a.View = presence.Idle
+	}
+	return a
+}
+
+func (r *router) keep(ctx context.Context, account string, data []byte) string {
+	if r.hangs {
+		<-ctx.Done()
+		return ""
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reports = append(r.reports, account+" "+string(data))
+	return fmt.Sprint("report-", len(r.reports))
 }
 
 func (r *router) audit(e audit.Entry) {
@@ -66,6 +96,9 @@ func (r *router) List(_ context.Context, q actors.Query, yield func(actors.Subsc
 	r.query = q
 	r.mu.Unlock()
 	for _, row := range r.rows {
+		if q.Lit && row.Lamp == nil {
+			continue
+		}
 		if err := yield(row); err != nil {
 			return r.cover, err
 		}
@@ -107,7 +140,12 @@ func newBed(t *testing.T) *bed { return newBedThatLogs(t, slog.New(slog.DiscardH
 
 func newBedThatLogs(t *testing.T, log *slog.Logger) *bed {
 	t.Helper()
-	s := natstest.Start(t, "")
+	return newBedAt(t, natstest.Start(t, ""), log)
+}
+
+// newBedAt makes a bed on a server that runs already.
+func newBedAt(t *testing.T, s *server.Server, log *slog.Logger) *bed {
+	t.Helper()
 	connect := func() *nats.Conn { return natstest.Connect(t, s) }
 	b := &bed{t: t, conn: connect(), router: &router{}, ask: func(_ string, then func(error)) { then(directory.ErrUnknown) }}
 	conn, registry := connect(), prometheus.NewRegistry()
@@ -123,7 +161,8 @@ func newBedThatLogs(t *testing.T, log *slog.Logger) *bed {
 			return kazoo.Credentials{Realm: realm == "acme.test", User: user != "" && user != "nobody", MD5: "md5 of " + user, SHA256: "sha of " + user}
 		},
 		News: func(_ string, then func(error)) { then(b.budget) }, Question: func(string) error { return b.budget },
-		EdgeSecret: func(context.Context) ([]byte, error) { return []byte("secret"), b.secret }})
+		EdgeSecret: func(context.Context) ([]byte, error) { return []byte("secret"), b.secret },
+		Report:     report.New(report.Config{Presence: b.router, Keep: b.router.keep, Timeout: 5 * time.Second}), Account: func(realm string) string { return "account of " + realm }})
 	if err := x.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"lamplight/transport/appendjson"
 	"lamplight/transport/audit"
 	"lamplight/transport/kazoo"
+	"lamplight/transport/report"
 )
 
 // control registers the control endpoints as a micro service of NATS (docs/contract/nats.md, "Control").
@@ -113,31 +114,74 @@ func (b *Bus) set(r micro.Request) {
 		if err == nil && to.User == "*" {
 			err = errAsterisk
 		}
-		b.command(r, f, audit.Entry{Action: "set", State: state.String(), Realm: to.Realm, User: to.User}, presence.SetManual{State: state}, err)
+		if err != nil {
+			b.respond(r, f, err)
+			return
+		}
+		b.command(r, f, audit.Entry{Action: "set", State: state.String(), Realm: to.Realm, User: to.User, Origin: f.Origin()}, presence.SetManual{State: state}, time.Now().Add(b.cfg.Timeout))
 	})
 }
 
+// reset resets an extension or a realm, and makes a report of what was there. A reset is never refused because of its report. That of an
+// extension is on its way before this method returns, right behind the question for the report, so that a set that follows it is not undone: only its
+// answer waits for the report.
 func (b *Bus) reset(r micro.Request) {
 	b.readControl(r, "reset", func(f *kazoo.Document, to actors.Address, err error) {
-		if err != nil || to.User != "*" {
-			b.command(r, f, audit.Entry{Action: "reset", Realm: to.Realm, User: to.User}, presence.Reset{}, err)
+		e := audit.Entry{Action: "reset", Realm: to.Realm, User: to.User}
+		if err != nil {
+			b.respond(r, f, err)
 			return
 		}
-		b.runInBackground(r, f, b.cfg.Timeout, func(ctx context.Context) {
-			cover, err := b.cfg.Router.ResetRealm(ctx, to.Realm, f.Origin())
-			if err == nil && len(cover.Missing) > 0 {
-				err = fmt.Errorf("%d shards did not answer: %w", len(cover.Missing), actors.ErrUnknown)
-			}
-			b.cfg.Audit(audit.Entry{Action: "reset", Realm: to.Realm, User: to.User, Origin: f.Origin(), Err: err})
-			if err != nil {
-				b.respond(r, f, err)
-				return
-			}
-			b.note(r.Subject(), f, nil)
-			d := b.ackDocument(f, nil)
-			_ = r.Respond(append(appendjson.Number(d[:len(d)-1], "Extensions", int64(cover.Extensions)), '}'))
-		})
+		e.Origin = f.Origin()
+		about := report.Reset{Account: b.cfg.Account(to.Realm), Realm: to.Realm, Origin: e.Origin, Until: time.Now().Add(b.cfg.Timeout)}
+		if to.User == "*" {
+			b.runInBackground(r, f, b.cfg.Timeout, func(ctx context.Context) { b.resetRealm(ctx, r, f, e, about) })
+			return
+		}
+		select {
+		case b.reporting <- struct{}{}:
+			shown, done := make(chan actors.Answer, 1), make(chan actors.Answer, 1)
+			b.cfg.Router.Go(b.cfg.Report.Ask(about, to), func(a actors.Answer) { shown <- a })
+			b.ask(r.Headers(), f, actors.Request{To: to, Message: presence.Reset{}, Deadline: about.Until, Origin: e.Origin}, func(a actors.Answer) { done <- a })
+			b.background.Go(func() {
+				defer func() { <-b.reporting }()
+				a := <-done
+				if a.Err == nil {
+					e.Report = b.cfg.Report.Answered(b.ctx, about, to, shown)
+				}
+				b.commanded(r, f, e, a.Err)
+			})
+		default:
+			b.cfg.Log.Warn("a reset is done without a report, because too many resets wait for theirs", "most", maxReporting, "extension", to.String(), "request_id", e.Request)
+			b.command(r, f, e, presence.Reset{}, about.Until)
+		}
 	})
+}
+
+// resetRealm resets every extension of a realm.
+func (b *Bus) resetRealm(ctx context.Context, r micro.Request, f *kazoo.Document, e audit.Entry, about report.Reset) {
+	e.Report = b.cfg.Report.Lamps(ctx, about)
+	cover, err := b.cfg.Router.ResetRealm(ctx, e.Realm, e.Origin)
+	if err == nil && len(cover.Missing) > 0 {
+		err = fmt.Errorf("%d shards did not answer: %w", len(cover.Missing), actors.ErrUnknown)
+	}
+	e.Err = err
+	b.cfg.Audit(e)
+	b.note(r.Subject(), f, err)
+	d := b.ackCommand(f, e)
+	if err == nil {
+		d = append(appendjson.Number(d[:len(d)-1], "Extensions", int64(cover.Extensions)), '}')
+	}
+	_ = r.Respond(d)
+}
+
+// ackCommand encodes the answer to a command, with the id of its report.
+func (b *Bus) ackCommand(f *kazoo.Document, e audit.Entry) []byte {
+	d := b.ackDocument(f, e.Err)
+	if e.Err == nil && e.Report != "" {
+		d = append(appendjson.Field(d[:len(d)-1], "Report-ID", e.Report), '}')
+	}
+	return d
 }
 
 // switchGone ends the calls of a switch that were last heard of before a moment, of all realms.
@@ -164,19 +208,18 @@ func (b *Bus) switchGone(r micro.Request) {
 	})
 }
 
-// command sends a command to an extension, answers when it is durable and tells the audit. With an err it answers that at once.
-func (b *Bus) command(r micro.Request, f *kazoo.Document, e audit.Entry, m actors.Message, err error) {
-	if err != nil {
-		b.respond(r, f, err)
-		return
-	}
-	e.Origin = f.Origin()
-	q := actors.Request{To: actors.Address{Realm: e.Realm, User: e.User}, Message: m, Deadline: time.Now().Add(b.cfg.Timeout), Origin: e.Origin}
-	b.ask(r.Headers(), f, q, func(a actors.Answer) {
-		b.respond(r, f, a.Err)
-		e.Err = a.Err
-		b.cfg.Audit(e)
-	})
+// command sends a command to an extension, answers when it is durable and tells the audit.
+func (b *Bus) command(r micro.Request, f *kazoo.Document, e audit.Entry, m actors.Message, until time.Time) {
+	q := actors.Request{To: actors.Address{Realm: e.Realm, User: e.User}, Message: m, Deadline: until, Origin: e.Origin}
+	b.ask(r.Headers(), f, q, func(a actors.Answer) { b.commanded(r, f, e, a.Err) })
+}
+
+// commanded answers a command that was done or refused, and tells of it.
+func (b *Bus) commanded(r micro.Request, f *kazoo.Document, e audit.Entry, err error) {
+	e.Err = err
+	b.note(r.Subject(), f, e.Err)
+	_ = r.Respond(b.ackCommand(f, e))
+	b.cfg.Audit(e)
 }
 
 func (b *Bus) show(r micro.Request) {

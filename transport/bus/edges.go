@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"lamplight/actors"
+	"lamplight/actors/presence"
 	"lamplight/cluster/subject"
 	"lamplight/transport/kazoo"
 )
@@ -23,6 +24,8 @@ const (
 	forgetAfter  = time.Hour        // the node forgets an edge without watchers after this time without an edge.up
 	lookEvery    = 10 * time.Minute // how often the node looks for edges to forget
 	downAfter    = 10 * time.Second // how long nobody must have listened for an edge before Down returns it
+	silentAfter  = 15 * time.Second // how long an edge that says edge.up every 5 s must have said nothing to count as silent
+	noticeTime   = time.Second      // in which NATS says that nobody took a message
 )
 
 // find returns the edge of that name, or nil when it is not in the table.
@@ -121,6 +124,9 @@ func (f *Fanout) look(ctx context.Context) {
 		case now := <-regular.C:
 			f.lookOnce(now)
 		case now := <-often.C:
+			if !f.cfg.Conn.IsConnected() {
+				f.joined.Store(now.UnixNano())
+			}
 			f.replaceDown(now)
 		}
 	}
@@ -144,16 +150,42 @@ func (f *Fanout) replaceDown(now time.Time) {
 	}
 }
 
-// DownSince returns since when nobody listens for an edge; the zero time: somebody does, or the node has nothing to tell it.
-func (f *Fanout) DownSince(name string) time.Time {
-	e := f.find(name)
+// State says whether anybody listens for an edge; "" is the edge of the watchers that name none. It does not wait.
+func (f *Fanout) State(name string, now time.Time) presence.EdgeState {
+	if f.Local != nil && name == f.LocalName {
+		return presence.EdgeState{Listens: presence.EdgeListening, At: now}
+	}
+	joined := f.joined.Load()
+	if joined == 0 || !f.cfg.Conn.IsConnected() {
+		return presence.EdgeState{}
+	}
+	unknown := presence.EdgeState{Listens: presence.EdgeNeverUp}
+	if name == "" { // the edges that share it say edge.up under their own names
+		unknown.Listens = ""
+	}
+	e := f.find(cmp.Or(name, subject.AnyEdge))
 	if e == nil {
-		return time.Time{}
+		return unknown
 	}
-	if since := e.downSince.Load(); since != 0 {
-		return time.Unix(0, since)
+	down, heard, nobody, open := e.downSince.Load(), e.heard.Load(), e.nobody.Load(), e.open.Load()
+	switch {
+	case down != 0:
+		return presence.EdgeState{Listens: presence.EdgeDown, At: time.Unix(0, down)}
+	case e.spoke.Load() && now.UnixNano()-max(heard, joined) > int64(silentAfter):
+		return presence.EdgeState{Listens: presence.EdgeDown, Silent: true, At: time.Unix(0, heard)}
+	case e.spoke.Load():
+		return presence.EdgeState{Listens: presence.EdgeListening, At: time.Unix(0, heard)}
+	case nobody != 0 && (open == 0 || now.UnixNano()-open < int64(noticeTime)):
+		return presence.EdgeState{Listens: presence.EdgeNobody, At: time.Unix(0, nobody)}
 	}
-	return time.Time{}
+	return unknown
+}
+
+// said notes that an edge lives.
+func (f *Fanout) said(name string) {
+	if e := f.find(name); e != nil {
+		e.heard.Store(time.Now().UnixNano())
+	}
 }
 
 // replaced says whether other edges serve the watchers behind an edge.
@@ -226,6 +258,7 @@ func (b *Bus) notified(m *nats.Msg) {
 	for range wrong {
 		b.note(m.Subject, f, errReply)
 	}
+	b.cfg.Fanout.said(edge)
 	deadline := time.Now().Add(b.cfg.Timeout)
 	for _, r := range replies {
 		b.cfg.Router.Go(actors.Request{To: r.To, Message: r.Event, Deadline: deadline}, func(actors.Answer) {})

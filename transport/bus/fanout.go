@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,6 +78,7 @@ type Fanout struct {
 	cancel  context.CancelFunc
 	looking sync.WaitGroup
 	kept    atomic.Int64 // bytes in all rings
+	joined  atomic.Int64 // Unix ns: since then the node hears what edges say, because its connection stands
 
 	mu           sync.Mutex
 	edges        map[string]*edge // by name
@@ -109,9 +111,11 @@ type edge struct {
 
 	// Other goroutines read these without the lock. Times are in Unix ns.
 	downSince atomic.Int64 // when NATS first said that nobody listens; messages are only kept until the next edge.up; 0: not down
-	heard     atomic.Int64 // when it last said edge.up, or when the entry was made
+	heard     atomic.Int64 // when it last said edge.up or notified, or when the entry was made
 	spoke     atomic.Bool  // it has said edge.up, or does so because it is a SIP edge of Lamplight's
 	replaced  atomic.Bool  // it is down, and its messages go to lamplight.notify.any; none is kept
+	nobody    atomic.Int64 // of an edge that has not spoken: when NATS last said that nobody listens; 0: it has not
+	open      atomic.Int64 // after nobody: when the first message was sent of which NATS has not said so; 0: it said so of the newest
 }
 
 // numbered is a message in a ring.
@@ -147,9 +151,10 @@ func NewFanout(c FanoutConfig) *Fanout {
 
 // Start subscribes to the reply subjects, and starts the goroutine that forgets edges without watchers.
 func (f *Fanout) Start(context.Context) (err error) {
-	if f.replies, err = f.cfg.Conn.Subscribe(f.inbox+".*", f.nobodyListens); err != nil {
+	if f.replies, err = f.cfg.Conn.Subscribe(f.inbox+".>", f.nobodyListens); err != nil {
 		return err
 	}
+	f.joined.Store(time.Now().UnixNano())
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel = cancel
 	f.looking.Go(func() { f.look(ctx) })
@@ -167,12 +172,13 @@ func (f *Fanout) Stop(context.Context) error {
 }
 
 // nobodyListens handles NATS's answer to a message that no subscription took: it marks the edge as down. An edge that has
-// never said edge.up would never be marked as up again, so it is not marked.
+// never said edge.up would never be marked as up again, so it is not marked: it is only noted that nobody took that message.
 func (f *Fanout) nobodyListens(m *nats.Msg) {
 	if m.Header.Get("Status") != "503" {
 		return
 	}
-	name, err := subject.ParseToken(subject.Last(m.Subject))
+	token, number, numbered := strings.Cut(strings.TrimPrefix(m.Subject, f.inbox+"."), ".")
+	name, err := subject.ParseToken(token)
 	if err != nil {
 		return
 	}
@@ -180,9 +186,22 @@ func (f *Fanout) nobodyListens(m *nats.Msg) {
 	if e == nil {
 		return
 	}
-	if e.spoke.Load() {
+	if !numbered {
 		e.downSince.CompareAndSwap(0, time.Now().UnixNano())
+		return
 	}
+	seq, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || e.spoke.Load() { // it was sent before the edge said edge.up
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := time.Now().UnixNano()
+	e.nobody.Store(now)
+	if seq == e.seq {
+		now = 0
+	}
+	e.open.Store(now)
 }
 
 // Notify implements actors.Notifier. It returns when all messages are published.
@@ -267,7 +286,7 @@ func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watche
 			topic := f.cfg.Prefix.Of(subject.Notify(subject.AnyEdge))
 			f.lost(f.cfg.Conn.Publish(topic, b), topic, len(b))
 		} else if e.keep(numbered{e.seq, b}); e.downSince.Load() == 0 {
-			f.send(e, b)
+			f.send(e, numbered{e.seq, b})
 		}
 		e.mu.Unlock()
 	}
@@ -275,9 +294,16 @@ func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watche
 
 // send publishes a message to an edge. Its reply subject is for the NATS server, which answers there at once when nobody
 // listens. An error is not handled: the message is in the ring, and the edge asks for what it misses. One that NATS never carries is
-// logged.
-func (f *Fanout) send(e *edge, data []byte) {
-	f.lost(f.cfg.Conn.PublishRequest(e.subject, e.reply, data), e.subject, len(data))
+// logged. The caller holds e.mu.
+func (f *Fanout) send(e *edge, m numbered) {
+	reply := e.reply
+	if !e.spoke.Load() { // it matters which message nobody took: the edge may listen by the next one, and does not say so
+		reply += "." + strconv.FormatUint(m.seq, 10)
+		if e.nobody.Load() != 0 {
+			e.open.CompareAndSwap(0, time.Now().UnixNano())
+		}
+	}
+	f.lost(f.cfg.Conn.PublishRequest(e.subject, reply, m.data), e.subject, len(m.data))
 }
 
 // lost logs and counts a message that is larger than the NATS server carries. Other errors pass with the connection's trouble.
@@ -361,6 +387,8 @@ func (f *Fanout) up(name, incarnation string, seen uint64, named, draining, cook
 	e.incarnation, e.cookies = incarnation, cookies
 	e.spoke.Store(true)
 	e.downSince.Store(0)
+	e.nobody.Store(0)
+	e.open.Store(0)
 	e.heard.Store(now.UnixNano())
 	replaced := e.replaced.Swap(false)
 	if replaced {
@@ -421,7 +449,7 @@ func (f *Fanout) sendAgain(e *edge, above uint64, now time.Time) {
 	}
 	for _, m := range e.ring {
 		if m.seq > above {
-			f.send(e, m.data)
+			f.send(e, m)
 			e.resent, e.resentTo = now, m.seq
 		}
 	}

@@ -29,11 +29,11 @@ func TestMessageTooLarge(t *testing.T) {
 		}
 		return -1
 	}
-	f.send(&edge{subject: "lamplight.notify.a", reply: "_INBOX.x"}, make([]byte, 1024))
+	f.send(&edge{subject: "lamplight.notify.a", reply: "_INBOX.x"}, numbered{1, make([]byte, 1024)})
 	if n := counted(); n != 0 || log.Len() > 0 {
 		t.Errorf("a message that fits is counted %v times: %s", n, log.String())
 	}
-	f.send(&edge{subject: "lamplight.notify.a", reply: "_INBOX.x"}, make([]byte, 1025))
+	f.send(&edge{subject: "lamplight.notify.a", reply: "_INBOX.x"}, numbered{2, make([]byte, 1025)})
 	if n := counted(); n != 1 || !strings.Contains(log.String(), "max_payload") {
 		t.Errorf("a message that is too large is counted %v times: %s", n, log.String())
 	}

@@ -74,7 +74,7 @@ func (q *request) extension(e *directory.Entry, extension string) error {
 		return err
 	}
 	if action == "reset" {
-		q.report(e, []actors.Address{to})
+		q.Report = q.server.cfg.Report.Extensions(&q.Within, q.reset(e), to)
 	}
 	wait, err := q.wait()
 	if err != nil {
@@ -177,7 +177,7 @@ func (q *request) wholeAccount(e *directory.Entry) error {
 	if a, _ := d["action"].(string); a != "reset" {
 		return errAction
 	}
-	q.reportAll(e)
+	q.Report = q.server.cfg.Report.Lamps(&q.Within, q.reset(e))
 	cover, err := q.server.cfg.Presence.ResetRealm(&q.Within, e.Realm(), q.origin())
 	if err == nil && len(cover.Missing) > 0 {
 		err = actors.ErrUnknown
@@ -221,7 +221,7 @@ func (q *request) ownerPresence(e *directory.Entry, kind, id string) error {
 		return err
 	}
 	if action == "reset" && len(ids) > 0 {
-		q.report(e, ids)
+		q.Report = q.server.cfg.Report.Extensions(&q.Within, q.reset(e), ids...)
 	}
 	wait, err := q.wait()
 	if err != nil {

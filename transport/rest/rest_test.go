@@ -32,6 +32,7 @@ import (
 	"lamplight/transport/client"
 	"lamplight/transport/httpd"
 	"lamplight/transport/live"
+	"lamplight/transport/report"
 )
 
 func TestMain(m *testing.M) {
@@ -196,7 +197,7 @@ func newBed(t testing.TB, rateLimit int) *bed {
 		}
 	}
 	lamps := live.New(live.Config{Presence: e.router, Directory: d, Watch: watch, Connected: conn.IsConnected, Log: log})
-	e.api = New(Config{Timeout: 5 * time.Second, Reports: e.router, Presence: e.router, Directory: d, Access: control, Audit: e.router.audit, Live: lamps,
+	e.api = New(Config{Timeout: 5 * time.Second, Reports: e.router, Report: report.New(report.Config{Presence: e.router, Keep: e.router.Keep, Timeout: 5 * time.Second}), Presence: e.router, Directory: d, Access: control, Audit: e.router.audit, Live: lamps,
 		Status: func(_ context.Context, ask status.Ask) ([]status.Status, error) {
 			e.router.asked = ask
 			return e.router.statuses, e.router.err

@@ -19,6 +19,7 @@ import (
 	"lamplight/transport/audit"
 	"lamplight/transport/httpd"
 	"lamplight/transport/live"
+	"lamplight/transport/report"
 )
 
 //go:embed openapi.yaml
@@ -66,7 +67,8 @@ type Config struct {
 	Access    *access.Control
 	Audit     func(audit.Entry) // is told of each command that has ended; it must not wait
 	Reports   Reports
-	Live      *live.Hub // keeps the lamps of accounts that are watched
+	Report    *report.Maker // of the reports of resets
+	Live      *live.Hub     // keeps the lamps of accounts that are watched
 	// Status asks all nodes for their view of the cluster, as client.Client.AskStatus.
 	Status func(context.Context, status.Ask) ([]status.Status, error)
 }

@@ -45,8 +45,7 @@ type kazooSide struct {
 type link struct {
 	url     string
 	session atomic.Pointer[session] // nil while the broker is not reached
-	refused time.Time               // since when it refuses the credentials; only its own goroutine uses it
-	worked  bool                    // it was reached once; likewise
+	refused brokers.Refusals        // only its own goroutine uses it
 }
 
 // session is one connection.
@@ -106,22 +105,16 @@ func (k *kazooSide) keep(ctx context.Context, l *link) error {
 }
 
 // fatal returns err, with what to do about it, if no later try can mend it; else nil. patience is for how long the broker must have refused the
-// credentials.
+// command.
 func (l *link) fatal(err error, patience time.Duration) error {
-	e, ok := errors.AsType[*amqp091.Error](err)
-	refused := ok && (e.Code == amqp091.AccessRefused || e.Code == amqp091.NotAllowed)
-	switch {
-	case ok && e.Code == amqp091.PreconditionFailed:
-		return fmt.Errorf("the broker %s: %w; Kazoo's exchanges are not durable and not auto-delete", client.Redacted(l.url), err)
-	case !refused:
-		l.refused = time.Time{}
-	case l.refused.IsZero():
-		l.refused = time.Now()
-	case !l.worked && time.Since(l.refused) >= patience:
-		return fmt.Errorf("the broker %s: %w; the user in --amqp needs the right password and virtual host, and the permissions to configure, write and read "+
-			"presence, omnipresence, targeted, nodes and amq.gen.*", client.Redacted(l.url), err)
+	if !l.refused.ForGood(err, patience) {
+		return nil
 	}
-	return nil
+	if e, ok := errors.AsType[*amqp091.Error](err); ok && e.Code == amqp091.PreconditionFailed {
+		return fmt.Errorf("the broker %s: %w; Kazoo's exchanges are not durable and not auto-delete", client.Redacted(l.url), err)
+	}
+	return fmt.Errorf("the broker %s: %w; the user in --amqp needs the right password and virtual host, and the permissions to configure, write and read "+
+		"presence, omnipresence, targeted, nodes and amq.gen.*", client.Redacted(l.url), err)
 }
 
 // follow connects to a broker and hears it until the connection is lost or ctx ends. Documents and answers have channels and queues of their
@@ -149,7 +142,7 @@ func (k *kazooSide) follow(ctx context.Context, l *link) error {
 			k.hearAnswer(ctx, &d)
 		}
 	})
-	l.worked = true
+	l.refused.Worked()
 	l.session.Store(side)
 	k.s.reached(running, true)
 	k.s.log.Info("the running system is followed", "broker", client.Redacted(l.url))

@@ -26,6 +26,7 @@ import (
 	"lamplight/transport/client"
 	"lamplight/transport/httpd"
 	"lamplight/transport/live"
+	"lamplight/transport/report"
 	"lamplight/transport/rest"
 	"lamplight/transport/ui"
 )
@@ -133,7 +134,7 @@ func (n *Node) startShards(ctx context.Context) error {
 	n.budgets = budget.New(budget.Config{Default: c.Budgets, Own: n.directory.Limits, Account: n.directory.RealmAccount, Log: n.log, Registerer: n.registry})
 	rules.Writes, rules.Tell = n.newest, n.budgets.Tell
 	n.system = actors.NewSystem(actors.Config{Node: c.Name, Rules: rules, Mailbox: c.MaxMailbox, Journal: n.journal, Notifier: n.fanout,
-		HidesParties: func(to actors.Address) bool { return c.HideParties || n.directory.HidesParties(to) }, EndSwitch: n.endSwitch, Room: n.budgets.Room, Told: n.budgets.Told, EdgeDown: n.fanout.DownSince, Trouble: n.storeTrouble, Log: loglimit.Limit(n.log).With("part", "actors"), Registerer: n.registry})
+		HidesParties: func(to actors.Address) bool { return c.HideParties || n.directory.HidesParties(to) }, EndSwitch: n.endSwitch, Room: n.budgets.Room, Told: n.budgets.Told, EdgeState: n.fanout.State, Trouble: n.storeTrouble, Log: loglimit.Limit(n.log).With("part", "actors"), Registerer: n.registry})
 	n.fanout.Renotify, n.fanout.EndTied, n.fanout.Watches = n.system.RenotifyEdge, n.system.EndTied, n.system.WatchesEdge
 	n.router = route.New(route.Config{System: n.system, Owners: n.journal, Nodes: n.journal.Owners, Conn: n.conn, Prefix: c.Prefix,
 		Node: c.Name, Timeout: c.RequestTimeout, Writes: n.newest, Tracer: n.tracer, Trouble: n.trouble, Log: n.log, Registerer: n.registry})
@@ -250,9 +251,15 @@ func (n *Node) startTransports(ctx context.Context) error {
 	n.access = control
 	n.endLostRealms(ctx)
 	told := audit.New(audit.Config{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Log: n.log})
+	kept, err := reports.New(reports.Config{Conn: n.conn, Prefix: c.Prefix, Memory: c.Memory, Replicas: c.Replicas, Log: loglimit.Limit(n.log).With("part", "reports")})
+	if err != nil {
+		return err
+	}
+	maker := report.New(report.Config{Presence: n.router, Keep: kept.Keep, Timeout: c.RequestTimeout})
 	intake := bus.New(bus.Config{Conn: n.conn, Prefix: c.Prefix, Node: c.Name, Version: c.Version, Timeout: c.RequestTimeout, Router: n.router, Fanout: n.fanout,
 		KnownRealm: func(realm string) bool { _, ok := n.directory.RealmAccount(realm); return ok }, AskRealm: n.directory.AskRealm,
-		Credentials: n.credentials, EdgeSecret: n.directory.EdgeSecret, Tracer: n.tracer, News: n.budgets.News, Question: n.budgets.Question, Audit: told.Note, Log: n.log, Registerer: n.registry})
+		Credentials: n.credentials, EdgeSecret: n.directory.EdgeSecret, Tracer: n.tracer, News: n.budgets.News, Question: n.budgets.Question, Audit: told.Note, Report: maker,
+		Account: func(realm string) string { id, _ := n.directory.RealmAccount(realm); return id }, Log: n.log, Registerer: n.registry})
 	if err := n.teardown.start(ctx, "intake from NATS", intake); err != nil {
 		return err
 	}
@@ -261,13 +268,9 @@ func (n *Node) startTransports(ctx context.Context) error {
 	}
 	n.http = httpd.New(httpd.Config{Listen: c.HTTP, Node: "lamplight@" + c.Name, Version: c.Version, Timeout: c.RequestTimeout, Ready: n.isReady,
 		TLS: c.HTTPTLS, MaxConnections: c.MaxConnections, MaxPerAddress: c.MaxPerAddress, Tracer: n.tracer, Log: n.log, Registry: n.registry})
-	kept, err := reports.New(reports.Config{Conn: n.conn, Prefix: c.Prefix, Memory: c.Memory, Replicas: c.Replicas, Log: loglimit.Limit(n.log).With("part", "http")})
-	if err != nil {
-		return err
-	}
 	asker := client.New(client.Config{Conn: n.conn, Prefix: c.Prefix, App: "lamplight", AppVersion: c.Version})
 	lamps := live.New(live.Config{Presence: n.router, Directory: n.directory, Watch: asker.Watch, Connected: n.conn.IsConnected, Log: n.log})
-	rest.New(rest.Config{Timeout: c.RequestTimeout, Presence: n.router, Directory: n.directory, Access: control, Audit: told.Note, Reports: kept, Live: lamps, Status: asker.AskStatus}).Mount(n.http)
+	rest.New(rest.Config{Timeout: c.RequestTimeout, Presence: n.router, Directory: n.directory, Access: control, Audit: told.Note, Reports: kept, Report: maker, Live: lamps, Status: asker.AskStatus}).Mount(n.http)
 	ui.Mount(n.http)
 	if err := n.teardown.start(ctx, "HTTP", n.http); err != nil {
 		return err

@@ -21,8 +21,11 @@ func (n *Node) watchers() (all []status.Watchers) {
 	if !complete {
 		n.log.Warn("some shards did not say in time what their watchers lag; the answer to lamplight watchers lacks them", "waited", ledgerTime)
 	}
+	now := time.Now()
 	for edge, lag := range by {
-		w := status.Watchers{Edge: strings.ToValidUTF8(cmp.Or(edge, "any"), "?"), Watchers: lag.Watchers, Untold: lag.Untold, Unanswered: lag.Unanswered, Since: lag.Since.UTC()}
+		state := n.fanout.State(edge, now)
+		w := status.Watchers{Edge: strings.ToValidUTF8(cmp.Or(edge, "any"), "?"), Watchers: lag.Watchers, Untold: lag.Untold, Unanswered: lag.Unanswered, Since: lag.Since.UTC(),
+			Listens: state.Listens, ListensAt: state.At.UTC()}
 		for _, x := range lag.Worst {
 			w.Worst = append(w.Worst, status.Extension{Extension: x.To.String(), Untold: x.Untold, Unanswered: x.Unanswered, Since: x.Since.UTC()})
 		}

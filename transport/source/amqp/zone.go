@@ -44,8 +44,7 @@ type zone struct {
 	number  int
 	session atomic.Pointer[session] // nil while the broker is not reached
 	right   atomic.Bool             // its exchanges and bindings are as they should be
-	worked  bool                    // it was reached once; only run uses it
-	refused time.Time               // since when it refuses to let the bridge in; only run uses it
+	refused brokers.Refusals        // only run uses it
 }
 
 // reached says whether all that the broker has for the bridge arrives.
@@ -81,19 +80,10 @@ func (z *zone) run(ctx context.Context) error {
 	}
 }
 
-// fatal returns err if no later try can mend it: if the broker has refused the bridge for some time since it was started, and the bridge reaches
-// no other broker; else nil. A broker that starts takes connections before it knows its users, and refuses them for some seconds.
+// fatal returns err if no later try can mend it: if the broker refuses the bridge for good, and the bridge reaches no other broker; else nil.
 func (z *zone) fatal(err error) error {
-	e, ok := errors.AsType[*amqp091.Error](err)
-	if !ok || e.Code != amqp091.AccessRefused && e.Code != amqp091.NotAllowed && e.Code != amqp091.PreconditionFailed {
-		z.refused = time.Time{}
-		return nil
-	}
-	if z.refused.IsZero() {
-		z.refused = time.Now()
-	}
-	another := slices.ContainsFunc(z.source.zones, func(z *zone) bool { return z.session.Load() != nil })
-	if z.worked || another || time.Since(z.refused) < z.source.times.refused {
+	forGood := z.refused.ForGood(err, z.source.times.refused)
+	if !forGood || slices.ContainsFunc(z.source.zones, func(z *zone) bool { return z.session.Load() != nil }) {
 		return nil
 	}
 	return err
@@ -153,7 +143,7 @@ func (z *zone) consume(ctx context.Context) (err error) {
 			return z.advised(err)
 		}
 	}
-	z.worked = true
+	z.refused.Worked()
 	z.session.Store(side)
 	z.right.Store(false)
 	z.arranged(wrong)

@@ -1166,6 +1166,16 @@ export interface components {
         EdgeWatchers: {
             /** @description The edge; any: the watchers that name none. */
             edge: string;
+            /**
+             * @description Whether anybody listens for its NOTIFYs. listening: it says edge.up. down: it did, and is gone or silent. nobody: it never did, and NATS knew nobody to take the last message for it. never_up: it never did, and nothing else is known. Absent where nothing is known, and of other.
+             * @enum {string}
+             */
+            listens?: "listening" | "down" | "nobody" | "never_up";
+            /**
+             * Format: date-time
+             * @description listening: when it last said something. down: since when. nobody: when that message was sent.
+             */
+            listens_at?: string;
             /** @description The subscriptions behind the edge. */
             watchers: number;
             /** @description Those that were not told what their lamp is. */

@@ -95,10 +95,11 @@ function describe(data, stale, lamp) {
   const winner = x.winner;
   const kind = kindOf({ ...lamp, state: data.state, source: winner?.source, held: winner?.held });
   const parts = [make("p", { "data-lamp": kind }, make("strong", { class: "word" }, kind), winner ? ` since ${moment(winner.since)} (${ago(winner.since)})` : "")];
-  const findings = x.findings.map((f) => make("li", { "data-kind": f.kind }, f.text));
+  const findings = x.findings.map((f) => make("li", { "data-kind": f.kind }, make("code", {}, f.kind), `: ${f.text}`));
   if (stale && !findings.length) findings.push(make("li", {}, "The node can't reach NATS: this may be old."));
   parts.push(make("h3", {}, "What to know"));
   parts.push(findings.length ? make("ul", { class: "findings" }, ...findings) : make("p", {}, "Nothing is out of the ordinary."));
+  if (x.findings.length) parts.push(make("p", {}, "What to do about each of these is in docs/runbook.md, under its first word."));
   if (winner) {
     parts.push(make("h3", {}, "Why it is lit"), facts(winner, x));
   }
