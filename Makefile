@@ -10,6 +10,7 @@ help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/lamplight
+	@[ -e bin/lamplight ] || echo 'building bin/lamplight; the first time this takes a few minutes, in which nothing is printed'
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/lamplight ./cmd/lamplight
 
 run: build ## build, start one node, load the sample account, print requests to try

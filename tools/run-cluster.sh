@@ -1,7 +1,7 @@
 #!/bin/sh
 # Starts three nodes on loopback, whose embedded NATS servers replicate. Loads the sample account $1, and prints commands that use
-# the cluster and kill a node. It ends when all three nodes have ended, and Ctrl-C ends them. CLUSTER_HTTP="8001 8002 8003",
-# CLUSTER_NATS, CLUSTER_GOSSIP and CLUSTER_ROUTES choose other ports.
+# the cluster, kill a node and start it again. It ends when all three nodes have ended, and Ctrl-C ends them, also those that were started
+# again with the pid in their file. CLUSTER_HTTP="8001 8002 8003", CLUSTER_NATS, CLUSTER_GOSSIP and CLUSTER_ROUTES choose other ports.
 set -eu
 account=$1
 dir=lamplight-cluster
@@ -25,13 +25,20 @@ for p in $http; do
 	fi
 done
 
+rm -f $dir/*.pid # of an earlier call
+signal() { cat $dir/*.pid 2>/dev/null | xargs -r kill -TERM 2>/dev/null || true; }
+# A node that was started again is no child of this script, which can't wait for it. The command line of a child that has ended is empty.
+ended() {
+	for node in a b c; do
+		while grep -qs "$dir/$node.yaml" "/proc/$(cat $dir/$node.pid 2>/dev/null)/cmdline"; do sleep 0.2; done
+	done
+}
 # A second Ctrl-C ends the nodes at once.
 stop() {
-	# shellcheck disable=SC2086
-	trap 'kill -TERM $pids 2>/dev/null || true' INT TERM HUP
-	# shellcheck disable=SC2086
-	kill -TERM $pids 2>/dev/null || true
+	trap signal INT TERM HUP
+	signal
 	for p in $pids; do wait "$p" || true; done
+	ended
 	exit "${1:-0}"
 }
 pids=
@@ -48,9 +55,10 @@ nats-cluster: 127.0.0.1:$(nth $i $routes)
 gossip: 127.0.0.1:$(nth $i $gossip)
 gossip-key: $dir/gossip.key
 join: [$join]
+drain-grace: 0s
 YAML
 	# In a session of its own, so that Ctrl-C reaches this script alone, which ends the nodes with one signal.
-	setsid bin/lamplight serve --config $dir/$node.yaml --drain-grace 0 >>$dir/$node.log 2>&1 &
+	setsid bin/lamplight serve --config $dir/$node.yaml >>$dir/$node.log 2>&1 &
 	pids="$pids $!"
 	echo $! >$dir/$node.pid
 done
@@ -90,8 +98,9 @@ bin/lamplight cluster --nats $url
 
 Start node c again, and it takes its share of the extensions back:
 
-bin/lamplight serve --config $dir/c.yaml
+bin/lamplight serve --config $dir/c.yaml >>$dir/c.log 2>&1 & echo \$! >$dir/c.pid
 
-Ctrl-C in this terminal ends the nodes that it started. Their data stay in ./$dir.
+Ctrl-C in this terminal ends all three nodes. Their data stay in ./$dir.
 TEXT
 for p in $pids; do wait "$p" || true; done
+ended

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Starts a node, loads the sample account $1, and prints requests to try, with a token. It ends when the node ends. LAMPLIGHT_DATA,
+# Starts a node, loads the sample account $1, and prints requests to try, with a token. It ends when the node ends, whose pid it writes to
+# node.pid in the data directory. LAMPLIGHT_DATA,
 # LAMPLIGHT_HTTP, LAMPLIGHT_NATS_LISTEN, LAMPLIGHT_GOSSIP, LAMPLIGHT_SIP_UDP and LAMPLIGHT_SIP_TCP choose another data directory and other ports, for a second node.
 set -eu
 account=$1
@@ -27,6 +28,7 @@ until grep -q 'is ready' "$said"; do
 	[ $n -lt 600 ] || { echo "The node is not ready after a minute; its log is above." >&2; kill $node; exit 1; }
 	sleep 0.1
 done
+echo $node >"$data/node.pid"
 grep 'listening on' "$said"
 http=$(sed -n 's/^http listening on //p' "$said")
 nats=$(sed -n 's/^nats listening on //p' "$said")

@@ -13,7 +13,7 @@ type Finding struct {
 
 // The kinds of findings (docs/contract/http.md, "Explain").
 const (
-	FoundManual     = "manual_state"       // a manual state decides the lamp
+	FoundManual     = "manual_state"       // a manual state is set, and decides the lamp or is outranked
 	FoundSilentCall = "silent_call"        // a call lights the lamp, and nothing was heard of it for long
 	FoundLeaseEnded = "lease_ended"        // the lamp went out because a lease ended
 	FoundSwitchGone = "switch_gone"        // the lamp went out because a switch was declared gone
@@ -58,6 +58,7 @@ func (e *Extension) EndedWatchers() (all []EndedWatcher) {
 // Findings says what an operator should know about the lamp. edgeState says whether anybody listens for an edge.
 func (e *Extension) Findings(now time.Time, edgeState func(edge string) EdgeState) (all []Finding) {
 	add := func(kind, format string, args ...any) { all = append(all, Finding{kind, fmt.Sprintf(format, args...)}) }
+	e.findManual(add)
 	e.findLit(now, add)
 	e.findDark(add)
 	edges := map[string]EdgeState{}
@@ -85,23 +86,38 @@ func (e *Extension) Findings(now time.Time, edgeState func(edge string) EdgeStat
 	return all
 }
 
-// findLit says what is remarkable about the dialog that lights the lamp.
+// findManual says who set the manual state, and whether the lamp shows it.
+func (e *Extension) findManual(add func(kind, format string, args ...any)) {
+	if e.more == nil || e.more.manual.state == None || len(e.view.Dialogs) == 0 {
+		return
+	}
+	state, at, by := e.more.manual.state, moment(e.more.manual.at), ""
+	for _, t := range e.Transitions() {
+		if t.At.Equal(at) && t.By != "" {
+			by = t.Origin.words()
+		}
+	}
+	shown := ""
+	switch d := &e.view.Dialogs[0]; {
+	case d.Source == "manual" && state == Early:
+		shown = "The lamp shows it, and no call outranks it."
+	case d.Source == "manual":
+		shown = fmt.Sprintf("The lamp shows it. A call that is %s outranks it as long as it rings.", Early)
+	case d.State == state:
+		shown = fmt.Sprintf("The %s %s is %s too.", d.Source, name(d.CallID), d.State)
+	default:
+		shown = fmt.Sprintf("The lamp shows %s instead, because the %s %s is %s, which outranks %s.", d.State, d.Source, name(d.CallID), d.State, state)
+	}
+	add(FoundManual, "The manual state %s was set at %s%s. %s The manual state stays when calls end, until it is set to terminated or the extension is reset.", state, clock(at), by, shown)
+}
+
+// findLit says what is remarkable about the call that lights the lamp.
 func (e *Extension) findLit(now time.Time, add func(kind, format string, args ...any)) {
-	if e.view.State == Terminated || len(e.view.Dialogs) == 0 {
+	if e.more == nil || e.view.State == Terminated || len(e.view.Dialogs) == 0 {
 		return
 	}
 	d := &e.view.Dialogs[0]
-	if d.Source == "manual" {
-		by := ""
-		for _, t := range e.Transitions() {
-			if t.State == d.State && (t.Source == "manual" || t.Source == "reset") && t.By != "" {
-				by = t.Origin.words()
-			}
-		}
-		add(FoundManual, "The manual state %s was set at %s%s. It stays, whatever calls do, until it is set to terminated or the extension is reset.", d.State, clock(d.Since), by)
-		return
-	}
-	if d.Source != "call" || e.more == nil {
+	if d.Source != "call" {
 		return
 	}
 	for _, c := range e.more.calls {

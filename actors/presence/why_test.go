@@ -27,7 +27,16 @@ func TestFindings(t *testing.T) {
 		"ringing for ever": {func(s *stage) { s.do(ring("k", Early)); s.pass(5 * time.Minute) }, never, FoundSilentCall, []string{"The call k is early", "for 5 min"}},
 		"an ended lease":   {func(s *stage) { lit(s); s.pass(24*time.Hour + time.Second) }, never, FoundLeaseEnded, []string{"went out by 2026-11-24 10:00:00Z", "the call k"}},
 		"a manual state": {func(s *stage) { s.by("alice").do(SetManual{Confirmed}); s.pass(time.Hour) }, never, FoundManual,
-			[]string{"The manual state confirmed was set at 2026-11-23 10:00:00Z by alice from 10.0.0.1 (request req-alice)"}},
+			[]string{"The manual state confirmed was set at 2026-11-23 10:00:00Z by alice from 10.0.0.1 (request req-alice). The lamp shows it. A call that is early outranks it as long as it rings.",
+				"stays when calls end, until it is set to terminated or the extension is reset"}},
+		"a manual state under a call that rings": {func(s *stage) {
+			s.by("alice").do(SetManual{Confirmed})
+			s.pass(time.Second).by("").do(ring("k", Early))
+		}, never, FoundManual, []string{"The manual state confirmed was set at 2026-11-23 10:00:00Z by alice", "The lamp shows early instead, because the call k is early, which outranks confirmed.", "stays when calls end"}},
+		"a manual state beside a call": {func(s *stage) { lit(s); s.pass(time.Second).do(SetManual{Confirmed}) }, never, FoundManual,
+			[]string{"The manual state confirmed was set at 2026-11-23 10:00:01Z. The call k is confirmed too."}},
+		"a manual state that nothing outranks": {func(s *stage) { s.do(SetManual{Early}); s.pass(time.Second).do(ring("k", Early)) }, never, FoundManual,
+			[]string{"The manual state early was set at 2026-11-23 10:00:00Z. The lamp shows it, and no call outranks it."}},
 		"a reset": {func(s *stage) { lit(s); s.pass(time.Second).by("bob").do(Reset{}) }, never, FoundReset, []string{"was reset at 2026-11-23 10:00:01Z by bob"}},
 		"a switch gone": {func(s *stage) {
 			lit(s)

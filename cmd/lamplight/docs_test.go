@@ -15,7 +15,7 @@ import (
 // anyFence is a block of a page: its language, "" for lines to paste, and its text.
 var anyFence = regexp.MustCompile("(?ms)^ *```(\\w*)\n(.*?)^ *```$")
 
-// pageLines returns the lines to paste of a page of the documentation, without make, which the test does itself, and without sudo.
+// pageLines returns the lines to paste of a page of the documentation, without those that are done elsewhere.
 func pageLines(t *testing.T, page string) (lines []string) {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/" + page)
@@ -26,8 +26,12 @@ func pageLines(t *testing.T, page string) (lines []string) {
 		if block[1] != "" {
 			continue
 		}
-		for line := range strings.SplitSeq(strings.TrimSpace(block[2]), "\n") {
-			if line = strings.TrimSpace(line); !strings.HasPrefix(line, "make ") && !strings.HasPrefix(line, "sudo ") {
+		all := strings.Split(strings.TrimSpace(block[2]), "\n")
+		for i, line := range all {
+			if i < len(all)-1 {
+				lastOfBlock(t, page, line)
+			}
+			if line = strings.TrimSpace(line); !elsewhere(line) {
 				lines = append(lines, line)
 			}
 		}
@@ -64,13 +68,9 @@ func TestDocs(t *testing.T) {
 	p.sample()
 	_, edge, _ := strings.Cut(p.stdout.String(), "sip udp listening on ")
 	edge, _, _ = strings.Cut(edge, "\n")
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	free := ports(t, 2)
 	moved := strings.NewReplacer("http://127.0.0.1:8000", p.http, "nats://127.0.0.1:4222", p.nats, "127.0.0.1:5060", edge, "127.0.0.1:5070", free[0], "127.0.0.1:5072", free[1],
-		"-p 5072", "-p "+free[1][strings.LastIndexByte(free[1], ':')+1:], `N="go run github.com/nats-io/natscli/nats@v0.5.1"`, "export LAMPLIGHT_TEST_NATS=1; N="+self)
+		"-p 5072", "-p "+free[1][strings.LastIndexByte(free[1], ':')+1:])
 	for _, page := range []struct {
 		name  string
 		lines int // at least
@@ -103,13 +103,7 @@ func TestDocs(t *testing.T) {
 				default:
 					w.paste(line)
 				}
-				switch { // those in the background listen from here on
-				case strings.Contains(line, " sub "):
-					_, subject, _ := strings.Cut(strings.NewReplacer("'", "", " &", "").Replace(line), " sub ")
-					w.await(line, "Subscribing on "+subject, 20*time.Second)
-				case strings.Contains(line, " watch "):
-					w.await(line, "subscribed to dialog", 20*time.Second)
-				}
+				w.listens(line)
 			}
 			for _, want := range page.wants {
 				w.await(page.name, want, 20*time.Second)
@@ -118,6 +112,31 @@ func TestDocs(t *testing.T) {
 				t.Errorf("a request failed:\n%s", out)
 			}
 		})
+	}
+}
+
+// CONTRIBUTING.md names each Debian package that .ci/run installs, and each folder in which it runs npm.
+func TestNeeds(t *testing.T) {
+	t.Parallel()
+	script, err := os.ReadFile("../../.ci/run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("../../CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, needed := string(text), 0
+	for _, m := range regexp.MustCompile(`need\+=\(([^)]*)\)|--prefix (\S+)`).FindAllStringSubmatch(string(script), -1) {
+		for _, name := range strings.Fields(m[1] + m[2]) {
+			needed++
+			if !strings.Contains(said, "`"+name+"`") {
+				t.Errorf("CONTRIBUTING.md does not name %s, which .ci/run installs", name)
+			}
+		}
+	}
+	if needed < 20 {
+		t.Errorf(".ci/run installs only %d packages and folders", needed)
 	}
 }
 
@@ -157,7 +176,7 @@ func TestOperations(t *testing.T) {
 			w.until(line, "NODE") // with success: each shard has an owner again
 		case strings.Contains(line, "lamplight serve"):
 			w.paste(line)
-			if !strings.Contains(line, "--await-restore") {
+			if !strings.Contains(line, "--await-restore") && !strings.Contains(line, "c.log") {
 				ready++
 				eventually(t, line, 60*time.Second, func() bool { return strings.Count(w.out.String(), "is ready. Try:") >= ready })
 			}

@@ -84,6 +84,19 @@ func TestPortsInUse(t *testing.T) {
 	}
 }
 
+// runSample runs the script of make run, which ends with the test, and its node with it.
+func runSample(t *testing.T, root string, env []string) (*exec.Cmd, *transcript) {
+	t.Helper()
+	said := &transcript{}
+	c := exec.Command("sh", "tools/run-sample.sh", account)
+	c.Dir, c.Env, c.Stdout, c.Stderr = root, env, said, said
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Process.Signal(syscall.SIGTERM); _ = c.Wait() })
+	return c, said
+}
+
 // A second make run in one directory says that Lamplight runs already, and stops. It loads nothing into the first node. With ports
 // and a directory of its own it works beside the first.
 func TestRunTwice(t *testing.T) {
@@ -95,30 +108,20 @@ func TestRunTwice(t *testing.T) {
 		return append(os.Environ(), "LAMPLIGHT_HTTP="+addresses[at], "LAMPLIGHT_NATS_LISTEN="+addresses[at+1], "LAMPLIGHT_GOSSIP="+addresses[at+2], "LAMPLIGHT_DATA="+data,
 			"LAMPLIGHT_SIP_UDP="+sip, "LAMPLIGHT_SIP_TCP="+sip)
 	}
-	sample := func(env []string) (*exec.Cmd, *transcript) {
-		said := &transcript{}
-		c := exec.Command("sh", "tools/run-sample.sh", account)
-		c.Dir, c.Env, c.Stdout, c.Stderr = root, env, said, said
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = c.Process.Signal(syscall.SIGTERM); _ = c.Wait() })
-		return c, said
-	}
 	running := func(said *transcript) func() bool {
 		return func() bool { return strings.Contains(said.String(), "Ctrl-C ends the node") }
 	}
 	one := filepath.Join(root, "one")
-	_, first := sample(env(0, one))
+	_, first := runSample(t, root, env(0, one))
 	eventually(t, "the first node runs", 60*time.Second, running(first))
 	for _, again := range [][]string{env(0, one), env(3, one)} {
-		c, said := sample(again)
+		c, said := runSample(t, root, again)
 		err := c.Wait()
 		if err == nil || !strings.Contains(said.String(), "If Lamplight runs here already") || !strings.Contains(said.String(), "in use") || strings.Contains(said.String(), "as they were") {
 			t.Errorf("the second make run: %v: %s", err, said.String())
 		}
 	}
-	_, other := sample(env(3, filepath.Join(root, "other")))
+	_, other := runSample(t, root, env(3, filepath.Join(root, "other")))
 	eventually(t, "a node of its own runs beside it", 60*time.Second, running(other))
 	if !strings.Contains(other.String(), "0 changed, 0 as they were") || !strings.Contains(other.String(), fmt.Sprintf("--nats nats://%s", addresses[4])) {
 		t.Errorf("the other node: %s", other.String())
