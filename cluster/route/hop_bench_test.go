@@ -34,9 +34,31 @@ func BenchmarkHop(b *testing.B) {
 		name := map[int]string{1: "one by one", 64: "64 at a time"}[parallel]
 		var floor float64
 		b.Run("bare NATS/"+name, func(b *testing.B) { floor = perOp(b, parallel, bare(b, n)) })
-		b.Run("other node/"+name, func(b *testing.B) { b.ReportMetric(floor/perOp(b, parallel, read(far)), "ratio") })
+		b.Run("other node/"+name, func(b *testing.B) {
+			before := r.batches.Load()
+			b.ReportMetric(floor/perOp(b, parallel, read(far)), "ratio")
+			b.ReportMetric(float64(b.N)/float64(r.batches.Load()-before), "calls/message")
+		})
 		b.Run("own node/"+name, func(b *testing.B) { b.ReportMetric(floor/perOp(b, parallel, read(near)), "ratio") })
 	}
+}
+
+// BenchmarkCallers reads an extension of another node from 64 goroutines, each of which waits for its answer, as the requests of HTTP do. How many calls
+// go in one message says whether they are gathered.
+func BenchmarkCallers(b *testing.B) {
+	n := startNodes(b, nil, "a", "b")
+	far, r := n.at("b", 0), n.of["a"].router
+	b.SetParallelism(32)
+	b.ReportAllocs()
+	before := r.batches.Load()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if a := r.Request(b.Context(), actors.Request{To: far, Message: actors.Show{}, Deadline: time.Now().Add(time.Minute)}); a.Err != nil {
+				b.Error(a.Err)
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/float64(r.batches.Load()-before), "calls/message")
 }
 
 // perOp keeps a number of requests under way at a time, and returns the time for one in ns.
