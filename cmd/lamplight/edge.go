@@ -79,6 +79,7 @@ func (c *edgeCommand) Run(out io.Writer, args commandLine, line *kong.Context) e
 		return err
 	}
 	log := newLog(os.Stderr, c.LogLevel, c.LogFormat)
+	tuneCollector(log)
 	again, reread := hangUps(), newReloader(args, line, log)
 	phones, calls := swap(config.TLS), swap(config.TLSClient)
 	config.TLS, config.TLSClient = phones.server(), calls.client()

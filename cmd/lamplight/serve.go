@@ -81,6 +81,7 @@ type serveCommand struct{ serveFlags }
 // configuration again.
 func (c *serveCommand) Run(out io.Writer, args commandLine, line *kong.Context) error {
 	log := newLog(os.Stderr, c.LogLevel, c.LogFormat)
+	tuneCollector(log)
 	again := hangUps()
 	config, _, err := c.settings(log) // what may pass is found again when it matters
 	if err != nil {
