@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"lamplight/actors"
 	"lamplight/actors/presence"
 )
 
