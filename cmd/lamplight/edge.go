@@ -79,11 +79,11 @@ func (c *edgeCommand) Run(out io.Writer, args commandLine, line *kong.Context) e
 		return err
 	}
 	log := newLog(os.Stderr, c.LogLevel, c.LogFormat)
-	tuneCollector(log)
 	again, reread := hangUps(), newReloader(args, line, log)
 	phones, calls := swap(config.TLS), swap(config.TLSClient)
 	config.TLS, config.TLSClient = phones.server(), calls.client()
 	c.warn(log)
+	tuneCollector(log)
 	ctx, stop := untilSignal(context.Background(), func() { os.Exit(1) })
 	defer stop()
 	conn, err := client.Connect(c.options(), "lamplight edge "+c.Name)

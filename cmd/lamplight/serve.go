@@ -81,7 +81,6 @@ type serveCommand struct{ serveFlags }
 // configuration again.
 func (c *serveCommand) Run(out io.Writer, args commandLine, line *kong.Context) error {
 	log := newLog(os.Stderr, c.LogLevel, c.LogFormat)
-	tuneCollector(log)
 	again := hangUps()
 	config, _, err := c.settings(log) // what may pass is found again when it matters
 	if err != nil {
@@ -97,6 +96,7 @@ func (c *serveCommand) Run(out io.Writer, args commandLine, line *kong.Context) 
 			"and --http-tls-key, or listen on 127.0.0.1 behind a proxy with TLS", "http", c.HTTP)
 	}
 	c.warn(log)
+	tuneCollector(log)
 	http, phones, calls := swap(config.HTTPTLS), swap(nil), swap(nil)
 	config.HTTPTLS = http.server()
 	if config.SIP != nil {
