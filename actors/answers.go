@@ -23,6 +23,11 @@ type answers struct {
 	ever       int // those that have ever answered
 }
 
+// add returns the sum of two counts.
+func (a answers) add(b answers) answers {
+	return answers{a.watchers + b.watchers, a.unanswered + b.unanswered, a.ever + b.ever}
+}
+
 // countAnswers counts the watchers that do not answer, if the last count is long enough ago.
 func (s *shard) countAnswers(now time.Time) {
 	if now.Sub(s.answersCounted) < countAnswersEvery {
@@ -72,8 +77,7 @@ func (m answerMetrics) Collect(to chan<- prometheus.Metric) {
 		}
 		if by := sh.answersBy.Load(); by != nil {
 			for edge, a := range *by {
-				sum := all[edge]
-				all[edge] = answers{sum.watchers + a.watchers, sum.unanswered + a.unanswered, sum.ever + a.ever}
+				all[edge] = all[edge].add(a)
 			}
 		}
 	}
@@ -90,8 +94,7 @@ func (m answerMetrics) Collect(to chan<- prometheus.Metric) {
 	shown := map[string]answers{}
 	for i, name := range names {
 		label := edgeLabel(i, name)
-		sum := shown[label]
-		shown[label] = answers{watchers: sum.watchers + all[name].watchers, unanswered: sum.unanswered + all[name].unanswered}
+		shown[label] = shown[label].add(all[name])
 	}
 	for label, a := range shown {
 		to <- prometheus.MustNewConstMetric(edgeWatchers, prometheus.GaugeValue, float64(a.watchers), label)

@@ -111,8 +111,8 @@ func (p *peer) last() *batch {
 }
 
 // flush sends batches until none is left. It publishes without p.mu. Before it takes a batch it yields once, so that all
-// who are about to call have done so: 64 callers then send about 18 calls a message, and without it 1.1. With one caller that
-// costs nothing.
+// who are about to call have done so: 64 callers then send some 24 calls a message, and without it
+// 1.4 (BenchmarkCallers).
 func (p *peer) flush() {
 	for {
 		runtime.Gosched()

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"runtime/debug"
+	"strconv"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
@@ -30,5 +31,5 @@ func tuneCollector(log *slog.Logger) {
 	if limit == math.MaxInt64 {
 		limit = 0
 	}
-	log.Info("the garbage collector leaves memory unused up to these; GOGC and GOMEMLIMIT in the environment change them", "gogc", cmp.Or(gogc, "200"), "memory_limit_mib", limit>>20)
+	log.Info("the garbage collector runs when the heap has grown by gogc percent, and more often past the memory limit; GOGC and GOMEMLIMIT in the environment change them", "gogc", cmp.Or(gogc, strconv.Itoa(collectAt)), "memory_limit_mib", limit>>20)
 }

@@ -122,9 +122,9 @@ func (b *Bus) set(r micro.Request) {
 	})
 }
 
-// reset resets an extension or a realm, and makes a report of what was there. A reset is never refused because of its report. That of an
-// extension is on its way before this method returns, right behind the question for the report, so that a set that follows it is not undone: only its
-// answer waits for the report.
+// reset resets an extension or a realm, and makes a report of what was there. A reset is never refused because of its report. The reset
+// of one extension is sent before this method returns, right behind the question for the report. So it does not undo a set that is sent after it. Only the
+// answer to the reset waits for the report.
 func (b *Bus) reset(r micro.Request) {
 	b.readControl(r, "reset", func(f *kazoo.Document, to actors.Address, err error) {
 		e := audit.Entry{Action: "reset", Realm: to.Realm, User: to.User}

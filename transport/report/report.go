@@ -1,6 +1,6 @@
 // Package report makes the reports of resets (docs/contract/http.md, "Reports"): what the extensions are that somebody is about to reset, and who
-// does. transport/rest and transport/bus call it before they reset, whatever the way on which the reset came. cluster/reports keeps what it makes.
-// A reset never fails because of its report, and waits for it a bounded time.
+// does. transport/rest has it made before it resets. transport/bus sends the question for it right before the reset. cluster/reports keeps what it makes.
+// A reset never fails because of its report, and its answer waits for the report a bounded time.
 package report
 
 import (

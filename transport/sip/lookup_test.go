@@ -3,6 +3,7 @@ package sip
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -50,7 +51,26 @@ func find(t *testing.T, l *lookup, a account) Credentials {
 	case <-time.After(10 * time.Second):
 		t.Fatal("nobody called back")
 	}
+	untilTold(t, l, a)
 	return c
+}
+
+// untilTold waits until all who asked for an account have been called. Until then the lookup hands out the answer however old it is, and
+// a test that moves the clock must not.
+func untilTold(t *testing.T, l *lookup, a account) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
+		l.mu.Lock()
+		q := l.asked[a]
+		told := q == nil || q.done && q.then == nil
+		l.mu.Unlock()
+		if told {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("an answered question is still kept")
+		}
+	}
 }
 
 // A user that is known is asked for again after a minute, one that is not after 5 s.
