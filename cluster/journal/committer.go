@@ -18,7 +18,7 @@ import (
 
 // The bounds of the committer (docs/contract/journal.md, rule 9).
 const (
-	maxSending       = 4                      // messages of a stream that have no answer
+	maxSending       = 8                      // messages of a stream that have no answer
 	maxMessage       = 256 << 10              // bytes of a message, if NATS takes so many
 	writeTimeout     = 2 * time.Second        // the longest time that a write may stay without an answer,
 	minAnswerTimeout = 250 * time.Millisecond // and the shortest
@@ -76,7 +76,8 @@ func (s *stream) sendNow(l *lane) {
 	}
 	l.ring.SawTime(s.clock)
 	s.gather(l)
-	slot, carried, ok := l.ring.Compose(s.now(), s.now() < time.Duration(s.answerUntil.Load()))
+	now := s.now()
+	slot, carried, ok := l.ring.Compose(now, now < time.Duration(s.answerUntil.Load()))
 	if !ok {
 		s.sendLater(l)
 		return
@@ -164,14 +165,14 @@ func (s *stream) answered(l *lane, group uint64, writes []write, sequence uint64
 
 // gather has the slots read that the ring wants to carry on. The lane goes on when that is done. The caller holds s.mu.
 func (s *stream) gather(l *lane) {
-	from, most := l.ring.Wants()
-	if most == 0 {
+	wanted := l.ring.Wants()
+	if len(wanted) == 0 {
 		return
 	}
 	r := l.ring
 	s.j.done.Go(func() {
 		ctx, cancel := context.WithTimeout(s.j.ctx, writeTimeout)
-		messages, err := s.store.slots(ctx, l.slots, from, most)
+		messages, err := s.store.slots(ctx, l.slots, wanted)
 		cancel()
 		if err != nil || len(messages) == 0 {
 			s.j.log.Debug("slots could not be read; they are read again", "range", l.id, "err", err)

@@ -91,7 +91,7 @@ func (s *store) last(ctx context.Context, filters ...string) (all []*nats.Msg, u
 	}
 	upTo = math.MaxUint64
 	for from := uint64(1); ; {
-		found, end, err := s.directGet(ctx, fmt.Sprintf(`{"multi_last":[%s],"seq":%d,"max_bytes":%d}`, strings.Join(full, ","), from, answerBytes))
+		found, end, err := s.directGet(ctx, fmt.Sprintf(`{"multi_last":[%s],"seq":%d,"max_bytes":%d}`, strings.Join(full, ","), from, answerBytes), mostAnswers)
 		if err != nil || end == nil {
 			return all, upTo, err
 		}
@@ -110,9 +110,17 @@ func (s *store) last(ctx context.Context, filters ...string) (all []*nats.Msg, u
 // answerBytes bounds an answer of NATS, which it sends without a pause: a client that does not keep up loses its connection.
 const answerBytes = 8 << 20
 
-// slots returns the messages of a range's slots from a sequence on, so many at most. slots is what their subjects begin with.
-func (s *store) slots(ctx context.Context, slots string, from uint64, most int) (messages []ring.Message, err error) {
-	found, _, err := s.directGet(ctx, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":%d,"max_bytes":%d}`, from, slots+"*", most, maxMessage))
+// slots returns messages of a range's slots, as many as fit into maxMessage bytes, those with the lowest sequences first. prefix is what their
+// subjects begin with.
+func (s *store) slots(ctx context.Context, prefix string, wanted []int) (messages []ring.Message, err error) {
+	var names strings.Builder
+	for i, slot := range wanted {
+		if i > 0 {
+			names.WriteByte(',')
+		}
+		names.WriteString(strconv.Quote(prefix + strconv.Itoa(slot)))
+	}
+	found, _, err := s.directGet(ctx, fmt.Sprintf(`{"multi_last":[%s],"max_bytes":%d}`, names.String(), maxMessage), len(wanted))
 	for _, m := range found {
 		name, sequence, at := parseStored(m)
 		if _, slot, ok := subject.ParseSlot(strings.TrimPrefix(name, s.subject)); ok {
@@ -124,17 +132,20 @@ func (s *store) slots(ctx context.Context, slots string, from uint64, most int) 
 
 // newer returns the last message of each subject that matches, if its sequence is at least from.
 func (s *store) newer(ctx context.Context, filter string, from uint64) ([]*nats.Msg, error) {
-	found, _, err := s.directGet(ctx, fmt.Sprintf(`{"multi_last":[%q],"seq":%d}`, s.subject+filter, from))
+	found, _, err := s.directGet(ctx, fmt.Sprintf(`{"multi_last":[%q],"seq":%d}`, s.subject+filter, from), mostAnswers)
 	return found, err
 }
 
 // page returns the first pageSize messages of subjects that match, from a sequence on.
 func (s *store) page(ctx context.Context, filter string, from uint64) ([]*nats.Msg, error) {
-	found, _, err := s.directGet(ctx, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":%d}`, from, s.subject+filter, pageSize))
+	found, _, err := s.directGet(ctx, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":%d}`, from, s.subject+filter, pageSize), pageSize)
 	return found, err
 }
 
 const pageSize = 1000
+
+// mostAnswers is how many messages NATS returns for subjects with wildcards.
+const mostAnswers = 1024
 
 // replicaPatience is how long directGet waits for the next message before it asks once more.
 const replicaPatience = 250 * time.Millisecond
@@ -144,9 +155,9 @@ const replicaPatience = 250 * time.Millisecond
 // question, and may choose the frozen one several times in a row. So directGet never waits longer than the first time, and it
 // still takes the answers to the earlier questions, because a replica may just be slow. It returns the first answer that is whole, and the header of the message
 // that ends it (nil: nothing was found), errTooMany for more subjects than one answer may have, and errBehind when messages were replaced while the replica answered.
-func (s *store) directGet(ctx context.Context, request string) ([]*nats.Msg, nats.Header, error) {
+func (s *store) directGet(ctx context.Context, request string, most int) ([]*nats.Msg, nats.Header, error) {
 	inbox := s.nc.NewInbox() + "."
-	answers := make(chan *nats.Msg, 2048)
+	answers := make(chan *nats.Msg, 2*most+2) // the question may have to be asked twice
 	subscription, err := s.nc.ChanSubscribe(inbox+"*", answers)
 	if err != nil {
 		return nil, nil, err

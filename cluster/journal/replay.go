@@ -93,7 +93,7 @@ func (s *stream) open(a ownership.Action, c *content) {
 // ringOptions returns the bounds of a range's slots. One request reads the slots of a range and those of the range that keeps
 // which switches are gone, and NATS answers with 1,024 messages at most.
 func (s *stream) ringOptions() ring.Options {
-	return ring.Options{Slots: rangeSlots, Message: s.maxMessage, PerSlot: 2 << 10, Least: 16 << 10, Age: s.j.cfg.Age}
+	return ring.Options{Slots: rangeSlots, Message: s.maxMessage, Least: 16 << 10, Age: s.j.cfg.Age}
 }
 
 // rangeSlots is the slots that a range has at most.

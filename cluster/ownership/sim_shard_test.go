@@ -77,7 +77,7 @@ func (r record) entry(shard int) ring.Entry {
 
 // simRing are the bounds of the rings: so small that slots are soon written again.
 func (s *sim) simRing() ring.Options {
-	return ring.Options{Slots: simSlots, Message: 1000, PerSlot: 300, Least: 100, Age: 100 * time.Millisecond, Off: s.off.Ring}
+	return ring.Options{Slots: simSlots, Message: 1000, Least: 100, Age: 100 * time.Millisecond, Off: s.off.Ring}
 }
 
 const simSlots = 20
@@ -295,8 +295,8 @@ func (n *simNode) send(sh *simShard) {
 
 // readSlots reads, at a follower, the slots that the ring wants to carry on.
 func (n *simNode) readSlots(sh *simShard) {
-	from, most := sh.ring.Wants()
-	if most == 0 {
+	wanted := sh.ring.Wants()
+	if len(wanted) == 0 {
 		return
 	}
 	s, st, opened := n.sim, n.sim.streams[sh.id%2], sh.opened
@@ -305,15 +305,13 @@ func (n *simNode) readSlots(sh *simShard) {
 	of := map[string]message{}
 	if s.now >= n.cut[sh.id%2] && !s.chance(10) && world == st.world {
 		lags := s.wall().Add(-s.between(0, st.lag)) // what is newer than this the follower does not have yet
-		for slot := range simSlots {
+		for _, slot := range wanted {
 			subject := slotSubject(sh.id, slot)
 			if at, ok := st.last[subject]; ok && !st.log[at].at.After(lags) {
 				of[subject] = st.log[at]
 			}
 		}
 		messages = slots(sh.id, of)
-		messages = slices.DeleteFunc(messages, func(m ring.Message) bool { return m.Sequence < from })
-		messages = messages[:min(most, len(messages))]
 	}
 	n.post(s.between(time.Millisecond, 20*time.Millisecond), func() {
 		if sh.opened == opened && world == st.world {

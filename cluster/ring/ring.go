@@ -10,7 +10,6 @@ import (
 type Options struct {
 	Slots   int           // it has at most so many slots
 	Message int           // bytes of a message; a message with a single entry may have more
-	PerSlot int           // it takes a new slot only while it has fewer than one for so many bytes of live records
 	Least   int           // bytes of dead records that it leaves, however few records live
 	Age     time.Duration // how long after its death a slot may be written again
 	Off     Off
@@ -26,9 +25,6 @@ type Off struct {
 	Hide   bool // a record whose life is over is dropped although it hides others
 	Fresh  bool // slots are written again although the stream may have lost its end
 }
-
-// least is the slots that a Ring may have, however few records live.
-const least = 8
 
 // Message is the last message of a slot, as the journal has it.
 type Message struct {
@@ -240,43 +236,48 @@ func (r *Ring) tight() bool { return r.dead+len(r.holes)+r.o.Slots-len(r.slots) 
 // full says whether something should be carried on, when n of the oldest slots that are not dead, with so many bytes, no longer count.
 func (r *Ring) full(n, bytes int) bool {
 	slots := len(r.order) - r.dead - n
-	return n == 0 && r.tight() || r.total-bytes > 2*r.live+r.o.Least || slots >= min(r.live/r.o.PerSlot+least, r.o.Slots*3/4)
+	return n == 0 && r.tight() || r.total-bytes > 2*r.live+r.o.Least || slots >= r.o.Slots/2
 }
 
-// Wants returns which slots are to be read so that they can be carried on: at most so many messages of the range from this
-// sequence on. The caller passes them to Read. n is 0 when none are wanted.
-func (r *Ring) Wants() (from uint64, n int) {
+// Wants returns the slots that are to be read so that they can be carried on. The caller passes what it reads to Read. There are none when
+// none are wanted.
+func (r *Ring) Wants() (slots []int) {
 	if r.reading || len(r.contents) > 0 || r.dead == len(r.order) || !r.full(0, 0) {
-		return 0, 0
+		return nil
 	}
 	r.reading = true
-	return r.slots[r.order[r.dead]].sequence, 8
+	for _, n := range r.order[r.dead:] {
+		if r.slots[n].live > 0 {
+			if slots = append(slots, int(n)); len(slots) == readAhead {
+				break
+			}
+		}
+	}
+	return slots
 }
 
-// Read takes what was read, in the order of the sequences, or nothing when reading failed.
+// readAhead is how many slots are read at once.
+const readAhead = 32
+
+// Read takes what was read, in the order of the sequences, or nothing when reading failed. Slots may be missing.
 func (r *Ring) Read(messages []Message) {
 	r.reading = false
-	at := r.dead
-	for _, m := range messages {
-		r.SawTime(m.At)
-		if m.Slot < len(r.slots) && slices.Contains(r.order[:r.dead], uint16(m.Slot)) {
-			continue // it has died meanwhile
+	for _, n := range r.order[r.dead+len(r.contents):] {
+		at := &r.slots[n]
+		for len(messages) > 0 && messages[0].Sequence < at.sequence { // it has been written again, or is of another time of the stream
+			messages = messages[1:]
 		}
-		if m.Slot >= len(r.slots) || r.slots[m.Slot].sequence != m.Sequence {
-			continue // it has been written again, or is of another time of the stream
-		}
-		if len(r.contents) == 0 {
-			for at < len(r.order) && int(r.order[at]) != m.Slot {
-				at++
-			}
-			if at != r.dead {
-				return
-			}
-		} else if at >= len(r.order) || int(r.order[at]) != m.Slot {
+		switch {
+		case len(messages) == 0:
+			return
+		case messages[0].Sequence == at.sequence && messages[0].Slot == int(n):
+			r.SawTime(messages[0].At)
+			r.contents = append(r.contents, messages[0])
+		case at.live == 0:
+			r.contents = append(r.contents, Message{Slot: int(n), Sequence: at.sequence, At: at.at})
+		default:
 			return
 		}
-		r.contents = append(r.contents, m)
-		at++
 	}
 }
 
@@ -295,13 +296,13 @@ func (r *Ring) Compose(now time.Duration, fresh bool) (slot int, message []byte,
 	r.written, r.next, r.carried, r.emptied, r.dropped = true, next, append(r.carried[:0], format), 0, r.dropped[:0]
 	bytes := 0
 	for r.emptied < len(r.contents) && r.full(r.emptied, bytes) {
-		m := &r.contents[r.emptied]
+		m := &r.contents[r.emptied]            // its data is missing if nothing lives in it
 		all, _ := parse(m.Data, r.entries[:0]) // what is damaged was never in the index
 		r.entries = all[:0]
 		if r.emptied > 0 && len(r.carried)+len(m.Data)+timeRoom*len(all) > r.o.Message/2 {
 			break // a message that carries on much leaves no room for what is new
 		}
-		bytes += len(m.Data)
+		bytes += r.slots[m.Slot].bytes
 		r.emptied++
 		for i := range all {
 			e := &all[i]
