@@ -171,7 +171,7 @@ func TestAnotherNodeServes(t *testing.T) {
 	a, b := nodes["a"], nodes["b"]
 	of := map[string]string{} // an extension of each node
 	for user := 1001; len(of) < 2; user++ {
-		of[gossip.Owner(actors.ShardOf(actors.Address{Realm: acme, User: strconv.Itoa(user)}), []string{"a", "b"})] = strconv.Itoa(user)
+		of[gossip.Owner(a.Journal().Range(actors.ShardOf(actors.Address{Realm: acme, User: strconv.Itoa(user)})), []string{"a", "b"})] = strconv.Itoa(user)
 	}
 	for end := time.Now().Add(3 * patience); ; time.Sleep(5 * time.Millisecond) {
 		settled := true
