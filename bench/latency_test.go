@@ -48,7 +48,7 @@ func BenchmarkTold(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		_, err = js.CreateOrUpdateStream(context.Background(), jetstream.StreamConfig{Name: "TOLD", Subjects: []string{"told.>"}, MaxMsgsPerSubject: 1, AllowMsgTTL: true, Storage: jetstream.FileStorage})
+		_, err = js.CreateOrUpdateStream(context.Background(), jetstream.StreamConfig{Name: "TOLD", Subjects: []string{"told.>"}, MaxMsgsPerSubject: 1, Storage: jetstream.FileStorage})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -59,7 +59,7 @@ func BenchmarkTold(b *testing.B) {
 		record, message := make([]byte, 120), make([]byte, size)
 		b.ResetTimer()
 		for i := range b.N {
-			m := &nats.Msg{Subject: fmt.Sprint("told.", i%2), Data: record, Header: nats.Header{"Nats-TTL": []string{"3680s"},
+			m := &nats.Msg{Subject: fmt.Sprint("told.", i%2), Data: record, Header: nats.Header{
 				"Nats-Expected-Last-Subject-Sequence": []string{strconv.FormatUint(claim.Sequence, 10)}, "Nats-Expected-Last-Subject-Sequence-Subject": []string{"told.claim"}}}
 			if _, err := js.PublishMsg(context.Background(), m); err != nil {
 				b.Fatal(err)

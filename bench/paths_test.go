@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -59,7 +60,8 @@ func pipelined(b *testing.B, depth int, do func(i int, done func())) cost {
 const inFlight = 512
 
 // BenchmarkChange measures a change of one extension until it is acknowledged, with its NOTIFYs to watchers behind four edges.
-// The floor is a plain NATS publish of as many bytes to the same subscriber.
+// The floor is a plain NATS publish of as many bytes to the same subscriber; for one watcher it is a durable record in JetStream, and then that
+// publish.
 func BenchmarkChange(b *testing.B) {
 	for _, watchers := range []int{1, 20, 1000} {
 		b.Run(fmt.Sprintf("watchers=%d", watchers), func(b *testing.B) {
@@ -93,6 +95,11 @@ func BenchmarkChange(b *testing.B) {
 			}
 			perChange := min(4, watchers)
 			size := int(bytes.Load() / arrived.Load())
+			if watchers == 1 {
+				b.Run("floor=commit+publish", func(b *testing.B) { ours.reportAgainst(b, rawCommits(b, n.Conn(), make([]byte, size))) })
+				_ = sub.Unsubscribe()
+				return
+			}
 			b.Run("floor=publish", func(b *testing.B) {
 				data := make([]byte, size)
 				raw := pipelined(b, 16, func(_ int, done func()) {
@@ -107,6 +114,32 @@ func BenchmarkChange(b *testing.B) {
 			_ = sub.Unsubscribe()
 		})
 	}
+}
+
+// rawCommits writes b.N records to JetStream on a condition, 16 at most at a time, and publishes a message when each is acknowledged.
+func rawCommits(b *testing.B, nc *nats.Conn, message []byte) cost {
+	fence, inbox := rawStream(b, nc), nc.NewInbox()
+	under := make(chan func(), 16)
+	answers, err := nc.Subscribe(inbox, func(m *nats.Msg) {
+		if strings.Contains(string(m.Data), "error") {
+			b.Errorf("the floor's write was refused: %s", m.Data)
+		}
+		_ = nc.Publish("lamplight.notify.floor", message)
+		(<-under)()
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = answers.Unsubscribe() }()
+	record := make([]byte, 220)
+	return pipelined(b, cap(under), func(i int, done func()) {
+		under <- done
+		m := rawRecord(fence, strconv.Itoa(i%2), record)
+		m.Reply = inbox
+		if err := nc.PublishMsg(m); err != nil {
+			b.Fatal(err)
+		}
+	})
 }
 
 // httpClient sends the same request to many URLs, over keep-alive connections.
@@ -198,14 +231,17 @@ func BenchmarkRESTRead(b *testing.B) {
 	for _, asked := range []*node{owner, startBeside(b, owner)} {
 		b.Run(map[bool]string{true: "owner=near", false: "owner=far"}[asked == owner], func(b *testing.B) {
 			w := newHTTPClient(b, asked, "GET", "")
-			url := make([]string, extensions())
+			url, bare := make([]string, extensions()), make([]string, extensions()) // the floor is asked for the same paths
 			for i := range url {
 				url[i] = asked.presence() + "/" + addressOf(i).User
 			}
-			bare := w.bare(b, url[0])
+			server := w.bare(b, url[0])
+			for i := range bare {
+				bare[i] = server + strings.TrimPrefix(url[i], "http://"+asked.Addr(lamplight.HTTP))
+			}
 			var floor cost
 			b.Run("floor=fasthttp", func(b *testing.B) {
-				floor = w.load(b, func(int) string { return bare })
+				floor = w.load(b, func(i int) string { return bare[i%len(bare)] })
 				b.ReportMetric(floor.cpu, "cpu-ns/op")
 			})
 			b.Run("lamplight", func(b *testing.B) {

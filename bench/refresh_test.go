@@ -82,7 +82,7 @@ func newRefreshes(count int) refreshes {
 
 // BenchmarkRefresh measures the refresh of a subscription over NATS, from the document to its acknowledgement, which comes once
 // the record is durable. There are two floors. One is as many bytes written straight to JetStream with the same condition and
-// TTL. The other is the five messages of a refresh and nothing else: document in, record out, its acknowledgement back, reply
+// The other is the five messages of a refresh and nothing else: document in, record out, its acknowledgement back, reply
 // and NOTIFY out.
 func BenchmarkRefresh(b *testing.B) {
 	n, count := start(b, b.TempDir()), extensions()
@@ -184,7 +184,7 @@ func rawStream(b *testing.B, nc *nats.Conn) (fence []string) {
 		b.Fatal(err)
 	}
 	ctx := context.Background()
-	_, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: "RAW", Subjects: []string{"raw.>"}, MaxMsgsPerSubject: 1, AllowMsgTTL: true, Storage: jetstream.FileStorage})
+	_, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: "RAW", Subjects: []string{"raw.>"}, MaxMsgsPerSubject: 1, Storage: jetstream.FileStorage})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -195,9 +195,9 @@ func rawStream(b *testing.B, nc *nats.Conn) (fence []string) {
 	return []string{strconv.FormatUint(ack.Sequence, 10)}
 }
 
-// rawRecord is a write of a record, with the condition and TTL of the journal's.
+// rawRecord is a write of a record on a condition, as the journal's are.
 func rawRecord(fence []string, name string, body []byte) *nats.Msg {
-	return &nats.Msg{Subject: "raw.17.a.s." + name, Data: body, Header: nats.Header{"Nats-TTL": []string{"3680s"},
+	return &nats.Msg{Subject: "raw.17.a.s." + name, Data: body, Header: nats.Header{
 		"Nats-Expected-Last-Subject-Sequence": fence, "Nats-Expected-Last-Subject-Sequence-Subject": []string{"raw.claim"}}}
 }
 
