@@ -150,6 +150,7 @@ func (s *stream) answered(l *lane, group uint64, writes []write, sequence uint64
 		return
 	}
 	if o == ownership.Accepted {
+		s.j.metrics.carried.Add(float64(l.ring.Carried()))
 		l.ring.Accepted(s.now(), sequence, l.message)
 		for i, ticket := range tickets {
 			if ticket != 0 {

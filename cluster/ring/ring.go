@@ -68,6 +68,7 @@ type Ring struct {
 	written  bool           // a message was composed and not accepted yet
 	next     uint16         // its slot
 	carried  []byte         // what it carries on
+	moved    int            // the number of its records
 	emptied  int            // so many slots behind the dead ones die with it
 	dropped  []Key          // what they hold and need not be carried on
 	contents []Message      // what was read of the slots behind the dead ones, in their order
@@ -82,6 +83,9 @@ func (r *Ring) Len() int { return len(r.index) }
 
 // Slots returns the number of slots.
 func (r *Ring) Slots() int { return len(r.slots) }
+
+// Carried returns how many records the message carries on that was composed last.
+func (r *Ring) Carried() int { return r.moved }
 
 // Clock returns the latest time that the stream's clock has shown, in µs since 1970.
 func (r *Ring) Clock() int64 { return r.clock }
@@ -293,7 +297,7 @@ func (r *Ring) Compose(now time.Duration, fresh bool) (slot int, message []byte,
 	if !ok {
 		return 0, nil, false
 	}
-	r.written, r.next, r.carried, r.emptied, r.dropped = true, next, append(r.carried[:0], format), 0, r.dropped[:0]
+	r.written, r.next, r.carried, r.moved, r.emptied, r.dropped = true, next, append(r.carried[:0], format), 0, 0, r.dropped[:0]
 	bytes := 0
 	for r.emptied < len(r.contents) && r.full(r.emptied, bytes) {
 		m := &r.contents[r.emptied]            // its data is missing if nothing lives in it
@@ -316,6 +320,7 @@ func (r *Ring) Compose(now time.Duration, fresh bool) (slot int, message []byte,
 				continue
 			}
 			r.carried = appendAgain(r.carried, e)
+			r.moved++
 		}
 		clear(all)
 	}
