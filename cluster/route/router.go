@@ -84,8 +84,7 @@ type Router struct {
 	closed bool
 	wake   chan struct{} // the first request was parked
 
-	askers  map[string]*asker // only serve uses it,
-	looked  []byte            // and this buffer of an answer
+	askers  map[string]*asker // only serve uses it
 	parts   []wire.Part       // only answered uses it, for one message after the other
 	slow    chan struct{}     // bounds the listings and commands to realms that run for other nodes
 	calls   *nats.Subscription

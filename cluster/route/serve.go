@@ -1,7 +1,6 @@
 package route
 
 import (
-	"bytes"
 	"fmt"
 	"sync"
 	"time"
@@ -51,7 +50,6 @@ type reply struct {
 	id     uint64
 	answer actors.Answer
 	body   []byte
-	rows   int  // subscriptions in it
 	over   bool // the call was refused because too many were open, and is not counted in open
 }
 
@@ -160,17 +158,7 @@ func (r *Router) call(a *asker, c *wire.Call) {
 			refuse(fmt.Errorf("%w: %.60q is not an extension: realm and user have 1 to %d bytes", presence.ErrInvalid, to.User+"@"+to.Realm, subject.MaxName))
 			return
 		}
-		show, read := c.Request.Message.(actors.Show)
-		if read && !show.Explain && c.Request.Trace == "" && r.cfg.System.Look(to, func(an *actors.Answer) {
-			r.looked = wire.AppendAnswer(r.looked[:0], an)
-			a.answer(reply{id: id, body: bytes.Clone(r.looked), rows: len(an.Subscriptions)})
-		}) {
-			if cap(r.looked) > batchBytes {
-				r.looked = nil
-			}
-			return
-		}
-		// A read is short: this goroutine may run the shard's turn for it.
+		_, read := c.Request.Message.(actors.Show) // a read is short: this goroutine may run the shard's turn for it
 		done := func(an actors.Answer) { a.answer(reply{id: id, answer: an}) }
 		if c.Request.Trace != "" {
 			done = r.traced(&c.Request, trace.Server, "answer as the owner", done)
@@ -212,10 +200,10 @@ func (a *asker) answer(y reply) {
 	if y.over && len(a.ready) >= 2*maxAsked {
 		return // the node calls on while nothing can be sent to it: its call ends at its deadline, without an answer
 	}
-	if y.rows = max(y.rows, len(y.answer.Subscriptions)); y.rows > 1 && a.rows+y.rows > maxRows {
-		y = reply{id: y.id, answer: actors.Answer{Err: actors.ErrBusy}, over: y.over}
+	if rows := len(y.answer.Subscriptions); rows > 1 && a.rows+rows > maxRows {
+		y.answer = actors.Answer{Err: actors.ErrBusy}
 	}
-	a.rows += y.rows
+	a.rows += len(y.answer.Subscriptions)
 	a.ready = append(a.ready, y)
 	if !a.sending {
 		a.sending = a.router.begin(a.flush)
@@ -263,7 +251,7 @@ func (a *asker) next() bool {
 	defer a.mu.Unlock()
 	for i := range a.taken {
 		y := &a.taken[i]
-		a.rows -= y.rows
+		a.rows -= len(y.answer.Subscriptions)
 		if !y.over {
 			a.open--
 			a.router.openCalls.Add(-1)
