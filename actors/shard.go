@@ -75,9 +75,10 @@ type shard struct {
 
 	answersCounted time.Time // when the watchers that do not answer were last counted
 
-	step     step   // the one that runs
-	reserved int    // subscriptions that are counted in already and that the step may add
-	body     []byte // the buffer of the document that is sent
+	step     step               // the one that runs
+	reserved int                // subscriptions that are counted in already and that the step may add
+	body     []byte             // the buffer of the document that is sent
+	looked   []SubscriptionView // the buffer of look
 
 	// Others read these without the turn.
 	wanted     atomic.Bool                        // calls wait for the shard to open
@@ -211,7 +212,7 @@ func (s *shard) request(c *call, now time.Time) {
 		return
 	}
 	if show, ok := c.message.(Show); ok {
-		s.enqueue(entry{x: x, caller: &c.caller, read: true, answer: s.show(x, show.Explain, now)}, now)
+		s.enqueue(entry{x: x, caller: &c.caller, read: true, answer: s.show(x, show.Explain, now, nil)}, now)
 		return
 	}
 	event, ok := c.message.(presence.Event)
@@ -337,8 +338,28 @@ func (s *shard) write(to Address, records []presence.Record) {
 	s.sys.cfg.Journal.Write(s.id, s.opened, to, records)
 }
 
-// show is the answer to a Show; x is nil for an extension that holds nothing.
-func (s *shard) show(x *extension, explain bool, now time.Time) Answer {
+// look passes an extension to use, if it may be shown at once. The caller holds running.
+func (s *shard) look(to Address, use func(*Answer)) bool {
+	x := s.extensions[to]
+	if !s.open || s.flushing || x != nil && (x.broken || x.ticket > s.durable) {
+		return false
+	}
+	a := s.show(x, false, time.Time{}, s.looked[:0])
+	defer func() {
+		clear(a.Subscriptions)
+		if s.looked = a.Subscriptions; cap(s.looked) > 64 {
+			s.looked = nil
+		}
+	}()
+	if s.standing() != Fresh {
+		return false
+	}
+	use(&a)
+	return true
+}
+
+// show is the answer to a Show; x is nil for an extension that holds nothing. rows is empty, and takes the subscriptions if there is room.
+func (s *shard) show(x *extension, explain bool, now time.Time, rows []SubscriptionView) Answer {
 	a := Answer{View: presence.Idle}
 	var ex *Explanation
 	if explain {
@@ -346,7 +367,7 @@ func (s *shard) show(x *extension, explain bool, now time.Time) Answer {
 	}
 	if x != nil {
 		a.View = x.state.View()
-		a.Subscriptions = make([]SubscriptionView, 0, len(x.state.Subscriptions()))
+		a.Subscriptions = slices.Grow(rows, len(x.state.Subscriptions()))
 		for _, w := range x.state.Subscriptions() {
 			a.Subscriptions = s.view(a.Subscriptions, x, w, true)
 			if ex != nil {

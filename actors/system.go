@@ -50,7 +50,8 @@ type System struct {
 	switches counts // the calls on each switch
 	departed departed
 	metrics  *metrics
-	version  atomic.Uint64   // grows with every durable change
+	version  atomic.Uint64 // grows with every durable change
+	alarm    alarm
 	stopping context.Context // ends with Stop
 	stop     context.CancelFunc
 	done     sync.WaitGroup
@@ -68,6 +69,7 @@ func NewSystem(cfg Config) *System {
 	s.edges.names, s.switches.names = map[string]*counted{}, map[string]*counted{}
 	s.departed.at = map[string]presence.Gone{}
 	s.settling = make(chan struct{}, maxSettling)
+	s.alarm.wake = make(chan struct{}, 1)
 	s.cfg.Rules.Gone = s.departed.before
 	if s.cfg.EdgeState == nil {
 		s.cfg.EdgeState = func(string, time.Time) presence.EdgeState { return presence.EdgeState{} }
@@ -120,27 +122,6 @@ func (s *System) Stop(context.Context) error {
 	return nil
 }
 
-// clock sends a tick to each shard that has something due, every 5 ms.
-func (s *System) clock(ctx context.Context) {
-	t := time.NewTicker(5 * time.Millisecond)
-	defer t.Stop()
-	for last := int64(0); ; {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-t.C:
-			ns := now.UnixNano()
-			back := ns < last // the clock was put back: what is due by the clock as it was must not wait until then
-			last = ns
-			for _, sh := range s.shards {
-				if d := sh.due.Load(); d != 0 && (d <= ns || back) && sh.ticking.CompareAndSwap(false, true) {
-					s.tell(sh.id, tick{})
-				}
-			}
-		}
-	}
-}
-
 // Do hands a request to its shard. done is called exactly once, from any goroutine, perhaps before Do returns, and must
 // not block. With lend, the caller lends its goroutine because it waits for the answer anyway: if nothing else waits for
 // the shard, the shard's turn runs there, which saves two switches of goroutines.
@@ -152,6 +133,17 @@ func (s *System) Do(r Request, done func(Answer), lend bool) {
 		return
 	}
 	s.give(sh, &call{caller: caller{done, r.Deadline, r.Wait}, to: r.To, message: r.Message, origin: r.Origin, at: time.Now()}, lend)
+}
+
+// Look passes an extension as it is to use, without a message, if nothing waits for the shard and the answer need not wait. It says whether
+// it did; if not, Do has the answer. use runs in the shard's turn: it must be short and must keep nothing of the answer.
+func (s *System) Look(to Address, use func(*Answer)) bool {
+	sh := s.shards[ShardOf(to)]
+	if sh.depth.Load() > 0 || !sh.running.TryLock() {
+		return false
+	}
+	defer sh.running.Unlock()
+	return sh.look(to, use)
 }
 
 // give hands a message to a shard. With lend, the shard handles it in the caller's goroutine if nothing else waits for the

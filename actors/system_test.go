@@ -3,6 +3,8 @@ package actors_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -42,6 +44,56 @@ func TestToldInTheOrderOfCommits(t *testing.T) {
 	}
 	s.good(first)
 	s.good(second)
+}
+
+// Look shows what a Show shows, and only what would leave at once: it shows nothing that is not durable, nothing without a fresh lease, and
+// nothing while the shard is at work or closed.
+func TestLook(t *testing.T) {
+	s := open(t, 100)
+	x := s.extension(0)
+	look := func() (seen *actors.Answer) {
+		if s.sys.Look(x, func(a *actors.Answer) {
+			seen = &actors.Answer{View: a.View, Subscriptions: slices.Clone(a.Subscriptions), Stale: a.Stale}
+		}) != (seen != nil) {
+			t.Error("Look does not say what it did")
+		}
+		return seen
+	}
+	same := func(what string) {
+		t.Helper()
+		shown := s.good(s.ask(x, actors.Show{}, 0))
+		var seen *actors.Answer
+		until(t, what, func() bool { seen = look(); return seen != nil }) // the turn that answered may not have ended
+		if !reflect.DeepEqual(*seen, shown) {
+			t.Errorf("%s: it shows %+v, and Show %+v", what, seen, shown)
+		}
+	}
+	not := func(what string) {
+		t.Helper()
+		if seen := look(); seen != nil {
+			t.Errorf("%s: it shows %+v", what, seen)
+		}
+	}
+	same("an extension that holds nothing")
+	made := s.ask(x, watch("a"), 0)
+	not("a SUBSCRIBE that is not durable")
+	s.durable()
+	s.good(made)
+	same("a subscription")
+	for _, standing := range []actors.Standing{actors.Unsure, actors.CutOff} {
+		s.journal.Set(func(j *actorstest.Settings) { j.Standing = standing })
+		not("no fresh lease")
+	}
+	s.journal.Set(func(j *actorstest.Settings) { j.Standing = actors.Fresh })
+	_, goOn := s.busy(s.extension(1))
+	not("a turn that runs")
+	goOn()
+	s.durable()
+	s.settle()
+	same("after the turn")
+	s.sys.Drop(s.shard, 0)
+	s.heard()
+	not("a closed shard")
 }
 
 // busy has the shard of x stand in the turn of a first request until goOn.

@@ -78,6 +78,7 @@ type Journal struct {
 	places  [actors.Shards]place              // of each shard; set by Start
 	holders [maxRanges]atomic.Pointer[holder] // what the claims say of each range
 	opened  [maxRanges]atomic.Uint64          // the generation under which the range is open here; 0: it is not
+	soon    chan struct{}                     // asks tick to run at once
 	stop    context.CancelFunc
 	ctx     context.Context
 	done    sync.WaitGroup
@@ -94,7 +95,7 @@ func New(c Config) *Journal {
 	if c.Writes == nil {
 		c.Writes = func() int { return presence.Schema }
 	}
-	j := &Journal{cfg: c, log: c.Log.With("part", "journal"), metrics: newMetrics(c.Registerer)}
+	j := &Journal{cfg: c, log: c.Log.With("part", "journal"), metrics: newMetrics(c.Registerer), soon: make(chan struct{}, 1)}
 	j.registerGauges(c.Registerer)
 	j.incarnation = strconv.FormatUint(random(), 16)
 	for i := range j.holders {
@@ -126,10 +127,39 @@ func (j *Journal) Start(ctx context.Context) error {
 		s.act(s.machine.Start(s.now()))
 		s.mu.Unlock()
 		s.lookNow()
-		j.done.Go(s.tick)
 		j.done.Go(s.watch)
 	}
+	j.done.Go(j.tick)
 	return nil
+}
+
+// tick lets time pass in all streams, until the journal stops: every 20 ms, and at rest when the next heartbeat is due.
+func (j *Journal) tick() {
+	t := time.NewTimer(tickPace)
+	defer t.Stop()
+	for {
+		select {
+		case <-j.ctx.Done():
+			return
+		case <-t.C:
+		case <-j.soon:
+		}
+		rest := time.Hour
+		for _, s := range j.streams {
+			rest = min(rest, s.pass())
+		}
+		t.Reset(max(rest, tickPace))
+	}
+}
+
+const tickPace = 20 * time.Millisecond
+
+// tickSoon has tick run at once.
+func (j *Journal) tickSoon() {
+	select {
+	case j.soon <- struct{}{}:
+	default: // it is about to run
+	}
 }
 
 // Streams implements actors.Journal.
@@ -211,10 +241,11 @@ func (j *Journal) Members(nodes []string) {
 		s.act(s.machine.Members(s.now(), nodes))
 		s.mu.Unlock()
 	}
+	j.tickSoon()
 }
 
 // NATS counts as out of reach, although its connection stands, when the lease has been stale for cutOffAfter. Only time in
-// which this process ran counts: tick must have run without a pause of stallTime. A process that was frozen for longer may
+// which this process ran counts: pass must have run without a pause of stallTime. A process that was frozen for longer may
 // have lost its shards, and must learn that before it answers anything (rule 1).
 const (
 	cutOffAfter = 2 * time.Second
@@ -318,6 +349,7 @@ func (j *Journal) drain(ctx context.Context) error {
 		s.act(s.machine.Leave(s.now()))
 		s.mu.Unlock()
 	}
+	j.tickSoon()
 	t := time.NewTicker(5 * time.Millisecond)
 	defer t.Stop()
 	for {

@@ -46,7 +46,7 @@ type stream struct {
 
 	answerUntil atomic.Int64  // what ownership.Machine.AnswerUntil returned last
 	ticked      atomic.Int64  // when tick ran last
-	awakeSince  atomic.Int64  // since when tick has run without a pause of stallTime
+	awakeSince  atomic.Int64  // since when pass has run without a pause of stallTime
 	refuses     atomic.Bool   // NATS answers and takes no heartbeat: its disk is full, or the stream has no leader
 	readSlots   chan struct{} // bounds the claims that are read at a time, so that each gets its answer in time
 	lookSignal  chan struct{} // asks watch to look at leases and claims now
@@ -88,27 +88,19 @@ func (s *stream) lane(id int) *lane { return &s.lanes[id/s.store.layout.streams]
 // now reads the clock of the rules, which also counts while the machine is suspended.
 func (s *stream) now() ownership.Time { return boottime() }
 
-// tick tells the rules every 20 ms that time passes, and gives up writes without an answer, until the journal stops. It
-// also notes when it runs: a pause shows that the process was frozen.
-func (s *stream) tick() {
-	t := time.NewTicker(20 * time.Millisecond)
-	defer t.Stop()
-	for {
-		select {
-		case <-s.j.ctx.Done():
-			return
-		case now := <-t.C:
-			s.store.expire(now)
-			s.mu.Lock()
-			at := s.now()
-			if at > time.Duration(s.ticked.Load())+stallTime {
-				s.awakeSince.Store(int64(at))
-			}
-			s.ticked.Store(int64(at))
-			s.act(s.machine.Tick(at))
-			s.mu.Unlock()
-		}
+// pass tells the rules that time passes, and gives up writes without an answer. It also notes when it runs: a pause shows that the process
+// was frozen. It returns how long it need not be called again.
+func (s *stream) pass() time.Duration {
+	s.store.expire(time.Now())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.now()
+	if at > time.Duration(s.ticked.Load())+stallTime {
+		s.awakeSince.Store(int64(at))
 	}
+	s.ticked.Store(int64(at))
+	s.act(s.machine.Tick(at))
+	return s.machine.Rest(at)
 }
 
 // act carries out the machine's Actions. The caller holds s.mu; an Action that waits for an answer goes to a goroutine.

@@ -22,8 +22,8 @@ import (
 // by a direct get, for what is newer than what was read before. A consumer would be the obvious way, but it is gone with
 // the NATS server that kept it.
 const (
-	lookLeases = 200 * time.Millisecond // the time between two looks at leases
-	lookClaims = time.Second            // the time between two looks at claims
+	lookLeases = 200 * time.Millisecond // the time between two looks at leases, while a member is not heard on the feed
+	lookClaims = time.Second            // the time between two looks at claims, and at leases otherwise
 	lookTime   = time.Second            // how long a look may take
 )
 
@@ -71,6 +71,12 @@ func (s *stream) watch() {
 		case <-s.j.ctx.Done():
 			return
 		case <-leases.C:
+			s.mu.Lock()
+			heard := s.synced && s.machine.Heard(s.now())
+			s.mu.Unlock()
+			if heard && !both && missing.IsZero() {
+				continue
+			}
 		case <-s.lookSignal:
 			both = true
 		}
@@ -165,6 +171,9 @@ func (s *stream) report(name string, data []byte, seq uint64, at time.Time) {
 		}
 		if l, ok := s.readableLease(node, data, seq, at); ok {
 			s.act(s.machine.LeaseSeen(s.now(), l, seq, at))
+			if l.Left || l.Draining || l.Expelled {
+				s.j.tickSoon()
+			}
 			if node != s.j.cfg.Node && !l.Unreadable {
 				s.noteLease(l)
 			}
@@ -179,6 +188,7 @@ func (s *stream) report(name string, data []byte, seq uint64, at time.Time) {
 	if c, ok := s.readableClaim(id, data, seq, at); ok {
 		s.act(s.machine.ClaimSeen(s.now(), id, c, seq, at))
 		s.updateHolder(id)
+		s.j.tickSoon()
 	}
 }
 

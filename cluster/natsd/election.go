@@ -22,7 +22,9 @@ type elector struct {
 }
 
 const (
-	electionLook  = 100 * time.Millisecond  // the time between two looks at the groups
+	electionLook  = 100 * time.Millisecond  // the time between two looks at the groups after the members have changed,
+	electionCalm  = time.Second             // and while they stay the same
+	electionSoon  = 10 * time.Second        // how long after a change it may take until a leader counts as lost
 	leaderSilence = 1100 * time.Millisecond // a leader is taken for lost after so long: a live one sends every second
 	listenFirst   = 1500 * time.Millisecond // a server that has just started listens so long for a leader before it stands
 	electionTime  = time.Second             // an election takes up to 0.8 s; to stand again earlier would begin it anew
@@ -36,10 +38,19 @@ func (e *elector) run(ctx context.Context) {
 	e.began = time.Now()
 	t := time.NewTicker(electionLook)
 	defer t.Stop()
+	changed, looked := e.began, e.began
+	var before []string
 	for {
 		select {
 		case now := <-t.C:
-			e.look(now)
+			members := e.members()
+			if slices.Sort(members); !slices.Equal(members, before) {
+				before, changed = members, now
+			}
+			if now.Sub(changed) < electionSoon || now.Sub(looked) >= electionCalm {
+				looked = now
+				e.look(now, members)
+			}
 		case <-ctx.Done():
 			return
 		}
@@ -47,13 +58,12 @@ func (e *elector) run(ctx context.Context) {
 }
 
 // look stands for election in each group whose leader is lost.
-func (e *elector) look(now time.Time) {
+func (e *elector) look(now time.Time, members []string) {
 	nats := e.nats()
 	accounts, err := nats.Accountz(nil)
 	if err != nil {
 		return
 	}
-	members := e.members()
 	for _, account := range accounts.Accounts {
 		status := nats.Raftz(&server.RaftzOptions{AccountFilter: account})
 		if status == nil {

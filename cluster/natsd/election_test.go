@@ -94,7 +94,7 @@ func TestElection(t *testing.T) {
 		}
 		return group != ""
 	})
-	e.look(time.Now())
+	e.look(time.Now(), e.members())
 	if _, stood := e.stood[group]; stood {
 		t.Error("it stands though there is a leader")
 	}

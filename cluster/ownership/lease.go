@@ -179,6 +179,16 @@ func (m *Machine) LeaseSeen(now Time, l Lease, seq uint64, at time.Time) []Actio
 	return m.take()
 }
 
+// Heard says whether the newest heartbeat of each member is no older than two of them take.
+func (m *Machine) Heard(now Time) bool {
+	for _, n := range m.nodes {
+		if h := m.holders[n]; n != m.cfg.Node && (h == nil || now-h.seen > 2*Heartbeat) {
+			return false
+		}
+	}
+	return m.joined && m.holders[m.cfg.Node] != nil && !m.holders[m.cfg.Node].at.IsZero()
+}
+
 // expel ends the incarnation of a claim's holder. It does so only when the holder was silent for Validity + Guard, and
 // either membership has lost it, or it was silent for HolderSilence while all of our own heartbeats were accepted (rules 2
 // and 11).

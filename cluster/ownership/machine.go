@@ -190,6 +190,24 @@ func (m *Machine) Tick(now Time) []Action {
 	return m.take()
 }
 
+// Rest returns how long Tick need not be called: until then no heartbeat is due, and as long as all members are heard and each shard is with
+// the node that should hold it, a Tick would do nothing. After Members and Leave it must be called at once.
+func (m *Machine) Rest(now Time) time.Duration {
+	if !m.claimsAllowed || m.leaving || m.readLeaseAt != 0 || !m.Heard(now) || now > m.sent+2*Heartbeat {
+		return 0
+	}
+	for _, id := range m.cfg.Shards {
+		s := m.shards[id]
+		switch {
+		case s.phase == open && s.target == m.cfg.Node:
+		case s.phase == none && s.target != m.cfg.Node && !m.namedNext(s) && !s.claim.Unreadable:
+		default:
+			return 0
+		}
+	}
+	return max(min(m.nextBeat-now, Heartbeat/2), 0)
+}
+
 // mayMove says whether this node may take shards and hand them over: its heartbeats are accepted, the stream shows them
 // to it, and the nodes that start together have found each other (rules 1 and 12).
 func (m *Machine) mayMove(now Time) bool {

@@ -2,6 +2,7 @@ package ownership
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -31,6 +32,8 @@ type simNode struct {
 	outbox   []func()             // NOTIFYs that wait until the node is connected again
 	ticked   Time                 // when tick ran last
 	awake    Time                 // since when tick has run without a pause
+	rest     map[int]Time         // by stream: its Machine need not be told before that time passes
+	members  []string             // at the last tick
 	departed map[string]time.Time // by Switch-URI: the latest moment at which it was gone
 }
 
@@ -42,7 +45,7 @@ func (n *simNode) start() {
 	s.log("start %s", n.name)
 	n.process++
 	n.alive, n.leaving, n.frozen = true, false, 0
-	n.fifo, n.feed, n.reached, n.outbox = map[int]Time{}, map[int]Time{}, map[string]Time{}, nil
+	n.fifo, n.feed, n.rest, n.reached, n.outbox = map[int]Time{}, map[int]Time{}, map[int]Time{}, map[string]Time{}, nil
 	n.departed = map[string]time.Time{}
 	n.shards = make([]*simShard, simShards)
 	for i := range n.shards {
@@ -144,6 +147,8 @@ func (n *simNode) tick() {
 			alive = append(alive, o.name)
 		}
 	}
+	changed := !slices.Equal(alive, n.members)
+	n.members = alive
 	for i, m := range n.machines {
 		st := s.streams[i]
 		if n.worlds[i] != st.world && s.now >= n.cut[i] && s.now >= st.down {
@@ -152,7 +157,10 @@ func (n *simNode) tick() {
 			n.follow(st)
 		}
 		n.act(i, m.Members(s.now, alive))
-		n.act(i, m.Tick(s.now))
+		if s.now >= n.rest[i] || changed || n.leaving {
+			n.act(i, m.Tick(s.now))
+			n.rest[i] = s.now + m.Rest(s.now)
+		}
 	}
 	for _, sh := range n.shards {
 		n.tickSource(sh)
@@ -204,6 +212,7 @@ func (n *simNode) deliver(st *stream, m message) {
 		case Claim:
 			var shard int
 			_, _ = fmt.Sscanf(m.subject, "%d.claim", &shard)
+			n.rest[i] = 0
 			n.act(i, n.machines[i].ClaimSeen(s.now, shard, v, m.seq, when()))
 		}
 	}

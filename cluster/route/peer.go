@@ -212,7 +212,7 @@ func (p *peer) expire(now time.Time) {
 		p.mu.Unlock()
 		return
 	}
-	p.nextExpire = now.Add(expireEvery)
+	p.nextExpire = now.Add(expireEvery - routerTick) // the next look may come a little early
 	expired := p.remove(func(t *try) bool { return !now.Before(t.req.Deadline) })
 	gone := p.remove(func(t *try) bool { return t.batch > 0 && p.moved(t, now) })
 	p.mu.Unlock()

@@ -87,6 +87,11 @@ func (r *Router) Request(ctx context.Context, q actors.Request) actors.Answer {
 	return a
 }
 
+// Look passes an extension of this node as it is to use, if that needs no waiting, and says whether it did: see actors.System.
+func (r *Router) Look(to actors.Address, use func(*actors.Answer)) bool {
+	return r.cfg.System.Look(to, use)
+}
+
 // unanswered is the answer to a request for which none came.
 func (r *Router) unanswered(q actors.Request) actors.Answer {
 	err := actors.ErrUnknown

@@ -61,8 +61,9 @@ const (
 	maxParked    = 16 << 10              // requests that wait for another try
 	firstPause   = 5 * time.Millisecond  // before the second try; each further pause is twice as long,
 	longestPause = 50 * time.Millisecond // up to this
-	routerTick   = 10 * time.Millisecond
-	outage       = 2 * time.Second // after so long without NATS, no request waits for another node
+	routerTick   = 10 * time.Millisecond // between two looks at what is due, while requests wait for another try,
+	routerSleep  = expireEvery           // and while none does
+	outage       = 2 * time.Second       // after so long without NATS, no request waits for another node
 )
 
 // Router takes requests to the owners of their extensions and brings the answers back.
@@ -81,6 +82,7 @@ type Router struct {
 	mu     sync.Mutex
 	parked []*try // requests that wait for another try
 	closed bool
+	wake   chan struct{} // the first request was parked
 
 	askers  map[string]*asker // only serve uses it
 	parts   []wire.Part       // only answered uses it, for one message after the other
@@ -105,7 +107,7 @@ func New(c Config) *Router {
 	}
 	c.Log = loglimit.Limit(c.Log).With("part", "router")
 	r := &Router{cfg: c, metrics: newRouterMetrics(c.Registerer), start: rand.Uint64() | 1,
-		askers: map[string]*asker{}, slow: make(chan struct{}, maxSlow)}
+		askers: map[string]*asker{}, slow: make(chan struct{}, maxSlow), wake: make(chan struct{}, 1)}
 	r.answersPrefix = c.Prefix.Of(subject.Answers(c.Node))
 	r.peers.Store(&map[string]*peer{})
 	// Both counters start at random, so that an answer to an earlier process of this name, or NATS's word that nobody
@@ -225,12 +227,14 @@ func (r *Router) begin(f func()) bool {
 
 // run tries requests again that wait for it, and ends calls to peers that will get no answer.
 func (r *Router) run(lost <-chan nats.Status) {
-	t := time.NewTicker(routerTick)
+	t := time.NewTimer(routerSleep)
 	defer t.Stop()
 	for {
 		select {
 		case <-r.ctx.Done():
 			return
+		case <-r.wake:
+			t.Reset(routerTick)
 		case _, ok := <-lost:
 			if !ok {
 				lost = nil
@@ -244,7 +248,10 @@ func (r *Router) run(lost <-chan nats.Status) {
 			} else {
 				r.natsGone.CompareAndSwap(0, clock())
 			}
-			r.retry(now)
+			t.Reset(routerSleep)
+			if r.retry(now) {
+				t.Reset(routerTick)
+			}
 			for _, p := range *r.peers.Load() {
 				p.expire(now)
 			}

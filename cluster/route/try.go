@@ -42,7 +42,12 @@ func (r *Router) park(t *try) {
 	full, closed := len(r.parked) >= maxParked, r.closed
 	late := closed || r.cutOff() || !t.due.Before(t.req.Deadline)
 	if !late && !full {
-		r.parked = append(r.parked, t)
+		if r.parked = append(r.parked, t); len(r.parked) == 1 {
+			select {
+			case r.wake <- struct{}{}:
+			default: // run has not taken the last one yet
+			}
+		}
 	}
 	r.mu.Unlock()
 	switch {
@@ -54,8 +59,8 @@ func (r *Router) park(t *try) {
 	}
 }
 
-// retry makes the next try of the requests that are due.
-func (r *Router) retry(now time.Time) {
+// retry makes the next try of the requests that are due. waits says whether others wait.
+func (r *Router) retry(now time.Time) (waits bool) {
 	var due []*try
 	r.mu.Lock()
 	keep := r.parked[:0]
@@ -68,11 +73,13 @@ func (r *Router) retry(now time.Time) {
 	}
 	clear(r.parked[len(keep):])
 	r.parked = keep
+	waits = len(keep) > 0
 	r.mu.Unlock()
 	for _, t := range due {
 		r.metrics.retried.Inc()
-		r.route(t, false)
+		r.route(t, false) // if it is parked again, that wakes run, or others wait
 	}
+	return waits
 }
 
 // settle takes the answer to a try, and either tries again or tells the caller.

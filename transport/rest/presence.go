@@ -62,7 +62,13 @@ func (q *request) extension(e *directory.Entry, extension string) error {
 		display = to.String()
 	}
 	if q.Reads() {
-		a, err := q.show(to, string(q.QueryArgs().Peek("explain")) == "true")
+		explain := string(q.QueryArgs().Peek("explain")) == "true"
+		var body []byte
+		if !explain && q.Span.Parent() == "" && q.server.cfg.Presence.Look(to, func(a *actors.Answer) { body = kazoo.AppendExtension(q.Begin(), display, a) }) {
+			q.End(200, body)
+			return nil
+		}
+		a, err := q.show(to, explain)
 		if err != nil {
 			return err
 		}

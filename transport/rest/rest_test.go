@@ -71,6 +71,8 @@ func (r *router) Request(_ context.Context, q actors.Request) actors.Answer {
 	return actors.Answer{View: &presence.View{State: presence.Terminated}, Notified: 2, Acked: 1, Failed: 1, Explanation: &actors.Explanation{}}
 }
 
+func (*router) Look(actors.Address, func(*actors.Answer)) bool { return false }
+
 func (r *router) audit(e audit.Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

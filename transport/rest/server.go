@@ -44,6 +44,9 @@ type Presence interface {
 	// A request that is made after the answer to an earlier one finds what that one changed, unless its own answer is
 	// marked Stale. Requests that are made at the same time are applied in some order.
 	Request(ctx context.Context, r actors.Request) actors.Answer
+	// Look is Request for a Show whose answer is here and need not wait. It says whether it called use, which must keep nothing of the
+	// answer.
+	Look(to actors.Address, use func(*actors.Answer)) bool
 
 	// List passes the subscriptions of a realm to yield, each once, sorted by extension, event package and Call-ID. It calls
 	// yield on the caller's goroutine, and waits for the nodes until ctx ends at the longest. The coverage names the shards
