@@ -34,7 +34,8 @@ func (s *System) clock(ctx context.Context) {
 	defer t.Stop()
 	for last := int64(0); ; {
 		s.alarm.at.Store(math.MaxInt64) // what becomes due from here on asks for another look, or is seen by this one
-		now := time.Now().UnixNano()
+		looked := time.Now()
+		now := looked.UnixNano()
 		back := now < last // the clock was put back: what is due by the clock as it was must not wait until then
 		last = now
 		next := now + int64(clockSleep)
@@ -51,13 +52,13 @@ func (s *System) clock(ctx context.Context) {
 			}
 		}
 		s.alarm.at.Store(next)
-		time.Sleep(clockPace)
-		t.Reset(time.Duration(next-now) - clockPace)
+		t.Reset(max(time.Duration(next-now), clockPace))
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		case <-s.alarm.wake:
+			time.Sleep(clockPace - time.Since(looked))
 		}
 	}
 }

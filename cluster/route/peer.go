@@ -204,13 +204,13 @@ func (p *peer) endCalls(calls []*try) {
 	}
 }
 
-// expire ends calls whose deadline has come, and calls whose shard has moved to another owner. A former owner carries out
+// expire says whether calls wait for an answer. It ends calls whose deadline has come, and calls whose shard has moved to another owner. A former owner carries out
 // no more calls; it can only have carried them out before.
-func (p *peer) expire(now time.Time) {
+func (p *peer) expire(now time.Time) (waits bool) {
 	p.mu.Lock()
-	if now.Before(p.nextExpire) || len(p.pending) == 0 {
+	if waits = len(p.pending) > 0; !waits || now.Before(p.nextExpire) {
 		p.mu.Unlock()
-		return
+		return waits
 	}
 	p.nextExpire = now.Add(expireEvery - routerTick) // the next look may come a little early
 	expired := p.remove(func(t *try) bool { return !now.Before(t.req.Deadline) })
@@ -225,6 +225,7 @@ func (p *peer) expire(now time.Time) {
 		t.late()
 	}
 	p.endCalls(gone)
+	return true
 }
 
 // moved says whether another node than the one that was asked has held the call's shard for twice expireEvery. An answer

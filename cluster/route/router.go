@@ -56,14 +56,14 @@ type Config struct {
 }
 
 const (
-	maxPeerCalls = 16 << 10              // calls to one peer that have no answer
-	maxPeerBytes = 16 << 20              // of these calls, and of answers that have come in part
-	maxParked    = 16 << 10              // requests that wait for another try
-	firstPause   = 5 * time.Millisecond  // before the second try; each further pause is twice as long,
-	longestPause = 50 * time.Millisecond // up to this
-	routerTick   = 10 * time.Millisecond // between two looks at what is due, while requests wait for another try,
-	routerSleep  = expireEvery           // and while none does
-	outage       = 2 * time.Second       // after so long without NATS, no request waits for another node
+	maxPeerCalls = 16 << 10               // calls to one peer that have no answer
+	maxPeerBytes = 16 << 20               // of these calls, and of answers that have come in part
+	maxParked    = 16 << 10               // requests that wait for another try
+	firstPause   = 5 * time.Millisecond   // before the second try; each further pause is twice as long,
+	longestPause = 50 * time.Millisecond  // up to this
+	routerTick   = 10 * time.Millisecond  // between two looks at what is due, while requests wait for another try;
+	routerSleep  = 250 * time.Millisecond // and while nothing waits
+	outage       = 2 * time.Second        // after so long without NATS, no request waits for another node
 )
 
 // Router takes requests to the owners of their extensions and brings the answers back.
@@ -248,13 +248,16 @@ func (r *Router) run(lost <-chan nats.Status) {
 			} else {
 				r.natsGone.CompareAndSwap(0, clock())
 			}
-			t.Reset(routerSleep)
-			if r.retry(now) {
-				t.Reset(routerTick)
-			}
+			next := routerSleep
 			for _, p := range *r.peers.Load() {
-				p.expire(now)
+				if p.expire(now) {
+					next = expireEvery
+				}
 			}
+			if r.retry(now) {
+				next = routerTick
+			}
+			t.Reset(next)
 		}
 	}
 }
