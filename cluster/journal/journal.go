@@ -342,7 +342,10 @@ func (j *Journal) Stop(ctx context.Context) error {
 	return err
 }
 
-// drain hands all shards over, and blocks until no shard is left or the context ends.
+// drainPatience is longer than NATS mostly takes to elect a leader.
+const drainPatience = 5 * time.Second
+
+// drain hands all shards over, and blocks until no shard is left, until NATS has taken no heartbeat for drainPatience, or until the context ends.
 func (j *Journal) drain(ctx context.Context) error {
 	for _, s := range j.streams {
 		s.mu.Lock()
@@ -352,15 +355,22 @@ func (j *Journal) drain(ctx context.Context) error {
 	j.tickSoon()
 	t := time.NewTicker(5 * time.Millisecond)
 	defer t.Stop()
-	for {
-		left := true
+	for alive := time.Now(); ; {
+		left, fresh := true, true
 		for _, s := range j.streams {
 			s.mu.Lock()
-			left = left && s.machine.Left()
+			if !s.machine.Left() {
+				left, fresh = false, fresh && s.standing() == actors.Fresh
+			}
 			s.mu.Unlock()
 		}
 		if left {
 			return nil
+		}
+		if fresh {
+			alive = time.Now()
+		} else if time.Since(alive) > drainPatience {
+			return fmt.Errorf("journal: NATS has taken no heartbeat for %v, so the shards can't be handed over; other nodes take them over when they have NATS", drainPatience)
 		}
 		select {
 		case <-t.C:

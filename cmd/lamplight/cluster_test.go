@@ -250,6 +250,24 @@ func TestMajorityLost(t *testing.T) {
 	})
 }
 
+// A node that is stopped when the two others are gone can hand nothing over. It does not wait for that in vain.
+func TestStoppedWithoutMajority(t *testing.T) {
+	t.Parallel()
+	nodes := three(t)
+	for _, n := range nodes {
+		n.await()
+	}
+	for _, n := range nodes[1:] {
+		_ = n.cmd.Process.Kill()
+		_ = n.cmd.Wait()
+	}
+	_ = nodes[0].cmd.Process.Signal(syscall.SIGTERM)
+	_ = nodes[0].cmd.Wait()
+	if log := nodes[0].stderr.String(); !strings.Contains(log, "NATS has taken no heartbeat for 5s") || strings.Contains(log, "deadline exceeded") {
+		t.Errorf("it says: %s", log)
+	}
+}
+
 // A node that is stopped while it waits for others exits with 0.
 func TestStoppedWhileWaiting(t *testing.T) {
 	t.Parallel()
