@@ -338,6 +338,9 @@ func (s *shard) write(to Address, records []presence.Record) {
 	s.sys.cfg.Journal.Write(s.id, s.opened, to, records)
 }
 
+// mostLooked is how many subscriptions the buffer of look has room for. Each shard has one.
+const mostLooked = 8
+
 // look passes an extension to use, if it may be shown at once. The caller holds running.
 func (s *shard) look(to Address, use func(*Answer)) bool {
 	x := s.extensions[to]
@@ -346,9 +349,11 @@ func (s *shard) look(to Address, use func(*Answer)) bool {
 	}
 	a := s.show(x, false, time.Time{}, s.looked[:0])
 	defer func() {
-		clear(a.Subscriptions)
-		if s.looked = a.Subscriptions; cap(s.looked) > 64 {
-			s.looked = nil
+		if cap(a.Subscriptions) <= mostLooked {
+			clear(a.Subscriptions)
+			if x != nil {
+				s.looked = a.Subscriptions
+			}
 		}
 	}()
 	if s.standing() != Fresh {

@@ -136,7 +136,7 @@ func (s *System) Do(r Request, done func(Answer), lend bool) {
 }
 
 // Look passes an extension as it is to use, without a message, if nothing waits for the shard and the answer need not wait. It says whether
-// it did; if not, Do has the answer. use runs in the shard's turn: it must be short and must keep nothing of the answer.
+// it did; if not, Do has the answer. use has the shard's turn: it must be short and must keep nothing of the answer.
 func (s *System) Look(to Address, use func(*Answer)) bool {
 	sh := s.shards[ShardOf(to)]
 	if sh.depth.Load() > 0 || !sh.running.TryLock() {

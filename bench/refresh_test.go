@@ -81,7 +81,7 @@ func newRefreshes(count int) refreshes {
 }
 
 // BenchmarkRefresh measures the refresh of a subscription over NATS, from the document to its acknowledgement, which comes once
-// the record is durable. There are two floors. One is as many bytes written straight to JetStream with the same condition and
+// the record is durable. There are two floors. One is as many bytes written straight to JetStream on the same condition.
 // The other is the five messages of a refresh and nothing else: document in, record out, its acknowledgement back, reply
 // and NOTIFY out.
 func BenchmarkRefresh(b *testing.B) {

@@ -361,7 +361,7 @@ func TestRangesTakeTurns(t *testing.T) {
 	}
 }
 
-// A range that is written for long has few slots. What lives in them is carried on, and what was replaced is forgotten.
+// A range that is written for long has no more than about half of its slots. What lives in them is carried on, and what was replaced is forgotten.
 func TestSlotsAreWrittenAgain(t *testing.T) {
 	s := newStage(t, func(c *Config) { c.Age = time.Millisecond })
 	for i := range 300 {

@@ -133,7 +133,7 @@ func (j *Journal) Start(ctx context.Context) error {
 	return nil
 }
 
-// tick lets time pass in all streams, until the journal stops: every 20 ms, and at rest when the next heartbeat is due.
+// tick lets time pass in all streams, until the journal stops: every 20 ms, and at rest when the next heartbeat is due, but every 100 ms at least.
 func (j *Journal) tick() {
 	t := time.NewTimer(tickPace)
 	defer t.Stop()

@@ -31,7 +31,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			"of shards that it claimed again."),
 		unreadable: counter("unreadable_total", "Leases and claims that could not be read and that the nodes replace. Only nodes "+
 			"may write these; any other value than 0 needs an explanation, which the log helps to find."),
-		carried:   counter("carried_total", "Records that were written once more because the slot in which they stood was needed."),
+		carried:   counter("carried_total", "Records that were written once more so that old slots can be written again."),
 		takeovers: counter("takeovers_total", "Shards that this node took over and loaded."),
 		expelled: counter("expelled_total", "Expulsions by this node. A silent node is expelled in each of the "+
 			"journal's streams."),

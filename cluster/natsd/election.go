@@ -22,7 +22,7 @@ type elector struct {
 }
 
 const (
-	electionLook  = 100 * time.Millisecond  // the time between two looks at the groups after the members have changed,
+	electionLook  = 100 * time.Millisecond  // the time between two looks at the groups after the members have changed or a leader was lost,
 	electionCalm  = time.Second             // and while they stay the same
 	electionSoon  = 10 * time.Second        // how long after a change it may take until a leader counts as lost
 	leaderSilence = 1100 * time.Millisecond // a leader is taken for lost after so long: a live one sends every second
@@ -40,16 +40,19 @@ func (e *elector) run(ctx context.Context) {
 	defer t.Stop()
 	changed, looked := e.began, e.began
 	var before []string
+	var nats *server.Server
 	for {
 		select {
 		case now := <-t.C:
 			members := e.members()
-			if slices.Sort(members); !slices.Equal(members, before) {
-				before, changed = members, now
+			if slices.Sort(members); !slices.Equal(members, before) || e.nats() != nats {
+				before, nats, changed = members, e.nats(), now
 			}
 			if now.Sub(changed) < electionSoon || now.Sub(looked) >= electionCalm {
 				looked = now
-				e.look(now, members)
+				if e.look(now, members) {
+					changed = now
+				}
 			}
 		case <-ctx.Done():
 			return
@@ -57,12 +60,12 @@ func (e *elector) run(ctx context.Context) {
 	}
 }
 
-// look stands for election in each group whose leader is lost.
-func (e *elector) look(now time.Time, members []string) {
+// look stands for election in each group whose leader is lost, and says whether there is one.
+func (e *elector) look(now time.Time, members []string) (lost bool) {
 	nats := e.nats()
 	accounts, err := nats.Accountz(nil)
 	if err != nil {
-		return
+		return false
 	}
 	for _, account := range accounts.Accounts {
 		status := nats.Raftz(&server.RaftzOptions{AccountFilter: account})
@@ -74,6 +77,7 @@ func (e *elector) look(now time.Time, members []string) {
 				delete(e.stood, name)
 				continue
 			}
+			lost = true
 			if now.Sub(e.stood[name]) < electionTime {
 				continue
 			}
@@ -84,6 +88,7 @@ func (e *elector) look(now time.Time, members []string) {
 			}
 		}
 	}
+	return lost
 }
 
 // leaderLost says whether a group has no leader, or a leader that is silent and whose node is no longer a member. It is

@@ -179,7 +179,8 @@ func (m *Machine) LeaseSeen(now Time, l Lease, seq uint64, at time.Time) []Actio
 	return m.take()
 }
 
-// Heard says whether the newest heartbeat of each member is no older than two of them take.
+// Heard says whether this node has joined and has been shown its own lease, and whether the newest heartbeat of each other member is no older than
+// two of them take.
 func (m *Machine) Heard(now Time) bool {
 	for _, n := range m.nodes {
 		if h := m.holders[n]; n != m.cfg.Node && (h == nil || now-h.seen > 2*Heartbeat) {

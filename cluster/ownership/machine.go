@@ -190,8 +190,9 @@ func (m *Machine) Tick(now Time) []Action {
 	return m.take()
 }
 
-// Rest returns how long Tick need not be called: until then no heartbeat is due, and as long as all members are heard and each shard is with
-// the node that should hold it, a Tick would do nothing. After Members and Leave it must be called at once.
+// Rest returns how long Tick need not be called, half a heartbeat at most: no heartbeat is due until then, all members are heard, and each shard is
+// with the node that should hold it, so a Tick would do nothing. What changes that should be followed by a Tick: Members, Leave, a claim, a lease of
+// a node that leaves or is expelled. After anything else it may come when Rest says.
 func (m *Machine) Rest(now Time) time.Duration {
 	if !m.claimsAllowed || m.leaving || m.readLeaseAt != 0 || !m.Heard(now) || now > m.sent+2*Heartbeat {
 		return 0

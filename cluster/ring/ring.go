@@ -303,11 +303,7 @@ func (r *Ring) Compose(now time.Duration, fresh bool) (slot int, message []byte,
 		m := &r.contents[r.emptied]            // its data is missing if nothing lives in it
 		all, _ := parse(m.Data, r.entries[:0]) // what is damaged was never in the index
 		r.entries = all[:0]
-		if r.emptied > 0 && len(r.carried)+len(m.Data)+timeRoom*len(all) > r.o.Message/2 {
-			break // a message that carries on much leaves no room for what is new
-		}
-		bytes += r.slots[m.Slot].bytes
-		r.emptied++
+		carried, moved, dropped := len(r.carried), r.moved, len(r.dropped)
 		for i := range all {
 			e := &all[i]
 			p, known := r.index[e.Key]
@@ -323,6 +319,13 @@ func (r *Ring) Compose(now time.Duration, fresh bool) (slot int, message []byte,
 			r.moved++
 		}
 		clear(all)
+		// A message that carries on much leaves no room for what is new. So a slot that is full stays where it is while there are others.
+		if len(r.carried) > r.o.Message/2 && (r.emptied > 0 || !r.tight()) {
+			r.carried, r.moved, r.dropped = r.carried[:carried], moved, r.dropped[:dropped]
+			break
+		}
+		bytes += r.slots[m.Slot].bytes
+		r.emptied++
 	}
 	return int(r.next), r.carried, true
 }

@@ -84,6 +84,9 @@ func (p *peer) send(t *try) error {
 	t.size = len(b.data) - t.size
 	p.bytes += t.size
 	p.pending[t.id] = t
+	if t.req.Deadline.Sub(b.begun) < 2*routerSleep { // run may sleep until then
+		p.router.soon()
+	}
 	if !p.sending {
 		if p.sending = p.router.begin(p.flush); !p.sending { // the router has stopped
 			p.drop(t)
@@ -204,8 +207,8 @@ func (p *peer) endCalls(calls []*try) {
 	}
 }
 
-// expire says whether calls wait for an answer. It ends calls whose deadline has come, and calls whose shard has moved to another owner. A former owner carries out
-// no more calls; it can only have carried them out before.
+// expire ends calls whose deadline has come, and calls whose shard has moved to another owner. A former owner carries out
+// no more calls; it can only have carried them out before. waits says whether calls wait for an answer.
 func (p *peer) expire(now time.Time) (waits bool) {
 	p.mu.Lock()
 	if waits = len(p.pending) > 0; !waits || now.Before(p.nextExpire) {

@@ -82,7 +82,7 @@ type Router struct {
 	mu     sync.Mutex
 	parked []*try // requests that wait for another try
 	closed bool
-	wake   chan struct{} // the first request was parked
+	wake   chan struct{} // run is to look soon
 
 	askers  map[string]*asker // only serve uses it
 	parts   []wire.Part       // only answered uses it, for one message after the other
@@ -262,10 +262,18 @@ func (r *Router) run(lost <-chan nats.Status) {
 	}
 }
 
+// soon has run look within routerTick.
+func (r *Router) soon() {
+	select {
+	case r.wake <- struct{}{}:
+	default: // run has not taken the last one yet
+	}
+}
+
 // cutOff says whether NATS has been out of reach for so long that no request should wait for another node.
 func (r *Router) cutOff() bool {
 	since := r.natsGone.Load()
-	return since != 0 && clock()-since > outage.Milliseconds()
+	return since != 0 && clock()-since > outage.Milliseconds() && !r.cfg.Conn.IsConnected()
 }
 
 // Gone reports that a node is dead. Calls to it that have no answer end at once: those that may be repeated are tried

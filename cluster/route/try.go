@@ -43,10 +43,7 @@ func (r *Router) park(t *try) {
 	late := closed || r.cutOff() || !t.due.Before(t.req.Deadline)
 	if !late && !full {
 		if r.parked = append(r.parked, t); len(r.parked) == 1 {
-			select {
-			case r.wake <- struct{}{}:
-			default: // run has not taken the last one yet
-			}
+			r.soon()
 		}
 	}
 	r.mu.Unlock()
