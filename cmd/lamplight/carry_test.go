@@ -35,13 +35,16 @@ const (
 	setOften = 8  // and these from then on
 )
 
-// startSets begins to set, over a connection that may be lost.
-func startSets(conn *nats.Conn) *sets {
-	s := &sets{acked: map[string]string{}, open: map[string]map[string]bool{}, tale: map[string][]string{}, stop: make(chan struct{})}
+func newSets() *sets {
+	return &sets{acked: map[string]string{}, open: map[string]map[string]bool{}, tale: map[string][]string{}}
+}
+
+// start begins to set, over a connection that may be lost.
+func (s *sets) start(conn *nats.Conn) {
+	s.stop = make(chan struct{})
 	for w := range setters {
 		s.done.Go(func() { s.run(conn, 7000+w*(setOnce+setOften)) })
 	}
-	return s
 }
 
 func (s *sets) run(conn *nats.Conn, first int) {
@@ -75,16 +78,19 @@ func (s *sets) run(conn *nats.Conn, first int) {
 	}
 }
 
-// end ends it, and compares what a node shows with what was acknowledged.
+// end ends it, and compares what a node shows with what was acknowledged. What it shows is what counts from then on.
 func (s *sets) end(t *testing.T, p *process) {
 	t.Helper()
 	close(s.stop)
 	s.done.Wait()
 	for _, user := range slices.Sorted(maps.Keys(s.tale)) {
-		if state := p.state(user); state != cmp.Or(s.acked[user], "terminated") && !s.open[user][state] {
+		state := p.state(user)
+		if state != cmp.Or(s.acked[user], "terminated") && !s.open[user][state] {
 			t.Errorf("%s is %s, and the last sets were: %v", user, state, s.tale[user][max(0, len(s.tale[user])-6):])
 		}
+		s.acked[user] = state
 	}
+	clear(s.open)
 }
 
 // state is the lamp of an extension.
@@ -136,8 +142,9 @@ func TestKilledWhileRecordsAreCarriedOn(t *testing.T) {
 	t.Parallel()
 	p := serve(t, t.TempDir())
 	p.sample()
+	s := newSets()
 	for range 3 {
-		s := startSets(p.conn)
+		s.start(p.conn)
 		p.kill9()
 		p.conn.Close()
 		token := p.token
@@ -164,14 +171,15 @@ func TestClusterKilledWhileRecordsAreCarriedOn(t *testing.T) {
 		nodes[i] = c.start(t, i, nil)
 		nodes[i].token = token
 	}
-	s := startSets(nodes[0].conn)
+	s := newSets()
+	s.start(nodes[0].conn)
 	for _, i := range []int{2, 1} {
 		nodes[i].kill9()
 		again(i)
 		nodes[i].await()
 	}
 	s.end(t, nodes[1])
-	s = startSets(nodes[0].conn)
+	s.start(nodes[0].conn)
 	nodes[1].kill9()
 	for _, i := range []int{0, 2} {
 		_ = nodes[i].cmd.Process.Kill()
