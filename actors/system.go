@@ -135,8 +135,8 @@ func (s *System) Do(r Request, done func(Answer), lend bool) {
 	s.give(sh, &call{caller: caller{done, r.Deadline, r.Wait}, to: r.To, message: r.Message, origin: r.Origin, at: time.Now()}, lend)
 }
 
-// Look passes an extension as it is to use, without a message, if nothing waits for the shard and the answer need not wait. It says whether
-// it did; if not, Do has the answer. use has the shard's turn: it must be short and must keep nothing of the answer.
+// Look calls use with the extension as it is, without a message, if nothing waits for the shard and the answer need not wait. It says whether
+// it called use; if it did not, ask with Do. The shard is locked while use runs, so use must be short. It must keep nothing of the answer.
 func (s *System) Look(to Address, use func(*Answer)) bool {
 	sh := s.shards[ShardOf(to)]
 	if sh.depth.Load() > 0 || !sh.running.TryLock() {

@@ -87,7 +87,7 @@ type Record struct {
 	Kind      Kind
 	Key       string        // unique among the extension's things of this kind, such as the package and Call-ID of a subscription
 	Data      []byte        // what Load reads; never empty
-	Life      time.Duration // for how long the journal must keep the record, unless another one replaces it; 0: for ever
+	Life      time.Duration // the journal must keep the record for so long, or until another record replaces it; 0: until then
 	Tombstone bool          // the thing has ended; such a record is written and read like any other
 }
 

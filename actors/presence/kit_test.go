@@ -151,7 +151,7 @@ func (s *stage) lamp(want State) *stage {
 	return s
 }
 
-// reload is a restart: what the journal still holds, in an order of its own. When the life of a key's newest record is over, the journal
+// reload plays a restart: it loads a new extension with the records that the journal still holds, in any order. When the life of a key's newest record is over, the journal
 // holds nothing of that key: no older record comes back.
 func (s *stage) reload() *stage {
 	s.t.Helper()

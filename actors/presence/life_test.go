@@ -83,7 +83,7 @@ func TestHistoryLives(t *testing.T) {
 	}
 }
 
-// A call is written when there is news of it, and not again because it lives long.
+// The record of a call is written when there is news of the call. It is not written again when the call has lasted for long.
 func TestLongCallsAreNotWrittenAgain(t *testing.T) {
 	s := newStage(t)
 	s.do(ring("c", Confirmed)).pass(23 * time.Hour).lamp(Confirmed).reload().lamp(Confirmed)

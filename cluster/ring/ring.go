@@ -22,7 +22,7 @@ type Off struct {
 	Oldest bool // any dead slot is written again, and not the oldest
 	Age    bool // a slot is written again at once
 	Mask   bool // a record whose life is over does not hide the ones before it
-	Hide   bool // a record whose life is over is dropped although it hides others
+	Hide   bool // a record whose life is over is not carried on, although an older record of its key may still stand in another slot
 	Fresh  bool // slots are written again although the stream may have lost its end
 }
 
@@ -84,7 +84,7 @@ func (r *Ring) Len() int { return len(r.index) }
 // Slots returns the number of slots.
 func (r *Ring) Slots() int { return len(r.slots) }
 
-// Carried returns how many records the message carries on that was composed last.
+// Carried returns the number of older records in the message that Compose returned last.
 func (r *Ring) Carried() int { return r.moved }
 
 // Clock returns the latest time that the stream's clock has shown, in µs since 1970.

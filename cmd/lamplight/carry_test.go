@@ -78,7 +78,8 @@ func (s *sets) run(conn *nats.Conn, first int) {
 	}
 }
 
-// end ends it, and compares what a node shows with what was acknowledged. What it shows is what counts from then on.
+// end stops the sets, and compares the lamps that a node shows with the sets that were acknowledged. The next sets are compared with the lamps as
+// they are now.
 func (s *sets) end(t *testing.T, p *process) {
 	t.Helper()
 	close(s.stop)
@@ -158,10 +159,7 @@ func TestKilledWhileRecordsAreCarriedOn(t *testing.T) {
 func TestClusterKilledWhileRecordsAreCarriedOn(t *testing.T) {
 	t.Parallel()
 	c := newTrio(t)
-	var nodes []*process
-	for i := range c.gossip {
-		nodes = append(nodes, c.start(t, i, nil))
-	}
+	nodes := c.startAll(t, nil)
 	for _, n := range nodes {
 		n.await()
 	}

@@ -49,11 +49,7 @@ func ports(t *testing.T, n int) []string {
 // three starts three nodes whose embedded NATS servers replicate. It does not wait until they are ready.
 func three(t *testing.T, flags ...string) (nodes []*process) {
 	t.Helper()
-	c := newTrio(t)
-	for i := range c.gossip {
-		nodes = append(nodes, c.start(t, i, nil, flags...))
-	}
-	return nodes
+	return newTrio(t).startAll(t, nil, flags...)
 }
 
 // trio is the addresses and data directories of three nodes whose embedded NATS servers replicate.
@@ -65,6 +61,15 @@ type trio struct {
 func newTrio(t *testing.T) *trio {
 	a := ports(t, 9)
 	return &trio{dir: t.TempDir(), gossip: a[:3], routes: a[3:6], clients: a[6:]}
+}
+
+// startAll starts all three nodes, each behind the command before. It does not wait until they are ready.
+func (c *trio) startAll(t *testing.T, before []string, flags ...string) (nodes []*process) {
+	t.Helper()
+	for i := range c.gossip {
+		nodes = append(nodes, c.start(t, i, before, flags...))
+	}
+	return nodes
 }
 
 // start starts a node, behind the command before, and does not wait until it is ready.

@@ -259,10 +259,7 @@ func TestFewDescriptors(t *testing.T) {
 func TestFewDescriptorsAndClients(t *testing.T) {
 	t.Parallel()
 	c, few := newTrio(t), []string{"prlimit", "--nofile=1024:1024"}
-	var nodes []*process
-	for i := range c.gossip {
-		nodes = append(nodes, c.start(t, i, few))
-	}
+	nodes := c.startAll(t, few)
 	for _, n := range nodes {
 		n.await()
 	}
@@ -314,10 +311,7 @@ func TestFewDescriptorsAndClients(t *testing.T) {
 func TestFewDescriptorsAndRoutes(t *testing.T) {
 	t.Parallel()
 	c, few := newTrio(t), []string{"prlimit", "--nofile=1024:1024"}
-	var nodes []*process
-	for i := range c.gossip {
-		nodes = append(nodes, c.start(t, i, few))
-	}
+	nodes := c.startAll(t, few)
 	for _, n := range nodes {
 		n.await()
 	}
