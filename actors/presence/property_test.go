@@ -286,7 +286,7 @@ func drawEvent(t *rapid.T, now time.Time) Event {
 func withoutHistory(records []Record) (all []Record) {
 	for _, r := range records {
 		r.Data = without(r.Data, recHistory)
-		if r.Tombstone { // the one that has the history lives longer, and which of several has it is chance
+		if r.Life <= historyLife { // the one that has the history lives for as long as that, and which of several has it is chance
 			r.Life = 0
 		}
 		all = append(all, r)
