@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math/bits"
 	"slices"
@@ -155,6 +156,15 @@ func (e *Extension) remember(eff *Effects, before *View) {
 // historyLife is how long the history of a lamp that has gone out is kept, for the next owner.
 const historyLife = time.Hour
 
+// before says whether the history should rather be in r than in o: in one that is no tombstone, and then in a fixed order, so that equal
+// inputs give equal records.
+func (r *Record) before(o *Record) bool {
+	if r.Tombstone != o.Tombstone {
+		return o.Tombstone
+	}
+	return cmp.Or(cmp.Compare(r.Kind, o.Kind), strings.Compare(r.Key, o.Key)) < 0
+}
+
 // carryHistory puts the history into the record that carries it, if that is among those to be written. After a change of the lamp another
 // record may take its place: one that is written anyway.
 func (e *Extension) carryHistory(eff *Effects) {
@@ -164,10 +174,15 @@ func (e *Extension) carryHistory(eff *Effects) {
 	}
 	carries := func(r Record) bool { return r.Kind == m.bearer.kind && r.Key == m.bearer.key }
 	if eff.Lamp != nil && !slices.ContainsFunc(eff.Records, carries) {
-		for _, r := range eff.Records {
-			if r.Kind == KindCall || r.Kind == KindRegister || r.Kind == KindManual || r.Kind == KindMailbox {
-				m.bearer = bearer{r.Kind, r.Key}
+		var next *Record
+		for i, r := range eff.Records {
+			fits := r.Kind == KindCall || r.Kind == KindRegister || r.Kind == KindManual || r.Kind == KindMailbox
+			if fits && (next == nil || r.before(next)) {
+				next = &eff.Records[i]
 			}
+		}
+		if next != nil {
+			m.bearer = bearer{next.Kind, next.Key}
 		}
 	}
 	for i, r := range eff.Records {

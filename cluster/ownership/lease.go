@@ -14,8 +14,9 @@ func (m *Machine) heartbeat(now Time) {
 	m.writeLease(now, Lease{Node: m.cfg.Node, Incarnation: m.incarnation, Draining: m.leaving, Before: m.before, Beat: m.beat})
 }
 
+// writeLease writes our lease. The next heartbeat is due at a multiple of Heartbeat, as in all other streams, so that those of all streams go together.
 func (m *Machine) writeLease(now Time, l Lease) {
-	m.inFlight, m.inFlightSent, m.nextBeat = true, now, now+Heartbeat
+	m.inFlight, m.inFlightSent, m.nextBeat = true, now, now.Truncate(Heartbeat)+Heartbeat
 	m.do(Action{Kind: WriteLease, Node: m.cfg.Node, Expect: m.lease, Sent: now, Lease: l})
 }
 

@@ -23,10 +23,10 @@ import (
 )
 
 const (
-	upEvery     = 5 * time.Second        // how often an edge says edge.up
-	upAtMost    = 100 * time.Millisecond // the least time between an edge.up and the next one that reports a gap
-	gatherEvery = 50 * time.Millisecond  // how long replies of watchers are gathered
-	flushTime   = 10 * time.Second       // how long Start waits for the NATS server to know the subscription
+	upEvery    = 5 * time.Second        // how often an edge says edge.up
+	upAtMost   = 100 * time.Millisecond // the least time between an edge.up and the next one that reports a gap
+	gatherTime = 50 * time.Millisecond  // how long replies of watchers are gathered, and how soon a gap is reported that could not be reported at once
+	flushTime  = 10 * time.Second       // how long Start waits for the NATS server to know the subscription
 )
 
 // Message is one NOTIFY message.
@@ -73,6 +73,7 @@ type Edge struct {
 	others       *nats.Subscription // with StandIn: messages for watchers behind edges that are down
 	cancel       context.CancelFunc
 	done         sync.WaitGroup
+	soon         chan struct{} // asks run to send what is gathered gatherTime later
 
 	mu      sync.Mutex // held while an edge.up is published
 	sources sources
@@ -100,7 +101,7 @@ func New(c Config) *Edge {
 	if c.Incarnation == "" {
 		c.Incarnation = rand.Text()
 	}
-	return &Edge{cfg: c, sources: sources{}, owners: map[int64]claim{}, replies: map[string][]kazoo.Reply{}}
+	return &Edge{cfg: c, sources: sources{}, owners: map[int64]claim{}, replies: map[string][]kazoo.Reply{}, soon: make(chan struct{}, 1)}
 }
 
 // Start subscribes to the messages and says edge.up. It waits until the NATS server knows the subscription: messages from then
@@ -168,9 +169,9 @@ func (e *Edge) Counts() Counts {
 
 // run says edge.up regularly and sends gathered replies, until ctx ends.
 func (e *Edge) run(ctx context.Context, reconnected <-chan nats.Status) {
-	up, gather := time.NewTicker(upEvery), time.NewTicker(gatherEvery)
+	up := time.NewTicker(upEvery)
 	defer up.Stop()
-	defer gather.Stop()
+	var gathered <-chan time.Time // nil: nothing is gathered
 	for {
 		select {
 		case <-ctx.Done():
@@ -183,7 +184,12 @@ func (e *Edge) run(ctx context.Context, reconnected <-chan nats.Status) {
 			e.sendUp()
 		case <-up.C:
 			e.sendUp()
-		case now := <-gather.C:
+		case <-e.soon:
+			if gathered == nil {
+				gathered = time.After(gatherTime)
+			}
+		case now := <-gathered:
+			gathered = nil
 			e.sendReplies()
 			e.mu.Lock()
 			e.reportGapLocked(now)
@@ -208,8 +214,20 @@ func (e *Edge) sendUpLocked(now time.Time) {
 
 // reportGapLocked says edge.up if a message is missing and no edge.up has reported it, but not too often. The caller holds e.mu.
 func (e *Edge) reportGapLocked(now time.Time) {
-	if e.gap && now.Sub(e.upAt) > upAtMost {
+	switch {
+	case !e.gap:
+	case now.Sub(e.upAt) > upAtMost:
 		e.sendUpLocked(now)
+	default:
+		e.sendSoon()
+	}
+}
+
+// sendSoon has run send the replies that are gathered, and report a gap, gatherTime later.
+func (e *Edge) sendSoon() {
+	select {
+	case e.soon <- struct{}{}:
+	default: // run has not taken the last one yet
 	}
 }
 
@@ -280,8 +298,11 @@ func (e *Edge) Reply(node string, r kazoo.Reply) {
 		delete(e.replies, node)
 	}
 	e.mu.Unlock()
-	if full {
+	switch {
+	case full:
 		e.send(node, all)
+	case len(all) == 1:
+		e.sendSoon()
 	}
 }
 

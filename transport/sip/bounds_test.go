@@ -18,7 +18,7 @@ import (
 
 // A source may do something so often at once, and then at its rate. Others are not touched, and an IPv6 network of 64 bits is one source.
 func TestLimitOfASource(t *testing.T) {
-	l, now := newLimiter(2, 3, 100), time.Unix(1_800_000_000, 0)
+	l, now := newLimiter(2, 3, 100), time.Now()
 	one, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	for i, want := range []bool{true, true, true, false, false} {
 		if l.exhausted(one, now) == want || l.allow(one, now) != want {
@@ -47,7 +47,7 @@ func TestLimitOfASource(t *testing.T) {
 // However many sources there are, the limiter holds a fixed number. Whoever is busy stays known.
 func TestLimiterIsBounded(t *testing.T) {
 	const most = 64
-	l, now := newLimiter(1, 1, most), time.Unix(1_800_000_000, 0)
+	l, now := newLimiter(1, 1, most), time.Now()
 	busy := netip.MustParseAddr("192.0.2.1")
 	if !l.allow(busy, now) {
 		t.Fatal("the first try was refused")
@@ -68,7 +68,7 @@ func TestLimiterIsBounded(t *testing.T) {
 
 // A copy of a request is known while it waits for its answer and after it (RFC 3261 §17.2.2), for one to two generations.
 func TestSeenRequests(t *testing.T) {
-	s, now := newSeen(1000), time.Unix(1_800_000_000, 0)
+	s, now := newSeen(1000), time.Now()
 	if _, known := s.before(1); known || !s.begin(1, now) || s.begin(1, now) {
 		t.Fatal("a request was not noted once")
 	}
@@ -105,7 +105,7 @@ func TestSeenRequests(t *testing.T) {
 
 func TestSeenIsBounded(t *testing.T) {
 	const most = 64
-	s, now := newSeen(most), time.Unix(1_800_000_000, 0)
+	s, now := newSeen(most), time.Now()
 	for i := range uint64(100 * most) {
 		s.begin(i, now)
 		if len(s.new)+len(s.older) > 2*most {
@@ -146,7 +146,7 @@ func TestForgottenWithoutTraffic(t *testing.T) {
 	s := newTestServer(nil)
 	now := time.Now()
 	n := s.senders[0]
-	n.now = now.UnixNano() / int64(wheelTick)
+	n.now = tickOf(now)
 	for i := range 5000 {
 		s.seen.begin(uint64(i), now)
 		s.strangers.allow(netip.AddrFrom4([4]byte{127, 1, byte(i >> 8), byte(i)}), now)

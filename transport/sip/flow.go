@@ -40,7 +40,7 @@ type connection struct {
 	certs    []string // the names in the other side's certificate
 
 	proven atomic.Bool  // a request that came on the connection was authenticated
-	heard  atomic.Int64 // when something last came, in Unix s
+	heard  atomic.Int64 // the age of the process when something last came, in ns
 }
 
 // flow is one way on which messages come and go (RFC 5626 §3.1): a connection, or on UDP a socket and the address of the other side.
@@ -88,7 +88,7 @@ func (f *flows) add(c *connection, now time.Time) bool {
 	}
 	f.last++
 	c.number = f.last
-	c.heard.Store(now.Unix())
+	c.heard.Store(int64(age(now)))
 	f.open[c.number] = c
 	f.remotes[c.remote] = c
 	f.sources[source]++
@@ -184,8 +184,8 @@ func (f *flows) sweep(now time.Time) {
 	}
 	f.mu.Unlock()
 	for _, c := range f.all() {
-		quiet := now.Unix() - c.heard.Load()
-		if quiet > int64(idleLife/time.Second) || !c.proven.Load() && quiet > int64(unprovenLife/time.Second) {
+		quiet := age(now) - time.Duration(c.heard.Load())
+		if quiet > idleLife || !c.proven.Load() && quiet > unprovenLife {
 			f.remove(c)
 			c.close()
 		}

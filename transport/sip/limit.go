@@ -51,7 +51,7 @@ func (l *limiter) turn() {
 }
 
 func (l *limiter) take(from netip.Addr, now time.Time, note bool) bool {
-	source, t := sourceOf(from), now.UnixNano()
+	source, t := sourceOf(from), int64(age(now))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	paid, known := l.new[source]

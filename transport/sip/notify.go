@@ -156,7 +156,7 @@ const maxInbox = 256 << 10
 func (s *Server) Tell(t *Told) {
 	s.epochs.note(t.Shard, t.Epoch)
 	if len(t.Targets) > 0 && t.Targets[0].End == presence.Deactivated {
-		s.lastEnd.Store(time.Now().UnixNano())
+		s.lastEnd.Store(int64(age(time.Now())))
 	}
 	n := s.notifierOf(t.To)
 	n.mu.Lock()
@@ -169,25 +169,36 @@ func (s *Server) Tell(t *Told) {
 		n.takeInbox()
 		return
 	}
+	n.wakeUp()
+}
+
+// wakeUp has run take the inbox and turn the wheel.
+func (n *notifier) wakeUp() {
 	select {
 	case n.wake <- struct{}{}:
-	default:
+	default: // run has not taken the last one yet
 	}
 }
 
-// run sends what is told, and what was not answered, until ctx ends.
+// run sends what is told, and what was not answered, until ctx ends. The wheel turns only while a slot has a timer.
 func (n *notifier) run(ctx context.Context) {
-	tick := time.NewTicker(wheelTick)
+	tick := time.NewTimer(wheelTick)
 	defer tick.Stop()
-	n.now = time.Now().UnixNano() / int64(wheelTick)
+	turning := true
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-n.wake:
 			n.takeInbox()
+			if !turning {
+				tick.Reset(wheelTick)
+				turning = true
+			}
 		case now := <-tick.C:
-			n.fire(now)
+			if turning = n.fire(now); turning {
+				tick.Reset(wheelTick)
+			}
 		}
 	}
 }
@@ -449,29 +460,36 @@ func (n *notifier) transmit(o *outgoing, now time.Time) {
 		wait = min(wait, timerT1<<min(o.tries, 3))
 	}
 	o.tries++
-	n.after(o, now.Add(wait))
+	n.after(o, now.Add(wait), now)
 }
 
 // maxDatagram is the size above which a message on UDP may be fragmented on its way (RFC 3261 §18.1.1).
 const maxDatagram = 1300
 
+// tickOf is the number of the tick in which a time lies.
+func tickOf(t time.Time) int64 { return int64(age(t) / wheelTick) }
+
 // after has a slot looked at at a time, at most wheelSlots ticks from now.
-func (n *notifier) after(o *outgoing, at time.Time) {
-	tick := max(at.UnixNano()/int64(wheelTick)+1, n.now+1)
+func (n *notifier) after(o *outgoing, at, now time.Time) {
+	if n.timers == 0 { // the wheel may stand still
+		n.now = tickOf(now)
+		n.wakeUp()
+	}
+	tick := max(tickOf(at)+1, n.now+1)
 	tick = min(tick, n.now+wheelSlots-1)
 	slot := &n.wheel[tick%wheelSlots]
 	*slot = append(*slot, timer{o.slot, uint32(o.number)})
 	n.timers++
 }
 
-// fire looks at the slots whose time has come.
-func (n *notifier) fire(now time.Time) {
+// fire looks at the slots whose time has come, and says whether a timer is left.
+func (n *notifier) fire(now time.Time) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	until := now.UnixNano() / int64(wheelTick)
+	until := tickOf(now)
 	if n.timers == 0 {
 		n.now = until
-		return
+		return false
 	}
 	for n.now < until {
 		n.now++
@@ -497,10 +515,11 @@ func (n *notifier) fire(now time.Time) {
 				}
 				n.transmit(o, now)
 			} else {
-				n.after(o, o.expires)
+				n.after(o, o.expires, now)
 			}
 		}
 	}
+	return n.timers > 0
 }
 
 // end frees the slot of a NOTIFY that was answered, or will not be.
@@ -546,7 +565,7 @@ func (n *notifier) finish(o *outgoing, code int, now time.Time) {
 	retryAfter := o.retryAfter
 	o.told, o.to, o.hop, o.retryAfter, o.datagram = nil, nil, flow{}, 0, false
 	if t.Targets[i].End == presence.Deactivated {
-		n.server.lastEnd.Store(now.UnixNano())
+		n.server.lastEnd.Store(int64(age(now)))
 	}
 	n.server.metrics.replies.count(code)
 	n.server.report(t, i, code, retryAfter)

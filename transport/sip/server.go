@@ -78,7 +78,7 @@ type Server struct {
 	dials       chan struct{} // connections that are being made
 	waiting     atomic.Int64  // requests that the owners have not answered
 	stopping    atomic.Bool
-	lastEnd     atomic.Int64 // when a NOTIFY with the reason deactivated last came or was answered, in Unix ns
+	lastEnd     atomic.Int64 // when a NOTIFY with the reason deactivated last came or was answered: the age of the process, in ns
 
 	epochs epochs
 
@@ -193,13 +193,13 @@ func (s *Server) drain(ctx context.Context) {
 		return
 	}
 	begun := time.Now()
-	s.lastEnd.Store(begun.UnixNano())
+	s.lastEnd.Store(int64(age(begun)))
 	t := time.NewTicker(drainQuiet / 20)
 	defer t.Stop()
 	for {
 		select {
 		case now := <-t.C:
-			if now.Sub(time.Unix(0, s.lastEnd.Load())) >= drainQuiet || now.Sub(begun) >= drainMost {
+			if age(now)-time.Duration(s.lastEnd.Load()) >= drainQuiet || now.Sub(begun) >= drainMost {
 				return
 			}
 		case <-ctx.Done():

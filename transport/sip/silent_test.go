@@ -1,8 +1,10 @@
 package sip
 
 import (
+	"context"
 	"net"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,31 +24,64 @@ func (c *noting) Replied(_ string, _ presence.Address, r presence.Notified) {
 	c.replies = append(c.replies, r)
 }
 
-// A phone on UDP that never answers: the NOTIFY is sent again after 0.5, 1, 2, 4, 4 … s until 32 s are over (RFC 3261 §17.1.2.2, timers E and
-// F). Then the owner is told 408, the newest NOTIFY that waited goes out, and after its answer nothing is left in memory.
-func TestPhoneThatDoesNotAnswer(t *testing.T) {
+// besidePhone makes a server with a socket, and a phone on UDP that does nothing by itself. tell has the phone told, in the subscription "silent".
+func besidePhone(t *testing.T, c Cluster) (s *Server, l *listener, phone *net.UDPConn, tell func(sequence uint32, now time.Time)) {
 	phone, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer phone.Close()
-	c := &noting{}
-	s := newTestServer(nil)
+	t.Cleanup(func() { phone.Close() })
+	s = newTestServer(nil)
 	s.cluster = c
-	l, err := listen(t.Context(), UDP, "127.0.0.1:0", "")
-	if err != nil {
+	if l, err = listen(t.Context(), UDP, "127.0.0.1:0", ""); err != nil {
 		t.Fatal(err)
 	}
-	defer l.close()
+	t.Cleanup(l.close)
 	s.sockets = []*listener{l}
 	n := s.senders[0]
 	to := presence.Address{Realm: testRealm, User: "1001"}
-	tell := func(sequence uint32, now time.Time) {
+	return s, l, phone, func(sequence uint32, now time.Time) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.push(&Told{To: to, Package: presence.Dialog, Sequence: sequence, Made: now, Targets: []Target{{CallID: "silent", From: "1002@" + testRealm, FromTag: "f", ToTag: "t", Expires: 600,
 			Contact: "<sip:1002@" + phone.LocalAddr().String() + ">", Route: "<sip:udp.0." + phone.LocalAddr().String() + "@" + presence.EdgeHost + ";lr>"}}}, 0, now)
 	}
+}
+
+// The wheel stands still while nothing is under way. A NOTIFY after that is sent again when no answer comes.
+func TestWheelThatStoodStill(t *testing.T) {
+	s, _, phone, tell := besidePhone(t, &noting{})
+	n := s.senders[0]
+	var running sync.WaitGroup
+	defer running.Wait()
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	running.Go(func() { n.run(ctx) })
+	stands := func() bool { // fire has found no timer
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return n.now > 0
+	}
+	for since := time.Now(); !stands(); time.Sleep(time.Millisecond) {
+		if time.Since(since) > patience {
+			t.Fatal("the wheel does not turn")
+		}
+	}
+	tell(1, time.Now())
+	_ = phone.SetReadDeadline(time.Now().Add(patience))
+	for copies := range 3 {
+		if _, err := phone.Read(make([]byte, 4096)); err != nil {
+			t.Fatalf("after %d copies: %v", copies, err)
+		}
+	}
+}
+
+// A phone on UDP that never answers: the NOTIFY is sent again after 0.5, 1, 2, 4, 4 … s until 32 s are over (RFC 3261 §17.1.2.2, timers E and
+// F). Then the owner is told 408, the newest NOTIFY that waited goes out, and after its answer nothing is left in memory.
+func TestPhoneThatDoesNotAnswer(t *testing.T) {
+	c := &noting{}
+	s, l, phone, tell := besidePhone(t, c)
+	n := s.senders[0]
 	count := func() float64 {
 		var m dto.Metric
 		if err := s.metrics.sent.Write(&m); err != nil {
@@ -54,8 +89,8 @@ func TestPhoneThatDoesNotAnswer(t *testing.T) {
 		}
 		return m.GetCounter().GetValue()
 	}
-	begun := time.Unix(1e9, 7e6)
-	n.now = begun.UnixNano() / int64(wheelTick)
+	begun := processBegan.Add(7 * time.Millisecond)
+	n.now = tickOf(begun)
 	tell(1, begun)
 	sent := []time.Duration{0}
 	for after := time.Duration(0); len(c.replies) == 0; after += wheelTick {
