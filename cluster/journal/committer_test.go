@@ -18,6 +18,7 @@ import (
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
+	"lamplight/cluster/backup"
 	"lamplight/cluster/natsd/natstest"
 	"lamplight/cluster/ownership"
 	"lamplight/cluster/subject"
@@ -381,6 +382,39 @@ func TestSlotsAreWrittenAgain(t *testing.T) {
 	found, _, err := s.journal.of(ours).store.last(t.Context(), subject.AnySlot(our))
 	if err != nil || len(found) > 300 {
 		t.Errorf("%d slots, %v", len(found), err)
+	}
+}
+
+// A range with many records has more slots than one answer of NATS holds. They are read all the same, for a takeover as for a backup.
+func TestMoreSlotsThanOneAnswerHolds(t *testing.T) {
+	s := newStage(t, func(c *Config) { c.Age = time.Hour }) // slots are not written again before all are taken
+	const records = 4*mostAnswers + 500
+	for i := range records {
+		s.write(strconv.Itoa(i), fmt.Sprint(i))
+	}
+	s.durable()
+	for i := range mostAnswers + 50 {
+		s.write(strconv.Itoa(i), fmt.Sprintf("%d again", i))
+		s.durable()
+	}
+	store := s.journal.of(ours).store
+	if _, _, err := store.last(t.Context(), subject.AnySlot(our)); !errors.Is(err, errTooMany) {
+		t.Errorf("there are too few slots to show anything: %v", err)
+	}
+	kept := s.kept()
+	if len(kept) != records || !kept["0 again"] || !kept[strconv.Itoa(records-1)] {
+		t.Errorf("%d records are kept, want %d", len(kept), records)
+	}
+	backedUp, claims := 0, 0
+	if err := Backup(t.Context(), s.journal.cfg, func(e backup.Entry) error {
+		if strings.HasSuffix(e.Name, ".claim") {
+			claims++
+		} else {
+			backedUp++
+		}
+		return nil
+	}); err != nil || backedUp != records || claims != store.layout.ranges() {
+		t.Errorf("%d records and %d claims are in the backup, want %d and %d; %v", backedUp, claims, records, store.layout.ranges(), err)
 	}
 }
 

@@ -107,6 +107,49 @@ func (s *store) last(ctx context.Context, filters ...string) (all []*nats.Msg, u
 	}
 }
 
+// whole is last for the claim of a range and all slots of some ranges, also when these are more than one answer holds. Then it asks for slots by
+// their numbers. Each question asks for the claim, too, so that each answer says up to which sequence its replica has the stream.
+func (s *store) whole(ctx context.Context, claim string, slots ...string) (all []*nats.Msg, upTo uint64, err error) {
+	if all, upTo, err = s.last(ctx, append(slots, claim)...); !errors.Is(err, errTooMany) {
+		return all, upTo, err
+	}
+	upTo = math.MaxUint64
+	ask := func(names []string) error {
+		found, had, err := s.last(ctx, append(names, claim)...)
+		if err != nil {
+			return err
+		}
+		upTo = min(upTo, had)
+		for _, m := range found {
+			if m.Header.Get(nats.JSSubject) != s.subject+claim || len(all) == 0 {
+				all = append(all, m)
+			}
+		}
+		return nil
+	}
+	for _, of := range slots {
+		if err = ask([]string{of}); !errors.Is(err, errTooMany) {
+			if err != nil {
+				return nil, 0, err
+			}
+			continue
+		}
+		for first := 0; first < maxSlots; first += slotsAsked {
+			names := make([]string, slotsAsked, slotsAsked+1)
+			for i := range names {
+				names[i] = strings.TrimSuffix(of, "*") + strconv.Itoa(first+i)
+			}
+			if err = ask(names); err != nil {
+				return nil, 0, err
+			}
+		}
+	}
+	return all, upTo, nil
+}
+
+// slotsAsked is how many slots are asked for at once by their numbers: less than mostAnswers.
+const slotsAsked = 1000
+
 // answerBytes bounds an answer of NATS, which it sends without a pause: a client that does not keep up loses its connection.
 const answerBytes = 8 << 20
 

@@ -90,14 +90,16 @@ func (s *stream) open(a ownership.Action, c *content) {
 	}
 }
 
-// ringOptions returns the bounds of a range's slots. One request reads the slots of a range and those of the range that keeps
-// which switches are gone, and NATS answers with 1,024 messages at most.
+// ringOptions returns the bounds of a range's slots. With rangeSlots each, one request reads a range and the one that keeps which switches are
+// gone: NATS answers with 1,024 messages at most.
 func (s *stream) ringOptions() ring.Options {
-	return ring.Options{Slots: rangeSlots, Message: s.maxMessage, Least: 16 << 10, Age: s.j.cfg.Age}
+	return ring.Options{Slots: rangeSlots, Most: mostSlots, Message: s.maxMessage, Least: 16 << 10, Age: s.j.cfg.Age}
 }
 
-// rangeSlots is the slots that a range has at most.
-const rangeSlots = 500
+const (
+	rangeSlots = 500  // slots that a range may have, however few records it has
+	mostSlots  = 4000 // slots that a range may have at most
+)
 
 // unpack makes a Ring of what was read, and passes the records of each shard on, by its index in the lane. To all of them it passes
 // which switches are gone.
@@ -152,11 +154,11 @@ type content struct {
 func (s *stream) read(id int) (c content, err error) {
 	ctx, cancel := context.WithTimeout(s.j.ctx, 10*time.Second)
 	defer cancel()
-	filters := []string{subject.Claim(id), subject.AnySlot(id)}
+	slots := []string{subject.AnySlot(id)}
 	if keeper := s.store.layout.keeper(id); keeper != id {
-		filters = append(filters, subject.AnySlot(keeper))
+		slots = append(slots, subject.AnySlot(keeper))
 	}
-	found, upTo, err := s.store.last(ctx, filters...)
+	found, upTo, err := s.store.whole(ctx, subject.Claim(id), slots...)
 	if err != nil {
 		return c, err
 	}
@@ -191,7 +193,7 @@ func (s *stream) read(id int) (c content, err error) {
 	return c, nil
 }
 
-// maxSlots is more than any range has; a number above it is nobody's.
+// maxSlots is more than mostSlots; a number above it is nobody's.
 const maxSlots = 4096
 
 // Reload implements actors.Journal.

@@ -211,8 +211,8 @@ func (r *Restore) write(id int) error {
 	}
 	m := &nats.Msg{Subject: r.stores[id%len(r.stores)].subject + subject.Slots(id) + strconv.Itoa(of.slot), Data: ring.Whole(of.message)}
 	of.message = nil
-	if of.slot++; of.slot >= rangeSlots {
-		return fmt.Errorf("range %d has more records than its %d slots hold: restore into a journal with more ranges (--streams, or several replicas)", id, rangeSlots)
+	if of.slot++; of.slot >= mostSlots {
+		return fmt.Errorf("range %d has more records than its %d slots hold: restore into a journal with more ranges (--streams, or several replicas)", id, mostSlots)
 	}
 	return r.Publish(m)
 }

@@ -8,7 +8,8 @@ import (
 
 // Options are the bounds of a Ring.
 type Options struct {
-	Slots   int           // it has at most so many slots
+	Slots   int           // it may have so many slots, or a quarter as many as it has records,
+	Most    int           // but no more than so many, if that is more than Slots
 	Message int           // bytes of a message; a message with a single entry may have more
 	Least   int           // bytes of dead records that it leaves, however few records live
 	Age     time.Duration // how long after its death a slot may be written again
@@ -234,13 +235,17 @@ func (r *Ring) bury(now time.Duration) {
 	}
 }
 
+// limit returns how many slots the Ring may have. It grows with the records: all that lives is carried on once in each turn, and a turn has half as
+// many messages as there may be slots. A Ring keeps the slots that it has.
+func (r *Ring) limit() int { return max(r.o.Slots, min(len(r.index)/4, r.o.Most), len(r.slots)) }
+
 // tight says whether only one slot is left, which is for a message that lets others die.
-func (r *Ring) tight() bool { return r.dead+len(r.holes)+r.o.Slots-len(r.slots) <= 1 }
+func (r *Ring) tight() bool { return r.dead+len(r.holes)+r.limit()-len(r.slots) <= 1 }
 
 // full says whether something should be carried on, when n of the oldest slots that are not dead, with so many bytes, no longer count.
 func (r *Ring) full(n, bytes int) bool {
 	slots := len(r.order) - r.dead - n
-	return n == 0 && r.tight() || r.total-bytes > 2*r.live+r.o.Least || slots >= r.o.Slots/2
+	return n == 0 && r.tight() || r.total-bytes > 2*r.live+r.o.Least || slots >= r.limit()/2
 }
 
 // Wants returns the slots that are to be read so that they can be carried on. The caller passes what it reads to Read. There are none when
@@ -342,7 +347,7 @@ func (r *Ring) choose(now time.Duration, fresh bool) (uint16, bool) {
 		return r.order[0], true
 	case len(r.holes) > 0:
 		return r.holes[0], true
-	case len(r.slots) < r.o.Slots:
+	case len(r.slots) < r.limit():
 		return uint16(len(r.slots)), true
 	case r.dead > 0 && fresh:
 		return r.order[0], true
