@@ -51,27 +51,28 @@ func (a *Audit) Note(e Entry) {
 	if e.Err != nil {
 		result, level = e.Err.Error(), slog.LevelWarn
 	}
-	attrs := []any{"action", e.Action, "by", e.By, "from", e.From, "request_id", e.Request, "result", result}
+	attrs := append(make([]slog.Attr, 0, 8), slog.String("action", e.Action), slog.String("by", e.By), slog.String("from", e.From),
+		slog.String("request_id", e.Request), slog.String("result", result))
 	var about string
 	switch {
 	case e.Switch != "":
 		about = subject.AuditSwitch(e.Switch)
-		attrs = append(attrs, "switch", e.Switch)
+		attrs = append(attrs, slog.String("switch", e.Switch))
 	case e.Account != "":
 		about = subject.AuditAccount(e.Account)
-		attrs = append(attrs, "account", e.Account)
+		attrs = append(attrs, slog.String("account", e.Account))
 	default:
 		about = subject.Audit(e.Realm, e.User)
-		attrs = append(attrs, "extension", e.User+"@"+e.Realm)
+		attrs = append(attrs, slog.String("extension", e.User+"@"+e.Realm))
 	}
 	if e.State != "" {
-		attrs = append(attrs, "state", e.State)
+		attrs = append(attrs, slog.String("state", e.State))
 	}
 	if e.Report != "" {
-		attrs = append(attrs, "report_id", e.Report)
+		attrs = append(attrs, slog.String("report_id", e.Report))
 	}
-	a.cfg.Log.Log(context.Background(), level, "a command came", attrs...)
-	d := appendjson.Field([]byte{'{'}, "Event-Category", "presence")
+	a.cfg.Log.LogAttrs(context.Background(), level, "a command came", attrs...)
+	d := appendjson.Field(append(make([]byte, 0, 512), '{'), "Event-Category", "presence")
 	d = appendjson.Field(d, "Event-Name", "audit")
 	d = appendjson.Field(d, "Action", e.Action)
 	for _, f := range [...]struct {

@@ -85,6 +85,13 @@ func (r *router) keep(ctx context.Context, account string, data []byte) string {
 	return fmt.Sprint("report-", len(r.reports))
 }
 
+// lastReport returns the last report that was kept, and the last command that was told of.
+func (r *router) lastReport() (report string, e audit.Entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.reports[len(r.reports)-1], r.audited[len(r.audited)-1]
+}
+
 func (r *router) audit(e audit.Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -214,12 +214,12 @@ func (b *Bus) command(r micro.Request, f *kazoo.Document, e audit.Entry, m actor
 	b.ask(r.Headers(), f, q, func(a actors.Answer) { b.commanded(r, f, e, a.Err) })
 }
 
-// commanded answers a command that was done or refused, and tells of it.
+// commanded tells of a command that was done or refused, and answers it. Whatever was answered has been told.
 func (b *Bus) commanded(r micro.Request, f *kazoo.Document, e audit.Entry, err error) {
 	e.Err = err
 	b.note(r.Subject(), f, e.Err)
-	_ = r.Respond(b.ackCommand(f, e))
 	b.cfg.Audit(e)
+	_ = r.Respond(b.ackCommand(f, e))
 }
 
 func (b *Bus) show(r micro.Request) {

@@ -17,9 +17,7 @@ func TestResetKeepsReport(t *testing.T) {
 		{"presence.reset.acme%2Etest.%2A", "reset", `"Realm":"acme.test","Username":"*"`, "*", `"lamps":{`},
 	} {
 		a := b.request(c.topic, c.event, c.fields)[0]
-		b.router.mu.Lock()
-		report, last := b.router.reports[len(b.router.reports)-1], b.router.audited[len(b.router.audited)-1]
-		b.router.mu.Unlock()
+		report, last := b.router.lastReport()
 		if a.text("Status") != "ok" || a.text("Report-ID") == "" || last.Report != a.text("Report-ID") || last.User != c.user {
 			t.Errorf("%s: %v, the audit has %+v", c.topic, a, last)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 )
 
 // part is the life of every part of a node. Its constructor starts nothing. Each method is called at most once.
@@ -35,12 +36,20 @@ func (t *teardown) start(ctx context.Context, name string, p part) error {
 	return p.Start(ctx)
 }
 
+// longStop is how long a step may take before run logs how long it took.
+const longStop = time.Second
+
 // run does all steps, the last that was added first. It logs a step that fails and goes on.
 func (t *teardown) run(ctx context.Context, log *slog.Logger) error {
 	var failed []error
 	for i := len(*t) - 1; i >= 0; i-- {
 		s := (*t)[i]
-		if err := s.stop(ctx); err != nil {
+		begun := time.Now()
+		err := s.stop(ctx)
+		if took := time.Since(begun); took > longStop {
+			log.Info("a part of the node took long to stop", "part", s.name, "took", took.Round(time.Millisecond))
+		}
+		if err != nil {
 			log.Warn("a part of the node did not stop cleanly; the node stops all the same, and what is acknowledged is kept", "part", s.name, "err", err)
 			failed = append(failed, fmt.Errorf("%s: %w", s.name, err))
 		}
