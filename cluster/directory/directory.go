@@ -151,16 +151,21 @@ func bucketSettings(c Config) jetstream.KeyValueConfig {
 }
 
 // Stop stops the watch and blocks until the directory's goroutines have ended, those of RealmGone too. Callers that wait
-// for an answer of the bucket get an error.
-func (d *Directory) Stop(context.Context) error {
+// for an answer of the bucket get an error. When ctx ends Stop does not wait until NATS has removed the watch's consumer: NATS does that by itself.
+func (d *Directory) Stop(ctx context.Context) (err error) {
 	d.end()
 	d.ask.close()
 	if d.watch == nil {
 		return nil
 	}
-	err := d.watch.Stop()
-	d.done.Wait()
+	stopped := make(chan error, 1)
+	go func() { stopped <- d.watch.Stop() }()
+	select {
+	case err = <-stopped:
+	case <-ctx.Done():
+	}
 	d.unwatch()
+	d.done.Wait()
 	return err
 }
 

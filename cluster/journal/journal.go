@@ -342,10 +342,7 @@ func (j *Journal) Stop(ctx context.Context) error {
 	return err
 }
 
-// drainPatience is longer than NATS mostly takes to elect a leader.
-const drainPatience = 5 * time.Second
-
-// drain hands all shards over, and blocks until no shard is left, until NATS has taken no heartbeat for drainPatience, or until the context ends.
+// drain hands all shards over, and blocks until no shard is left, or until the context ends.
 func (j *Journal) drain(ctx context.Context) error {
 	for _, s := range j.streams {
 		s.mu.Lock()
@@ -355,23 +352,7 @@ func (j *Journal) drain(ctx context.Context) error {
 	j.tickSoon()
 	t := time.NewTicker(5 * time.Millisecond)
 	defer t.Stop()
-	for alive := time.Now(); ; {
-		left, fresh := true, true
-		for _, s := range j.streams {
-			s.mu.Lock()
-			if !s.machine.Left() {
-				left, fresh = false, fresh && s.standing() == actors.Fresh
-			}
-			s.mu.Unlock()
-		}
-		if left {
-			return nil
-		}
-		if fresh {
-			alive = time.Now()
-		} else if time.Since(alive) > drainPatience {
-			return fmt.Errorf("journal: NATS has taken no heartbeat for %v, so the shards can't be handed over; other nodes take them over when they have NATS", drainPatience)
-		}
+	for slices.ContainsFunc(j.streams, func(s *stream) bool { return !s.left() }) {
 		select {
 		case <-t.C:
 		case <-ctx.Done():
@@ -379,4 +360,22 @@ func (j *Journal) drain(ctx context.Context) error {
 				"when this node's lease is over", ctx.Err())
 		}
 	}
+	return nil
+}
+
+// left says whether this node has given all that it had of the stream away, and will take no more.
+func (s *stream) left() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.machine.Left()
+}
+
+// Heard says whether NATS takes this node's heartbeats in all streams in which it still has shards.
+func (j *Journal) Heard() bool {
+	for _, s := range j.streams {
+		if s.standing() != actors.Fresh && !s.left() {
+			return false
+		}
+	}
+	return true
 }

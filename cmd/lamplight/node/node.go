@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -211,14 +212,41 @@ func (n *Node) Drain(grace time.Duration) {
 }
 
 // Stop stops the parts, the last that started first: HTTP and the intake from NATS stop, the journal hands the shards over to
-// other nodes, the fan-out is flushed, the node leaves the cluster, and NATS stops last. After drainTime it stops the rest of
-// the parts without waiting for them.
+// other nodes, the fan-out is flushed, the node leaves the cluster, and NATS stops last. After drainTime, or when NATS has taken no heartbeat
+// for drainPatience, it stops the rest of the parts without waiting for them.
 func (n *Node) Stop(ctx context.Context) error {
 	n.ready.Store(false)
 	n.draining.Store(true)
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	var watching sync.WaitGroup
+	defer watching.Wait()
 	defer cancel()
+	if n.journal != nil {
+		watching.Go(func() { n.stopAtOnce(ctx, cancel) })
+	}
 	return n.teardown.run(ctx, n.log)
+}
+
+// drainPatience is longer than NATS mostly takes to elect a leader.
+const drainPatience = 5 * time.Second
+
+// stopAtOnce calls stop when NATS has taken no heartbeat for drainPatience, until ctx ends: then no request can be carried out and no shard handed
+// over, as when most of the other nodes have gone before.
+func (n *Node) stopAtOnce(ctx context.Context, stop func()) {
+	t := time.NewTicker(100 * time.Millisecond)
+	defer t.Stop()
+	for heard := time.Now(); time.Since(heard) < drainPatience; {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		if n.journal.Heard() {
+			heard = time.Now()
+		}
+	}
+	n.log.Warn("NATS has taken no heartbeat for " + drainPatience.String() + ", so the node stops at once: it can't hand its shards over; other nodes take them over when they have NATS")
+	stop()
 }
 
 // Kill stops the node as kill -9 would, without telling NATS or the other nodes anything. It is for tests.
