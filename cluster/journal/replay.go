@@ -90,14 +90,14 @@ func (s *stream) open(a ownership.Action, c *content) {
 	}
 }
 
-// ringOptions returns the bounds of a range's slots. With rangeSlots each, one request reads a range and the one that keeps which switches are
-// gone: NATS answers with 1,024 messages at most.
+// ringOptions returns the bounds of a range's slots. Many slots cost memory in NATS, 140 bytes each, and time in a takeover, which reads them all. With
+// few, a record that is written alone carries on many others.
 func (s *stream) ringOptions() ring.Options {
 	return ring.Options{Slots: rangeSlots, Most: mostSlots, Message: s.maxMessage, Least: 16 << 10, Age: s.j.cfg.Age}
 }
 
 const (
-	rangeSlots = 500  // slots that a range may have, however few records it has
+	rangeSlots = 2000 // slots that a range may have, however few records it has
 	mostSlots  = 4000 // slots that a range may have at most
 )
 

@@ -327,7 +327,7 @@ func TestRingSize(t *testing.T) {
 
 // checkSize writes so many records, and then as many again nine times, chosen at random, so many together.
 func checkSize(t *testing.T, records, per int) {
-	const slots = 500
+	const slots = 2000
 	r := New(Options{Slots: slots, Most: 4000, Message: 256 << 10, Least: 16 << 10, Age: 0})
 	rng, last, sequence, copied := rand.New(rand.NewPCG(1, 1)), map[int]Message{}, uint64(0), 0
 	writes := 10 * records
