@@ -388,7 +388,7 @@ func TestSlotsAreWrittenAgain(t *testing.T) {
 // A range with many records has more slots than one answer of NATS holds. They are read all the same, for a takeover as for a backup.
 func TestMoreSlotsThanOneAnswerHolds(t *testing.T) {
 	s := newStage(t, func(c *Config) { c.Age = time.Hour }) // slots are not written again before all are taken
-	const records = 4*mostAnswers + 500
+	const records = 2000
 	for i := range records {
 		s.write(strconv.Itoa(i), fmt.Sprint(i))
 	}

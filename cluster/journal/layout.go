@@ -41,6 +41,16 @@ func newLayout(streams, replicas, ranges int) layout {
 // ranges is the number of ranges of all.
 func (y layout) ranges() int { return y.streams + y.shared }
 
+// slots is how many slots a range may have, however few records it has. Many slots cost memory in NATS, 140 bytes each, and time in a takeover, which
+// reads them all. With few, a record that is written alone carries on many others. One request reads two ranges with 500 each: NATS answers with 1,024
+// messages at most.
+func (y layout) slots() int { return min(max(allSlots/y.shared, 500), 2000) }
+
+const (
+	allSlots  = 2000 * singleRanges // of all ranges, while they have few records
+	mostSlots = 4000                // that a range may have at most
+)
+
 // keeper returns the range that keeps, for another one, which switches are gone.
 func (y layout) keeper(id int) int { return id % y.streams }
 

@@ -90,16 +90,10 @@ func (s *stream) open(a ownership.Action, c *content) {
 	}
 }
 
-// ringOptions returns the bounds of a range's slots. Many slots cost memory in NATS, 140 bytes each, and time in a takeover, which reads them all. With
-// few, a record that is written alone carries on many others.
+// ringOptions returns the bounds of a range's slots.
 func (s *stream) ringOptions() ring.Options {
-	return ring.Options{Slots: rangeSlots, Most: mostSlots, Message: s.maxMessage, Least: 16 << 10, Age: s.j.cfg.Age}
+	return ring.Options{Slots: s.store.layout.slots(), Most: mostSlots, Message: s.maxMessage, Least: 16 << 10, Age: s.j.cfg.Age}
 }
-
-const (
-	rangeSlots = 2000 // slots that a range may have, however few records it has
-	mostSlots  = 4000 // slots that a range may have at most
-)
 
 // unpack makes a Ring of what was read, and passes the records of each shard on, by its index in the lane. To all of them it passes
 // which switches are gone.

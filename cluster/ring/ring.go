@@ -8,7 +8,7 @@ import (
 
 // Options are the bounds of a Ring.
 type Options struct {
-	Slots   int           // it may have so many slots, or a quarter as many as it has records,
+	Slots   int           // it may have so many slots, or an eighth as many as it has records,
 	Most    int           // but no more than so many, if that is more than Slots
 	Message int           // bytes of a message; a message with a single entry may have more
 	Least   int           // bytes of dead records that it leaves, however few records live
@@ -237,7 +237,7 @@ func (r *Ring) bury(now time.Duration) {
 
 // limit returns how many slots the Ring may have. It grows with the records: all that lives is carried on once in each turn, and a turn has half as
 // many messages as there may be slots. A Ring keeps the slots that it has.
-func (r *Ring) limit() int { return max(r.o.Slots, min(len(r.index)/4, r.o.Most), len(r.slots)) }
+func (r *Ring) limit() int { return max(r.o.Slots, min(len(r.index)/8, r.o.Most), len(r.slots)) }
 
 // tight says whether only one slot is left, which is for a message that lets others die.
 func (r *Ring) tight() bool { return r.dead+len(r.holes)+r.limit()-len(r.slots) <= 1 }

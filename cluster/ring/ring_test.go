@@ -50,7 +50,7 @@ func newWorld(seed uint64, off Off) *world {
 	case w.few && seed%4 == 0:
 		o.Slots = 24
 	case w.few:
-		o.Slots, o.Most = 6, 24
+		o.Slots, o.Most = 4, 24
 	}
 	w.ring = New(o)
 	return w
@@ -363,7 +363,7 @@ func checkSize(t *testing.T, records, per int) {
 	for _, m := range last {
 		size += len(m.Data)
 	}
-	if size > 3*r.live+32<<10 || len(r.order)-r.dead > max(slots, records/4)/2+1 || copied > 8*writes {
+	if size > 3*r.live+32<<10 || len(r.order)-r.dead > max(slots, records/8)/2+1 || copied > 16*writes {
 		t.Errorf("%d a message: %d bytes in %d slots for %d that live", per, size, r.Slots(), r.live)
 	}
 }
