@@ -62,7 +62,11 @@ func (s *store) backup(ctx context.Context, id int, begun *jetstream.StreamInfo,
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		var upTo uint64
 		var err error
-		if found, upTo, err = s.whole(ctx, subject.Claim(id), subject.AnySlot(id)); err != nil {
+		found, upTo, err = s.whole(ctx, subject.Claim(id), subject.AnySlot(id))
+		switch {
+		case errors.Is(err, errBehind):
+			upTo = 0
+		case err != nil:
 			return err
 		}
 		if upTo >= begun.State.LastSeq {

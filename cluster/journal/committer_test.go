@@ -401,6 +401,10 @@ func TestMoreSlotsThanOneAnswerHolds(t *testing.T) {
 	if _, _, err := store.last(t.Context(), subject.AnySlot(our)); !errors.Is(err, errTooMany) {
 		t.Errorf("there are too few slots to show anything: %v", err)
 	}
+	s.journal.streams[0].mu.Lock()
+	s.journal.streams[0].act(s.journal.streams[0].machine.Spent(s.journal.streams[0].now(), our)) // the claim is now newer than all slots
+	s.journal.streams[0].mu.Unlock()
+	s.until("resume")
 	kept := s.kept()
 	if len(kept) != records || !kept["0 again"] || !kept[strconv.Itoa(records-1)] {
 		t.Errorf("%d records are kept, want %d", len(kept), records)

@@ -370,12 +370,17 @@ func (s *stream) left() bool {
 	return s.machine.Left()
 }
 
-// Heard says whether NATS takes this node's heartbeats in all streams in which it still has shards.
+// Heard says whether NATS takes this node's heartbeats in a stream in which it still has shards. It is true when it has no shards.
 func (j *Journal) Heard() bool {
+	silent := false
 	for _, s := range j.streams {
-		if s.standing() != actors.Fresh && !s.left() {
-			return false
+		switch {
+		case s.left():
+		case s.standing() == actors.Fresh:
+			return true
+		default:
+			silent = true
 		}
 	}
-	return true
+	return !silent
 }

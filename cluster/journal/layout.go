@@ -42,8 +42,8 @@ func newLayout(streams, replicas, ranges int) layout {
 func (y layout) ranges() int { return y.streams + y.shared }
 
 // slots is how many slots a range may have, however few records it has. Many slots cost memory in NATS, 140 bytes each, and time in a takeover, which
-// reads them all. With few, a record that is written alone carries on many others. One request reads two ranges with 500 each: NATS answers with 1,024
-// messages at most.
+// reads them all. With few, a record that is written alone carries on many others. One question reads two ranges with 500 each, because NATS answers with 1,024
+// messages at most; more slots take more questions (store.whole).
 func (y layout) slots() int { return min(max(allSlots/y.shared, 500), 2000) }
 
 const (

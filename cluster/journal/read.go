@@ -92,6 +92,9 @@ func (s *store) last(ctx context.Context, filters ...string) (all []*nats.Msg, u
 	upTo = math.MaxUint64
 	for from := uint64(1); ; {
 		found, end, err := s.directGet(ctx, fmt.Sprintf(`{"multi_last":[%s],"seq":%d,"max_bytes":%d}`, strings.Join(full, ","), from, answerBytes), mostAnswers)
+		if err == nil && end == nil && from > 1 {
+			err = errBehind // this replica lacks what another one said is still to come
+		}
 		if err != nil || end == nil {
 			return all, upTo, err
 		}
@@ -108,41 +111,54 @@ func (s *store) last(ctx context.Context, filters ...string) (all []*nats.Msg, u
 }
 
 // whole is last for the claim of a range and all slots of some ranges, also when these are more than one answer holds. Then it asks for slots by
-// their numbers. Each question asks for the claim, too, so that each answer says up to which sequence its replica has the stream.
+// their numbers. Each question asks for the claim, too, so that each answer says up to which sequence its replica has the stream. The answers are of
+// different moments. A record that was carried on between two of them could be in none, so errBehind is returned when a slot was written meanwhile.
 func (s *store) whole(ctx context.Context, claim string, slots ...string) (all []*nats.Msg, upTo uint64, err error) {
 	if all, upTo, err = s.last(ctx, append(slots, claim)...); !errors.Is(err, errTooMany) {
 		return all, upTo, err
 	}
 	upTo = math.MaxUint64
+	newest, claimed := uint64(0), false
 	ask := func(names []string) error {
 		found, had, err := s.last(ctx, append(names, claim)...)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case had == math.MaxUint64: // a replica that has not even the claim
+			return errBehind
 		}
 		upTo = min(upTo, had)
 		for _, m := range found {
-			if m.Header.Get(nats.JSSubject) != s.subject+claim || len(all) == 0 {
-				all = append(all, m)
+			of, sequence, _ := parseStored(m)
+			if of == s.subject+claim {
+				if claimed {
+					continue
+				}
+				claimed = true
+			} else {
+				newest = max(newest, sequence)
 			}
+			all = append(all, m)
 		}
 		return nil
 	}
 	for _, of := range slots {
-		if err = ask([]string{of}); !errors.Is(err, errTooMany) {
-			if err != nil {
-				return nil, 0, err
-			}
-			continue
-		}
-		for first := 0; first < maxSlots; first += slotsAsked {
+		err := ask([]string{of})
+		for first := 0; errors.Is(err, errTooMany) && first < maxSlots; first += slotsAsked {
 			names := make([]string, slotsAsked, slotsAsked+1)
 			for i := range names {
 				names[i] = strings.TrimSuffix(of, "*") + strconv.Itoa(first+i)
 			}
-			if err = ask(names); err != nil {
+			if err := ask(names); err != nil {
 				return nil, 0, err
 			}
 		}
+		if err != nil && !errors.Is(err, errTooMany) {
+			return nil, 0, err
+		}
+	}
+	if newest > upTo {
+		return nil, 0, errBehind
 	}
 	return all, upTo, nil
 }

@@ -236,8 +236,15 @@ func (r *Ring) bury(now time.Duration) {
 }
 
 // limit returns how many slots the Ring may have. It grows with the records: all that lives is carried on once in each turn, and a turn has half as
-// many messages as there may be slots. A Ring keeps the slots that it has.
-func (r *Ring) limit() int { return max(r.o.Slots, min(len(r.index)/8, r.o.Most), len(r.slots)) }
+// many messages as there may be slots. A Ring keeps the slots that it has. When each of them has something that lives, it may have one more: a message
+// must go somewhere for the others to die.
+func (r *Ring) limit() int {
+	has := len(r.slots)
+	if r.dead+len(r.holes) == 0 {
+		has++
+	}
+	return max(r.o.Slots, min(len(r.index)/8, r.o.Most), has)
+}
 
 // tight says whether only one slot is left, which is for a message that lets others die.
 func (r *Ring) tight() bool { return r.dead+len(r.holes)+r.limit()-len(r.slots) <= 1 }

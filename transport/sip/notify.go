@@ -487,39 +487,53 @@ func (n *notifier) fire(now time.Time) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	until := tickOf(now)
+	if n.flying == 0 { // the timers that are left are of NOTIFYs that were answered
+		for i := range n.wheel {
+			n.empty(i)
+		}
+		n.timers = 0
+	}
 	if n.timers == 0 {
 		n.now = until
 		return false
 	}
 	for n.now < until {
 		n.now++
-		due := n.wheel[n.now%wheelSlots]
-		n.timers -= len(due)
-		n.wheel[n.now%wheelSlots] = due[:0]
-		if cap(due) > keptTimers {
-			n.wheel[n.now%wheelSlots] = nil
-		}
+		i := int(n.now % wheelSlots)
+		due := n.wheel[i]
+		n.empty(i)
 		for _, t := range due {
-			o := n.slots[t.slot]
-			if o == nil || uint32(o.number) != t.number {
-				continue
-			}
-			if !now.Before(o.expires.Add(-wheelTick)) {
-				o.to.window = max(o.to.window/2, 1)
-				n.end(o, codeTimeout, now)
-				continue
-			}
-			if o.hop.connection == nil {
-				if o.tries == 1 {
-					o.to.window = max(o.to.window/2, 1)
-				}
-				n.transmit(o, now)
-			} else {
-				n.after(o, o.expires, now)
-			}
+			n.look(t, now)
+			n.timers-- // afterwards: while there is none, after takes the wheel for one that stands still
 		}
 	}
 	return n.timers > 0
+}
+
+// empty takes all timers out of a slot of the wheel.
+func (n *notifier) empty(i int) {
+	if cap(n.wheel[i]) > keptTimers {
+		n.wheel[i] = nil
+	}
+	n.wheel[i] = n.wheel[i][:0]
+}
+
+// look looks at a slot whose timer has fired: its NOTIFY is sent again, or given up.
+func (n *notifier) look(t timer, now time.Time) {
+	o := n.slots[t.slot]
+	switch {
+	case o == nil || uint32(o.number) != t.number: // it was answered
+	case !now.Before(o.expires.Add(-wheelTick)):
+		o.to.window = max(o.to.window/2, 1)
+		n.end(o, codeTimeout, now)
+	case o.hop.connection == nil:
+		if o.tries == 1 {
+			o.to.window = max(o.to.window/2, 1)
+		}
+		n.transmit(o, now)
+	default:
+		n.after(o, o.expires, now)
+	}
 }
 
 // end frees the slot of a NOTIFY that was answered, or will not be.

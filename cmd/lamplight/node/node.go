@@ -213,7 +213,7 @@ func (n *Node) Drain(grace time.Duration) {
 
 // Stop stops the parts, the last that started first: HTTP and the intake from NATS stop, the journal hands the shards over to
 // other nodes, the fan-out is flushed, the node leaves the cluster, and NATS stops last. After drainTime, or when NATS has taken no heartbeat
-// for drainPatience, it stops the rest of the parts without waiting for them.
+// for some seconds, it stops the rest of the parts without waiting for them.
 func (n *Node) Stop(ctx context.Context) error {
 	n.ready.Store(false)
 	n.draining.Store(true)
@@ -227,15 +227,22 @@ func (n *Node) Stop(ctx context.Context) error {
 	return n.teardown.run(ctx, n.log)
 }
 
-// drainPatience is longer than NATS mostly takes to elect a leader.
-const drainPatience = 5 * time.Second
+// drainPatience returns how long Stop waits for NATS to take a heartbeat: longer than NATS takes to elect a leader. Embedded servers elect one in two seconds,
+// separate ones take up to nine.
+func (n *Node) drainPatience() time.Duration {
+	if n.cfg.Embedded != nil {
+		return 5 * time.Second
+	}
+	return 10 * time.Second
+}
 
-// stopAtOnce calls stop when NATS has taken no heartbeat for drainPatience, until ctx ends: then no request can be carried out and no shard handed
-// over, as when most of the other nodes have gone before.
+// stopAtOnce calls stop when NATS has taken no heartbeat in any stream for drainPatience, until ctx ends: then no request can be carried out and no
+// shard handed over, as when most of the other nodes have gone before.
 func (n *Node) stopAtOnce(ctx context.Context, stop func()) {
+	patience := n.drainPatience()
 	t := time.NewTicker(100 * time.Millisecond)
 	defer t.Stop()
-	for heard := time.Now(); time.Since(heard) < drainPatience; {
+	for heard := time.Now(); time.Since(heard) < patience; {
 		select {
 		case <-t.C:
 		case <-ctx.Done():
@@ -245,7 +252,7 @@ func (n *Node) stopAtOnce(ctx context.Context, stop func()) {
 			heard = time.Now()
 		}
 	}
-	n.log.Warn("NATS has taken no heartbeat for " + drainPatience.String() + ", so the node stops at once: it can't hand its shards over; other nodes take them over when they have NATS")
+	n.log.Warn("NATS has taken no heartbeat for " + patience.String() + ", so the node stops at once: it can't hand its shards over; other nodes take them over when they have NATS")
 	stop()
 }
 
