@@ -156,8 +156,8 @@ func (e *Extension) remember(eff *Effects, before *View) {
 // historyLife is how long the history of a lamp that has gone out is kept, for the next owner.
 const historyLife = time.Hour
 
-// before says whether the history should rather be in r than in o: in one that is no tombstone, and then in a fixed order, so that equal
-// inputs give equal records.
+// before says whether r is to carry the history of the lamp, and not o. A record that is no tombstone is chosen first, because it is kept for longer.
+// Among the others the order of kinds and keys decides, so that equal inputs give equal records.
 func (r *Record) before(o *Record) bool {
 	if r.Tombstone != o.Tombstone {
 		return o.Tombstone

@@ -362,7 +362,8 @@ func TestRangesTakeTurns(t *testing.T) {
 	}
 }
 
-// A range that is written for long has no more than about half of its slots. What lives in them is carried on, and what was replaced is forgotten.
+// A range that is written for long needs few slots: its messages hold little more than twice what lives. What lives is carried on, and what was replaced
+// is forgotten.
 func TestSlotsAreWrittenAgain(t *testing.T) {
 	s := newStage(t, func(c *Config) { c.Age = time.Millisecond })
 	for i := range 300 {
@@ -385,7 +386,8 @@ func TestSlotsAreWrittenAgain(t *testing.T) {
 	}
 }
 
-// A range with many records has more slots than one answer of NATS holds. They are read all the same, for a takeover as for a backup.
+// The slots of a range may be more than one answer of NATS holds. All of them are read, for a backup and under a claim that is newer than they are, as
+// after a takeover.
 func TestMoreSlotsThanOneAnswerHolds(t *testing.T) {
 	s := newStage(t, func(c *Config) { c.Age = time.Hour }) // slots are not written again before all are taken
 	const records = 2000
@@ -397,13 +399,14 @@ func TestMoreSlotsThanOneAnswerHolds(t *testing.T) {
 		s.write(strconv.Itoa(i), fmt.Sprintf("%d again", i))
 		s.durable()
 	}
-	store := s.journal.of(ours).store
+	stream := s.journal.of(ours)
+	store := stream.store
 	if _, _, err := store.last(t.Context(), subject.AnySlot(our)); !errors.Is(err, errTooMany) {
 		t.Errorf("there are too few slots to show anything: %v", err)
 	}
-	s.journal.streams[0].mu.Lock()
-	s.journal.streams[0].act(s.journal.streams[0].machine.Spent(s.journal.streams[0].now(), our)) // the claim is now newer than all slots
-	s.journal.streams[0].mu.Unlock()
+	stream.mu.Lock()
+	stream.act(stream.machine.Spent(stream.now(), our))
+	stream.mu.Unlock()
 	s.until("resume")
 	kept := s.kept()
 	if len(kept) != records || !kept["0 again"] || !kept[strconv.Itoa(records-1)] {

@@ -235,9 +235,9 @@ func (r *Ring) bury(now time.Duration) {
 	}
 }
 
-// limit returns how many slots the Ring may have. It grows with the records: all that lives is carried on once in each turn, and a turn has half as
-// many messages as there may be slots. A Ring keeps the slots that it has. When each of them has something that lives, it may have one more: a message
-// must go somewhere for the others to die.
+// limit returns how many slots the Ring may have. The Ring carries all that lives on once in each turn of its slots, and a turn has half as many messages
+// as there may be slots. So more records need more slots. The limit is never below the number of slots that the Ring has. When something lives in each of
+// these, the Ring may have one more, because it must write another message before one of them can die.
 func (r *Ring) limit() int {
 	has := len(r.slots)
 	if r.dead+len(r.holes) == 0 {

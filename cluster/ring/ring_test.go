@@ -332,7 +332,8 @@ func TestRingSize(t *testing.T) {
 	checkSize(t, 30000, 1, 15) // it has more slots
 }
 
-// checkSize writes so many records, and then as many again three times, chosen at random, so many together. It may copy so many for each.
+// checkSize writes all records once, and then three times as many, chosen at random. Each message has per new entries. The ring may carry on most entries for
+// each that is written, on average.
 func checkSize(t *testing.T, records, per int, most float64) {
 	const slots = 2000
 	r := New(Options{Slots: slots, Most: 4000, Message: 256 << 10, Least: 16 << 10, Age: 0})

@@ -257,7 +257,8 @@ func TestMajorityLost(t *testing.T) {
 	})
 }
 
-// A node that is stopped when the two others are gone can hand nothing over and carry nothing out. It does not wait for that in vain.
+// A node is stopped after the two others were killed. It can neither hand its shards over nor carry a request out, so it stops after 5 s, and does not wait
+// for its parts until the limit of 20 s.
 func TestStoppedWithoutMajority(t *testing.T) {
 	t.Parallel()
 	nodes := three(t)

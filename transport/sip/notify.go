@@ -510,7 +510,7 @@ func (n *notifier) fire(now time.Time) bool {
 	return n.timers > 0
 }
 
-// empty takes all timers out of a slot of the wheel.
+// empty takes all timers out of the slot i of the wheel. It gives the slot's memory up if that has room for more than keptTimers.
 func (n *notifier) empty(i int) {
 	if cap(n.wheel[i]) > keptTimers {
 		n.wheel[i] = nil

@@ -212,8 +212,8 @@ func (n *Node) Drain(grace time.Duration) {
 }
 
 // Stop stops the parts, the last that started first: HTTP and the intake from NATS stop, the journal hands the shards over to
-// other nodes, the fan-out is flushed, the node leaves the cluster, and NATS stops last. After drainTime, or when NATS has taken no heartbeat
-// for some seconds, it stops the rest of the parts without waiting for them.
+// other nodes, the fan-out is flushed, the node leaves the cluster, and NATS stops last. After drainTime Stop waits for no part any more. It
+// waits for none either when NATS has taken no heartbeat of this node for drainPatience.
 func (n *Node) Stop(ctx context.Context) error {
 	n.ready.Store(false)
 	n.draining.Store(true)
@@ -236,8 +236,8 @@ func (n *Node) drainPatience() time.Duration {
 	return 10 * time.Second
 }
 
-// stopAtOnce calls stop when NATS has taken no heartbeat in any stream for drainPatience, until ctx ends: then no request can be carried out and no
-// shard handed over, as when most of the other nodes have gone before.
+// stopAtOnce watches the heartbeats until ctx ends. When NATS has taken none in any stream for drainPatience, it calls stop: the node can then neither
+// carry requests out nor hand shards over. That happens when most of the NATS servers have gone before.
 func (n *Node) stopAtOnce(ctx context.Context, stop func()) {
 	patience := n.drainPatience()
 	t := time.NewTicker(100 * time.Millisecond)
