@@ -16,6 +16,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"lamplight/actors/presence"
+	"lamplight/cluster/age"
 	"lamplight/cluster/loglimit"
 )
 
@@ -83,8 +84,8 @@ type account struct {
 	rates   [Subscriptions]atomic.Pointer[rate.Limiter] // nil: it has had no bound yet
 	used    [Subscriptions]atomic.Uint64
 	refused [kinds]atomic.Uint64
-	touched atomic.Int64        // when it last used anything, in Unix ns
-	said    [kinds]atomic.Int64 // when the log was last told that it is over the budget, in Unix ns
+	touched age.Mark        // when it last used anything
+	said    [kinds]age.Mark // when the log was last told that it is over the budget
 
 	mu       sync.Mutex
 	queue    []func(error) // events that wait for their turn, oldest first
@@ -128,7 +129,7 @@ func (b *Budgets) find(id string, now time.Time) *account {
 	if a == nil {
 		a = b.make(id, now)
 	}
-	a.touched.Store(now.UnixNano())
+	a.touched.Set(now)
 	return a
 }
 
@@ -141,7 +142,7 @@ func (b *Budgets) make(id string, now time.Time) *account {
 	}
 	if len(b.of) >= maxAccounts {
 		for other, a := range b.of {
-			if now.UnixNano()-a.touched.Load() > int64(idleAfter) {
+			if age.Of(now)-a.touched.Age() > idleAfter {
 				delete(b.of, other)
 			}
 		}
@@ -193,7 +194,7 @@ func (e *overBudget) Unwrap() error { return e.kind }
 func (b *Budgets) over(kind error, id string, a *account, what What, most int, now time.Time) error {
 	a.refused[what].Add(1)
 	b.refused[what].Inc()
-	if last := a.said[what].Load(); now.UnixNano()-last >= int64(time.Second) && a.said[what].CompareAndSwap(last, now.UnixNano()) {
+	if a.said[what].Turn(time.Second, now) {
 		w := words[what]
 		b.log.Warn("an account is over its budget of "+w.sentence+", and what is above it is refused; find out what sends so much (lamplight top), or give the account a higher budget",
 			"account", id, "budget", most, "flag", w.flag)

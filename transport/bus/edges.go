@@ -10,6 +10,7 @@ import (
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
+	"lamplight/cluster/age"
 	"lamplight/cluster/subject"
 	"lamplight/transport/kazoo"
 )
@@ -50,7 +51,7 @@ func (f *Fanout) findOrMake(name string) *edge {
 	token := subject.Token(name)
 	e := &edge{fanout: f, name: name, token: token, subject: f.cfg.Prefix.Of(subject.Notify(name)), reply: f.inbox + "." + token,
 		seq: f.forgottenSeq, first: f.forgottenSeq + 1}
-	e.heard.Store(time.Now().UnixNano())
+	e.heard.Set(time.Now())
 	f.edges[name] = e
 	return e
 }
@@ -93,7 +94,7 @@ func (f *Fanout) makeRoom() {
 			}
 			return 1
 		}
-		return cmp.Compare(a.heard.Load(), b.heard.Load())
+		return cmp.Compare(a.heard.Age(), b.heard.Age())
 	})
 	for _, e := range idle[:min(len(idle), makeRoomFor)] {
 		f.forget(e)
@@ -125,7 +126,7 @@ func (f *Fanout) look(ctx context.Context) {
 			f.lookOnce(now)
 		case now := <-often.C:
 			if !f.cfg.Conn.IsConnected() {
-				f.joined.Store(now.UnixNano())
+				f.joined.Set(now)
 			}
 			f.replaceDown(now)
 		}
@@ -138,7 +139,7 @@ func (f *Fanout) look(ctx context.Context) {
 func (f *Fanout) replaceDown(now time.Time) {
 	for _, name := range f.Down(now) {
 		e := f.lock(name)
-		turned := e.downSince.Load() != 0 && e.replaced.CompareAndSwap(false, true)
+		turned := e.downSince.Age() != 0 && e.replaced.CompareAndSwap(false, true)
 		if turned {
 			e.dropRing()
 		}
@@ -155,7 +156,7 @@ func (f *Fanout) State(name string, now time.Time) presence.EdgeState {
 	if f.Local != nil && name == f.LocalName {
 		return presence.EdgeState{Listens: presence.EdgeListening, At: now}
 	}
-	joined := f.joined.Load()
+	joined := f.joined.Age()
 	if joined == 0 || !f.cfg.Conn.IsConnected() {
 		return presence.EdgeState{}
 	}
@@ -167,16 +168,16 @@ func (f *Fanout) State(name string, now time.Time) presence.EdgeState {
 	if e == nil {
 		return unknown
 	}
-	down, heard, nobody, open := e.downSince.Load(), e.heard.Load(), e.nobody.Load(), e.open.Load()
+	down, heard, nobody, open := e.downSince.Age(), e.heard.Age(), e.nobody.Age(), e.open.Age()
 	switch {
 	case down != 0:
-		return presence.EdgeState{Listens: presence.EdgeDown, At: time.Unix(0, down)}
-	case e.spoke.Load() && now.UnixNano()-max(heard, joined) > int64(silentAfter):
-		return presence.EdgeState{Listens: presence.EdgeDown, Silent: true, At: time.Unix(0, heard)}
+		return presence.EdgeState{Listens: presence.EdgeDown, At: age.Time(down, now)}
+	case e.spoke.Load() && age.Of(now)-max(heard, joined) > silentAfter:
+		return presence.EdgeState{Listens: presence.EdgeDown, Silent: true, At: age.Time(heard, now)}
 	case e.spoke.Load():
-		return presence.EdgeState{Listens: presence.EdgeListening, At: time.Unix(0, heard)}
-	case nobody != 0 && (open == 0 || now.UnixNano()-open < int64(noticeTime)):
-		return presence.EdgeState{Listens: presence.EdgeNobody, At: time.Unix(0, nobody)}
+		return presence.EdgeState{Listens: presence.EdgeListening, At: age.Time(heard, now)}
+	case nobody != 0 && (open == 0 || age.Of(now)-open < noticeTime):
+		return presence.EdgeState{Listens: presence.EdgeNobody, At: age.Time(nobody, now)}
 	}
 	return unknown
 }
@@ -184,7 +185,7 @@ func (f *Fanout) State(name string, now time.Time) presence.EdgeState {
 // said notes that an edge lives.
 func (f *Fanout) said(name string) {
 	if e := f.find(name); e != nil {
-		e.heard.Store(time.Now().UnixNano())
+		e.heard.Set(time.Now())
 	}
 }
 
@@ -199,7 +200,7 @@ func (f *Fanout) lookOnce(now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, e := range f.edges {
-		if now.UnixNano()-e.heard.Load() >= int64(forgetAfter) && !f.watched(e) {
+		if age.Of(now)-e.heard.Age() >= forgetAfter && !f.watched(e) {
 			f.forget(e)
 		}
 	}
@@ -211,7 +212,7 @@ func (f *Fanout) Down(now time.Time) (names []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for name, e := range f.edges {
-		if since := e.downSince.Load(); since != 0 && now.UnixNano()-since >= int64(downAfter) {
+		if since := e.downSince.Age(); since != 0 && age.Of(now)-since >= downAfter {
 			names = append(names, name)
 		}
 	}

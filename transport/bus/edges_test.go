@@ -203,7 +203,7 @@ func TestEdgesAreForgotten(t *testing.T) {
 	}
 	b.unwatched("gone", "speaks")
 	later := time.Now().Add(forgetAfter)
-	b.fanout.find("speaks").heard.Store(later.UnixNano())
+	b.fanout.find("speaks").heard.Set(later)
 	b.fanout.lookOnce(later.Add(-time.Minute))
 	if b.fanout.find("gone") == nil {
 		t.Error("forgotten before its time")

@@ -58,17 +58,17 @@ func TestEdgeFallsSilent(t *testing.T) {
 	b.up("e1", "x", "")
 	b.is("e1", presence.EdgeListening)
 	e, old := b.fanout.find("e1"), time.Now().Add(-time.Minute)
-	b.fanout.joined.Store(old.UnixNano())
-	e.heard.Store(old.UnixNano())
-	if state := b.is("e1", presence.EdgeDown); !state.Silent || !state.At.Equal(time.Unix(0, old.UnixNano())) {
+	b.fanout.joined.Set(old)
+	e.heard.Set(old)
+	if state := b.is("e1", presence.EdgeDown); !state.Silent || !state.At.Equal(old) {
 		t.Errorf("%+v", state)
 	}
 	if err := b.conn.Publish("lamplight.notified.n.e1", []byte(`{"Edge":"e1","Replies":[]}`)); err != nil {
 		t.Fatal(err)
 	}
 	b.is("e1", presence.EdgeListening)
-	e.heard.Store(old.UnixNano())
-	b.fanout.joined.Store(time.Now().UnixNano())
+	e.heard.Set(old)
+	b.fanout.joined.Set(time.Now())
 	b.is("e1", presence.EdgeListening)
 	gone, err := nats.Connect(b.conn.ConnectedUrl())
 	if err != nil {
@@ -76,7 +76,7 @@ func TestEdgeFallsSilent(t *testing.T) {
 	}
 	gone.Close()
 	away := &Fanout{cfg: FanoutConfig{Conn: gone}} // the bed's own connection must stay: its Bus drains it
-	away.joined.Store(old.UnixNano())
+	away.joined.Set(old)
 	if state := away.State("e1", time.Now()); state.Listens != "" {
 		t.Errorf("a node without NATS says %+v", state)
 	}
@@ -115,7 +115,7 @@ func TestNobodyListens(t *testing.T) {
 			}
 			b.is("e1", presence.EdgeNeverUp)
 			b.is("", "")
-			if b.fanout.find("e1").downSince.Load() != 0 {
+			if b.fanout.find("e1").downSince.Age() != 0 {
 				t.Error("an edge that never said edge.up counts as down")
 			}
 			if err := s.Unsubscribe(); err != nil || theirs.Flush() != nil {

@@ -17,6 +17,7 @@ import (
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
+	"lamplight/cluster/age"
 	"lamplight/cluster/loglimit"
 	"lamplight/cluster/subject"
 	"lamplight/transport/appendjson"
@@ -78,7 +79,7 @@ type Fanout struct {
 	cancel  context.CancelFunc
 	looking sync.WaitGroup
 	kept    atomic.Int64 // bytes in all rings
-	joined  atomic.Int64 // Unix ns: since then the node hears what edges say, because its connection stands
+	joined  age.Mark     // since then the node hears what edges say, because its connection stands
 
 	mu           sync.Mutex
 	edges        map[string]*edge // by name
@@ -109,13 +110,13 @@ type edge struct {
 	resentTo    uint64     // the highest Edge-Seq of these
 	drained     time.Time  // when the subscriptions that are tied to its connections were last ended
 
-	// Other goroutines read these without the lock. Times are in Unix ns.
-	downSince atomic.Int64 // when NATS first said that nobody listens; messages are only kept until the next edge.up; 0: not down
-	heard     atomic.Int64 // when it last said edge.up or notified, or when the entry was made
-	spoke     atomic.Bool  // it has said edge.up, or does so because it is a SIP edge of Lamplight's
-	replaced  atomic.Bool  // it is down, and its messages go to lamplight.notify.any; none is kept
-	nobody    atomic.Int64 // of an edge that has not spoken: when NATS last said that nobody listens; 0: it has not
-	open      atomic.Int64 // after nobody: when the first message was sent of which NATS has not said so; 0: it said so of the newest
+	// Other goroutines read these without the lock.
+	downSince age.Mark    // when NATS first said that nobody listens; messages are only kept until the next edge.up; not set: not down
+	heard     age.Mark    // when it last said edge.up or notified, or when the entry was made
+	spoke     atomic.Bool // it has said edge.up, or does so because it is a SIP edge of Lamplight's
+	replaced  atomic.Bool // it is down, and its messages go to lamplight.notify.any; none is kept
+	nobody    age.Mark    // of an edge that has not spoken: when NATS last said that nobody listens
+	open      age.Mark    // after nobody: when the first message was sent of which NATS has not said so; not set: it said so of the newest
 }
 
 // numbered is a message in a ring.
@@ -154,7 +155,7 @@ func (f *Fanout) Start(context.Context) (err error) {
 	if f.replies, err = f.cfg.Conn.Subscribe(f.inbox+".>", f.nobodyListens); err != nil {
 		return err
 	}
-	f.joined.Store(time.Now().UnixNano())
+	f.joined.Set(time.Now())
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel = cancel
 	f.looking.Go(func() { f.look(ctx) })
@@ -187,7 +188,7 @@ func (f *Fanout) nobodyListens(m *nats.Msg) {
 		return
 	}
 	if !numbered {
-		e.downSince.CompareAndSwap(0, time.Now().UnixNano())
+		e.downSince.SetFirst(time.Now())
 		return
 	}
 	seq, err := strconv.ParseUint(number, 10, 64)
@@ -196,12 +197,13 @@ func (f *Fanout) nobodyListens(m *nats.Msg) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	now := time.Now().UnixNano()
-	e.nobody.Store(now)
+	now := time.Now()
+	e.nobody.Set(now)
 	if seq == e.seq {
-		now = 0
+		e.open.Clear()
+	} else {
+		e.open.Set(now)
 	}
-	e.open.Store(now)
 }
 
 // Notify implements actors.Notifier. It returns when all messages are published.
@@ -285,7 +287,7 @@ func (f *Fanout) toEdge(name string, head []byte, n *actors.Notification, watche
 		if replaced {
 			topic := f.cfg.Prefix.Of(subject.Notify(subject.AnyEdge))
 			f.lost(f.cfg.Conn.Publish(topic, b), topic, len(b))
-		} else if e.keep(numbered{e.seq, b}); e.downSince.Load() == 0 {
+		} else if e.keep(numbered{e.seq, b}); e.downSince.Age() == 0 {
 			f.send(e, numbered{e.seq, b})
 		}
 		e.mu.Unlock()
@@ -299,8 +301,8 @@ func (f *Fanout) send(e *edge, m numbered) {
 	reply := e.reply
 	if !e.spoke.Load() { // it matters which message nobody took: the edge may listen by the next one, and does not say so
 		reply += "." + strconv.FormatUint(m.seq, 10)
-		if e.nobody.Load() != 0 {
-			e.open.CompareAndSwap(0, time.Now().UnixNano())
+		if e.nobody.Age() != 0 {
+			e.open.SetFirst(time.Now())
 		}
 	}
 	f.lost(f.cfg.Conn.PublishRequest(e.subject, reply, m.data), e.subject, len(m.data))
@@ -386,10 +388,10 @@ func (f *Fanout) up(name, incarnation string, seen uint64, named, draining, cook
 	}
 	e.incarnation, e.cookies = incarnation, cookies
 	e.spoke.Store(true)
-	e.downSince.Store(0)
-	e.nobody.Store(0)
-	e.open.Store(0)
-	e.heard.Store(now.UnixNano())
+	e.downSince.Clear()
+	e.nobody.Clear()
+	e.open.Clear()
+	e.heard.Set(now)
 	replaced := e.replaced.Swap(false)
 	if replaced {
 		f.log.Info("an edge that was down is back, and all its watchers are told their newest state", "edge", name)

@@ -104,7 +104,7 @@ func TestEdgeDownAndUp(t *testing.T) {
 		}
 	}
 	b.fanout.Notify(n) // nobody listens
-	eventually(t, "the edge is marked as down", func() bool { return b.fanout.find("e1").downSince.Load() != 0 })
+	eventually(t, "the edge is marked as down", func() bool { return b.fanout.find("e1").downSince.Age() != 0 })
 	s, err := b.conn.SubscribeSync("lamplight.notify.e1")
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func TestEdgeStaysDown(t *testing.T) {
 	for _, edge := range []string{"e1", "never-spoke"} {
 		b.fanout.Notify(actors.Notification{Now: time.Now(), Watchers: []*presence.Subscription{{CallID: "c", ServerID: edge}}}) // nobody listens
 	}
-	eventually(t, "the edge is down", func() bool { return b.fanout.find("e1").downSince.Load() != 0 })
+	eventually(t, "the edge is down", func() bool { return b.fanout.find("e1").downSince.Age() != 0 })
 	now := time.Now()
 	if down := b.fanout.Down(now.Add(9 * time.Second)); len(down) != 0 {
 		t.Errorf("down after 9 s: %v", down)
@@ -222,7 +222,7 @@ func TestOthersServeAnEdgeThatIsDown(t *testing.T) {
 	}
 	b.fanout.Notify(n)
 	e := b.fanout.find("e1")
-	eventually(t, "the edge is down", func() bool { return e.downSince.Load() != 0 })
+	eventually(t, "the edge is down", func() bool { return e.downSince.Age() != 0 })
 	b.fanout.replaceDown(time.Now().Add(9 * time.Second))
 	b.fanout.Notify(n)
 	if by := reply(); by != "e2" || len(looked) != 0 {

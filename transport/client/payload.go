@@ -3,12 +3,12 @@ package client
 import (
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"lamplight/cluster/age"
 	"lamplight/cluster/loglimit"
 	"lamplight/cluster/subject"
 )
@@ -40,17 +40,17 @@ func Watch(conn *nats.Conn, log *slog.Logger, r prometheus.Registerer) error {
 		}
 	}
 	log = loglimit.Limit(log)
-	var lost atomic.Int64 // when, in Unix ns
+	var lost age.Mark
 	conn.SetDisconnectErrHandler(func(conn *nats.Conn, err error) {
 		if conn.IsClosed() {
 			return
 		}
 		losses.Inc()
-		lost.Store(time.Now().UnixNano())
+		lost.Set(time.Now())
 		log.Warn("the connection to NATS is lost, and is tried again until a server answers; look whether the NATS server runs and can be reached", "err", err)
 	})
 	conn.SetReconnectHandler(func(conn *nats.Conn) {
-		log.Warn("the connection to NATS is back", "server", conn.ConnectedUrlRedacted(), "after", time.Since(time.Unix(0, lost.Load())).Round(time.Millisecond))
+		log.Warn("the connection to NATS is back", "server", conn.ConnectedUrlRedacted(), "after", (age.Of(time.Now()) - lost.Age()).Round(time.Millisecond))
 		if err := CheckPayload(conn); err != nil {
 			small.Inc()
 			log.Error("the NATS server that was found after a reconnect cannot carry all messages; watchers may miss changes", "err", err)

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"lamplight/cluster/age"
 )
 
 const (
@@ -29,7 +31,7 @@ type body struct {
 	conn    net.Conn
 	who     string
 	free    func()
-	slow    atomic.Int64 // from when on it is slow, if no byte comes before, in Unix ns
+	slow    age.Mark // from when on it is slow, if no byte comes before
 	dropped atomic.Bool
 }
 
@@ -39,7 +41,7 @@ func newBodies() *bodies {
 
 // take admits a body, and says whether there was room. If so, the caller calls done once.
 func (a *bodies) take(b *body, now time.Time) bool {
-	b.slow.Store(now.Add(slowGrace).UnixNano())
+	b.slow.Set(now.Add(slowGrace))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	ok := false
@@ -65,9 +67,9 @@ func (a *bodies) slowest(who string, now time.Time) (old *body) {
 			own++
 		}
 	}
-	since := now.UnixNano()
+	since := age.Of(now)
 	for b := range a.all {
-		if at := b.slow.Load(); at < since && (own < LargeOfOne || b.who == who) {
+		if at := b.slow.Age(); at < since && (own < LargeOfOne || b.who == who) {
 			old, since = b, at
 		}
 	}
@@ -100,6 +102,6 @@ func (b *body) Read(p []byte) (int, error) {
 
 // came notes that n bytes came: they put off the time from which on the body is slow, to at most slowGrace from now.
 func (b *body) came(n int, now time.Time) {
-	later := b.slow.Load() + int64(n)*int64(time.Second)/slowBody
-	b.slow.Store(min(later, now.Add(slowGrace).UnixNano()))
+	later := b.slow.Age() + time.Duration(n)*time.Second/slowBody
+	b.slow.Set(age.Time(min(later, age.Of(now)+slowGrace), now))
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
+
+	"lamplight/cluster/age"
 )
 
 // listener bounds the connections of the API: all together, and those of one client address. Each connection is a file
@@ -36,7 +38,7 @@ type conn struct {
 	net.Conn
 	listener *listener
 	from     netip.Addr
-	waits    atomic.Int64 // since when, in Unix ns: it is idle; negative: its request has not come whole; 0: it is answered
+	waits    atomic.Int64 // since which age of the process: it is idle; negative: its request has not come whole; 0: it is answered
 	closed   atomic.Bool
 }
 
@@ -84,7 +86,7 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) admit(c net.Conn) net.Conn {
 	from := address(c)
 	n := &conn{Conn: c, listener: l, from: from}
-	n.waits.Store(time.Now().UnixNano())
+	n.waits.Store(int64(age.Of(time.Now())))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.count >= l.most || len(l.by[from]) >= l.mostOf {
@@ -130,7 +132,7 @@ func (l *listener) fromLargestCrowd(now time.Time) (old *conn) {
 func longestWaiting(crowd map[*conn]struct{}, now time.Time) *conn {
 	var idle, slow *conn
 	var idleSince int64
-	slowSince := now.Add(-slowRequest).UnixNano()
+	slowSince := int64(age.Of(now) - slowRequest)
 	n := 0
 	for c := range crowd {
 		switch since := c.waits.Load(); {
@@ -181,9 +183,9 @@ func noteState(nc net.Conn, state fasthttp.ConnState) {
 	switch c := counted(nc); {
 	case c == nil:
 	case state == fasthttp.StateActive:
-		c.waits.Store(-time.Now().UnixNano())
+		c.waits.Store(-int64(age.Of(time.Now())))
 	case state == fasthttp.StateIdle:
-		c.waits.Store(time.Now().UnixNano())
+		c.waits.Store(int64(age.Of(time.Now())))
 	}
 }
 

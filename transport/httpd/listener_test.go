@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 	"golang.org/x/sys/unix"
+
+	"lamplight/cluster/age"
 )
 
 // queue is a listener that gives what is put into it.
@@ -134,7 +136,7 @@ func TestSlowMakesRoom(t *testing.T) {
 	l, q := bounded(2, 2)
 	busy, slow, late := connection("10.0.0.1:1"), connection("10.0.0.2:2"), connection("10.0.0.3:3")
 	noteWhole(accept(t, l, q, busy))
-	counted(accept(t, l, q, slow)).waits.Store(-time.Now().Add(-2 * slowRequest).UnixNano())
+	counted(accept(t, l, q, slow)).waits.Store(-int64(age.Of(time.Now().Add(-2 * slowRequest))))
 	accept(t, l, q, late)
 	closed(t, slow, "the slow connection")
 }

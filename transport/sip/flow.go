@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"lamplight/cluster/age"
 )
 
 // Transport is how SIP messages travel.
@@ -39,8 +41,8 @@ type connection struct {
 	close    func()
 	certs    []string // the names in the other side's certificate
 
-	proven atomic.Bool  // a request that came on the connection was authenticated
-	heard  atomic.Int64 // the age of the process when something last came, in ns
+	proven atomic.Bool // a request that came on the connection was authenticated
+	heard  age.Mark    // when something last came
 }
 
 // flow is one way on which messages come and go (RFC 5626 §3.1): a connection, or on UDP a socket and the address of the other side.
@@ -88,7 +90,7 @@ func (f *flows) add(c *connection, now time.Time) bool {
 	}
 	f.last++
 	c.number = f.last
-	c.heard.Store(int64(age(now)))
+	c.heard.Set(now)
 	f.open[c.number] = c
 	f.remotes[c.remote] = c
 	f.sources[source]++
@@ -184,7 +186,7 @@ func (f *flows) sweep(now time.Time) {
 	}
 	f.mu.Unlock()
 	for _, c := range f.all() {
-		quiet := age(now) - time.Duration(c.heard.Load())
+		quiet := age.Of(now) - c.heard.Age()
 		if quiet > idleLife || !c.proven.Load() && quiet > unprovenLife {
 			f.remove(c)
 			c.close()

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"lamplight/cluster/age"
 )
 
 // limiter lets each source do something so often. It needs a fixed amount of memory however many sources there are: past its bound, the
@@ -51,7 +53,7 @@ func (l *limiter) turn() {
 }
 
 func (l *limiter) take(from netip.Addr, now time.Time, note bool) bool {
-	source, t := sourceOf(from), int64(age(now))
+	source, t := sourceOf(from), int64(age.Of(now))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	paid, known := l.new[source]

@@ -14,6 +14,7 @@ import (
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
+	"lamplight/cluster/age"
 	"lamplight/transport/sip/message"
 )
 
@@ -156,7 +157,7 @@ const maxInbox = 256 << 10
 func (s *Server) Tell(t *Told) {
 	s.epochs.note(t.Shard, t.Epoch)
 	if len(t.Targets) > 0 && t.Targets[0].End == presence.Deactivated {
-		s.lastEnd.Store(int64(age(time.Now())))
+		s.lastEnd.Set(time.Now())
 	}
 	n := s.notifierOf(t.To)
 	n.mu.Lock()
@@ -467,7 +468,7 @@ func (n *notifier) transmit(o *outgoing, now time.Time) {
 const maxDatagram = 1300
 
 // tickOf is the number of the tick in which a time lies.
-func tickOf(t time.Time) int64 { return int64(age(t) / wheelTick) }
+func tickOf(t time.Time) int64 { return int64(age.Of(t) / wheelTick) }
 
 // after has a slot looked at at a time, at most wheelSlots ticks from now.
 func (n *notifier) after(o *outgoing, at, now time.Time) {
@@ -579,7 +580,7 @@ func (n *notifier) finish(o *outgoing, code int, now time.Time) {
 	retryAfter := o.retryAfter
 	o.told, o.to, o.hop, o.retryAfter, o.datagram = nil, nil, flow{}, 0, false
 	if t.Targets[i].End == presence.Deactivated {
-		n.server.lastEnd.Store(int64(age(now)))
+		n.server.lastEnd.Set(now)
 	}
 	n.server.metrics.replies.count(code)
 	n.server.report(t, i, code, retryAfter)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"lamplight/cluster/age"
 	"lamplight/transport/sip/message"
 	"lamplight/transport/sip/profile"
 )
@@ -78,7 +79,7 @@ type Server struct {
 	dials       chan struct{} // connections that are being made
 	waiting     atomic.Int64  // requests that the owners have not answered
 	stopping    atomic.Bool
-	lastEnd     atomic.Int64 // when a NOTIFY with the reason deactivated last came or was answered: the age of the process, in ns
+	lastEnd     age.Mark // when a NOTIFY with the reason deactivated last came or was answered
 
 	epochs epochs
 
@@ -193,13 +194,13 @@ func (s *Server) drain(ctx context.Context) {
 		return
 	}
 	begun := time.Now()
-	s.lastEnd.Store(int64(age(begun)))
+	s.lastEnd.Set(begun)
 	t := time.NewTicker(drainQuiet / 20)
 	defer t.Stop()
 	for {
 		select {
 		case now := <-t.C:
-			if age(now)-time.Duration(s.lastEnd.Load()) >= drainQuiet || now.Sub(begun) >= drainMost {
+			if age.Of(now)-s.lastEnd.Age() >= drainQuiet || now.Sub(begun) >= drainMost {
 				return
 			}
 		case <-ctx.Done():

@@ -11,6 +11,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"lamplight/actors/presence"
+	"lamplight/cluster/age"
 	"lamplight/transport/sip/message"
 )
 
@@ -89,7 +90,8 @@ func TestPhoneThatDoesNotAnswer(t *testing.T) {
 		}
 		return m.GetCounter().GetValue()
 	}
-	begun := processBegan.Add(7 * time.Millisecond)
+	begun := time.Now()
+	begun = begun.Add(7*time.Millisecond - age.Of(begun)%wheelTick)
 	n.now = tickOf(begun)
 	tell(1, begun)
 	sent := []time.Duration{0}

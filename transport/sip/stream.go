@@ -35,7 +35,7 @@ func (s *Server) readStream(c *connection, conn net.Conn) {
 		if n, err := conn.Read(one[:]); n == 0 || err != nil {
 			return
 		}
-		c.heard.Store(int64(age(time.Now())))
+		c.heard.Set(time.Now())
 		b := buffers.Get().(*[]byte)
 		have := copy(*b, ping[:breaks])
 		(*b)[have] = one[0]

@@ -58,7 +58,7 @@ func (s *Server) readFrames(c *connection, conn net.Conn) {
 		if n, err := conn.Read(one[:]); n == 0 || err != nil {
 			return
 		}
-		c.heard.Store(int64(age(time.Now())))
+		c.heard.Set(time.Now())
 		_ = conn.SetReadDeadline(time.Now().Add(partTime))
 		b := largeBuffers.Get().(*[]byte)
 		err := s.readMessage(f, io.MultiReader(bytes.NewReader(one[:]), conn), conn, *b)
