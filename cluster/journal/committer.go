@@ -225,7 +225,7 @@ func (s *stream) settled(l *lane, v ownership.Verdict, err error) {
 	case ownership.SpendClaim:
 		s.j.metrics.unknown.Inc()
 		s.act(s.machine.Spent(s.now(), l.id))
-	case ownership.LoseShard:
+	case ownership.LoseRange:
 		s.j.metrics.fenced.Inc()
 		s.act(s.machine.Lost(s.now(), l.id))
 	}

@@ -21,7 +21,7 @@ func (s *stream) replayer() {
 	for {
 		s.mu.Lock()
 		// A claim that was lost while its range waited here is not worth a question.
-		s.replays = slices.DeleteFunc(s.replays, func(a ownership.Action) bool { return !s.machine.Wanted(a.Shard, a.Claim) })
+		s.replays = slices.DeleteFunc(s.replays, func(a ownership.Action) bool { return !s.machine.Wanted(a.Range, a.Claim) })
 		if len(s.replays) == 0 || s.j.ctx.Err() != nil {
 			s.replaying--
 			s.logTaken()
@@ -30,7 +30,7 @@ func (s *stream) replayer() {
 		}
 		next := 0
 		for i, a := range s.replays {
-			if slices.ContainsFunc(s.lane(a.Shard).shards, s.j.shards.Wanted) {
+			if slices.ContainsFunc(s.lane(a.Range).shards, s.j.shards.Wanted) {
 				next = i
 				break
 			}
@@ -46,10 +46,10 @@ func (s *stream) replayer() {
 // claim is not wanted any more.
 func (s *stream) replay(a ownership.Action) {
 	for wait := 5 * time.Millisecond; s.j.ctx.Err() == nil; wait = min(2*wait, 200*time.Millisecond) {
-		c, err := s.read(a.Shard)
+		c, err := s.read(a.Range)
 		s.mu.Lock()
 		ok, newer := s.machine.Covers(a.Claim, a.Expect, c.claim, c.sequence)
-		wanted := s.machine.Wanted(a.Shard, a.Claim)
+		wanted := s.machine.Wanted(a.Range, a.Claim)
 		s.mu.Unlock()
 		if err == nil && ok && wanted {
 			s.open(a, &c)
@@ -60,7 +60,7 @@ func (s *stream) replay(a ownership.Action) {
 			return
 		case err != nil:
 			s.j.log.Warn("a range of shards could not be read from the journal; it is read again, and its requests wait",
-				"range", a.Shard, "err", err)
+				"range", a.Range, "err", err)
 		}
 		select {
 		case <-time.After(wait):
@@ -72,17 +72,17 @@ func (s *stream) replay(a ownership.Action) {
 // open opens the shards of a range with what was read, if the claim is still wanted.
 func (s *stream) open(a ownership.Action, c *content) {
 	r := ring.New(s.ringOptions())
-	records := make([][]actors.Stored, len(s.lane(a.Shard).shards))
-	s.unpack(a.Shard, c, r, func(index int, stored actors.Stored) { records[index] = append(records[index], stored) })
+	records := make([][]actors.Stored, len(s.lane(a.Range).shards))
+	s.unpack(a.Range, c, r, func(index int, stored actors.Stored) { records[index] = append(records[index], stored) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, open := range s.machine.Replayed(s.now(), a.Shard, a.Claim) {
-		l := s.lane(a.Shard)
+	for _, open := range s.machine.Replayed(s.now(), a.Range, a.Claim) {
+		l := s.lane(a.Range)
 		l.Open(open.Expect)
 		l.generation, l.ring, l.flushing, l.flushedUnder = open.Claim.Generation, r, len(l.shards), open.Claim.Generation
 		clear(l.issued)
 		clear(l.parts)
-		s.j.opened[a.Shard].Store(l.generation)
+		s.j.opened[a.Range].Store(l.generation)
 		s.noteTaken(l)
 		for i, shard := range l.shards {
 			s.j.shards.Open(shard, actors.Opening{Claim: s.claimOf(open), Records: records[i], Since: open.Since, All: open.All, End: open.End})

@@ -77,7 +77,7 @@ func newStream(j *Journal, st *store, number, of int) *stream {
 	for i := range s.lanes {
 		s.lanes[i].issued, s.lanes[i].parts = make([]uint64, len(s.lanes[i].shards)), make([]uint64, len(s.lanes[i].shards))
 	}
-	s.machine = ownership.New(ownership.Config{Node: j.cfg.Node, Shards: ranges, Epoch: st.created.UnixNano(), Quiet: j.cfg.Quiet,
+	s.machine = ownership.New(ownership.Config{Node: j.cfg.Node, Ranges: ranges, Epoch: st.created.UnixNano(), Quiet: j.cfg.Quiet,
 		Random: random, Owner: j.cfg.Owner})
 	return s
 }
@@ -131,14 +131,14 @@ func (s *stream) actOne(a ownership.Action) {
 			"with another --node", a.Node, a.Lease.Incarnation))
 		return
 	}
-	l := s.lane(a.Shard)
-	defer s.updateHolder(a.Shard)
+	l := s.lane(a.Range)
+	defer s.updateHolder(a.Range)
 	switch a.Kind {
 	case ownership.ReadClaim:
 		s.j.done.Go(func() { s.readClaim(a) })
 	case ownership.WriteClaim:
 		if !a.Claim.Released && l.generation == 0 && l.claimed.IsZero() {
-			l.claimed, l.why = time.Now(), s.whyClaimed(a.Shard)
+			l.claimed, l.why = time.Now(), s.whyClaimed(a.Range)
 		}
 		s.writeClaim(a)
 	case ownership.Replay:
@@ -162,7 +162,7 @@ func (s *stream) actOne(a ownership.Action) {
 			s.j.shards.Pause(shard)
 		}
 	case ownership.Flush:
-		s.j.log.Debug("a range of shards is being handed over", "range", a.Shard, "to", a.Node)
+		s.j.log.Debug("a range of shards is being handed over", "range", a.Range, "to", a.Node)
 		l.flushing = len(l.shards)
 		for _, shard := range l.shards {
 			s.j.shards.Flush(shard)
@@ -265,7 +265,7 @@ func (s *stream) noteRefusal(refuses bool) {
 
 // writeClaim carries out the Action WriteClaim. The caller holds s.mu.
 func (s *stream) writeClaim(a ownership.Action) {
-	name, data := subject.Claim(a.Shard), encodeClaim(s.j.cfg.Writes(), a.Claim)
+	name, data := subject.Claim(a.Range), encodeClaim(s.j.cfg.Writes(), a.Claim)
 	s.conditional(name, data, a.Expect, s.answerTimeout(), func(seq uint64, o ownership.Outcome) {
 		if o == ownership.Accepted {
 			s.announce(name, data, seq)
@@ -273,8 +273,8 @@ func (s *stream) writeClaim(a ownership.Action) {
 				s.j.metrics.claims.Inc()
 			}
 		}
-		s.act(s.machine.ClaimWritten(s.now(), a.Shard, a.Claim, seq, o))
-		s.updateHolder(a.Shard)
+		s.act(s.machine.ClaimWritten(s.now(), a.Range, a.Claim, seq, o))
+		s.updateHolder(a.Range)
 	})
 }
 
@@ -337,22 +337,22 @@ func (s *stream) readLease(a ownership.Action) {
 func (s *stream) readClaim(a ownership.Action) {
 	s.readSlots <- struct{}{}
 	defer func() { <-s.readSlots }()
-	s.atLeader(subject.Claim(a.Shard), func(data []byte, seq uint64, at time.Time, err error) {
+	s.atLeader(subject.Claim(a.Range), func(data []byte, seq uint64, at time.Time, err error) {
 		var c ownership.Claim
 		ok := err == nil
 		if ok && seq > 0 {
-			c, ok = s.readableClaim(a.Shard, data, seq, at)
+			c, ok = s.readableClaim(a.Range, data, seq, at)
 		}
 		if ok {
-			s.act(s.machine.ClaimRead(s.now(), a.Shard, c, seq, at, true))
-			s.updateHolder(a.Shard)
+			s.act(s.machine.ClaimRead(s.now(), a.Range, c, seq, at, true))
+			s.updateHolder(a.Range)
 			return
 		}
 		time.AfterFunc(50*time.Millisecond, func() { // the machine asks again at once, so it is told only after a pause
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if s.j.ctx.Err() == nil {
-				s.act(s.machine.ClaimRead(s.now(), a.Shard, c, 0, at, false))
+				s.act(s.machine.ClaimRead(s.now(), a.Range, c, 0, at, false))
 			}
 		})
 	})

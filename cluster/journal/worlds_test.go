@@ -109,7 +109,7 @@ func TestReplaysOfAnotherWorldEnd(t *testing.T) {
 	st := s.journal.of(ours)
 	st.mu.Lock()
 	for range 2 * maxReplays {
-		old := ownership.Action{Kind: ownership.Replay, Shard: our + 1, Expect: 1 << 40, Claim: ownership.Claim{Node: "a", Nonce: 1, Generation: 1}}
+		old := ownership.Action{Kind: ownership.Replay, Range: our + 1, Expect: 1 << 40, Claim: ownership.Claim{Node: "a", Nonce: 1, Generation: 1}}
 		st.act([]ownership.Action{old})
 	}
 	st.mu.Unlock()

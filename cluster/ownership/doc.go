@@ -1,7 +1,6 @@
 // Package ownership is the rules of docs/contract/journal.md, "The rules", as a pure state machine. It decides which node
-// may answer for a shard, which may write, and which takes over from which.
-//
-// What it calls a shard is what has one claim: in the journal that is a range of shards, which are owned together.
+// may answer for a range of shards, which may write, and which takes over from which. The shards of a range have one claim and
+// one owner.
 //
 // One Machine serves one node and one stream of the journal. A Lane keeps the writes of one range in order. Neither has a
 // clock, I/O or a goroutine: what happened goes in as a method call with the time, and what is to be done comes out as
@@ -17,7 +16,7 @@
 //     once. Report one that cannot be read as Unreadable, with the stream's time of it. Leave out one of a newer release.
 //     After Recreated, report nothing of the stream as it was before.
 //  3. Call Tick at least every 50 ms.
-//  4. Write a shard's records only through its Lane, under the fence of the last Open or Resume, each group once and in one
+//  4. Write a range's records only through its Lane, under the fence of the last Open or Resume, each group once and in one
 //     message.
 //  5. Answer from memory, or notify without a write, only before AnswerUntil. Check this when the answer leaves.
 //  6. Send notifications only of what is durable, and only with a Sequence that Number returned.
@@ -35,7 +34,7 @@ type Time = time.Duration
 const (
 	TakeOver = 32768         // what a node that takes over adds to the base
 	Counters = 32767         // the highest counter of an extension under one claim
-	LastBase = 1<<31 - 1<<20 // past this base all subscriptions of the shard are ended, so that phones begin anew
+	LastBase = 1<<31 - 1<<20 // past this base all subscriptions of the range are ended, so that phones begin anew
 	MaxBase  = 1 << 31       // no base is higher, because no CSeq may be (RFC 3261 §8.1.1.5)
 )
 
@@ -47,20 +46,20 @@ type Lease struct {
 	Node, Incarnation string
 	Expelled          bool      // another node ended this incarnation; final (rule 2)
 	Left              bool      // the node gave everything up and holds nothing
-	Draining          bool      // the node gives its shards up and takes no more
+	Draining          bool      // the node gives its ranges up and takes no more
 	Before            string    // the node's incarnation before this one
 	Beat              time.Time // the stream's time of the last heartbeat of Before, or, in an expelled lease, of Incarnation
 
 	Unreadable bool // the message can't be read; only Node, which its subject names, is set (rule 10)
 }
 
-// Claim says who owns a shard: docs/contract/journal.md, "Leases and claims".
+// Claim says who owns a range: docs/contract/journal.md, "Leases and claims".
 type Claim struct {
 	Node, Incarnation string
 	Nonce, Generation uint64
 	Base              uint32
 	Epoch             int64     // when the stream was created, in Unix ns
-	Released          bool      // the holder gave the shard up; any node may claim it
+	Released          bool      // the holder gave the range up; any node may claim it
 	Next              string    // the node that the holder named as the next owner
 	Since             time.Time // rule 7: a node that takes over tells again what changed since; zero: there is no such limit
 	All               bool      // rule 7: a node that takes over tells all extensions again
@@ -86,14 +85,14 @@ type Kind uint8
 const (
 	ReadLease  Kind = iota // read the lease of Node at the stream's leader: LeaseRead
 	WriteLease             // write Lease if Expect is still the last sequence of its subject: LeaseWritten
-	ReadClaim              // read the claim of Shard at the stream's leader: ClaimRead
+	ReadClaim              // read the claim of Range at the stream's leader: ClaimRead
 	WriteClaim             // write Claim if Expect is still the last sequence of its subject: ClaimWritten
-	Replay                 // read the shard's records with its claim, until Covers accepts them: Replayed
-	Open                   // the node owns the shard: open its Lane with the fence Expect, and the shard with what was replayed
-	Resume                 // the node owns the shard under a new claim of its own: write everything pending again, then go on
-	Pause                  // the shard's next claim is on its way: hold back what the shard would write and tell
-	Flush                  // hand the shard over to Node: take no more requests; when all is durable and told: Flushed
-	Drop                   // the node does not own the shard any more: forget it
+	Replay                 // read the range's records with its claim, until Covers accepts them: Replayed
+	Open                   // the node owns the range: open its Lane with the fence Expect, and its shards with what was replayed
+	Resume                 // the node owns the range under a new claim of its own: write everything pending again, then go on
+	Pause                  // the range's next claim is on its way: hold back what its shards would write and tell
+	Flush                  // hand the range over to Node: take no more requests; when all is durable and told: Flushed
+	Drop                   // the node does not own the range any more: forget it
 	Refuse                 // another live process has this node's name: stop this one
 	BeginAnew              // the stream lost its end and counts as another one: Recreated, with the same epoch
 )
@@ -101,7 +100,7 @@ const (
 // Action is one thing that the caller is to do. Which fields are set depends on the Kind.
 type Action struct {
 	Kind   Kind
-	Shard  int
+	Range  int
 	Node   string
 	Lease  Lease
 	Claim  Claim

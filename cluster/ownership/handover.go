@@ -2,18 +2,18 @@ package ownership
 
 import "time"
 
-// flush begins to hand a shard over to s.next. What the shard took is still made durable and told.
-func (m *Machine) flush(id int, s *shard) {
+// flush begins to hand a range over to s.next. What the range took is still made durable and told.
+func (m *Machine) flush(id int, s *rangeState) {
 	s.phase, s.targetSince = flushing, 0
 	m.handingOver++
-	m.do(Action{Kind: Flush, Shard: id, Node: s.next})
+	m.do(Action{Kind: Flush, Range: id, Node: s.next})
 }
 
-// Flushed reports that everything that the shard took is durable and told. After a Flush the shard is then released, and
+// Flushed reports that everything that the range took is durable and told. After a Flush the range is then released, and
 // its claim names the next owner (rule 11). After an Open or Resume with End it says that all subscriptions are ended;
-// the shard is then claimed again with base 0 (rule 8).
+// the range is then claimed again with base 0 (rule 8).
 func (m *Machine) Flushed(now Time, id int) []Action {
-	switch s := m.shards[id]; {
+	switch s := m.ranges[id]; {
 	case s.phase == flushing:
 		s.phase = releasing
 		m.release(id, s, now)
@@ -24,27 +24,27 @@ func (m *Machine) Flushed(now Time, id int) []Action {
 	return m.take()
 }
 
-// release writes the claim that gives the shard up.
-func (m *Machine) release(id int, s *shard, now Time) {
+// release writes the claim that gives the range up.
+func (m *Machine) release(id int, s *rangeState, now Time) {
 	c := s.claim
 	c.Released, c.Next, c.Nonce = true, s.next, m.cfg.Random()|1
 	c.Base += s.highest
 	c.Since, c.All = m.passedOn(s, m.holders[m.cfg.Node].at)
 	s.wanted, s.retry = c, now+Retry
-	m.do(Action{Kind: WriteClaim, Shard: id, Claim: c, Expect: s.seq})
+	m.do(Action{Kind: WriteClaim, Range: id, Claim: c, Expect: s.seq})
 }
 
 // releaseAgain repeats a release that has no answer, on the same condition, once Retry has passed.
-func (m *Machine) releaseAgain(id int, s *shard, now Time) {
+func (m *Machine) releaseAgain(id int, s *rangeState, now Time) {
 	if now >= s.retry {
 		s.retry = now + Retry
-		m.do(Action{Kind: WriteClaim, Shard: id, Claim: s.wanted, Expect: s.seq})
+		m.do(Action{Kind: WriteClaim, Range: id, Claim: s.wanted, Expect: s.seq})
 	}
 }
 
-// released takes the outcome of a release. If it was refused, an earlier try landed or another node claimed the shard;
+// released takes the outcome of a release. If it was refused, an earlier try landed or another node claimed the range;
 // the claim is read to learn which.
-func (m *Machine) released(now Time, id int, s *shard, c Claim, seq uint64, o Outcome) {
+func (m *Machine) released(now Time, id int, s *rangeState, c Claim, seq uint64, o Outcome) {
 	switch o {
 	case Accepted:
 		if seq > s.seq {
@@ -53,12 +53,12 @@ func (m *Machine) released(now Time, id int, s *shard, c Claim, seq uint64, o Ou
 		m.drop(id, s)
 	case Refused:
 		m.drop(id, s)
-		m.do(Action{Kind: ReadClaim, Shard: id})
+		m.do(Action{Kind: ReadClaim, Range: id})
 	}
 	m.leaveFurther(now)
 }
 
-// Leave begins to give all shards up, handOvers at a time. The caller takes no new requests from outside any more. Left
+// Leave begins to give all ranges up, handOvers at a time. The caller takes no new requests from outside any more. Left
 // says when it is done.
 func (m *Machine) Leave(now Time) []Action {
 	m.leaving = true
@@ -72,18 +72,18 @@ func (m *Machine) Leave(now Time) []Action {
 	return m.take()
 }
 
-// leaveFurther goes on with leaving, if the node leaves, when a shard was dropped: another one can be handed over.
+// leaveFurther goes on with leaving, if the node leaves, when a range was dropped: another one can be handed over.
 func (m *Machine) leaveFurther(now Time) {
 	if m.leaving {
 		m.leave(now)
 	}
 }
 
-// leave hands shards over. When none is left, it writes the lease that says so.
+// leave hands ranges over. When none is left, it writes the lease that says so.
 func (m *Machine) leave(now Time) {
 	busy := false
-	for _, id := range m.cfg.Shards {
-		s := m.shards[id]
+	for _, id := range m.cfg.Ranges {
+		s := m.ranges[id]
 		switch {
 		case s.phase == open && m.handingOver < handOvers && !s.lastNumbers():
 			s.next = m.cfg.Owner(id, m.candidates(now))

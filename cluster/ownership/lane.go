@@ -28,7 +28,7 @@ const (
 	SendNext   Verdict = iota // send what is ready
 	SendLater                 // the journal was busy: send again after a moment
 	SpendClaim                // an outcome is unknown: call Machine.Spent (rule 5)
-	LoseShard                 // the claim is another's: call Machine.Lost (rule 4)
+	LoseRange                 // the claim is another's: call Machine.Lost (rule 4)
 )
 
 // Add queues a write. It returns false, and does not take the write, when the range is not ours.
@@ -90,7 +90,7 @@ func (l *Lane[W]) Answer(group uint64, o Outcome) (kept uint64, v Verdict, ok bo
 	case o == Unknown:
 		return 0, SpendClaim, true
 	}
-	return 0, LoseShard, true
+	return 0, LoseRange, true
 }
 
 // Pause is for the Action Pause: the Lane takes writes, and sends none before Resume.

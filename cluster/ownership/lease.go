@@ -73,7 +73,7 @@ func (m *Machine) LeaseRead(now Time, l Lease, seq uint64, at time.Time, ok bool
 		m.left = m.left || l.Left
 		m.lease, m.nextBeat = seq, min(m.nextBeat, now)
 	default:
-		if m.joined { // this incarnation was expelled: its shards are not ours any more
+		if m.joined { // this incarnation was expelled: its ranges are not ours any more
 			m.dropAll()
 			m.renewIncarnation()
 		}
@@ -132,10 +132,10 @@ func (m *Machine) firstBeat(now Time, l Lease, seq uint64, at time.Time) {
 // each time.
 const strayHeartbeats = 2
 
-// dropAll drops every shard that the node holds or is taking.
+// dropAll drops every range that the node holds or is taking.
 func (m *Machine) dropAll() {
-	for _, id := range m.cfg.Shards {
-		if s := m.shards[id]; s.phase != none {
+	for _, id := range m.cfg.Ranges {
+		if s := m.ranges[id]; s.phase != none {
 			m.drop(id, s)
 		}
 	}

@@ -17,8 +17,8 @@ type shorter struct {
 // do carries out the Machine's Actions, like script.do, on what is left of the stream.
 func (s *shorter) do(actions []Action) {
 	for _, a := range actions {
-		if a.Shard != 0 {
-			continue // one shard is enough
+		if a.Range != 0 {
+			continue // one range is enough
 		}
 		s.acted = append(s.acted, a)
 		switch a.Kind {
@@ -34,17 +34,17 @@ func (s *shorter) do(actions []Action) {
 			s.do(s.m.LeaseWritten(s.now, a.Sent, a.Lease, s.seq, Accepted))
 			s.do(s.m.LeaseSeen(s.now, a.Lease, s.seq, s.wall))
 		case ReadClaim:
-			s.do(s.m.ClaimRead(s.now, a.Shard, s.claimHeld, s.claim, s.wall, true))
+			s.do(s.m.ClaimRead(s.now, a.Range, s.claimHeld, s.claim, s.wall, true))
 		case WriteClaim:
 			if a.Expect != s.claim {
-				s.do(s.m.ClaimWritten(s.now, a.Shard, a.Claim, 0, Refused))
+				s.do(s.m.ClaimWritten(s.now, a.Range, a.Claim, 0, Refused))
 				continue
 			}
 			s.seq++
 			s.claim, s.claimHeld = s.seq, a.Claim
-			s.do(s.m.ClaimWritten(s.now, a.Shard, a.Claim, s.seq, Accepted))
+			s.do(s.m.ClaimWritten(s.now, a.Range, a.Claim, s.seq, Accepted))
 		case Replay:
-			s.do(s.m.Replayed(s.now, a.Shard, a.Claim))
+			s.do(s.m.Replayed(s.now, a.Range, a.Claim))
 		case BeginAnew:
 			s.do(s.m.Recreated(s.now, 0))
 			if s.claim > 0 {
@@ -64,7 +64,7 @@ func (s *shorter) pass(d time.Duration) {
 }
 
 // A stream that lost its end (its server lost power, or an operator purged it) counts as another one after a while. The
-// shard is then open again, with numbers above those that were given out before (rules 8 and 10).
+// range is then open again, with numbers above those that were given out before (rules 8 and 10).
 func TestRule10StreamLostItsEnd(t *testing.T) {
 	for name, left := range map[string]func(*script) shorter{
 		"the last heartbeats and the claim": func(s *script) shorter {
@@ -85,7 +85,7 @@ func TestRule10StreamLostItsEnd(t *testing.T) {
 			if n, _, ok, _ := s.number(50); ok {
 				number = max(number, n)
 			}
-			generation := s.m.shards[0].claim.Generation
+			generation := s.m.ranges[0].claim.Generation
 			w.seq = 2
 			w.do(s.m.Lost(s.now, 0)) // a write meets no claim that is ours
 			w.pass(5 * time.Second)
@@ -98,11 +98,11 @@ func TestRule10StreamLostItsEnd(t *testing.T) {
 				t.Errorf("%d actions within a second", n)
 			}
 			w.pass(10 * time.Second)
-			if s.m.shards[0].phase != open || s.now >= s.m.AnswerUntil() {
-				t.Fatalf("the shard is in phase %d, the lease good until %v, now is %v", s.m.shards[0].phase, s.m.AnswerUntil(), s.now)
+			if s.m.ranges[0].phase != open || s.now >= s.m.AnswerUntil() {
+				t.Fatalf("the range is in phase %d, the lease good until %v, now is %v", s.m.ranges[0].phase, s.m.AnswerUntil(), s.now)
 			}
 			n, _, ok, _ := s.number(0)
-			if c := s.m.shards[0].claim; !ok || n <= number || c.Generation <= generation {
+			if c := s.m.ranges[0].claim; !ok || n <= number || c.Generation <= generation {
 				t.Errorf("Sequence %d after %d, %v; generation %d after %d", n, number, ok, c.Generation, generation)
 			}
 		})

@@ -8,11 +8,11 @@ import (
 // Config is what a Machine needs to know of its node.
 type Config struct {
 	Node   string
-	Shards []int                                  // the shards that live in this stream
-	Epoch  int64                                  // when the stream was created, in Unix ns
-	Quiet  time.Duration                          // rule 12: how long membership must have been quiet before the first claims
-	Random func() uint64                          // for incarnations and nonces
-	Owner  func(shard int, nodes []string) string // placement: which of these nodes should hold the shard; "": there are none
+	Ranges []int                               // the ranges that live in this stream
+	Epoch  int64                               // when the stream was created, in Unix ns
+	Quiet  time.Duration                       // rule 12: how long membership must have been quiet before the first claims
+	Random func() uint64                       // for incarnations and nonces
+	Owner  func(id int, nodes []string) string // placement: which of these nodes should hold the range; "": there are none
 	Off    Off
 }
 
@@ -52,16 +52,16 @@ type Machine struct {
 	left          bool
 
 	nodes       []string // the members
-	rankedFor   []string // the candidates for which the shards' targets were computed
+	rankedFor   []string // the candidates for which the ranges' targets were computed
 	holders     map[string]*holder
-	shards      map[int]*shard
-	handingOver int // the number of shards that are being handed over
+	ranges      map[int]*rangeState
+	handingOver int // the number of ranges that are being handed over
 	out         []Action
 }
 
 // New makes a Machine. It does nothing before Start.
 func New(c Config) *Machine {
-	m := &Machine{cfg: c, shards: map[int]*shard{}, nodes: []string{c.Node}}
+	m := &Machine{cfg: c, ranges: map[int]*rangeState{}, nodes: []string{c.Node}}
 	m.incarnation = m.newIncarnation()
 	m.forgetStream()
 	return m
@@ -70,8 +70,8 @@ func New(c Config) *Machine {
 // forgetStream empties what is known of the stream.
 func (m *Machine) forgetStream() {
 	m.holders, m.handingOver, m.rankedFor = map[string]*holder{}, 0, nil
-	for _, id := range m.cfg.Shards {
-		m.shards[id] = &shard{}
+	for _, id := range m.cfg.Ranges {
+		m.ranges[id] = &rangeState{}
 	}
 }
 
@@ -142,17 +142,17 @@ func (m *Machine) Members(now Time, nodes []string) []Action {
 	return m.take()
 }
 
-// Recreated reports that the stream is another one (rule 10): the node drops all its shards and begins anew. If the epoch
+// Recreated reports that the stream is another one (rule 10): the node drops all its ranges and begins anew. If the epoch
 // is the same, the stream lost its end, and numbers and generations go on above those that the Machine knows.
 func (m *Machine) Recreated(now Time, epoch int64) []Action {
 	m.dropAll()
-	before := m.shards
-	m.shards = map[int]*shard{}
+	before := m.ranges
+	m.ranges = map[int]*rangeState{}
 	m.forgetStream()
 	if epoch == m.cfg.Epoch {
 		for id, s := range before {
-			if m.shards[id].floor = s.claim; s.floor.Generation > s.claim.Generation {
-				m.shards[id].floor = s.floor
+			if m.ranges[id].floor = s.claim; s.floor.Generation > s.claim.Generation {
+				m.ranges[id].floor = s.floor
 			}
 		}
 	}
@@ -175,13 +175,13 @@ func (m *Machine) Tick(now Time) []Action {
 	if m.joined && now >= m.nextBeat {
 		m.heartbeat(now)
 	}
-	for _, id := range m.cfg.Shards {
-		m.readClaimAgain(id, m.shards[id], now)
+	for _, id := range m.cfg.Ranges {
+		m.readClaimAgain(id, m.ranges[id], now)
 	}
 	if m.mayMove(now) {
 		m.rank(now)
-		for _, id := range m.cfg.Shards {
-			m.consider(id, m.shards[id], now)
+		for _, id := range m.cfg.Ranges {
+			m.consider(id, m.ranges[id], now)
 		}
 	}
 	if m.leaving {
@@ -190,15 +190,15 @@ func (m *Machine) Tick(now Time) []Action {
 	return m.take()
 }
 
-// Rest returns how long Tick need not be called, half a heartbeat at most: no heartbeat is due until then, all members are heard, and each shard is
+// Rest returns how long Tick need not be called, half a heartbeat at most: no heartbeat is due until then, all members are heard, and each range is
 // with the node that should hold it, so a Tick would do nothing. What changes that should be followed by a Tick: Members, Leave, a claim, a lease of
 // a node that leaves or is expelled. After anything else it may come when Rest says.
 func (m *Machine) Rest(now Time) time.Duration {
 	if !m.claimsAllowed || m.leaving || m.readLeaseAt != 0 || !m.Heard(now) || now > m.sent+2*Heartbeat {
 		return 0
 	}
-	for _, id := range m.cfg.Shards {
-		s := m.shards[id]
+	for _, id := range m.cfg.Ranges {
+		s := m.ranges[id]
 		switch {
 		case s.phase == open && s.target == m.cfg.Node:
 		case s.phase == none && s.target != m.cfg.Node && !m.namedNext(s) && !s.claim.Unreadable:
@@ -209,7 +209,7 @@ func (m *Machine) Rest(now Time) time.Duration {
 	return max(min(m.nextBeat-now, Heartbeat/2), 0)
 }
 
-// mayMove says whether this node may take shards and hand them over: its heartbeats are accepted, the stream shows them
+// mayMove says whether this node may take ranges and hand them over: its heartbeats are accepted, the stream shows them
 // to it, and the nodes that start together have found each other (rules 1 and 12).
 func (m *Machine) mayMove(now Time) bool {
 	own := m.holders[m.cfg.Node]
@@ -224,7 +224,7 @@ func (m *Machine) mayMove(now Time) bool {
 	return m.claimsAllowed
 }
 
-// candidates returns the members that may be given shards: their heartbeats are seen, and they do not leave (rule 11).
+// candidates returns the members that may be given ranges: their heartbeats are seen, and they do not leave (rule 11).
 func (m *Machine) candidates(now Time) []string {
 	nodes := make([]string, 0, len(m.nodes))
 	for _, n := range m.nodes {
@@ -242,14 +242,14 @@ func (m *Machine) candidates(now Time) []string {
 	return nodes
 }
 
-// rank computes which candidate should hold each shard, when the candidates have changed.
+// rank computes which candidate should hold each range, when the candidates have changed.
 func (m *Machine) rank(now Time) {
 	nodes := m.candidates(now)
 	if m.rankedFor != nil && slices.Equal(nodes, m.rankedFor) {
 		return
 	}
 	m.rankedFor = nodes
-	for _, id := range m.cfg.Shards {
-		m.shards[id].target = m.cfg.Owner(id, nodes)
+	for _, id := range m.cfg.Ranges {
+		m.ranges[id].target = m.cfg.Owner(id, nodes)
 	}
 }

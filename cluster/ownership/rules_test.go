@@ -17,11 +17,11 @@ type script struct {
 }
 
 // newScript starts node a, lets it join, and tells it that the given nodes are members too. Of two nodes, the one with the
-// greater name should hold a shard.
+// greater name should hold a range.
 func newScript(t *testing.T, nodes ...string) *script {
 	s := &script{T: t, now: time.Hour, wall: time.Unix(1_800_000_000, 0)}
 	n := uint64(0)
-	s.m = New(Config{Node: "a", Shards: []int{0, 1}, Quiet: time.Millisecond, Random: func() uint64 { n++; return n * 7919 },
+	s.m = New(Config{Node: "a", Ranges: []int{0, 1}, Quiet: time.Millisecond, Random: func() uint64 { n++; return n * 7919 },
 		Owner: func(_ int, nodes []string) string { return slices.Max(append([]string{""}, nodes...)) }})
 	s.do(s.m.Start(s.now))
 	s.do(s.m.Synced(s.now))
@@ -43,10 +43,10 @@ func (s *script) do(actions []Action) {
 			s.do(s.m.LeaseSeen(s.now, a.Lease, s.seq, s.wall))
 		case WriteClaim:
 			s.seq++
-			s.do(s.m.ClaimWritten(s.now, a.Shard, a.Claim, s.seq, Accepted))
-			s.do(s.m.ClaimSeen(s.now, a.Shard, a.Claim, s.seq, s.wall))
+			s.do(s.m.ClaimWritten(s.now, a.Range, a.Claim, s.seq, Accepted))
+			s.do(s.m.ClaimSeen(s.now, a.Range, a.Claim, s.seq, s.wall))
 		case Replay:
-			s.do(s.m.Replayed(s.now, a.Shard, a.Claim))
+			s.do(s.m.Replayed(s.now, a.Range, a.Claim))
 		}
 	}
 }
@@ -64,28 +64,28 @@ func (s *script) pass(d time.Duration, others ...string) {
 	}
 }
 
-// last returns the newest Action of a kind for a shard.
-func (s *script) last(k Kind, shard int) Action {
+// last returns the newest Action of a kind for a range.
+func (s *script) last(k Kind, id int) Action {
 	s.Helper()
 	for i := len(s.acted) - 1; i >= 0; i-- {
-		if s.acted[i].Kind == k && s.acted[i].Shard == shard {
+		if s.acted[i].Kind == k && s.acted[i].Range == id {
 			return s.acted[i]
 		}
 	}
-	s.Fatalf("no action %d for shard %d in %+v", k, shard, s.acted)
+	s.Fatalf("no action %d for range %d in %+v", k, id, s.acted)
 	return Action{}
 }
 
-func (s *script) count(k Kind, shard int) (n int) {
+func (s *script) count(k Kind, id int) (n int) {
 	for _, a := range s.acted {
-		if a.Kind == k && a.Shard == shard {
+		if a.Kind == k && a.Range == id {
 			n++
 		}
 	}
 	return n
 }
 
-// When the numbers come to their end, all subscriptions of the shard end, and it begins again from 0 (rule 8).
+// When the numbers come to their end, all subscriptions of the range end, and it begins again from 0 (rule 8).
 func TestRule8EndOfNumbers(t *testing.T) {
 	s := newScript(t)
 	s.seq++
@@ -108,12 +108,12 @@ func TestRule8EndOfNumbers(t *testing.T) {
 	}
 }
 
-// number draws a number of shard 0 under its newest claim.
+// number draws a number of range 0 under its newest claim.
 func (s *script) number(counter uint32) (sequence, next uint32, ok bool, todo []Action) {
-	return s.m.Number(s.now, 0, s.m.shards[0].claim.Generation, counter)
+	return s.m.Number(s.now, 0, s.m.ranges[0].claim.Generation, counter)
 }
 
-// A shard that has not heard yet that it was claimed again gets no number. Its counters belong to the claim before: on the
+// A range that has not heard yet that it was claimed again gets no number. Its counters belong to the claim before: on the
 // new base they would give numbers above those that come after (rule 8).
 func TestRule8NoNumberOfAClaimThatIsNotKnownYet(t *testing.T) {
 	s := newScript(t)
@@ -131,7 +131,7 @@ func TestRule8NoNumberOfAClaimThatIsNotKnownYet(t *testing.T) {
 	}
 }
 
-// When a counter is full, the shard is claimed again, with a base above all numbers that were given out (rule 8).
+// When a counter is full, the range is claimed again, with a base above all numbers that were given out (rule 8).
 func TestRule8FullCounter(t *testing.T) {
 	s := newScript(t)
 	before := s.last(Open, 0).Claim
@@ -167,11 +167,11 @@ func TestRule7PassesTheLimitOn(t *testing.T) {
 	}
 }
 
-// A hand-over begins when its reason has stood for 500 ms. The shard is released only after it is flushed, and the claim
+// A hand-over begins when its reason has stood for 500 ms. The range is released only after it is flushed, and the claim
 // names the next owner (rule 11).
 func TestRule11HandOver(t *testing.T) {
 	s := newScript(t)
-	s.do(s.m.Members(s.now, []string{"a", "b"})) // b should hold the shards
+	s.do(s.m.Members(s.now, []string{"a", "b"})) // b should hold the ranges
 	s.pass(300*time.Millisecond, "b")
 	if s.count(Flush, 0) > 0 {
 		t.Fatal("handed over before the reason has stood for long enough")
@@ -196,7 +196,7 @@ func TestRule11SilentNode(t *testing.T) {
 		return slices.ContainsFunc(s.acted, func(a Action) bool { return a.Kind == WriteLease && a.Node == "0" })
 	}
 	for _, away := range []bool{false, true} {
-		s := newScript(t, "0") // a should hold its shard
+		s := newScript(t, "0") // a should hold its range
 		s.pass(200*time.Millisecond, "0")
 		s.seq++
 		s.do(s.m.ClaimSeen(s.now, 0, Claim{Node: "0", Incarnation: "01", Nonce: 1, Generation: 9}, s.seq, s.wall))
@@ -231,8 +231,8 @@ func TestLane(t *testing.T) {
 		"accepted":               {[]Outcome{Accepted}, 3, SendNext, 0},
 		"unknown":                {[]Outcome{Unknown}, 0, SpendClaim, 3},
 		"busy":                   {[]Outcome{Busy}, 0, SendLater, 0},
-		"fenced":                 {[]Outcome{Refused}, 0, LoseShard, 0},
-		"fenced, before unknown": {[]Outcome{Unknown, Refused}, 0, LoseShard, 3},
+		"fenced":                 {[]Outcome{Refused}, 0, LoseRange, 0},
+		"fenced, before unknown": {[]Outcome{Unknown, Refused}, 0, LoseRange, 3},
 		"kept, before unknown":   {[]Outcome{Unknown, Accepted}, 3, SendNext, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -267,14 +267,14 @@ func TestLane(t *testing.T) {
 	}
 }
 
-// garbage puts a claim of shard 0 into the stream that can't be read, and returns its sequence.
+// garbage puts a claim of range 0 into the stream that can't be read, and returns its sequence.
 func (s *script) garbage() uint64 {
 	s.seq++
 	s.do(s.m.ClaimSeen(s.now, 0, Claim{Unreadable: true}, s.seq, s.wall))
 	return s.seq
 }
 
-// The holder of a claim that can't be read any more claims the shard again at once, on condition of its sequence. Generation
+// The holder of a claim that can't be read any more claims the range again at once, on condition of its sequence. Generation
 // and Sequences go on, and all extensions are told again (rule 10).
 func TestRule10UnreadableClaimOfOurs(t *testing.T) {
 	s := newScript(t)
@@ -282,7 +282,7 @@ func TestRule10UnreadableClaimOfOurs(t *testing.T) {
 	highest, _, _, _ := s.number(5)
 	seq := s.garbage()
 	if s.m.Holder(0) != "" || s.count(Drop, 0) != 1 {
-		t.Error("the shard is served under a claim that can't be read")
+		t.Error("the range is served under a claim that can't be read")
 	}
 	s.pass(100 * time.Millisecond)
 	w, open := s.last(WriteClaim, 0), s.last(Open, 0)
@@ -291,11 +291,11 @@ func TestRule10UnreadableClaimOfOurs(t *testing.T) {
 	}
 }
 
-// Where another node held the shard, that node has 10 s to claim it again, as long as it lives. A dead one is expelled first, and
+// Where another node held the range, that node has 10 s to claim it again, as long as it lives. A dead one is expelled first, and
 // one that we do not know of has the 10 s too. Numbers go on above those of all claims that we may have missed (rule 10).
 func TestRule10UnreadableClaimOfAnother(t *testing.T) {
 	for _, lives := range []bool{true, false} {
-		s := newScript(t, "0") // a should hold its shard
+		s := newScript(t, "0") // a should hold its range
 		s.pass(200*time.Millisecond, "0")
 		s.seq++
 		s.do(s.m.ClaimSeen(s.now, 0, Claim{Node: "0", Incarnation: "01", Nonce: 1, Generation: 9, Base: 100}, s.seq, s.wall))
@@ -303,7 +303,7 @@ func TestRule10UnreadableClaimOfAnother(t *testing.T) {
 		seq, before := s.garbage(), s.count(WriteClaim, 0)
 		who := []string{"0"}
 		if !lives {
-			who = []string{"1"} // it may have claimed the shard, and we may not have seen that
+			who = []string{"1"} // it may have claimed the range, and we may not have seen that
 		}
 		s.pass(9900*time.Millisecond, who...)
 		if n := s.count(WriteClaim, 0) - before; n > 0 {
@@ -322,10 +322,10 @@ func TestRule10UnreadableClaimOfAnother(t *testing.T) {
 }
 
 // A node that was expelled without knowing it may see a claim that can't be read before it learns that: the claims of the node that expelled it
-// were replaced. It does not take the shard for its own, and its numbers go on above those of all claims that it has missed (rules 8 and 10).
+// were replaced. It does not take the range for its own, and its numbers go on above those of all claims that it has missed (rules 8 and 10).
 func TestRule10UnreadableClaimOfOursNoMore(t *testing.T) {
 	s := newScript(t)
-	s.seq += 5 // another node expels this one and claims the shard four times
+	s.seq += 5 // another node expels this one and claims the range four times
 	expelled := Lease{Node: "a", Incarnation: s.m.Incarnation(), Expelled: true}
 	at := s.seq - 4
 	seq := s.garbage()
@@ -342,7 +342,7 @@ func TestRule10UnreadableClaimOfOursNoMore(t *testing.T) {
 	}
 }
 
-// A node that knows no claim before the one that can't be read ends all subscriptions of the shard, because nobody knows the
+// A node that knows no claim before the one that can't be read ends all subscriptions of the range, because nobody knows the
 // numbers that were given out (rules 8 and 10).
 func TestRule10UnreadableClaimAndNoneKnown(t *testing.T) {
 	s := newScript(t)
@@ -360,7 +360,7 @@ func TestRule10UnreadableClaimAndNoneKnown(t *testing.T) {
 	}
 }
 
-// Another node's lease that can't be read says nothing of its incarnation: its shards are taken only after it was silent, and it
+// Another node's lease that can't be read says nothing of its incarnation: its ranges are taken only after it was silent, and it
 // was expelled on condition of what stands there (rules 2 and 10).
 func TestRule10UnreadableLease(t *testing.T) {
 	s := newScript(t) // gossip does not show node 0
@@ -371,7 +371,7 @@ func TestRule10UnreadableLease(t *testing.T) {
 	s.do(s.m.LeaseSeen(s.now, Lease{Node: "0", Unreadable: true}, garbage, s.wall))
 	s.pass(Validity)
 	if s.count(WriteClaim, 0) > before {
-		t.Fatal("the shard was taken from a node that may live")
+		t.Fatal("the range was taken from a node that may live")
 	}
 	s.pass(100 * time.Millisecond)
 	if i := slices.IndexFunc(s.acted, func(a Action) bool { return a.Kind == WriteLease && a.Node == "0" }); i < 0 || s.acted[i].Expect != garbage ||
@@ -379,11 +379,11 @@ func TestRule10UnreadableLease(t *testing.T) {
 		t.Fatalf("not expelled: %+v", s.acted)
 	}
 	if s.last(Open, 0).Claim.Generation != 10 {
-		t.Error("the shard was not taken")
+		t.Error("the range was not taken")
 	}
 }
 
-// A node whose own lease can't be read any more may have been expelled: it drops its shards and begins again as a new
+// A node whose own lease can't be read any more may have been expelled: it drops its ranges and begins again as a new
 // incarnation, on condition of what stands there (rules 1 and 10).
 func TestRule10UnreadableLeaseOfOurs(t *testing.T) {
 	s := newScript(t)
@@ -398,7 +398,7 @@ func TestRule10UnreadableLeaseOfOurs(t *testing.T) {
 	}
 	s.pass(300 * time.Millisecond)
 	if s.last(Open, 0).Claim.Incarnation != s.m.Incarnation() {
-		t.Error("the shard was not claimed again")
+		t.Error("the range was not claimed again")
 	}
 }
 
@@ -406,7 +406,7 @@ func TestRule10UnreadableLeaseOfOurs(t *testing.T) {
 // goes on moving, because another live process has its name.
 func TestRule1AnotherProcessOfOurName(t *testing.T) {
 	for _, live := range []bool{false, true} {
-		m := New(Config{Node: "a", Shards: []int{0}, Random: func() uint64 { return 1 }, Owner: func(int, []string) string { return "a" }})
+		m := New(Config{Node: "a", Ranges: []int{0}, Random: func() uint64 { return 1 }, Owner: func(int, []string) string { return "a" }})
 		now, seq := time.Hour, uint64(5)
 		m.Start(now)
 		var did []Kind

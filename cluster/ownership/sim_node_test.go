@@ -53,7 +53,7 @@ func (n *simNode) start() {
 	}
 	n.machines, n.worlds = nil, nil
 	for _, st := range s.streams {
-		n.machines = append(n.machines, New(Config{Node: n.name, Shards: []int{st.number, st.number + 2}, Epoch: st.epoch,
+		n.machines = append(n.machines, New(Config{Node: n.name, Ranges: []int{st.number, st.number + 2}, Epoch: st.epoch,
 			Quiet: 100 * time.Millisecond, Random: s.rng.Uint64, Owner: simOwner, Off: s.off.Off}))
 		n.worlds = append(n.worlds, st.world)
 	}
@@ -304,22 +304,22 @@ func (n *simNode) act(i int, actions []Action) {
 				}
 			})
 		case ReadClaim:
-			n.atLeader(i, claimSubject(a.Shard), func(got message, ok bool) {
+			n.atLeader(i, claimSubject(a.Range), func(got message, ok bool) {
 				c, _ := got.value.(Claim)
-				n.act(i, m.ClaimRead(s.now, a.Shard, c, got.seq, got.at, ok))
+				n.act(i, m.ClaimRead(s.now, a.Range, c, got.seq, got.at, ok))
 			})
 		case WriteClaim:
-			subject := claimSubject(a.Shard)
-			s.log("%s claims shard %d: generation %d base %d released %v on %d", n.name, a.Shard, a.Claim.Generation, a.Claim.Base, a.Claim.Released, a.Expect)
+			subject := claimSubject(a.Range)
+			s.log("%s claims shard %d: generation %d base %d released %v on %d", n.name, a.Range, a.Claim.Generation, a.Claim.Base, a.Claim.Released, a.Expect)
 			n.write(i, subject, a.Claim, subject, a.Expect, simTimeout, func(seq uint64, o Outcome) {
 				if world == n.worlds[i] {
-					n.act(i, m.ClaimWritten(s.now, a.Shard, a.Claim, seq, o))
+					n.act(i, m.ClaimWritten(s.now, a.Range, a.Claim, seq, o))
 				}
 			})
 		case Replay:
 			n.replay(i, a)
 		case Resume:
-			sh := n.shards[a.Shard]
+			sh := n.shards[a.Range]
 			sh.lane.Resume(a.Expect)
 			n.send(sh)
 			n.mailTo(sh, func() {
@@ -328,14 +328,14 @@ func (n *simNode) act(i int, actions []Action) {
 				n.release(sh)
 			})
 		case Pause:
-			sh := n.shards[a.Shard]
+			sh := n.shards[a.Range]
 			sh.lane.Pause()
 			n.mailTo(sh, func() { sh.paused = true })
 		case Flush:
-			n.shards[a.Shard].flushing = true
-			n.release(n.shards[a.Shard])
+			n.shards[a.Range].flushing = true
+			n.release(n.shards[a.Range])
 		case Drop:
-			n.drop(n.shards[a.Shard])
+			n.drop(n.shards[a.Range])
 		case BeginAnew:
 			n.act(i, m.Recreated(s.now, s.streams[i].epoch))
 			n.follow(s.streams[i])

@@ -147,7 +147,7 @@ func (n *simNode) replay(i int, a Action) {
 		if world != n.worlds[i] || world != st.world {
 			return
 		}
-		got := found[claimSubject(a.Shard)]
+		got := found[claimSubject(a.Range)]
 		c, _ := got.value.(Claim)
 		ok, newer := m.Covers(a.Claim, a.Expect, c, got.seq)
 		if !ok && !newer {
@@ -156,15 +156,15 @@ func (n *simNode) replay(i int, a Action) {
 		if !ok {
 			return
 		}
-		for _, open := range m.Replayed(s.now, a.Shard, a.Claim) {
+		for _, open := range m.Replayed(s.now, a.Range, a.Claim) {
 			n.opened(open, found)
 		}
 	})
 }
 
 func (n *simNode) opened(a Action, all map[string]message) {
-	n.sim.log("%s opens shard %d: generation %d", n.name, a.Shard, a.Claim.Generation)
-	sh := n.shards[a.Shard]
+	n.sim.log("%s opens shard %d: generation %d", n.name, a.Range, a.Claim.Generation)
+	sh := n.shards[a.Range]
 	waiting := sh.waiting
 	*sh = simShard{id: sh.id, open: true, flushing: a.End, claim: a.Claim, lane: sh.lane, opened: sh.opened + 1, ring: ring.New(n.sim.simRing())}
 	sh.lane.Open(a.Expect)
@@ -327,7 +327,7 @@ func (n *simNode) settled(sh *simShard, kept uint64, v Verdict) {
 	n.sim.log("%s kept shard %d up to %d, verdict %d", n.name, sh.id, kept, v)
 	n.release(sh)
 	switch {
-	case v == LoseShard:
+	case v == LoseRange:
 		n.act(sh.id%2, m.Lost(n.sim.now, sh.id))
 	case v == SpendClaim && !n.sim.off.SpendClaim:
 		n.act(sh.id%2, m.Spent(n.sim.now, sh.id))

@@ -2,30 +2,30 @@ package ownership
 
 import "time"
 
-// phase is how far this node is with a shard.
+// phase is how far this node is with a range.
 type phase uint8
 
 const (
-	none      phase = iota // the shard is not ours
+	none      phase = iota // the range is not ours
 	claiming               // a claim is on its way
 	checking               // the outcome of a claim is unknown or the claim was refused: the leader is asked what stands
 	replaying              // the claim is ours; the caller reads the records
-	open                   // the shard is ours, and takes requests and writes
-	flushing               // the shard takes no more requests; what it took is being made durable and told
-	releasing              // the claim that gives the shard up is on its way
+	open                   // the range is ours, and takes requests and writes
+	flushing               // the range takes no more requests; what it took is being made durable and told
+	releasing              // the claim that gives the range up is on its way
 )
 
-// shard is what the Machine knows of one shard.
-type shard struct {
+// rangeState is what the Machine knows of one range.
+type rangeState struct {
 	phase           phase
 	claim           Claim     // the newest that the stream showed
 	seq             uint64    // its sequence in the stream; 0: no claim is known
 	at              time.Time // the stream's time of it; zero: not known
 	held            bool      // our claim was accepted, and nothing newer was seen
-	reclaim         bool      // the claim on its way follows one of our own, and the shard is still in memory
+	reclaim         bool      // the claim on its way follows one of our own, and the range is still in memory
 	wanted          Claim     // the claim on its way
 	expect          uint64    // the sequence that wanted replaces
-	retry           Time      // the shard is not claimed, and its release not repeated, before this
+	retry           Time      // the range is not claimed, and its release not repeated, before this
 	readAt          Time      // while checking: when the claim is to be read again; 0: an answer is on its way
 	shorterSince    Time      // since when the leader shows an older claim than we know; 0: it does not
 	unreadableSince Time      // when the claim was seen, if it can't be read
@@ -34,43 +34,43 @@ type shard struct {
 	highest         uint32    // the highest counter of an extension under the claim
 	ended           bool      // all subscriptions were ended, so no phone knows a number any more (rule 8)
 
-	target      string // the node that should hold the shard
+	target      string // the node that should hold the range
 	targetSince Time   // since when that is another node; 0: it is this one
-	next        string // the node that the shard is handed over to
+	next        string // the node that the range is handed over to
 }
 
-// Holder returns the node that holds the shard as far as the stream showed, and "" when none does.
+// Holder returns the node that holds the range as far as the stream showed, and "" when none does.
 func (m *Machine) Holder(id int) string {
-	s := m.shards[id]
+	s := m.ranges[id]
 	if s.seq == 0 || s.claim.Released || s.claim.Unreadable {
 		return ""
 	}
 	return s.claim.Node
 }
 
-// Mine says whether this node holds the shard or is taking it over, and takes requests for it.
+// Mine says whether this node holds the range or is taking it over, and takes requests for it.
 func (m *Machine) Mine(id int) bool {
-	p := m.shards[id].phase
+	p := m.ranges[id].phase
 	return p != none && p != flushing && p != releasing
 }
 
 // Wanted says whether the records are still to be read for this claim.
 func (m *Machine) Wanted(id int, c Claim) bool {
-	s := m.shards[id]
+	s := m.ranges[id]
 	return s.phase == replaying && s.claim.Nonce == c.Nonce
 }
 
-// Claim returns the newest claim of the shard that the stream showed; sequence 0: there is none.
+// Claim returns the newest claim of the range that the stream showed; sequence 0: there is none.
 func (m *Machine) Claim(id int) (c Claim, sequence uint64) {
-	return m.shards[id].claim, m.shards[id].seq
+	return m.ranges[id].claim, m.ranges[id].seq
 }
 
-// Number draws the next Sequence of an extension (rule 8). generation is that of the claim that the shard knows, and
+// Number draws the next Sequence of an extension (rule 8). generation is that of the claim that the range knows, and
 // counter the extension's counter under that claim. next is the counter to pass the next time. ok is false while the
-// shard may not notify, and when its claim was replaced and it has not heard of that yet. When the counter is full, ok is
-// false and the Machine claims the shard again.
+// range may not notify, and when its claim was replaced and it has not heard of that yet. When the counter is full, ok is
+// false and the Machine claims the range again.
 func (m *Machine) Number(now Time, id int, generation uint64, counter uint32) (sequence, next uint32, ok bool, todo []Action) {
-	s := m.shards[id]
+	s := m.ranges[id]
 	paused := s.phase != open && s.phase != flushing || generation != s.claim.Generation
 	if m.cfg.Off.NotifyPause && s.reclaim && (s.phase == claiming || s.phase == checking) {
 		paused = false
@@ -86,10 +86,10 @@ func (m *Machine) Number(now Time, id int, generation uint64, counter uint32) (s
 	return s.claim.Base + next, next, true, nil
 }
 
-// ClaimSeen reports a claim that the stream showed. at is the stream's time of it; zero: it is not known. Claims of shards
+// ClaimSeen reports a claim that the stream showed. at is the stream's time of it; zero: it is not known. Claims of ranges
 // that do not live in the stream are passed over.
 func (m *Machine) ClaimSeen(now Time, id int, c Claim, seq uint64, at time.Time) []Action {
-	s := m.shards[id]
+	s := m.ranges[id]
 	switch {
 	case s == nil:
 	case seq > s.seq:
@@ -101,11 +101,11 @@ func (m *Machine) ClaimSeen(now Time, id int, c Claim, seq uint64, at time.Time)
 }
 
 // newer takes note of a newer claim. If it is the one that we wanted, it landed; any other ends what we had.
-func (m *Machine) newer(now Time, id int, s *shard, c Claim, seq uint64, at time.Time) {
+func (m *Machine) newer(now Time, id int, s *rangeState, c Claim, seq uint64, at time.Time) {
 	mine := c.Node == m.cfg.Node && c.Nonce == s.wanted.Nonce
 	if c.Unreadable {
 		c, s.unreadableSince = m.unreadable(s, seq, at), now
-		m.nextBeat = min(m.nextBeat, now) // it may prove that the shard is still ours
+		m.nextBeat = min(m.nextBeat, now) // it may prove that the range is still ours
 	}
 	s.claim, s.seq, s.at, s.shorterSince = c, seq, at, 0
 	switch {
@@ -120,20 +120,22 @@ func (m *Machine) newer(now Time, id int, s *shard, c Claim, seq uint64, at time
 	}
 }
 
-// drop gives a shard up that is not ours any more.
-func (m *Machine) drop(id int, s *shard) {
+// drop gives a range up that is not ours any more.
+func (m *Machine) drop(id int, s *rangeState) {
 	if s.phase == flushing || s.phase == releasing {
 		m.handingOver--
 	}
 	s.phase, s.held, s.ended, s.targetSince = none, false, false, 0
-	m.do(Action{Kind: Drop, Shard: id})
+	m.do(Action{Kind: Drop, Range: id})
 }
 
-// namedNext says whether the last holder released the shard and named this node as the next owner.
-func (m *Machine) namedNext(s *shard) bool { return s.claim.Released && s.claim.Next == m.cfg.Node }
+// namedNext says whether the last holder released the range and named this node as the next owner.
+func (m *Machine) namedNext(s *rangeState) bool {
+	return s.claim.Released && s.claim.Next == m.cfg.Node
+}
 
-// holderGone says whether the claim's holder can write no more, so that the shard may be claimed (rules 2 and 3).
-func (m *Machine) holderGone(s *shard) bool {
+// holderGone says whether the claim's holder can write no more, so that the range may be claimed (rules 2 and 3).
+func (m *Machine) holderGone(s *rangeState) bool {
 	if s.seq == 0 || s.claim.Released {
 		return true
 	}
@@ -144,9 +146,9 @@ func (m *Machine) holderGone(s *shard) bool {
 	return h != nil && !h.lease.Unreadable && (h.lease.Incarnation != s.claim.Incarnation || h.lease.Expelled || h.lease.Left)
 }
 
-// consider claims a shard that should be ours and that nobody holds, expels a holder that does not live any more, and
-// begins to hand over a shard that should be another's.
-func (m *Machine) consider(id int, s *shard, now Time) {
+// consider claims a range that should be ours and that nobody holds, expels a holder that does not live any more, and
+// begins to hand over a range that should be another's.
+func (m *Machine) consider(id int, s *rangeState, now Time) {
 	switch {
 	case s.phase == open && s.target != m.cfg.Node && s.target != "" && !s.lastNumbers():
 		if s.targetSince == 0 || s.next != s.target {
@@ -173,9 +175,9 @@ func (m *Machine) consider(id int, s *shard, now Time) {
 	}
 }
 
-// claim writes a claim in the place of the newest one that we know. own says that the shard is ours and in memory, and
-// only its claim is renewed (rules 5 and 8); otherwise the shard is taken over.
-func (m *Machine) claim(id int, s *shard, now Time, own bool) {
+// claim writes a claim in the place of the newest one that we know. own says that the range is ours and in memory, and
+// only its claim is renewed (rules 5 and 8); otherwise the range is taken over.
+func (m *Machine) claim(id int, s *rangeState, now Time, own bool) {
 	c := Claim{Node: m.cfg.Node, Incarnation: m.incarnation, Nonce: m.cfg.Random() | 1, Generation: s.claim.Generation + 1, Epoch: m.cfg.Epoch}
 	switch {
 	case own:
@@ -200,11 +202,11 @@ func (m *Machine) claim(id int, s *shard, now Time, own bool) {
 	}
 	c.Base = min(c.Base, MaxBase)
 	s.phase, s.reclaim, s.wanted, s.expect, s.held = claiming, own, c, s.seq, false
-	m.do(Action{Kind: WriteClaim, Shard: id, Claim: c, Expect: s.expect})
+	m.do(Action{Kind: WriteClaim, Range: id, Claim: c, Expect: s.expect})
 }
 
 // lastSign returns the stream's time of the last sign of life of the claim's holder under that claim; zero: not known.
-func (m *Machine) lastSign(s *shard) time.Time {
+func (m *Machine) lastSign(s *rangeState) time.Time {
 	last := s.at
 	if last.IsZero() && s.claim.Released {
 		return m.holders[m.cfg.Node].at // we were told of the release by a message, which was sent just now
@@ -222,31 +224,31 @@ func (m *Machine) lastSign(s *shard) time.Time {
 
 // passedOn returns the Since and All that the next claim takes over from this one. A claim that was younger than
 // UntoldWindow at the time last passes them on, because its holder may not have told everything again yet (rule 7).
-func (m *Machine) passedOn(s *shard, last time.Time) (since time.Time, all bool) {
+func (m *Machine) passedOn(s *rangeState, last time.Time) (since time.Time, all bool) {
 	if s.at.IsZero() || s.at.After(last.Add(-UntoldWindow)) {
 		return s.claim.Since, s.claim.All
 	}
 	return time.Time{}, false
 }
 
-// Spent reports that a write of the shard has an unknown outcome (rule 5). The shard is claimed again. Number does the
+// Spent reports that a write of the range has an unknown outcome (rule 5). The range is claimed again. Number does the
 // same when a counter is full, and Flushed when all subscriptions have ended (rule 8).
 func (m *Machine) Spent(now Time, id int) []Action {
-	if s := m.shards[id]; s.phase == open || s.phase == flushing {
+	if s := m.ranges[id]; s.phase == open || s.phase == flushing {
 		if s.phase == flushing {
 			m.handingOver--
 		}
-		m.do(Action{Kind: Pause, Shard: id})
+		m.do(Action{Kind: Pause, Range: id})
 		m.claim(id, s, now, true)
 	}
 	return m.take()
 }
 
-// Lost reports that a write of the shard was refused because the claim is another's (rule 4).
+// Lost reports that a write of the range was refused because the claim is another's (rule 4).
 func (m *Machine) Lost(now Time, id int) []Action {
-	if s := m.shards[id]; s.phase == open || s.phase == flushing {
+	if s := m.ranges[id]; s.phase == open || s.phase == flushing {
 		m.drop(id, s)
-		m.do(Action{Kind: ReadClaim, Shard: id})
+		m.do(Action{Kind: ReadClaim, Range: id})
 		m.leaveFurther(now)
 	}
 	return m.take()
@@ -254,7 +256,7 @@ func (m *Machine) Lost(now Time, id int) []Action {
 
 // ClaimWritten reports the outcome of a WriteClaim.
 func (m *Machine) ClaimWritten(now Time, id int, c Claim, seq uint64, o Outcome) []Action {
-	s := m.shards[id]
+	s := m.ranges[id]
 	switch {
 	case s.wanted.Nonce != c.Nonce || s.phase != claiming && s.phase != releasing:
 	case s.phase == releasing:
@@ -268,26 +270,26 @@ func (m *Machine) ClaimWritten(now Time, id int, c Claim, seq uint64, o Outcome)
 		s.phase, s.retry, s.readAt = checking, now+Retry, now+Retry
 	default:
 		s.phase, s.retry, s.readAt = checking, now+Retry, 0
-		m.do(Action{Kind: ReadClaim, Shard: id})
+		m.do(Action{Kind: ReadClaim, Range: id})
 	}
 	return m.take()
 }
 
-// readClaimAgain reads the claim of a shard in the phase checking, when it is due.
-func (m *Machine) readClaimAgain(id int, s *shard, now Time) {
+// readClaimAgain reads the claim of a range in the phase checking, when it is due.
+func (m *Machine) readClaimAgain(id int, s *rangeState, now Time) {
 	if s.phase == checking && s.readAt != 0 && now >= s.readAt {
 		s.readAt = 0
-		m.do(Action{Kind: ReadClaim, Shard: id})
+		m.do(Action{Kind: ReadClaim, Range: id})
 	}
 }
 
 // ClaimRead reports the outcome of a ReadClaim. at is the stream's time of the claim; seq 0 means that there is none; ok
 // is false when it could not be read.
 func (m *Machine) ClaimRead(now Time, id int, c Claim, seq uint64, at time.Time, ok bool) []Action {
-	s := m.shards[id]
+	s := m.ranges[id]
 	if !ok {
 		if s.phase == checking {
-			m.do(Action{Kind: ReadClaim, Shard: id})
+			m.do(Action{Kind: ReadClaim, Range: id})
 		}
 		return m.take()
 	}
@@ -302,13 +304,13 @@ func (m *Machine) ClaimRead(now Time, id int, c Claim, seq uint64, at time.Time,
 		s.readAt = now + DeposedTime/4
 	default: // the claim that ours is to replace still stands: write again, on the same condition (rule 3)
 		s.phase = claiming
-		m.do(Action{Kind: WriteClaim, Shard: id, Claim: s.wanted, Expect: s.expect})
+		m.do(Action{Kind: WriteClaim, Range: id, Claim: s.wanted, Expect: s.expect})
 	}
 	return m.take()
 }
 
-// landed goes on when our claim was accepted: a shard that is in memory resumes, any other is read first.
-func (m *Machine) landed(id int, s *shard) {
+// landed goes on when our claim was accepted: a range that is in memory resumes, any other is read first.
+func (m *Machine) landed(id int, s *rangeState) {
 	if s.wanted.Incarnation != m.incarnation {
 		m.drop(id, s)
 		return
@@ -316,18 +318,18 @@ func (m *Machine) landed(id int, s *shard) {
 	s.held, s.highest, s.ended, s.floor = true, 0, false, Claim{}
 	if s.reclaim {
 		s.phase = open
-		m.do(Action{Kind: Resume, Shard: id, Claim: s.claim, Expect: s.seq, End: s.lastNumbers()})
+		m.do(Action{Kind: Resume, Range: id, Claim: s.claim, Expect: s.seq, End: s.lastNumbers()})
 		return
 	}
 	s.phase = replaying
-	m.do(Action{Kind: Replay, Shard: id, Claim: s.claim, Expect: s.seq})
+	m.do(Action{Kind: Replay, Range: id, Claim: s.claim, Expect: s.seq})
 }
 
-// lastNumbers says whether the shard's numbers come to their end: its base is past LastBase (rule 8).
-func (s *shard) lastNumbers() bool { return s.claim.Base > LastBase }
+// lastNumbers says whether the range's numbers come to their end: its base is past LastBase (rule 8).
+func (s *rangeState) lastNumbers() bool { return s.claim.Base > LastBase }
 
 // Covers says whether an answer to a Replay counts (rule 6): ok, if it holds the very claim that is wanted, at the
-// sequence that is expected. newer says that the answer holds a newer claim, so that the shard is another's by now.
+// sequence that is expected. newer says that the answer holds a newer claim, so that the range is another's by now.
 func (m *Machine) Covers(want Claim, expect uint64, got Claim, seq uint64) (ok, newer bool) {
 	if m.cfg.Off.ReplayGuard {
 		return true, false
@@ -335,11 +337,11 @@ func (m *Machine) Covers(want Claim, expect uint64, got Claim, seq uint64) (ok, 
 	return seq == expect && got.Nonce == want.Nonce, seq > expect
 }
 
-// Replayed reports that the shard's records have been read under the claim.
+// Replayed reports that the range's records have been read under the claim.
 func (m *Machine) Replayed(now Time, id int, c Claim) []Action {
-	if s := m.shards[id]; m.Wanted(id, c) {
+	if s := m.ranges[id]; m.Wanted(id, c) {
 		s.phase = open
-		m.do(Action{Kind: Open, Shard: id, Claim: s.claim, Expect: s.seq, Since: s.claim.Since, All: s.claim.All, End: s.lastNumbers()})
+		m.do(Action{Kind: Open, Range: id, Claim: s.claim, Expect: s.seq, Since: s.claim.Since, All: s.claim.All, End: s.lastNumbers()})
 	}
 	return m.take()
 }
