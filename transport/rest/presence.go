@@ -4,6 +4,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"lamplight/actors"
 	"lamplight/actors/presence"
 	"lamplight/cluster/directory"
@@ -121,26 +123,26 @@ func command(action string, state presence.State) actors.Message {
 
 // action reads {"action":…,"state":…} from the body. With resetIsDefault a missing action means reset.
 func (q *request) action(resetIsDefault bool) (string, presence.State, error) {
-	d, err := q.readData()
-	if err != nil {
+	var c struct {
+		Action any            `json:"action"`
+		State  any            `json:"state"`
+		Reset  jsontext.Value `json:"reset"` // deprecated
+	}
+	if err := q.readInto(&c); err != nil {
 		return "", 0, err
 	}
-	action, given := d["action"].(string)
-	if old, named := d["reset"]; named && d["action"] == nil { // deprecated
-		if old == true {
-			action, given = "reset", true
-		}
-		resetIsDefault = false // {"reset":false} is no reset
-	}
-	if d["action"] == nil && !given && resetIsDefault {
+	action, _ := c.Action.(string)
+	switch {
+	case c.Action != nil:
+	case string(c.Reset) == "true", c.Reset == nil && resetIsDefault:
 		action = "reset"
 	}
 	if action != "reset" && action != "set" {
 		return "", 0, errAction
 	}
 	state := presence.None
-	if raw, there := d["state"]; there && raw != nil || action == "set" {
-		s, _ := raw.(string)
+	if c.State != nil || action == "set" {
+		s, _ := c.State.(string)
 		var ok bool
 		if state, ok = presence.ParseManual(s); !ok {
 			return "", 0, errState
