@@ -12,46 +12,63 @@ import (
 	"lamplight/actors/presence"
 )
 
-// countAnswersEvery is how often a shard counts the watchers that do not answer. It looks at each of its subscriptions for that: NOTIFYs to an edge
-// that reports no answers are never answered, so the extensions that may have such watchers can be most of all. Tests count more often.
+// countAnswersEvery is how often a shard counts the watchers that do not answer. Tests count more often.
 var countAnswersEvery = 15 * time.Second
 
-// answers is what a count has found of an edge.
-type answers struct {
-	watchers   int
-	unanswered int // those that were told and have not answered for some seconds, or have answered with a failure
-	ever       int // those that have ever answered
+// awaitAnswers notes an extension with watchers that have not answered yet. Only the extensions that are noted are counted. Watchers of edges that report
+// no answers never answer, so they are not noted.
+func (s *shard) awaitAnswers(x *extension) {
+	x.state.Unanswered(time.Time{}, func(edge string, _ bool) {
+		if !s.edges.answer(edge) {
+			return
+		}
+		if s.unanswered == nil {
+			s.unanswered = map[*extension]struct{}{}
+		}
+		s.unanswered[x] = struct{}{}
+	})
 }
 
-// add returns the sum of two counts.
-func (a answers) add(b answers) answers {
-	return answers{a.watchers + b.watchers, a.unanswered + b.unanswered, a.ever + b.ever}
+// noteAnswer notes that the edge of the watcher that the reply is from reports answers. When it is the first of the edge, all shards look for watchers
+// behind the edge that have not answered.
+func (s *shard) noteAnswer(x *extension, reply *presence.Notified) {
+	edge, ok := x.state.Answers(reply)
+	if !ok {
+		return
+	}
+	if of, known := s.edges.names[edge]; known && !of.node.answers.Swap(true) {
+		s.sys.forBehind(edgeAnswered{edge}, edge)
+	}
 }
 
-// countAnswers counts the watchers that do not answer, if the last count is long enough ago.
+// countAnswers counts the watchers that do not answer, if the last count is long enough ago. It drops the extensions whose watchers have all answered.
 func (s *shard) countAnswers(now time.Time) {
 	if now.Sub(s.answersCounted) < countAnswersEvery {
 		return
 	}
 	s.answersCounted = now
-	by := map[string]answers{}
-	for _, x := range s.extensions {
-		for _, w := range x.state.Subscriptions() {
-			a := by[w.Edge()]
-			a.watchers++
-			if since, told := w.Lags(now); told && !since.IsZero() {
-				a.unanswered++
+	by := map[string]int{}
+	for x := range s.unanswered {
+		awaits := false
+		x.state.Unanswered(now, func(edge string, late bool) {
+			if !s.edges.answer(edge) {
+				return
 			}
-			if w.Acked() > 0 || w.Reply() != 0 {
-				a.ever++
+			if awaits = true; late {
+				by[edge]++
 			}
-			by[w.Edge()] = a
+		})
+		if !awaits {
+			delete(s.unanswered, x)
 		}
 	}
+	if len(s.unanswered) == 0 {
+		s.unanswered = nil // an empty map keeps the memory of its largest size
+	}
 	if len(by) == 0 {
-		s.answersBy.Store(nil)
+		s.unansweredBy.Store(nil)
 	} else {
-		s.answersBy.Store(&by)
+		s.unansweredBy.Store(&by)
 	}
 }
 
@@ -60,9 +77,9 @@ type answerMetrics struct{ sys *System }
 
 var (
 	edgeWatchers = prometheus.NewDesc("lamplight_edge_watchers",
-		"Watchers by edge: of the 20 edges with the most that do not answer, and of all others together. They are counted every 15 s.", []string{"edge"}, nil)
+		"Watchers by edge: of the 20 edges with the most that do not answer, and of all others together.", []string{"edge"}, nil)
 	edgeUnanswered = prometheus.NewDesc("lamplight_edge_watchers_unanswered",
-		"Watchers that have not answered a NOTIFY for 4 s, or answered with a failure, of the same edges. It is 0 for an edge of which no watcher has ever answered, because some proxies report no answers, unless nobody listens for it.", []string{"edge"}, nil)
+		"Watchers that have not answered a NOTIFY for 4 s, or answered with a failure, of the same edges, counted every 15 s. It is 0 for an edge of which no watcher has ever answered, because some proxies report no answers; when nobody listens for such an edge, it is all its watchers.", []string{"edge"}, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -70,35 +87,35 @@ func (answerMetrics) Describe(to chan<- *prometheus.Desc) { to <- edgeWatchers; 
 
 // Collect implements prometheus.Collector.
 func (m answerMetrics) Collect(to chan<- prometheus.Metric) {
-	all := map[string]answers{}
+	watchers, unanswered := m.sys.edges.totals(), map[string]int{}
 	for _, sh := range m.sys.shards {
 		if sh == nil {
 			continue // the System has not been started
 		}
-		if by := sh.answersBy.Load(); by != nil {
-			for edge, a := range *by {
-				all[edge] = all[edge].add(a)
+		if by := sh.unansweredBy.Load(); by != nil {
+			for edge, n := range *by {
+				unanswered[edge] += n
 			}
 		}
 	}
 	now := time.Now()
-	for edge, a := range all {
-		if is := m.sys.cfg.EdgeState(edge, now).Listens; a.ever == 0 && is != presence.EdgeNobody && is != presence.EdgeDown {
-			a.unanswered = 0
-			all[edge] = a
+	for edge, n := range watchers {
+		if is := m.sys.cfg.EdgeState(edge, now).Listens; (is == presence.EdgeNobody || is == presence.EdgeDown) && !m.sys.edges.answer(edge) {
+			unanswered[edge] = n
 		}
 	}
-	names := slices.SortedFunc(maps.Keys(all), func(a, b string) int {
-		return cmp.Or(cmp.Compare(all[b].unanswered, all[a].unanswered), cmp.Compare(all[b].watchers, all[a].watchers), cmp.Compare(a, b))
+	names := slices.SortedFunc(maps.Keys(watchers), func(a, b string) int {
+		return cmp.Or(cmp.Compare(unanswered[b], unanswered[a]), cmp.Compare(watchers[b], watchers[a]), cmp.Compare(a, b))
 	})
-	shown := map[string]answers{}
+	shownWatchers, shownUnanswered := map[string]int{}, map[string]int{}
 	for i, name := range names {
 		label := edgeLabel(i, name)
-		shown[label] = shown[label].add(all[name])
+		shownWatchers[label] += watchers[name]
+		shownUnanswered[label] += unanswered[name]
 	}
-	for label, a := range shown {
-		to <- prometheus.MustNewConstMetric(edgeWatchers, prometheus.GaugeValue, float64(a.watchers), label)
-		to <- prometheus.MustNewConstMetric(edgeUnanswered, prometheus.GaugeValue, float64(a.unanswered), label)
+	for label, n := range shownWatchers {
+		to <- prometheus.MustNewConstMetric(edgeWatchers, prometheus.GaugeValue, float64(n), label)
+		to <- prometheus.MustNewConstMetric(edgeUnanswered, prometheus.GaugeValue, float64(shownUnanswered[label]), label)
 	}
 }
 

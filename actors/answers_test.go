@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"lamplight/actors"
 	"lamplight/actors/presence"
 )
 
@@ -30,11 +31,33 @@ func TestWatchersUnanswered(t *testing.T) {
 		}
 		t.Fatalf("%s of %s stands at %v, want %v", name, edge, is, want)
 	}
-	stands("lamplight_edge_watchers", "proxy", 2)
+	other := s.extension(1)
+	w := watch("c4")
+	w.ServerID = "proxy"
+	done := s.ask(other, w, 0)
+	s.durable()
+	s.good(done)
+	stands("lamplight_edge_watchers", "proxy", 3)
 	stands("lamplight_edge_watchers", "mute", 1)
 	stands("lamplight_edge_watchers_unanswered", "proxy", 0)
-	<-s.ask(to, presence.Notified{CallID: "c1", Sequence: get(s, "the NOTIFY for c1", s.told).Sequence, Reply: 200, Edge: "proxy"}, 0)
-	stands("lamplight_edge_watchers_unanswered", "proxy", 1) // 4 s after c2 was told
+	told := map[string]uint32{}
+	for len(told) < 4 {
+		n := get(s, "a NOTIFY", s.told)
+		for _, w := range n.Watchers {
+			told[w.CallID] = n.Sequence
+		}
+	}
+	reply := func(to actors.Address, call string, status int) {
+		<-s.ask(to, presence.Notified{CallID: call, Sequence: told[call], Reply: status, Edge: "proxy"}, 0)
+	}
+	reply(to, "c1", 200)
+	stands("lamplight_edge_watchers_unanswered", "proxy", 2) // 4 s after c2 and c4, also of another extension, were told
+	reply(other, "c4", 200)
+	stands("lamplight_edge_watchers_unanswered", "proxy", 1)
+	reply(to, "c2", 500)
+	stands("lamplight_edge_watchers_unanswered", "proxy", 1)
+	reply(to, "c2", 200)
+	stands("lamplight_edge_watchers_unanswered", "proxy", 0)
 	if n := s.has("lamplight_edge_watchers_unanswered", "mute"); n != 0 {
 		t.Errorf("%v watchers of an edge that reports no answers", n)
 	}

@@ -49,7 +49,7 @@ func (b behind) seconds() float64 {
 }
 
 // countBehind counts the watchers that are behind, if the last count is long enough ago. It drops the extensions that
-// have none.
+// have none; their watchers have been told all that they should know, and may still have to answer.
 func (s *shard) countBehind(now time.Time) {
 	if now.Sub(s.counted) < countBehindEvery {
 		return
@@ -66,6 +66,7 @@ func (s *shard) countBehind(now time.Time) {
 		})
 		if !is {
 			delete(s.suspects, x)
+			s.awaitAnswers(x)
 		}
 	}
 	if len(s.suspects) == 0 {

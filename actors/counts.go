@@ -17,8 +17,9 @@ type counts struct {
 
 // counted is what all shards have under one name.
 type counted struct {
-	shards ShardSet     // those that have something; counts.mu guards it
-	total  atomic.Int64 // of all extensions
+	shards  ShardSet     // those that have something; counts.mu guards it
+	total   atomic.Int64 // of all extensions
+	answers atomic.Bool  // of an edge: some watcher behind it has answered a NOTIFY
 }
 
 // enter notes that a shard has something under a name.
@@ -73,6 +74,14 @@ func (c *counts) totals() map[string]int {
 	return all
 }
 
+// answer says whether watchers behind an edge have answered.
+func (c *counts) answer(edge string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.names[edge]
+	return n != nil && n.answers.Load()
+}
+
 // shardCounts is the part of counts that is about one shard, with the extensions. Only the shard uses it, in its turn.
 type shardCounts struct {
 	node  *counts
@@ -107,6 +116,12 @@ func (c *shardCounts) add(x *extension, changes []presence.CountChange) {
 			c.node.leave(change.Name, c.shard)
 		}
 	}
+}
+
+// answer says whether watchers behind an edge, some of them of this shard, have answered.
+func (c *shardCounts) answer(edge string) bool {
+	of, known := c.names[edge]
+	return known && of.node.answers.Load()
 }
 
 // remove forgets an extension. The extension may have panicked in the middle of a change, so remove does not ask it.

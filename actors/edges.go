@@ -12,15 +12,15 @@ func (s *shard) countAll(x *extension) {
 
 // RenotifyEdge notifies every watcher behind the edge again, a few extensions at a time. It costs a message for each shard that
 // has such watchers, and nothing when there are none.
-func (s *System) RenotifyEdge(edge string) { s.forBehind(edgeWork{edge: edge}) }
+func (s *System) RenotifyEdge(edge string) { s.forBehind(edgeWork{edge: edge}, edge) }
 
 // EndTied ends the subscriptions behind the edge that are tied to its connections, as deactivated, a few extensions at a time. It costs
 // what RenotifyEdge does.
-func (s *System) EndTied(edge string) { s.forBehind(edgeWork{edge: edge, ends: true}) }
+func (s *System) EndTied(edge string) { s.forBehind(edgeWork{edge: edge, ends: true}, edge) }
 
-// forBehind tells all shards that have watchers behind the edge.
-func (s *System) forBehind(m edgeWork) {
-	in := s.edges.of(m.edge)
+// forBehind sends a message to all shards that have watchers behind the edge.
+func (s *System) forBehind(m any, edge string) {
+	in := s.edges.of(edge)
 	for _, shard := range in.List() {
 		s.tell(shard, m)
 	}

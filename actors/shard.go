@@ -73,7 +73,8 @@ type shard struct {
 	behind   int                     // the number of watchers that were behind at the last count
 	counted  time.Time               // when that was
 
-	answersCounted time.Time // when the watchers that do not answer were last counted
+	unanswered     map[*extension]struct{} // extensions with watchers that have not answered yet, of edges that report answers
+	answersCounted time.Time               // when those that do not answer were last counted
 
 	step     step               // the one that runs
 	reserved int                // subscriptions that are counted in already and that the step may add
@@ -81,13 +82,13 @@ type shard struct {
 	looked   []SubscriptionView // the buffer of look
 
 	// Others read these without the turn.
-	wanted     atomic.Bool                        // calls wait for the shard to open
-	behindBy   atomic.Pointer[map[string]behind]  // what the last count found of each edge; nil: no watcher was behind
-	answersBy  atomic.Pointer[map[string]answers] // what the last count of watchers that do not answer found of each edge; nil: there were none
-	generation atomic.Uint64                      // opened; 0: the shard is closed or takes nothing more
-	depth      atomic.Int32                       // messages that wait for the shard
-	due        atomic.Int64                       // when the next tick is due, in Unix ns; 0: none is
-	ticking    atomic.Bool                        // a tick is on its way
+	wanted       atomic.Bool                       // calls wait for the shard to open
+	behindBy     atomic.Pointer[map[string]behind] // what the last count found of each edge; nil: no watcher was behind
+	unansweredBy atomic.Pointer[map[string]int]    // how many watchers of each edge do not answer, by the last count; nil: none
+	generation   atomic.Uint64                     // opened; 0: the shard is closed or takes nothing more
+	depth        atomic.Int32                      // messages that wait for the shard
+	due          atomic.Int64                      // when the next tick is due, in Unix ns; 0: none is
+	ticking      atomic.Bool                       // a tick is on its way
 }
 
 // renotify is an extension whose watchers are to be told again: those behind the edge, or all if that is "". With ends, the
@@ -156,6 +157,10 @@ func (s *shard) handle(message any, now time.Time) {
 		s.backlog = slices.DeleteFunc(s.backlog, func(r renotify) bool { return r.edge == m.edge && r.ends == m.ends })
 		for x := range s.edges.names[m.edge].of {
 			s.backlog = append(s.backlog, renotify{x, m.edge, m.ends})
+		}
+	case edgeAnswered:
+		for x := range s.edges.names[m.edge].of {
+			s.awaitAnswers(x)
 		}
 	case replies:
 		for i := range m {
@@ -321,8 +326,9 @@ func (s *shard) applyFrom(x *extension, event presence.Event, origin presence.Or
 	}
 	s.timers.set(x, x.state.Next())
 	s.suspect(x)
-	if _, ok := event.(presence.Notified); ok {
+	if n, ok := event.(presence.Notified); ok {
 		s.replied(x, now)
+		s.noteAnswer(x, &n)
 	}
 	if by == nil && !e.wrote && !e.tells() {
 		s.retire(x)
@@ -421,6 +427,7 @@ func (s *shard) forget(x *extension) {
 	s.switches.remove(x)
 	delete(s.extensions, x.address())
 	delete(s.suspects, x)
+	delete(s.unanswered, x)
 	s.countAllOf(x, -1)
 	s.sys.realms.remove(x.address())
 	s.sys.actors.Root.Stop(x.pid)

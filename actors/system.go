@@ -172,12 +172,13 @@ type (
 		claim Claim
 		end   bool
 	}
-	paused   struct{}
-	flush    struct{}
-	dropped  struct{ doubt uint64 }
-	durable  uint64
-	tick     struct{}
-	edgeWork struct { // something is to be done for all watchers behind an edge: see renotify
+	paused       struct{}
+	flush        struct{}
+	dropped      struct{ doubt uint64 }
+	durable      uint64
+	tick         struct{}
+	edgeAnswered struct{ edge string } // for the first time a watcher behind the edge has answered
+	edgeWork     struct {              // something is to be done for all watchers behind an edge: see renotify
 		edge string
 		ends bool
 	}

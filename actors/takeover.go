@@ -153,8 +153,9 @@ func (s *shard) drop(doubt uint64) {
 	}
 	s.queue, s.backlog = nil, nil
 	clear(s.suspects)
+	clear(s.unanswered)
 	s.showBehind(nil)
-	s.answersBy.Store(nil)
+	s.unansweredBy.Store(nil)
 	s.edges.clear()
 	s.switches.clear()
 	s.sources = nil

@@ -161,7 +161,7 @@ func (s *shard) schedule(now time.Time) {
 	if len(s.suspects) > 0 {
 		soon(countBehindEvery)
 	}
-	if len(s.extensions) > 0 || s.answersBy.Load() != nil {
+	if len(s.unanswered) > 0 || s.unansweredBy.Load() != nil {
 		soon(countAnswersEvery)
 	}
 	if len(s.waiting) > 0 {

@@ -147,10 +147,39 @@ func (s *Subscription) Lags(now time.Time) (since time.Time, told bool) {
 	switch noticed := moment(s.noticedAt); {
 	case s.behind != 0:
 		return moment(s.behind), false
-	case s.reply >= 300, s.reply == 0 && s.acked < s.sequence && s.noticedAt != 0 && now.Sub(noticed) > answerTime:
+	case s.reply >= 300, s.unanswered() && now.Sub(noticed) > answerTime:
 		return noticed, true
 	}
 	return time.Time{}, false
+}
+
+// unanswered says whether the watcher was told and has not answered.
+func (s *Subscription) unanswered() bool {
+	return s.reply == 0 && s.acked < s.sequence && s.noticedAt != 0
+}
+
+// Unanswered calls give for each watcher that was told and has not answered, or has answered with a failure, with its edge. late says that it did
+// so some seconds ago.
+func (e *Extension) Unanswered(now time.Time, give func(edge string, late bool)) {
+	for _, s := range e.watchers {
+		if s.reply >= 300 || s.unanswered() {
+			_, late := s.Lags(now)
+			give(s.Edge(), late)
+		}
+	}
+}
+
+// Answers returns the edge of a watcher that the reply is from, if the watcher has answered this owner.
+func (e *Extension) Answers(reply *Notified) (edge string, ok bool) {
+	for pkg := range LastPackage + 1 {
+		if reply.HasPackage && pkg != reply.Package {
+			continue
+		}
+		if i, found := e.find(pkg, reply.CallID); found && (e.watchers[i].acked > 0 || e.watchers[i].reply != 0) {
+			return e.watchers[i].Edge(), true
+		}
+	}
+	return "", false
 }
 
 // ByPackage returns the number of subscriptions to each event package.
