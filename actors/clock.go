@@ -39,15 +39,15 @@ func (s *System) clock(ctx context.Context) {
 		back := now < last // the clock was put back: what is due by the clock as it was must not wait until then
 		last = now
 		next := now + int64(clockSleep)
-		for _, sh := range s.shards {
-			switch d := sh.due.Load(); {
+		for id := range s.dues {
+			switch d := s.dues[id].Load(); {
 			case d == 0:
 			case d > now && !back:
 				next = min(next, d)
 			default:
 				next = now // another look, as soon as may be, sees when it is due after that
-				if sh.ticking.CompareAndSwap(false, true) {
-					s.tell(sh.id, tick{})
+				if s.shards[id].ticking.CompareAndSwap(false, true) {
+					s.tell(id, tick{})
 				}
 			}
 		}

@@ -87,7 +87,6 @@ type shard struct {
 	unansweredBy atomic.Pointer[map[string]int]    // how many watchers of each edge do not answer, by the last count; nil: none
 	generation   atomic.Uint64                     // opened; 0: the shard is closed or takes nothing more
 	depth        atomic.Int32                      // messages that wait for the shard
-	due          atomic.Int64                      // when the next tick is due, in Unix ns; 0: none is
 	ticking      atomic.Bool                       // a tick is on its way
 }
 

@@ -45,6 +45,7 @@ type System struct {
 	actors   *actor.ActorSystem
 	workers  *workers
 	shards   [Shards]*shard
+	dues     [Shards]atomic.Int64 // when the next tick of each shard is due, in Unix ns; 0: none is. They stand together so that the clock sees them all soon
 	realms   realms
 	edges    counts // the watchers behind each edge
 	switches counts // the calls on each switch

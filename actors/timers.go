@@ -167,7 +167,7 @@ func (s *shard) schedule(now time.Time) {
 	if len(s.waiting) > 0 {
 		soon(50 * time.Millisecond)
 	}
-	if s.due.Swap(due) != due && due != 0 {
+	if s.sys.dues[s.id].Swap(due) != due && due != 0 {
 		s.sys.alarm.set(due)
 	}
 }
