@@ -23,13 +23,7 @@ func TestWatchersUnanswered(t *testing.T) {
 	}
 	stands := func(name, edge string, want float64) {
 		t.Helper()
-		is := -1.0
-		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-			if is = s.has(name, edge); is == want {
-				return
-			}
-		}
-		t.Fatalf("%s of %s stands at %v, want %v", name, edge, is, want)
+		s.stands(t, name, edge, want)
 	}
 	other := s.extension(1)
 	w := watch("c4")
@@ -65,4 +59,57 @@ func TestWatchersUnanswered(t *testing.T) {
 	stands("lamplight_edge_watchers_unanswered", "mute", 1)
 	s.sys.Drop(s.shard, 0) // another node looks after them
 	stands("lamplight_edge_watchers", "proxy", -1)
+}
+
+// A watcher that does not answer is counted, although another one of the same extension is held back by its rate.
+func TestUnansweredBesideHeld(t *testing.T) {
+	t.Parallel()
+	s := open(t, 100)
+	to, told := s.extension(0), map[string]uint32{}
+	answer := func(calls ...string) {
+		for _, call := range calls {
+			for told[call] == 0 {
+				n := get(s, "a NOTIFY", s.told)
+				for _, w := range n.Watchers {
+					told[w.CallID] = n.Sequence
+				}
+			}
+			<-s.ask(to, presence.Notified{CallID: call, Sequence: told[call], Reply: 200, Edge: "proxy"}, 0)
+		}
+	}
+	subscribe := func(to actors.Address, call string) {
+		w := watch(call)
+		w.ServerID = "proxy"
+		if call == "held" {
+			w.MaxRate = 1 // one in 1000 s
+		}
+		done := s.ask(to, w, 0)
+		s.durable()
+		s.good(done)
+	}
+	subscribe(to, "answers")
+	subscribe(to, "mute")
+	subscribe(to, "held")
+	answer("answers", "mute", "held")
+	subscribe(s.extension(1), "never")
+	s.stands(t, "lamplight_edge_watchers_unanswered", "proxy", 1) // there were counts that found nothing at the first extension
+	clear(told)
+	done := s.ask(to, presence.SetManual{State: presence.Early}, 0)
+	s.durable()
+	s.good(done)
+	answer("answers")
+	s.stands(t, "lamplight_edge_watchers_unanswered", "proxy", 2)
+	s.stands(t, "lamplight_edge_watchers_behind", "proxy", 1)
+}
+
+// stands waits until a metric of an edge has a value.
+func (s *stage) stands(t *testing.T, name, edge string, want float64) {
+	t.Helper()
+	is := -1.0
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if is = s.has(name, edge); is == want {
+			return
+		}
+	}
+	t.Fatalf("%s of %s stands at %v, want %v", name, edge, is, want)
 }

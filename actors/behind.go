@@ -49,7 +49,7 @@ func (b behind) seconds() float64 {
 }
 
 // countBehind counts the watchers that are behind, if the last count is long enough ago. It drops the extensions that
-// have none; their watchers have been told all that they should know, and may still have to answer.
+// have none. Whoever of the watchers was told may still have to answer.
 func (s *shard) countBehind(now time.Time) {
 	if now.Sub(s.counted) < countBehindEvery {
 		return
@@ -57,6 +57,7 @@ func (s *shard) countBehind(now time.Time) {
 	s.counted = now
 	var by map[string]behind
 	for x := range s.suspects {
+		s.awaitAnswers(x)
 		is := false
 		x.state.Behind(func(edge string, since time.Time) {
 			if is = true; by == nil {
@@ -66,7 +67,6 @@ func (s *shard) countBehind(now time.Time) {
 		})
 		if !is {
 			delete(s.suspects, x)
-			s.awaitAnswers(x)
 		}
 	}
 	if len(s.suspects) == 0 {

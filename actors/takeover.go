@@ -152,8 +152,7 @@ func (s *shard) drop(doubt uint64) {
 		}
 	}
 	s.queue, s.backlog = nil, nil
-	clear(s.suspects)
-	clear(s.unanswered)
+	s.suspects, s.unanswered = nil, nil
 	s.showBehind(nil)
 	s.unansweredBy.Store(nil)
 	s.edges.clear()

@@ -291,6 +291,11 @@ func device(contact string) string {
 	return strings.TrimSpace(uri)
 }
 
+// from says whether the reply is from the edge of a watcher, as far as both name one.
+func (ev *Notified) from(s *Subscription) bool {
+	return ev.Edge == "" || s.Edge() == "" || s.Edge() == ev.Edge
+}
+
 // notified notes a watcher's reply. It does not count if another edge than the watcher's says so, or if it answers no NOTIFY of
 // this owner. To a NOTIFY that was sent since the last SUBSCRIBE, a final reply ends the subscription, and so does the last of
 // maxFailures failures in a row (RFC 6665 §4.2.2).
@@ -308,7 +313,7 @@ func (e *Extension) notified(eff *Effects, ev *Notified, now int64) error {
 			continue
 		}
 		s := e.watchers[i]
-		if ev.Edge != "" && s.Edge() != "" && s.Edge() != ev.Edge {
+		if !ev.from(s) {
 			continue
 		}
 		if ev.Sequence > s.sequence || ev.Sequence != 0 && ev.Sequence < s.acked || s.sequence == 0 {

@@ -299,7 +299,7 @@ func (b *Budgets) Tell(realm string, n int, now time.Time) time.Time {
 	}
 	// A change with more watchers than a second's budget waits until the budget of a second is there, is told to all of them, and is paid
 	// for afterwards: the account's next changes wait for it.
-	l := b.find(id, now).limiter(Notifies, most)
+	l := b.find(id, time.Now()).limiter(Notifies, most) // now is only a time of day
 	wait := time.Duration(0)
 	for first := true; n > 0; first = false {
 		part := min(n, most)

@@ -169,7 +169,7 @@ func (s *stream) answered(l *lane, group uint64, writes []write, sequence uint64
 
 // gather has the slots read that the ring wants to carry on. The lane goes on when that is done. The caller holds s.mu.
 func (s *stream) gather(l *lane) {
-	wanted := l.ring.Wants(s.now())
+	wanted := l.ring.Wants()
 	if len(wanted) == 0 {
 		return
 	}

@@ -295,7 +295,7 @@ func (n *simNode) send(sh *simShard) {
 
 // readSlots reads, at a follower, the slots that the ring wants to carry on.
 func (n *simNode) readSlots(sh *simShard) {
-	wanted := sh.ring.Wants(n.sim.now)
+	wanted := sh.ring.Wants()
 	if len(wanted) == 0 {
 		return
 	}

@@ -235,8 +235,8 @@ func (r *Ring) bury(now time.Duration) {
 	}
 }
 
-// limit returns how many slots the Ring may have. The Ring carries all that lives on once in each turn of its slots, and a turn has as many messages
-// as slots may hold something that lives. So more records need more slots. The limit is never below the number of slots that the Ring has. When something lives in each of
+// limit returns how many slots the Ring may have. The Ring carries all that lives on once in each turn of its slots, and a turn has half as many messages
+// as there may be slots. So more records need more slots. The limit is never below the number of slots that the Ring has. When something lives in each of
 // these, the Ring may have one more, because it must write another message before one of them can die.
 func (r *Ring) limit() int {
 	has := len(r.slots)
@@ -249,30 +249,16 @@ func (r *Ring) limit() int {
 // tight says whether only one slot is left, which is for a message that lets others die.
 func (r *Ring) tight() bool { return r.dead+len(r.holes)+r.limit()-len(r.slots) <= 1 }
 
-// most returns in how many slots something may live: in three quarters. While the slots are written so fast that the oldest dead one has not aged,
-// in half of them, so that dead slots have more time.
-func (r *Ring) most(now time.Duration) int {
-	if r.dead > 0 && !r.aged(now) {
-		return r.limit() / 2
-	}
-	return r.limit() - r.limit()/4
-}
-
-// aged says whether the oldest slot, which is dead, has been so for long enough.
-func (r *Ring) aged(now time.Duration) bool {
-	return now-r.slots[r.order[0]].died >= r.o.Age || r.o.Off.Age
-}
-
 // full says whether something should be carried on, when n of the oldest slots that are not dead, with so many bytes, no longer count.
-func (r *Ring) full(now time.Duration, n, bytes int) bool {
+func (r *Ring) full(n, bytes int) bool {
 	slots := len(r.order) - r.dead - n
-	return n == 0 && r.tight() || r.total-bytes > 2*r.live+r.o.Least || slots >= r.most(now)
+	return n == 0 && r.tight() || r.total-bytes > 2*r.live+r.o.Least || slots >= r.limit()/2
 }
 
 // Wants returns the slots that are to be read so that they can be carried on. The caller passes what it reads to Read. There are none when
 // none are wanted.
-func (r *Ring) Wants(now time.Duration) (slots []int) {
-	if r.reading || len(r.contents) > 0 || r.dead == len(r.order) || !r.full(now, 0, 0) {
+func (r *Ring) Wants() (slots []int) {
+	if r.reading || len(r.contents) > 0 || r.dead == len(r.order) || !r.full(0, 0) {
 		return nil
 	}
 	r.reading = true
@@ -325,7 +311,7 @@ func (r *Ring) Compose(now time.Duration, fresh bool) (slot int, message []byte,
 	}
 	r.written, r.next, r.carried, r.moved, r.emptied, r.dropped = true, next, append(r.carried[:0], format), 0, 0, r.dropped[:0]
 	bytes := 0
-	for r.emptied < len(r.contents) && r.full(now, r.emptied, bytes) {
+	for r.emptied < len(r.contents) && r.full(r.emptied, bytes) {
 		m := &r.contents[r.emptied]            // its data is missing if nothing lives in it
 		all, _ := parse(m.Data, r.entries[:0]) // what is damaged was never in the index
 		r.entries = all[:0]
@@ -358,7 +344,7 @@ func (r *Ring) Compose(now time.Duration, fresh bool) (slot int, message []byte,
 
 // choose returns the slot for the next message.
 func (r *Ring) choose(now time.Duration, fresh bool) (uint16, bool) {
-	aged := fresh && r.dead > 0 && r.aged(now)
+	aged := fresh && r.dead > 0 && (now-r.slots[r.order[0]].died >= r.o.Age || r.o.Off.Age)
 	switch {
 	case r.tight() && len(r.contents) == 0:
 		return 0, false

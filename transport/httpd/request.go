@@ -73,6 +73,9 @@ type Page struct {
 // Version returns the release of the node.
 func (q *Request) Version() string { return q.server.cfg.Version }
 
+// usualBody is how many bytes nearly all bodies have at most.
+const usualBody = 4 << 10
+
 // readSmall reads the first SmallBody bytes of the body, and returns the body if it has no more. Of a large one it returns nil.
 func (q *Request) readSmall() ([]byte, error) {
 	r := &q.Request
@@ -84,10 +87,10 @@ func (q *Request) readSmall() ([]byte, error) {
 	switch size := r.Header.ContentLength(); {
 	case size > SmallBody:
 		return nil, nil
-	case size >= 0:
+	case size >= 0 && size <= usualBody:
 		body = make([]byte, size)
 		_, err = io.ReadFull(q.RequestBodyStream(), body)
-	default: // it comes in chunks
+	default: // it is read as it comes: a stranger must send what takes memory
 		body, err = io.ReadAll(io.LimitReader(q.RequestBodyStream(), SmallBody+1))
 	}
 	if err != nil {

@@ -67,6 +67,18 @@ func (q *request) readInto(into any, options ...json.Options) error {
 	return nil
 }
 
+// given says whether a value stands in a body and is not null.
+func given(v jsontext.Value) bool { return len(v) > 0 && v.Kind() != 'n' }
+
+// text returns the text of a string; "": the value is something else, or not there.
+func text(v jsontext.Value) string {
+	b, err := jsontext.AppendUnquote(nil, v)
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
 // firstName returns the first name in an object.
 func firstName(object jsontext.Value) string {
 	d := jsontext.NewDecoder(bytes.NewReader(object))

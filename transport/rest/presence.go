@@ -124,16 +124,16 @@ func command(action string, state presence.State) actors.Message {
 // action reads {"action":…,"state":…} from the body. With resetIsDefault a missing action means reset.
 func (q *request) action(resetIsDefault bool) (string, presence.State, error) {
 	var c struct {
-		Action any            `json:"action"`
-		State  any            `json:"state"`
+		Action jsontext.Value `json:"action"`
+		State  jsontext.Value `json:"state"`
 		Reset  jsontext.Value `json:"reset"` // deprecated
 	}
 	if err := q.readInto(&c); err != nil {
 		return "", 0, err
 	}
-	action, _ := c.Action.(string)
+	action := text(c.Action)
 	switch {
-	case c.Action != nil:
+	case given(c.Action):
 	case string(c.Reset) == "true", c.Reset == nil && resetIsDefault:
 		action = "reset"
 	}
@@ -141,10 +141,9 @@ func (q *request) action(resetIsDefault bool) (string, presence.State, error) {
 		return "", 0, errAction
 	}
 	state := presence.None
-	if c.State != nil || action == "set" {
-		s, _ := c.State.(string)
+	if given(c.State) || action == "set" {
 		var ok bool
-		if state, ok = presence.ParseManual(s); !ok {
+		if state, ok = presence.ParseManual(text(c.State)); !ok {
 			return "", 0, errState
 		}
 	}
