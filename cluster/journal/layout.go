@@ -41,14 +41,19 @@ func newLayout(streams, replicas, ranges int) layout {
 // ranges is the number of ranges of all.
 func (y layout) ranges() int { return y.streams + y.shared }
 
-// slots is how many slots a range may have, however few records it has. Many slots cost memory in NATS, 140 bytes each, and time in a takeover, which
-// reads them all. With few, a record that is written alone carries on many others. One question reads two ranges with 500 each, because NATS answers with 1,024
-// messages at most; more slots take more questions (store.whole).
-func (y layout) slots() int { return min(max(allSlots/y.shared, 500), 2000) }
+// slots is how many slots a range may have, however few records it has; with more records it may have mostSlots. With few slots, a record that is written
+// alone carries on many others. A slot costs 140 bytes of memory in NATS, and a takeover reads all of them. So it is few where there are several replicas:
+// one question then reads two ranges, because NATS answers with 1,024 messages at most.
+func (y layout) slots() int {
+	if y.shared > singleRanges {
+		return replicatedSlots
+	}
+	return mostSlots
+}
 
 const (
-	allSlots  = 2000 * singleRanges // of all ranges, while they have few records
-	mostSlots = 4000                // that a range may have at most
+	replicatedSlots = 500
+	mostSlots       = 4000
 )
 
 // keeper returns the range that keeps, for another one, which switches are gone.

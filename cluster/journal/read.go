@@ -112,7 +112,7 @@ func (s *store) last(ctx context.Context, filters ...string) (all []*nats.Msg, u
 
 // whole is last for the claim of a range and all slots of some ranges, also when these are more than one answer holds. Then it asks for slots by
 // their numbers. Each question asks for the claim, too, so that each answer says up to which sequence its replica has the stream. The answers are of
-// different moments. A record that was carried on between two of them could be in none, so errBehind is returned when a slot was written meanwhile.
+// different moments. A record that was carried on between two of them could be in none. So what was written meanwhile is read after them.
 func (s *store) whole(ctx context.Context, claim string, slots ...string) (all []*nats.Msg, upTo uint64, err error) {
 	if all, upTo, err = s.last(ctx, append(slots, claim)...); !errors.Is(err, errTooMany) {
 		return all, upTo, err
@@ -158,9 +158,55 @@ func (s *store) whole(ctx context.Context, claim string, slots ...string) (all [
 		}
 	}
 	if newest > upTo {
-		return nil, 0, errBehind
+		written, err := s.since(ctx, upTo+1, newest, slots)
+		if err != nil {
+			return nil, 0, err
+		}
+		all = newestOfEach(append(all, written...))
 	}
 	return all, upTo, nil
+}
+
+// since reads the messages of some ranges' slots from a sequence on, in the order of their sequences. A message that is replaced meanwhile comes later, as does
+// the one that carried its records on. A replica that lacks the sequence newest would miss some: errBehind.
+func (s *store) since(ctx context.Context, from, newest uint64, slots []string) (all []*nats.Msg, err error) {
+	last := uint64(0)
+	for _, of := range slots {
+		for next := from; ; {
+			found, err := s.page(ctx, of, next)
+			if err != nil {
+				return nil, err
+			}
+			for _, m := range found {
+				_, next, _ = parseStored(m)
+				last = max(last, next)
+			}
+			all = append(all, found...)
+			if next++; len(found) < pageSize {
+				break
+			}
+		}
+	}
+	if last < newest {
+		return nil, errBehind
+	}
+	return all, nil
+}
+
+// newestOfEach returns the message with the highest sequence of each subject.
+func newestOfEach(all []*nats.Msg) []*nats.Msg {
+	at, kept := map[string]int{}, all[:0]
+	for _, m := range all {
+		name, sequence, _ := parseStored(m)
+		i, known := at[name]
+		if !known {
+			at[name] = len(kept)
+			kept = append(kept, m)
+		} else if _, before, _ := parseStored(kept[i]); sequence > before {
+			kept[i] = m
+		}
+	}
+	return kept
 }
 
 // slotsAsked is how many slots are asked for at once by their numbers: less than mostAnswers.
@@ -198,6 +244,9 @@ func (s *store) newer(ctx context.Context, filter string, from uint64) ([]*nats.
 // page returns the first pageSize messages of subjects that match, from a sequence on.
 func (s *store) page(ctx context.Context, filter string, from uint64) ([]*nats.Msg, error) {
 	found, _, err := s.directGet(ctx, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":%d}`, from, s.subject+filter, pageSize), pageSize)
+	if errors.Is(err, errMissing) { // there is none
+		return nil, nil
+	}
 	return found, err
 }
 
@@ -247,8 +296,11 @@ func (s *store) directGet(ctx context.Context, request string, most int) ([]*nat
 				}
 				return so, m.Header, nil
 			case "404":
-				if len(so) > 0 || strings.HasPrefix(m.Header.Get("Description"), "Message") {
+				switch missing := strings.HasPrefix(m.Header.Get("Description"), "Message"); {
+				case len(so) > 0:
 					return nil, nil, errBehind
+				case missing:
+					return nil, nil, errMissing
 				}
 				return nil, nil, nil
 			case "413":
@@ -264,6 +316,7 @@ var (
 	errTooMany = errors.New("journal: more subjects than one answer holds")
 	errOverrun = errors.New("journal: replicas answered faster than the answers were taken, so some are missing")
 	errBehind  = errors.New("journal: the replica that answered lags behind the claim")
+	errMissing = fmt.Errorf("%w: it lacks a message", errBehind)
 )
 
 // parseStored reads the headers that JetStream adds to a message that it returns by a direct get.

@@ -235,8 +235,8 @@ func (r *Ring) bury(now time.Duration) {
 	}
 }
 
-// limit returns how many slots the Ring may have. The Ring carries all that lives on once in each turn of its slots, and a turn has half as many messages
-// as there may be slots. So more records need more slots. The limit is never below the number of slots that the Ring has. When something lives in each of
+// limit returns how many slots the Ring may have. The Ring carries all that lives on once in each turn of its slots, and a turn has as many messages
+// as slots may hold something that lives. So more records need more slots. The limit is never below the number of slots that the Ring has. When something lives in each of
 // these, the Ring may have one more, because it must write another message before one of them can die.
 func (r *Ring) limit() int {
 	has := len(r.slots)
@@ -249,10 +249,16 @@ func (r *Ring) limit() int {
 // tight says whether only one slot is left, which is for a message that lets others die.
 func (r *Ring) tight() bool { return r.dead+len(r.holes)+r.limit()-len(r.slots) <= 1 }
 
+// most returns how many slots may hold something that lives. The others have time to age once they are dead.
+func (r *Ring) most() int { return r.limit() - min(r.limit()/2, spare) }
+
+// spare is how many slots are for what is dead: so many messages, at most, may be written until a dead slot has aged.
+const spare = 1000
+
 // full says whether something should be carried on, when n of the oldest slots that are not dead, with so many bytes, no longer count.
 func (r *Ring) full(n, bytes int) bool {
 	slots := len(r.order) - r.dead - n
-	return n == 0 && r.tight() || r.total-bytes > 2*r.live+r.o.Least || slots >= r.limit()/2
+	return n == 0 && r.tight() || r.total-bytes > 2*r.live+r.o.Least || slots >= r.most()
 }
 
 // Wants returns the slots that are to be read so that they can be carried on. The caller passes what it reads to Read. There are none when
