@@ -292,8 +292,8 @@ func device(contact string) string {
 }
 
 // from says whether the reply is from the edge of a watcher, as far as both name one.
-func (ev *Notified) from(s *Subscription) bool {
-	return ev.Edge == "" || s.Edge() == "" || s.Edge() == ev.Edge
+func (n *Notified) from(s *Subscription) bool {
+	return n.Edge == "" || s.Edge() == "" || s.Edge() == n.Edge
 }
 
 // notified notes a watcher's reply. It does not count if another edge than the watcher's says so, or if it answers no NOTIFY of
