@@ -117,9 +117,9 @@ func (s *store) whole(ctx context.Context, claim string, slots ...string) (all [
 	if all, upTo, err = s.last(ctx, append(slots, claim)...); !errors.Is(err, errTooMany) {
 		return all, upTo, err
 	}
-	upTo = math.MaxUint64
-	newest, claimed := uint64(0), false
-	ask := func(names []string) error {
+	all, upTo = nil, math.MaxUint64
+	newest := map[string]uint64{} // the highest sequence of each range
+	ask := func(of string, names ...string) error {
 		found, had, err := s.last(ctx, append(names, claim)...)
 		switch {
 		case err != nil:
@@ -129,27 +129,21 @@ func (s *store) whole(ctx context.Context, claim string, slots ...string) (all [
 		}
 		upTo = min(upTo, had)
 		for _, m := range found {
-			of, sequence, _ := parseStored(m)
-			if of == s.subject+claim {
-				if claimed {
-					continue
-				}
-				claimed = true
-			} else {
-				newest = max(newest, sequence)
+			if name, sequence, _ := parseStored(m); name != s.subject+claim {
+				newest[of] = max(newest[of], sequence)
 			}
-			all = append(all, m)
 		}
+		all = append(all, found...)
 		return nil
 	}
 	for _, of := range slots {
-		err := ask([]string{of})
+		err := ask(of, of)
 		for first := 0; errors.Is(err, errTooMany) && first < maxSlots; first += slotsAsked {
 			names := make([]string, slotsAsked, slotsAsked+1)
 			for i := range names {
 				names[i] = strings.TrimSuffix(of, "*") + strconv.Itoa(first+i)
 			}
-			if err := ask(names); err != nil {
+			if err := ask(of, names...); err != nil {
 				return nil, 0, err
 			}
 		}
@@ -157,37 +151,33 @@ func (s *store) whole(ctx context.Context, claim string, slots ...string) (all [
 			return nil, 0, err
 		}
 	}
-	if newest > upTo {
-		written, err := s.since(ctx, upTo+1, newest, slots)
-		if err != nil {
-			return nil, 0, err
+	for _, of := range slots {
+		if newest[of] > upTo {
+			written, err := s.since(ctx, of, upTo+1, newest[of])
+			if err != nil {
+				return nil, 0, err
+			}
+			all = append(all, written...)
 		}
-		all = newestOfEach(append(all, written...))
 	}
-	return all, upTo, nil
+	return newestOfEach(all), upTo, nil
 }
 
-// since reads the messages of some ranges' slots from a sequence on, in the order of their sequences. A message that is replaced meanwhile comes later, as does
+// since reads the messages of a range's slots from a sequence on, in the order of their sequences. A message that is replaced meanwhile comes later, as does
 // the one that carried its records on. A replica that lacks the sequence newest would miss some: errBehind.
-func (s *store) since(ctx context.Context, from, newest uint64, slots []string) (all []*nats.Msg, err error) {
-	last := uint64(0)
-	for _, of := range slots {
-		for next := from; ; {
-			found, err := s.page(ctx, of, next)
-			if err != nil {
-				return nil, err
-			}
-			for _, m := range found {
-				_, next, _ = parseStored(m)
-				last = max(last, next)
-			}
-			all = append(all, found...)
-			if next++; len(found) < pageSize {
-				break
-			}
+func (s *store) since(ctx context.Context, slots string, from, newest uint64) (all []*nats.Msg, err error) {
+	for more := true; more; {
+		var found []*nats.Msg
+		if found, more, err = s.page(ctx, slots, from); err != nil {
+			return nil, err
 		}
+		if len(found) > 0 {
+			_, last, _ := parseStored(found[len(found)-1])
+			from = last + 1
+		}
+		all = append(all, found...)
 	}
-	if last < newest {
+	if from <= newest {
 		return nil, errBehind
 	}
 	return all, nil
@@ -241,13 +231,14 @@ func (s *store) newer(ctx context.Context, filter string, from uint64) ([]*nats.
 	return found, err
 }
 
-// page returns the first pageSize messages of subjects that match, from a sequence on.
-func (s *store) page(ctx context.Context, filter string, from uint64) ([]*nats.Msg, error) {
-	found, _, err := s.directGet(ctx, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":%d}`, from, s.subject+filter, pageSize), pageSize)
+// page returns the first messages of subjects that match, from a sequence on: pageSize at most, and answerBytes. more says that others follow.
+func (s *store) page(ctx context.Context, filter string, from uint64) (found []*nats.Msg, more bool, err error) {
+	found, end, err := s.directGet(ctx, fmt.Sprintf(`{"seq":%d,"next_by_subj":%q,"batch":%d,"max_bytes":%d}`, from, s.subject+filter, pageSize, answerBytes), pageSize)
 	if errors.Is(err, errMissing) { // there is none
-		return nil, nil
+		return nil, false, nil
 	}
-	return found, err
+	pending, _ := strconv.Atoi(end.Get("Nats-Num-Pending"))
+	return found, pending > 0, err
 }
 
 const pageSize = 1000

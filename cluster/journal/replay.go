@@ -140,6 +140,7 @@ type content struct {
 	kept     []ring.Message // of the range that keeps which switches are gone, if that is another one
 	claim    ownership.Claim
 	sequence uint64    // of the claim; 0: there was none
+	upTo     uint64    // the sequence up to which all replicas that answered had the stream
 	at       time.Time // the stream's time of it
 }
 
@@ -181,7 +182,7 @@ func (s *stream) read(id int) (c content, err error) {
 			c.kept = append(c.kept, message)
 		}
 	}
-	if upTo < c.sequence {
+	if c.upTo = upTo; upTo < c.sequence {
 		return c, errBehind
 	}
 	return c, nil
@@ -197,8 +198,9 @@ func (j *Journal) Reload(shard int, give func([]actors.Stored, error)) {
 		s.mu.Lock()
 		claim, sequence := s.machine.Claim(at.of)
 		s.mu.Unlock()
+		durable := s.store.acknowledged() // the caller's writes are among these
 		c, err := s.read(at.of)
-		if ok, _ := s.machine.Covers(claim, sequence, c.claim, c.sequence); err == nil && !ok {
+		if ok, _ := s.machine.Covers(claim, sequence, c.claim, c.sequence); err == nil && (!ok || c.upTo < durable) {
 			err = errBehind
 		}
 		var records []actors.Stored

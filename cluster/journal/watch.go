@@ -140,8 +140,9 @@ func (s *stream) readNew(filter string) bool {
 	found, err := s.store.newer(ctx, filter, from)
 	all := true
 	if errors.Is(err, errTooMany) { // for example many leases of nodes that are gone for good
-		found, err = s.store.page(ctx, filter, from)
-		all = len(found) < pageSize
+		var more bool
+		found, more, err = s.store.page(ctx, filter, from)
+		all = len(found) > 0 && !more
 	}
 	if err != nil {
 		s.j.log.Debug("leases or claims could not be read; they are read again soon", "stream", s.store.name, "err", err)

@@ -125,11 +125,11 @@ func (r *Ring) needless(at int64) bool { return r.o.Off.Hide || at < r.slots[r.o
 // over says whether a life has ended.
 func (r *Ring) over(ends uint32) bool { return ends != 0 && int64(ends)*1e6 < r.clock }
 
-// Load makes the Ring anew of the last messages of all slots, and passes on the newest entry of each key whose life is not over, with
+// Load makes the Ring anew of the last messages of all slots, of which the newest counts when a slot has several, and passes on the newest entry of each key whose life is not over, with
 // the time at which it was written. The entries share the messages' memory. It returns what could not be read.
 func (r *Ring) Load(now time.Duration, messages []Message, give func(Entry)) (damaged error) {
 	*r = Ring{o: r.o, index: make(map[Key]place, len(r.index)), ending: map[uint32]int{}, clock: r.clock, minute: uint32(r.clock / 60e6), entries: r.entries}
-	slices.SortFunc(messages, func(a, b Message) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	messages = newestOfEach(messages)
 	for i := range messages {
 		m := &messages[i]
 		for len(r.slots) <= m.Slot {
@@ -178,6 +178,16 @@ func (r *Ring) Load(now time.Duration, messages []Message, give func(Entry)) (da
 	r.dropped = r.dropped[:0]
 	r.bury(now)
 	return damaged
+}
+
+// newestOfEach sorts messages by their sequences, and leaves out those of which the slot has a newer one.
+func newestOfEach(messages []Message) []Message {
+	slices.SortFunc(messages, func(a, b Message) int {
+		return cmp.Or(cmp.Compare(a.Slot, b.Slot), cmp.Compare(b.Sequence, a.Sequence))
+	})
+	messages = slices.CompactFunc(messages, func(a, b Message) bool { return a.Slot == b.Slot })
+	slices.SortFunc(messages, func(a, b Message) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	return messages
 }
 
 // placeOf returns the place of an entry that has its time.

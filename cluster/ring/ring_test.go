@@ -323,19 +323,20 @@ func TestRingFinds(t *testing.T) {
 
 // A ring does not outgrow what lives in it. Of records that are written at random and alone it copies few for each, however many there are.
 func TestRingSize(t *testing.T) {
-	checkSize(t, 2000, 1, 1.6)
-	checkSize(t, 2000, 8, 0.3)
-	checkSize(t, 2000, 64, 0.3)
-	checkSize(t, 15600, 1, 15)
-	checkSize(t, 15600, 8, 1.6)
-	checkSize(t, 15600, 64, 0.3)
-	checkSize(t, 30000, 1, 11) // it has more slots
+	checkSize(t, 2000, 2000, 1, 1.6)
+	checkSize(t, 2000, 2000, 8, 0.3)
+	checkSize(t, 2000, 2000, 64, 0.3)
+	checkSize(t, 2000, 15600, 1, 15)
+	checkSize(t, 2000, 15600, 8, 1.6)
+	checkSize(t, 2000, 15600, 64, 0.3)
+	checkSize(t, 2000, 30000, 1, 11) // it has more slots
+	checkSize(t, 4000, 2000, 1, 0.4)
+	checkSize(t, 4000, 15600, 1, 4.5)
 }
 
 // checkSize writes all records once, and then three times as many, chosen at random. Each message has per new entries. The ring may carry on most entries for
 // each that is written, on average.
-func checkSize(t *testing.T, records, per int, most float64) {
-	const slots = 2000
+func checkSize(t *testing.T, slots, records, per int, most float64) {
 	r := New(Options{Slots: slots, Most: 4000, Message: 256 << 10, Least: 16 << 10, Age: 0})
 	rng, last, sequence, copied := rand.New(rand.NewPCG(1, 1)), map[int]Message{}, uint64(0), 0
 	writes := 4 * records
@@ -375,6 +376,24 @@ func checkSize(t *testing.T, records, per int, most float64) {
 	living -= min(living/2, spare)
 	if size > 3*r.live+32<<10 || len(r.order)-r.dead > living+1 || r.Slots() > living+1 || float64(copied) > most*float64(writes) {
 		t.Errorf("%d a message: %d bytes in %d slots for %d that live", per, size, r.Slots(), r.live)
+	}
+}
+
+// What was read in several answers may hold a slot twice: its newest message counts, and nothing of the others.
+func TestLoadSlotTwice(t *testing.T) {
+	message := func(keys ...int) []byte {
+		b := []byte{format}
+		for _, n := range keys {
+			b, _ = Append(b, &Entry{Key: key(n), Data: []byte("data")})
+		}
+		return b
+	}
+	newest := Message{Slot: 1, Sequence: 9, At: begin, Data: message(1)}
+	r, got := New(Options{Slots: 4, Message: 100}), map[Key]bool{}
+	err := r.Load(0, []Message{newest, {Slot: 1, Sequence: 5, At: begin, Data: message(1, 2)}, {Slot: 0, Sequence: 7, At: begin, Data: message(3)}, newest},
+		func(e Entry) { got[e.Key] = true })
+	if err != nil || len(got) != 2 || !got[key(1)] || !got[key(3)] || !slices.Equal(r.order, []uint16{0, 1}) {
+		t.Errorf("%d records, in the slots %v; %v", len(got), r.order, err)
 	}
 }
 
