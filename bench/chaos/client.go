@@ -123,7 +123,7 @@ func (c *client) restWithin(within time.Duration, n *node, method, path string, 
 		return wrong, nil, false, err
 	case e == nil, e.Code == http.StatusServiceUnavailable:
 		return unknown, nil, false, err
-	case e.Code == http.StatusTooManyRequests:
+	case e.Code == http.StatusTooManyRequests, e.Code == http.StatusRequestTimeout: // a node that was frozen has not read the request
 		return refused, nil, false, err
 	}
 	return wrong, nil, false, fmt.Errorf("at %s: %w", n.name, err)

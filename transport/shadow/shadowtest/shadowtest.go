@@ -47,7 +47,7 @@ type Found struct {
 func Start(t testing.TB, binary string, flags ...string) *Comparison {
 	t.Helper()
 	c := &Comparison{t: t, ended: make(chan error, 1)}
-	c.cmd = exec.Command(binary, append([]string{"shadow", "--http", "127.0.0.1:0", "-o", "json", "--grace", "700ms", "--every", "300ms", "--interval", "200ms"}, flags...)...)
+	c.cmd = exec.Command(binary, append([]string{"shadow", "--http", "127.0.0.1:0", "-o", "json", "--grace", "2500ms", "--every", "300ms", "--interval", "200ms"}, flags...)...)
 	c.cmd.Stderr = writer{c}
 	out, err := c.cmd.StdoutPipe()
 	if err == nil {
