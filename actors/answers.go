@@ -15,11 +15,11 @@ import (
 // countAnswersEvery is how often a shard counts the watchers that do not answer. Tests count more often.
 var countAnswersEvery = 15 * time.Second
 
-// awaitAnswers notes an extension with watchers that have not answered yet. Only the extensions that are noted are counted. Watchers of edges that report
-// no answers never answer, so they are not noted.
+// awaitAnswers notes an extension if some of its watchers have not answered yet. countAnswers looks only at the extensions that are noted. Some edges report
+// no answers of their watchers. An extension that has only such watchers is not noted.
 func (s *shard) awaitAnswers(x *extension) {
 	x.state.Unanswered(time.Time{}, func(edge string, _ bool) {
-		if !s.edges.answer(edge) {
+		if !s.edges.answered(edge) {
 			return
 		}
 		if s.unanswered == nil {
@@ -29,14 +29,14 @@ func (s *shard) awaitAnswers(x *extension) {
 	})
 }
 
-// noteAnswer notes that the edge of the watcher that the reply is from reports answers. When it is the first of the edge, all shards look for watchers
-// behind the edge that have not answered.
+// noteAnswer notes that an edge reports answers: the edge of the watcher that has sent the reply. After the first reply from an edge, all shards look
+// for other watchers behind it that have not answered.
 func (s *shard) noteAnswer(x *extension, reply *presence.Notified) {
 	edge, ok := x.state.Answers(reply)
 	if !ok {
 		return
 	}
-	if of, known := s.edges.names[edge]; known && !of.node.answers.Swap(true) {
+	if of, known := s.edges.names[edge]; known && !of.node.answered.Swap(true) {
 		s.sys.forBehind(edgeAnswered{edge}, edge)
 	}
 }
@@ -51,7 +51,7 @@ func (s *shard) countAnswers(now time.Time) {
 	for x := range s.unanswered {
 		awaits := false
 		x.state.Unanswered(now, func(edge string, late bool) {
-			if !s.edges.answer(edge) {
+			if !s.edges.answered(edge) {
 				return
 			}
 			if awaits = true; late {
@@ -100,7 +100,7 @@ func (m answerMetrics) Collect(to chan<- prometheus.Metric) {
 	}
 	now := time.Now()
 	for edge, n := range watchers {
-		if is := m.sys.cfg.EdgeState(edge, now).Listens; (is == presence.EdgeNobody || is == presence.EdgeDown) && !m.sys.edges.answer(edge) {
+		if is := m.sys.cfg.EdgeState(edge, now).Listens; (is == presence.EdgeNobody || is == presence.EdgeDown) && !m.sys.edges.answered(edge) {
 			unanswered[edge] = n
 		}
 	}

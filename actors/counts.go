@@ -17,9 +17,9 @@ type counts struct {
 
 // counted is what all shards have under one name.
 type counted struct {
-	shards  ShardSet     // those that have something; counts.mu guards it
-	total   atomic.Int64 // of all extensions
-	answers atomic.Bool  // of an edge: some watcher behind it has answered a NOTIFY
+	shards   ShardSet     // those that have something; counts.mu guards it
+	total    atomic.Int64 // of all extensions
+	answered atomic.Bool  // of an edge: some watcher behind it has answered a NOTIFY
 }
 
 // enter notes that a shard has something under a name.
@@ -74,12 +74,12 @@ func (c *counts) totals() map[string]int {
 	return all
 }
 
-// answer says whether watchers behind an edge have answered.
-func (c *counts) answer(edge string) bool {
+// answered says whether watchers behind an edge have answered a NOTIFY.
+func (c *counts) answered(edge string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := c.names[edge]
-	return n != nil && n.answers.Load()
+	return n != nil && n.answered.Load()
 }
 
 // shardCounts is the part of counts that is about one shard, with the extensions. Only the shard uses it, in its turn.
@@ -118,10 +118,10 @@ func (c *shardCounts) add(x *extension, changes []presence.CountChange) {
 	}
 }
 
-// answer says whether watchers behind an edge, some of them of this shard, have answered.
-func (c *shardCounts) answer(edge string) bool {
+// answered is counts.answered for an edge that has watchers of this shard. It is false for all other edges.
+func (c *shardCounts) answered(edge string) bool {
 	of, known := c.names[edge]
-	return known && of.node.answers.Load()
+	return known && of.node.answered.Load()
 }
 
 // remove forgets an extension. The extension may have panicked in the middle of a change, so remove does not ask it.

@@ -4,6 +4,7 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -291,9 +292,26 @@ func device(contact string) string {
 	return strings.TrimSpace(uri)
 }
 
-// from says whether the reply is from the edge of a watcher, as far as both name one.
-func (n *Notified) from(s *Subscription) bool {
-	return n.Edge == "" || s.Edge() == "" || s.Edge() == n.Edge
+// repliers yields the places of the watchers that a reply may be from: one for each event package if the reply names none. A watcher behind another edge
+// than the one that passed the reply on is none of them.
+func (e *Extension) repliers(reply *Notified) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for pkg := range LastPackage + 1 {
+			if reply.HasPackage && pkg != reply.Package {
+				continue
+			}
+			i, found := e.find(pkg, reply.CallID)
+			if !found {
+				continue
+			}
+			if edge := e.watchers[i].Edge(); reply.Edge != "" && edge != "" && edge != reply.Edge {
+				continue
+			}
+			if !yield(i) {
+				return
+			}
+		}
+	}
 }
 
 // notified notes a watcher's reply. It does not count if another edge than the watcher's says so, or if it answers no NOTIFY of
@@ -304,18 +322,8 @@ func (e *Extension) notified(eff *Effects, ev *Notified, now int64) error {
 		return fmt.Errorf("%w: the reply is %d, to event package %d, with a Retry-After of %d s; a reply is 0 to 699", ErrInvalid, ev.Reply, ev.Package, ev.RetryAfter)
 	}
 	var last batch
-	for pkg := range LastPackage + 1 {
-		if ev.HasPackage && pkg != ev.Package {
-			continue
-		}
-		i, found := e.find(pkg, ev.CallID)
-		if !found {
-			continue
-		}
+	for i := range e.repliers(ev) {
 		s := e.watchers[i]
-		if !ev.from(s) {
-			continue
-		}
 		if ev.Sequence > s.sequence || ev.Sequence != 0 && ev.Sequence < s.acked || s.sequence == 0 {
 			continue
 		}

@@ -171,12 +171,9 @@ func (e *Extension) Unanswered(now time.Time, give func(edge string, late bool))
 
 // Answers returns the edge of the watcher that a reply is from, if the watcher has answered this owner from that edge.
 func (e *Extension) Answers(reply *Notified) (edge string, ok bool) {
-	for pkg := range LastPackage + 1 {
-		if reply.HasPackage && pkg != reply.Package {
-			continue
-		}
-		if i, found := e.find(pkg, reply.CallID); found && reply.from(e.watchers[i]) && (e.watchers[i].acked > 0 || e.watchers[i].reply != 0) {
-			return e.watchers[i].Edge(), true
+	for i := range e.repliers(reply) {
+		if s := e.watchers[i]; s.acked > 0 || s.reply != 0 {
+			return s.Edge(), true
 		}
 	}
 	return "", false

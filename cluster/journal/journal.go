@@ -370,7 +370,8 @@ func (s *stream) left() bool {
 	return s.machine.Left()
 }
 
-// Heard says whether NATS takes this node's heartbeats in a stream in which it still has shards. It is true when it has no shards.
+// Heard says whether NATS takes this node's heartbeats. One stream in which the node still has shards is enough. Heard is true also when the node has no
+// shards in any stream.
 func (j *Journal) Heard() bool {
 	silent := false
 	for _, s := range j.streams {

@@ -112,13 +112,16 @@ func (s *store) last(ctx context.Context, filters ...string) (all []*nats.Msg, u
 
 // whole is last for the claim of a range and all slots of some ranges, also when these are more than one answer holds. Then it asks for slots by
 // their numbers. Each question asks for the claim, too, so that each answer says up to which sequence its replica has the stream. The answers are of
-// different moments. A record that was carried on between two of them could be in none. So what was written meanwhile is read after them.
+// different moments. A record that was carried on between two of them could be in none. So what was written meanwhile is read after them,
+// and a slot may be among the messages more than once: ring.Load takes the newest of them.
 func (s *store) whole(ctx context.Context, claim string, slots ...string) (all []*nats.Msg, upTo uint64, err error) {
 	if all, upTo, err = s.last(ctx, append(slots, claim)...); !errors.Is(err, errTooMany) {
 		return all, upTo, err
 	}
 	all, upTo = nil, math.MaxUint64
 	newest := map[string]uint64{} // the highest sequence of each range
+	var held *nats.Msg            // the newest claim
+	claimed := uint64(0)          // its sequence
 	ask := func(of string, names ...string) error {
 		found, had, err := s.last(ctx, append(names, claim)...)
 		switch {
@@ -129,11 +132,14 @@ func (s *store) whole(ctx context.Context, claim string, slots ...string) (all [
 		}
 		upTo = min(upTo, had)
 		for _, m := range found {
-			if name, sequence, _ := parseStored(m); name != s.subject+claim {
+			switch name, sequence, _ := parseStored(m); {
+			case name != s.subject+claim:
 				newest[of] = max(newest[of], sequence)
+				all = append(all, m)
+			case sequence > claimed:
+				held, claimed = m, sequence
 			}
 		}
-		all = append(all, found...)
 		return nil
 	}
 	for _, of := range slots {
@@ -160,7 +166,10 @@ func (s *store) whole(ctx context.Context, claim string, slots ...string) (all [
 			all = append(all, written...)
 		}
 	}
-	return newestOfEach(all), upTo, nil
+	if held != nil {
+		all = append(all, held)
+	}
+	return all, upTo, nil
 }
 
 // since reads the messages of a range's slots from a sequence on, in the order of their sequences. A message that is replaced meanwhile comes later, as does
@@ -181,22 +190,6 @@ func (s *store) since(ctx context.Context, slots string, from, newest uint64) (a
 		return nil, errBehind
 	}
 	return all, nil
-}
-
-// newestOfEach returns the message with the highest sequence of each subject.
-func newestOfEach(all []*nats.Msg) []*nats.Msg {
-	at, kept := map[string]int{}, all[:0]
-	for _, m := range all {
-		name, sequence, _ := parseStored(m)
-		i, known := at[name]
-		if !known {
-			at[name] = len(kept)
-			kept = append(kept, m)
-		} else if _, before, _ := parseStored(kept[i]); sequence > before {
-			kept[i] = m
-		}
-	}
-	return kept
 }
 
 // slotsAsked is how many slots are asked for at once by their numbers: less than mostAnswers.

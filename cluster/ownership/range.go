@@ -39,7 +39,7 @@ type rangeState struct {
 	next        string // the node that the range is handed over to
 }
 
-// Holder returns the node that holds the range as far as the stream showed, and "" when none does.
+// Holder returns the node that holds a range, by the newest claim that the stream has shown; "": no node holds it.
 func (m *Machine) Holder(id int) string {
 	s := m.ranges[id]
 	if s.seq == 0 || s.claim.Released || s.claim.Unreadable {

@@ -125,7 +125,7 @@ func (r *Ring) needless(at int64) bool { return r.o.Off.Hide || at < r.slots[r.o
 // over says whether a life has ended.
 func (r *Ring) over(ends uint32) bool { return ends != 0 && int64(ends)*1e6 < r.clock }
 
-// Load makes the Ring anew of the last messages of all slots, of which the newest counts when a slot has several, and passes on the newest entry of each key whose life is not over, with
+// Load makes the Ring anew of the last messages of all slots. When a slot has several, the newest counts. Load passes on the newest entry of each key whose life is not over, with
 // the time at which it was written. The entries share the messages' memory. It returns what could not be read.
 func (r *Ring) Load(now time.Duration, messages []Message, give func(Entry)) (damaged error) {
 	*r = Ring{o: r.o, index: make(map[Key]place, len(r.index)), ending: map[uint32]int{}, clock: r.clock, minute: uint32(r.clock / 60e6), entries: r.entries}
@@ -259,16 +259,16 @@ func (r *Ring) limit() int {
 // tight says whether only one slot is left, which is for a message that lets others die.
 func (r *Ring) tight() bool { return r.dead+len(r.holes)+r.limit()-len(r.slots) <= 1 }
 
-// most returns how many slots may hold something that lives. The others have time to age once they are dead.
-func (r *Ring) most() int { return r.limit() - min(r.limit()/2, spare) }
+// living returns in how many slots records may live. The other slots are spare: they are dead and age, or they were not written yet.
+func (r *Ring) living() int { return r.limit() - min(r.limit()/2, spare) }
 
-// spare is how many slots are for what is dead: so many messages, at most, may be written until a dead slot has aged.
+// spare is how many slots are spare, at most. So many messages may be written in the time that a dead slot needs to age.
 const spare = 1000
 
 // full says whether something should be carried on, when n of the oldest slots that are not dead, with so many bytes, no longer count.
 func (r *Ring) full(n, bytes int) bool {
 	slots := len(r.order) - r.dead - n
-	return n == 0 && r.tight() || r.total-bytes > 2*r.live+r.o.Least || slots >= r.most()
+	return n == 0 && r.tight() || r.total-bytes > 2*r.live+r.o.Least || slots >= r.living()
 }
 
 // Wants returns the slots that are to be read so that they can be carried on. The caller passes what it reads to Read. There are none when

@@ -56,7 +56,7 @@ func (q *request) readInto(into any, options ...json.Options) error {
 	switch {
 	case body.Data == nil && body.Others != nil: // to read it as a body without data would be dangerous: that is a reset
 		return httpd.NotJSON("the body has no data, but " + firstName(body.Others) + " at byte 0; it must be wrapped: {\"data\":{…}}")
-	case body.Data == nil || body.Data.Kind() == 'n':
+	case !given(body.Data):
 		return nil
 	case body.Data.Kind() != '{':
 		return httpd.NotJSON("data must be an object")
